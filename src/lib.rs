@@ -1,1 +1,6 @@
 //! ldirectord-rs.
+
+pub mod check;
+pub mod config;
+pub mod plan;
+pub mod value;

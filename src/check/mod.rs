@@ -1,0 +1,1 @@
+//! Runs one probe and says what it found: one file a protocol.

@@ -1,0 +1,248 @@
+//! The configuration as the rest of the program sees it: typed, inheritance resolved, names resolved.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::value::{ForwardingMethod, Pattern, Secret, VirtualId};
+
+/// A whole `ldirectord.cf`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is said once for the daemon.
+    pub globals: Globals,
+    /// The virtual services, in the order of the file; no two share an id.
+    pub virtuals: Vec<Virtual>,
+}
+
+/// The directives that stand outside virtuals and are not inherited by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globals {
+    /// `checkinterval`: from one check of a server to its next.
+    pub checkinterval: Duration,
+    /// `autoreload`: whether a changed file is taken over.
+    pub autoreload: bool,
+    /// `callback`: run when the file has changed.
+    pub callback: Option<String>,
+    /// `logfile`: where messages go.
+    pub logfile: LogTarget,
+    /// `execute`: further configurations, each with a daemon of its own.
+    pub execute: BTreeSet<String>,
+    /// `fork`: accepted; makes `checkinterval` inside virtuals count.
+    pub fork: bool,
+    /// `supervised`: stay in the foreground and log to standard output.
+    pub supervised: bool,
+    /// `readdquiescent`: whether a quiesced server that someone deleted is added again.
+    pub readdquiescent: bool,
+    /// `emailalertfrom`: the sender of alerts.
+    pub emailalertfrom: Option<String>,
+    /// `maintenancedir`: a file named after a server there takes the server out.
+    pub maintenancedir: Option<PathBuf>,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Appended to a file.
+    File(PathBuf),
+    /// Sent to syslog with this facility.
+    Syslog(String),
+}
+
+/// One `virtual` or `virtual6` block; what it does not say itself is inherited already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Virtual {
+    /// Its identity in the kernel.
+    pub id: VirtualId,
+    /// The line of the file where it stands, from 1.
+    pub line: usize,
+    /// Its real servers, in the order of the file, ranges expanded.
+    pub reals: Vec<Real>,
+    /// `fallback` or `fallback6`: in when no real server is up.
+    pub fallback: Option<Fallback>,
+    /// `fallbackcommand`, run when the fallback comes in and goes out.
+    pub fallbackcommand: Option<String>,
+    /// `scheduler`, by the kernel's name.
+    pub scheduler: String,
+    /// `schedflags`, in the notation of `ipvsadm -b`.
+    pub schedflags: Option<String>,
+    /// `persistent`, seconds.
+    pub persistent: Option<u32>,
+    /// `netmask`: the granularity of persistence. IPv4: the mask as an address; IPv6: the prefix length.
+    pub netmask: Option<Netmask>,
+    /// `ops`: one-packet scheduling (UDP only).
+    pub ops: bool,
+    /// `quiescent`: a dead server stays with weight 0 instead of being removed.
+    pub quiescent: bool,
+    /// `cleanstop`: the service is removed when the daemon stops.
+    pub cleanstop: bool,
+    /// `checktype`
+    pub checktype: CheckType,
+    /// `service`: what a negotiate check speaks.
+    pub service: Negotiate,
+    /// `checkcommand` of external checks.
+    pub checkcommand: String,
+    /// `checkport`, where the check does not use the real server's own.
+    pub checkport: Option<u16>,
+    /// Deadline of connect, ping and external checks.
+    pub checktimeout: Duration,
+    /// Deadline of negotiate checks.
+    pub negotiatetimeout: Duration,
+    /// `checkcount`: attempts of a ping check.
+    pub checkcount: u32,
+    /// `failurecount`: failures in a row until a server counts as dead. At least 1.
+    pub failurecount: u32,
+    /// From one check of a server to its next.
+    pub checkinterval: Duration,
+    /// `request`, with its leading `/`.
+    pub request: String,
+    /// `receive`; absent: not looked at.
+    pub receive: Option<Pattern>,
+    /// `httpmethod`
+    pub httpmethod: HttpMethod,
+    /// `virtualhost`: the Host header (may be empty), and the name asked for in TLS.
+    pub virtualhost: Option<String>,
+    /// `login`
+    pub login: String,
+    /// `passwd`
+    pub passwd: Secret,
+    /// `database`
+    pub database: String,
+    /// `secret`
+    pub secret: Secret,
+    /// `emailalert` and its companions.
+    pub alert: Alert,
+    /// `monitorfile`: every check is written there.
+    pub monitorfile: Option<PathBuf>,
+    /// `servicename`: named in alerts.
+    pub servicename: Option<String>,
+    /// `comment`: named in alerts.
+    pub comment: Option<String>,
+}
+
+/// One real server of one virtual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Real {
+    /// The line of the file where it stands, from 1.
+    pub line: usize,
+    /// Address and port as configured; port 0: none was given.
+    pub address: SocketAddr,
+    /// How packets reach it.
+    pub method: ForwardingMethod,
+    /// Its weight while it is up.
+    pub weight: u32,
+    /// `u:`: no new connections above this many; 0: no limit.
+    pub upper: u32,
+    /// `l:`: new connections again below this many; 0: not used.
+    pub lower: u32,
+    /// Its own request (with a leading `/`), instead of the virtual's.
+    pub request: Option<String>,
+    /// Its own pattern, instead of the virtual's; only looked at when `request` is given.
+    pub receive: Option<Pattern>,
+}
+
+/// The server of last resort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; absent: the port of the virtual.
+    pub port: Option<u16>,
+    /// How packets reach it.
+    pub method: ForwardingMethod,
+}
+
+/// The netmask of persistence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netmask {
+    /// IPv4, dotted quad.
+    V4(std::net::Ipv4Addr),
+    /// IPv6, prefix length 1 to 128.
+    V6(u8),
+}
+
+/// `checktype`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckType {
+    /// Connect, close.
+    Connect,
+    /// Speak the protocol of `service`.
+    Negotiate,
+    /// ICMP echo.
+    Ping,
+    /// No check, never up.
+    Off,
+    /// No check, always up.
+    On,
+    /// Run `checkcommand`.
+    External,
+    /// Run `checkcommand` with Perl.
+    ExternalPerl,
+    /// One negotiate, then so many connects, and again.
+    Combined(u32),
+}
+
+/// `service=`: the protocol of a negotiate check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the protocol of its name")]
+pub enum Negotiate {
+    Dns,
+    Ftp,
+    Http,
+    Https,
+    HttpProxy,
+    Imap,
+    Imaps,
+    Ldap,
+    Ldaps,
+    Mysql,
+    Nntp,
+    None,
+    Oracle,
+    Pgsql,
+    Pop,
+    Pops,
+    Radius,
+    Simpletcp,
+    Sip,
+    Smtp,
+    Submission,
+}
+
+/// `httpmethod`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the method of its name")]
+pub enum HttpMethod {
+    Get,
+    Head,
+}
+
+/// Mail about a virtual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alert {
+    /// `emailalert`: the recipients, comma separated; empty: no mail.
+    pub recipients: String,
+    /// `emailalertfreq`: how often a dead server is called to mind; zero: never.
+    pub frequency: Duration,
+    /// `emailalertstatus`: in which states of the daemon mail is sent.
+    pub status: AlertStatus,
+    /// `smtp`: the relay; absent: the local sendmail.
+    pub smtp: Option<String>,
+}
+
+/// `emailalertstatus`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the state of its name")]
+pub struct AlertStatus {
+    pub starting: bool,
+    pub running: bool,
+    pub stopping: bool,
+    pub reloading: bool,
+}
+
+impl Default for AlertStatus {
+    fn default() -> AlertStatus {
+        AlertStatus { starting: true, running: true, stopping: true, reloading: true }
+    }
+}

@@ -1,0 +1,101 @@
+//! Who a virtual service is: an address with a protocol, or a firewall mark.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// The address family of a virtual service and of its real servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4: `virtual`, `real`, `fallback`.
+    V4,
+    /// IPv6: `virtual6`, `real6`, `fallback6`.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Family {
+        match address {
+            IpAddr::V4(_) => Family::V4,
+            IpAddr::V6(_) => Family::V6,
+        }
+    }
+}
+
+/// The transport protocol of a virtual service by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// `protocol=tcp`
+    Tcp,
+    /// `protocol=udp`
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        })
+    }
+}
+
+/// The identity of a virtual service. Two virtuals of one file never share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum VirtualId {
+    /// A service by protocol, address and port.
+    Address {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The virtual address and port.
+        address: SocketAddr,
+    },
+    /// A service by firewall mark.
+    Mark {
+        /// The mark, as `iptables -j MARK` sets it.
+        mark: u32,
+        /// `virtual=5` and `virtual6=5` are two services.
+        family: Family,
+    },
+}
+
+impl VirtualId {
+    /// The address family of the service.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            VirtualId::Address { address, .. } => Family::of(address.ip()),
+            VirtualId::Mark { family, .. } => *family,
+        }
+    }
+
+    /// The port of the service; a firewall mark has none.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            VirtualId::Address { address, .. } => Some(address.port()),
+            VirtualId::Mark { .. } => None,
+        }
+    }
+
+    /// The identity with its protocol in front (`tcp:10.0.0.1:80`, `fwm:5`, `fwm6:5`), unique among all services.
+    #[must_use]
+    pub fn qualified(&self) -> String {
+        match self {
+            VirtualId::Address { protocol, address } => format!("{protocol}:{address}"),
+            VirtualId::Mark { mark, family: Family::V4 } => format!("fwm:{mark}"),
+            VirtualId::Mark { mark, family: Family::V6 } => format!("fwm6:{mark}"),
+        }
+    }
+}
+
+/// As log and mail name it: `10.0.0.1:80`, `[fd00::1]:80`, or the number of the mark.
+impl fmt::Display for VirtualId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VirtualId::Address { address, .. } => address.fmt(f),
+            VirtualId::Mark { mark, .. } => mark.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Addresses, ids, forwarding methods, patterns and verdicts: parsed once, valid ever after.
+
+mod id;
+mod method;
+mod pattern;
+mod secret;
+mod verdict;
+
+pub use id::{Family, Protocol, VirtualId};
+pub use method::ForwardingMethod;
+pub use pattern::{Pattern, PatternError};
+pub use secret::Secret;
+pub use verdict::{Outcome, Verdict};
