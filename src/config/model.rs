@@ -246,3 +246,71 @@ impl Default for AlertStatus {
         AlertStatus { starting: true, running: true, stopping: true, reloading: true }
     }
 }
+
+impl Negotiate {
+    /// Every service with its word in the file and its standard port.
+    pub const ALL: &'static [(Negotiate, &'static str, Option<u16>)] = &[
+        (Negotiate::Dns, "dns", Some(53)),
+        (Negotiate::Ftp, "ftp", Some(21)),
+        (Negotiate::Http, "http", Some(80)),
+        (Negotiate::Https, "https", Some(443)),
+        (Negotiate::HttpProxy, "http_proxy", Some(3128)),
+        (Negotiate::Imap, "imap", Some(143)),
+        (Negotiate::Imaps, "imaps", Some(993)),
+        (Negotiate::Ldap, "ldap", Some(389)),
+        (Negotiate::Ldaps, "ldaps", Some(636)),
+        (Negotiate::Mysql, "mysql", Some(3306)),
+        (Negotiate::Nntp, "nntp", Some(119)),
+        (Negotiate::None, "none", None),
+        (Negotiate::Oracle, "oracle", Some(1521)),
+        (Negotiate::Pgsql, "pgsql", Some(5432)),
+        (Negotiate::Pop, "pop", Some(110)),
+        (Negotiate::Pops, "pops", Some(995)),
+        (Negotiate::Radius, "radius", Some(1812)),
+        (Negotiate::Simpletcp, "simpletcp", None),
+        (Negotiate::Sip, "sip", Some(5060)),
+        (Negotiate::Smtp, "smtp", Some(25)),
+        (Negotiate::Submission, "submission", Some(587)),
+    ];
+
+    fn row(self) -> &'static (Negotiate, &'static str, Option<u16>) {
+        // The enum and the table are in the same order, which a test asserts.
+        &Negotiate::ALL[self as usize]
+    }
+
+    /// The word of the configuration file.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The port that the service has by custom.
+    #[must_use]
+    pub fn standard_port(self) -> Option<u16> {
+        self.row().2
+    }
+
+    /// Reads the word of the configuration file; case counts, as in the original.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Negotiate> {
+        Negotiate::ALL.iter().find(|row| row.1 == word).map(|row| row.0)
+    }
+
+    /// The service that the original expects on a port; `none` where it expects none.
+    #[must_use]
+    pub fn of_port(port: u16) -> Negotiate {
+        Negotiate::ALL.iter().find(|row| row.2 == Some(port)).map_or(Negotiate::None, |row| row.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Negotiate;
+
+    #[test]
+    fn services_stand_in_the_order_of_the_enum() {
+        for (index, row) in Negotiate::ALL.iter().enumerate() {
+            assert_eq!(row.0 as usize, index, "{}", row.1);
+        }
+    }
+}

@@ -1,5 +1,121 @@
-//! What follows from a [`Config`](crate::config::Config): the distinct checks and who waits for each.
+//! What follows from a [`Config`]: the distinct checks, and which servers wait for each.
 
+mod build;
 mod probe;
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Real, Virtual};
 pub use probe::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+
+/// A configuration together with the checks that it asks for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    config: Arc<Config>,
+    /// Index into `checks` for each real server of each virtual; none for `checktype=off`.
+    assignments: Vec<Vec<Option<usize>>>,
+    checks: Vec<Check>,
+}
+
+/// One check, run once however many servers of however many virtuals wait for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What makes it this check and no other.
+    pub key: Arc<CheckKey>,
+    /// Who waits for it, in the order of the file.
+    pub members: Vec<Member>,
+}
+
+/// The identity of a check: two servers with equal keys are checked together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckKey {
+    /// What is asked; for a combined check the negotiation.
+    pub probe: Arc<Probe>,
+    /// For a combined check: what follows each successful negotiation.
+    pub combined: Option<Combined>,
+    /// From the start of one run to the start of the next.
+    pub interval: Duration,
+}
+
+/// The second half of a combined check (`checktype=3`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Combined {
+    /// How many connects follow a negotiation that succeeded.
+    pub count: u32,
+    /// The connect.
+    pub probe: Arc<Probe>,
+}
+
+/// A real server's place in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Index of the virtual in the configuration.
+    pub virtual_index: usize,
+    /// Index of the real server in that virtual.
+    pub real_index: usize,
+}
+
+/// A check that the configuration asks for and this program cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The line of the virtual, from 1.
+    pub line: usize,
+    /// What is missing and what to use instead.
+    pub message: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl Plan {
+    /// Derives the checks of a configuration.
+    ///
+    /// # Errors
+    /// Every virtual whose check this program cannot run.
+    pub fn new(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
+        build::plan(config)
+    }
+
+    /// The configuration behind the plan.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The distinct checks.
+    #[must_use]
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+
+    /// The virtuals, in the order of the file.
+    #[must_use]
+    pub fn virtuals(&self) -> &[Virtual] {
+        &self.config.virtuals
+    }
+
+    /// The virtual and the real server of a member.
+    #[must_use]
+    pub fn member(&self, member: Member) -> (&Virtual, &Real) {
+        let v = &self.config.virtuals[member.virtual_index];
+        (v, &v.reals[member.real_index])
+    }
+
+    /// The check that a server waits for; none for `checktype=off`.
+    #[must_use]
+    pub fn check_of(&self, member: Member) -> Option<&Check> {
+        self.assignments[member.virtual_index][member.real_index].map(|index| &self.checks[index])
+    }
+
+    /// Every real server of every virtual, in the order of the file.
+    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+        self.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
+            (0..v.reals.len()).map(move |real_index| Member { virtual_index, real_index })
+        })
+    }
+}
