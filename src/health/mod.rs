@@ -1,0 +1,192 @@
+//! The state machine: verdicts and *now* → which server is up, what changed, which check is due next.
+
+mod schedule;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::plan::{Member, Plan};
+use crate::value::{Outcome, Verdict, VirtualId};
+use schedule::Schedule;
+pub use schedule::{CheckId, Due};
+
+/// A real server of a virtual, by what survives a reload.
+pub type ServerId = (VirtualId, SocketAddr);
+
+/// What is known of every server, and when each is looked at again.
+#[derive(Debug)]
+pub struct Health {
+    servers: Vec<Vec<Server>>,
+    schedule: Schedule,
+}
+
+/// What is known of one real server of one virtual.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Whether it counts as up: it takes traffic, and no fallback is needed.
+    pub up: bool,
+    /// Failed checks in a row.
+    pub failures: u32,
+    /// Since when it is up or down.
+    pub since: Instant,
+    /// The last verdict; none before the first check.
+    pub verdict: Option<Arc<Verdict>>,
+}
+
+/// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which server.
+    pub member: Member,
+    /// What happened.
+    pub event: Event,
+    /// The verdict that caused it.
+    pub verdict: Arc<Verdict>,
+}
+
+/// The kinds of [`Transition`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It takes traffic from now on.
+    Up,
+    /// It takes no new traffic from now on.
+    Down,
+    /// A failure, but fewer in a row than `failurecount`.
+    SoftFailure {
+        /// Failures in a row so far.
+        failures: u32,
+    },
+    /// A success after soft failures.
+    SoftFailureOver,
+    /// The check itself failed where it did not before; nothing is known of the server.
+    Unknown,
+}
+
+impl Health {
+    /// The state at the start of the daemon: a server is up when the kernel has it in service (it stays until a verdict).
+    #[must_use]
+    pub fn new(plan: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
+        let fresh = |member: Member| {
+            let (v, real) = plan.member(member);
+            Server { up: in_service.contains(&(v.id, real.address)), failures: 0, since: now, verdict: None }
+        };
+        Health { servers: rows(plan, fresh), schedule: Schedule::new(plan, now) }
+    }
+
+    /// The state after a reload: what was known of a server that is still there stays known.
+    #[must_use]
+    pub fn replan(&self, old: &Plan, new: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
+        let mut before: BTreeMap<ServerId, Vec<Member>> = BTreeMap::new();
+        for member in old.members() {
+            let (v, real) = old.member(member);
+            before.entry((v.id, real.address)).or_default().push(member);
+        }
+        let carried = |member: Member| {
+            let (v, real) = new.member(member);
+            let id = (v.id, real.address);
+            let same_check =
+                |m: &&Member| old.check_of(**m).map(|c| &c.key) == new.check_of(member).map(|c| &c.key);
+            let candidates = before.get(&id).map_or(&[][..], Vec::as_slice);
+            if let Some(unchanged) = candidates.iter().find(same_check) {
+                return self.server(*unchanged).clone();
+            }
+            match candidates.first() {
+                // Another check: what the old one found holds until the new one has spoken, but its failures do not count.
+                Some(changed) => Server { failures: 0, verdict: None, ..self.server(*changed).clone() },
+                None => Server { up: in_service.contains(&id), failures: 0, since: now, verdict: None },
+            }
+        };
+        Health { servers: rows(new, carried), schedule: self.schedule.replan(new, now) }
+    }
+
+    /// What is known of one server.
+    #[must_use]
+    pub fn server(&self, member: Member) -> &Server {
+        &self.servers[member.virtual_index][member.real_index]
+    }
+
+    /// Whether any server of a virtual is up: if not, its fallback is in.
+    #[must_use]
+    pub fn any_up(&self, virtual_index: usize) -> bool {
+        self.servers[virtual_index].iter().any(|server| server.up)
+    }
+
+    /// Whether every check has given its first verdict.
+    #[must_use]
+    pub fn all_seen(&self) -> bool {
+        self.schedule.all_seen()
+    }
+
+    /// When [`Health::due`] has something to say next; none while every check is in flight.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.schedule.poll_timeout()
+    }
+
+    /// The checks to start now. Each is in flight from here on until its verdict is given.
+    pub fn due(&mut self, now: Instant) -> Vec<Due> {
+        self.schedule.due(now)
+    }
+
+    /// Takes in the verdict of one check for every server that waits for it. A verdict of a check that is gone is no news.
+    pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
+        let Some(index) = self.schedule.finished(id, verdict.outcome, now) else { return Vec::new() };
+        let verdict = Arc::new(verdict);
+        let mut transitions = Vec::new();
+        for member in &plan.checks()[index].members {
+            let failurecount = plan.member(*member).0.failurecount.max(1);
+            let server = &mut self.servers[member.virtual_index][member.real_index];
+            if let Some(event) = server.take(&verdict, failurecount, now) {
+                transitions.push(Transition { member: *member, event, verdict: Arc::clone(&verdict) });
+            }
+        }
+        transitions
+    }
+
+    /// The probes of all checks in flight, for a bound on the time that a stop may take.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.schedule.in_flight()
+    }
+}
+
+impl Server {
+    fn take(&mut self, verdict: &Arc<Verdict>, failurecount: u32, now: Instant) -> Option<Event> {
+        let before = self.verdict.replace(Arc::clone(verdict));
+        match verdict.outcome {
+            Outcome::Unknown => {
+                before.is_none_or(|v| v.outcome != Outcome::Unknown).then_some(Event::Unknown)
+            }
+            Outcome::Up => {
+                let soft = std::mem::take(&mut self.failures) > 0;
+                if !self.up {
+                    self.up = true;
+                    self.since = now;
+                    return Some(Event::Up);
+                }
+                soft.then_some(Event::SoftFailureOver)
+            }
+            Outcome::Down => {
+                self.failures = self.failures.saturating_add(1);
+                if !self.up {
+                    return None;
+                }
+                if self.failures < failurecount {
+                    return Some(Event::SoftFailure { failures: self.failures });
+                }
+                self.up = false;
+                self.since = now;
+                Some(Event::Down)
+            }
+        }
+    }
+}
+
+fn rows(plan: &Plan, make: impl Fn(Member) -> Server) -> Vec<Vec<Server>> {
+    let row = |(virtual_index, v): (usize, &crate::config::Virtual)| {
+        (0..v.reals.len()).map(|real_index| make(Member { virtual_index, real_index })).collect()
+    };
+    plan.virtuals().iter().enumerate().map(row).collect()
+}
