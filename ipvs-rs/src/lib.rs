@@ -1,1 +1,40 @@
-//! IPVS over generic netlink.
+//! IPVS, the load balancer of the Linux kernel, over generic netlink.
+//!
+//! A [`Table`] says which virtual services there are and which destinations they have. [`diff()`] gives the
+//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Memory`], a table in
+//! memory that answers like the kernel.
+//!
+//! ```
+//! use ipvs_rs::{diff, DestinationConfig, DestinationKey, Family, ForwardingMethod, Ipvs, Memory};
+//! use ipvs_rs::{Service, ServiceConfig, ServiceKey, Table};
+//!
+//! let mut wanted = Table::default();
+//! let mut service = Service::new(ServiceConfig::new("wlc"));
+//! let server = DestinationKey { address: "10.0.0.2".parse()?, port: 80 };
+//! service.destinations.insert(server, DestinationConfig::new(ForwardingMethod::DirectRoute, 1));
+//! wanted.services.insert(ServiceKey::Mark { mark: 5, family: Family::V4 }, service);
+//!
+//! let mut ipvs = Memory::new();
+//! for result in ipvs.apply(&diff(&Table::default(), &wanted)) {
+//!     result?;
+//! }
+//! assert_eq!(ipvs.dump()?, wanted);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod diff;
+mod error;
+mod ipvs;
+mod memory;
+mod snapshot;
+mod table;
+
+pub use diff::diff;
+pub use error::Error;
+pub use ipvs::{Ipvs, Timeouts, Version};
+pub use memory::Memory;
+pub use snapshot::{Connections, DestinationSnapshot, Rates, ServiceSnapshot, Snapshot, Statistics};
+pub use table::{
+    Checksum, DestinationConfig, DestinationKey, Family, ForwardingMethod, Netmask, Operation,
+    ParseFlagsError, Persistence, Protocol, Service, ServiceConfig, ServiceFlags, ServiceKey, Table, Tunnel,
+};

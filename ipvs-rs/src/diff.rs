@@ -1,0 +1,94 @@
+//! The way from one table to another: few operations, made before anything is broken.
+
+use std::cmp::Ordering;
+
+use crate::table::{DestinationConfig, Operation, Service, ServiceKey, Table};
+
+/// The operations that make `wanted` of `current`.
+///
+/// Nothing that is equal is touched. In each service, first the service itself is added or edited, then
+/// destinations are added and get more weight, then others get less weight, then others are removed. Services
+/// go last. So a service that has a destination with weight before and after has one all the time.
+///
+/// Everything but the keys can be changed by an edit, also the scheduler, the flags, persistence and its
+/// engine, the forwarding method and the tunnel: `ip_vs_edit_service` and `__ip_vs_update_dest` set it all,
+/// and connections stay. The address family of a destination is part of its key.
+///
+/// ```
+/// use ipvs_rs::{diff, Table};
+///
+/// let table = Table::default();
+/// assert!(diff(&table, &table).is_empty());
+/// ```
+pub fn diff(current: &Table, wanted: &Table) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (key, service) in &wanted.services {
+        match current.services.get(key) {
+            None => {
+                operations.push(Operation::AddService { key: *key, config: service.config.clone() });
+                add_destinations(*key, None, service, &mut operations);
+            }
+            Some(present) => change_service(*key, present, service, &mut operations),
+        }
+    }
+    let gone = current.services.keys().filter(|key| !wanted.services.contains_key(key));
+    operations.extend(gone.map(|key| Operation::RemoveService { key: *key }));
+    operations
+}
+
+fn change_service(key: ServiceKey, current: &Service, wanted: &Service, operations: &mut Vec<Operation>) {
+    if current.config != wanted.config {
+        operations.push(Operation::EditService { key, config: wanted.config.clone() });
+    }
+    add_destinations(key, Some(current), wanted, operations);
+    edit_destinations(key, current, wanted, Weight::SameOrMore, operations);
+    edit_destinations(key, current, wanted, Weight::Less, operations);
+    let gone = current.destinations.keys().filter(|key| !wanted.destinations.contains_key(key));
+    operations.extend(gone.map(|gone| Operation::RemoveDestination { service: key, key: *gone }));
+}
+
+fn add_destinations(
+    service: ServiceKey,
+    current: Option<&Service>,
+    wanted: &Service,
+    operations: &mut Vec<Operation>,
+) {
+    let present = |key| current.is_some_and(|current| current.destinations.contains_key(key));
+    let new = wanted.destinations.iter().filter(|(key, _)| !present(key));
+    operations.extend(new.map(|(key, config)| Operation::AddDestination {
+        service,
+        key: *key,
+        config: *config,
+    }));
+}
+
+/// Where the weight of a destination goes.
+#[derive(PartialEq, Eq)]
+enum Weight {
+    SameOrMore,
+    Less,
+}
+
+impl Weight {
+    fn of(current: &DestinationConfig, wanted: &DestinationConfig) -> Self {
+        match wanted.weight.cmp(&current.weight) {
+            Ordering::Less => Self::Less,
+            Ordering::Equal | Ordering::Greater => Self::SameOrMore,
+        }
+    }
+}
+
+fn edit_destinations(
+    service: ServiceKey,
+    current: &Service,
+    wanted: &Service,
+    weight: Weight,
+    operations: &mut Vec<Operation>,
+) {
+    for (key, config) in &wanted.destinations {
+        let Some(present) = current.destinations.get(key) else { continue };
+        if present != config && Weight::of(present, config) == weight {
+            operations.push(Operation::EditDestination { service, key: *key, config: *config });
+        }
+    }
+}

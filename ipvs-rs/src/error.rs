@@ -1,0 +1,206 @@
+//! What can go wrong, in words.
+
+use nix::errno::Errno;
+
+use crate::table::Operation;
+
+/// Why a request was not carried out.
+///
+/// The words are for people; the number of the kernel's error is kept in [`Error::errno`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `EEXIST`: the service to add is there.
+    #[error("the service already exists")]
+    ServiceExists,
+    /// `EEXIST`: the destination to add is there.
+    #[error("the destination already exists")]
+    DestinationExists,
+    /// `ESRCH`: the service to change is not there.
+    #[error("no such service")]
+    NoSuchService,
+    /// `ENOENT`: the destination to change is not there.
+    #[error("no such destination")]
+    NoSuchDestination,
+    /// `ENOENT`: the kernel has no scheduler or no persistence engine of this name, and no module with it.
+    #[error("the kernel has no scheduler `{scheduler}`{}", or_engine(.engine))]
+    NoSuchScheduler {
+        /// The scheduler that was asked for.
+        scheduler: String,
+        /// The persistence engine that was asked for; the kernel does not say which of the two it lacks.
+        engine: Option<String>,
+    },
+    /// `ERANGE`: a weight or a threshold.
+    #[error("out of range: a weight is at most 2147483647, a lower threshold at most the upper one")]
+    OutOfRange,
+    /// `EINVAL`, or a value that was not sent because the kernel would misread it.
+    #[error("invalid: {reason}")]
+    Invalid {
+        /// What is wrong, as far as the kernel says so.
+        reason: String,
+    },
+    /// `EAFNOSUPPORT`: no IPv6 in this kernel, or it is turned off.
+    #[error("the kernel does not balance this address family; is IPv6 turned off?")]
+    NoSuchFamily,
+    /// `EBUSY`: the object is in use.
+    #[error("busy")]
+    Busy,
+    /// `EPERM` or `EACCES`: the privileges are missing, or were lost.
+    #[error("not permitted: the capability CAP_NET_ADMIN is needed in the network namespace")]
+    NotPermitted,
+    /// The kernel has no IPVS, and no module could be loaded.
+    #[error("the kernel has no IPVS: {reason}")]
+    NoModule {
+        /// What was tried and what to do.
+        reason: String,
+    },
+    /// `ENOBUFS`: answers were dropped. The changes may have been made: read the table again.
+    #[error("answers of the kernel were lost; the changes may or may not have been made")]
+    AnswersLost,
+    /// No answer came in time. The change may have been made: read the table again.
+    #[error("the kernel did not answer in time")]
+    NoAnswer,
+    /// The table changed while it was read, each time that it was tried.
+    #[error("the table kept changing while it was read")]
+    Interrupted,
+    /// An answer that cannot be understood.
+    #[error("the kernel's answer is malformed: {reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another error of the system.
+    #[error("{}{}", std::io::Error::from_raw_os_error(*.errno), in_words(.message))]
+    Os {
+        /// The number of the error, positive.
+        errno: i32,
+        /// What the kernel added in words (its extended acknowledgement).
+        message: Option<String>,
+    },
+}
+
+fn or_engine(engine: &Option<String>) -> String {
+    engine.as_ref().map(|engine| format!(" or no persistence engine `{engine}`")).unwrap_or_default()
+}
+
+fn in_words(message: &Option<String>) -> String {
+    message.as_ref().map(|message| format!(": {message}")).unwrap_or_default()
+}
+
+impl Error {
+    /// The number of the kernel's error (`EEXIST` and so on) that this stands for, if it stands for one.
+    pub fn errno(&self) -> Option<i32> {
+        let errno = match self {
+            Self::ServiceExists | Self::DestinationExists => Errno::EEXIST,
+            Self::NoSuchService => Errno::ESRCH,
+            Self::NoSuchDestination | Self::NoSuchScheduler { .. } => Errno::ENOENT,
+            Self::OutOfRange => Errno::ERANGE,
+            Self::Invalid { .. } => Errno::EINVAL,
+            Self::NoSuchFamily => Errno::EAFNOSUPPORT,
+            Self::Busy => Errno::EBUSY,
+            Self::NotPermitted => Errno::EPERM,
+            Self::AnswersLost => Errno::ENOBUFS,
+            Self::Os { errno, .. } => return Some(*errno),
+            Self::NoModule { .. } | Self::NoAnswer | Self::Interrupted | Self::Malformed { .. } => {
+                return None;
+            }
+        };
+        Some(errno as i32)
+    }
+
+    /// Whether it is unknown if the change was made, so that the table has to be read again.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Self::AnswersLost | Self::NoAnswer | Self::Malformed { .. })
+    }
+
+    pub(crate) fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid { reason: reason.into() }
+    }
+
+    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
+    pub(crate) fn malformed(reason: impl Into<String>) -> Self {
+        Self::Malformed { reason: reason.into() }
+    }
+
+    /// The error for the kernel's number, when there is no operation that could tell more.
+    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
+    pub(crate) fn from_errno(errno: i32, message: Option<String>) -> Self {
+        match Errno::from_raw(errno) {
+            Errno::ESRCH => Self::NoSuchService,
+            Errno::ERANGE => Self::OutOfRange,
+            Errno::EINVAL => Self::invalid(message.unwrap_or_else(|| "the kernel refuses the values".into())),
+            Errno::EAFNOSUPPORT => Self::NoSuchFamily,
+            Errno::EBUSY => Self::Busy,
+            Errno::EPERM | Errno::EACCES => Self::NotPermitted,
+            Errno::ENOBUFS => Self::AnswersLost,
+            Errno::ENOPROTOOPT => Self::NoModule { reason: "the module is being unloaded".into() },
+            // A receive time-out is reported as the one or the other.
+            Errno::EAGAIN | Errno::ETIMEDOUT => Self::NoAnswer,
+            _ => Self::Os { errno, message },
+        }
+    }
+
+    /// The error for the kernel's number as the answer to an operation: the same number means different things.
+    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
+    pub(crate) fn refusal(errno: i32, message: Option<String>, operation: &Operation) -> Self {
+        match (Errno::from_raw(errno), operation) {
+            (Errno::EEXIST, Operation::AddService { .. }) => Self::ServiceExists,
+            (Errno::EEXIST, Operation::AddDestination { .. }) => Self::DestinationExists,
+            (Errno::ENOENT, Operation::AddService { config, .. } | Operation::EditService { config, .. }) => {
+                let engine = config.persistence.as_ref().and_then(|persistence| persistence.engine.clone());
+                Self::NoSuchScheduler { scheduler: config.scheduler.clone(), engine }
+            }
+            (Errno::ENOENT, Operation::EditDestination { .. } | Operation::RemoveDestination { .. }) => {
+                Self::NoSuchDestination
+            }
+            (Errno::EINVAL, Operation::AddDestination { .. } | Operation::EditDestination { .. }) => {
+                Self::invalid(message.unwrap_or_else(|| REFUSED_DESTINATION.into()))
+            }
+            (Errno::EINVAL, Operation::AddService { .. } | Operation::EditService { .. }) => {
+                Self::invalid(message.unwrap_or_else(|| REFUSED_SERVICE.into()))
+            }
+            _ => Self::from_errno(errno, message),
+        }
+    }
+}
+
+/// The kernel does not say which of its reasons it is; these are all that it has.
+pub(crate) const REFUSED_DESTINATION: &str = "the address of a destination has to be a unicast address, of the family \
+of its service unless it is tunnelled, and a GUE tunnel needs a port";
+
+/// See [`REFUSED_DESTINATION`].
+pub(crate) const REFUSED_SERVICE: &str = "the prefix length of an IPv6 service is 1 to 128";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DestinationKey, Family, Persistence, ServiceConfig, ServiceKey};
+
+    const SERVICE: ServiceKey = ServiceKey::Mark { mark: 1, family: Family::V4 };
+
+    #[test]
+    fn the_same_number_is_told_apart_by_the_operation() {
+        let add = Operation::AddService { key: SERVICE, config: ServiceConfig::new("rx") };
+        let key = DestinationKey { address: "10.0.0.1".parse().unwrap(), port: 80 };
+        let remove = Operation::RemoveDestination { service: SERVICE, key };
+        let check = |errno: Errno, operation: &Operation, words: &str| {
+            let error = Error::refusal(errno as i32, None, operation);
+            assert_eq!(error.to_string(), words);
+            assert_eq!(error.errno(), Some(errno as i32));
+        };
+        check(Errno::ENOENT, &add, "the kernel has no scheduler `rx`");
+        check(Errno::ENOENT, &remove, "no such destination");
+        check(Errno::EEXIST, &add, "the service already exists");
+        check(Errno::ESRCH, &remove, "no such service");
+        check(Errno::ENOMEM, &remove, "Cannot allocate memory (os error 12)");
+    }
+
+    #[test]
+    fn the_engine_is_named_too() {
+        let persistence = Persistence { engine: Some("sip".into()), ..Persistence::new(1, Family::V4) };
+        let config = ServiceConfig { persistence: Some(persistence), ..ServiceConfig::new("rr") };
+        let error =
+            Error::refusal(Errno::ENOENT as i32, None, &Operation::EditService { key: SERVICE, config });
+        assert_eq!(error.to_string(), "the kernel has no scheduler `rr` or no persistence engine `sip`");
+    }
+}

@@ -1,0 +1,239 @@
+//! A table in memory that answers like the kernel.
+//!
+//! It refuses what `net/netfilter/ipvs/ip_vs_ctl.c` refuses, with the same errors in the same order. One suite
+//! of tests (`tests/contract.rs`) is run on it and on a real kernel.
+
+mod rules;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Error;
+use crate::ipvs::{Ipvs, Timeouts, Version};
+use crate::snapshot::{Connections, DestinationSnapshot, ServiceSnapshot, Snapshot, Statistics};
+use crate::table::{DestinationKey, Operation, ServiceKey, Table, check_key};
+
+/// A table in memory: for dry runs, and in place of a kernel for tests.
+///
+/// Clones share the table, so that a test can look at what another part does, or interfere with it.
+///
+/// ```
+/// use ipvs_rs::{Family, Ipvs, Memory, Operation, ServiceConfig, ServiceKey};
+///
+/// let mut memory = Memory::new();
+/// let key = ServiceKey::Mark { mark: 1, family: Family::V4 };
+/// let results = memory.apply(&[Operation::AddService { key, config: ServiceConfig::new("wlc") }]);
+/// assert_eq!(results, [Ok(())]);
+/// assert!(memory.dump()?.services.contains_key(&key));
+/// # Ok::<(), ipvs_rs::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    snapshot: Snapshot,
+    timeouts: Timeouts,
+    operations: u64,
+    failures: Option<(usize, Error)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
+        Self { snapshot: Snapshot::default(), timeouts, operations: 0, failures: None }
+    }
+}
+
+impl Memory {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A table that holds this already; it is not asked whether the kernel would have taken it.
+    pub fn with_table(table: &Table) -> Self {
+        let services = table.services.iter().map(|(key, service)| {
+            let destinations = service.destinations.iter();
+            let destinations = destinations.map(|(key, config)| (*key, DestinationSnapshot::new(*config)));
+            let service = ServiceSnapshot {
+                destinations: destinations.collect(),
+                ..ServiceSnapshot::new(service.config.clone())
+            };
+            (*key, service)
+        });
+        let memory = Self::new();
+        memory.lock().snapshot.services = services.collect();
+        memory
+    }
+
+    /// How many writes were asked for so far: operations, also refused ones, and each flush, zeroing and
+    /// setting of time-outs.
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// Makes the next `count` writes fail with this error; nothing is changed by them.
+    pub fn fail_next(&self, count: usize, error: Error) {
+        self.lock().failures = Some((count, error));
+    }
+
+    /// Sets the connections that a destination has. Gives `false` when there is no such destination.
+    pub fn set_connections(
+        &self,
+        service: ServiceKey,
+        destination: DestinationKey,
+        connections: Connections,
+    ) -> bool {
+        self.lock().change(service, destination, |entry| entry.connections = connections)
+    }
+
+    /// Sets what a destination has handled. Gives `false` when there is no such destination.
+    pub fn set_statistics(
+        &self,
+        service: ServiceKey,
+        destination: DestinationKey,
+        statistics: Statistics,
+    ) -> bool {
+        self.lock().change(service, destination, |entry| entry.statistics = statistics)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is changed in single steps, so a panic of another thread cannot have left it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Counts a write, and lets it fail if that was asked for.
+    fn begin_write(&mut self) -> Result<(), Error> {
+        self.operations += 1;
+        match &mut self.failures {
+            Some((count, error)) if *count > 0 => {
+                *count -= 1;
+                Err(error.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, operation: &Operation) -> Result<(), Error> {
+        self.begin_write()?;
+        operation.check()?;
+        let service = self.snapshot.services.get(&operation.service());
+        rules::check(service, operation)?;
+        self.change_table(operation);
+        Ok(())
+    }
+
+    /// Makes a change of which [`rules::check`] has made sure that it can be made.
+    fn change_table(&mut self, operation: &Operation) {
+        let services = &mut self.snapshot.services;
+        match operation {
+            Operation::AddService { key, config } => {
+                services.insert(*key, ServiceSnapshot::new(config.clone()));
+            }
+            Operation::RemoveService { key } => {
+                services.remove(key);
+            }
+            _ => {
+                if let Some(service) = services.get_mut(&operation.service()) {
+                    change_service(service, operation);
+                }
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        service: ServiceKey,
+        destination: DestinationKey,
+        change: impl FnOnce(&mut DestinationSnapshot),
+    ) -> bool {
+        let service = self.snapshot.services.get_mut(&service);
+        service.and_then(|service| service.destinations.get_mut(&destination)).map(change).is_some()
+    }
+}
+
+fn change_service(service: &mut ServiceSnapshot, operation: &Operation) {
+    match operation {
+        Operation::EditService { config, .. } => service.config = config.clone(),
+        Operation::AddDestination { key, config, .. } => {
+            service.destinations.insert(*key, DestinationSnapshot::new(*config));
+        }
+        Operation::EditDestination { key, config, .. } => {
+            if let Some(destination) = service.destinations.get_mut(key) {
+                destination.config = *config;
+            }
+        }
+        Operation::RemoveDestination { key, .. } => {
+            service.destinations.remove(key);
+        }
+        Operation::AddService { .. } | Operation::RemoveService { .. } => {}
+    }
+}
+
+fn zero_service(service: &mut ServiceSnapshot) {
+    service.statistics = Statistics::default();
+    for destination in service.destinations.values_mut() {
+        destination.statistics = Statistics::default();
+    }
+}
+
+impl Ipvs for Memory {
+    fn version(&mut self) -> Result<Version, Error> {
+        Ok(Version { major: 1, minor: 2, patch: 1, connection_table_size: 4096 })
+    }
+
+    fn dump(&mut self) -> Result<Table, Error> {
+        Ok(self.lock().snapshot.table())
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot, Error> {
+        Ok(self.lock().snapshot.clone())
+    }
+
+    fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {
+        let mut state = self.lock();
+        operations.iter().map(|operation| state.write(operation)).collect()
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.begin_write()?;
+        state.snapshot.services.clear();
+        Ok(())
+    }
+
+    fn zero(&mut self, service: Option<ServiceKey>) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.begin_write()?;
+        match service {
+            None => state.snapshot.services.values_mut().for_each(zero_service),
+            Some(key) => {
+                check_key(key)?;
+                zero_service(state.snapshot.services.get_mut(&key).ok_or(Error::NoSuchService)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        Ok(self.lock().timeouts)
+    }
+
+    fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Error> {
+        let mut state = self.lock();
+        state.begin_write()?;
+        rules::check_timeouts(timeouts)?;
+        let kept = state.timeouts;
+        let set = |new: u32, kept: u32| if new == 0 { kept } else { new };
+        state.timeouts = Timeouts {
+            tcp: set(timeouts.tcp, kept.tcp),
+            tcp_fin: set(timeouts.tcp_fin, kept.tcp_fin),
+            udp: set(timeouts.udp, kept.udp),
+        };
+        Ok(())
+    }
+}
