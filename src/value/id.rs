@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 /// The address family of a virtual service and of its real servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,12 +91,54 @@ impl VirtualId {
     }
 }
 
+/// Reads what [`VirtualId::qualified`] wrote.
+impl FromStr for VirtualId {
+    type Err = NotAnId;
+
+    fn from_str(text: &str) -> Result<VirtualId, NotAnId> {
+        let (kind, rest) = text.split_once(':').ok_or(NotAnId)?;
+        let address = |protocol| match rest.parse() {
+            Ok(address) => Ok(VirtualId::Address { protocol, address }),
+            Err(_) => Err(NotAnId),
+        };
+        let mark = |family| rest.parse().map(|mark| VirtualId::Mark { mark, family }).map_err(|_| NotAnId);
+        match kind {
+            "tcp" => address(Protocol::Tcp),
+            "udp" => address(Protocol::Udp),
+            "fwm" => mark(Family::V4),
+            "fwm6" => mark(Family::V6),
+            _ => Err(NotAnId),
+        }
+    }
+}
+
+/// A text that is no qualified id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a virtual service")]
+pub struct NotAnId;
+
 /// As log and mail name it: `10.0.0.1:80`, `[fd00::1]:80`, or the number of the mark.
 impl fmt::Display for VirtualId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             VirtualId::Address { address, .. } => address.fmt(f),
             VirtualId::Mark { mark, .. } => mark.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_qualified_id_is_read_back() {
+        for text in ["tcp:10.0.0.1:80", "udp:[fd00::1]:53", "fwm:5", "fwm6:5"] {
+            let id: VirtualId = text.parse().expect(text);
+            assert_eq!(id.qualified(), text);
+        }
+        for text in ["", "tcp", "sctp:10.0.0.1:80", "fwm:x", "tcp:10.0.0.1"] {
+            assert_eq!(text.parse::<VirtualId>(), Err(NotAnId), "{text}");
         }
     }
 }

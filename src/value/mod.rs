@@ -1,11 +1,13 @@
 //! Addresses, ids, forwarding methods, patterns and verdicts: parsed once, valid ever after.
 
+mod change;
 mod id;
 mod method;
 mod pattern;
 mod secret;
 mod verdict;
 
+pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
 pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError};

@@ -1,0 +1,244 @@
+//! All mutable state in one place, without I/O of its own: plan, health, and what stands in the kernel's table.
+//!
+//! Each method takes *now*, changes the state, and says what happened as [`Notice`]s. The table is reconciled, never
+//! edited: wanted minus present gives the operations.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::{Ipvs, Operation, ServiceKey, Table, diff};
+
+use crate::desired;
+use crate::health::{CheckId, Due, Health};
+use crate::notify::Notice;
+use crate::plan::Plan;
+use crate::value::{Occasion, Verdict};
+
+/// After a refused operation the table is read back after this long, then after twice as long, and so on.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// The state of a running daemon.
+pub struct Director {
+    plan: Plan,
+    health: Health,
+    ipvs: Box<dyn Ipvs>,
+    /// Our part of the kernel's table as far as we know it.
+    present: Table,
+    /// The services that are ours: those of the plan, and those of earlier plans until they are gone.
+    owned: BTreeSet<ServiceKey>,
+    /// How often the table is read back without a cause; none: never.
+    verify_interval: Option<Duration>,
+    verify_at: Option<Instant>,
+    retry: Duration,
+    /// What was refused and said already, so that it is said once.
+    refused: BTreeSet<String>,
+}
+
+impl Director {
+    /// Takes the table over: adopts what the kernel has in service, and sets up the rest. `formerly` are services that an
+    /// earlier run of this daemon left behind.
+    ///
+    /// # Errors
+    /// When the table cannot be read.
+    pub fn start(
+        plan: Plan,
+        mut ipvs: Box<dyn Ipvs>,
+        formerly: &BTreeSet<ServiceKey>,
+        verify_interval: Option<Duration>,
+        now: Instant,
+    ) -> Result<(Director, Vec<Notice>), ipvs_rs::Error> {
+        let kernel = ipvs.dump()?;
+        let mut owned = planned(&plan);
+        owned.extend(formerly.iter().filter(|key| kernel.services.contains_key(key)));
+        let present = desired::restrict(&kernel, &owned);
+        let health = Health::new(&plan, &desired::in_service(&plan, &present), now);
+        let mut director = Director {
+            plan,
+            health,
+            ipvs,
+            present,
+            owned,
+            verify_interval,
+            verify_at: verify_interval.map(|interval| now + interval),
+            retry: FIRST_RETRY,
+            refused: BTreeSet::new(),
+        };
+        let notices = director.reconcile(now);
+        Ok((director, notices))
+    }
+
+    /// The plan in force.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What is known of the servers.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Our part of the table as we know it.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.present
+    }
+
+    /// The services that are ours.
+    #[must_use]
+    pub fn owned(&self) -> &BTreeSet<ServiceKey> {
+        &self.owned
+    }
+
+    /// When [`Director::due`] or [`Director::verify`] has something to do next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.health.poll_timeout(), self.verify_at].into_iter().flatten().min()
+    }
+
+    /// The checks to start now.
+    pub fn due(&mut self, now: Instant) -> Vec<Due> {
+        self.health.due(now)
+    }
+
+    /// Takes in verdicts, and puts what follows from them into the table.
+    pub fn verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for (id, verdict) in verdicts {
+            let transitions = self.health.verdict(&self.plan, id, verdict, now);
+            notices.extend(transitions.into_iter().map(Notice::Health));
+        }
+        if notices.iter().any(Notice::moves_a_server) {
+            notices.extend(self.reconcile(now));
+        }
+        notices
+    }
+
+    /// Takes up another plan as a whole: servers that stay keep their state, services that go are removed.
+    pub fn reload(&mut self, plan: Plan, now: Instant) -> Vec<Notice> {
+        let mut notices = self.read_back(&planned(&plan));
+        let in_service = desired::in_service(&plan, &self.present);
+        self.health = self.health.replan(&self.plan, &plan, &in_service, now);
+        self.plan = plan;
+        self.refused.clear();
+        notices.extend(self.reconcile(now));
+        notices
+    }
+
+    /// Reads the table back if it is time to, and repairs what somebody else changed.
+    pub fn verify(&mut self, now: Instant) -> Vec<Notice> {
+        if self.verify_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.verify_at = self.verify_interval.map(|interval| now + interval);
+        let mut notices = self.read_back(&BTreeSet::new());
+        notices.extend(self.reconcile(now));
+        notices
+    }
+
+    /// Removes the services whose `cleanstop` says so.
+    pub fn stop(&mut self) -> Vec<Notice> {
+        let mut wanted = self.present.clone();
+        for v in self.plan.virtuals().iter().filter(|v| v.cleanstop) {
+            wanted.services.remove(&desired::service_key(v.id));
+        }
+        let operations = diff(&self.present, &wanted);
+        self.carry_out(&operations, Occasion::Stop)
+    }
+
+    /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.
+    fn reconcile(&mut self, now: Instant) -> Vec<Notice> {
+        let wanted = desired::wanted(&self.plan, &self.health);
+        let mut notices = self.carry_out(&diff(&self.present, &wanted), Occasion::Start);
+        if notices.iter().any(Notice::is_refusal) {
+            let again = self.read_back(&BTreeSet::new());
+            let missing = diff(&self.present, &wanted);
+            if again.iter().all(|notice| !notice.is_refusal()) && !missing.is_empty() {
+                let retried = self.carry_out(&missing, Occasion::Start);
+                if retried.iter().all(|notice| !notice.is_refusal()) {
+                    // What was refused for lack of knowledge succeeded: nobody needs to hear of it.
+                    notices.retain(|notice| !notice.is_refusal());
+                }
+                notices.extend(retried);
+            }
+        }
+        self.owned = planned(&self.plan);
+        self.owned.extend(self.present.services.keys());
+        self.plan_retry(notices.iter().any(Notice::is_refusal), now);
+        self.once(notices)
+    }
+
+    fn plan_retry(&mut self, refused: bool, now: Instant) {
+        if refused {
+            let at = now + self.retry;
+            self.verify_at = Some(self.verify_at.map_or(at, |planned| planned.min(at)));
+            let longest = self.verify_interval.unwrap_or(Duration::from_secs(60)).max(FIRST_RETRY);
+            self.retry = (self.retry * 2).min(longest);
+        } else {
+            self.retry = FIRST_RETRY;
+            self.refused.clear();
+        }
+    }
+
+    /// Drops refusals that were said already.
+    fn once(&mut self, mut notices: Vec<Notice>) -> Vec<Notice> {
+        notices.retain(|notice| !notice.is_refusal() || self.refused.insert(notice.to_string()));
+        notices
+    }
+
+    /// Learns our part of the table anew, and says where it was not as we knew it. `also` are services that are ours from
+    /// now on: whatever they look like is no surprise.
+    fn read_back(&mut self, also: &BTreeSet<ServiceKey>) -> Vec<Notice> {
+        match self.ipvs.dump() {
+            Ok(kernel) => {
+                let repairs = diff(&desired::restrict(&kernel, &self.owned), &self.present);
+                self.owned.extend(also);
+                self.present = desired::restrict(&kernel, &self.owned);
+                if repairs.is_empty() {
+                    return Vec::new();
+                }
+                vec![Notice::Drift(repairs.iter().map(ToString::to_string).collect())]
+            }
+            Err(error) => {
+                self.owned.extend(also);
+                vec![Notice::Unreadable(error.to_string())]
+            }
+        }
+    }
+
+    fn carry_out(&mut self, operations: &[Operation], occasion: Occasion) -> Vec<Notice> {
+        if operations.is_empty() {
+            return Vec::new();
+        }
+        let mut notices = Vec::with_capacity(operations.len());
+        let mut broken = BTreeSet::new();
+        for (operation, result) in operations.iter().zip(self.ipvs.apply(operations)) {
+            match result {
+                Ok(()) => {
+                    if let Some(change) = desired::change(&self.plan, operation, occasion) {
+                        notices.push(Notice::Table(change));
+                    }
+                    // The kernel has carried it out, so the copy cannot refuse it unless it was wrong; then it is read anew.
+                    if self.present.apply(operation).is_err() {
+                        notices.extend(self.read_back(&BTreeSet::new()));
+                    }
+                }
+                // Where the service itself was refused, its servers cannot but be refused.
+                Err(_) if broken.contains(&operation.service()) => {}
+                Err(error) => {
+                    if matches!(operation, Operation::AddService { .. }) {
+                        broken.insert(operation.service());
+                    }
+                    notices
+                        .push(Notice::Refused { operation: operation.to_string(), error: error.to_string() });
+                }
+            }
+        }
+        notices
+    }
+}
+
+fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
+    plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect()
+}

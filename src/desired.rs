@@ -1,0 +1,240 @@
+//! The wanted table: quiescent, fallback, weights and thresholds are decided here and nowhere else.
+//!
+//! It is also the only translator between the words of `ldirectord.cf` and those of the kernel.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use ipvs_rs::{
+    DestinationConfig, DestinationKey, Operation, Persistence, Service, ServiceConfig, ServiceFlags,
+    ServiceKey, Table,
+};
+
+use crate::config::{Fallback, Netmask, Real, Virtual};
+use crate::health::{Health, ServerId};
+use crate::plan::{Member, Plan};
+use crate::value::{
+    Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
+};
+
+/// The table as it should be now.
+#[must_use]
+pub fn wanted(plan: &Plan, health: &Health) -> Table {
+    let mut table = Table::default();
+    for (virtual_index, v) in plan.virtuals().iter().enumerate() {
+        table.services.insert(service_key(v.id), wanted_service(v, virtual_index, health));
+    }
+    table
+}
+
+fn wanted_service(v: &Virtual, virtual_index: usize, health: &Health) -> Service {
+    let mut service = Service::new(service_config(v));
+    let mut up_keys = BTreeSet::new();
+    for (real_index, real) in v.reals.iter().enumerate() {
+        let up = health.server(Member { virtual_index, real_index }).up;
+        let key = real_key(v, real);
+        // Two lines may name one destination; then it is in service while any of them is up, as the last such line says.
+        if up {
+            up_keys.insert(key);
+            service.destinations.insert(key, real_config(real, real.weight));
+        } else if v.quiescent && !up_keys.contains(&key) {
+            service.destinations.insert(key, real_config(real, 0));
+        }
+    }
+    if let Some(fallback) = v.fallback.filter(|_| !health.any_up(virtual_index)) {
+        let (key, config) = fallback_destination(v, fallback);
+        service.destinations.insert(key, config);
+    }
+    service
+}
+
+/// What the kernel has in service (weight above 0) of the servers of a plan.
+#[must_use]
+pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
+    let mut found = BTreeSet::new();
+    for v in plan.virtuals() {
+        let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
+        for real in &v.reals {
+            let key = real_key(v, real);
+            let is_fallback = v.fallback.is_some_and(|fallback| fallback_destination(v, fallback).0 == key);
+            // Where a real server and the fallback are one destination, its weight does not tell which of them is meant.
+            let only_fallback =
+                is_fallback && service.destinations.values().filter(|d| d.weight > 0).count() == 1;
+            if service.destinations.get(&key).is_some_and(|d| d.weight > 0) && !only_fallback {
+                found.insert((v.id, real.address));
+            }
+        }
+    }
+    found
+}
+
+/// The kernel's key of a virtual.
+#[must_use]
+pub fn service_key(id: VirtualId) -> ServiceKey {
+    match id {
+        VirtualId::Address { protocol, address } => ServiceKey::Address {
+            protocol: match protocol {
+                Protocol::Tcp => ipvs_rs::Protocol::Tcp,
+                Protocol::Udp => ipvs_rs::Protocol::Udp,
+            },
+            address: address.ip(),
+            port: address.port(),
+        },
+        VirtualId::Mark { mark, family } => ServiceKey::Mark { mark, family: kernel_family(family) },
+    }
+}
+
+/// The part of a table that belongs to the given services.
+#[must_use]
+pub fn restrict(table: &Table, owned: &BTreeSet<ServiceKey>) -> Table {
+    let services = table.services.iter().filter(|(key, _)| owned.contains(key));
+    Table { services: services.map(|(key, service)| (*key, service.clone())).collect() }
+}
+
+/// The kernel's key of a real server: direct routing and tunnels cannot change the port, so there the port is the
+/// virtual's (as `ipvsadm` makes it).
+#[must_use]
+pub fn real_key(v: &Virtual, real: &Real) -> DestinationKey {
+    destination_key(v, real.address, real.method)
+}
+
+/// The virtual behind a kernel's key; none for SCTP, which `ldirectord.cf` does not know.
+#[must_use]
+pub fn virtual_id(key: ServiceKey) -> Option<VirtualId> {
+    match key {
+        ServiceKey::Address { protocol, address, port } => {
+            let protocol = match protocol {
+                ipvs_rs::Protocol::Tcp => Protocol::Tcp,
+                ipvs_rs::Protocol::Udp => Protocol::Udp,
+                ipvs_rs::Protocol::Sctp => return None,
+            };
+            Some(VirtualId::Address { protocol, address: SocketAddr::new(address, port) })
+        }
+        ServiceKey::Mark { mark, family } => {
+            let family = match family {
+                ipvs_rs::Family::V4 => Family::V4,
+                ipvs_rs::Family::V6 => Family::V6,
+            };
+            Some(VirtualId::Mark { mark, family })
+        }
+    }
+}
+
+/// An operation in ldirectord's words. `occasion` says why what is not wanted is removed.
+#[must_use]
+pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<Change> {
+    let of = virtual_id(operation.service())?;
+    let v = plan.virtuals().iter().find(|v| v.id == of);
+    let server =
+        |key: &DestinationKey, action: fn(&DestinationConfig) -> ServerAction, config: &DestinationConfig| {
+            Change::Server(server_change(v, of, key, action(config), Some(config)))
+        };
+    Some(match operation {
+        Operation::AddService { .. } => Change::VirtualAdded(of),
+        Operation::EditService { .. } => Change::VirtualChanged(of),
+        Operation::RemoveService { .. } => Change::VirtualPurged(of, occasion),
+        Operation::AddDestination { key, config, .. } => {
+            server(key, |c| ServerAction::Added(c.weight), config)
+        }
+        Operation::EditDestination { key, config, .. } => server(key, edited, config),
+        Operation::RemoveDestination { key, .. } => {
+            let mut change = server_change(v, of, key, ServerAction::Deleted, None);
+            let known = v.is_some_and(|v| names(v, key).next().is_some());
+            if !known && change.role == Role::Real {
+                change.action = ServerAction::Purged(occasion);
+            }
+            Change::Server(change)
+        }
+    })
+}
+
+fn edited(config: &DestinationConfig) -> ServerAction {
+    if config.weight == 0 { ServerAction::Quiescent } else { ServerAction::Restored(config.weight) }
+}
+
+/// The real servers of a virtual that a destination stands for.
+fn names<'a>(v: &'a Virtual, key: &'a DestinationKey) -> impl Iterator<Item = &'a Real> {
+    v.reals.iter().filter(move |real| real_key(v, real) == *key)
+}
+
+fn server_change(
+    v: Option<&Virtual>,
+    of: VirtualId,
+    key: &DestinationKey,
+    action: ServerAction,
+    config: Option<&DestinationConfig>,
+) -> ServerChange {
+    let server = SocketAddr::new(key.address, key.port);
+    let fallback = v.and_then(|v| v.fallback.map(|fallback| fallback_destination(v, fallback)));
+    let real = v.and_then(|v| names(v, key).next());
+    // Where a real server and the fallback are one destination, the fallback is meant when it looks like the fallback.
+    let is_fallback = fallback.is_some_and(|(fallback_key, fallback_config)| {
+        fallback_key == *key && (real.is_none() || config == Some(&fallback_config))
+    });
+    ServerChange {
+        action,
+        role: if is_fallback { Role::Fallback } else { Role::Real },
+        server,
+        configured: real.map(|real| real.address).filter(|address| *address != server && !is_fallback),
+        of,
+    }
+}
+
+fn destination_key(v: &Virtual, address: SocketAddr, method: ForwardingMethod) -> DestinationKey {
+    let port = match (method, v.id.port()) {
+        (ForwardingMethod::Gate | ForwardingMethod::Ipip, Some(port)) => port,
+        _ => address.port(),
+    };
+    DestinationKey { address: address.ip(), port }
+}
+
+fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {
+    let port = fallback.port.or(v.id.port()).unwrap_or(0);
+    let key = destination_key(v, SocketAddr::new(fallback.address, port), fallback.method);
+    (key, DestinationConfig::new(kernel_method(fallback.method), 1))
+}
+
+fn real_config(real: &Real, weight: u32) -> DestinationConfig {
+    let mut config =
+        DestinationConfig::new(kernel_method(real.method), weight.min(DestinationConfig::MAX_WEIGHT));
+    config.upper = real.upper;
+    // The kernel refuses a lower threshold above the upper one, and with it the whole server.
+    config.lower = if real.lower <= real.upper { real.lower } else { 0 };
+    config
+}
+
+fn service_config(v: &Virtual) -> ServiceConfig {
+    let mut config = ServiceConfig::new(v.scheduler.clone());
+    // Unknown flags are a diagnostic of the configuration; here they count for nothing.
+    config.flags = v.schedflags.as_deref().and_then(|flags| flags.parse().ok()).unwrap_or_default();
+    if v.ops && matches!(v.id, VirtualId::Address { protocol: Protocol::Udp, .. }) {
+        config.flags |= ServiceFlags::ONE_PACKET;
+    }
+    config.persistence = v.persistent.map(|timeout| {
+        let family = kernel_family(v.id.family());
+        let netmask = v.netmask.map_or_else(
+            || ipvs_rs::Netmask::host(family),
+            |mask| match mask {
+                Netmask::V4(mask) => ipvs_rs::Netmask::V4(mask),
+                Netmask::V6(length) => ipvs_rs::Netmask::V6(length),
+            },
+        );
+        Persistence { timeout, netmask, engine: None }
+    });
+    config
+}
+
+fn kernel_family(family: Family) -> ipvs_rs::Family {
+    match family {
+        Family::V4 => ipvs_rs::Family::V4,
+        Family::V6 => ipvs_rs::Family::V6,
+    }
+}
+
+fn kernel_method(method: ForwardingMethod) -> ipvs_rs::ForwardingMethod {
+    match method {
+        ForwardingMethod::Gate => ipvs_rs::ForwardingMethod::DirectRoute,
+        ForwardingMethod::Masq => ipvs_rs::ForwardingMethod::Masquerade,
+        ForwardingMethod::Ipip => ipvs_rs::ForwardingMethod::Tunnel,
+    }
+}

@@ -1,0 +1,100 @@
+//! What happened, told to people: log lines in the original's words.
+
+use std::fmt;
+
+use crate::health::{Event, Transition};
+use crate::plan::Plan;
+use crate::value::Change;
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A server went up or down, or nearly so.
+    Health(Transition),
+    /// The table was changed.
+    Table(Change),
+    /// The kernel refused a change.
+    Refused {
+        /// What was to be done.
+        operation: String,
+        /// What the kernel says.
+        error: String,
+    },
+    /// The table was not as we had left it; the operations lead from what was found to what we knew.
+    Drift(Vec<String>),
+    /// The table could not be read back.
+    Unreadable(String),
+}
+
+impl Notice {
+    /// Whether the wanted table is another one now.
+    #[must_use]
+    pub fn moves_a_server(&self) -> bool {
+        matches!(self, Notice::Health(Transition { event: Event::Up | Event::Down, .. }))
+    }
+
+    /// Whether the kernel refused something.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Notice::Refused { .. } | Notice::Unreadable(_))
+    }
+
+    /// The line for the log. Its first words are the original's where the original has a line for it.
+    #[must_use]
+    pub fn line(&self, plan: &Plan) -> String {
+        match self {
+            Notice::Health(transition) => health_line(transition, plan),
+            other => other.to_string(),
+        }
+    }
+}
+
+fn health_line(transition: &Transition, plan: &Plan) -> String {
+    let (v, real) = plan.member(transition.member);
+    let server = format!("{} ({})", real.address, v.id.qualified());
+    let reason = &transition.verdict.reason;
+    match transition.event {
+        Event::Up => format!("Real server is up: {server}: {reason}"),
+        Event::Down => format!("Real server is down: {server}: {reason}"),
+        Event::SoftFailure { failures } => {
+            format!("Soft failure real server: {server} failure {failures}/{}: {reason}", v.failurecount)
+        }
+        Event::SoftFailureOver => format!("Resetting soft failure count: {server}"),
+        Event::Unknown => format!("Check failed, server left as it is: {server}: {reason}"),
+    }
+}
+
+/// Everything that needs no names of the plan.
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::Health(transition) => write!(f, "{:?}: {}", transition.event, transition.verdict.reason),
+            Notice::Table(change) => change.fmt(f),
+            Notice::Refused { operation, error } => {
+                write!(
+                    f,
+                    "The kernel refused to {operation}: {error}; the table is read back and it is tried again"
+                )
+            }
+            Notice::Drift(operations) => {
+                write!(f, "The kernel's table was changed by somebody else; repairing: ")?;
+                for (index, operation) in operations.iter().take(DRIFT_SHOWN).enumerate() {
+                    write!(f, "{}{operation}", if index == 0 { "" } else { ", " })?;
+                }
+                match operations.len().saturating_sub(DRIFT_SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
+            Notice::Unreadable(error) => {
+                write!(
+                    f,
+                    "The kernel's table cannot be read: {error}; it is left as it is and read again soon"
+                )
+            }
+        }
+    }
+}
+
+/// How many repairs are named one by one.
+const DRIFT_SHOWN: usize = 5;

@@ -1,0 +1,102 @@
+//! Leaving the terminal: the launcher waits until the daemon says that it is ready, or why it cannot be.
+
+#![expect(
+    unsafe_code,
+    reason = "fork is unsafe: only what is async-signal-safe may follow in a process with threads"
+)]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
+
+/// Which of the two processes this is after [`detach`].
+#[derive(Debug)]
+pub enum Side {
+    /// The process that was called; the daemon has said how it went.
+    Launcher(Verdict),
+    /// The daemon.
+    Daemon(Launcher),
+}
+
+/// How the start went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The daemon is up.
+    Ready,
+    /// It gave up.
+    Failed {
+        /// The exit code for the launcher.
+        code: u8,
+        /// Why, for standard error.
+        message: String,
+    },
+}
+
+/// The daemon's line to its launcher.
+#[derive(Debug)]
+pub struct Launcher(File);
+
+impl Launcher {
+    /// Lets the launcher go.
+    pub fn ready(mut self) {
+        // A launcher that was killed meanwhile does not matter to the daemon.
+        let _ = self.0.write_all(&[READY]);
+    }
+
+    /// Has the launcher print why, and exit with a code.
+    pub fn failed(mut self, code: u8, message: &str) {
+        let _ = self.0.write_all(&[code]).and_then(|()| self.0.write_all(message.as_bytes()));
+    }
+}
+
+/// Stands for "ready" where else an exit code stands; no exit code of ours has this value.
+const READY: u8 = 0;
+
+/// Forks twice, so that the daemon has no terminal and cannot get one; it lives in `/` with its standard streams on /dev/null.
+///
+/// # Errors
+/// When the system has no process or descriptor left.
+pub fn detach() -> io::Result<Side> {
+    let (reading, writing) = pipe()?;
+    // SAFETY: the caller has no thread besides this one yet, so the child may do whatever this process might.
+    match unsafe { fork() }? {
+        ForkResult::Parent { child } => {
+            drop(writing);
+            waitpid(child, None)?;
+            wait_for_verdict(reading).map(Side::Launcher)
+        }
+        ForkResult::Child => {
+            drop(reading);
+            setsid()?;
+            // SAFETY: as above; this process has one thread.
+            if let ForkResult::Parent { .. } = unsafe { fork() }? {
+                // SAFETY: ends the process between the two at once, without running what its parent has to run at its own end.
+                unsafe { nix::libc::_exit(0) }
+            }
+            chdir("/")?;
+            let null = File::options().read(true).write(true).open("/dev/null")?;
+            dup2_stdin(&null)?;
+            dup2_stdout(&null)?;
+            dup2_stderr(&null)?;
+            Ok(Side::Daemon(Launcher(File::from(writing))))
+        }
+    }
+}
+
+fn wait_for_verdict(reading: OwnedFd) -> io::Result<Verdict> {
+    let mut answer = Vec::new();
+    File::from(reading).read_to_end(&mut answer)?;
+    Ok(match answer.split_first() {
+        Some((&READY, _)) => Verdict::Ready,
+        Some((code, message)) => {
+            Verdict::Failed { code: *code, message: String::from_utf8_lossy(message).into_owned() }
+        }
+        None => Verdict::Failed {
+            code: 1,
+            message: "the daemon died before it was ready; see its log".to_owned(),
+        },
+    })
+}

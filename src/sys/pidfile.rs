@@ -1,0 +1,135 @@
+//! The pid file: who runs, and that only one does.
+//!
+//! The daemon holds a lock on its file as long as it lives. The lock goes with the process, however it ends, so a file that
+//! was left behind never keeps the next start from its work; and only the owner removes the file.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use super::process;
+
+/// What a pid file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// An ldirectord with this pid lives.
+    Running(i32),
+    /// The file names a process that is gone, or is something else now.
+    Stale(i32),
+    /// There is no file, or none with a pid in it.
+    Stopped,
+}
+
+/// Reads a pid file.
+#[must_use]
+pub fn state(path: &Path) -> State {
+    let Ok(text) = fs::read_to_string(path) else { return State::Stopped };
+    match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        None => State::Stopped,
+        Some(pid) if process::is_ldirectord(pid) => State::Running(pid),
+        Some(pid) => State::Stale(pid),
+    }
+}
+
+/// A pid file that is ours.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+impl PidFile {
+    /// Takes the file; none when another process holds it.
+    ///
+    /// # Errors
+    /// When it cannot be opened for writing.
+    pub fn claim(path: &Path) -> io::Result<Option<PidFile>> {
+        loop {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Err((_, errno)) => return Err(io::Error::from_raw_os_error(errno as i32)),
+            };
+            // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
+            if is_same_file(&file, path) {
+                return Ok(Some(PidFile { path: path.to_owned(), file }));
+            }
+        }
+    }
+
+    /// Writes the pid of this process.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn write_own_pid(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        writeln!(self.file, "{}", process::own_pid())?;
+        self.file.flush()
+    }
+
+    /// Removes the file, if it is still ours.
+    pub fn remove(self) {
+        if is_same_file(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn is_same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_pid_says_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let check = |text: &str, expected: State| {
+            fs::write(&path, text).unwrap();
+            assert_eq!(state(&path), expected, "{text:?}");
+        };
+        assert_eq!(state(&path), State::Stopped);
+        check("", State::Stopped);
+        check("abc\n", State::Stopped);
+        check("-1\n", State::Stopped);
+        // Pid 1 of any machine is no ldirectord.
+        check("1\n", State::Stale(1));
+    }
+
+    #[test]
+    fn only_one_holds_it_and_the_lock_goes_with_the_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let mut first = PidFile::claim(&path).unwrap().unwrap();
+        first.write_own_pid().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::own_pid()));
+        assert!(PidFile::claim(&path).unwrap().is_none());
+        drop(first);
+        let second = PidFile::claim(&path).unwrap().unwrap();
+        second.remove();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let ours = PidFile::claim(&path).unwrap().unwrap();
+        fs::rename(&path, dir.path().join("old")).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        ours.remove();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+    }
+}
