@@ -102,6 +102,12 @@ impl Director {
         self.health.due(now)
     }
 
+    /// Whether a check is one of the plan's.
+    #[must_use]
+    pub fn knows(&self, id: CheckId) -> bool {
+        self.health.knows(id)
+    }
+
     /// Takes in verdicts, and puts what follows from them into the table.
     pub fn verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();

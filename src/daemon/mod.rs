@@ -1,5 +1,16 @@
 //! One loop that owns all mutable state and joins the parts.
 
+mod checks;
+mod control;
 mod director;
+mod load;
+mod observe;
+mod owned;
+mod run;
+mod signals;
 
+pub use checks::Checks;
+pub use control::socket_name;
 pub use director::Director;
+pub use load::{LoadError, Loaded, load};
+pub use run::{Setup, StartError, run};

@@ -130,6 +130,17 @@ impl Health {
         self.schedule.due(now)
     }
 
+    /// Every check, to be started now whenever it is due: for a single look at all servers.
+    pub fn all_at_once(&mut self) -> Vec<Due> {
+        self.schedule.all_at_once()
+    }
+
+    /// Whether a check is one of the plan's.
+    #[must_use]
+    pub fn knows(&self, id: CheckId) -> bool {
+        self.schedule.knows(id)
+    }
+
     /// Takes in the verdict of one check for every server that waits for it. A verdict of a check that is gone is no news.
     pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
         let Some(index) = self.schedule.finished(id, verdict.outcome, now) else { return Vec::new() };
@@ -143,12 +154,6 @@ impl Health {
             }
         }
         transitions
-    }
-
-    /// The probes of all checks in flight, for a bound on the time that a stop may take.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.schedule.in_flight()
     }
 }
 

@@ -104,8 +104,15 @@ impl Schedule {
         self.unseen == 0
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.checks.len() - self.queue.len()
+    pub(super) fn knows(&self, id: CheckId) -> bool {
+        self.index.contains_key(&id)
+    }
+
+    pub(super) fn all_at_once(&mut self) -> Vec<Due> {
+        match self.queue.last().copied() {
+            Some((latest, _)) => self.due(latest),
+            None => Vec::new(),
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

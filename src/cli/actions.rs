@@ -1,0 +1,270 @@
+//! The original's actions: start, stop, restart, try-restart, reload, status.
+
+#![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::Exit;
+use super::arguments::Action;
+use super::context::Context;
+use crate::daemon::{self, LoadError, Loaded, Setup};
+use crate::settings::Backend;
+use crate::sys::detach::{self, Launcher, Side, Verdict};
+use crate::sys::limits;
+use crate::sys::log::{Log, Target};
+use crate::sys::pidfile::{self, PidFile, State};
+use crate::sys::process::{self, Signal};
+
+/// How long `stop` and `restart` wait for the daemon to be gone. It needs a few seconds at most, even with hung checks.
+const GONE_LIMIT: Duration = Duration::from_secs(30);
+const GONE_POLL: Duration = Duration::from_millis(10);
+
+pub(super) fn run(context: &Context, action: Action) -> Exit {
+    let result = match action {
+        Action::Start => start(context),
+        Action::Stop => stop(context),
+        Action::Restart => restart(context),
+        Action::TryRestart => match running(context) {
+            Some(_) => restart(context),
+            None => load(context).map(|_| Exit::Ok),
+        },
+        Action::Reload => reload(context),
+        Action::Status => Ok(status(context)),
+    };
+    result.unwrap_or_else(|exit| exit)
+}
+
+/// The configuration, or the exit code after everything that is wrong with it has been said.
+pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
+    let Some(path) = context.find_config() else {
+        eprintln!("Config file {} not found", context.argument);
+        return Err(Exit::Failure);
+    };
+    let colour = std::io::stderr().is_terminal();
+    match daemon::load(&path) {
+        Ok(loaded) => {
+            for line in loaded.warning_lines(&path) {
+                eprintln!("{line}");
+            }
+            Ok((path, loaded))
+        }
+        Err(error) => {
+            let LoadError::Invalid { .. } = &error else {
+                eprintln!("{}", error.lines().join("\n"));
+                return Err(Exit::Config);
+            };
+            // The original's one-line form first, for whoever reads it with a script; then each error where it stands.
+            eprintln!("{}\n\n{}", error.lines().join("\n"), error.render(colour));
+            Err(Exit::Config)
+        }
+    }
+}
+
+fn running(context: &Context) -> Option<i32> {
+    match pidfile::state(&context.pid_file()) {
+        State::Running(pid) => Some(pid),
+        State::Stale(_) | State::Stopped => None,
+    }
+}
+
+fn start(context: &Context) -> Result<Exit, Exit> {
+    let (path, loaded) = load(context)?;
+    if running(context).is_some() {
+        return Ok(Exit::Ok);
+    }
+    start_loaded(context, path, loaded)
+}
+
+fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit, Exit> {
+    let ipvs = context.open_table().map_err(|error| {
+        eprintln!("The kernel's IPVS table cannot be opened: {error}");
+        Exit::Failure
+    })?;
+    let globals = &loaded.plan.config().globals;
+    let foreground = match (context.debug, globals.supervised) {
+        (true, _) => Some(Target::Stderr),
+        (false, true) => Some(Target::Stdout),
+        (false, false) => None,
+    };
+    let log = Log::new(&context.name, Target::from(&globals.logfile));
+    let setup = Setup {
+        path,
+        name: context.name.clone(),
+        loaded,
+        ipvs,
+        run_directory: context.settings.paths.run.clone(),
+        remember: context.settings.table.backend == Backend::Kernel,
+        verify_interval: context.settings.table.verify_interval(),
+        check_limit: check_limit(context),
+        grace: context.settings.stop.grace(),
+        log,
+        log_by_configuration: foreground.is_none(),
+        launcher: None,
+    };
+    match foreground {
+        Some(target) => Ok(in_foreground(context, setup, target)),
+        None => in_background(context, setup),
+    }
+}
+
+/// Each check in flight needs a descriptor; some are left for all else.
+fn check_limit(context: &Context) -> usize {
+    let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
+    context.settings.checks.limit.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).max(1)
+}
+
+const RESERVED_DESCRIPTORS: usize = 128;
+
+fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
+    setup.log.redirect(target);
+    setup.log.install(&context.settings.log.level);
+    tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
+    tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
+    match serve(setup) {
+        Ok(()) => Exit::Ok,
+        Err(_) => Exit::Failure,
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
+    let pid_path = context.pid_file();
+    let mut pid_file = match PidFile::claim(&pid_path) {
+        Ok(Some(pid_file)) => pid_file,
+        // Another start got there first: one daemon is what was asked for.
+        Ok(None) => return Ok(Exit::Ok),
+        Err(error) => {
+            eprintln!("Can not open {}: {error}", pid_path.display());
+            return Err(Exit::Failure);
+        }
+    };
+    let launcher = match detach::detach() {
+        Ok(Side::Launcher(Verdict::Ready)) => return Ok(Exit::Ok),
+        Ok(Side::Launcher(Verdict::Failed { code, message })) => {
+            eprintln!("{message}");
+            return Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure });
+        }
+        Ok(Side::Daemon(launcher)) => launcher,
+        Err(error) => {
+            eprintln!("cannot detach: {error}");
+            return Err(Exit::Failure);
+        }
+    };
+    if let Err(error) = pid_file.write_own_pid() {
+        fail(launcher, &format!("Can not write {}: {error}", pid_path.display()));
+        return Err(Exit::Failure);
+    }
+    setup.log.install(&context.settings.log.level);
+    report_panics();
+    tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
+    tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
+    setup.launcher = Some(launcher);
+    let result = serve(setup);
+    pid_file.remove();
+    result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
+}
+
+fn fail(launcher: Launcher, message: &str) {
+    launcher.failed(Exit::Failure as u8, message);
+}
+
+/// A daemon has no terminal to die on.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug in this program: {panic}")));
+}
+
+fn serve(setup: Setup) -> Result<(), daemon::StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
+    let result = runtime.block_on(daemon::run(setup));
+    // A name that the system's resolver still asks for must not delay the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Works whatever the configuration looks like: what runs can always be ended.
+fn stop(context: &Context) -> Result<Exit, Exit> {
+    match running(context) {
+        None => Ok(Exit::Ok),
+        Some(pid) => end(pid, Signal::SIGTERM).map(|()| Exit::Ok),
+    }
+}
+
+/// The new configuration is read before the old daemon is ended, and the table is handed over as it is.
+fn restart(context: &Context) -> Result<Exit, Exit> {
+    let (path, loaded) = load(context)?;
+    if let Some(pid) = running(context) {
+        end(pid, Signal::SIGUSR2)?;
+    }
+    start_loaded(context, path, loaded)
+}
+
+/// Sends a signal and waits until the process is gone.
+fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
+    if let Err(error) = process::send(pid, signal)
+        && process::is_ldirectord(pid)
+    {
+        eprintln!("{signal} cannot be sent to pid {pid}: {error}");
+        return Err(Exit::Failure);
+    }
+    let limit = Instant::now() + GONE_LIMIT;
+    while process::is_ldirectord(pid) {
+        if Instant::now() >= limit {
+            eprintln!(
+                "pid {pid} is still there {} s after {signal}; look at its log, or end it with kill -KILL {pid} (the table \
+                 then stays as it is)",
+                GONE_LIMIT.as_secs()
+            );
+            return Err(Exit::Failure);
+        }
+        std::thread::sleep(GONE_POLL);
+    }
+    Ok(())
+}
+
+fn reload(context: &Context) -> Result<Exit, Exit> {
+    let (_, loaded) = load(context)?;
+    let Some(pid) = running(context) else {
+        let message = format!("ldirectord is stopped for {}", context.display_config());
+        Log::new(&context.name, Target::from(&loaded.plan.config().globals.logfile)).line(&message);
+        return Err(Exit::Failure);
+    };
+    process::send(pid, Signal::SIGHUP).map(|()| Exit::Ok).map_err(|error| {
+        eprintln!("SIGHUP cannot be sent to pid {pid}: {error}");
+        Exit::Failure
+    })
+}
+
+/// Works whatever the configuration looks like; a wrong one is a warning.
+fn status(context: &Context) -> Exit {
+    let config = context.display_config();
+    match pidfile::state(&context.pid_file()) {
+        State::Running(pid) => {
+            eprintln!("ldirectord for {config} is running with pid: {pid}");
+            match context.find_config() {
+                None => eprintln!("Warning: Config file {} not found; it runs with what it has read", context.argument),
+                Some(path) => {
+                    if let Err(error) = daemon::load(&path) {
+                        eprintln!("Warning: it runs with what it has read before; the file is wrong now:");
+                        eprintln!("{}", error.lines().join("\n"));
+                    }
+                }
+            }
+            Exit::Ok
+        }
+        State::Stale(_) => {
+            eprintln!("ldirectord stale pid file {} for {config}", context.pid_file().display());
+            println!("ldirectord is stopped for {config}");
+            Exit::Failure
+        }
+        State::Stopped => {
+            println!("ldirectord is stopped for {config}");
+            Exit::Stopped
+        }
+    }
+}

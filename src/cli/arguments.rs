@@ -1,0 +1,224 @@
+//! The command line, as the original reads it.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser};
+
+use super::Exit;
+use crate::settings::Backend;
+
+/// The health checker for Linux Virtual Server.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ldirectord-rs",
+    version,
+    disable_help_flag = true,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    override_usage = "ldirectord-rs [OPTIONS] [CONFIG] start|stop|restart|try-restart|reload|force-reload|status\n       \
+                      ldirectord-rs [OPTIONS] check [CONFIG] [--json]\n       \
+                      ldirectord-rs [OPTIONS] show [CONFIG] [--json]",
+    after_help = AFTER_HELP
+)]
+struct Arguments {
+    /// Stay in the foreground and log to standard error.
+    #[arg(short = 'd', long)]
+    debug: bool,
+    /// Print this help.
+    #[arg(short = 'h', visible_short_alias = '?', long)]
+    help: bool,
+    /// Print the version.
+    #[arg(short = 'v', long)]
+    version: bool,
+    /// The daemon's settings (default: /etc/ldirectord-rs.toml, if it exists).
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The table to work on: the kernel's, or one in memory (a dry run; nothing is changed).
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    table: Option<Backend>,
+    /// CONFIG and what to do.
+    #[arg(trailing_var_arg = true, hide = true)]
+    words: Vec<String>,
+}
+
+const AFTER_HELP: &str = "\
+CONFIG is looked for in /etc/ha.d, in /etc/ha.d/conf, and as it is; without it, ldirectord.cf.
+
+start         start the daemon; returns when it is ready, or says why it cannot be
+stop          end it and clean the table up (see cleanstop); returns when it is gone
+restart       end it, leave the table as it is, start again
+try-restart   restart if it runs
+reload        read the configuration again (force-reload is the same)
+status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file
+check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable
+show          what the running daemon knows of its servers, and its table";
+
+/// What came before the words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    pub debug: bool,
+    pub settings: Option<PathBuf>,
+    pub table: Option<Backend>,
+    /// None: the default configuration under its default name.
+    pub config: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Action(Action),
+    Check { json: bool },
+    Show { json: bool },
+}
+
+/// The original's actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Start,
+    Stop,
+    Restart,
+    TryRestart,
+    Reload,
+    Status,
+}
+
+impl Action {
+    fn from_word(word: &str) -> Option<Action> {
+        Some(match word {
+            "start" => Action::Start,
+            "stop" => Action::Stop,
+            "restart" => Action::Restart,
+            "try-restart" => Action::TryRestart,
+            "reload" | "force-reload" => Action::Reload,
+            "status" => Action::Status,
+            _ => return None,
+        })
+    }
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// Only a text.
+    Answer { text: String, error: Option<String>, exit: Exit },
+    /// Work.
+    Run(Options, Command),
+}
+
+/// Reads the arguments, the program's name first.
+pub(super) fn parse(arguments: &[String]) -> Parsed {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(Some(first_line(&error.to_string()))),
+    };
+    if arguments.help {
+        return Parsed::Answer { text: help(), error: None, exit: Exit::Ok };
+    }
+    if arguments.version {
+        let text = format!("ldirectord-rs {}\n", env!("CARGO_PKG_VERSION"));
+        return Parsed::Answer { text, error: None, exit: Exit::Ok };
+    }
+    let mut options = Options {
+        debug: arguments.debug,
+        settings: arguments.settings,
+        table: arguments.table,
+        config: None,
+    };
+    match words(&arguments.words) {
+        Ok((config, command)) => {
+            options.config = config;
+            Parsed::Run(options, command)
+        }
+        Err(error) => usage(error),
+    }
+}
+
+/// One word is the action; of two the first is the configuration; more are not looked at.
+fn words(words: &[String]) -> Result<(Option<String>, Command), Option<String>> {
+    match words {
+        [] => Err(None),
+        [action] if Action::from_word(action).is_some() => Ok((None, action_command(action))),
+        [config, action, ..] if Action::from_word(action).is_some() => {
+            Ok((Some(config.clone()), action_command(action)))
+        }
+        [command, rest @ ..] if command == "check" || command == "show" => {
+            let json = rest.iter().any(|word| word == "--json");
+            let others: Vec<&String> = rest.iter().filter(|word| *word != "--json").collect();
+            let command = if command == "check" { Command::Check { json } } else { Command::Show { json } };
+            match others[..] {
+                [] => Ok((None, command)),
+                [config] if !config.starts_with('-') => Ok((Some(config.clone()), command)),
+                [word, ..] => Err(Some(format!("{word}: neither --json nor the only configuration"))),
+            }
+        }
+        [word] => Err(Some(format!("{word}: no such action"))),
+        [_, word, ..] => Err(Some(format!("{word}: no such action"))),
+    }
+}
+
+fn action_command(word: &str) -> Command {
+    Command::Action(Action::from_word(word).unwrap_or(Action::Status))
+}
+
+fn usage(error: Option<String>) -> Parsed {
+    Parsed::Answer { text: help(), error, exit: Exit::Usage }
+}
+
+fn help() -> String {
+    Arguments::command().render_help().to_string()
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Parsed {
+        let words: Vec<String> = std::iter::once("ldirectord-rs").chain(line.split_whitespace()).map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    #[test]
+    fn words_mean_what_they_mean_to_the_original() {
+        let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
+            let expected =
+                Options { debug, config: config.map(str::to_owned), settings: None, table: None };
+            assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
+        };
+        check("start", None, false, Command::Action(Action::Start));
+        check("x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
+        check("-d x.cf force-reload", Some("x.cf"), true, Command::Action(Action::Reload));
+        // Options count only before the words, and words after the second do not count.
+        check("x.cf status -d", Some("x.cf"), false, Command::Action(Action::Status));
+        check("x.cf stop start", Some("x.cf"), false, Command::Action(Action::Stop));
+        check("-- x.cf stop", Some("x.cf"), false, Command::Action(Action::Stop));
+        check("start start", Some("start"), false, Command::Action(Action::Start));
+        check("check start", Some("check"), false, Command::Action(Action::Start));
+        check("check", None, false, Command::Check { json: false });
+        check("check x.cf --json", Some("x.cf"), false, Command::Check { json: true });
+        check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
+    }
+
+    #[test]
+    fn a_wrong_line_gets_the_usage_on_standard_output_and_255() {
+        for line in ["", "x.cf", "nonsense start-it", "--nosuch start", "check a b", "check --bogus"] {
+            match run(line) {
+                Parsed::Answer { text, exit, .. } => {
+                    assert_eq!(exit, Exit::Usage, "{line}");
+                    assert!(text.contains("Usage:"), "{line}: {text}");
+                }
+                Parsed::Run(..) => panic!("{line} was accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for line in ["-h", "-?", "--help", "-v", "--version", "-dv"] {
+            assert!(matches!(run(line), Parsed::Answer { exit: Exit::Ok, .. }), "{line}");
+        }
+    }
+}

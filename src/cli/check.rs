@@ -1,0 +1,62 @@
+//! `check`: judges the file and probes every server once, all at once. Changes nothing.
+
+#![expect(clippy::disallowed_methods, reason = "the durations of a single look are taken here")]
+
+use std::time::Instant;
+
+use ipvs_rs::Table;
+
+use super::Exit;
+use super::actions;
+use super::context::Context;
+use crate::check::Checker;
+use crate::daemon::Checks;
+use crate::health::Health;
+use crate::plan::Plan;
+use crate::report::{self, Snapshot};
+
+pub(super) fn run(context: &Context, json: bool) -> Exit {
+    let (path, loaded) = match actions::load(context) {
+        Ok(loaded) => loaded,
+        // A file that is not there cannot be used either.
+        Err(_) => return Exit::Config,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return Exit::Failure;
+        }
+    };
+    let limit = actions::check_limit(context);
+    let result = runtime.block_on(look(&loaded.plan, limit));
+    runtime.shutdown_background();
+    let snapshot = match result {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            eprintln!("the checks cannot be run: {error}");
+            return Exit::Failure;
+        }
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&snapshot).unwrap_or_default());
+    } else {
+        eprintln!("{}: the file is fine", path.display());
+        anstream::println!("{}", report::render(&snapshot));
+    }
+    if snapshot.all_well() { Exit::Ok } else { Exit::Failure }
+}
+
+async fn look(plan: &Plan, limit: usize) -> std::io::Result<Snapshot> {
+    let start = Instant::now();
+    let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
+    let mut checks = Checks::new(Checker::new()?, limit);
+    checks.start(health.all_at_once());
+    while !health.all_seen() {
+        for (id, verdict) in checks.finished().await {
+            health.verdict(plan, id, verdict, Instant::now());
+        }
+        checks.start(Vec::new());
+    }
+    Ok(Snapshot::of(plan, &health, &Table::default(), start).without_table())
+}

@@ -1,0 +1,75 @@
+//! What every command needs: the settings, and which configuration is meant.
+
+use std::path::{Path, PathBuf};
+
+use super::arguments::Options;
+use crate::settings::{Backend, Settings};
+
+/// The configuration that is meant when none is named.
+const DEFAULT_CONFIG: &str = "ldirectord.cf";
+/// The name of the default configuration in the names of its files, as in the original: not that of its file.
+const DEFAULT_NAME: &str = "ldirectord";
+
+/// The surroundings of a command.
+#[derive(Clone, Debug)]
+pub(super) struct Context {
+    pub settings: Settings,
+    pub debug: bool,
+    /// As named on the command line.
+    pub argument: String,
+    /// The last component of the argument: names the pid file and stands in each log line.
+    pub name: String,
+    /// The arguments of the process, for the log.
+    pub invocation: String,
+}
+
+impl Context {
+    pub fn new(options: &Options, arguments: &[String]) -> Result<Context, String> {
+        let mut settings = Settings::load(options.settings.as_deref()).map_err(|error| error.to_string())?;
+        if let Some(backend) = options.table {
+            settings.table.backend = backend;
+        }
+        let (argument, name) = match &options.config {
+            None => (DEFAULT_CONFIG.to_owned(), DEFAULT_NAME.to_owned()),
+            Some(config) => (config.clone(), last_component(config)),
+        };
+        let invocation = arguments.join(" ");
+        Ok(Context { settings, debug: options.debug, argument, name, invocation })
+    }
+
+    /// Where the configuration is, absolute; none if it is nowhere. The directories of heartbeat come first, also for an
+    /// absolute path, as in the original.
+    pub fn find_config(&self) -> Option<PathBuf> {
+        let ha = self.settings.paths.ha.display();
+        let candidates = [
+            format!("{ha}/{}", self.argument),
+            format!("{ha}/conf/{}", self.argument),
+            self.argument.clone(),
+        ];
+        let found = candidates.iter().map(Path::new).find(|path| path.is_file())?;
+        // The daemon lives in `/`; a relative path would lead nowhere from there.
+        Some(std::path::absolute(found).unwrap_or_else(|_| found.to_owned()))
+    }
+
+    /// The configuration for messages: where it is, or what was asked for.
+    pub fn display_config(&self) -> String {
+        self.find_config().map_or_else(|| self.argument.clone(), |path| path.display().to_string())
+    }
+
+    /// Where the pid of the daemon stands.
+    pub fn pid_file(&self) -> PathBuf {
+        self.settings.paths.run.join(format!("ldirectord.{}.pid", self.name))
+    }
+
+    /// Opens the table that the settings name.
+    pub fn open_table(&self) -> Result<Box<dyn ipvs_rs::Ipvs>, ipvs_rs::Error> {
+        Ok(match self.settings.table.backend {
+            Backend::Kernel => Box::new(ipvs_rs::Kernel::open()?),
+            Backend::Memory => Box::new(ipvs_rs::Memory::new()),
+        })
+    }
+}
+
+fn last_component(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}

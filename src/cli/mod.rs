@@ -1,0 +1,65 @@
+//! Arguments → command → exit code.
+//!
+//! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored) is kept to the letter;
+//! the commands that it does not have (`check`, `show`) stand where its action or configuration would.
+
+mod actions;
+mod arguments;
+mod check;
+mod context;
+mod show;
+
+use std::process::ExitCode;
+
+use arguments::{Command, Parsed};
+use context::Context;
+
+/// Every exit code that the program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It worked; `status`: running; `check`: all well.
+    Ok = 0,
+    /// It did not work; no such file; `status`: stale pid file; `reload`: stopped; `check`: a server is down.
+    Failure = 1,
+    /// The configuration is wrong.
+    Config = 2,
+    /// `status`: stopped.
+    Stopped = 3,
+    /// The command line is wrong.
+    Usage = 255,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Runs the program with the arguments of the process.
+#[must_use]
+pub fn main(arguments: &[String]) -> Exit {
+    match arguments::parse(arguments) {
+        Parsed::Answer { text, error, exit } => {
+            if let Some(error) = error {
+                eprintln!("{error}");
+            }
+            anstream::print!("{text}");
+            exit
+        }
+        Parsed::Run(options, command) => {
+            let context = match Context::new(&options, arguments) {
+                Ok(context) => context,
+                Err(message) => {
+                    eprintln!("{message}");
+                    return Exit::Config;
+                }
+            };
+            match command {
+                Command::Action(action) => actions::run(&context, action),
+                Command::Check { json } => check::run(&context, json),
+                Command::Show { json } => show::run(&context, json),
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `show`: asks the running daemon what it knows.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use super::Exit;
+use super::context::Context;
+use crate::daemon;
+use crate::report::{self, Snapshot};
+
+/// A daemon answers at once; one that does not in this time is in trouble.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(context: &Context, json: bool) -> Exit {
+    let path = context.settings.paths.run.join(daemon::socket_name(&context.name));
+    let answer = UnixStream::connect(&path).and_then(|mut stream| {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    });
+    match answer {
+        Err(error) => {
+            eprintln!("no daemon answers at {}: {error}", path.display());
+            Exit::Stopped
+        }
+        Ok(text) if json => {
+            println!("{text}");
+            Exit::Ok
+        }
+        Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
+            Ok(snapshot) => {
+                anstream::println!("{}", report::render(&snapshot));
+                Exit::Ok
+            }
+            Err(error) => {
+                eprintln!("the daemon at {} is of another version: {error}; try --json", path.display());
+                Exit::Failure
+            }
+        },
+    }
+}

@@ -1,0 +1,190 @@
+//! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, thread};
+
+use crate::config::{self, Diagnostic, Names, Question};
+use crate::net::resolve;
+use crate::plan::{Plan, Unsupported};
+use crate::value::{Family, Protocol};
+
+/// A file larger than this is no configuration.
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
+/// Names that are resolved at the same time.
+const RESOLVERS: usize = 16;
+
+/// A configuration that can be run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What follows from it.
+    pub plan: Plan,
+    /// The bytes of the file.
+    pub content: Vec<u8>,
+    /// What is odd in it.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why a configuration cannot be run.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is wrong.
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Its bytes, to show the lines.
+        content: Vec<u8>,
+        /// Everything that is wrong or odd.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// It asks for a check that this program does not have.
+    Unsupported {
+        /// Which file.
+        path: PathBuf,
+        /// Which checks.
+        checks: Vec<Unsupported>,
+    },
+    /// A bug in this program.
+    Bug(String),
+}
+
+impl LoadError {
+    /// A line for each error, for the log, in the original's form.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let pid = std::process::id();
+        match self {
+            LoadError::Unreadable { path, error } => {
+                vec![format!("Error [{pid}] reading file {}: {error}", path.display())]
+            }
+            LoadError::Invalid { path, diagnostics, .. } => {
+                diagnostics.iter().map(|diagnostic| diagnostic.line(pid, path)).collect()
+            }
+            LoadError::Unsupported { path, checks } => {
+                let line = |check: &Unsupported| {
+                    format!(
+                        "Error [{pid}] reading file {} at line {}: {}",
+                        path.display(),
+                        check.line,
+                        check.message
+                    )
+                };
+                checks.iter().map(line).collect()
+            }
+            LoadError::Bug(what) => vec![format!("a bug in this program while reading the configuration: {what}")],
+        }
+    }
+
+    /// All errors with the lines that they are in, for a terminal.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            LoadError::Invalid { path, content, diagnostics } => {
+                config::render(diagnostics, path, content, colour)
+            }
+            other => other.lines().join("\n"),
+        }
+    }
+}
+
+impl Loaded {
+    /// A line for each warning, for the log, in the original's form.
+    #[must_use]
+    pub fn warning_lines(&self, path: &Path) -> Vec<String> {
+        let pid = std::process::id();
+        self.warnings.iter().map(|diagnostic| diagnostic.line(pid, path)).collect()
+    }
+}
+
+/// Reads, resolves names, and plans. Blocks as long as the system's resolver does.
+///
+/// # Errors
+/// When the file cannot be read or run; everything that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let content = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
+    let answers = Answers::to(config::questions(&content));
+    let config::Loaded { config, diagnostics } = config::load(&content, &answers);
+    let Some(config) = config else {
+        return Err(LoadError::Invalid { path: path.to_owned(), content, diagnostics });
+    };
+    match Plan::new(Arc::new(config)) {
+        Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
+        Err(checks) => Err(LoadError::Unsupported { path: path.to_owned(), checks }),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let size = fs::metadata(path)?.len();
+    if size > MAX_SIZE {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{size} bytes are too many for a configuration"),
+        ));
+    }
+    fs::read(path)
+}
+
+/// What the system's resolver said.
+struct Answers {
+    hosts: BTreeMap<(String, Family), IpAddr>,
+    ports: BTreeMap<(String, Option<Protocol>), u16>,
+}
+
+impl Answers {
+    /// Asks all questions, many at a time: one dead name server must not cost its time-out for each name.
+    fn to(questions: Vec<Question>) -> Answers {
+        let answers = Mutex::new(Answers { hosts: BTreeMap::new(), ports: BTreeMap::new() });
+        let queue = Mutex::new(questions.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let workers = queue.lock().unwrap_or_else(PoisonError::into_inner).len().min(RESOLVERS);
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some(question) = next() {
+                        Answers::ask(question, &answers);
+                    }
+                });
+            }
+        });
+        answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask(question: Question, answers: &Mutex<Answers>) {
+        match question {
+            Question::Host { name, family } => {
+                if let Some(address) = resolve::host(&name, family) {
+                    answers.lock().unwrap_or_else(PoisonError::into_inner).hosts.insert((name, family), address);
+                }
+            }
+            Question::Port { name, protocol } => {
+                if let Some(port) = resolve::port(&name, protocol) {
+                    answers.lock().unwrap_or_else(PoisonError::into_inner).ports.insert((name, protocol), port);
+                }
+            }
+        }
+    }
+}
+
+impl Names for Answers {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        self.hosts.get(&(name.to_owned(), family)).copied()
+    }
+
+    fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
+        self.ports.get(&(name.to_owned(), protocol)).copied()
+    }
+
+    fn hostname(&self) -> String {
+        resolve::hostname()
+    }
+}

@@ -1,0 +1,339 @@
+//! The loop: verdicts, time, signals, the watched file and questions come in; then always the same tail.
+//!
+//! ```text
+//!  checks ──verdict──┐
+//!  clock ────due─────┤
+//!  signals ──────────┼──▶ Director ──notices──▶ log
+//!  file ────changed──┤        │
+//!  control ─question─┘        └──operations──▶ kernel
+//! ```
+
+#![expect(clippy::disallowed_methods, reason = "the loop is where the clock is read; the core gets it as an argument")]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::Ipvs;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::checks::Checks;
+use super::control::{self, Control};
+use super::director::Director;
+use super::load::{self, LoadError, Loaded};
+use super::observe::{ConfigFile, Observed};
+use super::owned::OwnedServices;
+use super::signals::{Request, Signals};
+use crate::check::Checker;
+use crate::notify::Notice;
+use crate::report::{self, Snapshot};
+use crate::sys::detach::Launcher;
+use crate::sys::log::{Log, Target};
+
+/// Ready means: the table is set up, and every check has spoken once or this much time has passed.
+const READY_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the loop is given.
+pub struct Setup {
+    /// The configuration file as it was found, absolute.
+    pub path: PathBuf,
+    /// The name of the configuration, as in the names of its files.
+    pub name: String,
+    /// The configuration in it.
+    pub loaded: Loaded,
+    /// The table to work on.
+    pub ipvs: Box<dyn Ipvs>,
+    /// Where files of this run go, `/var/run`.
+    pub run_directory: PathBuf,
+    /// Whether services are remembered across a crash; not where the table is only in memory.
+    pub remember: bool,
+    /// How often the table is read back without a cause; none: never.
+    pub verify_interval: Option<Duration>,
+    /// Checks in flight at most.
+    pub check_limit: usize,
+    /// How long checks may take to end when the daemon stops.
+    pub grace: Duration,
+    /// The log.
+    pub log: Log,
+    /// Whether the log's target is that of the configuration; otherwise it stays what it is.
+    pub log_by_configuration: bool,
+    /// Who waits for this daemon to be ready.
+    pub launcher: Option<Launcher>,
+}
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No runtime, no signal handlers, no sockets.
+    #[error("{what}: {error}")]
+    System {
+        /// What was to be had.
+        what: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The kernel's table cannot be read.
+    #[error("the kernel's IPVS table cannot be read: {0}")]
+    Table(#[from] ipvs_rs::Error),
+}
+
+/// Runs until a signal ends it. When it cannot start, whoever waits for it is told why.
+///
+/// # Errors
+/// When it cannot start; nothing has been changed then.
+pub async fn run(mut setup: Setup) -> Result<(), StartError> {
+    let launcher = setup.launcher.take();
+    match Daemon::start(setup) {
+        Ok((daemon, notices)) => {
+            daemon.tell(&notices);
+            daemon.serve(launcher).await;
+            Ok(())
+        }
+        Err(error) => {
+            error!("{error}");
+            if let Some(launcher) = launcher {
+                launcher.failed(1, &error.to_string());
+            }
+            Err(error)
+        }
+    }
+}
+
+struct Daemon {
+    director: Director,
+    checks: Checks,
+    signals: Signals,
+    file: ConfigFile,
+    control: Option<Control>,
+    owned: Option<OwnedServices>,
+    log: Log,
+    log_by_configuration: bool,
+    path: PathBuf,
+    grace: Duration,
+    reloading: Option<JoinHandle<Result<Loaded, LoadError>>>,
+    /// A reload was asked for while one was on its way.
+    reload_again: bool,
+}
+
+/// How the loop ends.
+enum End {
+    /// With the table cleaned up as `cleanstop` says.
+    Stop(&'static str),
+    /// With the table as it is, for the next daemon to take over.
+    HandOver,
+}
+
+impl Daemon {
+    fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
+        let system = |what| move |error| StartError::System { what, error };
+        let signals = Signals::new().map_err(system("signal handlers"))?;
+        let checker = Checker::new().map_err(system("the means of the checks"))?;
+        let owned =
+            setup.remember.then(|| OwnedServices::open(setup.run_directory.join(owned_name(&setup.name))));
+        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
+        let Loaded { plan, content, .. } = setup.loaded;
+        let interval = plan.config().globals.checkinterval;
+        let now = Instant::now();
+        let (director, notices) = Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
+        let control = Control::open(&setup.run_directory.join(control::socket_name(&setup.name)))
+            .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
+            .ok();
+        let daemon = Daemon {
+            checks: Checks::new(checker, setup.check_limit),
+            signals,
+            file: ConfigFile::new(&setup.path, content, interval),
+            control,
+            owned,
+            log: setup.log,
+            log_by_configuration: setup.log_by_configuration,
+            path: setup.path,
+            grace: setup.grace,
+            director,
+            reloading: None,
+            reload_again: false,
+        };
+        Ok((daemon, notices))
+    }
+
+    async fn serve(mut self, mut launcher: Option<Launcher>) {
+        let ready_at = Instant::now() + READY_LIMIT;
+        self.remember();
+        let end = loop {
+            let now = Instant::now();
+            self.checks.start(self.director.due(now));
+            if (self.director.health().all_seen() || now >= ready_at)
+                && let Some(launcher) = launcher.take()
+            {
+                launcher.ready();
+            }
+            let wake = self.director.poll_timeout().into_iter().chain(launcher.is_some().then_some(ready_at)).min();
+            if let Some(end) = self.wait(wake).await {
+                break end;
+            }
+        };
+        self.finish(end).await;
+    }
+
+    /// Waits for one thing to happen and takes it in.
+    async fn wait(&mut self, wake: Option<Instant>) -> Option<End> {
+        tokio::select! {
+            verdicts = self.checks.finished() => {
+                let notices = self.director.verdicts(verdicts, Instant::now());
+                self.settle(&notices);
+            }
+            () = sleep_until(wake) => {
+                let notices = self.director.verify(Instant::now());
+                self.settle(&notices);
+            }
+            request = self.signals.next() => return self.obey(request),
+            observed = self.file.next() => self.file_changed(observed),
+            result = joined(&mut self.reloading) => self.reloaded(result),
+            question = control::next(&mut self.control) => {
+                question.answer(self.snapshot_json());
+            }
+        }
+        None
+    }
+
+    fn obey(&mut self, request: Request) -> Option<End> {
+        match request {
+            Request::Stop(signal) => return Some(End::Stop(signal)),
+            Request::HandOver => return Some(End::HandOver),
+            Request::Reload => {
+                info!("Reloading Linux Director Daemon config on signal");
+                self.start_reload();
+            }
+            Request::Report => {
+                for line in report::render(&self.snapshot()).lines() {
+                    info!("{line}");
+                }
+            }
+        }
+        None
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let director = &self.director;
+        Snapshot::of(director.plan(), director.health(), director.table(), Instant::now())
+    }
+
+    fn snapshot_json(&self) -> String {
+        serde_json::to_string(&self.snapshot()).unwrap_or_default()
+    }
+
+    fn file_changed(&mut self, observed: Observed) {
+        let path = self.path.display();
+        match observed {
+            Observed::Missing => warn!("can not open file {path} for checking; the running configuration stays in force"),
+            Observed::Changed => {
+                info!("Configuration file '{path}' has changed on disk");
+                if self.director.plan().config().globals.autoreload {
+                    info!(" - reread new configuration");
+                    self.start_reload();
+                } else {
+                    info!(" - ignore new configuration");
+                }
+            }
+        }
+    }
+
+    fn start_reload(&mut self) {
+        if self.reloading.is_some() {
+            self.reload_again = true;
+            return;
+        }
+        let path = self.path.clone();
+        self.reloading = Some(tokio::task::spawn_blocking(move || load::load(&path)));
+    }
+
+    /// Takes a configuration up as a whole, or says why not and changes nothing.
+    fn reloaded(&mut self, result: Result<Loaded, LoadError>) {
+        self.reloading = None;
+        match result {
+            Err(error) => {
+                for line in error.lines() {
+                    error!("{line}");
+                }
+                error!("The configuration was not reloaded; the running one stays in force");
+            }
+            Ok(loaded) => {
+                for line in loaded.warning_lines(&self.path) {
+                    warn!("{line}");
+                }
+                let globals = &loaded.plan.config().globals;
+                self.file.taken_up(loaded.content, globals.checkinterval);
+                let notices = self.director.reload(loaded.plan, Instant::now());
+                self.checks.retain(|id| self.director.knows(id));
+                if self.log_by_configuration {
+                    self.log.redirect(Target::from(&self.director.plan().config().globals.logfile));
+                }
+                self.settle(&notices);
+            }
+        }
+        if std::mem::take(&mut self.reload_again) {
+            self.start_reload();
+        }
+    }
+
+    /// The tail of everything: what happened is told, and what is ours is remembered.
+    fn settle(&mut self, notices: &[Notice]) {
+        if !notices.is_empty() {
+            self.tell(notices);
+            self.remember();
+        }
+    }
+
+    fn tell(&self, notices: &[Notice]) {
+        for notice in notices {
+            let line = notice.line(self.director.plan());
+            if notice.is_refusal() { error!("{line}") } else { info!("{line}") }
+        }
+    }
+
+    fn remember(&mut self) {
+        if let Some(owned) = &mut self.owned
+            && let Err(error) = owned.write(self.director.owned())
+        {
+            warn!("{error}");
+        }
+    }
+
+    async fn finish(mut self, end: End) {
+        if let Some(reloading) = self.reloading.take() {
+            reloading.abort();
+        }
+        self.checks.shut_down(self.grace).await;
+        match end {
+            End::HandOver => info!("Linux Director Daemon hands the table over as it is"),
+            End::Stop(signal) => {
+                let notices = self.director.stop();
+                self.tell(&notices);
+                if let Some(owned) = self.owned.take() {
+                    owned.remove();
+                }
+                info!("Linux Director Daemon terminated on signal: {signal}");
+            }
+        }
+    }
+}
+
+fn owned_name(name: &str) -> String {
+    format!("ldirectord-rs.{name}.services")
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The result of a reload that is on its way; never comes when none is.
+async fn joined(handle: &mut Option<JoinHandle<Result<Loaded, LoadError>>>) -> Result<Loaded, LoadError> {
+    match handle {
+        None => std::future::pending().await,
+        Some(handle) => handle.await.unwrap_or_else(|error| Err(LoadError::Bug(error.to_string()))),
+    }
+}
+

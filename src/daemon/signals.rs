@@ -1,0 +1,57 @@
+//! What signals ask of the daemon.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGTERM, SIGINT, SIGQUIT: clean up and end. Holds the name of the signal.
+    Stop(&'static str),
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR2: end, and leave the table to the next daemon.
+    HandOver,
+    /// SIGUSR1: write the state to the log.
+    Report,
+}
+
+/// The signals that the daemon listens to.
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+    hup: Signal,
+    usr1: Signal,
+    usr2: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from now on.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The next request. Safe to cancel.
+    pub async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.term.recv() => Request::Stop("TERM"),
+            _ = self.int.recv() => Request::Stop("INT"),
+            _ = self.quit.recv() => Request::Stop("QUIT"),
+            _ = self.usr2.recv() => Request::HandOver,
+            _ = self.hup.recv() => Request::Reload,
+            _ = self.usr1.recv() => Request::Report,
+        }
+    }
+}

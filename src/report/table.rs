@@ -1,0 +1,72 @@
+//! A snapshot for people: a row for each server, and what the kernel's table holds beside it.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::snapshot::{Server, Snapshot, State, VirtualService};
+
+/// The table as text; `width` is that of the terminal, none for one line a row.
+#[must_use]
+pub fn render(snapshot: &Snapshot) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(vec!["VIRTUAL", "SERVER", "STATE", "TABLE", "TOOK", "REASON"]);
+    for v in &snapshot.virtuals {
+        for (index, server) in v.servers.iter().enumerate() {
+            table.add_row(row(v, server, index == 0));
+        }
+        for fallback in extra_destinations(v) {
+            table.add_row(vec![String::new(), fallback.0, "fallback".to_owned(), fallback.1]);
+        }
+        if v.servers.is_empty() {
+            table.add_row(vec![v.id.clone(), "no real server".to_owned()]);
+        }
+    }
+    let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    text.join("\n")
+}
+
+fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
+    let state = match server.state {
+        State::Up => "up",
+        State::Down => "DOWN",
+        State::Off => "off",
+        State::Unknown => "UNKNOWN",
+    };
+    let (took, reason) = match &server.last_check {
+        Some(checked) => (format!("{:.1} ms", checked.took_ms), checked.reason.clone()),
+        None if server.state == State::Off => (String::new(), "never checked (checktype=off)".to_owned()),
+        None => (String::new(), "not checked yet".to_owned()),
+    };
+    vec![
+        if first { v.id.clone() } else { String::new() },
+        format!("{} {}", server.address, server.method),
+        state.to_owned(),
+        in_table(v, server),
+        took,
+        reason,
+    ]
+}
+
+/// What the table holds for a server: `Route 5`, `-` when it is not in it, nothing where no table is looked at.
+fn in_table(v: &VirtualService, server: &Server) -> String {
+    let Some(destinations) = &v.destinations else { return String::new() };
+    match destinations.iter().find(|d| stands_for(&d.address, server)) {
+        Some(destination) => format!("{} {}", destination.method, destination.weight),
+        None => "-".to_owned(),
+    }
+}
+
+/// Direct routing and tunnels stand in the table with the port of the virtual, so there the address decides.
+fn stands_for(destination: &str, server: &Server) -> bool {
+    let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+    destination == server.address || (server.method != "masq" && host(destination) == host(&server.address))
+}
+
+/// Destinations that stand for none of the servers: the fallback.
+fn extra_destinations(v: &VirtualService) -> Vec<(String, String)> {
+    let destinations = v.destinations.iter().flatten();
+    destinations
+        .filter(|d| !v.servers.iter().any(|server| stands_for(&d.address, server)))
+        .map(|d| (d.address.clone(), format!("{} {}", d.method, d.weight)))
+        .collect()
+}
