@@ -10,9 +10,8 @@ use ipvs_rs::{
     ServiceKey, Table,
 };
 
-use crate::config::{Fallback, Netmask, Real, Virtual};
 use crate::health::{Health, ServerId};
-use crate::plan::{Member, Plan};
+use crate::plan::{Fallback, Member, Netmask, Plan, Real, Virtual};
 use crate::value::{
     Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
 };

@@ -1,4 +1,52 @@
-//! ldirectord-rs.
+//! ldirectord-rs: the health checker for Linux Virtual Server.
+//!
+//! A pure core turns text, check verdicts and *now* into a wanted IPVS table; a thin shell reads, checks, writes and tells.
+//!
+//! ```text
+//! text → ast → Config → Plan → checks → Verdict → health → desired → diff → ops → kernel
+//!                                           │                            ↘ notices → log
+//!                                           └ arrows never turn back
+//! ```
+//!
+//! # The core: no I/O, no clock, no runtime
+//!
+//! | module | says |
+//! | --- | --- |
+//! | [`value`] | addresses, ids, forwarding methods, patterns, verdicts: parsed once, valid ever after |
+//! | [`config`] | `ldirectord.cf` → typed configuration and *all* diagnostics; the one table of directives |
+//! | [`plan`] | the distinct checks of a configuration, and who waits for each |
+//! | [`health`] | the state machine: verdicts and *now* → up or down, transitions, what is due next |
+//! | [`desired`] | plan and health → the wanted table: quiescent, fallback, weights, thresholds; the only translator between ldirectord's words and the kernel's |
+//!
+//! # The shell
+//!
+//! | module | says |
+//! | --- | --- |
+//! | [`net`] | dialling, TLS and the system's resolver, with deadlines |
+//! | [`sys`] | pid file, detaching, limits, log sinks, the watch on a file |
+//! | [`settings`] | the daemon's own settings: file and environment |
+//! | [`check`] | runs one probe → verdict; one file a protocol |
+//! | [`notify`] | what happened, in the original's words |
+//! | [`report`] | the state for `check` and `show`: JSON and a table |
+//! | [`daemon`] | one loop that owns all mutable state and joins the above |
+//! | [`cli`] | arguments → command → exit code |
+//!
+//! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`.
+//! `tests/tidy.rs` refuses a `use` that does not follow these tables.
+//!
+//! # Where is …?
+//!
+//! | what | where |
+//! | --- | --- |
+//! | a directive: its name, place, type, default and help | `config/directive.rs` |
+//! | which port and which request a check uses | `plan/build.rs` |
+//! | when a server counts as down | `health/mod.rs` |
+//! | when a check runs | `health/schedule.rs` |
+//! | when the fallback is in, what weight a server has | `desired.rs` |
+//! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
+//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
+//! | the words of the log | `notify/mod.rs`, `value/change.rs` |
+//! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
 
 pub mod check;
 pub mod cli;

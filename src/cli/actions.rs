@@ -88,7 +88,7 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         (false, true) => Some(Target::Stdout),
         (false, false) => None,
     };
-    let log = Log::new(&context.name, Target::from(&globals.logfile));
+    let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
     let setup = Setup {
         path,
         name: context.name.clone(),
@@ -110,7 +110,7 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
 }
 
 /// Each check in flight needs a descriptor; some are left for all else.
-fn check_limit(context: &Context) -> usize {
+pub(super) fn check_limit(context: &Context) -> usize {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
     context.settings.checks.limit.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).max(1)
 }
@@ -231,7 +231,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load(context)?;
     let Some(pid) = running(context) else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
-        Log::new(&context.name, Target::from(&loaded.plan.config().globals.logfile)).line(&message);
+        Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
         return Err(Exit::Failure);
     };
     process::send(pid, Signal::SIGHUP).map(|()| Exit::Ok).map_err(|error| {
@@ -247,7 +247,10 @@ fn status(context: &Context) -> Exit {
         State::Running(pid) => {
             eprintln!("ldirectord for {config} is running with pid: {pid}");
             match context.find_config() {
-                None => eprintln!("Warning: Config file {} not found; it runs with what it has read", context.argument),
+                None => eprintln!(
+                    "Warning: Config file {} not found; it runs with what it has read",
+                    context.argument
+                ),
                 Some(path) => {
                     if let Err(error) = daemon::load(&path) {
                         eprintln!("Warning: it runs with what it has read before; the file is wrong now:");

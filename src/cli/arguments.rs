@@ -177,15 +177,15 @@ mod tests {
     use super::*;
 
     fn run(line: &str) -> Parsed {
-        let words: Vec<String> = std::iter::once("ldirectord-rs").chain(line.split_whitespace()).map(str::to_owned).collect();
+        let words: Vec<String> =
+            std::iter::once("ldirectord-rs").chain(line.split_whitespace()).map(str::to_owned).collect();
         parse(&words)
     }
 
     #[test]
     fn words_mean_what_they_mean_to_the_original() {
         let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
-            let expected =
-                Options { debug, config: config.map(str::to_owned), settings: None, table: None };
+            let expected = Options { debug, config: config.map(str::to_owned), settings: None, table: None };
             assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
         };
         check("start", None, false, Command::Action(Action::Start));

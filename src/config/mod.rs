@@ -6,3 +6,5 @@ pub use model::{
     Alert, AlertStatus, CheckType, Config, Fallback, Globals, HttpMethod, LogTarget, Negotiate, Netmask,
     Real, Virtual,
 };
+mod stub;
+pub use stub::*;

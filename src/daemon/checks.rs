@@ -78,7 +78,9 @@ impl Checks {
         match result {
             Ok((_, verdict)) => Some((id, verdict)),
             Err(error) if error.is_panic() => {
-                error!("A check ended by a bug in this program; the server is left as it is. Please report: {error}");
+                error!(
+                    "A check ended by a bug in this program; the server is left as it is. Please report: {error}"
+                );
                 Some((id, Verdict::unknown("the check ended by a bug in this program; see the log")))
             }
             // It was aborted: its check is gone from the configuration, or the daemon stops.

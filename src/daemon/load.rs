@@ -81,7 +81,9 @@ impl LoadError {
                 };
                 checks.iter().map(line).collect()
             }
-            LoadError::Bug(what) => vec![format!("a bug in this program while reading the configuration: {what}")],
+            LoadError::Bug(what) => {
+                vec![format!("a bug in this program while reading the configuration: {what}")]
+            }
         }
     }
 
@@ -102,7 +104,13 @@ impl Loaded {
     #[must_use]
     pub fn warning_lines(&self, path: &Path) -> Vec<String> {
         let pid = std::process::id();
-        self.warnings.iter().map(|diagnostic| diagnostic.line(pid, path)).collect()
+        let not_acted_on = self.plan.not_acted_on().into_iter().map(|name| {
+            format!(
+                "Warning [{pid}] reading file {}: {name} is read, and not acted on by this version",
+                path.display()
+            )
+        });
+        self.warnings.iter().map(|diagnostic| diagnostic.line(pid, path)).chain(not_acted_on).collect()
     }
 }
 
@@ -163,12 +171,20 @@ impl Answers {
         match question {
             Question::Host { name, family } => {
                 if let Some(address) = resolve::host(&name, family) {
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).hosts.insert((name, family), address);
+                    answers
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .hosts
+                        .insert((name, family), address);
                 }
             }
             Question::Port { name, protocol } => {
                 if let Some(port) = resolve::port(&name, protocol) {
-                    answers.lock().unwrap_or_else(PoisonError::into_inner).ports.insert((name, protocol), port);
+                    answers
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .ports
+                        .insert((name, protocol), port);
                 }
             }
         }

@@ -8,9 +8,11 @@ mod observe;
 mod owned;
 mod run;
 mod signals;
+#[cfg(test)]
+mod steps;
 
 pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;
 pub use load::{LoadError, Loaded, load};
-pub use run::{Setup, StartError, run};
+pub use run::{Setup, StartError, log_target, run};

@@ -44,8 +44,13 @@ impl ConfigFile {
     pub fn new(path: &Path, content: Vec<u8>, interval: Duration) -> ConfigFile {
         let (sender, events) = mpsc::channel(1);
         let (in_force, receiver) = watch::channel(InForce { content: content.clone(), interval });
-        let observer =
-            Observer { path: path.to_owned(), watch: FileWatch::new(path), content, missing: false, in_force: receiver };
+        let observer = Observer {
+            path: path.to_owned(),
+            watch: FileWatch::new(path),
+            content,
+            missing: false,
+            in_force: receiver,
+        };
         ConfigFile { events, in_force, task: tokio::spawn(observer.run(sender)) }
     }
 

@@ -8,7 +8,10 @@
 //!  control ─question─┘        └──operations──▶ kernel
 //! ```
 
-#![expect(clippy::disallowed_methods, reason = "the loop is where the clock is read; the core gets it as an argument")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the loop is where the clock is read; the core gets it as an argument"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -26,6 +29,7 @@ use super::observe::{ConfigFile, Observed};
 use super::owned::OwnedServices;
 use super::signals::{Request, Signals};
 use crate::check::Checker;
+use crate::config::LogTarget;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
 use crate::sys::detach::Launcher;
@@ -111,9 +115,24 @@ struct Daemon {
     log_by_configuration: bool,
     path: PathBuf,
     grace: Duration,
-    reloading: Option<JoinHandle<Result<Loaded, LoadError>>>,
+    reloading: Option<Reloading>,
     /// A reload was asked for while one was on its way.
-    reload_again: bool,
+    reload_again: Option<Cause>,
+}
+
+/// A configuration that is being read.
+struct Reloading {
+    task: JoinHandle<Result<Loaded, LoadError>>,
+    cause: Cause,
+}
+
+/// Why the configuration is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// Somebody asked for it.
+    Wish,
+    /// The file has changed.
+    Change,
 }
 
 /// How the loop ends.
@@ -151,7 +170,7 @@ impl Daemon {
             grace: setup.grace,
             director,
             reloading: None,
-            reload_again: false,
+            reload_again: None,
         };
         Ok((daemon, notices))
     }
@@ -167,7 +186,8 @@ impl Daemon {
             {
                 launcher.ready();
             }
-            let wake = self.director.poll_timeout().into_iter().chain(launcher.is_some().then_some(ready_at)).min();
+            let wake =
+                self.director.poll_timeout().into_iter().chain(launcher.is_some().then_some(ready_at)).min();
             if let Some(end) = self.wait(wake).await {
                 break end;
             }
@@ -188,7 +208,7 @@ impl Daemon {
             }
             request = self.signals.next() => return self.obey(request),
             observed = self.file.next() => self.file_changed(observed),
-            result = joined(&mut self.reloading) => self.reloaded(result),
+            (result, cause) = joined(&mut self.reloading) => self.reloaded(result, cause),
             question = control::next(&mut self.control) => {
                 question.answer(self.snapshot_json());
             }
@@ -202,7 +222,7 @@ impl Daemon {
             Request::HandOver => return Some(End::HandOver),
             Request::Reload => {
                 info!("Reloading Linux Director Daemon config on signal");
-                self.start_reload();
+                self.start_reload(Cause::Wish);
             }
             Request::Report => {
                 for line in report::render(&self.snapshot()).lines() {
@@ -225,12 +245,14 @@ impl Daemon {
     fn file_changed(&mut self, observed: Observed) {
         let path = self.path.display();
         match observed {
-            Observed::Missing => warn!("can not open file {path} for checking; the running configuration stays in force"),
+            Observed::Missing => {
+                warn!("can not open file {path} for checking; the running configuration stays in force");
+            }
             Observed::Changed => {
                 info!("Configuration file '{path}' has changed on disk");
                 if self.director.plan().config().globals.autoreload {
                     info!(" - reread new configuration");
-                    self.start_reload();
+                    self.start_reload(Cause::Change);
                 } else {
                     info!(" - ignore new configuration");
                 }
@@ -238,19 +260,27 @@ impl Daemon {
         }
     }
 
-    fn start_reload(&mut self) {
+    fn start_reload(&mut self, cause: Cause) {
         if self.reloading.is_some() {
-            self.reload_again = true;
+            self.reload_again = Some(cause);
             return;
         }
         let path = self.path.clone();
-        self.reloading = Some(tokio::task::spawn_blocking(move || load::load(&path)));
+        let task = tokio::task::spawn_blocking(move || load::load(&path));
+        self.reloading = Some(Reloading { task, cause });
     }
 
     /// Takes a configuration up as a whole, or says why not and changes nothing.
-    fn reloaded(&mut self, result: Result<Loaded, LoadError>) {
+    fn reloaded(&mut self, result: Result<Loaded, LoadError>, cause: Cause) {
         self.reloading = None;
         match result {
+            Ok(loaded) if cause == Cause::Change && self.would_take_everything(&loaded) => {
+                error!(
+                    "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
+                     ldirectord-rs {} reload",
+                    self.path.display()
+                );
+            }
             Err(error) => {
                 for line in error.lines() {
                     error!("{line}");
@@ -266,14 +296,19 @@ impl Daemon {
                 let notices = self.director.reload(loaded.plan, Instant::now());
                 self.checks.retain(|id| self.director.knows(id));
                 if self.log_by_configuration {
-                    self.log.redirect(Target::from(&self.director.plan().config().globals.logfile));
+                    self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
                 }
                 self.settle(&notices);
             }
         }
-        if std::mem::take(&mut self.reload_again) {
-            self.start_reload();
+        if let Some(cause) = self.reload_again.take() {
+            self.start_reload(cause);
         }
+    }
+
+    /// A file that was emptied by accident must not be the end of all services.
+    fn would_take_everything(&self, loaded: &Loaded) -> bool {
+        loaded.plan.virtuals().is_empty() && !self.director.plan().virtuals().is_empty()
     }
 
     /// The tail of everything: what happened is told, and what is ours is remembered.
@@ -301,7 +336,7 @@ impl Daemon {
 
     async fn finish(mut self, end: End) {
         if let Some(reloading) = self.reloading.take() {
-            reloading.abort();
+            reloading.task.abort();
         }
         self.checks.shut_down(self.grace).await;
         match end {
@@ -318,6 +353,15 @@ impl Daemon {
     }
 }
 
+/// The log of the configuration.
+#[must_use]
+pub fn log_target(target: &LogTarget) -> Target {
+    match target {
+        LogTarget::File(path) => Target::File(path.clone()),
+        LogTarget::Syslog(facility) => Target::Syslog(facility.clone()),
+    }
+}
+
 fn owned_name(name: &str) -> String {
     format!("ldirectord-rs.{name}.services")
 }
@@ -330,10 +374,12 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// The result of a reload that is on its way; never comes when none is.
-async fn joined(handle: &mut Option<JoinHandle<Result<Loaded, LoadError>>>) -> Result<Loaded, LoadError> {
-    match handle {
+async fn joined(reloading: &mut Option<Reloading>) -> (Result<Loaded, LoadError>, Cause) {
+    match reloading {
         None => std::future::pending().await,
-        Some(handle) => handle.await.unwrap_or_else(|error| Err(LoadError::Bug(error.to_string()))),
+        Some(Reloading { task, cause }) => {
+            let result = task.await.unwrap_or_else(|error| Err(LoadError::Bug(error.to_string())));
+            (result, *cause)
+        }
     }
 }
-

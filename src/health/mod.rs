@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::plan::{Member, Plan};
+use crate::plan::{Member, Plan, Virtual};
 use crate::value::{Outcome, Verdict, VirtualId};
 use schedule::Schedule;
 pub use schedule::{CheckId, Due};
@@ -190,7 +190,7 @@ impl Server {
 }
 
 fn rows(plan: &Plan, make: impl Fn(Member) -> Server) -> Vec<Vec<Server>> {
-    let row = |(virtual_index, v): (usize, &crate::config::Virtual)| {
+    let row = |(virtual_index, v): (usize, &Virtual)| {
         (0..v.reals.len()).map(|real_index| make(Member { virtual_index, real_index })).collect()
     };
     plan.virtuals().iter().enumerate().map(row).collect()

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::HttpMethod;
+use super::HttpMethod;
 use crate::value::Pattern;
 
 /// What to ask of which server, and for how long at most.

@@ -1,6 +1,6 @@
 //! A snapshot for people: a row for each server, and what the kernel's table holds beside it.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use super::snapshot::{Server, Snapshot, State, VirtualService};
 
@@ -8,7 +8,7 @@ use super::snapshot::{Server, Snapshot, State, VirtualService};
 #[must_use]
 pub fn render(snapshot: &Snapshot) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(vec!["VIRTUAL", "SERVER", "STATE", "TABLE", "TOOK", "REASON"]);
     for v in &snapshot.virtuals {
         for (index, server) in v.servers.iter().enumerate() {

@@ -10,7 +10,6 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::LogTarget;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -30,15 +29,6 @@ pub enum Target {
     File(PathBuf),
     /// Syslog by /dev/log with this facility.
     Syslog(String),
-}
-
-impl From<&LogTarget> for Target {
-    fn from(target: &LogTarget) -> Target {
-        match target {
-            LogTarget::File(path) => Target::File(path.clone()),
-            LogTarget::Syslog(facility) => Target::Syslog(facility.clone()),
-        }
-    }
 }
 
 /// The log of this process. Clones are the same log.

@@ -1,0 +1,283 @@
+//! Golden steps through the whole core: a configuration, then events one after the other, and after each what was told and
+//! what the table holds. `UPDATE_GOLDEN=1 cargo test steps` writes the files in `tests/data/steps` anew.
+//!
+//! A file has blocks `%config` (the text of a configuration, taken up by the next `start` or `reload`) and steps:
+//!
+//! | step | what happens |
+//! | --- | --- |
+//! | `%start` | the daemon starts on the table as it is |
+//! | `%kill` | it is gone at once; the table stays |
+//! | `%stop` | it stops and cleans up |
+//! | `%reload` | it takes the last `%config` up |
+//! | `%down ADDRESS…`, `%up ADDRESS…`, `%unknown ADDRESS…` | checks find these servers so from now on; one round of checks |
+//! | `%round` | one more round |
+//! | `%refuse N` | the kernel refuses the next N operations |
+//! | `%admin ID ADDRESS WEIGHT` | somebody sets the weight of a destination by hand; `-` removes it |
+//! | `%admin ID` | somebody removes a service by hand |
+//! | `%foreign ID` | somebody adds a service of their own |
+//! | `%verify` | a minute passes without a check |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::{
+    DestinationConfig, DestinationKey, Error, Ipvs, Memory, Operation, ServiceConfig, ServiceKey, Table,
+};
+
+use super::Director;
+use crate::config::{self, Names};
+use crate::desired;
+use crate::notify::Notice;
+use crate::plan::Plan;
+use crate::value::{Family, Outcome, Protocol, Verdict, VirtualId};
+
+/// Every check of a test configuration comes round in this time.
+const ROUND: Duration = Duration::from_secs(10);
+const VERIFY: Duration = Duration::from_secs(60);
+
+/// Nothing needs to be resolved in these files.
+struct NoNames;
+
+impl Names for NoNames {
+    fn host(&self, _name: &str, _family: Family) -> Option<IpAddr> {
+        None
+    }
+    fn port(&self, _name: &str, _protocol: Option<Protocol>) -> Option<u16> {
+        None
+    }
+    fn hostname(&self) -> String {
+        "director".to_owned()
+    }
+}
+
+/// The plan of a configuration of which the test is sure.
+pub(super) fn plan(text: &str) -> Plan {
+    let loaded = config::load(text.as_bytes(), &NoNames);
+    let lines: Vec<String> =
+        loaded.diagnostics.iter().map(|diagnostic| diagnostic.line(1, Path::new("test.cf"))).collect();
+    let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{}", lines.join("\n")));
+    Plan::new(Arc::new(config)).unwrap()
+}
+
+/// A director, the kernel under it, and the servers that it checks.
+pub(super) struct World {
+    pub kernel: Memory,
+    pub director: Option<Director>,
+    pub now: Instant,
+    pub outcomes: BTreeMap<SocketAddr, Outcome>,
+    owned: BTreeSet<ServiceKey>,
+}
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+    pub fn new() -> World {
+        World {
+            kernel: Memory::new(),
+            director: None,
+            now: Instant::now(),
+            outcomes: BTreeMap::new(),
+            owned: BTreeSet::new(),
+        }
+    }
+
+    pub fn director(&mut self) -> &mut Director {
+        self.director.as_mut().unwrap()
+    }
+
+    pub fn start(&mut self, plan: Plan) -> Vec<Notice> {
+        let kernel = Box::new(self.kernel.clone());
+        let (director, notices) = Director::start(plan, kernel, &self.owned, Some(VERIFY), self.now).unwrap();
+        self.director = Some(director);
+        notices
+    }
+
+    /// The process is gone; what it noted stays.
+    pub fn kill(&mut self) {
+        self.owned = self.director().owned().clone();
+        self.director = None;
+    }
+
+    /// As long as it takes for every check to be run once more; no read-back comes in between.
+    pub fn round(&mut self) -> Vec<Notice> {
+        let end = self.now + ROUND;
+        let mut notices = Vec::new();
+        while let Some(at) = self.director().health().poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            let now = self.now;
+            let due = self.director().due(now);
+            let verdicts = due
+                .into_iter()
+                .map(|due| {
+                    let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
+                    (due.id, Verdict::new(outcome, format!("{outcome:?}").to_lowercase()))
+                })
+                .collect();
+            notices.extend(self.director().verdicts(verdicts, now));
+        }
+        self.now = end;
+        notices
+    }
+
+    pub fn table(&mut self) -> Table {
+        self.kernel.dump().unwrap()
+    }
+}
+
+/// The table in a form that is good to compare.
+pub(super) fn render(table: &Table) -> String {
+    let mut text = String::new();
+    for (key, service) in &table.services {
+        let _ = writeln!(text, "| {key} {}", service.config);
+        for (key, config) in &service.destinations {
+            let _ = write!(text, "|   {key} {:?} {}", config.method, config.weight);
+            if (config.upper, config.lower) != (0, 0) {
+                let _ = write!(text, " upper {} lower {}", config.upper, config.lower);
+            }
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Runs one file and gives it as it should be.
+fn run(text: &str) -> String {
+    let mut world = World::new();
+    let mut output = String::new();
+    let mut config = String::new();
+    let mut in_config = false;
+    for line in text.lines() {
+        if let Some(step) = line.strip_prefix('%') {
+            in_config = step == "config";
+            let _ = writeln!(output, "%{step}");
+            if in_config {
+                config.clear();
+            } else {
+                let before = world.kernel.operations();
+                let notices = perform(&mut world, step, &config);
+                for line in notices {
+                    let _ = writeln!(output, "{line}");
+                }
+                let _ = writeln!(output, "| {} operations", world.kernel.operations() - before);
+                output.push_str(&render(&world.table()));
+            }
+        } else if in_config {
+            let _ = writeln!(config, "{line}");
+            let _ = writeln!(output, "{line}");
+        } else if line.starts_with('#') || line.is_empty() {
+            let _ = writeln!(output, "{line}");
+        }
+    }
+    output
+}
+
+fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
+    let words: Vec<&str> = step.split_whitespace().collect();
+    let old_plan = world.director.as_ref().map(|director| director.plan().clone());
+    let notices = match words[..] {
+        ["start"] => world.start(plan(config)),
+        ["kill"] => {
+            world.kill();
+            Vec::new()
+        }
+        ["stop"] => world.director.take().unwrap().stop(),
+        ["reload"] => {
+            let now = world.now;
+            world.director().reload(plan(config), now)
+        }
+        ["round"] => world.round(),
+        ["verify"] => {
+            world.now += VERIFY;
+            let now = world.now;
+            world.director().verify(now)
+        }
+        ["refuse", count] => {
+            world.kernel.fail_next(count.parse().unwrap(), Error::Busy);
+            Vec::new()
+        }
+        ["up" | "down" | "unknown", ref servers @ ..] => {
+            let outcome = match words[0] {
+                "up" => Outcome::Up,
+                "down" => Outcome::Down,
+                _ => Outcome::Unknown,
+            };
+            for server in servers {
+                world.outcomes.insert(server.parse().unwrap(), outcome);
+            }
+            world.round()
+        }
+        _ => {
+            by_hand(world, &words);
+            Vec::new()
+        }
+    };
+    let plan = world.director.as_ref().map(|director| director.plan().clone()).or(old_plan);
+    notices
+        .iter()
+        .map(|notice| plan.as_ref().map_or_else(|| notice.to_string(), |p| notice.line(p)))
+        .collect()
+}
+
+/// What an administrator does with ipvsadm.
+fn by_hand(world: &mut World, words: &[&str]) {
+    let key = desired::service_key(words[1].parse::<VirtualId>().unwrap());
+    let destination = |text: &str| {
+        let address: SocketAddr = text.parse().unwrap();
+        DestinationKey { address: address.ip(), port: address.port() }
+    };
+    let operation = match *words {
+        ["foreign", _] => Operation::AddService { key, config: ServiceConfig::new("rr") },
+        ["admin", _] => Operation::RemoveService { key },
+        ["admin", _, address, "-"] => {
+            Operation::RemoveDestination { service: key, key: destination(address) }
+        }
+        ["admin", _, address, weight] => {
+            let dest = destination(address);
+            let weight = weight.parse().unwrap();
+            let table = world.table();
+            match table.services[&key].destinations.get(&dest) {
+                Some(config) => Operation::EditDestination {
+                    service: key,
+                    key: dest,
+                    config: DestinationConfig { weight, ..*config },
+                },
+                None => Operation::AddDestination {
+                    service: key,
+                    key: dest,
+                    config: DestinationConfig::new(ipvs_rs::ForwardingMethod::DirectRoute, weight),
+                },
+            }
+        }
+        _ => panic!("no such step: {words:?}"),
+    };
+    for result in world.kernel.apply(&[operation]) {
+        result.unwrap();
+    }
+}
+
+fn files() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/steps");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn steps_lead_where_they_led() {
+    let mut differ = Vec::new();
+    for path in files() {
+        let text = fs::read_to_string(&path).unwrap();
+        let actual = run(&text);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&path, &actual).unwrap();
+        } else if actual != text {
+            differ.push(format!("{}\n{actual}", path.display()));
+        }
+    }
+    assert!(differ.is_empty(), "{}", differ.join("\n"));
+}

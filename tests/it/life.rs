@@ -1,0 +1,181 @@
+//! start, stop, restart, status: exit codes, words, files.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::site::{FALLBACK, Foreground, Site, WebServer, two_servers};
+
+#[test]
+fn a_life_from_start_to_stop() {
+    let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    let fallback = FALLBACK.parse().unwrap();
+    assert_eq!(site.told("status").0, 3);
+    assert_eq!(site.act("start"), 0);
+    // It is ready: the servers are in the table already.
+    let both = [(one.address, 1), (two.address, 3)];
+    site.expect("both are up", &both);
+    let (code, out, err) = site.told("status");
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.contains(&format!("is running with pid: {}", site.pid().unwrap())), "{err}");
+
+    one.stop();
+    site.expect("the first is dead", &[(one.address, 0), (two.address, 3)]);
+    site.expect_log(&format!("Quiescent real server: {} (192.0.2.1:80) (Weight set to 0)", one.address));
+    two.stop();
+    site.expect("all are dead", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    site.expect_log("Added fallback server: 127.0.0.9:80 (192.0.2.1:80) (Weight set to 1)");
+    one.serve("I am fine");
+    two.serve("I am fine");
+    site.expect("all are back", &both);
+    site.expect_log("Deleted fallback server: 127.0.0.9:80 (192.0.2.1:80)");
+
+    assert_eq!(site.told("stop"), (0, String::new(), String::new()));
+    assert!(!site.pid_file().exists());
+    assert_eq!(fs::read_dir(site.path("run")).unwrap().count(), 0, "files are left behind");
+    assert!(site.log().contains("Purged virtual server (stop): 192.0.2.1:80"));
+    assert!(site.log().contains("Linux Director Daemon terminated on signal: TERM"));
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn a_wrong_file_is_told_whole_and_touches_nothing() {
+    let site = Site::new("checkinterval=0\nnonsense=1\nvirtual=10.0.0.1:80\n\treal=10.0.0.2 gat\n");
+    let (code, out, err) = site.told("start");
+    assert_eq!((code, out.as_str()), (2, ""));
+    for line in [2, 3, 5] {
+        assert!(err.contains(&format!("web.cf at line {line}: ")), "line {line} is missing in\n{err}");
+    }
+    assert_eq!(fs::read_dir(site.path("run")).unwrap().count(), 0);
+    assert_eq!(site.told("reload").0, 2);
+    assert_eq!(site.told("restart").0, 2);
+}
+
+#[test]
+fn without_a_file() {
+    let site = Site::new("");
+    fs::remove_file(site.path("web.cf")).unwrap();
+    for action in ["start", "restart", "try-restart", "reload"] {
+        let (code, _, err) = site.told(action);
+        assert_eq!((code, err.as_str()), (1, "Config file web.cf not found\n"), "{action}");
+    }
+    // B02: what runs can be asked for and ended whatever became of its file.
+    assert_eq!(site.told("status"), (3, "ldirectord is stopped for web.cf\n".to_owned(), String::new()));
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn exit_codes_while_stopped() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    assert_eq!(site.told("reload").0, 1);
+    assert_eq!(site.told("force-reload").0, 1);
+    assert_eq!(site.told("try-restart").0, 0);
+    assert!(!site.pid_file().exists());
+    // S43: a pid file of a process that is gone, of another program, and an empty one.
+    fs::write(site.pid_file(), "1\n").unwrap();
+    let (code, out, err) = site.told("status");
+    assert_eq!(code, 1);
+    assert!(out.starts_with("ldirectord is stopped for "), "{out}");
+    assert!(err.starts_with("ldirectord stale pid file "), "{err}");
+    fs::write(site.pid_file(), "").unwrap();
+    assert_eq!(site.told("status").0, 3);
+    assert_eq!(site.act("start"), 0);
+    assert_eq!(site.told("status").0, 0);
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn two_starts_at_once_leave_one_daemon() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let starts: Vec<_> = (0..6).map(|_| site.command(&["web.cf", "start"]).spawn().unwrap()).collect();
+    for mut start in starts {
+        assert!(start.wait().unwrap().success());
+    }
+    site.wait_for("a pid", || site.pid().is_some(), &String::new);
+    assert_eq!(site.log().matches(" as daemon").count(), 1, "{}", site.log());
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn a_killed_daemon_is_started_again() {
+    let server = WebServer::start("I am fine");
+    let site = Site::new(&two_servers(&server, &server, ""));
+    assert_eq!(site.act("start"), 0);
+    let killed = site.pid().unwrap();
+    site.signal(Signal::SIGKILL);
+    site.wait_for("it is gone", || site.told("status").0 == 1, &String::new);
+    assert_eq!(site.act("start"), 0);
+    assert_ne!(site.pid().unwrap(), killed);
+    assert_eq!(site.told("status").0, 0);
+}
+
+#[test]
+fn restart_changes_the_process_and_needs_a_good_file() {
+    let server = WebServer::start("I am fine");
+    let site = Site::new(&two_servers(&server, &server, ""));
+    assert_eq!(site.act("start"), 0);
+    let first = site.pid().unwrap();
+    assert_eq!(site.act("restart"), 0);
+    let second = site.pid().unwrap();
+    assert_ne!(first, second);
+    // B01, B02: a wrong file neither ends the daemon nor loses its pid file.
+    site.write("nonsense\n");
+    assert_eq!(site.told("restart").0, 2);
+    let (code, _, err) = site.told("status");
+    assert_eq!((code, site.pid()), (0, Some(second)));
+    assert!(err.contains("Unknown command"), "{err}");
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(site.told("status").0, 3);
+}
+
+#[test]
+fn stop_does_not_wait_for_hung_checks() {
+    // A server that accepts and never answers, with a long time-out, and a command that hangs.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = Site::new(&format!(
+        "negotiatetimeout=60\nchecktimeout=60\nvirtual=192.0.2.1:80\n\treal={} masq\n\tservice=http\nvirtual=192.0.2.1:81\n\t\
+         real=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=\"sleep 60\"\n",
+        silent.local_addr().unwrap()
+    ));
+    let start = Instant::now();
+    assert_eq!(site.act("start"), 0);
+    assert!(start.elapsed() < Duration::from_secs(10), "start waited for hung checks: {:?}", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(site.act("stop"), 0);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn supervised_stays_in_the_foreground() {
+    let site = Site::new("supervised=yes\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let child = site.command(&["web.cf", "start"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut foreground = Foreground(child);
+    site.wait_for("the table", || site.table().is_some(), &String::new);
+    // S60: no pid file, and so `status` says stopped.
+    assert!(!site.pid_file().exists());
+    assert_eq!(site.told("status").0, 3);
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(foreground.0.id()).unwrap());
+    nix::sys::signal::kill(pid, Signal::SIGINT).unwrap();
+    assert!(foreground.0.wait().unwrap().success());
+    let mut out = String::new();
+    std::io::Read::read_to_string(foreground.0.stdout.as_mut().unwrap(), &mut out).unwrap();
+    assert!(out.starts_with('[') && out.contains("] Added virtual server: 192.0.2.1:80"), "{out}");
+    assert!(out.contains("terminated on signal: INT"), "{out}");
+}
+
+#[test]
+fn signals_that_ended_the_original_do_not_end_this_one() {
+    // B29, S59.
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    assert_eq!(site.act("start"), 0);
+    site.signal(Signal::SIGUSR1);
+    site.expect_log("tcp:192.0.2.1:80");
+    assert_eq!(site.told("status").0, 0);
+    // SIGUSR2 hands over: it ends, and remembers what is its own.
+    site.signal(Signal::SIGUSR2);
+    site.expect_log("hands the table over as it is");
+    assert!(!site.log().contains("Purged"));
+}

@@ -1,0 +1,12 @@
+//! The program as a process, on a table in memory: what operators and cluster managers see. Needs no privileges.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail by panic, and waits by the clock"
+)]
+
+mod check;
+mod life;
+mod reload;
+mod site;

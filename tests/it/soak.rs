@@ -1,0 +1,86 @@
+//! Ten thousand rounds of checks on a table in memory: memory, descriptors and tasks do not grow.
+//!
+//! Time is an argument of the director, so a round takes as long as its checks and not as long as its interval.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::Memory;
+use ldirectord_rs::check::Checker;
+use ldirectord_rs::daemon::{Checks, Director, load};
+
+use crate::site::WebServer;
+
+const ROUNDS: usize = 10_000;
+/// What is allocated once (caches, buffers) is there after so many rounds.
+const WARM: usize = 1_000;
+
+#[test]
+fn nothing_grows_over_ten_thousand_rounds() {
+    let server = WebServer::start("I am fine");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("soak.cf");
+    let good = server.address;
+    // One that is up, one whose body is wrong, one that refuses, one that is only connected to.
+    let config = format!(
+        "checkinterval=1\nquiescent=yes\nvirtual=192.0.2.1:80\n\tservice=http\n\treal={good} masq 1 \"a\",\"fine\"\n\t\
+         real=127.0.0.1:{} masq 1 \"a\",\"other\"\n\treal=127.0.0.1:1 masq\nvirtual=192.0.2.1:81\n\treal={good} masq\n\t\
+         checktype=connect\n",
+        good.port()
+    );
+    fs::write(&path, config).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let memory = Memory::new();
+    let (warm, end) = runtime.block_on(soak(&path, &memory, &runtime));
+    assert_eq!(warm.descriptors, end.descriptors);
+    assert_eq!(warm.tasks, end.tasks);
+    let growth = end.resident_kilobytes.saturating_sub(warm.resident_kilobytes);
+    println!("{ROUNDS} rounds: {} kB resident, {growth} kB more than after {WARM}", end.resident_kilobytes);
+    assert!(growth < 1024, "{growth} kB more after {ROUNDS} rounds than after {WARM}");
+    // Nothing changed after the first round, so nothing was written.
+    assert_eq!(warm.operations, end.operations);
+}
+
+#[derive(Debug)]
+struct Usage {
+    resident_kilobytes: u64,
+    descriptors: usize,
+    tasks: usize,
+    operations: u64,
+}
+
+async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime::Runtime) -> (Usage, Usage) {
+    let mut now = Instant::now();
+    let plan = load(path).unwrap().plan;
+    let (mut director, _) =
+        Director::start(plan, Box::new(memory.clone()), &BTreeSet::new(), None, now).unwrap();
+    let mut checks = Checks::new(Checker::new().unwrap(), 100);
+    let mut warm = None;
+    for round in 0..ROUNDS {
+        now += Duration::from_secs(1);
+        let due = director.due(now);
+        let mut open = due.len();
+        checks.start(due);
+        while open > 0 {
+            let verdicts = checks.finished().await;
+            open -= verdicts.len();
+            director.verdicts(verdicts, now);
+        }
+        if round == WARM {
+            warm = Some(usage(memory, runtime));
+        }
+    }
+    (warm.unwrap(), usage(memory, runtime))
+}
+
+fn usage(memory: &Memory, runtime: &tokio::runtime::Runtime) -> Usage {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    Usage {
+        resident_kilobytes: resident.split_whitespace().nth(1).unwrap().parse().unwrap(),
+        descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
+        tasks: runtime.metrics().num_alive_tasks(),
+        operations: memory.operations(),
+    }
+}

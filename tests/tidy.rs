@@ -1,0 +1,168 @@
+//! The house rules that a machine can check: directions between modules, a header on every file, files of a readable size.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may use besides itself: the table of the design. `ipvs_rs` is the library.
+const ALLOWED: &[(&str, &[&str])] = &[
+    // The core: no I/O, no clock.
+    ("value", &[]),
+    ("config", &["value"]),
+    ("plan", &["value", "config"]),
+    ("health", &["value", "plan"]),
+    ("desired", &["value", "plan", "health", "ipvs_rs"]),
+    // The shell.
+    ("net", &["value"]),
+    ("sys", &[]),
+    ("settings", &[]),
+    ("check", &["value", "plan", "net", "sys"]),
+    ("notify", &["value", "plan", "health"]),
+    ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
+    (
+        "daemon",
+        &[
+            "value", "config", "plan", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
+            "notify", "report",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "value", "config", "plan", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
+            "notify", "report", "daemon",
+        ],
+    ),
+    ("main", &[]),
+];
+
+/// What a core module must not name: it would be I/O, a clock, a runtime or chance.
+const CORE: &[&str] = &["value", "config", "plan", "health", "desired"];
+const NOT_IN_THE_CORE: &[&str] = &[
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::process",
+    "std::thread",
+    "tokio",
+    "SystemTime",
+    "rand::",
+];
+
+/// Lines of a file without its tests.
+const LONGEST_FILE: usize = 600;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_none_or(|name| name != "target") {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The part of a file before its unit tests.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+fn module_of(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The crates and modules that a text names with `crate::`, `ldirectord_rs::` or `ipvs_rs::`, each with its line.
+fn uses(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        if code.contains("ipvs_rs::") {
+            found.push((number + 1, "ipvs_rs".to_owned()));
+        }
+        for part in code.split("crate::").skip(1) {
+            let name: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(!name.is_empty(), "line {}: write one `use crate::…` a module: {line}", number + 1);
+            found.push((number + 1, name));
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_use_only_what_the_design_allows() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")).iter().filter(|path| !path.ends_with("src/lib.rs")) {
+        let module = module_of(path);
+        let (_, allowed) = ALLOWED
+            .iter()
+            .find(|(name, _)| *name == module)
+            .unwrap_or_else(|| panic!("module `{module}` has no row in the table of {}", file!()));
+        let text = fs::read_to_string(path).unwrap();
+        for (line, used) in uses(without_tests(&text)) {
+            if used != module && !allowed.contains(&used.as_str()) {
+                wrong.push(format!("{}:{line}: `{module}` must not use `{used}`", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_core_does_no_io() {
+    let mut wrong = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        if !CORE.contains(&module_of(&path).as_str()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in without_tests(&text).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            for word in NOT_IN_THE_CORE.iter().filter(|word| code.contains(**word)) {
+                wrong.push(format!("{}:{}: `{word}` in the core", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_and_can_be_read_in_one_go() {
+    let mut wrong = Vec::new();
+    for directory in ["src", "ipvs-rs", "tests", "benches", "examples"] {
+        let directory = root().join(directory);
+        if !directory.is_dir() {
+            continue;
+        }
+        for path in rust_files(&directory) {
+            let text = fs::read_to_string(&path).unwrap();
+            if !text.starts_with("//!") {
+                wrong.push(format!("{}: no `//!` header", path.display()));
+            }
+            let lines = without_tests(&text).lines().count();
+            if lines > LONGEST_FILE {
+                wrong.push(format!("{}: {lines} lines, {LONGEST_FILE} are the limit", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_map_names_every_module() {
+    let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    for (module, _) in ALLOWED.iter().filter(|(module, _)| *module != "main") {
+        assert!(map.contains(&format!("[`{module}`]")), "the map in src/lib.rs does not name `{module}`");
+        assert!(map.contains(&format!("pub mod {module};")), "src/lib.rs has no module `{module}`");
+    }
+}
