@@ -1,8 +1,8 @@
 //! IPVS, the load balancer of the Linux kernel, over generic netlink.
 //!
 //! A [`Table`] says which virtual services there are and which destinations they have. [`diff()`] gives the
-//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Memory`], a table in
-//! memory that answers like the kernel.
+//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Kernel`], or [`Memory`],
+//! a table in memory that answers like the kernel.
 //!
 //! ```
 //! use ipvs_rs::{diff, DestinationConfig, DestinationKey, Family, ForwardingMethod, Ipvs, Memory};
@@ -25,13 +25,16 @@
 mod diff;
 mod error;
 mod ipvs;
+mod kernel;
 mod memory;
 mod snapshot;
 mod table;
+mod wire;
 
 pub use diff::diff;
 pub use error::Error;
 pub use ipvs::{Ipvs, Timeouts, Version};
+pub use kernel::Kernel;
 pub use memory::Memory;
 pub use snapshot::{Connections, DestinationSnapshot, Rates, ServiceSnapshot, Snapshot, Statistics};
 pub use table::{
