@@ -19,7 +19,8 @@ const READ_ATTEMPTS: usize = 5;
 
 /// The table of the kernel, in the network namespace of the thread that opened it.
 ///
-/// The capability `CAP_NET_ADMIN` is needed for everything, also for reading.
+/// The capability `CAP_NET_ADMIN` is needed for everything, also for reading. When the module was unloaded and
+/// loaded meanwhile, the next reading of the table finds it again.
 pub struct Kernel {
     channel: Channel,
     family: u16,
@@ -128,6 +129,11 @@ impl Ipvs for Kernel {
         for _ in 1..READ_ATTEMPTS {
             match self.read() {
                 Err(Error::Interrupted) => {}
+                // Nothing about a table is answered so: the family is gone. If the module was loaded anew, its
+                // number is another.
+                Err(Error::Os { errno, .. }) if errno == Errno::ENOENT as i32 => {
+                    self.family = family::resolve(&mut self.channel)?;
+                }
                 result => return result,
             }
         }

@@ -232,3 +232,93 @@ fn os_error(error: std::io::Error) -> Error {
 fn errno_error(errno: Errno) -> Error {
     Error::from_errno(errno as i32, None)
 }
+
+#[cfg(test)]
+mod tests {
+    //! The controller of generic netlink answers everybody on every Linux, so it stands in for IPVS here.
+
+    use netlink_packet_generic::constants::{CTRL_ATTR_FAMILY_NAME, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
+
+    use super::*;
+    use crate::wire::attribute::put_text;
+
+    fn family(name: &str) -> Request {
+        let mut request = Request::new(CTRL_CMD_GETFAMILY);
+        put_text(&mut request.attributes, CTRL_ATTR_FAMILY_NAME, name);
+        request
+    }
+
+    /// Whether the channel still answers rightly.
+    fn assert_sound(channel: &mut Channel) {
+        let mut number = None;
+        let end = channel.ask(GENL_ID_CTRL, family("nlctrl"), |bytes| {
+            number = Some(Request::decode_family(bytes)?);
+            Ok(())
+        });
+        assert!(end.is_ok(), "{end:?}");
+        assert_eq!(number, Some(GENL_ID_CTRL));
+    }
+
+    fn refused(end: &Result<(), Failure>) -> Option<&Refusal> {
+        match end {
+            Err(Failure::Refused(refusal)) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn each_answer_finds_its_request() {
+        let mut channel = Channel::open().unwrap();
+        let mut requests = vec![family("nlctrl"); BATCH];
+        requests[7] = family("no such family");
+        requests[40] = family("a name of many more bytes than the sixteen that a family may have");
+        let mut answers = 0;
+        let ends = channel.exchange(GENL_ID_CTRL, &requests, |_| {
+            answers += 1;
+            Ok(())
+        });
+        assert_eq!(answers, BATCH - 2);
+        assert_eq!(refused(&ends[7]).unwrap().errno, Errno::ENOENT as i32);
+        // The words come with the kernel's extended acknowledgement only.
+        let refusal = refused(&ends[40]).unwrap();
+        assert_eq!(refusal.errno, Errno::EINVAL as i32);
+        assert!(refusal.message.as_ref().is_some_and(|words| words.contains("policy")), "{refusal:?}");
+        assert_eq!(ends.iter().filter(|end| end.is_ok()).count(), BATCH - 2);
+        assert_sound(&mut channel);
+    }
+
+    #[test]
+    fn lost_answers_are_told() {
+        let mut channel = Channel::open().unwrap();
+        setsockopt(&channel.socket, sockopt::RcvBuf, &4096).unwrap();
+        let ends = channel.exchange(GENL_ID_CTRL, &vec![family("nlctrl"); BATCH], |_| Ok(()));
+        assert_eq!(ends.len(), BATCH);
+        assert!(ends[0].is_ok());
+        assert!(matches!(ends[BATCH - 1], Err(Failure::Failed(Error::AnswersLost))), "{:?}", ends[BATCH - 1]);
+        assert_sound(&mut channel);
+    }
+
+    #[test]
+    fn a_list_is_read_to_its_end() {
+        let mut channel = Channel::open().unwrap();
+        let mut numbers = Vec::new();
+        let end = channel.dump(GENL_ID_CTRL, Request::new(CTRL_CMD_GETFAMILY), |bytes| {
+            numbers.push(Request::decode_family(bytes)?);
+            Ok(())
+        });
+        assert!(end.is_ok(), "{end:?}");
+        assert!(numbers.contains(&GENL_ID_CTRL));
+        assert_sound(&mut channel);
+    }
+
+    #[test]
+    fn a_list_that_was_given_up_is_not_taken_for_an_answer() {
+        let mut channel = Channel::open().unwrap();
+        for _ in 0..3 {
+            let end = channel
+                .dump(GENL_ID_CTRL, Request::new(CTRL_CMD_GETFAMILY), |_| Err(Error::malformed("enough")));
+            assert!(matches!(end, Err(Failure::Failed(Error::Malformed { .. }))));
+        }
+        assert_sound(&mut channel);
+    }
+}

@@ -133,3 +133,55 @@ fn checksum(flags: u16) -> Checksum {
         Checksum::None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Family;
+    use crate::wire::attribute::put_nested;
+
+    const SERVICE: ServiceKey = ServiceKey::Mark { mark: 1, family: Family::V6 };
+
+    /// A destination as the kernel gives it: with counters.
+    fn message(key: DestinationKey, config: &DestinationConfig) -> Vec<u8> {
+        let mut attributes = Vec::new();
+        put_key(&mut attributes, key);
+        put_config(&mut attributes, config);
+        for (kind, count) in [(ACTIVE_CONNS, 1u32), (INACT_CONNS, 2), (PERSIST_CONNS, 3)] {
+            put(&mut attributes, kind, &count.to_ne_bytes());
+        }
+        let mut bytes = Vec::new();
+        put_nested(&mut bytes, top::DEST, &attributes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let connections = Connections { active: 1, inactive: 2, persistent: 3 };
+        let mut tunnels = vec![Tunnel::Ipip, Tunnel::Other { kind: 9, port: 8, flags: 7 }];
+        for checksum in [Checksum::None, Checksum::Full, Checksum::Remote] {
+            tunnels.extend([Tunnel::Gue { port: 0x1234, checksum }, Tunnel::Gre { checksum }]);
+        }
+        for address in ["10.1.2.3", "2001:db8::1"] {
+            let key = DestinationKey { address: address.parse().unwrap(), port: 0x1234 };
+            for (method, tunnel) in
+                METHODS.into_iter().cycle().zip(tunnels.iter().flat_map(|tunnel| [*tunnel; 5]))
+            {
+                let config = DestinationConfig { method, weight: 5, upper: 20, lower: 10, tunnel };
+                let expected = DestinationSnapshot { connections, ..DestinationSnapshot::new(config) };
+                assert_eq!(decode_destination(&message(key, &config), SERVICE), Ok(Some((key, expected))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_method_without_a_meaning_is_passed_over() {
+        let key = DestinationKey { address: "10.1.2.3".parse().unwrap(), port: 80 };
+        let mut bytes = message(key, &DestinationConfig::new(ForwardingMethod::Bypass, 1));
+        // The method is the third attribute: behind the one around all, an address, a port and a family.
+        let method = 4 + 20 + 8 + 8 + 4;
+        assert_eq!(bytes[method], 4);
+        bytes[method] = 6;
+        assert_eq!(decode_destination(&bytes, SERVICE), Ok(None));
+    }
+}

@@ -128,3 +128,59 @@ fn protocol_number(protocol: Protocol) -> u16 {
     };
     number as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::attribute::put_nested;
+
+    fn message(attributes: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_nested(&mut bytes, top::SERVICE, attributes);
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let check = |key: ServiceKey, config: ServiceConfig| {
+            let mut bytes = Vec::new();
+            put_key(&mut bytes, key);
+            put_config(&mut bytes, key.family(), &config);
+            let expected = (key, ServiceSnapshot::new(config));
+            assert_eq!(decode_service(&message(&bytes)), Ok(Some(expected)));
+        };
+        let address = |text: &str| ServiceKey::Address {
+            protocol: Protocol::Sctp,
+            address: text.parse().unwrap(),
+            port: 0x1234,
+        };
+        let persistent = |netmask| ServiceConfig {
+            flags: ServiceFlags::ALL,
+            persistence: Some(Persistence { timeout: 300, netmask, engine: Some("sip".into()) }),
+            ..ServiceConfig::new("wlc")
+        };
+        check(address("10.1.2.3"), ServiceConfig::new("rr"));
+        check(address("10.1.2.3"), persistent(Netmask::V4([255, 255, 0, 0].into())));
+        check(address("2001:db8::1"), persistent(Netmask::V6(48)));
+        check(ServiceKey::Mark { mark: 7, family: Family::V6 }, ServiceConfig::new("sh"));
+    }
+
+    #[test]
+    fn without_persistence_its_settings_do_not_count() {
+        let mut bytes = Vec::new();
+        put_key(&mut bytes, ServiceKey::Mark { mark: 1, family: Family::V4 });
+        put_config(&mut bytes, Family::V4, &ServiceConfig::new("rr"));
+        put(&mut bytes, TIMEOUT, &300u32.to_ne_bytes());
+        put(&mut bytes, NETMASK, &[255, 0, 0, 0]);
+        let (_, service) = decode_service(&message(&bytes)).unwrap().unwrap();
+        assert_eq!(service.config, ServiceConfig::new("rr"));
+    }
+
+    #[test]
+    fn an_unknown_protocol_is_passed_over() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, AF, &family_number(Family::V4).to_ne_bytes());
+        put(&mut bytes, PROTOCOL, &50u16.to_ne_bytes());
+        assert_eq!(decode_service(&message(&bytes)), Ok(None));
+    }
+}
