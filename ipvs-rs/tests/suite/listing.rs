@@ -23,11 +23,20 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What the example prints.
+pub(crate) fn ours() -> String {
+    output(&mut Command::new(example()))
+}
+
+/// What the original prints.
+pub(crate) fn original() -> String {
+    output(Command::new("/sbin/ipvsadm").arg("-Ln"))
+}
+
 pub(crate) fn the_example_prints_what_ipvsadm_prints(ipvs: &mut dyn Ipvs) {
     for wanted in [Table::default(), spread(), varied()] {
         reach(ipvs, &wanted);
-        let original = output(Command::new("/sbin/ipvsadm").arg("-Ln"));
-        let ours = output(&mut Command::new(example()));
+        let (ours, original) = (ours(), original());
         assert!(ours == original, "ours:\n{ours}\noriginal:\n{original}");
     }
 }

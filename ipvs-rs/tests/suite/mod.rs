@@ -1,5 +1,6 @@
 //! The tests, written for any [`Ipvs`], and short ways to say what is in a table.
 
+pub(crate) mod alone;
 pub(crate) mod destinations;
 pub(crate) mod listing;
 pub(crate) mod services;
