@@ -4,6 +4,8 @@
 //! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Kernel`], or [`Memory`],
 //! a table in memory that answers like the kernel.
 //!
+//! The names are the kernel's. It wants the capability `CAP_NET_ADMIN`; IPVS tables belong to network namespaces.
+//!
 //! ```
 //! use ipvs_rs::{diff, DestinationConfig, DestinationKey, Family, ForwardingMethod, Ipvs, Memory};
 //! use ipvs_rs::{Service, ServiceConfig, ServiceKey, Table};
@@ -21,6 +23,8 @@
 //! assert_eq!(ipvs.dump()?, wanted);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![forbid(unsafe_code)]
 
 mod diff;
 mod error;
@@ -41,3 +45,5 @@ pub use table::{
     Checksum, DestinationConfig, DestinationKey, Family, ForwardingMethod, Netmask, Operation,
     ParseFlagsError, Persistence, Protocol, Service, ServiceConfig, ServiceFlags, ServiceKey, Table, Tunnel,
 };
+#[doc(hidden)]
+pub use wire::decode_everything;

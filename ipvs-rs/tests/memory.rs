@@ -38,6 +38,16 @@ fn the_next_writes_fail_when_told_to() {
 }
 
 #[test]
+fn the_next_reads_fail_when_told_to() {
+    let mut memory = Memory::new();
+    memory.fail_next_reads(2, Error::Interrupted);
+    assert_eq!(memory.apply(&[add()]), [Ok(())]);
+    assert_eq!(memory.dump(), Err(Error::Interrupted));
+    assert_eq!(memory.snapshot(), Err(Error::Interrupted));
+    assert_eq!(memory.dump().unwrap().services.len(), 1);
+}
+
+#[test]
 fn clones_share_the_table() {
     let mut memory = Memory::new();
     let mut other = memory.clone();
