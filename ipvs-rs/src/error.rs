@@ -117,13 +117,11 @@ impl Error {
         Self::Invalid { reason: reason.into() }
     }
 
-    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
     pub(crate) fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed { reason: reason.into() }
     }
 
     /// The error for the kernel's number, when there is no operation that could tell more.
-    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
     pub(crate) fn from_errno(errno: i32, message: Option<String>) -> Self {
         match Errno::from_raw(errno) {
             Errno::ESRCH => Self::NoSuchService,
@@ -141,7 +139,6 @@ impl Error {
     }
 
     /// The error for the kernel's number as the answer to an operation: the same number means different things.
-    #[allow(dead_code, reason = "the kernel client, which is the next commit, uses it")]
     pub(crate) fn refusal(errno: i32, message: Option<String>, operation: &Operation) -> Self {
         match (Errno::from_raw(errno), operation) {
             (Errno::EEXIST, Operation::AddService { .. }) => Self::ServiceExists,
@@ -164,9 +161,11 @@ impl Error {
     }
 }
 
-/// The kernel does not say which of its reasons it is; these are all that it has.
+/// The kernel does not say which of its reasons it is; these are all that it has. The last comes from
+/// `inet_addr_type`, which takes every address for a broadcast as long as there are no local routes at all.
 pub(crate) const REFUSED_DESTINATION: &str = "the address of a destination has to be a unicast address, of the family \
-of its service unless it is tunnelled, and a GUE tunnel needs a port";
+of its service unless it is tunnelled; a GUE tunnel needs a port; an upper threshold is at most 2147483647; and \
+for IPv4 an interface, such as lo, has to be up";
 
 /// See [`REFUSED_DESTINATION`].
 pub(crate) const REFUSED_SERVICE: &str = "the prefix length of an IPv6 service is 1 to 128";

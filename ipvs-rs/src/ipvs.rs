@@ -18,6 +18,9 @@ pub trait Ipvs: Send {
 
     /// The table.
     ///
+    /// Services of protocols other than [`Protocol`](crate::Protocol) has are left out. The kernel gives a large
+    /// table in pieces; what somebody else changes meanwhile may be in it or not.
+    ///
     /// # Errors
     /// When the kernel cannot be asked, [`Error::Interrupted`] when the table kept changing meanwhile.
     fn dump(&mut self) -> Result<Table, Error>;

@@ -1,8 +1,10 @@
 //! IPVS, the load balancer of the Linux kernel, over generic netlink.
 //!
 //! A [`Table`] says which virtual services there are and which destinations they have. [`diff()`] gives the
-//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Memory`], a table in
-//! memory that answers like the kernel.
+//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Kernel`], or [`Memory`],
+//! a table in memory that answers like the kernel.
+//!
+//! The names are the kernel's. It wants the capability `CAP_NET_ADMIN`; IPVS tables belong to network namespaces.
 //!
 //! ```
 //! use ipvs_rs::{diff, DestinationConfig, DestinationKey, Family, ForwardingMethod, Ipvs, Memory};
@@ -22,19 +24,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod diff;
 mod error;
 mod ipvs;
+mod kernel;
 mod memory;
 mod snapshot;
 mod table;
+mod wire;
 
 pub use diff::diff;
 pub use error::Error;
 pub use ipvs::{Ipvs, Timeouts, Version};
+pub use kernel::Kernel;
 pub use memory::Memory;
 pub use snapshot::{Connections, DestinationSnapshot, Rates, ServiceSnapshot, Snapshot, Statistics};
 pub use table::{
     Checksum, DestinationConfig, DestinationKey, Family, ForwardingMethod, Netmask, Operation,
     ParseFlagsError, Persistence, Protocol, Service, ServiceConfig, ServiceFlags, ServiceKey, Table, Tunnel,
 };
+#[doc(hidden)]
+pub use wire::decode_everything;

@@ -36,13 +36,16 @@ struct State {
     snapshot: Snapshot,
     timeouts: Timeouts,
     operations: u64,
-    failures: Option<(usize, Error)>,
+    /// How many writes are still to fail, and how many reads.
+    write_failures: Option<(usize, Error)>,
+    read_failures: Option<(usize, Error)>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
-        Self { snapshot: Snapshot::default(), timeouts, operations: 0, failures: None }
+        let snapshot = Snapshot::default();
+        Self { snapshot, timeouts, operations: 0, write_failures: None, read_failures: None }
     }
 }
 
@@ -76,7 +79,12 @@ impl Memory {
 
     /// Makes the next `count` writes fail with this error; nothing is changed by them.
     pub fn fail_next(&self, count: usize, error: Error) {
-        self.lock().failures = Some((count, error));
+        self.lock().write_failures = Some((count, error));
+    }
+
+    /// Makes the next `count` reads fail with this error.
+    pub fn fail_next_reads(&self, count: usize, error: Error) {
+        self.lock().read_failures = Some((count, error));
     }
 
     /// Sets the connections that a destination has. Gives `false` when there is no such destination.
@@ -109,13 +117,13 @@ impl State {
     /// Counts a write, and lets it fail if that was asked for.
     fn begin_write(&mut self) -> Result<(), Error> {
         self.operations += 1;
-        match &mut self.failures {
-            Some((count, error)) if *count > 0 => {
-                *count -= 1;
-                Err(error.clone())
-            }
-            _ => Ok(()),
-        }
+        take_failure(&mut self.write_failures)
+    }
+
+    /// Gives the state, or fails if that was asked for.
+    fn begin_read(&mut self) -> Result<&Self, Error> {
+        take_failure(&mut self.read_failures)?;
+        Ok(self)
     }
 
     fn write(&mut self, operation: &Operation) -> Result<(), Error> {
@@ -156,6 +164,16 @@ impl State {
     }
 }
 
+fn take_failure(failures: &mut Option<(usize, Error)>) -> Result<(), Error> {
+    match failures {
+        Some((count, error)) if *count > 0 => {
+            *count -= 1;
+            Err(error.clone())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn change_service(service: &mut ServiceSnapshot, operation: &Operation) {
     match operation {
         Operation::EditService { config, .. } => service.config = config.clone(),
@@ -183,15 +201,16 @@ fn zero_service(service: &mut ServiceSnapshot) {
 
 impl Ipvs for Memory {
     fn version(&mut self) -> Result<Version, Error> {
+        self.lock().begin_read()?;
         Ok(Version { major: 1, minor: 2, patch: 1, connection_table_size: 4096 })
     }
 
     fn dump(&mut self) -> Result<Table, Error> {
-        Ok(self.lock().snapshot.table())
+        Ok(self.lock().begin_read()?.snapshot.table())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, Error> {
-        Ok(self.lock().snapshot.clone())
+        Ok(self.lock().begin_read()?.snapshot.clone())
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {
@@ -220,7 +239,7 @@ impl Ipvs for Memory {
     }
 
     fn timeouts(&mut self) -> Result<Timeouts, Error> {
-        Ok(self.lock().timeouts)
+        Ok(self.lock().begin_read()?.timeouts)
     }
 
     fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Error> {

@@ -83,7 +83,8 @@ fn check_destination(
     if config.weight > DestinationConfig::MAX_WEIGHT || config.lower > config.upper {
         return Err(Error::OutOfRange);
     }
-    if matches!(config.effective_tunnel(), Some(Tunnel::Gue { port: 0, .. })) {
+    let gue_without_port = matches!(config.effective_tunnel(), Some(Tunnel::Gue { port: 0, .. }));
+    if config.upper > DestinationConfig::MAX_UPPER || gue_without_port {
         return Err(Error::invalid(REFUSED_DESTINATION));
     }
     Ok(())

@@ -41,7 +41,8 @@ pub struct DestinationConfig {
     pub method: ForwardingMethod,
     /// The share of new connections, 0 to 2,147,483,647; with 0 no new ones come, the present ones stay.
     pub weight: u32,
-    /// The number of connections at which the kernel stops sending new ones; 0 means no limit.
+    /// The number of connections at which the kernel stops sending new ones, 0 to 2,147,483,647 (newer kernels
+    /// refuse more); 0 means no limit.
     pub upper: u32,
     /// The number of connections under which it begins again, at most `upper`; with 0 it takes ¾ of `upper`.
     pub lower: u32,
@@ -52,6 +53,9 @@ pub struct DestinationConfig {
 impl DestinationConfig {
     /// The highest weight: the kernel keeps it as a signed number and refuses the negative ones.
     pub const MAX_WEIGHT: u32 = i32::MAX as u32;
+
+    /// The highest upper threshold that all kernels take.
+    pub const MAX_UPPER: u32 = i32::MAX as u32;
 
     /// A destination with this method and weight, without limits, with the plain tunnel.
     pub fn new(method: ForwardingMethod, weight: u32) -> Self {

@@ -93,7 +93,7 @@ impl fmt::Display for ServiceKey {
 
 /// How a virtual service is set up.
 ///
-/// Displayed as `wlc persistent 300 mask 255.255.255.0 pe sip ops (sh-port)`.
+/// Displayed as `sh (sh-port) persistent 300 mask 255.255.255.0 pe sip ops`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceConfig {
     /// The name of the scheduler, such as `wlc`; `none` is a service that schedules nothing.
@@ -118,14 +118,14 @@ impl ServiceConfig {
 impl fmt::Display for ServiceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.scheduler)?;
+        let scheduling = self.flags.scheduler_names(&self.scheduler);
+        if !scheduling.is_empty() {
+            write!(f, " ({scheduling})")?;
+        }
         if let Some(persistence) = &self.persistence {
             write!(f, " {persistence}")?;
         }
-        if self.flags.contains(ServiceFlags::ONE_PACKET) {
-            f.write_str(" ops")?;
-        }
-        let scheduling = self.flags.scheduler_names(&self.scheduler);
-        if !scheduling.is_empty() { write!(f, " ({scheduling})") } else { Ok(()) }
+        if self.flags.contains(ServiceFlags::ONE_PACKET) { f.write_str(" ops") } else { Ok(()) }
     }
 }
 
@@ -229,6 +229,6 @@ mod tests {
         config.persistence =
             Some(Persistence { timeout: 300, netmask: Netmask::V6(64), engine: Some("sip".to_owned()) });
         config.flags = ServiceFlags::ONE_PACKET | ServiceFlags::SCHEDULER_2;
-        assert_eq!(config.to_string(), "sh persistent 300 mask 64 pe sip ops (sh-port)");
+        assert_eq!(config.to_string(), "sh (sh-port) persistent 300 mask 64 pe sip ops");
     }
 }

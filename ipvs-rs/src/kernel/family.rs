@@ -1,0 +1,61 @@
+//! The number of the family IPVS, and the module behind it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use netlink_packet_generic::constants::GENL_ID_CTRL;
+use nix::errno::Errno;
+
+use super::channel::{Channel, Failure};
+use crate::error::Error;
+use crate::wire::Request;
+
+/// Where `modprobe` is. It is run with privileges, so it is not looked for along a path from outside.
+const MODPROBE: [&str; 2] = ["/sbin/modprobe", "/usr/sbin/modprobe"];
+
+/// Gives the number of the family, after loading the module if that is needed and can be done.
+pub(super) fn resolve(channel: &mut Channel) -> Result<u16, Error> {
+    if let Some(number) = ask(channel)? {
+        return Ok(number);
+    }
+    load_module().map_err(|reason| Error::NoModule { reason })?;
+    ask(channel)?.ok_or_else(|| Error::NoModule {
+        reason: "the module ip_vs is loaded, but its netlink family IPVS is not there".into(),
+    })
+}
+
+/// Asks the controller; newer kernels load the module by themselves when they are asked.
+fn ask(channel: &mut Channel) -> Result<Option<u16>, Error> {
+    let mut number = None;
+    let end = channel.ask(GENL_ID_CTRL, Request::family(), |bytes| {
+        number = Some(Request::decode_family(bytes)?);
+        Ok(())
+    });
+    match end {
+        Ok(()) => number.map(Some).ok_or_else(|| Error::malformed("no number of a family")),
+        Err(Failure::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn load_module() -> Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("the module ip_vs is not loaded, and only root can load it: `modprobe ip_vs`".into());
+    }
+    let Some(modprobe) = MODPROBE.iter().find(|path| Path::new(path).exists()) else {
+        return Err(format!(
+            "the module ip_vs is not loaded, and there is no {} to load it with; in a container, load it on the host",
+            MODPROBE.join(" or ")
+        ));
+    };
+    let output = Command::new(modprobe).arg("ip_vs").stdin(Stdio::null()).env_clear().output();
+    match output {
+        Err(error) => Err(format!("`{modprobe} ip_vs` cannot be run: {error}")),
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let words = String::from_utf8_lossy(&output.stderr);
+            let words = words.lines().next().unwrap_or("no reason given").trim();
+            Err(format!("`{modprobe} ip_vs` failed ({}): {words}", output.status))
+        }
+    }
+}

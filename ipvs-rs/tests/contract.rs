@@ -1,0 +1,123 @@
+//! What every [`Ipvs`] does, be it the table in memory or a kernel.
+//!
+//! The tests run on [`Memory`](ipvs_rs::Memory) always, and on the kernel when `IPVS_RS_KERNEL=1` is set; then a kernel without
+//! IPVS is a failure. Each kernel test has a network namespace, and so a table, of its own. Where the two
+//! differ, the memory is wrong.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod suite;
+mod tables;
+
+use std::process::Command;
+
+use ipvs_rs::{Ipvs, Kernel};
+use nix::sched::{CloneFlags, unshare};
+
+/// Runs a test on a kernel's table of its own, if that is asked for.
+fn on_kernel(test: fn(&mut dyn Ipvs)) {
+    on_bare_kernel(move |kernel| {
+        // The kernel makes its table of local routes with the first interface that comes up.
+        let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("the program ip");
+        assert!(status.success(), "ip link set lo up: {status}");
+        test(kernel);
+    });
+}
+
+/// The same in a namespace in which no interface was ever up.
+fn on_bare_kernel(test: impl FnOnce(&mut dyn Ipvs) + Send + 'static) {
+    if std::env::var_os("IPVS_RS_KERNEL").is_none_or(|value| value != "1") {
+        println!("not run: IPVS_RS_KERNEL is not 1");
+        return;
+    }
+    // The namespace is the thread's, so it ends with the thread and no other test sees it.
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
+        test(&mut Kernel::open().expect("a kernel with IPVS"));
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+macro_rules! contract {
+    ($($module:ident { $($name:ident),+ $(,)? })+) => {
+        mod memory {
+            $(mod $module {
+                $(#[test] fn $name() { crate::suite::$module::$name(&mut ipvs_rs::Memory::new()); })+
+            })+
+        }
+        mod kernel {
+            $(mod $module {
+                $(#[test] fn $name() { crate::on_kernel(crate::suite::$module::$name); })+
+            })+
+        }
+    };
+}
+
+contract! {
+    services {
+        every_kind_of_key,
+        every_scheduler,
+        every_flag,
+        persistence,
+        a_persistence_engine,
+        everything_can_be_edited,
+        refusals,
+        what_is_refused_unsent,
+        a_port_of_zero,
+    }
+    destinations {
+        every_method,
+        every_tunnel,
+        families_mix_in_tunnels_only,
+        everything_can_be_edited,
+        refusals,
+        odd_addresses,
+        the_order_of_refusals,
+        removed_ones_come_back_new,
+    }
+    whole {
+        version,
+        nothing_to_do,
+        a_batch_with_errors_goes_on,
+        five_thousand_destinations,
+        many_services,
+        any_table_can_be_reached,
+        flush,
+        zero,
+        a_new_table_has_counted_nothing,
+        timeouts,
+    }
+}
+
+mod kernel_alone {
+    use super::{on_bare_kernel, on_kernel, suite};
+
+    #[test]
+    fn an_ipv4_destination_needs_an_interface() {
+        on_bare_kernel(|kernel| suite::destinations::without_interface(kernel));
+    }
+
+    #[test]
+    fn the_example_prints_what_ipvsadm_prints() {
+        on_kernel(suite::listing::the_example_prints_what_ipvsadm_prints);
+    }
+
+    #[test]
+    fn traffic_is_counted() {
+        on_kernel(suite::alone::traffic_is_counted);
+    }
+
+    #[test]
+    fn reading_goes_on_while_somebody_writes() {
+        on_kernel(suite::alone::reading_goes_on_while_somebody_writes);
+    }
+
+    /// Other tests have services and so keep the module; it takes a run of this test alone to see it go.
+    #[test]
+    #[ignore = "unloads a module of the kernel"]
+    fn a_module_that_was_loaded_anew_is_found() {
+        on_kernel(suite::alone::a_module_that_was_loaded_anew_is_found);
+    }
+}
