@@ -5,7 +5,11 @@
 //!
 //! Servers are in a process of their own, so that only the daemon's CPU time counts.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark ends by panic and lives by the clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark ends by panic and lives by the clock"
+)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -168,7 +172,8 @@ fn full_rate(kind: &str) {
     thread::sleep(SETTLE);
     let (start, cpu, connections) = (Instant::now(), daemon.cpu(), servers.connections());
     thread::sleep(MEASURE);
-    let (elapsed, cpu, connections) = (start.elapsed(), daemon.cpu() - cpu, servers.connections() - connections);
+    let (elapsed, cpu, connections) =
+        (start.elapsed(), daemon.cpu() - cpu, servers.connections() - connections);
     println!(
         "{kind:8} {SERVERS:8} {:9.0} {:14.1} {:12.0}% {:8.1}",
         connections as f64 / elapsed.as_secs_f64(),
@@ -203,7 +208,8 @@ struct Alive {
 }
 
 fn silent_crowd() {
-    let silent: Vec<SilentServer> = (0..SILENT).map(|index| SilentServer::start(loopback(3, index, 0))).collect();
+    let silent: Vec<SilentServer> =
+        (0..SILENT).map(|index| SilentServer::start(loopback(3, index, 0))).collect();
     let mut alive: Vec<Alive> = (0..CROWD - SILENT)
         .map(|index| {
             let listener = TcpListener::bind(loopback(2, index, 0)).unwrap();
@@ -214,7 +220,8 @@ fn silent_crowd() {
     let mut config = String::from(
         "checkinterval=1\nchecktimeout=3\nquiescent=yes\nvirtual=192.0.2.1:80\n\tservice=http\n\tchecktype=connect\n",
     );
-    for address in alive.iter().map(|server| server.address).chain(silent.iter().map(|server| server.address)) {
+    for address in alive.iter().map(|server| server.address).chain(silent.iter().map(|server| server.address))
+    {
         let _ = writeln!(config, "\treal={address} masq");
     }
     let directory = tempfile::tempdir().unwrap();

@@ -9,6 +9,8 @@ mod owned;
 mod run;
 mod signals;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod steps;
 
 pub use checks::Checks;

@@ -1,0 +1,210 @@
+//! Seeded lives of a director, beside a reference model that is too simple to be wrong.
+//!
+//! Servers die and come back, checks fail by themselves, the kernel refuses, administrators meddle, configurations change,
+//! the process is killed. After every event: what the model says of each server, and a table that follows from it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipvs_rs::{DestinationKey, Error, Ipvs, Operation, ServiceConfig, ServiceKey, Table, diff};
+use proptest::prelude::*;
+
+use super::steps::{World, plan, render};
+use crate::desired;
+use crate::plan::Plan;
+use crate::value::{Outcome, VirtualId};
+
+const FOREIGN: &str = "tcp:10.9.9.9:80";
+
+fn configurations() -> Vec<Plan> {
+    let two = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n\treal=10.0.0.3:80 masq 7\n\tfallback=127.0.0.1:80 masq\n";
+    let shared = "virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\tservice=http\n";
+    [
+        format!("quiescent=yes\nfailurecount=2\n{two}"),
+        format!("quiescent=no\n{two}{shared}"),
+        format!("quiescent=yes\nfailurecount=3\n{shared}{two}"),
+        format!("fallback=127.0.0.9:80\n{shared}"),
+    ]
+    .iter()
+    .map(|text| plan(text))
+    .collect()
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// The checks of server 2 or 3 find this from now on; a round of checks.
+    Find(u8, Outcome),
+    Round,
+    Reload(usize),
+    Kill,
+    /// The kernel refuses the next operations.
+    Refuse(usize),
+    /// Somebody sets the weight of a server, or removes it.
+    Meddle(u8, Option<u32>),
+    RemoveService,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(Outcome::Unknown)];
+    prop_oneof![
+        6 => (2..4u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
+        3 => Just(Act::Round),
+        2 => (0..4usize).prop_map(Act::Reload),
+        1 => Just(Act::Kill),
+        1 => (1..4usize).prop_map(Act::Refuse),
+        1 => (2..4u8, proptest::option::of(0..9u32)).prop_map(|(server, weight)| Act::Meddle(server, weight)),
+        1 => Just(Act::RemoveService),
+    ]
+}
+
+fn address(server: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, server], 80))
+}
+
+/// The model: for each server of each virtual whether it is up, and its failures in a row.
+#[derive(Default)]
+struct Model {
+    servers: BTreeMap<(VirtualId, SocketAddr), (bool, u32)>,
+}
+
+impl Model {
+    /// Servers that are new are down, unless the kernel has them in service; those that are gone are forgotten.
+    fn take_up(&mut self, plan: &Plan, kernel: &Table) {
+        let in_service = desired::in_service(plan, kernel);
+        let old = std::mem::take(&mut self.servers);
+        for member in plan.members() {
+            let (v, real) = plan.member(member);
+            let key = (v.id, real.address);
+            let state = old.get(&key).copied().unwrap_or((in_service.contains(&key), 0));
+            self.servers.insert(key, state);
+        }
+    }
+
+    /// One round in which every check is run once.
+    fn round(&mut self, plan: &Plan, outcomes: &BTreeMap<SocketAddr, Outcome>) {
+        for member in plan.members() {
+            let (v, real) = plan.member(member);
+            let (up, failures) = self.servers.entry((v.id, real.address)).or_default();
+            match outcomes.get(&real.address).copied().unwrap_or(Outcome::Up) {
+                Outcome::Up => (*up, *failures) = (true, 0),
+                Outcome::Unknown => {}
+                Outcome::Down => {
+                    *failures += 1;
+                    *up = *up && *failures < v.failurecount;
+                }
+            }
+        }
+    }
+}
+
+/// Everything that must hold once the table has been read back.
+fn assert_consistent(world: &mut World, model: &Model, context: &str) {
+    let director = world.director.as_ref().unwrap();
+    let plan = director.plan().clone();
+    for member in plan.members() {
+        let (v, real) = plan.member(member);
+        let (up, _) = model.servers[&(v.id, real.address)];
+        assert_eq!(director.health().server(member).up, up, "{context}: {} of {}", real.address, v.id);
+    }
+    let wanted = desired::wanted(&plan, director.health());
+    let table = world.table();
+    let ours = desired::restrict(&table, &wanted.services.keys().copied().collect());
+    assert_eq!(ours, wanted, "{context}\nkernel\n{}wanted\n{}", render(&ours), render(&wanted));
+    let foreign: ServiceKey = desired::service_key(FOREIGN.parse().unwrap());
+    assert_eq!(table.services.len(), wanted.services.len() + 1, "{context}: {}", render(&table));
+    assert!(table.services.contains_key(&foreign), "{context}: the foreign service is gone");
+    for (index, v) in plan.virtuals().iter().enumerate() {
+        let Some(fallback) = v.fallback else { continue };
+        let service = &wanted.services[&desired::service_key(v.id)];
+        let stands = service.destinations.keys().any(|key| key.address == fallback.address);
+        let any_up = v.reals.iter().any(|real| model.servers[&(v.id, real.address)].0);
+        assert_eq!(stands, !any_up, "{context}: fallback of virtual {index}");
+    }
+}
+
+fn live(world: &mut World, acts: &[Act]) {
+    let plans = configurations();
+    let mut current = 0;
+    let mut model = Model::default();
+    model.take_up(&plans[current], &Table::default());
+    world.start(plans[current].clone());
+    for (number, act) in acts.iter().enumerate() {
+        let context = format!("after {number}: {act:?}");
+        match act {
+            Act::Find(server, outcome) => {
+                world.outcomes.insert(address(*server), *outcome);
+                world.round();
+                model.round(&plans[current], &world.outcomes);
+            }
+            Act::Round => {
+                world.round();
+                model.round(&plans[current], &world.outcomes);
+            }
+            Act::Reload(next) => {
+                repair(world);
+                let (before, same) = (world.kernel.operations(), *next == current);
+                let kernel = world.table();
+                let now = world.now;
+                world.director().reload(plans[*next].clone(), now);
+                assert!(
+                    !same || world.kernel.operations() == before,
+                    "{context}: the same file was written anew"
+                );
+                current = *next;
+                model.take_up(&plans[current], &kernel);
+            }
+            Act::Kill => {
+                repair(world);
+                let before = world.kernel.operations();
+                let kernel = world.table();
+                world.kill();
+                world.start(plans[current].clone());
+                assert_eq!(world.kernel.operations(), before, "{context}: a restart wrote something");
+                // What was counted is forgotten, what is in service is not.
+                model.servers.clear();
+                model.take_up(&plans[current], &kernel);
+            }
+            Act::Refuse(count) => world.kernel.fail_next(*count, Error::Busy),
+            Act::Meddle(server, weight) => meddle(world, &plans[current], *server, *weight),
+            Act::RemoveService => {
+                let key = desired::service_key(plans[current].virtuals()[0].id);
+                let _ = world.kernel.apply(&[Operation::RemoveService { key }]);
+            }
+        }
+        repair(world);
+        assert_consistent(world, &model, &context);
+    }
+}
+
+/// The kernel takes operations again, and the table is read back.
+fn repair(world: &mut World) {
+    world.kernel.fail_next(0, Error::Busy);
+    world.now += std::time::Duration::from_secs(60);
+    let now = world.now;
+    world.director().verify(now);
+}
+
+fn meddle(world: &mut World, plan: &Plan, server: u8, weight: Option<u32>) {
+    let service = desired::service_key(plan.virtuals()[0].id);
+    let key = DestinationKey { address: address(server).ip(), port: 80 };
+    let table = world.table();
+    let Some(config) = table.services.get(&service).and_then(|s| s.destinations.get(&key)) else { return };
+    let mut edited = table.clone();
+    let destinations = &mut edited.services.get_mut(&service).unwrap().destinations;
+    match weight {
+        Some(weight) => drop(destinations.insert(key, ipvs_rs::DestinationConfig { weight, ..*config })),
+        None => drop(destinations.remove(&key)),
+    }
+    let _ = world.kernel.apply(&diff(&table, &edited));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn a_director_does_what_the_model_says(acts in proptest::collection::vec(act(), 1..40)) {
+        let mut world = World::new();
+        let key = desired::service_key(FOREIGN.parse().unwrap());
+        world.kernel.apply(&[Operation::AddService { key, config: ServiceConfig::new("rr") }]);
+        live(&mut world, &acts);
+    }
+}
