@@ -88,7 +88,7 @@ fn spoken(duration: Duration) -> String {
     let micros = duration.as_micros();
     if micros >= 1_000_000 {
         let tenths = (micros + 50_000) / 100_000;
-        if tenths % 10 == 0 {
+        if tenths.is_multiple_of(10) {
             format!("{} s", tenths / 10)
         } else {
             format!("{}.{} s", tenths / 10, tenths % 10)

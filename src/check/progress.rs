@@ -1,5 +1,4 @@
 //! How far a check has come, so that a deadline can say what was being waited for.
-#![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
