@@ -1,20 +1,101 @@
-//! stub
-use crate::plan::Probe;
+//! Runs one probe and says what it found: one file a protocol.
+#![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
+
+mod connect;
+mod http;
+mod progress;
+mod say;
+mod sentence;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::net::tls;
+use crate::plan::{Action, Probe};
 use crate::value::Verdict;
-/// stub
-pub struct Checker;
+use progress::Progress;
+
+/// Why the checks cannot be made ready.
+#[derive(Debug, Error)]
+pub enum CheckerError {
+    /// The TLS library refuses its own defaults.
+    #[error("TLS for checks: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What all checks share. Made once; a check itself makes nothing but its connection.
+pub struct Checker {
+    tls: TlsConnector,
+}
+
 impl Checker {
-    /// stub
-    pub fn new() -> std::io::Result<Checker> {
-        Ok(Checker)
+    /// Makes ready what all checks share. Sockets for pings are opened by the first ping.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn new() -> Result<Checker, CheckerError> {
+        tls::install_provider();
+        let config = tls::unverified()?;
+        Ok(Checker { tls: TlsConnector::from(Arc::clone(&config)) })
     }
-    /// stub
-    pub async fn run(&self, _probe: &Probe) -> Verdict {
-        Verdict::up("stub")
+
+    /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
+    pub async fn run(&self, probe: &Probe) -> Verdict {
+        let started = Instant::now();
+        let progress = Progress::new(started, probe.target);
+        let answer = timeout(probe.deadline, self.dispatch(probe, &progress)).await;
+        let mut verdict = answer.unwrap_or_else(|_| overdue(probe, &progress));
+        verdict.took = started.elapsed();
+        verdict
+    }
+
+    async fn dispatch(&self, probe: &Probe, progress: &Progress) -> Verdict {
+        match &probe.action {
+            Action::Nothing => Verdict::up("nothing is checked"),
+            Action::Connect => connect::run(probe).await,
+            Action::Http(http) => http::run(&self.tls, probe, http, progress).await,
+            Action::Ping { .. } | Action::SimpleTcp(_) | Action::External(_) => {
+                Verdict::unknown("this kind of check is not built yet")
+            }
+        }
     }
 }
-impl std::fmt::Display for Probe {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.action)
+
+/// The verdict when the deadline came first.
+fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
+    let verdict = Verdict::down(progress.overdue(probe.deadline));
+    match &probe.action {
+        Action::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
+        _ => verdict,
+    }
+}
+
+/// The verdict for a connection that could not be opened: a limit of this machine says nothing about the server.
+fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
+    let reason = format!("{what}: {}", crate::net::cause(error));
+    if crate::net::is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+}
+
+/// A duration as people say it: `3 s`, `2.5 s`, `12 ms`, `0.3 ms`.
+fn spoken(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    if micros >= 1_000_000 {
+        let tenths = (micros + 50_000) / 100_000;
+        if tenths.is_multiple_of(10) {
+            format!("{} s", tenths / 10)
+        } else {
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+    } else if micros >= 1_000 {
+        format!("{} ms", micros / 1_000)
+    } else {
+        format!("0.{} ms", micros / 100)
     }
 }

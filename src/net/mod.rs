@@ -1,18 +1,42 @@
-//! stub
-pub mod resolve {
-    //! stub
-    use crate::value::{Family, Protocol};
-    use std::net::IpAddr;
-    /// stub
-    pub fn host(_name: &str, _family: Family) -> Option<IpAddr> {
-        None
+//! Connections, names and TLS for the checks; no deadline of its own: the caller's is hard and covers all of it.
+
+pub mod dial;
+pub mod resolve;
+pub mod tls;
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// Says an operating system error in the words of `strerror`, without Rust's ` (os error N)`.
+#[must_use]
+pub fn cause(error: &io::Error) -> String {
+    let text = match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    };
+    // Sentences go on after a colon, so the first letter is small, except in abbreviations.
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text,
     }
-    /// stub
-    pub fn port(_name: &str, _protocol: Option<Protocol>) -> Option<u16> {
-        None
-    }
-    /// stub
-    pub fn hostname() -> String {
-        String::new()
-    }
+}
+
+/// Whether an error comes from this machine's own limits (descriptors, memory, ports): then it says nothing about the server.
+#[must_use]
+pub fn is_own_limit(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::EADDRNOTAVAIL
+                | Errno::EAGAIN
+        )
+    )
 }

@@ -10,6 +10,6 @@ mod verdict;
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
 pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, PatternLimit};
 pub use secret::Secret;
 pub use verdict::{Outcome, Verdict};

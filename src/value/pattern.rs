@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use fancy_regex::{BytesMode, Regex, RegexBuilder};
 use thiserror::Error;
+
+/// After so many steps back a pattern gives up: a fraction of a second at most.
+const BACKTRACK_LIMIT: usize = 200_000;
 
 /// Why a pattern cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -14,10 +18,16 @@ pub struct PatternError {
     pub offset: usize,
 }
 
+/// A pattern came to no answer within its limit of steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the pattern needs too many steps on this text to come to an answer")]
+pub struct PatternLimit;
+
 /// A pattern that compiled. Two patterns are equal when their sources are.
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
+    regex: Regex,
 }
 
 impl Pattern {
@@ -26,7 +36,20 @@ impl Pattern {
     /// # Errors
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
-        Ok(Pattern { source: source.to_owned() })
+        let regex = RegexBuilder::new(source)
+            .bytes_mode(BytesMode::Ascii)
+            .backtrack_limit(BACKTRACK_LIMIT)
+            .build()
+            .map_err(|error| PatternError { message: error.to_string(), offset: 0 })?;
+        Ok(Pattern { source: source.to_owned(), regex })
+    }
+
+    /// Whether the pattern matches somewhere in the subject.
+    ///
+    /// # Errors
+    /// When the pattern does not come to an answer within its limit of steps.
+    pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
+        self.regex.is_match(subject).map_err(|_| PatternLimit)
     }
 
     /// The pattern as it stands in the file.

@@ -1,0 +1,13 @@
+//! `checktype=connect`: the server accepts TCP connections.
+
+use crate::net::dial;
+use crate::plan::Probe;
+use crate::value::Verdict;
+
+/// Opens a connection and closes it.
+pub(super) async fn run(probe: &Probe) -> Verdict {
+    match dial::probe(probe.target).await {
+        Ok(_) => Verdict::up(format!("connected to {}", probe.target)),
+        Err(error) => super::unreachable(&format!("connect to {}", probe.target), &error),
+    }
+}

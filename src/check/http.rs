@@ -1,0 +1,299 @@
+//! `service=http` and `https`: a request on a connection of its own, driven inside the check, without a client object.
+
+mod exchange;
+
+use std::net::SocketAddr;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode, Uri};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::progress::{Progress, Step};
+use super::sentence::method_word;
+use super::target::{Target, escape};
+use super::{say, unreachable};
+use crate::config::HttpMethod;
+use crate::net::{cause, dial, is_own_limit, resolve, tls};
+use crate::plan::{HttpProbe, Probe, Scheme};
+use crate::value::{Pattern, Verdict};
+pub(super) use exchange::{Answer, End};
+
+/// Names this program to the servers.
+pub(super) const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
+
+/// So many bytes of a body are read and matched; what comes after them is not waited for.
+pub(super) const MAX_BODY: usize = 1024 * 1024;
+
+/// So many bytes the status line and the headers may have together.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// So many redirects are followed.
+const MAX_HOPS: usize = 7;
+
+/// Where one request of a check goes. The parts of the first are borrowed from the probe.
+struct Hop<'a> {
+    scheme: Scheme,
+    peer: Peer<'a>,
+    path: &'a str,
+    host: &'a str,
+    server_name: Option<&'a str>,
+}
+
+/// Whom to connect to.
+enum Peer<'a> {
+    Address(SocketAddr),
+    Name(&'a str, u16),
+}
+
+/// Asks, follows redirects, and judges the last answer.
+pub(super) async fn run(
+    connector: &TlsConnector,
+    probe: &Probe,
+    http: &HttpProbe,
+    progress: &Progress,
+) -> Verdict {
+    let mut target: Option<Target> = None;
+    let first = escape(&http.request);
+    if !first.starts_with('/') {
+        match Target::parse(&first) {
+            Ok(absolute) => target = Some(absolute),
+            Err(why) => {
+                return Verdict::down(format!("{} {}: {why}", method_word(http.method), http.request));
+            }
+        }
+    }
+    for hops in 0.. {
+        let hop = hop(probe, http, &first, target.as_ref(), hops);
+        let answer = match ask(connector, &hop, http.method, progress).await {
+            Ok(answer) => answer,
+            Err(verdict) => return verdict,
+        };
+        let name = || match (&target, hops) {
+            (Some(target), 1) => format!("{} {target} (after 1 redirect)", method_word(http.method)),
+            (Some(target), 2..) => format!("{} {target} (after {hops} redirects)", method_word(http.method)),
+            _ => format!("{} {}", method_word(http.method), http.request),
+        };
+        let Some(location) = redirect(&answer) else {
+            return judge(&name(), &answer, http.receive.as_ref());
+        };
+        if hops == MAX_HOPS {
+            let reason = format!(
+                "{}: {}, and no more than {MAX_HOPS} redirects are followed",
+                name(),
+                status_line(&answer)
+            );
+            return Verdict::down(reason).with_monitor(status_line(&answer));
+        }
+        let next = match &target {
+            Some(target) => target.join(&location),
+            None => base(probe, http, &first).join(&location),
+        };
+        match next {
+            Ok(next) => target = Some(next),
+            Err(why) => {
+                let reason =
+                    format!("{}: {} to a place that is not checked: {why}", name(), status_line(&answer));
+                return Verdict::down(reason).with_monitor(status_line(&answer));
+            }
+        }
+    }
+    Verdict::unknown("the redirects have no end")
+}
+
+/// What an answer means: its status, then its body.
+pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
+    let status = status_line(answer);
+    if !answer.status.is_success() {
+        return Verdict::down(format!("{name}: {status}")).with_monitor(status);
+    }
+    let Some(pattern) = receive else {
+        return Verdict::up(format!("{name}: {status}")).with_monitor(status);
+    };
+    let size = match &answer.end {
+        End::Whole => format!("the body ({} bytes)", say::number(answer.body.len() as u64)),
+        End::Cut => format!("the first {} bytes of the body", say::number(answer.body.len() as u64)),
+        End::Broken(why) => {
+            format!("the body ({} bytes, then {why})", say::number(answer.body.len() as u64))
+        }
+    };
+    match pattern.is_match(&answer.body) {
+        Ok(true) => Verdict::up(format!("{name}: {status}, and {size} matches /{}/", pattern.source()))
+            .with_monitor(status),
+        Ok(false) => {
+            let begins = match answer.body.len() {
+                0 => String::new(),
+                _ => format!("; it begins with {}", say::beginning(&answer.body, 80)),
+            };
+            Verdict::down(format!(
+                "{name}: {status}, but {size} does not match /{}/{begins}",
+                pattern.source()
+            ))
+            .with_monitor(String::from_utf8_lossy(&answer.body))
+        }
+        Err(limit) => Verdict::down(format!("{name}: {status}, but /{}/: {limit}", pattern.source()))
+            .with_monitor(status),
+    }
+}
+
+/// The status as the original names it: `404 Not Found`.
+pub(super) fn status_line(answer: &Answer) -> String {
+    match &answer.phrase {
+        Some(phrase) => format!("{} {phrase}", answer.status.as_u16()),
+        None => {
+            format!("{} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default())
+        }
+    }
+}
+
+/// Where an answer sends us, if it does.
+pub(super) fn redirect(answer: &Answer) -> Option<String> {
+    let follow = matches!(
+        answer.status,
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    let location = answer.location.as_ref().filter(|_| follow)?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// The request number `hops`: the probe's own, or the one that a redirect asks for.
+fn hop<'a>(
+    probe: &Probe,
+    http: &'a HttpProbe,
+    first: &'a str,
+    target: Option<&'a Target>,
+    hops: usize,
+) -> Hop<'a> {
+    let Some(target) = target else {
+        return Hop {
+            scheme: http.scheme,
+            peer: Peer::Address(probe.target),
+            path: first,
+            host: http.host.as_deref().unwrap_or_default(),
+            server_name: http.server_name.as_deref(),
+        };
+    };
+    let peer = match target.address() {
+        Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
+        None => Peer::Name(&target.host, target.port),
+    };
+    // Only the configured request carries the configured names; after a redirect the Location's own count.
+    let (host, server_name) = match hops {
+        0 => (http.host.as_deref().unwrap_or(&target.authority), http.server_name.as_deref()),
+        _ => (&*target.authority, None),
+    };
+    Hop {
+        scheme: target.scheme,
+        peer,
+        path: &target.path,
+        host,
+        server_name: server_name.or(Some(&target.host)),
+    }
+}
+
+/// The URL of a probe that has only a path, to resolve a relative `Location` against.
+fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
+    Target {
+        scheme: http.scheme,
+        authority: probe.target.to_string(),
+        host: probe.target.ip().to_string(),
+        port: probe.target.port(),
+        path: path.to_owned(),
+    }
+}
+
+/// One request, one answer, on one connection.
+async fn ask(
+    connector: &TlsConnector,
+    hop: &Hop<'_>,
+    method: HttpMethod,
+    progress: &Progress,
+) -> Result<Answer, Verdict> {
+    let request = request(hop, method)?;
+    let (stream, address) = open(&hop.peer, progress).await?;
+    let answer = match hop.scheme {
+        Scheme::Http => {
+            progress.connected(Step::Answer("the status line"));
+            exchange::run(stream, request, progress).await
+        }
+        Scheme::Https => {
+            progress.connected(Step::Handshake);
+            let name = tls::server_name(hop.server_name, address.ip());
+            let stream = connector.connect(name, stream).await.map_err(|error| {
+                let why = tls::explain(&error);
+                Verdict::down(format!("connect to {address}: {why}"))
+                    .with_monitor(format!("500 Can't connect to {address} ({why})"))
+            })?;
+            progress.step(Step::Answer("the status line"));
+            exchange::run(stream, request, progress).await
+        }
+    };
+    answer.map_err(|why| {
+        Verdict::down(format!("{} {}: {why} (from {address})", method_word(method), hop.path))
+            .with_monitor(format!("500 {why}"))
+    })
+}
+
+fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
+    let refuse = |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), hop.path));
+    let uri =
+        Uri::try_from(hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
+    let host = HeaderValue::from_bytes(hop.host.as_bytes())
+        .map_err(|_| refuse("the Host header has a character that cannot be sent"))?;
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri;
+    *request.method_mut() = match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Head => Method::HEAD,
+    };
+    let headers = request.headers_mut();
+    headers.insert(HOST, host);
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    Ok(request)
+}
+
+/// Connects to the peer; of a name, to the first of its addresses that lets us.
+async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, SocketAddr), Verdict> {
+    let failed = |address: SocketAddr, error: std::io::Error| {
+        let verdict = unreachable(&format!("connect to {address}"), &error);
+        if is_own_limit(&error) {
+            verdict
+        } else {
+            verdict.with_monitor(format!("500 Can't connect to {address} ({})", cause(&error)))
+        }
+    };
+    let (name, port) = match *peer {
+        Peer::Address(address) => {
+            progress.connecting(address);
+            return match dial::connect(address).await {
+                Ok(stream) => Ok((stream, address)),
+                Err(error) => Err(failed(address, error)),
+            };
+        }
+        Peer::Name(name, port) => (name.to_owned(), port),
+    };
+    progress.step(Step::Resolve(name.clone()));
+    let bad_name = format!("500 Can't connect to {name}:{port} (Bad hostname)");
+    let addresses = match tokio::task::spawn_blocking(move || resolve::any_host(&name)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => return Err(Verdict::down(error.to_string()).with_monitor(bad_name)),
+        Err(error) => return Err(Verdict::unknown(format!("the resolver's thread failed: {error}"))),
+    };
+    let mut verdict = Verdict::down("the name has no address");
+    for address in addresses {
+        let address = SocketAddr::new(address, port);
+        progress.connecting(address);
+        match dial::connect(address).await {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) => verdict = failed(address, error),
+        }
+    }
+    Err(verdict)
+}

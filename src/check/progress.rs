@@ -1,0 +1,127 @@
+//! How far a check has come, so that a deadline can say what was being waited for.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{say, spoken};
+
+/// So many bytes of a reply are kept to show its beginning.
+const HEAD: usize = 64;
+
+/// What a check is waiting for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The address of a host name.
+    Resolve(String),
+    /// The TCP connection.
+    Connect,
+    /// The TLS handshake.
+    Handshake,
+    /// What the words name, after a request was sent.
+    Answer(&'static str),
+    /// The end of a body, of which so many bytes are here.
+    Body(usize),
+    /// What the words say, for checks without a connection.
+    Other(String),
+}
+
+/// The state of one running check. Written by the check, read when its deadline has come.
+pub(super) struct Progress {
+    started: Instant,
+    state: Mutex<State>,
+    received: AtomicU64,
+    head: Mutex<Vec<u8>>,
+}
+
+struct State {
+    peer: SocketAddr,
+    step: Step,
+    connected: Option<Duration>,
+}
+
+impl Progress {
+    pub(super) fn new(started: Instant, peer: SocketAddr) -> Progress {
+        Progress {
+            started,
+            state: Mutex::new(State { peer, step: Step::Connect, connected: None }),
+            received: AtomicU64::new(0),
+            head: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A new connection is begun (the first, or the next of a redirect).
+    pub(super) fn connecting(&self, peer: SocketAddr) {
+        *lock(&self.state) = State { peer, step: Step::Connect, connected: None };
+        self.received.store(0, Ordering::Relaxed);
+        lock(&self.head).clear();
+    }
+
+    /// The connection stands; what is waited for next.
+    pub(super) fn connected(&self, next: Step) {
+        let mut state = lock(&self.state);
+        state.connected = Some(self.started.elapsed());
+        state.step = next;
+    }
+
+    /// What is waited for now.
+    pub(super) fn step(&self, step: Step) {
+        lock(&self.state).step = step;
+    }
+
+    /// Bytes came in.
+    pub(super) fn received(&self, bytes: &[u8]) {
+        let before = self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if before < HEAD as u64 {
+            let mut head = lock(&self.head);
+            let room = HEAD.saturating_sub(head.len());
+            head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+    }
+
+    /// How many bytes came in over the present connection.
+    pub(super) fn count(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// The first bytes of the present connection.
+    pub(super) fn head(&self) -> Vec<u8> {
+        lock(&self.head).clone()
+    }
+
+    /// The sentence for a deadline that has passed.
+    pub(super) fn overdue(&self, deadline: Duration) -> String {
+        let state = lock(&self.state);
+        let (peer, within) = (state.peer, spoken(deadline));
+        let connected = state.connected.map(|after| format!("connected in {}", spoken(after)));
+        let connected = connected.as_deref().unwrap_or("not connected");
+        let received = self.count();
+        match &state.step {
+            Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
+            Step::Connect => format!("connect to {peer}: no answer within {within}"),
+            Step::Handshake => {
+                format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")
+            }
+            Step::Answer(what) if received == 0 => {
+                format!(
+                    "no answer from {peer} within {within} ({connected}, request sent, waiting for {what})"
+                )
+            }
+            Step::Answer(what) => format!(
+                "no complete answer from {peer} within {within} ({connected}, request sent, {} bytes received, waiting for {what})",
+                say::number(received)
+            ),
+            Step::Body(bytes) => format!(
+                "no complete answer from {peer} within {within} ({connected}, headers received, {} bytes of the body received)",
+                say::number(*bytes as u64)
+            ),
+            Step::Other(what) => format!("{what}: no answer within {within}"),
+        }
+    }
+}
+
+/// A poisoned lock guards a state that is still good to describe.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

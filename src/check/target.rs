@@ -1,0 +1,226 @@
+//! Where an HTTP request goes: URLs as the original understands them, without tidying them up.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use crate::plan::Scheme;
+
+/// A parsed absolute URL. Path and query are escaped, ready for the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// HTTP or HTTPS.
+    pub(super) scheme: Scheme,
+    /// Host and port as they stand in the URL, without user and password.
+    pub(super) authority: String,
+    /// The host alone, without brackets.
+    pub(super) host: String,
+    /// The port, or the scheme's own.
+    pub(super) port: u16,
+    /// Path and query, at least `/`.
+    pub(super) path: String,
+}
+
+impl Target {
+    /// Reads an absolute URL; the error is a piece of a sentence.
+    pub(super) fn parse(url: &str) -> Result<Target, String> {
+        let url = escape(url);
+        let (scheme, rest) = split_scheme(&url).ok_or_else(|| format!("{url} is no absolute URL"))?;
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            other => return Err(format!("{url} has the scheme {other}, which is not checked")),
+        };
+        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{url} names no host"))?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+        let (host, port) = split_authority(authority, scheme)
+            .ok_or_else(|| format!("{url} names no valid host and port"))?;
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Target { scheme, authority: authority.to_owned(), host, port, path })
+    }
+
+    /// The host when it is an address.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// Follows a `Location`, which may be relative.
+    pub(super) fn join(&self, location: &str) -> Result<Target, String> {
+        let location = location.trim();
+        if split_scheme(location).is_some() {
+            return Target::parse(location);
+        }
+        if location.starts_with("//") {
+            return Target::parse(&format!("{}:{location}", self.scheme));
+        }
+        let reference = escape(location);
+        let old_path = self.path.split('?').next().unwrap_or("/");
+        let path = if reference.is_empty() {
+            self.path.clone()
+        } else if reference.starts_with('?') {
+            format!("{old_path}{reference}")
+        } else if reference.starts_with('/') {
+            without_dots(&reference)
+        } else {
+            let folder = old_path.rfind('/').map_or("/", |slash| &old_path[..=slash]);
+            without_dots(&format!("{folder}{reference}"))
+        };
+        Ok(Target { path, ..self.clone() })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
+    }
+}
+
+/// Makes a path or URL fit for a request line, like the original: what may not stand there becomes `%XX`, byte by byte;
+/// what is escaped already stays; a fragment is left out; blanks at the end are dropped.
+pub(super) fn escape(text: &str) -> Cow<'_, str> {
+    let text = text.split('#').next().unwrap_or_default().trim_end_matches([' ', '\t', '\r', '\n', '\x0c']);
+    // The brackets of an IPv6 host are the only ones that stay.
+    let host_end = text
+        .find("://")
+        .map_or(0, |at| text[at + 3..].find(['/', '?']).map_or(text.len(), |end| at + 3 + end));
+    if text.bytes().enumerate().all(|(at, byte)| stays(byte) || (at < host_end && is_bracket(byte))) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for (at, byte) in text.bytes().enumerate() {
+        if stays(byte) || (at < host_end && is_bracket(byte)) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+fn stays(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b";/?:@&=+$,-_.!~*'()%".contains(&byte)
+}
+
+fn is_bracket(byte: u8) -> bool {
+    matches!(byte, b'[' | b']')
+}
+
+fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let mut letters = scheme.bytes();
+    let first = letters.next()?;
+    let valid = first.is_ascii_alphabetic()
+        && letters.all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    valid.then_some((scheme, rest))
+}
+
+fn split_authority(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']')?,
+        None => match authority.find(':') {
+            Some(colon) => authority.split_at(colon),
+            None => (authority, ""),
+        },
+    };
+    let port = match port.strip_prefix(':') {
+        None if !port.is_empty() => return None,
+        None | Some("") => match scheme {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        },
+        Some(port) => port.parse().ok()?,
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+/// Removes `.` and `..` from a path that came out of a relative reference.
+fn without_dots(path: &str) -> String {
+    let (path, query) = path.find('?').map_or((path, ""), |at| path.split_at(at));
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if last {
+                    kept.push("");
+                }
+            }
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}{query}", kept.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Perl's `URI` makes of each.
+    #[test]
+    fn paths_are_escaped_like_the_original() {
+        for (path, expected) in [
+            ("/index.html", "/index.html"),
+            ("/a b", "/a%20b"),
+            ("/é", "/%C3%A9"),
+            ("/%20%zz%", "/%20%zz%"),
+            ("/a|b^c`d{e}\"f<g>h\\i", "/a%7Cb%5Ec%60d%7Be%7D%22f%3Cg%3Eh%5Ci"),
+            ("/a[b]c", "/a%5Bb%5Dc"),
+            ("/a#frag", "/a"),
+            ("/a?b=[c] d#e", "/a?b=%5Bc%5D%20d"),
+            ("/a;b:c@d&e=f+g$h,i!j~k*l'm(n)", "/a;b:c@d&e=f+g$h,i!j~k*l'm(n)"),
+            ("/a\tb", "/a%09b"),
+            ("/a ", "/a"),
+            ("//x/../y/./z", "//x/../y/./z"),
+            ("/\u{1}\u{7f}", "/%01%7F"),
+            ("http://[::1]:80/[x]", "http://[::1]:80/%5Bx%5D"),
+        ] {
+            assert_eq!(escape(path), expected);
+        }
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let target = Target::parse("HTTPS://user:pw@[fd00::2]:8443?q=1 2#f").unwrap();
+        assert_eq!(
+            (target.scheme, &*target.authority, &*target.host, target.port, &*target.path),
+            (Scheme::Https, "[fd00::2]:8443", "fd00::2", 8443, "/?q=1%202")
+        );
+        assert_eq!(Target::parse("http://h").unwrap().to_string(), "http://h/");
+        for wrong in [
+            "",
+            "/x",
+            "ftp://h/",
+            "http:/x",
+            "http://",
+            "http://:80/",
+            "http://h:99999/",
+            "http://[::1/",
+            "http://[::1]x/",
+        ] {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn locations_are_joined_like_the_original() {
+        let base = Target::parse("http://10.0.0.2:80/a/b/c?d").unwrap();
+        for (location, expected) in [
+            ("foo", "http://10.0.0.2:80/a/b/foo"),
+            ("../x", "http://10.0.0.2:80/a/x"),
+            ("//h/p", "http://h/p"),
+            ("http://h:80/x", "http://h:80/x"),
+            ("?q", "http://10.0.0.2:80/a/b/c?q"),
+            ("/x y", "http://10.0.0.2:80/x%20y"),
+            ("../../../../x/.", "http://10.0.0.2:80/x/"),
+            ("", "http://10.0.0.2:80/a/b/c?d"),
+        ] {
+            assert_eq!(base.join(location).unwrap().to_string(), expected, "{location}");
+        }
+        assert!(base.join("mailto:x").is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! Every protocol against real servers on the loopback addresses, good and bad.
+
+mod http;
+mod servers;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Checker;
+use crate::config::HttpMethod;
+use crate::plan::{Action, HttpProbe, Probe, Scheme};
+use crate::value::{Outcome, Pattern, Verdict};
+
+/// Both loopback addresses: every test of a connection runs on each.
+const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+/// Long enough for any answer that comes at all.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Short enough to wait for in a test.
+const IMPATIENCE: Duration = Duration::from_millis(200);
+
+/// How late a verdict may be on a busy machine. The promise is 100 ms on an idle one.
+const MARGIN: Duration = Duration::from_millis(500);
+
+fn probe(target: SocketAddr, deadline: Duration, action: Action) -> Probe {
+    Probe { target, deadline, action }
+}
+
+fn get(path: &str, receive: Option<&str>) -> HttpProbe {
+    HttpProbe {
+        scheme: Scheme::Http,
+        method: HttpMethod::Get,
+        request: path.to_owned(),
+        host: Some("www.example.net".to_owned()),
+        server_name: None,
+        receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
+        proxy: false,
+    }
+}
+
+async fn run(probe: &Probe) -> Verdict {
+    let verdict = Checker::new().unwrap().run(probe).await;
+    assert!(verdict.took <= probe.deadline + MARGIN, "{verdict:?}");
+    assert!(!verdict.reason.contains('\n'), "{verdict:?}");
+    verdict
+}
+
+/// Asserts an outcome and what its reason says.
+#[track_caller]
+fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
+    assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+    assert!(verdict.reason.contains(words), "{words:?} is not said by {verdict:?}");
+}
+
+#[tokio::test]
+async fn connect_to_a_listener_and_to_nobody() {
+    for loopback in LOOPBACKS {
+        let listener = std::net::TcpListener::bind(loopback).unwrap();
+        let target = listener.local_addr().unwrap();
+        let connect = probe(target, PATIENCE, Action::Connect);
+        assert_says(&run(&connect).await, Outcome::Up, &format!("connected to {target}"));
+        drop(listener);
+        assert_says(&run(&connect).await, Outcome::Down, &format!("connect to {target}: connection refused"));
+        assert_eq!(
+            run(&probe(SocketAddr::new(target.ip(), 0), PATIENCE, Action::Connect)).await.outcome,
+            Outcome::Down
+        );
+    }
+}
+
+#[test]
+fn a_check_can_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let checker = Checker::new().unwrap();
+    let probe = probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::Connect);
+    is_send(&checker.run(&probe));
+}
+
+#[test]
+fn probes_are_sentences() {
+    let target = "10.0.0.2:80".parse().unwrap();
+    let http = probe(target, PATIENCE, Action::Http(get("/index.html", Some("Test Page"))));
+    assert_eq!(
+        http.to_string(),
+        "GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/"
+    );
+    assert_eq!(probe(target, PATIENCE, Action::Connect).to_string(), "connect to 10.0.0.2:80");
+    assert_eq!(
+        probe(target, PATIENCE, Action::Ping { attempts: 3 }).to_string(),
+        "ping 10.0.0.2 (3 attempts)"
+    );
+}

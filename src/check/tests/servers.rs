@@ -1,0 +1,85 @@
+//! Servers for the tests: each accepts for ever, and does to every connection what its script says.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A server that is stopped when the test lets go of it.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// What the clients sent first, one text a connection (only of servers that read).
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Serves each connection with a function of it.
+    pub(super) async fn start<F, W>(bind: &str, serve: F) -> Server
+    where
+        F: Fn(TcpStream) -> W + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(bind).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        });
+        Server { address, requests: Arc::default(), task }
+    }
+
+    /// Reads a request, answers with a text that may depend on it, closes.
+    pub(super) async fn answering<F>(bind: &str, answer: F) -> Server
+    where
+        F: Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (answer, seen) = (Arc::new(answer), Arc::clone(&requests));
+        let mut server = Server::start(bind, move |mut stream| {
+            let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
+            async move {
+                let request = read_request(&mut stream).await;
+                let reply = answer(&request);
+                seen.lock().unwrap().push(request);
+                drop(stream.write_all(&reply).await);
+                drop(stream.shutdown().await);
+            }
+        })
+        .await;
+        server.requests = requests;
+        server
+    }
+
+    /// Reads and never answers.
+    pub(super) async fn silent(bind: &str) -> Server {
+        Server::start(bind, |mut stream| async move {
+            let mut buffer = [0; 1024];
+            while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {}
+            std::future::pending::<()>().await;
+        })
+        .await
+    }
+}
+
+/// Reads until the empty line of an HTTP request, or the end.
+pub(super) async fn read_request(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
+    let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        match stream.read(&mut buffer).await {
+            Ok(length) if length > 0 => request.extend_from_slice(&buffer[..length]),
+            _ => break,
+        }
+    }
+    String::from_utf8_lossy(&request).into_owned()
+}

@@ -1,0 +1,140 @@
+//! Names, asked of the C library: `nsswitch.conf`, `/etc/hosts` and `/etc/services` count, as they do for the original.
+//!
+//! These functions block; inside the runtime they belong in `spawn_blocking`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
+use thiserror::Error;
+
+use crate::value::{Family, Protocol};
+
+/// Why a name has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ResolveError {
+    /// There is no such name, or it has no address of the wanted family.
+    #[error("no such name: {0}")]
+    NotFound(String),
+    /// The resolver could not say.
+    #[error("cannot resolve {name}: {cause}")]
+    Failed {
+        /// What was asked.
+        name: String,
+        /// What the resolver says.
+        cause: String,
+    },
+}
+
+/// The addresses of a host, in the order of the resolver, without repetition. An address in text form is its own answer.
+///
+/// # Errors
+/// When the name does not exist, has no address of this family, or the resolver fails.
+pub fn host(name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
+    let family = match family {
+        Family::V4 => nix::libc::AF_INET,
+        Family::V6 => nix::libc::AF_INET6,
+    };
+    addresses(name, family)
+}
+
+/// The addresses of a host in both families, in the order in which the resolver advises to try them.
+///
+/// # Errors
+/// As [`host`].
+pub fn any_host(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    addresses(name, nix::libc::AF_UNSPEC)
+}
+
+/// The port of a service name (`http`), as `/etc/services` and its companions have it. A number is its own answer.
+#[must_use]
+pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
+    if name.is_empty() {
+        return None;
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return name.parse().ok();
+    }
+    let socktype = match protocol {
+        Protocol::Tcp => SockType::Stream,
+        Protocol::Udp => SockType::DGram,
+    };
+    let hints = AddrInfoHints { socktype: socktype.into(), ..AddrInfoHints::default() };
+    let answers = dns_lookup::getaddrinfo(None, Some(name), Some(hints)).ok()?;
+    answers.flatten().map(|answer| answer.sockaddr.port()).next()
+}
+
+/// The name of an address; absent where there is none.
+#[must_use]
+pub fn reverse(address: IpAddr) -> Option<String> {
+    let (name, _) = dns_lookup::getnameinfo(&SocketAddr::new(address, 0), nix::libc::NI_NAMEREQD).ok()?;
+    Some(name)
+}
+
+/// The name of this host.
+///
+/// # Errors
+/// When the system does not tell, or it is no text.
+pub fn hostname() -> Result<String, ResolveError> {
+    dns_lookup::get_hostname().map_err(|error| ResolveError::Failed {
+        name: "the name of this host".to_owned(),
+        cause: super::cause(&error),
+    })
+}
+
+fn addresses(name: &str, family: i32) -> Result<Vec<IpAddr>, ResolveError> {
+    // The C library would take an empty name as the loopback address.
+    if name.is_empty() {
+        return Err(ResolveError::NotFound("(empty)".to_owned()));
+    }
+    let hints =
+        AddrInfoHints { address: family, socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let answers =
+        dns_lookup::getaddrinfo(Some(name), None, Some(hints)).map_err(|error| match error.kind() {
+            LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::NotFound(name.to_owned()),
+            _ => {
+                ResolveError::Failed { name: name.to_owned(), cause: std::io::Error::from(error).to_string() }
+            }
+        })?;
+    let mut found = Vec::new();
+    for answer in answers.flatten() {
+        let address = answer.sockaddr.ip();
+        if !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    if found.is_empty() { Err(ResolveError::NotFound(name.to_owned())) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_text_form_are_their_own_answer() {
+        assert_eq!(host("127.0.0.1", Family::V4).unwrap(), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(host("::1", Family::V6).unwrap(), ["::1".parse::<IpAddr>().unwrap()]);
+        assert!(host("::1", Family::V4).is_err());
+        assert!(host("", Family::V4).is_err());
+    }
+
+    #[test]
+    fn localhost_has_an_address() {
+        assert_eq!(host("localhost", Family::V4).unwrap(), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+        assert!(any_host("localhost").unwrap().iter().all(IpAddr::is_loopback));
+    }
+
+    #[test]
+    fn services_have_ports() {
+        assert_eq!(port("http", Protocol::Tcp), Some(80));
+        assert_eq!(port("domain", Protocol::Udp), Some(53));
+        assert_eq!(port("8080", Protocol::Tcp), Some(8080));
+        assert_eq!(port("65536", Protocol::Tcp), None);
+        assert_eq!(port("no-such-service", Protocol::Tcp), None);
+        assert_eq!(port("", Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn this_host_has_a_name() {
+        assert!(!hostname().unwrap().is_empty());
+    }
+}
