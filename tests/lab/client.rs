@@ -82,6 +82,13 @@ impl Client {
         let names: Vec<&str> = shares.keys().map(String::as_str).collect();
         assert_eq!(names, actors, "who answered: {shares:?}");
     }
+
+    /// The page that came last; a failure if the last request failed.
+    #[track_caller]
+    pub fn last_page(&self) -> String {
+        let last = self.records.lock().unwrap().last().cloned();
+        last.expect("a request").answer.unwrap().body
+    }
 }
 
 impl Drop for Client {

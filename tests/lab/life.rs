@@ -105,8 +105,8 @@ impl Life {
 
     fn run(mut self) {
         let director = &self.scene.directors[0];
-        assert_eq!(director.say("status").status.code(), Some(3), "stopped before the first start");
         director.configure(&self.configuration(FIRST));
+        assert_eq!(director.say("status").status.code(), Some(3), "stopped before the first start");
         director.must("start");
         assert!(director.pid().is_some(), "start returns when the daemon is ready");
         director.must("status");

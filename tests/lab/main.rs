@@ -10,7 +10,7 @@ mod client;
 mod director;
 mod life;
 mod paths;
-// mod samples;
+mod samples;
 mod space;
 mod table;
 mod wait;
