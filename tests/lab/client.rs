@@ -1,0 +1,147 @@
+//! The client: it asks through the virtual address again and again, and remembers what came back.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::space::Space;
+use crate::wait::until;
+
+/// One request and what became of it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// When it was begun.
+    pub at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// The answer, or why there was none.
+    pub answer: Result<Answer, String>,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The actor that answered.
+    pub by: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The page.
+    pub body: String,
+}
+
+/// A thread that makes requests until it is dropped.
+pub struct Client {
+    records: Arc<Mutex<Vec<Record>>>,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    /// Begins: a request of `path` at `address` every `pause`.
+    pub fn start(space: &Arc<Space>, address: SocketAddr, path: &str, pause: Duration) -> Self {
+        let records = Arc::new(Mutex::new(Vec::new()));
+        let ended = Arc::new(AtomicBool::new(false));
+        let (space, path, kept, end) = (space.clone(), path.to_owned(), records.clone(), ended.clone());
+        let thread = thread::spawn(move || {
+            space.enter();
+            while !end.load(Ordering::Relaxed) {
+                let at = Instant::now();
+                let answer = request(address, &path);
+                let took = at.elapsed();
+                kept.lock().unwrap().push(Record { at, took, answer });
+                thread::sleep(pause);
+            }
+        });
+        Self { records, ended, thread: Some(thread) }
+    }
+
+    /// What became of the requests begun at or after `begin`.
+    pub fn since(&self, begin: Instant) -> Vec<Record> {
+        self.records.lock().unwrap().iter().filter(|record| record.at >= begin).cloned().collect()
+    }
+
+    /// The next `count` requests, none of which may fail: how many answers each actor gave.
+    #[track_caller]
+    pub fn answers(&self, count: usize) -> BTreeMap<String, usize> {
+        let begin = Instant::now();
+        let records = until("requests made", Duration::from_secs(60), || {
+            let records = self.since(begin);
+            if records.len() < count { Err(format!("{} of {count}", records.len())) } else { Ok(records) }
+        });
+        shares(&records[..count])
+    }
+
+    /// The next `count` requests must all be answered by these actors, and each of them must answer.
+    #[track_caller]
+    pub fn answered_by(&self, actors: &[&str], count: usize) {
+        let shares = self.answers(count);
+        let names: Vec<&str> = shares.keys().map(String::as_str).collect();
+        assert_eq!(names, actors, "who answered: {shares:?}");
+    }
+
+    /// The page that came last; a failure if the last request failed.
+    #[track_caller]
+    pub fn last_page(&self) -> String {
+        let last = self.records.lock().unwrap().last().cloned();
+        last.expect("a request").answer.unwrap().body
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How many answers each actor gave; a request without an answer is a failure.
+#[track_caller]
+pub fn shares(records: &[Record]) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for record in records {
+        match &record.answer {
+            Ok(answer) if answer.status == 200 => *shares.entry(answer.by.clone()).or_default() += 1,
+            other => panic!(
+                "a request failed in a healthy phase, after {:?}: {other:?}\n{}",
+                record.took,
+                list(records)
+            ),
+        }
+    }
+    shares
+}
+
+/// One line a request, for messages.
+fn list(records: &[Record]) -> String {
+    let begin = records.first().map(|record| record.at);
+    let lines = records.iter().map(|record| match &record.answer {
+        Ok(answer) => format!("  {:?} {} {}\n", record.at - begin.unwrap(), answer.status, answer.by),
+        Err(reason) => format!("  {:?} {reason}\n", record.at - begin.unwrap()),
+    });
+    lines.collect()
+}
+
+/// Makes one request from the calling thread's network.
+pub fn request(address: SocketAddr, path: &str) -> Result<Answer, String> {
+    let limit = Duration::from_secs(3);
+    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(|e| format!("connect: {e}"))?;
+    stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;
+    let text = format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).map_err(|e| format!("write: {e}"))?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).map_err(|e| format!("read: {e}"))?;
+    parse(&reply).ok_or_else(|| format!("not an answer: {reply:?}"))
+}
+
+fn parse(reply: &str) -> Option<Answer> {
+    let (head, body) = reply.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let by = head.lines().find_map(|line| line.strip_prefix("Server: "))?.to_owned();
+    Some(Answer { by, status, body: body.to_owned() })
+}

@@ -1,0 +1,174 @@
+//! A director with its daemon: the binary under test as a process in the director's network, with
+//! /etc/ha.d, /var/run and /var/log of its own, so that many run side by side.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path as FilePath, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::space::Space;
+use crate::table::Table;
+use crate::wait::until;
+use crate::web::Web;
+use crate::world::{Plan, World};
+
+/// The folders that each director has for itself, and where it sees them.
+const FOLDERS: [(&str, &str); 3] = [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log")];
+
+/// A director.
+pub struct Director {
+    /// Its own web server, the usual fallback.
+    pub web: Web,
+    space: Arc<Space>,
+    root: PathBuf,
+    binary: PathBuf,
+}
+
+/// What a command of the daemon's command line gave.
+#[derive(Debug)]
+pub struct Said {
+    /// Its exit code.
+    pub status: ExitStatus,
+    /// Both streams.
+    pub text: String,
+}
+
+/// A world with its directors; the folder goes when it is dropped.
+pub struct Scene {
+    /// The directors.
+    pub directors: Vec<Director>,
+    /// All other actors.
+    pub world: World,
+    /// Holds all files of the directors.
+    _files: TempDir,
+}
+
+impl Scene {
+    /// Makes the world of a plan. `LDIRECTORD_RS` names another daemon than this package's own.
+    pub fn new(plan: &Plan) -> Self {
+        let own = || env!("CARGO_BIN_EXE_ldirectord-rs").into();
+        let binary: PathBuf = env::var_os("LDIRECTORD_RS").unwrap_or_else(own).into();
+        assert!(binary.exists(), "no daemon at {}", binary.display());
+        // On a machine of the lab the folder may be missing; mounts need it.
+        fs::create_dir_all("/etc/ha.d").unwrap();
+        let files = tempfile::tempdir().unwrap();
+        let root = |number: u8| files.path().join(format!("d{number}"));
+        let world = World::new(plan, |number| {
+            let folder = |(name, target)| {
+                let source = root(number).join(name);
+                fs::create_dir_all(&source).unwrap();
+                (source, target)
+            };
+            FOLDERS.into_iter().map(folder).collect()
+        });
+        let directors = (1..).zip(&world.directors).map(|(number, space)| Director {
+            web: Web::start_in(space),
+            space: space.clone(),
+            root: root(number),
+            binary: binary.clone(),
+        });
+        Self { directors: directors.collect(), world, _files: files }
+    }
+}
+
+impl Director {
+    /// Writes its configuration file, at once as a whole, as an editor does.
+    pub fn configure(&self, text: &str) {
+        let folder = self.root.join("ha.d");
+        fs::write(folder.join("new"), text).unwrap();
+        fs::rename(folder.join("new"), folder.join("lab.cf")).unwrap();
+    }
+
+    /// Runs `ldirectord-rs /etc/ha.d/lab.cf VERB` to its end.
+    #[track_caller]
+    pub fn say(&self, verb: &str) -> Said {
+        // A file and not a pipe, for a pipe would also wait for a daemon that keeps it open.
+        let path = self.root.join("said");
+        let file = File::create(&path).unwrap();
+        let mut child = self.space.run(|| {
+            Command::new(&self.binary)
+                .args(["/etc/ha.d/lab.cf", verb])
+                .stdin(Stdio::null())
+                .stdout(file.try_clone().unwrap())
+                .stderr(file)
+                .spawn()
+                .unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()))
+        });
+        let status = until(&format!("end of the command {verb}"), Duration::from_secs(60), || {
+            child.try_wait().unwrap().ok_or_else(|| self.story())
+        });
+        Said { status, text: fs::read_to_string(path).unwrap() }
+    }
+
+    /// The same, and it must succeed.
+    #[track_caller]
+    pub fn must(&self, verb: &str) -> String {
+        let said = self.say(verb);
+        assert!(said.status.success(), "{verb}: {said:?}\n{}", self.story());
+        said.text
+    }
+
+    /// The daemon's process, if its pid file names one that lives.
+    pub fn pid(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.root.join("run/ldirectord.lab.cf.pid")).ok()?;
+        let pid = Pid::from_raw(text.trim().parse().ok()?);
+        kill(pid, None).ok().map(|()| pid)
+    }
+
+    /// Ends the daemon without a chance to tidy up.
+    #[track_caller]
+    pub fn kill(&self) {
+        let pid = self.pid().unwrap_or_else(|| panic!("no daemon to kill\n{}", self.story()));
+        kill(pid, Signal::SIGKILL).unwrap();
+        let gone =
+            || if FilePath::new(&format!("/proc/{pid}/exe")).exists() { Err(String::new()) } else { Ok(()) };
+        until("end of a killed daemon", Duration::from_secs(10), gone);
+    }
+
+    /// Waits until the kernel has exactly this table.
+    #[track_caller]
+    pub fn comes_to(&self, expected: &Table, limit: Duration) {
+        until("table", limit, || {
+            let found = self.table();
+            if found == *expected {
+                return Ok(());
+            }
+            Err(format!("expected:\n{expected:?}found:\n{found:?}{}", self.story()))
+        });
+    }
+
+    /// The kernel's table now.
+    pub fn table(&self) -> Table {
+        Table::read(&self.space)
+    }
+
+    /// The kernel's connection counters now.
+    pub fn connections(&self) -> std::collections::BTreeMap<String, u64> {
+        crate::table::connections(&self.space)
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.root.join("log/ldirectord.log")).unwrap_or_default()
+    }
+
+    /// What a failed test needs to be understood.
+    fn story(&self) -> String {
+        let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
+        format!("daemon: {:?}\nlast command said:\n{said}log:\n{}", self.pid(), self.log())
+    }
+}
+
+impl Drop for Director {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}

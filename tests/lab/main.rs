@@ -1,0 +1,18 @@
+//! Scenarios that need a real IPVS kernel: run by `tests/lab/run`, see `make lab`.
+//!
+//! Every scenario is a world of its own (network namespaces on a bridge), so that many run side by
+//! side in one process. What is missing here *fails*; nothing is skipped.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
+#![allow(clippy::disallowed_methods, reason = "the lab observes real time")]
+#![allow(unreachable_pub, reason = "one binary, no users outside it")]
+
+mod client;
+mod director;
+mod life;
+mod paths;
+mod samples;
+mod space;
+mod table;
+mod wait;
+mod web;
+mod world;

@@ -1,0 +1,94 @@
+//! The lab itself: the data paths work, with tables made by hand and no daemon.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::table::{Table, connections};
+use crate::wait::until;
+use crate::web::Web;
+use crate::world::{Family, Path, Plan, World};
+
+/// Both servers answer; one at weight 0 gets no new connections; the director's own web server is the fallback.
+fn carries(path: Path, family: Family) {
+    let world = World::new(&Plan::new(path, family), |_| Vec::new());
+    let director = &world.directors[0];
+    let service = world.service(80);
+    let weights = |first, second| {
+        Table::default()
+            .service(service, "rr")
+            .server(service, world.servers[0].address, path.flag(), first)
+            .server(service, world.servers[1].address, path.flag(), second)
+    };
+    weights(1, 1).install(director);
+    assert_eq!(Table::read(director), weights(1, 1));
+    let client = world.client("/");
+    client.answered_by(&["s11", "s12"], 10);
+    // The kernel adds its counters up every two seconds.
+    until("counted connections", Duration::from_secs(10), || {
+        let counts = connections(director);
+        if counts[&service.to_string()] >= 10 { Ok(()) } else { Err(format!("{counts:?}")) }
+    });
+
+    drop(client);
+    weights(0, 1).install(director);
+    world.client("/").answered_by(&["s12"], 10);
+
+    let home: IpAddr = match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    };
+    let fallback =
+        Table::default().service(service, "rr").server(service, SocketAddr::new(home, 80), "-g", 1);
+    let _repair = Web::start_in(director);
+    fallback.install(director);
+    world.client("/").answered_by(&["d1"], 5);
+}
+
+#[test]
+fn direct_routing_carries() {
+    carries(Path::Direct, Family::V4);
+}
+
+#[test]
+fn direct_routing_carries_ipv6() {
+    carries(Path::Direct, Family::V6);
+}
+
+#[test]
+fn masquerading_carries() {
+    carries(Path::Masq, Family::V4);
+}
+
+#[test]
+fn masquerading_carries_ipv6() {
+    carries(Path::Masq, Family::V6);
+}
+
+#[test]
+fn tunnel_carries() {
+    carries(Path::Tunnel, Family::V4);
+}
+
+/// What the scenarios rely on: a stopped server refuses, a frozen one is silent, and both come back.
+#[test]
+fn a_web_server_stops_freezes_and_returns() {
+    let mut world = World::new(&Plan::new(Path::Direct, Family::V4), |_| Vec::new());
+    let director = world.directors[0].clone();
+    let server = &mut world.servers[0];
+    let address = server.address;
+    let ask = |path: &str| director.run(|| crate::client::request(address, path));
+    server.web.page("/alive", "fine");
+    assert_eq!(ask("/alive").unwrap().body, "fine");
+    assert_eq!(ask("/absent").unwrap().status, 404);
+    server.web.remove_page("/alive");
+    assert_eq!(ask("/alive").unwrap().status, 404);
+    server.web.stop();
+    assert!(ask("/").unwrap_err().contains("refused"));
+    server.web.start();
+    assert_eq!(ask("/").unwrap().by, "s11");
+    server.web.freeze();
+    assert!(ask("/").is_err());
+    server.web.thaw();
+    assert_eq!(ask("/").unwrap().by, "s11");
+    assert_eq!(server.web.asked()[0].host, "lab");
+}

@@ -1,0 +1,147 @@
+//! A small web server that says who answered, and that can be stopped, frozen and started again.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::space::Space;
+
+/// A web server on port 80 of every address of its space, IPv4 and IPv6.
+pub struct Web {
+    space: Arc<Space>,
+    site: Arc<Site>,
+    listening: Option<(TcpListener, JoinHandle<()>)>,
+}
+
+/// A request as the server saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The path.
+    pub path: String,
+    /// The header `Host`, empty if there was none.
+    pub host: String,
+}
+
+struct Site {
+    name: String,
+    pages: Mutex<BTreeMap<String, String>>,
+    asked: Mutex<Vec<Asked>>,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+}
+
+impl Web {
+    /// Starts the server; its only page is `/`, which says its name.
+    pub fn start_in(space: &Arc<Space>) -> Self {
+        let name = space.name().to_owned();
+        let pages = Mutex::new(BTreeMap::from([("/".to_owned(), name.clone())]));
+        let site =
+            Site { name, pages, asked: Mutex::default(), frozen: Mutex::new(false), thawed: Condvar::new() };
+        let mut web = Self { space: space.clone(), site: Arc::new(site), listening: None };
+        web.start();
+        web
+    }
+
+    /// Listens (again).
+    pub fn start(&mut self) {
+        if self.listening.is_some() {
+            return;
+        }
+        let listener = self.space.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))).unwrap();
+        let (own, site) = (listener.try_clone().unwrap(), self.site.clone());
+        let thread = thread::spawn(move || {
+            // The end is the listener's shutdown, which makes `accept` fail.
+            while let Ok((stream, _)) = own.accept() {
+                let site = site.clone();
+                thread::spawn(move || site.answer(stream));
+            }
+        });
+        self.listening = Some((listener, thread));
+    }
+
+    /// Listens no more: connections are refused when this returns.
+    pub fn stop(&mut self) {
+        if let Some((listener, thread)) = self.listening.take() {
+            shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
+            thread.join().unwrap();
+        }
+    }
+
+    /// Takes connections and says nothing, until `thaw`.
+    pub fn freeze(&self) {
+        *self.site.frozen.lock().unwrap() = true;
+    }
+
+    /// Answers again, also what has come in the meantime.
+    pub fn thaw(&self) {
+        *self.site.frozen.lock().unwrap() = false;
+        self.site.thawed.notify_all();
+    }
+
+    /// Puts a page at `path`.
+    pub fn page(&self, path: &str, body: &str) {
+        self.site.pages.lock().unwrap().insert(path.to_owned(), body.to_owned());
+    }
+
+    /// Takes the page at `path` away: it is a 404 from now on.
+    pub fn remove_page(&self, path: &str) {
+        self.site.pages.lock().unwrap().remove(path);
+    }
+
+    /// All requests so far.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.site.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.thaw();
+        self.stop();
+    }
+}
+
+impl Site {
+    /// Serves one request; whatever goes wrong is the asker's to notice.
+    fn answer(&self, mut stream: TcpStream) {
+        let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+        let Some(asked) = read_request(&stream) else { return };
+        {
+            let mut frozen = self.frozen.lock().unwrap();
+            while *frozen {
+                frozen = self.thawed.wait(frozen).unwrap();
+            }
+        }
+        let page = self.pages.lock().unwrap().get(&asked.path).cloned();
+        self.asked.lock().unwrap().push(asked);
+        let (status, body) =
+            page.map_or(("404 Not Found", "no such page".to_owned()), |body| ("200 OK", body));
+        let reply = format!(
+            "HTTP/1.1 {status}\r\nServer: {}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.name,
+            body.len()
+        );
+        let _ = stream.write_all(reply.as_bytes());
+    }
+}
+
+fn read_request(stream: &TcpStream) -> Option<Asked> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next()?.ok()?;
+    let path = first.split(' ').nth(1)?.to_owned();
+    let mut host = String::new();
+    loop {
+        let line = lines.next()?.ok()?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("host") => value.trim().clone_into(&mut host),
+            None if line.is_empty() => return Some(Asked { path, host }),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A world: client, directors and real servers on bridges, for each of the three ways of forwarding.
+//!
+//! | path | client | real servers | back to the client |
+//! | --- | --- | --- | --- |
+//! | direct (LVS-DR) | front | front, virtual address on `lo`, silent on ARP | directly |
+//! | masq (NAT) | front | back, the director is their gateway | through the director |
+//! | tunnel | front | back, behind a router; virtual address on an ipip device | through the router |
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::space::Space;
+use crate::web::Web;
+
+/// How requests reach the real servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Direct routing.
+    Direct,
+    /// Network address translation.
+    Masq,
+    /// IP in IP.
+    Tunnel,
+}
+
+impl Path {
+    /// The option of ipvsadm.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Direct => "-g",
+            Self::Masq => "-m",
+            Self::Tunnel => "-i",
+        }
+    }
+
+    /// The word of the configuration file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Direct => "gate",
+            Self::Masq => "masq",
+            Self::Tunnel => "ipip",
+        }
+    }
+}
+
+/// The protocol family of a whole world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4: 10.1.0.0/24 is the front, 10.2.0.0/24 the back.
+    V4,
+    /// IPv6: fd00:1::/64 and fd00:2::/64.
+    V6,
+}
+
+impl Family {
+    fn address(self, bridge: Bridge, host: u8) -> IpAddr {
+        let net = bridge as u8;
+        match self {
+            Self::V4 => IpAddr::from([10, net, 0, host]),
+            Self::V6 => IpAddr::from([0xfd00, u16::from(net), 0, 0, 0, 0, 0, u16::from(host)]),
+        }
+    }
+
+    /// The length of a network's prefix, and of a single address.
+    fn prefixes(self) -> (u8, u8) {
+        match self {
+            Self::V4 => (24, 32),
+            Self::V6 => (64, 128),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bridge {
+    Front = 1,
+    Back = 2,
+}
+
+/// What a world is made of; the numbers are the last parts of addresses.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// How requests reach the real servers.
+    pub path: Path,
+    /// IPv4 or IPv6.
+    pub family: Family,
+    /// The virtual address.
+    pub vip: u8,
+    /// The real servers.
+    pub servers: &'a [u8],
+    /// How many directors; the first has the virtual address.
+    pub directors: u8,
+}
+
+impl Plan<'_> {
+    /// One director, two real servers.
+    pub fn new(path: Path, family: Family) -> Self {
+        Self { path, family, vip: 100, servers: &[11, 12], directors: 1 }
+    }
+}
+
+/// A real server.
+pub struct Server {
+    /// Its address and the port of its web server.
+    pub address: SocketAddr,
+    /// Its web server; the name of the actor is `s` and its number.
+    pub web: Web,
+}
+
+/// All actors of one scenario.
+pub struct World {
+    /// The virtual address.
+    pub vip: IpAddr,
+    /// The real servers.
+    pub servers: Vec<Server>,
+    /// The directors.
+    pub directors: Vec<Arc<Space>>,
+    client: Arc<Space>,
+    family: Family,
+    /// The bridges, and the router between them; held, for it ends with its last holder.
+    _switch: Space,
+}
+
+/// A cable: an interface of an actor, plugged into a bridge.
+struct Cable<'a> {
+    space: &'a Space,
+    device: &'a str,
+    bridge: Bridge,
+    host: u8,
+}
+
+const GATEWAY: u8 = 254;
+const CLIENT: u8 = 10;
+
+impl World {
+    /// Makes the world; the directors see `binds` (source, target) in place of their own folders.
+    pub fn new(plan: &Plan, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
+        let switch = Space::new("switch");
+        let client = Arc::new(Space::new("client"));
+        let directors: Vec<Arc<Space>> = (1..=plan.directors)
+            .map(|number| {
+                let binds = binds(number);
+                let binds: Vec<_> =
+                    binds.iter().map(|(source, target)| (source.as_path(), FilePath::new(*target))).collect();
+                Arc::new(Space::with_mounts(&format!("d{number}"), &binds))
+            })
+            .collect();
+        let servers: Vec<Arc<Space>> =
+            plan.servers.iter().map(|host| Arc::new(Space::new(&format!("s{host}")))).collect();
+
+        let back = if plan.path == Path::Direct { Bridge::Front } else { Bridge::Back };
+        let mut cables = vec![Cable { space: &client, device: "eth0", bridge: Bridge::Front, host: CLIENT }];
+        for (space, host) in directors.iter().zip(1..) {
+            cables.push(Cable { space, device: "eth0", bridge: Bridge::Front, host });
+            if plan.path == Path::Masq {
+                cables.push(Cable { space, device: "eth1", bridge: Bridge::Back, host });
+            }
+        }
+        for (space, host) in servers.iter().zip(plan.servers) {
+            cables.push(Cable { space, device: "eth0", bridge: back, host: *host });
+        }
+        plug(&switch, plan, &cables);
+        let vip = plan.family.address(Bridge::Front, plan.vip);
+        for (number, director) in (1..).zip(&directors) {
+            set_up_director(plan, director, (number == 1).then_some(vip));
+        }
+        for (space, host) in servers.iter().zip(plan.servers) {
+            set_up_server(plan, space, vip, plan.family.address(back, *host));
+        }
+        let servers = servers.iter().zip(plan.servers).map(|(space, host)| Server {
+            address: SocketAddr::new(plan.family.address(back, *host), 80),
+            web: Web::start_in(space),
+        });
+        let servers = servers.collect();
+        Self { vip, servers, directors, client, family: plan.family, _switch: switch }
+    }
+
+    /// The virtual service's address.
+    pub fn service(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.vip, port)
+    }
+
+    /// A client that asks for `path` at the virtual address, 20 times a second.
+    pub fn client(&self, path: &str) -> Client {
+        Client::start(&self.client, self.service(80), path, Duration::from_millis(50))
+    }
+
+    /// Moves the virtual address to another director, as a cluster manager does.
+    pub fn move_vip(&self, from: usize, to: usize) {
+        let (_, single) = self.family.prefixes();
+        self.directors[from].ip(&format!("addr del {}/{single} dev eth0", self.vip));
+        self.directors[to].ip(&format!("addr add {}/{single} dev eth0", self.vip));
+        // In the place of a gratuitous ARP.
+        self.client.ip(&format!("neigh flush to {}", self.vip));
+    }
+}
+
+/// Makes the bridges and the cables, and gives every end of a cable its address.
+fn plug(switch: &Space, plan: &Plan, cables: &[Cable]) {
+    let (net, _) = plan.family.prefixes();
+    let mut lines = String::new();
+    for bridge in [Bridge::Front, Bridge::Back] {
+        writeln!(lines, "link add {bridge:?} type bridge forward_delay 0\nlink set {bridge:?} up").unwrap();
+        if plan.path == Path::Tunnel {
+            let gateway = plan.family.address(bridge, GATEWAY);
+            writeln!(lines, "addr add {gateway}/{net} dev {bridge:?}").unwrap();
+        }
+    }
+    for (number, cable) in cables.iter().enumerate() {
+        let (device, path, bridge) = (cable.device, cable.space.path(), cable.bridge);
+        writeln!(lines, "link add p{number} type veth peer name {device} netns {path}").unwrap();
+        writeln!(lines, "link set p{number} master {bridge:?} up").unwrap();
+    }
+    switch.set("ipv4/ip_forward", 1);
+    switch.set("ipv4/conf/all/rp_filter", 0);
+    switch.set("ipv4/conf/default/rp_filter", 0);
+    switch.ip(&lines);
+    for cable in cables {
+        let Cable { space, device, bridge, host } = *cable;
+        let address = plan.family.address(bridge, host);
+        let nodad = if plan.family == Family::V6 { "nodad" } else { "" };
+        let mut lines = format!("addr add {address}/{net} dev {device} {nodad}\nlink set {device} up\n");
+        if plan.path == Path::Tunnel {
+            let gateway = plan.family.address(bridge, GATEWAY);
+            writeln!(lines, "route add default via {gateway}").unwrap();
+        }
+        space.ip(&lines);
+    }
+}
+
+fn set_up_director(plan: &Plan, director: &Space, vip: Option<IpAddr>) {
+    let (_, single) = plan.family.prefixes();
+    director.set("ipv4/ip_forward", u32::from(plan.path == Path::Masq));
+    director.set("ipv6/conf/all/forwarding", u32::from(plan.path == Path::Masq));
+    director.set("ipv4/conf/all/send_redirects", 0);
+    if let Some(vip) = vip {
+        let nodad = if plan.family == Family::V6 { "nodad" } else { "" };
+        director.ip(&format!("addr add {vip}/{single} dev eth0 {nodad}"));
+    }
+}
+
+fn set_up_server(plan: &Plan, server: &Space, vip: IpAddr, own: IpAddr) {
+    let (_, single) = plan.family.prefixes();
+    match plan.path {
+        Path::Direct => {
+            server.set("ipv4/conf/all/arp_ignore", 1);
+            server.set("ipv4/conf/all/arp_announce", 2);
+            server.ip(&format!("addr add {vip}/{single} dev lo"));
+        }
+        Path::Masq => {
+            let gateway = plan.family.address(Bridge::Back, 1);
+            server.ip(&format!("route add default via {gateway}"));
+        }
+        Path::Tunnel => {
+            server.set("ipv4/conf/all/arp_ignore", 1);
+            server.set("ipv4/conf/all/arp_announce", 2);
+            server.set("ipv4/conf/all/rp_filter", 0);
+            server.set("ipv4/conf/default/rp_filter", 0);
+            server.ip(&format!(
+                "link add lvs type ipip local {own}\naddr add {vip}/{single} dev lvs\nlink set lvs up"
+            ));
+        }
+    }
+}
