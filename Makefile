@@ -1,6 +1,42 @@
-.PHONY: lab
+# The same few commands for people and for CI. `make help` lists them.
 
-# The scenarios that need a real IPVS kernel; T='NAME…' picks some, LDIRECTORD_RS another daemon.
-lab:
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS $$LAB_ENV" \
-	cargo --config 'target."cfg(all())".runner = "tests/lab/run"' test --test lab -- $(T)
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Runs test binaries on a machine whose kernel has IPVS.
+IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
+
+.PHONY: help setup demo test lint unit doc lab bench audit
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+setup:           ## what the build and the tests need: installed as root, else named
+	@tests/setup
+
+demo: setup      ## the main job on this machine, without privileges
+	$(CARGO) build --bin ldirectord-rs --example demo
+	$(TARGET)/debug/examples/demo
+
+test: lint unit doc lab  ## everything, the lab included
+
+lint: setup      ## format and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit: setup      ## every test that needs no privilege
+	$(CARGO) test --workspace
+
+doc: setup       ## the documentation builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
+	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract --examples -- $(T)
+	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+		$(IN_LAB) test --test lab -- $(T)
+
+bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
+	$(CARGO) bench
+
+audit:           ## advisories, licences and sources of all dependencies (slow: builds cargo-deny)
+	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check

@@ -15,7 +15,7 @@ use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
-use crate::config::HttpMethod;
+use crate::plan::HttpMethod;
 use crate::net::{cause, dial, is_own_limit, resolve, tls};
 use crate::plan::{HttpProbe, Probe, Scheme};
 use crate::value::{Pattern, Verdict};

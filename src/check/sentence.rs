@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::HttpMethod;
+use crate::plan::HttpMethod;
 use crate::plan::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
 
 /// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.

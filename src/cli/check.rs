@@ -9,7 +9,7 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::actions;
 use super::context::Context;
-use crate::check::Checker;
+use crate::check::{Checker, CheckerError};
 use crate::daemon::Checks;
 use crate::health::Health;
 use crate::plan::Plan;
@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
     if snapshot.all_well() { Exit::Ok } else { Exit::Failure }
 }
 
-async fn look(plan: &Plan, limit: usize) -> std::io::Result<Snapshot> {
+async fn look(plan: &Plan, limit: usize) -> Result<Snapshot, CheckerError> {
     let start = Instant::now();
     let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
     let mut checks = Checks::new(Checker::new()?, limit);

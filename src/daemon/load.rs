@@ -170,7 +170,8 @@ impl Answers {
     fn ask(question: Question, answers: &Mutex<Answers>) {
         match question {
             Question::Host { name, family } => {
-                if let Some(address) = resolve::host(&name, family) {
+                let addresses = resolve::host(&name, family).unwrap_or_default();
+                if let Some(address) = addresses.into_iter().next() {
                     answers
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -179,7 +180,10 @@ impl Answers {
                 }
             }
             Question::Port { name, protocol } => {
-                if let Some(port) = resolve::port(&name, protocol) {
+                // A real server's port may be a name of any protocol.
+                let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
+                if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol))
+                {
                     answers
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -201,6 +205,6 @@ impl Names for Answers {
     }
 
     fn hostname(&self) -> String {
-        resolve::hostname()
+        resolve::hostname().unwrap_or_else(|_| "localhost".to_owned())
     }
 }

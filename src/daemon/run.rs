@@ -28,7 +28,7 @@ use super::load::{self, LoadError, Loaded};
 use super::observe::{ConfigFile, Observed};
 use super::owned::OwnedServices;
 use super::signals::{Request, Signals};
-use crate::check::Checker;
+use crate::check::{Checker, CheckerError};
 use crate::config::LogTarget;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
@@ -77,6 +77,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The checks cannot be made ready.
+    #[error(transparent)]
+    Checks(#[from] CheckerError),
     /// The kernel's table cannot be read.
     #[error("the kernel's IPVS table cannot be read: {0}")]
     Table(#[from] ipvs_rs::Error),
@@ -147,7 +150,7 @@ impl Daemon {
     fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
-        let checker = Checker::new().map_err(system("the means of the checks"))?;
+        let checker = Checker::new()?;
         let owned =
             setup.remember.then(|| OwnedServices::open(setup.run_directory.join(owned_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);

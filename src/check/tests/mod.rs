@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Checker;
-use crate::config::HttpMethod;
+use crate::plan::HttpMethod;
 use crate::plan::{Action, HttpProbe, Probe, Scheme};
 use crate::value::{Outcome, Pattern, Verdict};
 
