@@ -30,7 +30,8 @@ doc: setup       ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
-	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract --examples -- $(T)
+	$(CARGO) build -p ipvs-rs --example list
+	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 		$(IN_LAB) test --test lab -- $(T)
 
