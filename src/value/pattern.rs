@@ -1,8 +1,21 @@
 //! `receive`: a regular expression of the Perl dialect, matched against the bytes of a reply.
+//!
+//! The engine has a dialect of its own, so each pattern is read as Perl reads it ([`parse`] with its parts) and
+//! written anew ([`rewrite`]). What the engine cannot do is refused, never answered differently.
+
+mod class;
+mod escape;
+mod group;
+mod node;
+mod parse;
+mod rewrite;
+mod set;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-use fancy_regex::{BytesMode, Regex, RegexBuilder};
+use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Regex, RegexBuilder};
 use thiserror::Error;
 
 /// After so many steps back a pattern gives up: a fraction of a second at most.
@@ -31,16 +44,17 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern of the Perl dialect.
+    /// Compiles a pattern of the Perl dialect. The empty pattern always matches.
     ///
     /// # Errors
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
-        let regex = RegexBuilder::new(source)
+        let rewritten = rewrite::rewrite(source)?;
+        let regex = RegexBuilder::new(&rewritten.pattern)
             .bytes_mode(BytesMode::Ascii)
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
-            .map_err(|error| PatternError { message: error.to_string(), offset: 0 })?;
+            .map_err(|error| too_much(&error, &rewritten))?;
         Ok(Pattern { source: source.to_owned(), regex })
     }
 
@@ -56,6 +70,25 @@ impl Pattern {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// What is written anew is well formed, so what the engine finds wrong is its size.
+fn too_much(error: &EngineError, rewritten: &rewrite::Rewritten) -> PatternError {
+    match error {
+        EngineError::ParseError(_, ParseError::RecursionExceeded) => PatternError {
+            message: "groups are nested too deeply here: write the pattern with fewer of them".to_owned(),
+            offset: rewritten.deepest,
+        },
+        EngineError::CompileError(inner)
+            if matches!(**inner, CompileError::InnerError(_) | CompileError::PatternTooComplex) =>
+        {
+            PatternError {
+                message: "the pattern becomes too large: repeat less often here".to_owned(),
+                offset: rewritten.largest,
+            }
+        }
+        other => PatternError { message: format!("the engine cannot run this pattern: {other}"), offset: 0 },
     }
 }
 

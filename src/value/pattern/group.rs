@@ -1,0 +1,277 @@
+//! What may follow a parenthesis in a pattern of Perl.
+
+use super::PatternError;
+use super::node::{Look, Node};
+use super::parse::{Flags, Parser};
+use super::set::Charset;
+
+/// What a group does with what stands in it.
+enum Kind {
+    Plain,
+    Remembered(Option<String>),
+    Atomic,
+    Look { ahead: bool, negated: bool },
+}
+
+/// How look-arounds and atomic groups may be written out.
+const WORDS: &[(&str, &str, fn() -> Kind)] = &[
+    ("pla", "positive_lookahead", || Kind::Look { ahead: true, negated: false }),
+    ("nla", "negative_lookahead", || Kind::Look { ahead: true, negated: true }),
+    ("plb", "positive_lookbehind", || Kind::Look { ahead: false, negated: false }),
+    ("nlb", "negative_lookbehind", || Kind::Look { ahead: false, negated: true }),
+    ("atomic", "atomic", || Kind::Atomic),
+];
+
+impl Parser<'_> {
+    /// A parenthesis opens here. No node: it only set flags.
+    pub(super) fn group(&mut self) -> Result<Option<Node>, PatternError> {
+        let start = self.at;
+        let outer = self.flags;
+        self.at += 1;
+        if self.take("*") {
+            return self.verb(start, outer).map(Some);
+        }
+        if !self.take("?") {
+            let kind = if self.flags.no_groups { Kind::Plain } else { Kind::Remembered(None) };
+            return self.body(kind, start, outer).map(Some);
+        }
+        let look = |ahead, negated| Kind::Look { ahead, negated };
+        let kind = if self.take(":") {
+            Kind::Plain
+        } else if self.take("=") {
+            look(true, false)
+        } else if self.take("!") {
+            look(true, true)
+        } else if self.take("<=") {
+            look(false, false)
+        } else if self.take("<!") {
+            look(false, true)
+        } else if self.take(">") {
+            Kind::Atomic
+        } else if self.take("<") || self.take("P<") {
+            Kind::Remembered(Some(self.name(b'>')?))
+        } else if self.take("'") {
+            Kind::Remembered(Some(self.name(b'\'')?))
+        } else if self.take("P=") {
+            let name = self.name(b')')?;
+            return self.named_backref(&name, start).map(Some);
+        } else if self.take("(") {
+            return self.condition(start, outer).map(Some);
+        } else {
+            self.not_supported(start)?;
+            if !self.set_flags(start)? {
+                return Ok(None);
+            }
+            Kind::Plain
+        };
+        self.body(kind, start, outer).map(Some)
+    }
+
+    /// The rest of a group, and the flags of before.
+    fn body(&mut self, kind: Kind, start: usize, outer: Flags) -> Result<Node, PatternError> {
+        self.descend(start)?;
+        let number = matches!(kind, Kind::Remembered(_)).then(|| {
+            self.groups += 1;
+            self.groups
+        });
+        if let (Kind::Remembered(Some(name)), Some(number)) = (&kind, number) {
+            self.names.push((name.clone(), number));
+        }
+        let inside = self.alternatives()?;
+        if !self.take(")") {
+            return self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text");
+        }
+        self.depth -= 1;
+        self.flags = outer;
+        let inside = Box::new(inside);
+        Ok(match kind {
+            Kind::Plain => *inside,
+            Kind::Remembered(_) => Node::Group(number.unwrap_or_default(), inside),
+            Kind::Atomic => Node::Atomic(inside),
+            Kind::Look { ahead: true, negated: true } if *inside == Node::Empty => Node::FAIL,
+            Kind::Look { ahead, negated } => Node::Look(Look { ahead, negated, node: inside, at: start }),
+        })
+    }
+
+    /// What Perl has and the engine has not.
+    fn not_supported(&self, start: usize) -> Result<(), PatternError> {
+        let rest = self.rest();
+        let digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
+        let message = match rest.first() {
+            Some(b'|') => {
+                "(?|…) is not supported: give each alternative its own group number, or use (?:…|…) when no \
+                 group is referred to"
+            }
+            Some(b'R' | b'&') => "a pattern that calls itself is not supported: write the levels out",
+            Some(b'P') if rest.get(1) == Some(&b'>') => {
+                "a pattern that calls a group is not supported: write the group out where it is needed"
+            }
+            Some(b'0'..=b'9') => {
+                "a pattern that calls a group is not supported: write the group out where it is needed"
+            }
+            Some(b'+' | b'-') if digit(1) => {
+                "a pattern that calls a group is not supported: write the group out where it is needed"
+            }
+            Some(b'{' | b'?') => "Perl code in a pattern is not run: use checktype=external for such a check",
+            Some(b'[') => "(?[…]) is not supported: write a plain class […]",
+            _ => return Ok(()),
+        };
+        self.refuse(start, message)
+    }
+
+    /// Reads `i-m:` or `i-m)`; true when a group follows.
+    fn set_flags(&mut self, start: usize) -> Result<bool, PatternError> {
+        let mut flags = self.flags;
+        if self.take("^") {
+            flags = Flags::none(self.base);
+        }
+        let mut on = true;
+        let mut rules: Option<(u8, usize)> = None;
+        while let Some(byte) = self.peek() {
+            self.at += 1;
+            match byte {
+                b'i' => flags.fold = on,
+                b'm' => flags.lines = on,
+                b's' => flags.dot_all = on,
+                b'x' => {
+                    flags.spaced_classes = on && self.bytes.get(self.at) == Some(&b'x');
+                    while self.take("x") {}
+                    flags.spaced = on;
+                }
+                b'n' => flags.no_groups = on,
+                b'p' | b'g' | b'c' | b'o' => {}
+                b'a' | b'd' | b'l' | b'u' if on => {
+                    rules = match rules {
+                        None => Some((byte, 1)),
+                        Some((b'a', 1)) if byte == b'a' => Some((byte, 2)),
+                        _ => {
+                            return self.refuse(self.at - 1, "this flag cannot stand beside the ones before");
+                        }
+                    };
+                    flags.charset = match byte {
+                        b'a' => Charset::Ascii,
+                        b'u' => Charset::Unicode,
+                        _ => self.base,
+                    };
+                }
+                b'-' if on && self.bytes.get(start + 2) != Some(&b'^') => on = false,
+                b':' | b')' => {
+                    self.flags = flags;
+                    return Ok(byte == b':');
+                }
+                _ => return self.refuse(self.at - 1, "there is no such flag or group in a pattern"),
+            }
+        }
+        self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text")
+    }
+
+    /// `(*name…)`.
+    fn verb(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
+        for (short, long, kind) in WORDS {
+            if self.take(&format!("{short}:")) || self.take(&format!("{long}:")) {
+                return self.body(kind(), start, outer);
+            }
+        }
+        if self.take("F)") || self.take("FAIL)") {
+            return Ok(Node::FAIL);
+        }
+        self.refuse(
+            start,
+            "verbs such as (*PRUNE) are not supported: use an atomic group (?>…), or \\( for a parenthesis in \
+             the text",
+        )
+    }
+
+    /// `(?(…)yes|no)`.
+    fn condition(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
+        let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let group = if digits > 0 {
+            let number = self.take_until(b')').and_then(|text| text.parse::<usize>().ok());
+            match number.filter(|number| *number > 0) {
+                Some(number) => number,
+                None => return self.refuse(start, "this is no condition: write (?(1)yes|no)"),
+            }
+        } else if self.take("<") || self.take("'") {
+            let end = if self.bytes.get(self.at - 1) == Some(&b'<') { b'>' } else { b'\'' };
+            let name = self.name(end)?;
+            if !self.take(")") {
+                return self.refuse(self.at, "a ) is missing after the name of the group");
+            }
+            self.named(&name, start)?
+        } else if self.rest().starts_with(b"?") || self.rest().starts_with(b"*") {
+            self.at -= 1;
+            return self.look_condition(start, outer);
+        } else {
+            return self.refuse(
+                start,
+                "only (?(1)yes|no), (?(<name>)yes|no) and look-arounds are supported as conditions",
+            );
+        };
+        let (yes, no) = self.two_branches(start, outer)?;
+        Ok(Node::IfGroup { group, yes: Box::new(yes), no: Box::new(no) })
+    }
+
+    fn look_condition(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
+        let Some(Node::Look(look)) = self.group()? else {
+            return self.refuse(start, "only groups and look-arounds are supported as conditions");
+        };
+        if look.node.any(&|node| matches!(node, Node::Group(..))) {
+            return self.refuse(
+                look.at,
+                "a remembered group within a condition is not supported: write (?:…) instead",
+            );
+        }
+        let (yes, no) = self.two_branches(start, outer)?;
+        let opposite = Look { negated: !look.negated, ..look.clone() };
+        Ok(Node::Alternatives(vec![
+            Node::Concat(vec![Node::Look(look), yes]),
+            Node::Concat(vec![Node::Look(opposite), no]),
+        ]))
+    }
+
+    fn two_branches(&mut self, start: usize, outer: Flags) -> Result<(Node, Node), PatternError> {
+        self.descend(start)?;
+        let yes = self.branch()?;
+        let no = if self.take("|") { self.branch()? } else { Node::Empty };
+        if self.peek() == Some(b'|') {
+            return self.refuse(start, "a condition has two branches at most");
+        }
+        if !self.take(")") {
+            return self.refuse(start, "this ( has no ) to it");
+        }
+        self.depth -= 1;
+        self.flags = outer;
+        Ok((yes, no))
+    }
+
+    /// The name of a group, and the byte after it.
+    pub(super) fn name(&mut self, end: u8) -> Result<String, PatternError> {
+        let at = self.at;
+        let text = self.take_until(end).unwrap_or_default();
+        let text = if end == b'}' { text.trim_matches([' ', '\t']) } else { text };
+        let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
+        if !good {
+            return self.refuse(at, "this is no name of a group: letters, digits and _, no digit first");
+        }
+        Ok(text.to_owned())
+    }
+
+    /// The number of a group by its name.
+    fn named(&self, name: &str, at: usize) -> Result<usize, PatternError> {
+        let Some(names) = &self.all_names else { return Ok(0) };
+        let mut numbers = names.iter().filter(|(one, _)| one == name).map(|(_, number)| *number);
+        match (numbers.next(), numbers.next()) {
+            (Some(number), None) => Ok(number),
+            (None, _) => self.refuse(at, &format!("there is no group with the name {name}")),
+            (Some(_), Some(_)) => self.refuse(
+                at,
+                &format!("several groups have the name {name}: a reference needs one of its own"),
+            ),
+        }
+    }
+
+    pub(super) fn named_backref(&self, name: &str, at: usize) -> Result<Node, PatternError> {
+        Ok(Node::Backref { group: self.named(name, at)?, fold: self.flags.fold })
+    }
+}

@@ -1,0 +1,1 @@
+//! The dialect of Perl, pair by pair.
