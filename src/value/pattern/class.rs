@@ -38,6 +38,11 @@ impl<'a> Parser<'a> {
                 Item::Code(from) => from,
                 Item::Set(named) => {
                     set = set.or(named);
+                    // A dash here begins no range.
+                    if self.rest().starts_with(b"-") && !self.rest().starts_with(b"-]") {
+                        self.at += 1;
+                        set.add(b'-', b'-');
+                    }
                     continue;
                 }
             };

@@ -22,6 +22,12 @@ impl Parser<'_> {
             b'G' => Node::Start,
             b'z' => Node::End,
             b'Z' => Node::EndOrNewline,
+            b'N' if self.peek() != Some(b'{') || self.braces().is_some() => {
+                Node::Set(ByteSet::byte(b'\n').not())
+            }
+            b'K' if self.looking > 0 => {
+                return self.refuse(start, "\\K cannot stand in a look-around");
+            }
             b'K' => {
                 self.skip_blank()?;
                 if self.peek().is_some_and(|byte| matches!(byte, b'*' | b'+' | b'?' | b'{')) {

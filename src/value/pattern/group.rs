@@ -56,7 +56,7 @@ impl Parser<'_> {
             let name = self.name(b')')?;
             return self.named_backref(&name, start).map(Some);
         } else if self.take("(") {
-            return self.condition(start, outer).map(Some);
+            return self.condition(start).map(Some);
         } else {
             self.not_supported(start)?;
             if !self.set_flags(start)? {
@@ -77,7 +77,10 @@ impl Parser<'_> {
         if let (Kind::Remembered(Some(name)), Some(number)) = (&kind, number) {
             self.names.push((name.clone(), number));
         }
+        let looking = usize::from(matches!(kind, Kind::Look { .. }));
+        self.looking += looking;
         let inside = self.alternatives()?;
+        self.looking -= looking;
         if !self.take(")") {
             return self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text");
         }
@@ -88,8 +91,16 @@ impl Parser<'_> {
             Kind::Plain => *inside,
             Kind::Remembered(_) => Node::Group(number.unwrap_or_default(), inside),
             Kind::Atomic => Node::Atomic(inside),
-            Kind::Look { ahead: true, negated: true } if *inside == Node::Empty => Node::FAIL,
-            Kind::Look { ahead, negated } => Node::Look(Look { ahead, negated, node: inside, at: start }),
+            Kind::Look { ahead: false, .. } if !inside.is_constant() => {
+                return self.refuse(
+                    start,
+                    "a look behind over a varying number of bytes is not supported: write one alternative for \
+                     each length, such as (?<=a|bc), or look ahead instead",
+                );
+            }
+            Kind::Look { negated: true, .. } if *inside == Node::Empty => Node::FAIL,
+            Kind::Look { .. } if *inside == Node::Empty => Node::Empty,
+            Kind::Look { ahead, negated } => Node::Look(Look { ahead, negated, node: inside }),
         })
     }
 
@@ -169,7 +180,11 @@ impl Parser<'_> {
     fn verb(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
         for (short, long, kind) in WORDS {
             if self.take(&format!("{short}:")) || self.take(&format!("{long}:")) {
-                return self.body(kind(), start, outer);
+                // For \K Perl takes each of them as a look-around.
+                self.looking += 1;
+                let node = self.body(kind(), start, outer)?;
+                self.looking -= 1;
+                return Ok(node);
             }
         }
         if self.take("F)") || self.take("FAIL)") {
@@ -183,7 +198,7 @@ impl Parser<'_> {
     }
 
     /// `(?(…)yes|no)`.
-    fn condition(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
+    fn condition(&mut self, start: usize) -> Result<Node, PatternError> {
         let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let group = if digits > 0 {
             let number = self.take_until(b')').and_then(|text| text.parse::<usize>().ok());
@@ -200,28 +215,32 @@ impl Parser<'_> {
             self.named(&name, start)?
         } else if self.rest().starts_with(b"?") || self.rest().starts_with(b"*") {
             self.at -= 1;
-            return self.look_condition(start, outer);
+            return self.look_condition(start);
         } else {
             return self.refuse(
                 start,
                 "only (?(1)yes|no), (?(<name>)yes|no) and look-arounds are supported as conditions",
             );
         };
-        let (yes, no) = self.two_branches(start, outer)?;
+        let (yes, no) = self.two_branches(start)?;
+        // Perl takes a group that does not exist: it never matched.
+        if self.all_groups.as_ref().is_some_and(|(_, groups)| group > *groups) {
+            return Ok(no);
+        }
         Ok(Node::IfGroup { group, yes: Box::new(yes), no: Box::new(no) })
     }
 
-    fn look_condition(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
+    fn look_condition(&mut self, start: usize) -> Result<Node, PatternError> {
         let Some(Node::Look(look)) = self.group()? else {
             return self.refuse(start, "only groups and look-arounds are supported as conditions");
         };
         if look.node.any(&|node| matches!(node, Node::Group(..))) {
             return self.refuse(
-                look.at,
+                start,
                 "a remembered group within a condition is not supported: write (?:…) instead",
             );
         }
-        let (yes, no) = self.two_branches(start, outer)?;
+        let (yes, no) = self.two_branches(start)?;
         let opposite = Look { negated: !look.negated, ..look.clone() };
         Ok(Node::Alternatives(vec![
             Node::Concat(vec![Node::Look(look), yes]),
@@ -229,7 +248,7 @@ impl Parser<'_> {
         ]))
     }
 
-    fn two_branches(&mut self, start: usize, outer: Flags) -> Result<(Node, Node), PatternError> {
+    fn two_branches(&mut self, start: usize) -> Result<(Node, Node), PatternError> {
         self.descend(start)?;
         let yes = self.branch()?;
         let no = if self.take("|") { self.branch()? } else { Node::Empty };
@@ -239,8 +258,8 @@ impl Parser<'_> {
         if !self.take(")") {
             return self.refuse(start, "this ( has no ) to it");
         }
+        // Flags set in a branch stay in force behind it, as in Perl.
         self.depth -= 1;
-        self.flags = outer;
         Ok((yes, no))
     }
 
@@ -259,7 +278,7 @@ impl Parser<'_> {
 
     /// The number of a group by its name.
     fn named(&self, name: &str, at: usize) -> Result<usize, PatternError> {
-        let Some(names) = &self.all_names else { return Ok(0) };
+        let Some((names, _)) = &self.all_groups else { return Ok(0) };
         let mut numbers = names.iter().filter(|(one, _)| one == name).map(|(_, number)| *number);
         match (numbers.next(), numbers.next()) {
             (Some(number), None) => Ok(number),

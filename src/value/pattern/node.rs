@@ -52,8 +52,6 @@ pub(super) struct Look {
     pub(super) ahead: bool,
     pub(super) negated: bool,
     pub(super) node: Box<Node>,
-    /// Where it stands in the source.
-    pub(super) at: usize,
 }
 
 impl Node {
@@ -71,6 +69,7 @@ impl Node {
             Node::Repeat { node, min, max, .. } => {
                 let (low, high) = node.width();
                 let most = match (high, max) {
+                    (_, Some(max)) if max < min => None,
                     (Some(0), _) | (_, Some(0)) => Some(0),
                     (Some(high), Some(max)) => Some(high.saturating_mul(*max as usize)),
                     _ => None,
@@ -80,6 +79,15 @@ impl Node {
             Node::Backref { .. } => (0, None),
             Node::IfGroup { yes, no, .. } => either(yes.width(), no.width()),
             _ => (0, Some(0)),
+        }
+    }
+
+    /// Whether it can be looked for behind: each alternative has one width.
+    pub(super) fn is_constant(&self) -> bool {
+        let one = |node: &Node| matches!(node.width(), (min, Some(max)) if min == max);
+        match self {
+            Node::Alternatives(nodes) => nodes.iter().all(one),
+            node => one(node),
         }
     }
 

@@ -57,10 +57,12 @@ pub(super) struct Parser<'a> {
     pub(super) groups: usize,
     pub(super) names: Vec<(String, usize)>,
     pub(super) depth: usize,
+    /// How many look-arounds are open.
+    pub(super) looking: usize,
     /// References to groups that may yet come: number, name, place.
     pub(super) wanted: Vec<(usize, usize)>,
-    /// The names of the whole pattern, known from a first pass.
-    pub(super) all_names: Option<Vec<(String, usize)>>,
+    /// The names and the number of all groups, known from a first pass.
+    pub(super) all_groups: Option<(Vec<(String, usize)>, usize)>,
     deepest: (usize, usize),
     largest: (u32, usize),
 }
@@ -71,13 +73,13 @@ pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
     let mut first = Parser::new(source, Charset::Bytes, None);
     first.whole()?;
     let base = if first.unicode { Charset::Unicode } else { Charset::Bytes };
-    let mut parser = Parser::new(source, base, Some(first.names));
+    let mut parser = Parser::new(source, base, Some((first.names, first.groups)));
     let node = parser.whole()?;
     Ok(Parsed { node, deepest: parser.deepest.1, largest: parser.largest.1 })
 }
 
 impl<'a> Parser<'a> {
-    fn new(source: &'a str, base: Charset, all_names: Option<Vec<(String, usize)>>) -> Parser<'a> {
+    fn new(source: &'a str, base: Charset, all_groups: Option<(Vec<(String, usize)>, usize)>) -> Parser<'a> {
         Parser {
             source,
             bytes: source.as_bytes(),
@@ -88,8 +90,9 @@ impl<'a> Parser<'a> {
             groups: 0,
             names: Vec::new(),
             depth: 0,
+            looking: 0,
             wanted: Vec::new(),
-            all_names,
+            all_groups,
             deepest: (0, 0),
             largest: (0, 0),
         }
@@ -216,7 +219,6 @@ impl<'a> Parser<'a> {
             b'.' if self.flags.dot_all => Node::Set(ByteSet::FULL),
             b'.' => Node::Set(ByteSet::byte(b'\n').not()),
             b'*' | b'+' | b'?' => return self.follows_nothing(at),
-            b'{' if self.braces().is_some() => return self.follows_nothing(at),
             byte => return self.literal(u32::from(byte), at, at + 1).map(Some),
         };
         if matches!(byte, b'^' | b'$' | b'.') {
@@ -306,12 +308,17 @@ impl<'a> Parser<'a> {
         if matches!(self.peek(), Some(b'*' | b'+' | b'?')) || self.braces().is_some() {
             return self.refuse(self.at, "one quantifier follows another: put the first into a group (?:…)");
         }
+        // Perl skips what such a repetition would have to hold to: a fault of its own that nobody means.
+        let odd = if possessive { atom.width().1 == Some(0) } else { min > 0 && atom == Node::FAIL };
+        if odd && max != Some(0) {
+            return self.refuse(quantifier, "what stands before this quantifier has no width: leave it out");
+        }
         let node = Node::Repeat { node: Box::new(atom), min, max, lazy };
         Ok(if possessive { Node::Atomic(Box::new(node)) } else { node })
     }
 
     /// `{2}`, `{2,}`, `{,2}` or `{2,3}`, with blanks inside, and where it ends. Anything else is text.
-    fn braces(&self) -> Option<(u32, Option<u32>, usize)> {
+    pub(super) fn braces(&self) -> Option<(u32, Option<u32>, usize)> {
         let inside = self.rest().strip_prefix(b"{")?;
         let length = inside.iter().position(|byte| *byte == b'}')?;
         let text = std::str::from_utf8(inside.get(..length)?).ok()?;

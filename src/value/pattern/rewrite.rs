@@ -24,7 +24,7 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     let parsed = parse::parse(source)?;
     let backrefs = parsed.node.any(&|node| matches!(node, Node::Backref { .. } | Node::IfGroup { .. }));
     let mut writer = Writer { out: String::with_capacity(source.len() * 2), backrefs };
-    writer.node(&parsed.node, true)?;
+    writer.node(&parsed.node, true);
     Ok(Rewritten { pattern: writer.out, deepest: parsed.deepest, largest: parsed.largest })
 }
 
@@ -36,7 +36,7 @@ struct Writer {
 
 impl Writer {
     /// Writes a node; `last` when nothing that follows depends on where it ends.
-    fn node(&mut self, node: &Node, last: bool) -> Result<(), PatternError> {
+    fn node(&mut self, node: &Node, last: bool) {
         match node {
             Node::Empty => {}
             Node::Set(set) => self.set(set),
@@ -45,21 +45,21 @@ impl Writer {
                     let next = nodes.get(index + 1);
                     match one {
                         Node::Alternatives(_) => {
-                            self.wrapped("(?:", one, last && next.is_none())?;
+                            self.wrapped("(?:", one, last && next.is_none());
                         }
                         // The line cannot be the empty one after the last newline when a byte follows.
                         Node::StartLine if next.is_some_and(|next| next.width().0 > 0) => {
                             self.out.push_str("(?m:^)");
                         }
-                        _ => self.node(one, last && next.is_none())?,
+                        _ => self.node(one, last && next.is_none()),
                     }
                 }
             }
-            Node::Alternatives(nodes) => self.alternatives(nodes, last)?,
-            Node::Group(_, node) => self.wrapped("(", node, last)?,
-            Node::Atomic(node) => self.wrapped("(?>", node, last)?,
-            Node::Look(look) => self.look(look)?,
-            Node::Repeat { node, min, max, lazy } => self.repeat(node, *min, *max, *lazy, last)?,
+            Node::Alternatives(nodes) => self.alternatives(nodes, last),
+            Node::Group(_, node) => self.wrapped("(", node, last),
+            Node::Atomic(node) => self.wrapped("(?>", node, last),
+            Node::Look(look) => self.look(look),
+            Node::Repeat { node, min, max, lazy } => self.repeat(node, *min, *max, *lazy, last),
             Node::Start => self.out.push_str("\\A"),
             Node::StartLine => self.out.push_str("(?:\\A|(?m:^)(?!\\z))"),
             Node::End => self.out.push_str("\\z"),
@@ -73,26 +73,23 @@ impl Writer {
             Node::Backref { group, fold: true } => {
                 let _ = write!(self.out, "(?i:\\{group})");
             }
-            Node::IfGroup { group, yes, no } => self.condition(*group, yes, no, last)?,
+            Node::IfGroup { group, yes, no } => self.condition(*group, yes, no, last),
         }
-        Ok(())
     }
 
-    fn wrapped(&mut self, open: &str, node: &Node, last: bool) -> Result<(), PatternError> {
+    fn wrapped(&mut self, open: &str, node: &Node, last: bool) {
         self.out.push_str(open);
-        self.node(node, last)?;
+        self.node(node, last);
         self.out.push(')');
-        Ok(())
     }
 
-    fn alternatives(&mut self, nodes: &[Node], last: bool) -> Result<(), PatternError> {
+    fn alternatives(&mut self, nodes: &[Node], last: bool) {
         for (index, one) in nodes.iter().enumerate() {
             if index > 0 {
                 self.out.push('|');
             }
-            self.node(one, last)?;
+            self.node(one, last);
         }
-        Ok(())
     }
 
     fn set(&mut self, set: &ByteSet) {
@@ -127,7 +124,7 @@ impl Writer {
         let _ = write!(self.out, "(?:(?<={word})(?{inside}{word})|(?<!{word})(?{outside}{word}))");
     }
 
-    fn look(&mut self, look: &Look) -> Result<(), PatternError> {
+    fn look(&mut self, look: &Look) {
         let sign = if look.negated { '!' } else { '=' };
         if look.ahead {
             return self.wrapped(&format!("(?{sign}"), &look.node, !self.backrefs);
@@ -137,15 +134,6 @@ impl Writer {
             Node::Alternatives(nodes) => nodes.as_slice(),
             node => std::slice::from_ref(node),
         };
-        if alternatives.iter().any(|node| !matches!(node.width(), (min, Some(max)) if min == max)) {
-            return Err(PatternError {
-                message:
-                    "a look behind over a varying number of bytes is not supported: write one alternative \
-                          for each length, such as (?<=a|bc), or look ahead instead"
-                        .to_owned(),
-                offset: look.at,
-            });
-        }
         let group = alternatives.len() > 1 && !look.negated;
         if group {
             self.out.push_str("(?:");
@@ -154,36 +142,28 @@ impl Writer {
             if index > 0 && group {
                 self.out.push('|');
             }
-            self.wrapped(&format!("(?<{sign}"), one, false)?;
+            self.wrapped(&format!("(?<{sign}"), one, false);
         }
         if group {
             self.out.push(')');
         }
-        Ok(())
     }
 
-    fn repeat(
-        &mut self,
-        node: &Node,
-        min: u32,
-        max: Option<u32>,
-        lazy: bool,
-        last: bool,
-    ) -> Result<(), PatternError> {
+    fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, lazy: bool, last: bool) {
         let groups = node.any(&|node| matches!(node, Node::Group(..)));
         if max == Some(0) && !groups {
-            return Ok(());
+            return;
         }
         if max.is_some_and(|max| max < min) {
             // Perl takes it, and it never matches.
-            self.wrapped("(?:", node, false)?;
+            self.wrapped("(?:", node, false);
             self.set(&ByteSet::EMPTY);
-            return Ok(());
+            return;
         }
         if node.width().1 == Some(0) && max != Some(0) {
             // Once is as good as often.
             return match (min, lazy) {
-                (0, _) if !groups => Ok(()),
+                (0, _) if !groups => {}
                 (0, false) => self.pieces("(?:(?:", node, ")|)", last),
                 (0, true) => self.pieces("(?:|(?:", node, "))", last),
                 _ => self.wrapped("(?:", node, last),
@@ -192,9 +172,9 @@ impl Writer {
         let last = last && max == Some(1);
         match node {
             Node::Set(_) | Node::Group(..) | Node::Atomic(_) | Node::Backref { .. } => {
-                self.node(node, last)?;
+                self.node(node, last);
             }
-            _ => self.wrapped("(?:", node, last)?,
+            _ => self.wrapped("(?:", node, last),
         }
         let _ = match (min, max) {
             (0, None) => self.out.write_char('*'),
@@ -207,24 +187,21 @@ impl Writer {
         if lazy {
             self.out.push('?');
         }
-        Ok(())
     }
 
-    fn pieces(&mut self, open: &str, node: &Node, close: &str, last: bool) -> Result<(), PatternError> {
+    fn pieces(&mut self, open: &str, node: &Node, close: &str, last: bool) {
         self.out.push_str(open);
-        self.node(node, last)?;
+        self.node(node, last);
         self.out.push_str(close);
-        Ok(())
     }
 
-    fn condition(&mut self, group: usize, yes: &Node, no: &Node, last: bool) -> Result<(), PatternError> {
+    fn condition(&mut self, group: usize, yes: &Node, no: &Node, last: bool) {
         if *yes == Node::Empty && *no == Node::Empty {
-            return Ok(());
+            return;
         }
         let _ = write!(self.out, "(?({group})");
-        self.pieces("(?:", yes, ")|(?:", last)?;
-        self.node(no, last)?;
+        self.pieces("(?:", yes, ")|(?:", last);
+        self.node(no, last);
         self.out.push_str("))");
-        Ok(())
     }
 }
