@@ -38,6 +38,10 @@ impl Parser<'_> {
         let look = |ahead, negated| Kind::Look { ahead, negated };
         let kind = if self.take(":") {
             Kind::Plain
+        } else if self.take("|") {
+            // Which numbers the groups have only matters when one is referred to.
+            self.reset_at = self.reset_at.or(Some(start));
+            Kind::Plain
         } else if self.take("=") {
             look(true, false)
         } else if self.take("!") {
@@ -109,10 +113,6 @@ impl Parser<'_> {
         let rest = self.rest();
         let digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
         let message = match rest.first() {
-            Some(b'|') => {
-                "(?|…) is not supported: give each alternative its own group number, or use (?:…|…) when no \
-                 group is referred to"
-            }
             Some(b'R' | b'&') => "a pattern that calls itself is not supported: write the levels out",
             Some(b'P') if rest.get(1) == Some(&b'>') => {
                 "a pattern that calls a group is not supported: write the group out where it is needed"
@@ -276,21 +276,32 @@ impl Parser<'_> {
         Ok(text.to_owned())
     }
 
-    /// The number of a group by its name.
+    /// The number of a group by its name; zero while the names are not known yet.
     fn named(&self, name: &str, at: usize) -> Result<usize, PatternError> {
-        let Some((names, _)) = &self.all_groups else { return Ok(0) };
-        let mut numbers = names.iter().filter(|(one, _)| one == name).map(|(_, number)| *number);
-        match (numbers.next(), numbers.next()) {
-            (Some(number), None) => Ok(number),
-            (None, _) => self.refuse(at, &format!("there is no group with the name {name}")),
-            (Some(_), Some(_)) => self.refuse(
-                at,
-                &format!("several groups have the name {name}: a reference needs one of its own"),
-            ),
+        match self.all_named(name).as_deref() {
+            None => Ok(0),
+            Some([number]) => Ok(*number),
+            Some([]) => self.refuse(at, &format!("there is no group with the name {name}")),
+            Some(_) => self.refuse(at, &format!("several groups have the name {name}: give each its own")),
         }
     }
 
+    fn all_named(&self, name: &str) -> Option<Vec<usize>> {
+        let (names, _) = self.all_groups.as_ref()?;
+        Some(names.iter().filter(|(one, _)| one == name).map(|(_, number)| *number).collect())
+    }
+
     pub(super) fn named_backref(&self, name: &str, at: usize) -> Result<Node, PatternError> {
-        Ok(Node::Backref { group: self.named(name, at)?, fold: self.flags.fold })
+        let backref = |group| Node::Backref { group, fold: self.flags.fold };
+        let mut numbers = self.all_named(name).unwrap_or_default();
+        let Some(last) = numbers.pop().filter(|_| !numbers.is_empty()) else {
+            return Ok(backref(self.named(name, at)?));
+        };
+        // Of several with the name, the first that matched.
+        Ok(numbers.into_iter().rev().fold(backref(last), |no, group| Node::IfGroup {
+            group,
+            yes: Box::new(backref(group)),
+            no: Box::new(no),
+        }))
     }
 }

@@ -57,6 +57,8 @@ pub(super) struct Parser<'a> {
     pub(super) groups: usize,
     pub(super) names: Vec<(String, usize)>,
     pub(super) depth: usize,
+    /// Where a group starts whose alternatives number their groups alike.
+    pub(super) reset_at: Option<usize>,
     /// How many look-arounds are open.
     pub(super) looking: usize,
     /// References to groups that may yet come: number, name, place.
@@ -90,6 +92,7 @@ impl<'a> Parser<'a> {
             groups: 0,
             names: Vec::new(),
             depth: 0,
+            reset_at: None,
             looking: 0,
             wanted: Vec::new(),
             all_groups,
@@ -105,6 +108,13 @@ impl<'a> Parser<'a> {
         }
         if let Some((group, at)) = self.wanted.iter().find(|(group, _)| *group > self.groups) {
             return self.refuse(*at, &format!("there is no group {group} in the pattern"));
+        }
+        let refers = |node: &Node| matches!(node, Node::Backref { .. } | Node::IfGroup { .. });
+        if let Some(at) = self.reset_at.filter(|_| !self.names.is_empty() || node.any(&refers)) {
+            return self.refuse(
+                at,
+                "(?|…) is not supported together with references to groups: write (?:…|…) and refer to each group",
+            );
         }
         Ok(node)
     }
