@@ -19,7 +19,10 @@ use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Reg
 use thiserror::Error;
 
 /// After so many steps back a pattern gives up: a fraction of a second at most.
-const BACKTRACK_LIMIT: usize = 200_000;
+const BACKTRACK_LIMIT: usize = 1_000_000;
+/// The same for a pattern whose steps may each read a whole text, and the text is longer than this.
+const FAR_BACKTRACK_LIMIT: usize = 5_000;
+const FAR_TEXT: usize = 8 * 1024;
 
 /// Why a pattern cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -41,6 +44,8 @@ pub struct PatternLimit;
 pub struct Pattern {
     source: String,
     regex: Regex,
+    /// The same with fewer steps, for long texts.
+    hurried: Option<Regex>,
 }
 
 impl Pattern {
@@ -50,12 +55,16 @@ impl Pattern {
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let rewritten = rewrite::rewrite(source)?;
-        let regex = RegexBuilder::new(&rewritten.pattern)
-            .bytes_mode(BytesMode::Ascii)
-            .backtrack_limit(BACKTRACK_LIMIT)
-            .build()
-            .map_err(|error| too_much(&error, &rewritten))?;
-        Ok(Pattern { source: source.to_owned(), regex })
+        let build = |limit| {
+            RegexBuilder::new(&rewritten.pattern)
+                .bytes_mode(BytesMode::Ascii)
+                .backtrack_limit(limit)
+                .build()
+                .map_err(|error| too_much(&error, &rewritten))
+        };
+        let regex = build(BACKTRACK_LIMIT)?;
+        let hurried = if rewritten.far { Some(build(FAR_BACKTRACK_LIMIT)?) } else { None };
+        Ok(Pattern { source: source.to_owned(), regex, hurried })
     }
 
     /// Whether the pattern matches somewhere in the subject.
@@ -63,7 +72,8 @@ impl Pattern {
     /// # Errors
     /// When the pattern does not come to an answer within its limit of steps.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
-        self.regex.is_match(subject).map_err(|_| PatternLimit)
+        let hurried = self.hurried.as_ref().filter(|_| subject.len() > FAR_TEXT);
+        hurried.unwrap_or(&self.regex).is_match(subject).map_err(|_| PatternLimit)
     }
 
     /// The pattern as it stands in the file.

@@ -14,6 +14,8 @@ pub(super) struct Rewritten {
     /// Where the source has its deepest group and its largest repetition: what the engine may find too much.
     pub(super) deepest: usize,
     pub(super) largest: usize,
+    /// Whether one step of the engine may read the whole text.
+    pub(super) far: bool,
 }
 
 /// Reads a pattern of Perl and writes it anew.
@@ -24,8 +26,34 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     let parsed = parse::parse(source)?;
     let backrefs = parsed.node.any(&|node| matches!(node, Node::Backref { .. } | Node::IfGroup { .. }));
     let mut writer = Writer { out: String::with_capacity(source.len() * 2), backrefs };
+    if looks_along_lines_only(&parsed.node) {
+        writer.out.push_str("(?m:^)");
+    }
     writer.node(&parsed.node, true);
-    Ok(Rewritten { pattern: writer.out, deepest: parsed.deepest, largest: parsed.largest })
+    let far = parsed.node.any(&|node| match node {
+        Node::Look(Look { node, .. }) | Node::Atomic(node) => node.width().1.is_none(),
+        _ => false,
+    });
+    Ok(Rewritten { pattern: writer.out, deepest: parsed.deepest, largest: parsed.largest, far })
+}
+
+/// Whether all is looks ahead that begin with `.*`: what such a look finds, it finds from the start of the line too,
+/// so the engine need not try each byte.
+fn looks_along_lines_only(node: &Node) -> bool {
+    let along = |node: &Node| match node {
+        Node::Set(set) => set.or(ByteSet::byte(b'\n')) == ByteSet::FULL,
+        _ => false,
+    };
+    match node {
+        Node::Concat(nodes) => nodes.iter().all(looks_along_lines_only),
+        Node::Look(Look { ahead: true, negated: false, node }) => match &**node {
+            Node::Concat(nodes) => {
+                matches!(nodes.first(), Some(Node::Repeat { node, min: 0, max: None, .. }) if along(node))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 struct Writer {
@@ -61,7 +89,7 @@ impl Writer {
             Node::Look(look) => self.look(look),
             Node::Repeat { node, min, max, lazy } => self.repeat(node, *min, *max, *lazy, last),
             Node::Start => self.out.push_str("\\A"),
-            Node::StartLine => self.out.push_str("(?:\\A|(?m:^)(?!\\z))"),
+            Node::StartLine => self.out.push_str("(?m:^)(?:\\A|(?!\\z))"),
             Node::End => self.out.push_str("\\z"),
             Node::EndOrNewline if last => self.out.push_str("(?:\\n?\\z)"),
             Node::EndOrNewline => self.out.push_str("(?=\\n?\\z)"),
