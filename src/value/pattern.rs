@@ -20,9 +20,9 @@ use thiserror::Error;
 
 /// After so many steps back a pattern gives up: a fraction of a second at most.
 const BACKTRACK_LIMIT: usize = 1_000_000;
-/// The same for a pattern whose steps may each read a whole text, and the text is longer than this.
-const FAR_BACKTRACK_LIMIT: usize = 5_000;
-const FAR_TEXT: usize = 8 * 1024;
+/// A pattern whose steps may each read the whole text may read so many bytes; a shorter text than this is no matter.
+const FAR_BYTES: usize = 200_000_000;
+const FAR_TEXT: usize = 1024;
 
 /// Why a pattern cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -44,8 +44,8 @@ pub struct PatternLimit;
 pub struct Pattern {
     source: String,
     regex: Regex,
-    /// The same with fewer steps, for long texts.
-    hurried: Option<Regex>,
+    /// The pattern for the engine, when each of its steps may read the whole text.
+    far: Option<String>,
 }
 
 impl Pattern {
@@ -55,16 +55,12 @@ impl Pattern {
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let rewritten = rewrite::rewrite(source)?;
-        let build = |limit| {
-            RegexBuilder::new(&rewritten.pattern)
-                .bytes_mode(BytesMode::Ascii)
-                .backtrack_limit(limit)
-                .build()
-                .map_err(|error| too_much(&error, &rewritten))
-        };
-        let regex = build(BACKTRACK_LIMIT)?;
-        let hurried = if rewritten.far { Some(build(FAR_BACKTRACK_LIMIT)?) } else { None };
-        Ok(Pattern { source: source.to_owned(), regex, hurried })
+        let regex = engine(&rewritten.pattern)
+            .backtrack_limit(BACKTRACK_LIMIT)
+            .build()
+            .map_err(|error| too_much(&error, &rewritten))?;
+        let far = rewritten.far.then_some(rewritten.pattern);
+        Ok(Pattern { source: source.to_owned(), regex, far })
     }
 
     /// Whether the pattern matches somewhere in the subject.
@@ -72,8 +68,16 @@ impl Pattern {
     /// # Errors
     /// When the pattern does not come to an answer within its limit of steps.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
-        let hurried = self.hurried.as_ref().filter(|_| subject.len() > FAR_TEXT);
-        hurried.unwrap_or(&self.regex).is_match(subject).map_err(|_| PatternLimit)
+        let result = match &self.far {
+            // Fewer steps the longer the text, and none of them where the pattern cannot begin.
+            Some(pattern) if subject.len() > FAR_TEXT => engine(pattern)
+                .seek(true)
+                .backtrack_limit((FAR_BYTES / subject.len()).max(20))
+                .build()
+                .and_then(|regex| regex.is_match(subject)),
+            _ => self.regex.is_match(subject),
+        };
+        result.map_err(|_| PatternLimit)
     }
 
     /// The pattern as it stands in the file.
@@ -81,6 +85,12 @@ impl Pattern {
     pub fn source(&self) -> &str {
         &self.source
     }
+}
+
+fn engine(pattern: &str) -> RegexBuilder {
+    let mut builder = RegexBuilder::new(pattern);
+    builder.bytes_mode(BytesMode::Ascii);
+    builder
 }
 
 /// What is written anew is well formed, so what the engine finds wrong is its size.

@@ -95,22 +95,21 @@ impl<'a> Parser<'a> {
 
     fn item(&mut self) -> Result<Item, PatternError> {
         let start = self.at;
-        if let Some(kind @ (b':' | b'.' | b'=')) =
-            self.bytes.get(start + 1).copied().filter(|_| self.peek() == Some(b'['))
+        let kind = self.bytes.get(start + 1).copied().filter(|_| self.peek() == Some(b'['));
+        if let Some(kind @ (b':' | b'.' | b'=')) = kind
+            && let Some(name) = self.bracketed(kind)
         {
-            if let Some(name) = self.bracketed(kind) {
-                if kind != b':' {
-                    return self.refuse(start, "[. .] and [= =] are not supported: write the characters");
-                }
-                let (name, negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
-                let Some(set) = posix(name, self.flags.charset) else {
-                    return self.refuse(
-                        start,
-                        "there is no class with this name: [:alpha:], [:digit:], [:space:] are some",
-                    );
-                };
-                return Ok(Item::Set(set.negated_if(negated)));
+            if kind != b':' {
+                return self.refuse(start, "[. .] and [= =] are not supported: write the characters");
             }
+            let (name, negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
+            let Some(set) = posix(name, self.flags.charset) else {
+                return self.refuse(
+                    start,
+                    "there is no class with this name: [:alpha:], [:digit:], [:space:] are some",
+                );
+            };
+            return Ok(Item::Set(set.negated_if(negated)));
         }
         let Some(byte) = self.peek() else { return Ok(Item::Set(ByteSet::EMPTY)) };
         if byte != b'\\' {

@@ -14,12 +14,12 @@ enum Kind {
 }
 
 /// How look-arounds and atomic groups may be written out.
-const WORDS: &[(&str, &str, fn() -> Kind)] = &[
-    ("pla", "positive_lookahead", || Kind::Look { ahead: true, negated: false }),
-    ("nla", "negative_lookahead", || Kind::Look { ahead: true, negated: true }),
-    ("plb", "positive_lookbehind", || Kind::Look { ahead: false, negated: false }),
-    ("nlb", "negative_lookbehind", || Kind::Look { ahead: false, negated: true }),
-    ("atomic", "atomic", || Kind::Atomic),
+const WORDS: [(&str, &str, Kind); 5] = [
+    ("pla", "positive_lookahead", Kind::Look { ahead: true, negated: false }),
+    ("nla", "negative_lookahead", Kind::Look { ahead: true, negated: true }),
+    ("plb", "positive_lookbehind", Kind::Look { ahead: false, negated: false }),
+    ("nlb", "negative_lookbehind", Kind::Look { ahead: false, negated: true }),
+    ("atomic", "atomic", Kind::Atomic),
 ];
 
 impl Parser<'_> {
@@ -182,7 +182,7 @@ impl Parser<'_> {
             if self.take(&format!("{short}:")) || self.take(&format!("{long}:")) {
                 // For \K Perl takes each of them as a look-around.
                 self.looking += 1;
-                let node = self.body(kind(), start, outer)?;
+                let node = self.body(kind, start, outer)?;
                 self.looking -= 1;
                 return Ok(node);
             }

@@ -91,7 +91,17 @@ fn no_pattern_goes_on_for_ever() {
 fn a_long_reply_is_read_to_its_end() {
     let mut text = "lorem ipsum dolor sit amet\n".repeat(20_000).into_bytes();
     text.extend_from_slice(b"UP\n\nOK\n");
-    for pattern in ["OK$", "(?m)^OK$", "(?m)^$", "OK(?!X)", "(?<=O)K", "(?=.*OK)", "(?s)(?=.*OK)(?=.*UP)"] {
+    for pattern in [
+        "OK$",
+        "(?m)^OK$",
+        "(?m)^$",
+        "OK(?!X)",
+        "(?<=O)K",
+        "(?=.*OK)",
+        "(?s)(?=.*OK)(?=.*UP)",
+        "UP(?s)(?=.*OK)",
+        "(?>UP\\s+)OK",
+    ] {
         assert_eq!(Pattern::parse(pattern).unwrap().is_match(&text), Ok(true), "{pattern}");
     }
 }
