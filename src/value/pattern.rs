@@ -69,9 +69,8 @@ impl Pattern {
     /// When the pattern does not come to an answer within its limit of steps.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
         let result = match &self.far {
-            // Fewer steps the longer the text, and none of them where the pattern cannot begin.
+            // Fewer steps the longer the text.
             Some(pattern) if subject.len() > FAR_TEXT => engine(pattern)
-                .seek(true)
                 .backtrack_limit((FAR_BYTES / subject.len()).max(20))
                 .build()
                 .and_then(|regex| regex.is_match(subject)),
@@ -89,7 +88,8 @@ impl Pattern {
 
 fn engine(pattern: &str) -> RegexBuilder {
     let mut builder = RegexBuilder::new(pattern);
-    builder.bytes_mode(BytesMode::Ascii);
+    // It seeks: no step is counted where the pattern cannot begin, so a long reply does not use up the limit.
+    builder.bytes_mode(BytesMode::Ascii).seek(true);
     builder
 }
 

@@ -151,7 +151,11 @@ impl Parser<'_> {
                 }
                 b'n' => flags.no_groups = on,
                 b'p' | b'g' | b'c' | b'o' => {}
-                b'a' | b'd' | b'l' | b'u' if on => {
+                b'l' if on => {
+                    return self
+                        .refuse(self.at - 1, "the rules of a locale are not supported: leave out the l");
+                }
+                b'a' | b'd' | b'u' if on => {
                     rules = match rules {
                         None => Some((byte, 1)),
                         Some((b'a', 1)) if byte == b'a' => Some((byte, 2)),

@@ -182,6 +182,10 @@ impl Writer {
         if max == Some(0) && !groups {
             return;
         }
+        if max == Some(0) && min == 0 {
+            // Only the numbers of its groups count.
+            return self.pieces("(?:(?:", node, ")|){0}", false);
+        }
         if max.is_some_and(|max| max < min) {
             // Perl takes it, and it never matches.
             self.wrapped("(?:", node, false);
