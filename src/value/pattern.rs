@@ -1,12 +1,28 @@
 //! `receive`: a regular expression of the Perl dialect, matched against the bytes of a reply.
+//!
+//! The engine has a dialect of its own, so each pattern is read as Perl reads it ([`parse`] with its parts) and
+//! written anew ([`rewrite`]). What the engine cannot do is refused, never answered differently.
+
+mod class;
+mod escape;
+mod group;
+mod node;
+mod parse;
+mod rewrite;
+mod set;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
-use fancy_regex::{BytesMode, Regex, RegexBuilder};
+use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Regex, RegexBuilder};
 use thiserror::Error;
 
 /// After so many steps back a pattern gives up: a fraction of a second at most.
-const BACKTRACK_LIMIT: usize = 200_000;
+const BACKTRACK_LIMIT: usize = 1_000_000;
+/// A pattern whose steps may each read the whole text may read so many bytes; a shorter text than this is no matter.
+const FAR_BYTES: usize = 200_000_000;
+const FAR_TEXT: usize = 1024;
 
 /// Why a pattern cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -28,20 +44,23 @@ pub struct PatternLimit;
 pub struct Pattern {
     source: String,
     regex: Regex,
+    /// The pattern for the engine, when each of its steps may read the whole text.
+    far: Option<String>,
 }
 
 impl Pattern {
-    /// Compiles a pattern of the Perl dialect.
+    /// Compiles a pattern of the Perl dialect. The empty pattern always matches.
     ///
     /// # Errors
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
-        let regex = RegexBuilder::new(source)
-            .bytes_mode(BytesMode::Ascii)
+        let rewritten = rewrite::rewrite(source)?;
+        let regex = engine(&rewritten.pattern)
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
-            .map_err(|error| PatternError { message: error.to_string(), offset: 0 })?;
-        Ok(Pattern { source: source.to_owned(), regex })
+            .map_err(|error| too_much(&error, &rewritten))?;
+        let far = rewritten.far.then_some(rewritten.pattern);
+        Ok(Pattern { source: source.to_owned(), regex, far })
     }
 
     /// Whether the pattern matches somewhere in the subject.
@@ -49,13 +68,47 @@ impl Pattern {
     /// # Errors
     /// When the pattern does not come to an answer within its limit of steps.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
-        self.regex.is_match(subject).map_err(|_| PatternLimit)
+        let result = match &self.far {
+            // Fewer steps the longer the text.
+            Some(pattern) if subject.len() > FAR_TEXT => engine(pattern)
+                .backtrack_limit((FAR_BYTES / subject.len()).max(20))
+                .build()
+                .and_then(|regex| regex.is_match(subject)),
+            _ => self.regex.is_match(subject),
+        };
+        result.map_err(|_| PatternLimit)
     }
 
     /// The pattern as it stands in the file.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+fn engine(pattern: &str) -> RegexBuilder {
+    let mut builder = RegexBuilder::new(pattern);
+    // It seeks: no step is counted where the pattern cannot begin, so a long reply does not use up the limit.
+    builder.bytes_mode(BytesMode::Ascii).seek(true);
+    builder
+}
+
+/// What is written anew is well formed, so what the engine finds wrong is its size.
+fn too_much(error: &EngineError, rewritten: &rewrite::Rewritten) -> PatternError {
+    match error {
+        EngineError::ParseError(_, ParseError::RecursionExceeded) => PatternError {
+            message: "groups are nested too deeply here: write the pattern with fewer of them".to_owned(),
+            offset: rewritten.deepest,
+        },
+        EngineError::CompileError(inner)
+            if matches!(**inner, CompileError::InnerError(_) | CompileError::PatternTooComplex) =>
+        {
+            PatternError {
+                message: "the pattern becomes too large: repeat less often here".to_owned(),
+                offset: rewritten.largest,
+            }
+        }
+        other => PatternError { message: format!("the engine cannot run this pattern: {other}"), offset: 0 },
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod check;
 mod life;
+mod pattern;
 mod reload;
 mod site;
 mod soak;

@@ -1,0 +1,135 @@
+//! Classes in brackets in a pattern of Perl: in the end each is a set of bytes.
+
+use super::PatternError;
+use super::node::Node;
+use super::parse::Parser;
+use super::set::{ByteSet, posix};
+
+/// One thing in a class.
+enum Item {
+    Code(u32),
+    Set(ByteSet),
+}
+
+impl<'a> Parser<'a> {
+    /// A class in brackets.
+    pub(super) fn class(&mut self) -> Result<Node, PatternError> {
+        let start = self.at;
+        self.at += 1;
+        let negated = self.take("^");
+        let mut set = ByteSet::EMPTY;
+        // A bracket that comes first is text.
+        let mut first = true;
+        loop {
+            let at = self.at;
+            match self.peek() {
+                None => {
+                    return self.refuse(start, "this [ has no ] to it: write \\[ for a bracket in the text");
+                }
+                Some(b']') if !first => break,
+                Some(b' ' | b'\t') if self.flags.spaced_classes => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            first = false;
+            let from = match self.item()? {
+                Item::Code(from) => from,
+                Item::Set(named) => {
+                    set = set.or(named);
+                    // A dash here begins no range.
+                    if self.rest().starts_with(b"-") && !self.rest().starts_with(b"-]") {
+                        self.at += 1;
+                        set.add(b'-', b'-');
+                    }
+                    continue;
+                }
+            };
+            let Some(to) = self.range_end()? else {
+                set = set.or(self.code_set(from));
+                continue;
+            };
+            if to < from {
+                return self.refuse(at, "this range ends before it begins: write \\- for a dash in the text");
+            }
+            if to > 255 {
+                self.unicode = true;
+            }
+            if let Ok(from) = u8::try_from(from) {
+                set.add(from, u8::try_from(to).unwrap_or(255));
+            }
+        }
+        self.at += 1;
+        let set = self.fold(set, start)?;
+        Ok(Node::Set(set.negated_if(negated)))
+    }
+
+    /// The end of a range, when a dash and a character come next.
+    fn range_end(&mut self) -> Result<Option<u32>, PatternError> {
+        let dash = self.at;
+        self.skip_class_blank();
+        if !self.take("-") {
+            self.at = dash;
+            return Ok(None);
+        }
+        self.skip_class_blank();
+        if matches!(self.peek(), None | Some(b']')) {
+            self.at = dash;
+            return Ok(None);
+        }
+        match self.item()? {
+            Item::Code(code) => Ok(Some(code)),
+            Item::Set(_) => {
+                self.at = dash;
+                Ok(None)
+            }
+        }
+    }
+
+    fn skip_class_blank(&mut self) {
+        while self.flags.spaced_classes && matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn item(&mut self) -> Result<Item, PatternError> {
+        let start = self.at;
+        let kind = self.bytes.get(start + 1).copied().filter(|_| self.peek() == Some(b'['));
+        if let Some(kind @ (b':' | b'.' | b'=')) = kind
+            && let Some(name) = self.bracketed(kind)
+        {
+            if kind != b':' {
+                return self.refuse(start, "[. .] and [= =] are not supported: write the characters");
+            }
+            let (name, negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
+            let Some(set) = posix(name, self.flags.charset) else {
+                return self.refuse(
+                    start,
+                    "there is no class with this name: [:alpha:], [:digit:], [:space:] are some",
+                );
+            };
+            return Ok(Item::Set(set.negated_if(negated)));
+        }
+        let Some(byte) = self.peek() else { return Ok(Item::Set(ByteSet::EMPTY)) };
+        if byte != b'\\' {
+            self.at += 1;
+            return Ok(Item::Code(u32::from(byte)));
+        }
+        match self.named_set()? {
+            Some(set) => Ok(Item::Set(set)),
+            None => self.code(true).map(Item::Code),
+        }
+    }
+
+    /// The name between `[:` and `:]`; none when the bracket is text.
+    fn bracketed(&mut self, kind: u8) -> Option<&'a str> {
+        let inside = self.rest().get(2..)?;
+        let length = inside.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'^'))?;
+        if inside.get(length) != Some(&kind) || inside.get(length + 1) != Some(&b']') {
+            return None;
+        }
+        self.at += length + 4;
+        std::str::from_utf8(inside.get(..length)?).ok()
+    }
+}

@@ -1,0 +1,109 @@
+//! A pattern that was read: what it means, free of how it was written.
+
+use super::set::ByteSet;
+
+/// A part of a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    Empty,
+    /// One byte out of a set; out of the empty set: no match.
+    Set(ByteSet),
+    Concat(Vec<Node>),
+    Alternatives(Vec<Node>),
+    /// A group that is remembered, with its number.
+    Group(usize, Box<Node>),
+    Atomic(Box<Node>),
+    Look(Look),
+    Repeat {
+        node: Box<Node>,
+        min: u32,
+        max: Option<u32>,
+        lazy: bool,
+    },
+    /// `\A`, and `^` without `m`.
+    Start,
+    /// `^` with `m`: not after the last newline of the text.
+    StartLine,
+    /// `\z`.
+    End,
+    /// `\Z`, and `$` without `m`: the end, or before the one newline at the end.
+    EndOrNewline,
+    /// `$` with `m`.
+    EndLine,
+    /// `\b`, or `\B`, with what counts as part of a word.
+    Boundary {
+        word: ByteSet,
+        negated: bool,
+    },
+    Backref {
+        group: usize,
+        fold: bool,
+    },
+    IfGroup {
+        group: usize,
+        yes: Box<Node>,
+        no: Box<Node>,
+    },
+}
+
+/// A look ahead or behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    pub(super) ahead: bool,
+    pub(super) negated: bool,
+    pub(super) node: Box<Node>,
+}
+
+impl Node {
+    pub(super) const FAIL: Node = Node::Set(ByteSet::EMPTY);
+
+    /// The fewest and the most bytes that it matches; no number: without a limit, or not known before.
+    pub(super) fn width(&self) -> (usize, Option<usize>) {
+        match self {
+            Node::Set(_) => (1, Some(1)),
+            Node::Concat(nodes) => nodes.iter().map(Node::width).fold((0, Some(0)), |all, one| {
+                (all.0.saturating_add(one.0), all.1.zip(one.1).map(|(a, b)| a.saturating_add(b)))
+            }),
+            Node::Alternatives(nodes) => nodes.iter().map(Node::width).reduce(either).unwrap_or((0, Some(0))),
+            Node::Group(_, node) | Node::Atomic(node) => node.width(),
+            Node::Repeat { node, min, max, .. } => {
+                let (low, high) = node.width();
+                let most = match (high, max) {
+                    (_, Some(max)) if max < min => None,
+                    (Some(0), _) | (_, Some(0)) => Some(0),
+                    (Some(high), Some(max)) => Some(high.saturating_mul(*max as usize)),
+                    _ => None,
+                };
+                (low.saturating_mul(*min as usize), most)
+            }
+            Node::Backref { .. } => (0, None),
+            Node::IfGroup { yes, no, .. } => either(yes.width(), no.width()),
+            _ => (0, Some(0)),
+        }
+    }
+
+    /// Whether it can be looked for behind: each alternative has one width.
+    pub(super) fn is_constant(&self) -> bool {
+        let one = |node: &Node| matches!(node.width(), (min, Some(max)) if min == max);
+        match self {
+            Node::Alternatives(nodes) => nodes.iter().all(one),
+            node => one(node),
+        }
+    }
+
+    /// Whether it, or a part of it, holds to a condition.
+    pub(super) fn any(&self, holds: &dyn Fn(&Node) -> bool) -> bool {
+        holds(self)
+            || match self {
+                Node::Concat(nodes) | Node::Alternatives(nodes) => nodes.iter().any(|node| node.any(holds)),
+                Node::Group(_, node) | Node::Atomic(node) | Node::Repeat { node, .. } => node.any(holds),
+                Node::Look(look) => look.node.any(holds),
+                Node::IfGroup { yes, no, .. } => yes.any(holds) || no.any(holds),
+                _ => false,
+            }
+    }
+}
+
+fn either(one: (usize, Option<usize>), other: (usize, Option<usize>)) -> (usize, Option<usize>) {
+    (one.0.min(other.0), one.1.zip(other.1).map(|(a, b)| a.max(b)))
+}
