@@ -23,8 +23,18 @@ pub(super) enum Step {
     Answer(&'static str),
     /// The end of a body, of which so many bytes are here.
     Body(usize),
-    /// What the words say, for checks without a connection.
-    Other(String),
+    /// The server to take the request.
+    Send,
+    /// A line that matches, after so many that did not.
+    Line(usize),
+    /// The same, over UDP.
+    Datagram(usize),
+    /// The reply to the echo request of this number.
+    Echo(u32),
+    /// A command that somebody is still writing to.
+    Busy(String),
+    /// A command that runs.
+    Command(String),
 }
 
 /// The state of one running check. Written by the check, read when its deadline has come.
@@ -116,7 +126,53 @@ impl Progress {
                 "no complete answer from {peer} within {within} ({connected}, headers received, {} bytes of the body received)",
                 say::number(*bytes as u64)
             ),
-            Step::Other(what) => format!("{what}: no answer within {within}"),
+            Step::Send => {
+                format!(
+                    "no answer from {peer} within {within} ({connected}, the server does not take the request)"
+                )
+            }
+            Step::Line(lines) => format!(
+                "no line that matches from {peer} within {within} ({connected}, request sent, {})",
+                self.lines(*lines)
+            ),
+            Step::Datagram(lines) => {
+                format!(
+                    "no line that matches from udp {peer} within {within} (request sent, {})",
+                    self.lines(*lines)
+                )
+            }
+            Step::Echo(attempts) => format!(
+                "ping {}: no answer within {within} ({})",
+                peer.ip(),
+                say::count(u64::from(*attempts), "attempt")
+            ),
+            Step::Busy(command) => {
+                format!("run {command}: not started within {within}, because somebody is writing to the file")
+            }
+            Step::Command(command) => {
+                let printed = match &*self.head() {
+                    [] => String::new(),
+                    head => format!("; it had printed {}", say::beginning(head, HEAD)),
+                };
+                format!(
+                    "run {command}: no end within {within}, so it was killed with all that it had started{printed}"
+                )
+            }
+        }
+    }
+
+    /// How much of an answer in lines is here; it may lack nothing but the end of its line.
+    fn lines(&self, lines: usize) -> String {
+        match (self.count(), lines) {
+            (0, _) => "nothing received".to_owned(),
+            (bytes, 0) => format!(
+                "{} received and no end of a line: {}",
+                say::count(bytes, "byte"),
+                say::beginning(&self.head(), HEAD)
+            ),
+            (bytes, lines) => {
+                format!("{} received in {}", say::count(bytes, "byte"), say::count(lines as u64, "line"))
+            }
         }
     }
 }
