@@ -2,6 +2,7 @@
 
 mod exchange;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http_body_util::Empty;
@@ -15,8 +16,8 @@ use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
-use crate::plan::HttpMethod;
 use crate::net::{cause, dial, is_own_limit, resolve, tls};
+use crate::plan::HttpMethod;
 use crate::plan::{HttpProbe, Probe, Scheme};
 use crate::value::{Pattern, Verdict};
 pub(super) use exchange::{Answer, End};
@@ -37,7 +38,8 @@ const MAX_HOPS: usize = 7;
 struct Hop<'a> {
     scheme: Scheme,
     peer: Peer<'a>,
-    path: &'a str,
+    /// What stands in the request line: a path, or for a proxy the whole URL.
+    path: Cow<'a, str>,
     host: &'a str,
     server_name: Option<&'a str>,
 }
@@ -57,12 +59,10 @@ pub(super) async fn run(
 ) -> Verdict {
     let mut target: Option<Target> = None;
     let first = escape(&http.request);
-    if !first.starts_with('/') {
+    if http.proxy || !first.starts_with('/') {
         match Target::parse(&first) {
             Ok(absolute) => target = Some(absolute),
-            Err(why) => {
-                return Verdict::down(format!("{} {}: {why}", method_word(http.method), http.request));
-            }
+            Err(why) => return Verdict::down(format!("{}: {why}", method_word(http.method))),
         }
     }
     for hops in 0.. {
@@ -71,11 +71,7 @@ pub(super) async fn run(
             Ok(answer) => answer,
             Err(verdict) => return verdict,
         };
-        let name = || match (&target, hops) {
-            (Some(target), 1) => format!("{} {target} (after 1 redirect)", method_word(http.method)),
-            (Some(target), 2..) => format!("{} {target} (after {hops} redirects)", method_word(http.method)),
-            _ => format!("{} {}", method_word(http.method), http.request),
-        };
+        let name = || name(probe, http, target.as_ref(), hops);
         let Some(location) = redirect(&answer) else {
             return judge(&name(), &answer, http.receive.as_ref());
         };
@@ -101,6 +97,27 @@ pub(super) async fn run(
         }
     }
     Verdict::unknown("the redirects have no end")
+}
+
+/// What was asked for, as the beginning of a sentence.
+fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -> String {
+    let mut name = format!("{} ", method_word(http.method));
+    match target {
+        Some(target) => name.push_str(&target.to_string()),
+        None => name.push_str(&http.request),
+    }
+    if target.is_some_and(|target| proxied(http, target)) {
+        name.push_str(&format!(" through the proxy {}", probe.target));
+    }
+    if hops > 0 {
+        name.push_str(&format!(" (after {})", say::count(hops as u64, "redirect")));
+    }
+    name
+}
+
+/// Whether the proxy is asked for a URL. Like the original only for HTTP; what is HTTPS is connected to directly.
+fn proxied(http: &HttpProbe, target: &Target) -> bool {
+    http.proxy && target.scheme == Scheme::Http
 }
 
 /// What an answer means: its status, then its body.
@@ -174,11 +191,20 @@ fn hop<'a>(
         return Hop {
             scheme: http.scheme,
             peer: Peer::Address(probe.target),
-            path: first,
+            path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
             server_name: http.server_name.as_deref(),
         };
     };
+    if proxied(http, target) {
+        return Hop {
+            scheme: Scheme::Http,
+            peer: Peer::Address(probe.target),
+            path: Cow::Owned(target.to_string()),
+            host: &target.authority,
+            server_name: None,
+        };
+    }
     let peer = match target.address() {
         Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
         None => Peer::Name(&target.host, target.port),
@@ -191,7 +217,7 @@ fn hop<'a>(
     Hop {
         scheme: target.scheme,
         peer,
-        path: &target.path,
+        path: Cow::Borrowed(&target.path),
         host,
         server_name: server_name.or(Some(&target.host)),
     }
@@ -243,7 +269,7 @@ async fn ask(
 fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
     let refuse = |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), hop.path));
     let uri =
-        Uri::try_from(hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
+        Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())
         .map_err(|_| refuse("the Host header has a character that cannot be sent"))?;
     let mut request = Request::new(Empty::new());
