@@ -129,12 +129,11 @@ pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> V
     let Some(pattern) = receive else {
         return Verdict::up(format!("{name}: {status}")).with_monitor(status);
     };
+    let size = say::count(answer.body.len() as u64, "byte");
     let size = match &answer.end {
-        End::Whole => format!("the body ({} bytes)", say::number(answer.body.len() as u64)),
-        End::Cut => format!("the first {} bytes of the body", say::number(answer.body.len() as u64)),
-        End::Broken(why) => {
-            format!("the body ({} bytes, then {why})", say::number(answer.body.len() as u64))
-        }
+        End::Whole => format!("the body ({size})"),
+        End::Cut => format!("the first {size} of the body"),
+        End::Broken(why) => format!("the body ({size}, then {why})"),
     };
     match pattern.is_match(&answer.body) {
         Ok(true) => Verdict::up(format!("{name}: {status}, and {size} matches /{}/", pattern.source()))

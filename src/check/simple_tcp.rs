@@ -195,10 +195,10 @@ impl Lines<'_> {
     fn no_match(&self, end: &str) -> Verdict {
         let pattern = self.receive.map(Pattern::source).unwrap_or_default();
         Verdict::down(format!(
-            "{}: no line of the answer ({}, {} bytes) matches /{pattern}/; it begins with {}; {end}",
+            "{}: no line of the answer ({}, {}) matches /{pattern}/; it begins with {}; {end}",
             self.name,
             say::count(self.seen as u64, "line"),
-            say::number(self.bytes as u64),
+            say::count(self.bytes as u64, "byte"),
             quoted(&self.first)
         ))
     }
