@@ -119,12 +119,12 @@ impl Progress {
                 )
             }
             Step::Answer(what) => format!(
-                "no complete answer from {peer} within {within} ({connected}, request sent, {} bytes received, waiting for {what})",
-                say::number(received)
+                "no complete answer from {peer} within {within} ({connected}, request sent, {} received, waiting for {what})",
+                say::count(received, "byte")
             ),
             Step::Body(bytes) => format!(
-                "no complete answer from {peer} within {within} ({connected}, headers received, {} bytes of the body received)",
-                say::number(*bytes as u64)
+                "no complete answer from {peer} within {within} ({connected}, headers received, {} of the body received)",
+                say::count(*bytes as u64, "byte")
             ),
             Step::Send => {
                 format!(

@@ -1,6 +1,7 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
 mod external;
+mod hostile;
 mod http;
 mod ping;
 mod servers;
