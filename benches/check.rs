@@ -107,7 +107,7 @@ async fn measure(servers: &Servers) {
     let mut rows = Rows::default();
     for _ in 0..ROUNDS {
         rows.round("bare connect (tokio)", CHECKS, |n| async move {
-            drop(TcpStream::connect(plain(n)).await.unwrap())
+            drop(TcpStream::connect(plain(n)).await.unwrap());
         })
         .await;
         rows.round("check: connect", CHECKS, |n| up(&checker, probe(plain(n), Action::Connect))).await;

@@ -1,8 +1,10 @@
 //! `checktype=external` and `external-perl`: a command of the operator, in a process group of its own.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::progress::{Progress, Step};
@@ -42,7 +45,9 @@ impl Drop for Running {
 
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
-    let words = match words(external) {
+    progress.step(Step::Command(external.command.clone()));
+    let asked = external.clone();
+    let words = match aside(move || words(&asked)).await {
         Ok(words) => words,
         Err(why) => return Verdict::down(format!("run {}: {why}", external.command)),
     };
@@ -95,6 +100,18 @@ fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
+/// Asks the file system on another thread: where it hangs, only this check does. What comes too late is let go of there.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends, and with it this check.
+            Err(_) => pending().await,
+        },
+    }
+}
+
 async fn start(
     external: &ExternalProbe,
     words: &[String],
@@ -102,7 +119,8 @@ async fn start(
 ) -> io::Result<(Running, Receiver)> {
     let mut sh = false;
     loop {
-        match spawn(words, sh) {
+        let own = words.to_vec();
+        match aside(move || spawn(&own, sh)).await {
             // Somebody replaces the file at this moment, which says nothing about the server.
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 progress.step(Step::Busy(external.command.clone()));
@@ -186,4 +204,28 @@ fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> 
         false => reason.push_str(&format!("cannot be run: {}", cause(error))),
     }
     if is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Outcome;
+
+    #[test]
+    fn what_this_machine_lacks_says_nothing_about_the_server() {
+        let arguments = ["10.0.0.1", "80", "10.0.0.2", "80"].map(str::to_owned);
+        let external = ExternalProbe { command: "/bin/chk".to_owned(), perl: false, arguments };
+        for (errno, outcome) in [
+            (Errno::EMFILE, Outcome::Unknown),
+            (Errno::ENFILE, Outcome::Unknown),
+            (Errno::EAGAIN, Outcome::Unknown),
+            (Errno::ENOMEM, Outcome::Unknown),
+            (Errno::EACCES, Outcome::Down),
+        ] {
+            let error = io::Error::from_raw_os_error(errno as i32);
+            let verdict = cannot_run(&external, &["/bin/chk".to_owned()], &error);
+            assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+            assert!(verdict.reason.starts_with("run /bin/chk: cannot be run: "), "{verdict:?}");
+        }
+    }
 }

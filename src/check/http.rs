@@ -1,6 +1,7 @@
 //! `service=http` and `https`: a request on a connection of its own, driven inside the check, without a client object.
 
 mod exchange;
+mod judge;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::net::SocketAddr;
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -17,16 +18,16 @@ use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
 use crate::net::{cause, dial, is_own_limit, resolve, tls};
-use crate::plan::HttpMethod;
-use crate::plan::{HttpProbe, Probe, Scheme};
-use crate::value::{Pattern, Verdict};
-pub(super) use exchange::{Answer, End};
+use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
+use crate::value::Verdict;
+use exchange::Answer;
+use judge::{judge, redirect, status_line};
 
 /// Names this program to the servers.
-pub(super) const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
+const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
 
 /// So many bytes of a body are read and matched; what comes after them is not waited for.
-pub(super) const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
 
 /// So many bytes the status line and the headers may have together.
 const MAX_HEAD: usize = 64 * 1024;
@@ -118,64 +119,6 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -
 /// Whether the proxy is asked for a URL. Like the original only for HTTP; what is HTTPS is connected to directly.
 fn proxied(http: &HttpProbe, target: &Target) -> bool {
     http.proxy && target.scheme == Scheme::Http
-}
-
-/// What an answer means: its status, then its body.
-pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
-    let status = status_line(answer);
-    if !answer.status.is_success() {
-        return Verdict::down(format!("{name}: {status}")).with_monitor(status);
-    }
-    let Some(pattern) = receive else {
-        return Verdict::up(format!("{name}: {status}")).with_monitor(status);
-    };
-    let size = say::count(answer.body.len() as u64, "byte");
-    let size = match &answer.end {
-        End::Whole => format!("the body ({size})"),
-        End::Cut => format!("the first {size} of the body"),
-        End::Broken(why) => format!("the body ({size}, then {why})"),
-    };
-    match pattern.is_match(&answer.body) {
-        Ok(true) => Verdict::up(format!("{name}: {status}, and {size} matches /{}/", pattern.source()))
-            .with_monitor(status),
-        Ok(false) => {
-            let begins = match answer.body.len() {
-                0 => String::new(),
-                _ => format!("; it begins with {}", say::beginning(&answer.body, 80)),
-            };
-            Verdict::down(format!(
-                "{name}: {status}, but {size} does not match /{}/{begins}",
-                pattern.source()
-            ))
-            .with_monitor(String::from_utf8_lossy(&answer.body))
-        }
-        Err(limit) => Verdict::down(format!("{name}: {status}, but /{}/: {limit}", pattern.source()))
-            .with_monitor(status),
-    }
-}
-
-/// The status as the original names it: `404 Not Found`.
-pub(super) fn status_line(answer: &Answer) -> String {
-    match &answer.phrase {
-        Some(phrase) => format!("{} {phrase}", answer.status.as_u16()),
-        None => {
-            format!("{} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default())
-        }
-    }
-}
-
-/// Where an answer sends us, if it does.
-pub(super) fn redirect(answer: &Answer) -> Option<String> {
-    let follow = matches!(
-        answer.status,
-        StatusCode::MOVED_PERMANENTLY
-            | StatusCode::FOUND
-            | StatusCode::SEE_OTHER
-            | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT
-    );
-    let location = answer.location.as_ref().filter(|_| follow)?;
-    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
 }
 
 /// The request number `hops`: the probe's own, or the one that a redirect asks for.

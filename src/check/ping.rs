@@ -65,11 +65,12 @@ pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progres
     let share = probe.deadline / attempts;
     let mut end = Instant::now();
     for attempt in 1..=attempts {
-        end += share;
+        // No clock goes beyond a share that cannot be added.
+        end = end.checked_add(share).unwrap_or(end);
         progress.step(Step::Echo(attempt));
         let last = attempt == attempts;
         // The last attempt is ended by the deadline of the whole check.
-        let patience = if last { share * 2 } else { end.saturating_duration_since(Instant::now()) };
+        let patience = if last { Duration::MAX } else { end.saturating_duration_since(Instant::now()) };
         match echo(&client, sockets, probe.target, patience).await {
             Ok(()) if attempt == 1 => return Verdict::up(format!("ping {address}: answered")),
             Ok(()) => return Verdict::up(format!("ping {address}: answered at attempt {attempt}")),

@@ -25,10 +25,10 @@ pub(super) enum Step {
     Body(usize),
     /// The server to take the request.
     Send,
-    /// A line that matches, after so many that did not.
-    Line(usize),
+    /// A line that matches, after the request was sent.
+    Line,
     /// The same, over UDP.
-    Datagram(usize),
+    Datagram,
     /// The reply to the echo request of this number.
     Echo(u32),
     /// A command that somebody is still writing to.
@@ -42,6 +42,7 @@ pub(super) struct Progress {
     started: Instant,
     state: Mutex<State>,
     received: AtomicU64,
+    lines: AtomicU64,
     head: Mutex<Vec<u8>>,
 }
 
@@ -57,6 +58,7 @@ impl Progress {
             started,
             state: Mutex::new(State { peer, step: Step::Connect, connected: None }),
             received: AtomicU64::new(0),
+            lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
         }
     }
@@ -65,6 +67,7 @@ impl Progress {
     pub(super) fn connecting(&self, peer: SocketAddr) {
         *lock(&self.state) = State { peer, step: Step::Connect, connected: None };
         self.received.store(0, Ordering::Relaxed);
+        self.lines.store(0, Ordering::Relaxed);
         lock(&self.head).clear();
     }
 
@@ -88,6 +91,11 @@ impl Progress {
             let room = HEAD.saturating_sub(head.len());
             head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
+    }
+
+    /// A line was looked at.
+    pub(super) fn line(&self) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many bytes came in over the present connection.
@@ -126,19 +134,18 @@ impl Progress {
                 "no complete answer from {peer} within {within} ({connected}, headers received, {} of the body received)",
                 say::count(*bytes as u64, "byte")
             ),
-            Step::Send => {
-                format!(
-                    "no answer from {peer} within {within} ({connected}, the server does not take the request)"
-                )
-            }
-            Step::Line(lines) => format!(
-                "no line that matches from {peer} within {within} ({connected}, request sent, {})",
-                self.lines(*lines)
+            Step::Send => format!(
+                "no line that matches from {peer} within {within} ({connected}, the server does not take the request, {})",
+                self.lines()
             ),
-            Step::Datagram(lines) => {
+            Step::Line => format!(
+                "no line that matches from {peer} within {within} ({connected}, request sent, {})",
+                self.lines()
+            ),
+            Step::Datagram => {
                 format!(
                     "no line that matches from udp {peer} within {within} (request sent, {})",
-                    self.lines(*lines)
+                    self.lines()
                 )
             }
             Step::Echo(attempts) => format!(
@@ -162,8 +169,8 @@ impl Progress {
     }
 
     /// How much of an answer in lines is here; it may lack nothing but the end of its line.
-    fn lines(&self, lines: usize) -> String {
-        match (self.count(), lines) {
+    fn lines(&self) -> String {
+        match (self.count(), self.lines.load(Ordering::Relaxed)) {
             (0, _) => "nothing received".to_owned(),
             (bytes, 0) => format!(
                 "{} received and no end of a line: {}",
@@ -171,7 +178,7 @@ impl Progress {
                 say::beginning(&self.head(), HEAD)
             ),
             (bytes, lines) => {
-                format!("{} received in {}", say::count(bytes, "byte"), say::count(lines as u64, "line"))
+                format!("{} received in {}", say::count(bytes, "byte"), say::count(lines, "line"))
             }
         }
     }

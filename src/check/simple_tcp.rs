@@ -52,7 +52,7 @@ async fn tcp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     let send = async {
         // Why a server does not take the request comes out of the reading, behind what it had to say before.
         if writer.write_all(simple.request.as_bytes()).await.is_ok() {
-            progress.step(Step::Line(0));
+            progress.step(Step::Line);
             drop(writer.shutdown().await);
         }
         pending::<Verdict>().await
@@ -95,7 +95,7 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     if let Err(error) = socket.send(simple.request.as_bytes()).await {
         return failed(&error);
     }
-    progress.step(Step::Datagram(0));
+    progress.step(Step::Datagram);
     let mut buffer = vec![0; DATAGRAM];
     loop {
         // As in the original a datagram is a piece of a stream: only a newline ends a line.
@@ -104,7 +104,6 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
                 if let Some(verdict) = lines.take(&buffer[..length], progress) {
                     return verdict;
                 }
-                progress.step(Step::Datagram(lines.seen));
             }
             Err(error) => return lines.broken(&error),
         }
@@ -133,6 +132,7 @@ impl Lines<'_> {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             self.open.extend_from_slice(piece);
             if piece.ends_with(b"\n") {
+                progress.line();
                 let line = std::mem::take(&mut self.open);
                 let verdict = self.line(&line);
                 self.open = line;
@@ -146,7 +146,6 @@ impl Lines<'_> {
                 return self.line(&line).or_else(|| Some(self.no_match(&limit)));
             }
         }
-        progress.step(Step::Line(self.seen));
         if self.bytes < MAX_ANSWER {
             return None;
         }

@@ -104,7 +104,11 @@ async fn a_server_may_talk_first_and_need_not_listen() {
         simple.receive = Some(Pattern::parse("^250").unwrap());
     }
     probe.deadline = IMPATIENCE;
-    assert_says(&run(&probe).await, Outcome::Down, "10 bytes received in 1 line");
+    assert_says(
+        &run(&probe).await,
+        Outcome::Down,
+        "the server does not take the request, 10 bytes received in 1 line)",
+    );
 }
 
 #[tokio::test]
