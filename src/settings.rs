@@ -1,63 +1,201 @@
-//! stub
+//! The daemon's own settings: `ldirectord-rs.toml`, and over it the environment. What they say is not about servers.
+//!
+//! Every key is also a variable: `[table] backend` is `LDIRECTORD_RS_TABLE__BACKEND`.
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-/// stub
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Backend {
-    /// k
-    Kernel,
-    /// m
-    Memory,
+
+use config::{Config, Environment, File, FileFormat};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Where the settings are when no other place is named.
+pub const PATH: &str = "/etc/ldirectord-rs.toml";
+
+/// Settings that cannot be used.
+#[derive(Debug, Error)]
+#[error("{place}: {error}; etc/ldirectord-rs.toml of the distribution lists all settings")]
+pub struct SettingsError {
+    place: String,
+    error: config::ConfigError,
 }
-/// stub
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
+
+/// All settings, with their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// The kernel's table.
     pub table: Table,
-    pub checks: ChecksS,
-    pub log: LogS,
+    /// The checks.
+    pub checks: Checks,
+    /// The log.
+    pub log: Log,
+    /// The end.
     pub stop: Stop,
+    /// The directories.
     pub paths: Paths,
 }
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
+
+/// `[table]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Table {
+    /// Where the table is.
     pub backend: Backend,
+    /// Every so many seconds the table is read and drift repaired; 0: only when something changes.
+    pub verify_interval: u64,
 }
-#[allow(missing_docs)]
-impl Table {
-    pub fn verify_interval(&self) -> Option<Duration> {
-        None
-    }
+
+/// Where the table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// In the kernel.
+    Kernel,
+    /// In this process: for a dry run, and for machines without IPVS.
+    Memory,
 }
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct ChecksS {
+
+/// `[checks]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checks {
+    /// So many checks run at the same time at most; at least 1.
     pub limit: usize,
 }
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct LogS {
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a list of filters as `tracing` writes them.
     pub level: String,
 }
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub struct Stop;
-#[allow(missing_docs)]
-impl Stop {
-    pub fn grace(&self) -> Duration {
-        Duration::ZERO
-    }
+
+/// `[stop]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// For so many seconds at most the last work is waited for.
+    pub grace: u64,
 }
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
+
+/// `[paths]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Paths {
+    /// Pid files, control sockets, and what must outlive a crash.
     pub run: PathBuf,
+    /// Where a configuration is looked for first, as heartbeat has it.
     pub ha: PathBuf,
 }
-#[allow(missing_docs)]
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { backend: Backend::Kernel, verify_interval: 60 }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks { limit: 4096 }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".to_owned() }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop { grace: 4 }
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Paths {
+        Paths { run: PathBuf::from("/var/run"), ha: PathBuf::from("/etc/ha.d") }
+    }
+}
+
+impl Table {
+    /// From one look at the table to the next; none: it is not looked at by the clock.
+    #[must_use]
+    pub fn verify_interval(&self) -> Option<Duration> {
+        (self.verify_interval > 0).then(|| Duration::from_secs(self.verify_interval))
+    }
+}
+
+impl Stop {
+    /// For how long the last work is waited for.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace)
+    }
+}
+
 impl Settings {
-    pub fn load(_p: Option<&Path>) -> Result<Settings, String> {
-        Err(String::new())
+    /// Reads the file at `path`, which must be there, or at [`PATH`], which need not; then the environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a setting is unknown or has no possible value. The error names file and key.
+    pub fn load(path: Option<&Path>) -> Result<Settings, SettingsError> {
+        let file = File::new(&path.unwrap_or(Path::new(PATH)).to_string_lossy(), FileFormat::Toml);
+        let environment =
+            Environment::with_prefix("LDIRECTORD_RS").prefix_separator("_").separator("__").try_parsing(true);
+        let settings = Config::builder()
+            .add_source(file.required(path.is_some()))
+            .add_source(environment)
+            .build()
+            .and_then(Config::try_deserialize::<Settings>);
+        let place = || match path {
+            Some(path) => path.display().to_string(),
+            None => format!("{PATH} and the variables LDIRECTORD_RS_…"),
+        };
+        let mut settings = settings.map_err(|error| SettingsError { place: place(), error })?;
+        settings.checks.limit = settings.checks.limit.max(1);
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The file that is installed says what holds without it.
+    #[test]
+    fn the_sample_says_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let bare: String = text
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let built = Config::builder().add_source(File::from_str(&bare, FileFormat::Toml)).build().unwrap();
+        assert_eq!(built.try_deserialize::<Settings>().unwrap(), Settings::default());
+        for section in ["[table]", "[checks]", "[log]", "[stop]", "[paths]"] {
+            assert!(bare.contains(section), "{section}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        for (text, words) in [
+            ("[table]\nbackend = \"kernal\"\n", "kernal"),
+            ("[table]\nbakend = \"kernel\"\n", "bakend"),
+            ("[tabel]\n", "tabel"),
+            ("[stop]\ngrace = -1\n", "grace"),
+            ("[stop\n", "settings.toml"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Settings::load(Some(&path)).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("settings.toml"), "{text}: {error}");
+        }
+        assert!(Settings::load(Some(&directory.path().join("missing"))).is_err());
     }
 }

@@ -1,10 +1,59 @@
 //! From the text of `ldirectord.cf` to a [`Config`] and all diagnostics. No I/O: names are asked of [`Names`].
 
+mod ast;
+mod diagnostic;
+mod directive;
 mod model;
+mod names;
+mod parse;
+mod source;
+#[cfg(test)]
+mod tests;
+mod typed;
 
+pub use diagnostic::{Diagnostic, Original, Severity};
+pub use directive::{DIRECTIVES, Directive, Kind, Scope};
 pub use model::{
     Alert, AlertStatus, CheckType, Config, Fallback, Globals, HttpMethod, LogTarget, Negotiate, Netmask,
     Real, Virtual,
 };
-mod stub;
-pub use stub::*;
+pub use names::{Answers, Names, Question};
+
+use diagnostic::Report;
+use names::Recorder;
+use source::Source;
+
+/// What a text says.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration, unless there is an error among the diagnostics.
+    pub config: Option<Config>,
+    /// Everything that is wrong or odd, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a whole `ldirectord.cf`: every error in one run.
+#[must_use]
+pub fn load(content: &[u8], names: &dyn Names) -> Loaded {
+    let source = Source::decode(content);
+    let mut report = Report::new(&source);
+    let ast = parse::parse(&source, &mut report);
+    let config = typed::read(&ast, &mut report, names);
+    let config = (!report.has_errors()).then_some(config);
+    Loaded { config, diagnostics: report.into_diagnostics() }
+}
+
+/// All that has to be looked up for a text before it can be [loaded](load).
+#[must_use]
+pub fn questions(content: &[u8]) -> Vec<Question> {
+    let recorder = Recorder::default();
+    let _ = load(content, &recorder);
+    recorder.into_questions()
+}
+
+/// The diagnostics for people, each with its line and a mark under the place.
+#[must_use]
+pub fn render(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> String {
+    let shown: Vec<String> = diagnostics.iter().map(|found| found.render(path, coloured)).collect();
+    shown.join("\n")
+}

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use ipvs_rs::{Ipvs, Operation, ServiceKey, Table, diff};
+use ipvs_rs::{DestinationConfig, DestinationKey, Ipvs, Operation, ServiceKey, Table, diff};
 
 use crate::desired;
 use crate::health::{CheckId, Due, Health};
@@ -26,6 +26,8 @@ pub struct Director {
     present: Table,
     /// The services that are ours: those of the plan, and those of earlier plans until they are gone.
     owned: BTreeSet<ServiceKey>,
+    /// Destinations that somebody else removed: with `readdquiescent=no` they are not put back for a weight of 0.
+    withdrawn: BTreeSet<(ServiceKey, DestinationKey)>,
     /// How often the table is read back without a cause; none: never.
     verify_interval: Option<Duration>,
     verify_at: Option<Instant>,
@@ -58,6 +60,7 @@ impl Director {
             ipvs,
             present,
             owned,
+            withdrawn: BTreeSet::new(),
             verify_interval,
             verify_at: verify_interval.map(|interval| now + interval),
             retry: FIRST_RETRY,
@@ -128,6 +131,7 @@ impl Director {
         self.health = self.health.replan(&self.plan, &plan, &in_service, now);
         self.plan = plan;
         self.refused.clear();
+        self.withdrawn.clear();
         notices.extend(self.reconcile(now));
         notices
     }
@@ -155,15 +159,16 @@ impl Director {
 
     /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.
     fn reconcile(&mut self, now: Instant) -> Vec<Notice> {
-        let wanted = desired::wanted(&self.plan, &self.health);
+        let wanted = self.wanted();
         let mut notices = self.carry_out(&diff(&self.present, &wanted), Occasion::Start);
         if notices.iter().any(Notice::is_refusal) {
             let again = self.read_back(&BTreeSet::new());
-            let missing = diff(&self.present, &wanted);
-            if again.iter().all(|notice| !notice.is_refusal()) && !missing.is_empty() {
+            if again.iter().all(|notice| !notice.is_refusal()) {
+                let wanted = self.wanted();
+                let missing = diff(&self.present, &wanted);
                 let retried = self.carry_out(&missing, Occasion::Start);
                 if retried.iter().all(|notice| !notice.is_refusal()) {
-                    // What was refused for lack of knowledge succeeded: nobody needs to hear of it.
+                    // What was refused for lack of knowledge is as it should be: nobody needs to hear of it.
                     notices.retain(|notice| !notice.is_refusal());
                 }
                 notices.extend(retried);
@@ -173,6 +178,33 @@ impl Director {
         self.owned.extend(self.present.services.keys());
         self.plan_retry(notices.iter().any(Notice::is_refusal), now);
         self.once(notices)
+    }
+
+    /// The table as it should be now, without the quiesced servers that somebody took out for good.
+    fn wanted(&mut self) -> Table {
+        let mut wanted = desired::wanted(&self.plan, &self.health);
+        self.withdrawn.retain(|(service, destination)| {
+            let destinations = wanted.services.get_mut(service).map(|service| &mut service.destinations);
+            let quiesced = |config: &DestinationConfig| config.weight == 0;
+            destinations.is_some_and(|all| {
+                let stays_out = all.get(destination).is_some_and(quiesced);
+                if stays_out {
+                    all.remove(destination);
+                }
+                stays_out
+            })
+        });
+        wanted
+    }
+
+    /// Whether an operation puts back what is left to whoever removed it.
+    fn stays_out(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::AddDestination { service, key, config } => {
+                config.weight == 0 && self.withdrawn.contains(&(*service, *key))
+            }
+            _ => false,
+        }
     }
 
     fn plan_retry(&mut self, refused: bool, now: Instant) {
@@ -198,7 +230,12 @@ impl Director {
     fn read_back(&mut self, also: &BTreeSet<ServiceKey>) -> Vec<Notice> {
         match self.ipvs.dump() {
             Ok(kernel) => {
-                let repairs = diff(&desired::restrict(&kernel, &self.owned), &self.present);
+                let ours = desired::restrict(&kernel, &self.owned);
+                if !self.plan.config().globals.readdquiescent {
+                    self.withdrawn.extend(removed(&self.present, &ours));
+                }
+                let mut repairs = diff(&ours, &self.present);
+                repairs.retain(|operation| !self.stays_out(operation));
                 self.owned.extend(also);
                 self.present = desired::restrict(&kernel, &self.owned);
                 if repairs.is_empty() {
@@ -243,6 +280,17 @@ impl Director {
         }
         notices
     }
+}
+
+/// The destinations that are gone from services that still stand.
+fn removed(before: &Table, after: &Table) -> Vec<(ServiceKey, DestinationKey)> {
+    let mut gone = Vec::new();
+    for (key, service) in &before.services {
+        let Some(left) = after.services.get(key) else { continue };
+        let missing = service.destinations.keys().filter(|key| !left.destinations.contains_key(key));
+        gone.extend(missing.map(|destination| (*key, *destination)));
+    }
+    gone
 }
 
 fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {

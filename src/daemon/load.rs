@@ -1,16 +1,14 @@
 //! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, thread};
 
-use crate::config::{self, Diagnostic, Names, Question};
+use crate::config::{self, Answers, Diagnostic, Question};
 use crate::net::resolve;
 use crate::plan::{Plan, Unsupported};
-use crate::value::{Family, Protocol};
+use crate::value::Protocol;
 
 /// A file larger than this is no configuration.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
@@ -42,8 +40,6 @@ pub enum LoadError {
     Invalid {
         /// Which file.
         path: PathBuf,
-        /// Its bytes, to show the lines.
-        content: Vec<u8>,
         /// Everything that is wrong or odd.
         diagnostics: Vec<Diagnostic>,
     },
@@ -67,9 +63,7 @@ impl LoadError {
             LoadError::Unreadable { path, error } => {
                 vec![format!("Error [{pid}] reading file {}: {error}", path.display())]
             }
-            LoadError::Invalid { path, diagnostics, .. } => {
-                diagnostics.iter().map(|diagnostic| diagnostic.line(pid, path)).collect()
-            }
+            LoadError::Invalid { path, diagnostics, .. } => lines(diagnostics, path),
             LoadError::Unsupported { path, checks } => {
                 let line = |check: &Unsupported| {
                     format!(
@@ -91,8 +85,8 @@ impl LoadError {
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         match self {
-            LoadError::Invalid { path, content, diagnostics } => {
-                config::render(diagnostics, path, content, colour)
+            LoadError::Invalid { path, diagnostics } => {
+                config::render(diagnostics, &path.display().to_string(), colour)
             }
             other => other.lines().join("\n"),
         }
@@ -110,7 +104,7 @@ impl Loaded {
                 path.display()
             )
         });
-        self.warnings.iter().map(|diagnostic| diagnostic.line(pid, path)).chain(not_acted_on).collect()
+        lines(&self.warnings, path).into_iter().chain(not_acted_on).collect()
     }
 }
 
@@ -120,10 +114,10 @@ impl Loaded {
 /// When the file cannot be read or run; everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let content = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-    let answers = Answers::to(config::questions(&content));
+    let answers = answer(config::questions(&content));
     let config::Loaded { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
-        return Err(LoadError::Invalid { path: path.to_owned(), content, diagnostics });
+        return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
     match Plan::new(Arc::new(config)) {
         Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
@@ -142,69 +136,51 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// What the system's resolver said.
-struct Answers {
-    hosts: BTreeMap<(String, Family), IpAddr>,
-    ports: BTreeMap<(String, Option<Protocol>), u16>,
+/// The original's form of each diagnostic.
+fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
+    let (pid, path) = (std::process::id(), path.display().to_string());
+    diagnostics.iter().map(|diagnostic| diagnostic.one_line(pid, &path)).collect()
 }
 
-impl Answers {
-    /// Asks all questions, many at a time: one dead name server must not cost its time-out for each name.
-    fn to(questions: Vec<Question>) -> Answers {
-        let answers = Mutex::new(Answers { hosts: BTreeMap::new(), ports: BTreeMap::new() });
-        let queue = Mutex::new(questions.into_iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let workers = queue.lock().unwrap_or_else(PoisonError::into_inner).len().min(RESOLVERS);
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while let Some(question) = next() {
-                        Answers::ask(question, &answers);
-                    }
-                });
-            }
-        });
-        answers.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Asks the system's resolver all questions, many at a time: one dead name server must not cost its time-out for
+/// each name.
+fn answer(questions: Vec<Question>) -> Answers {
+    let hostname = resolve::hostname().unwrap_or_else(|_| "localhost".to_owned());
+    let answers = Mutex::new(Answers::new(hostname));
+    let workers = questions.len().min(RESOLVERS);
+    let queue = Mutex::new(questions.into_iter());
+    let next = || lock(&queue).next();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(question) = next() {
+                    ask(question, &answers);
+                }
+            });
+        }
+    });
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn ask(question: Question, answers: &Mutex<Answers>) {
-        match question {
-            Question::Host { name, family } => {
-                let addresses = resolve::host(&name, family).unwrap_or_default();
-                if let Some(address) = addresses.into_iter().next() {
-                    answers
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .hosts
-                        .insert((name, family), address);
-                }
+fn ask(question: Question, answers: &Mutex<Answers>) {
+    match question {
+        Question::Host { name, family } => {
+            let addresses = resolve::host(&name, family).unwrap_or_default();
+            if let Some(address) = addresses.into_iter().next() {
+                lock(answers).add_host(name, family, address);
             }
-            Question::Port { name, protocol } => {
-                // A real server's port may be a name of any protocol.
-                let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
-                if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol))
-                {
-                    answers
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .ports
-                        .insert((name, protocol), port);
-                }
+        }
+        Question::Port { name, protocol } => {
+            // A real server's port may be a name of any protocol.
+            let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
+            if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol)) {
+                lock(answers).add_port(name, protocol, port);
             }
         }
     }
 }
 
-impl Names for Answers {
-    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        self.hosts.get(&(name.to_owned(), family)).copied()
-    }
-
-    fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
-        self.ports.get(&(name.to_owned(), protocol)).copied()
-    }
-
-    fn hostname(&self) -> String {
-        resolve::hostname().unwrap_or_else(|_| "localhost".to_owned())
-    }
+/// What a panicking thread left is still a list of questions or answers.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

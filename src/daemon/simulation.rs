@@ -26,7 +26,7 @@ fn configurations() -> Vec<Plan> {
         format!("fallback=127.0.0.9:80\n{shared}"),
     ]
     .iter()
-    .map(|text| plan(text))
+    .map(|text| plan(&format!("readdquiescent=yes\n{text}")))
     .collect()
 }
 

@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,36 +30,21 @@ use ipvs_rs::{
 };
 
 use super::Director;
-use crate::config::{self, Names};
+use crate::config::{self, Answers};
 use crate::desired;
 use crate::notify::Notice;
 use crate::plan::Plan;
-use crate::value::{Family, Outcome, Protocol, Verdict, VirtualId};
+use crate::value::{Outcome, Verdict, VirtualId};
 
 /// Every check of a test configuration comes round in this time.
 const ROUND: Duration = Duration::from_secs(10);
 const VERIFY: Duration = Duration::from_secs(60);
 
-/// Nothing needs to be resolved in these files.
-struct NoNames;
-
-impl Names for NoNames {
-    fn host(&self, _name: &str, _family: Family) -> Option<IpAddr> {
-        None
-    }
-    fn port(&self, _name: &str, _protocol: Option<Protocol>) -> Option<u16> {
-        None
-    }
-    fn hostname(&self) -> String {
-        "director".to_owned()
-    }
-}
-
 /// The plan of a configuration of which the test is sure.
 pub(super) fn plan(text: &str) -> Plan {
-    let loaded = config::load(text.as_bytes(), &NoNames);
+    let loaded = config::load(text.as_bytes(), &Answers::new("director"));
     let lines: Vec<String> =
-        loaded.diagnostics.iter().map(|diagnostic| diagnostic.line(1, Path::new("test.cf"))).collect();
+        loaded.diagnostics.iter().map(|diagnostic| diagnostic.one_line(1, "test.cf")).collect();
     let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{}", lines.join("\n")));
     Plan::new(Arc::new(config)).unwrap()
 }
@@ -102,24 +87,16 @@ impl World {
         self.director = None;
     }
 
-    /// As long as it takes for every check to be run once more; no read-back comes in between.
+    /// Every check is run once more, one after the other.
     pub fn round(&mut self) -> Vec<Notice> {
-        let end = self.now + ROUND;
+        self.now += ROUND;
+        let now = self.now;
         let mut notices = Vec::new();
-        while let Some(at) = self.director().health().poll_timeout().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            let now = self.now;
-            let due = self.director().due(now);
-            let verdicts = due
-                .into_iter()
-                .map(|due| {
-                    let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
-                    (due.id, Verdict::new(outcome, format!("{outcome:?}").to_lowercase()))
-                })
-                .collect();
-            notices.extend(self.director().verdicts(verdicts, now));
+        for due in self.director().due(now) {
+            let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
+            let verdict = Verdict::new(outcome, format!("{outcome:?}").to_lowercase());
+            notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
         }
-        self.now = end;
         notices
     }
 

@@ -98,7 +98,13 @@ impl Health {
                 None => Server { up: in_service.contains(&id), failures: 0, since: now, verdict: None },
             }
         };
-        Health { servers: rows(new, carried), schedule: self.schedule.replan(new, now) }
+        // A server that nothing is known of must not wait for its check to come round.
+        let is_new = |member: &Member| {
+            let (v, real) = new.member(*member);
+            !before.contains_key(&(v.id, real.address))
+        };
+        let urgent = |check: usize| new.checks()[check].members.iter().any(is_new);
+        Health { servers: rows(new, carried), schedule: self.schedule.replan(new, urgent, now) }
     }
 
     /// What is known of one server.

@@ -57,11 +57,12 @@ impl Schedule {
             next_id: 0,
             unseen: 0,
         };
-        empty.replan(plan, now)
+        empty.replan(plan, |_| false, now)
     }
 
-    /// Checks whose key is unchanged keep their id, their place in time and a run that is in flight.
-    pub(super) fn replan(&self, plan: &Plan, now: Instant) -> Schedule {
+    /// Checks whose key is unchanged keep their id and a run that is in flight, and their place in time unless they are
+    /// urgent now.
+    pub(super) fn replan(&self, plan: &Plan, urgent: impl Fn(usize) -> bool, now: Instant) -> Schedule {
         let before: BTreeMap<&CheckKey, &Entry> = self.checks.iter().map(|e| (&*e.key, e)).collect();
         let mut next = Schedule {
             checks: Vec::with_capacity(plan.checks().len()),
@@ -73,6 +74,7 @@ impl Schedule {
         let spread = SPREAD_PER_CHECK * u32::try_from(plan.checks().len()).unwrap_or(u32::MAX);
         for (position, check) in plan.checks().iter().enumerate() {
             let entry = match before.get(&*check.key) {
+                Some(entry) if urgent(position) => Entry { slot: now, ..(*entry).clone() },
                 Some(entry) => (*entry).clone(),
                 None => next.fresh(&check.key, now, spread),
             };
@@ -128,6 +130,10 @@ impl Schedule {
             self.queue.pop_first();
             let entry = &mut self.checks[self.index[&id]];
             entry.in_flight = true;
+            // After a time in which nothing ran, nothing is made up for.
+            if now >= entry.slot + entry.key.interval {
+                entry.slot = now;
+            }
             let probe = match &entry.key.combined {
                 Some(combined) if entry.connects_left > 0 => &combined.probe,
                 _ => &entry.key.probe,
@@ -159,7 +165,7 @@ impl Schedule {
 }
 
 impl Entry {
-    /// The next point of the grid; a check that overran its interval starts again at once, not twice.
+    /// The next point of the grid; a check that overran its interval starts again at once.
     fn next_slot(&self, now: Instant) -> Instant {
         (self.slot + self.key.interval).max(now)
     }

@@ -10,3 +10,4 @@ mod check;
 mod life;
 mod reload;
 mod site;
+mod soak;

@@ -1,0 +1,201 @@
+//! What is wrong with a configuration, where, and what to do about it.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+use super::directive;
+use super::source::{Line, Source, is_blank};
+
+/// Whether a diagnostic stops the configuration from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It is used; the operator should know.
+    Warning,
+    /// It is not used.
+    Error,
+}
+
+/// What the Perl original does at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Original {
+    /// It takes the line without a word.
+    Accepts,
+    /// It takes the line and warns.
+    Warns,
+    /// It refuses the whole file.
+    Refuses,
+}
+
+/// One finding. It holds all that is needed to show it, and no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Error or warning.
+    pub severity: Severity,
+    /// What is wrong; the original's words where it has some.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// What the original does here.
+    pub original: Original,
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// The character in that line, from 1.
+    pub column: usize,
+    /// The place in the decoded text, in bytes.
+    pub span: Range<usize>,
+    /// The original names no line for this one.
+    lineless: bool,
+    /// The line as it may be shown, and the marked part of it.
+    shown: String,
+    mark: Range<usize>,
+}
+
+impl Diagnostic {
+    /// A finding at a place in the text. An error is one that the original has too, a warning one that it has not;
+    /// [`Diagnostic::original`] says where it is otherwise.
+    #[must_use]
+    pub fn new(
+        source: &Source,
+        severity: Severity,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        let line = source.line_at(span.start);
+        let text = &source.text()[line.span.clone()];
+        let column = source.text()[line.span.start..span.start].chars().count() + 1;
+        let (shown, mark) = show(text, &line, &span);
+        let original = match severity {
+            Severity::Error => Original::Refuses,
+            Severity::Warning => Original::Accepts,
+        };
+        let number = line.number;
+        Diagnostic {
+            severity,
+            message: message.into(),
+            help: None,
+            original,
+            line: number,
+            column,
+            span,
+            lineless: false,
+            shown,
+            mark,
+        }
+    }
+
+    /// Adds what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Diagnostic {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says what the original does here.
+    pub fn original(&mut self, original: Original) -> &mut Diagnostic {
+        self.original = original;
+        self
+    }
+
+    /// The one-line form of the original then names no file and no line.
+    pub fn without_line(&mut self) -> &mut Diagnostic {
+        self.lineless = true;
+        self
+    }
+
+    /// For people: path, line and column, the line itself, and a mark under the place.
+    #[must_use]
+    pub fn render(&self, path: &str, coloured: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let snippet = Snippet::source(self.shown.as_str())
+            .line_start(self.line)
+            .path(path)
+            .annotation(AnnotationKind::Primary.span(self.mark.clone()));
+        let mut group: Group<'_> = level.primary_title(self.message.as_str()).element(snippet);
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&[group])
+    }
+
+    /// The form of the original, for logs and for those who search them.
+    #[must_use]
+    pub fn one_line(&self, pid: u32, path: &str) -> String {
+        let word = match self.severity {
+            Severity::Error => "Error",
+            Severity::Warning => "Warning",
+        };
+        match self.lineless {
+            true => format!("{word} [{pid}]: {}", self.message),
+            false => format!("{word} [{pid}] reading file {path} at line {}: {}", self.line, self.message),
+        }
+    }
+}
+
+/// All findings of one run, in the order in which they were made.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    source: &'a Source,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn new(source: &'a Source) -> Report<'a> {
+        Report { source, diagnostics: Vec::new() }
+    }
+
+    pub(crate) fn error(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Error, span, message.into())
+    }
+
+    pub(crate) fn warning(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Warning, span, message.into())
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// In the order of the file.
+    pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
+        self.diagnostics.sort_by_key(|found| found.span.start);
+        self.diagnostics
+    }
+
+    fn add(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Diagnostic {
+        self.diagnostics.push(Diagnostic::new(self.source, severity, span, message));
+        let last = self.diagnostics.len() - 1;
+        &mut self.diagnostics[last]
+    }
+}
+
+/// What a line may show: the value of a password is replaced, also when the directive is misspelt.
+#[must_use]
+pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
+    let text = line.trim_start_matches(is_blank);
+    let text = text.strip_prefix("#rs:").map_or(text, |rest| rest.trim_start_matches(is_blank));
+    let name =
+        text.len() - text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c)).len();
+    if !directive::smells_of_secret(&text[..name]) {
+        return None;
+    }
+    let value = text[name..].trim_start_matches(|c| is_blank(c) || c == '=');
+    let keep = line.len() - value.len();
+    if value.is_empty() { None } else { Some((keep, format!("{}***", &line[..keep]))) }
+}
+
+/// The line to show and the mark in it.
+fn show(text: &str, line: &Line, span: &Range<usize>) -> (String, Range<usize>) {
+    let from = span.start - line.span.start;
+    let to = span.end.min(line.span.end).saturating_sub(line.span.start).max(from);
+    match blank_secret(text) {
+        None => (text.to_owned(), from..to),
+        Some((keep, shown)) => {
+            let end = if to > keep { shown.len() } else { to };
+            (shown, from.min(keep)..end.max(from.min(keep)))
+        }
+    }
+}

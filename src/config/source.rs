@@ -1,0 +1,78 @@
+//! The text of a configuration: decoded once, with its lines known.
+
+use std::ops::Range;
+
+/// A decoded text. All spans of this module are byte ranges of [`Source::text`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    text: String,
+    starts: Vec<usize>,
+    latin1: bool,
+}
+
+/// A line: its number from 1, and where it stands, without its newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// From 1.
+    pub number: usize,
+    /// Without the newline.
+    pub span: Range<usize>,
+}
+
+impl Source {
+    /// Decodes UTF-8; what is not, is read as Latin-1, which every sequence of bytes is.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Source {
+        let (text, latin1) = match std::str::from_utf8(bytes) {
+            Ok(text) => (text.to_owned(), false),
+            Err(_) => (bytes.iter().copied().map(char::from).collect(), true),
+        };
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Source { text, starts, latin1 }
+    }
+
+    /// The decoded text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the bytes were no UTF-8.
+    #[must_use]
+    pub fn is_latin1(&self) -> bool {
+        self.latin1
+    }
+
+    /// All lines, in order. What follows a final newline is not a line.
+    pub fn lines(&self) -> impl Iterator<Item = Line> + '_ {
+        (1..=self.starts.len())
+            .map(|number| self.line(number))
+            .filter(|line| line.span.start < self.text.len())
+    }
+
+    /// The line on which this offset lies.
+    #[must_use]
+    pub fn line_at(&self, offset: usize) -> Line {
+        self.line(self.starts.partition_point(|start| *start <= offset).max(1))
+    }
+
+    fn line(&self, number: usize) -> Line {
+        let start = self.starts[number - 1];
+        let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
+        // The CR of CR LF is no part of a line.
+        let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
+        Line { number, span: start..end }
+    }
+}
+
+/// The blanks of the original's regular expressions, which look at bytes.
+#[must_use]
+pub(crate) fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+/// A letter, digit or underscore, as the original sees them.
+#[must_use]
+pub(crate) fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}

@@ -1,0 +1,218 @@
+//! Addresses and ports: of virtual services, of fallbacks, and how both are looked up.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+
+use super::{Reader, Wrong};
+use crate::config::Fallback;
+use crate::config::ast::Assignment;
+use crate::config::source::is_blank;
+use crate::value::{Family, ForwardingMethod, Protocol};
+
+/// What `virtual=` or `virtual6=` names, before names are looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    /// A host, without brackets, and a port.
+    Address { host: String, port: String },
+    /// A firewall mark.
+    Mark(u32),
+}
+
+/// Reads the value of `virtual=` or `virtual6=`.
+pub(super) fn head(
+    line: &Assignment<'_>,
+    family: Family,
+    reader: &mut Reader<'_, '_>,
+) -> Result<Head, Wrong> {
+    let text = line.value.text();
+    let refusal = |message: &str| Err(Wrong::new(message).at(0..text.len()));
+    let host = prefix(text, |c| c.is_ascii_alphanumeric() || "._+-".contains(c));
+    if let (false, Some(port)) = (host.is_empty(), port_after(text, host.len())) {
+        rest_is_ignored(line, port.end, reader);
+        return Ok(Head::Address { host: host.to_owned(), port: text[port].to_owned() });
+    }
+    let digits = prefix(text, |c| c.is_ascii_digit());
+    if !digits.is_empty() {
+        return mark(line, digits, reader);
+    }
+    let Some((address, end)) = bracketed(text) else { return refusal(line.directive.refusal) };
+    let Some(port) = port_after(text, end) else { return refusal(line.directive.refusal) };
+    if family == Family::V4 {
+        return refusal("cannot specify an IPv6 address here. please use \"virtual6\" instead.");
+    }
+    if address.parse::<Ipv6Addr>().is_err() {
+        return refusal("invalid ipv6 address for virtual server");
+    }
+    rest_is_ignored(line, port.end, reader);
+    Ok(Head::Address { host: address.to_owned(), port: text[port].to_owned() })
+}
+
+/// A firewall mark; an address whose port was forgotten is none, although the original takes it for one.
+fn mark(line: &Assignment<'_>, digits: &str, reader: &mut Reader<'_, '_>) -> Result<Head, Wrong> {
+    let text = line.value.text();
+    if text[digits.len()..].starts_with('.') {
+        let address = prefix(text, |c| c.is_ascii_digit() || c == '.');
+        return Err(Wrong::new(line.directive.refusal)
+            .at(0..text.len())
+            .help(format!(
+                "a port is missing: {address}:80; ldirectord takes this for the firewall mark {digits}"
+            ))
+            .only_here());
+    }
+    match digits.parse() {
+        Ok(mark) if mark > 0 => {
+            rest_is_ignored(line, digits.len(), reader);
+            Ok(Head::Mark(mark))
+        }
+        _ => Err(Wrong::new(format!("{digits} is no firewall mark"))
+            .at(0..digits.len())
+            .help("a mark is a number from 1 to 4294967295; a service by address is address:port")
+            .only_here()),
+    }
+}
+
+/// What follows the address is left out without a word by the original.
+fn rest_is_ignored(line: &Assignment<'_>, end: usize, reader: &mut Reader<'_, '_>) {
+    let rest = line.value.text()[end..].trim_matches(is_blank);
+    if !rest.is_empty() && !rest.starts_with('#') {
+        reader.warn(line, end..line.value.text().len(), format!("\"{rest}\" is ignored"), "remove it");
+    }
+}
+
+/// `[…]:` with hexadecimal digits and colons inside: what is inside, and where it ends.
+pub(super) fn bracketed(text: &str) -> Option<(&str, usize)> {
+    let inner = prefix(text.strip_prefix('[')?, |c| c.is_ascii_hexdigit() || c == ':');
+    let end = 1 + inner.len();
+    (!inner.is_empty() && text[end..].starts_with(']')).then_some((inner, end + 1))
+}
+
+/// Where the port stands that follows an address.
+pub(super) fn port_after(text: &str, end: usize) -> Option<Range<usize>> {
+    let port = prefix(text[end..].strip_prefix(':')?, is_port);
+    (!port.is_empty()).then(|| end + 1..end + 1 + port.len())
+}
+
+fn is_port(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+/// As many characters of the kind as the text begins with.
+pub(super) fn prefix(text: &str, is: impl Fn(char) -> bool) -> &str {
+    &text[..text.find(|c| !is(c)).unwrap_or(text.len())]
+}
+
+/// The address of a host. A dotted quad with leading zeros is left to the system's resolver, which reads octal.
+pub(super) fn host(name: &str, family: Family, reader: &Reader<'_, '_>) -> Option<IpAddr> {
+    match family {
+        Family::V4 => name.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
+        Family::V6 => name.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
+    }
+    .or_else(|| reader.names.host(name, family))
+}
+
+/// The number of a port; without a protocol: of any.
+pub(super) fn port(name: &str, protocol: Option<Protocol>, reader: &Reader<'_, '_>) -> Option<u16> {
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return name.parse().ok();
+    }
+    reader.names.port(name, protocol)
+}
+
+/// A fallback whose port waits for the protocol of the virtual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FallbackText {
+    address: IpAddr,
+    port: Option<String>,
+    method: ForwardingMethod,
+}
+
+/// Reads `host[:port] [method]` from the last one or two words of the value.
+pub(super) fn fallback_text(
+    line: &Assignment<'_>,
+    family: Family,
+    reader: &mut Reader<'_, '_>,
+) -> Result<FallbackText, Wrong> {
+    let text = line.value.text();
+    let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
+    let (server, method) = match words[..] {
+        [] => ("", "gate"),
+        [server] => (server, "gate"),
+        [.., server, method] => (server, method),
+    };
+    let Some(method) = ForwardingMethod::from_word(method) else {
+        return Err(Wrong::new("forward method must be gate, masq or ipip")
+            .at(0..text.len())
+            .help("write address[:port] [gate|masq|ipip] and nothing behind it"));
+    };
+    if words.len() > 2 {
+        reader.warn(
+            line,
+            0..text.len(),
+            format!("all but \"{server} {method}\" is ignored"),
+            "remove the rest",
+        );
+    }
+    let (host, port) = host_and_port(server);
+    if port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
+        // Ask for both now: which one counts is known with the virtual.
+        let known = [Protocol::Tcp, Protocol::Udp].map(|protocol| reader.names.port(port?, Some(protocol)));
+        if known == [None, None] {
+            return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
+        }
+    } else if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
+    }
+    let address =
+        if host.is_empty() { loopback(line, family, reader) } else { fallback_host(host, family, reader) };
+    let Some(address) = address else {
+        let version = if family == Family::V4 { "IPv4" } else { "IPv6" };
+        return Err(Wrong::new(format!(
+            "invalid {version} address or could not resolve for fallback server: {host}"
+        ))
+        .at(0..text.len()));
+    };
+    Ok(FallbackText { address, port: port.map(str::to_owned), method })
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`.
+fn host_and_port(server: &str) -> (&str, Option<&str>) {
+    match server.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.chars().all(is_port) && !inside_brackets(host) => {
+            (host, Some(port))
+        }
+        _ => (server, None),
+    }
+}
+
+/// Whether a bracket that is opened here is closed only later.
+fn inside_brackets(host: &str) -> bool {
+    host.starts_with('[') && !host.ends_with(']')
+}
+
+fn fallback_host(text: &str, family: Family, reader: &Reader<'_, '_>) -> Option<IpAddr> {
+    host(text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text), family, reader)
+}
+
+/// An empty host is this machine, to the original.
+fn loopback(line: &Assignment<'_>, family: Family, reader: &mut Reader<'_, '_>) -> Option<IpAddr> {
+    let address = match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    reader
+        .report
+        .warning(line.span(), format!("no address is given; {address} is used"))
+        .help("write it out");
+    Some(address)
+}
+
+impl FallbackText {
+    /// The fallback of a virtual of this protocol; port 0 counts as none.
+    pub(super) fn resolve(&self, protocol: Option<Protocol>, reader: &Reader<'_, '_>) -> Option<Fallback> {
+        let port = match &self.port {
+            None => None,
+            Some(text) => Some(port(text, protocol, reader)?).filter(|port| *port != 0),
+        };
+        Some(Fallback { address: self.address, port, method: self.method })
+    }
+}

@@ -1,0 +1,97 @@
+//! The directives outside virtuals.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::shared::{Shared, set};
+use super::{Reader, Wrong, value};
+use crate::config::ast::Assignment;
+use crate::config::directive::Key;
+use crate::config::{Globals, LogTarget};
+
+/// Where the log goes when nothing is said.
+const LOGFILE: &str = "/var/log/ldirectord.log";
+/// From one check to the next when nothing is said.
+const CHECKINTERVAL: Duration = Duration::from_secs(10);
+
+/// What stands outside virtuals.
+#[derive(Debug)]
+pub(super) struct Outside {
+    /// What is said for the daemon.
+    pub(super) own: Globals,
+    /// What virtuals inherit.
+    pub(super) shared: Shared,
+}
+
+pub(super) fn read(lines: &[Assignment<'_>], reader: &mut Reader<'_, '_>) -> Outside {
+    let mut outside = Outside {
+        own: Globals {
+            checkinterval: CHECKINTERVAL,
+            autoreload: false,
+            callback: None,
+            logfile: LogTarget::File(PathBuf::from(LOGFILE)),
+            execute: BTreeSet::new(),
+            fork: false,
+            supervised: false,
+            readdquiescent: false,
+            emailalertfrom: None,
+            maintenancedir: None,
+        },
+        shared: Shared::default(),
+    };
+    for line in lines {
+        if !outside.shared.take(line, reader) {
+            own(&mut outside.own, line, reader);
+        }
+    }
+    if let Some(checkinterval) = outside.shared.checkinterval {
+        outside.own.checkinterval = checkinterval;
+    }
+    outside
+}
+
+fn own(globals: &mut Globals, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    match line.directive.key {
+        Key::Autoreload => switch(&mut globals.autoreload, line, reader),
+        Key::Fork => switch(&mut globals.fork, line, reader),
+        Key::Supervised => switch(&mut globals.supervised, line, reader),
+        Key::ReadDQuiescent => switch(&mut globals.readdquiescent, line, reader),
+        Key::Callback => {
+            let command = value::quoted(line).map(|inner| line.value.text()[inner].to_owned());
+            set(&mut globals.callback, command, line, reader);
+            globals.callback.take_if(|command| command.is_empty());
+        }
+        Key::LogFile => {
+            if let Some(target) = reader.take(line, log_target(line)) {
+                globals.logfile = target;
+            }
+        }
+        Key::Execute => {
+            globals.execute.insert(line.value.text().to_owned());
+        }
+        Key::EmailAlertFrom => set(&mut globals.emailalertfrom, value::whole(line), line, reader),
+        Key::MaintenanceDir => {
+            let directory = value::whole(line).map(PathBuf::from);
+            set(&mut globals.maintenancedir, directory, line, reader);
+        }
+        _ => reader.refuse(line, Wrong::new(line.directive.refusal(false)).help(line.directive.help)),
+    }
+}
+
+fn switch(place: &mut bool, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    if let Some(value) = reader.take(line, value::yes_no(line)) {
+        *place = value;
+    }
+}
+
+/// A path begins with `/`; anything else is a facility of syslog.
+fn log_target(line: &Assignment<'_>) -> Result<LogTarget, Wrong> {
+    let inner = value::quoted(line)?;
+    let text = &line.value.text()[inner];
+    Ok(if text.starts_with('/') {
+        LogTarget::File(PathBuf::from(text))
+    } else {
+        LogTarget::Syslog(text.to_owned())
+    })
+}

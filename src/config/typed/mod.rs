@@ -1,0 +1,105 @@
+//! From the lines to a [`Config`]: every value understood, what a virtual does not say inherited, everything wrong reported.
+
+mod address;
+mod globals;
+mod real;
+mod shared;
+mod value;
+mod virtuals;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::ast::{Assignment, Ast};
+use super::diagnostic::{Original, Report};
+use super::names::Names;
+use super::{Config, Virtual};
+use crate::value::VirtualId;
+
+/// More real servers than this are a mistake, most likely in a range.
+const MAX_REALS: usize = 65_536;
+
+/// Understands all values. Without errors in `report` the configuration can be used.
+pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) -> Config {
+    let mut reader = Reader { report, names, reals: 0 };
+    let globals = globals::read(&ast.globals, &mut reader);
+    let mut virtuals: Vec<Virtual> = Vec::with_capacity(ast.virtuals.len());
+    let mut seen: BTreeMap<VirtualId, usize> = BTreeMap::new();
+    for block in &ast.virtuals {
+        let Some(found) = virtuals::read(block, &globals, &mut reader) else { continue };
+        match seen.get(&found.id) {
+            Some(line) => {
+                let help = format!("{} is in line {line} already", found.id);
+                reader.report.error(block.head.span(), "duplicate virtual server").help(help);
+            }
+            None => {
+                seen.insert(found.id, found.line);
+                virtuals.push(found);
+            }
+        }
+    }
+    Config { globals: globals.own, virtuals }
+}
+
+/// What every reading of a value needs.
+struct Reader<'r, 's> {
+    report: &'r mut Report<'s>,
+    names: &'r dyn Names,
+    /// How many real servers there are so far.
+    reals: usize,
+}
+
+impl Reader<'_, '_> {
+    /// The value, or nothing after its error has been reported.
+    fn take<T>(&mut self, line: &Assignment<'_>, value: Result<T, Wrong>) -> Option<T> {
+        value.map_err(|wrong| self.refuse(line, wrong)).ok()
+    }
+
+    fn refuse(&mut self, line: &Assignment<'_>, wrong: Wrong) {
+        let span = wrong.part.map_or_else(|| line.span(), |part| line.value.part(part));
+        let diagnostic = self.report.error(span, wrong.message);
+        diagnostic.original(wrong.original);
+        if let Some(help) = wrong.help {
+            diagnostic.help(help);
+        }
+    }
+
+    /// Says what is odd about a part of a value.
+    fn warn(&mut self, line: &Assignment<'_>, part: Range<usize>, message: impl Into<String>, help: &str) {
+        self.report.warning(line.value.part(part), message).help(help);
+    }
+}
+
+/// A value that is none.
+#[derive(Debug)]
+struct Wrong {
+    /// The part of the value's text; absent: the whole line.
+    part: Option<Range<usize>>,
+    message: String,
+    help: Option<String>,
+    original: Original,
+}
+
+impl Wrong {
+    /// The value as a whole is wrong.
+    fn new(message: impl Into<String>) -> Wrong {
+        Wrong { part: None, message: message.into(), help: None, original: Original::Refuses }
+    }
+
+    /// This part of the value is wrong.
+    fn at(mut self, part: Range<usize>) -> Wrong {
+        self.part = Some(part);
+        self
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Wrong {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The original takes it, and does something that nobody can have meant.
+    fn only_here(mut self) -> Wrong {
+        self.original = Original::Accepts;
+        self
+    }
+}

@@ -1,0 +1,284 @@
+//! `real=`: `address[->address][:port] method [weight] ["request", "receive"] [l:n] [u:n]`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+
+use super::address::{self, prefix};
+use super::{MAX_REALS, Reader, Wrong, value};
+use crate::config::Real;
+use crate::config::ast::Assignment;
+use crate::config::diagnostic::Original;
+use crate::config::source::{is_blank, is_word};
+use crate::value::{Family, ForwardingMethod, Pattern};
+
+/// `ipvsadm` takes no larger weight and no larger threshold.
+const LARGEST: u64 = 65_535;
+
+/// The real servers of one line: several for a range.
+pub(super) fn read(
+    line: &Assignment<'_>,
+    family: Family,
+    reader: &mut Reader<'_, '_>,
+) -> Result<Vec<Real>, Wrong> {
+    let text = line.value.text();
+    let server = text.split(is_blank).next().unwrap_or_default();
+    let wrong_format = || {
+        Wrong::new(line.directive.refusal).at(0..text.len()).help(format!(
+            "write {}=address[:port] gate|masq|ipip [weight]{}",
+            line.directive.name,
+            if family == Family::V6 { ", the address in brackets" } else { "" }
+        ))
+    };
+    let written = written(server).ok_or_else(|| {
+        // The original looks for something like an address anywhere in the line, and for nothing more after it.
+        let digs = text.len() > server.len() && !server.is_empty();
+        if digs { wrong_format().only_here() } else { wrong_format() }
+    })?;
+    if server.len() == text.len() {
+        return Err(wrong_format());
+    }
+    let addresses = addresses(&written, family, reader)?;
+    let port = address::port(written.port.unwrap_or("0"), None, reader).ok_or_else(|| {
+        let port = written.port.unwrap_or_default();
+        Wrong::new(format!("invalid port ({port}) for real server (could not resolve port)"))
+            .at(0..server.len())
+    })?;
+    let options = Options::read(line, server.len(), reader)?;
+    Ok(addresses.into_iter().map(|address| options.real(line.line, SocketAddr::new(address, port))).collect())
+}
+
+/// The first word of the value, taken apart.
+struct Written<'a> {
+    first: &'a str,
+    last: Option<&'a str>,
+    port: Option<&'a str>,
+}
+
+fn written(server: &str) -> Option<Written<'_>> {
+    let end = host_end(server)?;
+    let (first, rest) = server.split_at(end);
+    let (last, rest) = match rest.strip_prefix("->") {
+        Some(rest) => {
+            let (last, rest) = rest.split_at(host_end(rest)?);
+            (Some(last), rest)
+        }
+        None => (None, rest),
+    };
+    let port = match address::port_after(rest, 0) {
+        Some(port) if port.end == rest.len() => Some(&rest[port]),
+        None if rest.is_empty() => None,
+        _ => return None,
+    };
+    Some(Written { first, last, port })
+}
+
+/// Where the host ends with which the text begins.
+fn host_end(text: &str) -> Option<usize> {
+    if text.starts_with('[') {
+        return address::bracketed(text).map(|(_, end)| end);
+    }
+    let host = prefix(text, |c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    // The arrow of a range begins with a sign that a host may have.
+    let host = if text[host.len()..].starts_with('>') { host.strip_suffix('-')? } else { host };
+    (!host.is_empty()).then_some(host.len())
+}
+
+/// The address, or all addresses from the first to the last.
+fn addresses(
+    written: &Written<'_>,
+    family: Family,
+    reader: &mut Reader<'_, '_>,
+) -> Result<Vec<IpAddr>, Wrong> {
+    let whole = 0..written.first.len() + written.last.map_or(0, |last| last.len() + 2);
+    let found = [Some(written.first), written.last]
+        .map(|name| name.map(|name| (name, address::host(name.trim_matches(['[', ']']), family, reader))));
+    let resolved = |name: &str, address: Option<IpAddr>, which: &str| {
+        address.ok_or_else(|| {
+            Wrong::new(format!("invalid address ({name}) for real server (could not resolve {which})"))
+                .at(whole.clone())
+        })
+    };
+    let (name, first) = found[0].unwrap_or(("", None));
+    let first = resolved(name, first, "host")?;
+    let Some((name, last)) = found[1] else { return count(reader, vec![first], &whole) };
+    match (first, resolved(name, last, "end host")?) {
+        (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => {
+            let (from, to) = (u32::from(first), u32::from(last));
+            let many = (to - from) as usize;
+            if many >= MAX_REALS {
+                return Err(too_many(&whole));
+            }
+            count(reader, (from..=to).map(|bits| IpAddr::V4(Ipv4Addr::from(bits))).collect(), &whole)
+        }
+        (IpAddr::V4(first), IpAddr::V4(last)) => Err(Wrong::new(format!(
+            "Invalid Range: {first}-{last}: First value must be greater than or equal to the second value"
+        ))
+        .at(whole)
+        .help("write the lower address first")),
+        _ => Err(Wrong::new("Address range for IPv6 is not supported yet")
+            .at(whole)
+            .help("write a real6 line for each server")),
+    }
+}
+
+fn count(reader: &mut Reader<'_, '_>, found: Vec<IpAddr>, part: &Range<usize>) -> Result<Vec<IpAddr>, Wrong> {
+    reader.reals += found.len();
+    if reader.reals > MAX_REALS { Err(too_many(part)) } else { Ok(found) }
+}
+
+fn too_many(part: &Range<usize>) -> Wrong {
+    Wrong::new(format!("more than {MAX_REALS} real servers")).at(part.clone()).only_here()
+}
+
+/// What follows the address.
+struct Options {
+    method: ForwardingMethod,
+    weight: u32,
+    request: Option<String>,
+    receive: Option<Pattern>,
+    lower: u32,
+    upper: u32,
+}
+
+impl Options {
+    fn real(&self, line: usize, address: SocketAddr) -> Real {
+        Real {
+            line,
+            address,
+            method: self.method,
+            weight: self.weight,
+            upper: self.upper,
+            lower: self.lower,
+            request: self.request.clone(),
+            receive: self.receive.clone(),
+        }
+    }
+
+    fn read(line: &Assignment<'_>, start: usize, reader: &mut Reader<'_, '_>) -> Result<Options, Wrong> {
+        let text = line.value.text();
+        let mut rest = Rest { text, at: start };
+        let word = rest.word();
+        let Some(method) = ForwardingMethod::from_word(&text[word.clone()]) else {
+            return Err(Wrong::new("forward method must be gate, masq or ipip").at(word));
+        };
+        let mut options = Options { method, weight: 1, request: None, receive: None, lower: 0, upper: 0 };
+        let weight = rest.number("");
+        let weighed = weight.is_some();
+        options.weight = weight.unwrap_or(Ok(1))?;
+        if let Some((request, receive)) = rest.strings()? {
+            if !weighed && looks_like_a_weight(&text[request.clone()]) {
+                reader
+                    .report
+                    .warning(line.span(), "ldirectord takes a number in the request for the weight")
+                    .help("write the weight in front of the request")
+                    .original(Original::Refuses);
+            }
+            options.request = Some(value::with_slash(&text[request]));
+            if !receive.is_empty() {
+                options.receive = Some(value::compile(&text[receive.clone()], receive.start, "receive")?);
+            }
+        }
+        if let Some(lower) = rest.number("l:") {
+            options.lower = lower?;
+        }
+        if let Some(upper) = rest.number("u:") {
+            options.upper = upper?;
+        }
+        rest.end()?;
+        if options.lower > options.upper {
+            let message = format!(
+                "l:{} without a larger u: is refused by the kernel; no thresholds are set",
+                options.lower
+            );
+            reader.warn(line, 0..text.len(), message, "give both, l: not above u:");
+        }
+        Ok(options)
+    }
+}
+
+/// A blank and a digit: where the original sees the weight when none is written.
+fn looks_like_a_weight(request: &str) -> bool {
+    request.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
+}
+
+/// The options that are not read yet.
+struct Rest<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Rest<'_> {
+    /// Where the next option begins, if a blank stands before it.
+    fn next(&self) -> usize {
+        let rest = &self.text[self.at..];
+        self.at + (rest.len() - rest.trim_start_matches(is_blank).len())
+    }
+
+    /// The next word of letters, digits and `_`.
+    fn word(&mut self) -> Range<usize> {
+        let start = self.next();
+        self.at = start + prefix(&self.text[start..], is_word).len();
+        start..self.at
+    }
+
+    /// A number behind a prefix, if it comes next.
+    fn number(&mut self, mark: &str) -> Option<Result<u32, Wrong>> {
+        let start = self.next();
+        let digits = prefix(self.text[start..].strip_prefix(mark)?, |c| c.is_ascii_digit());
+        if digits.is_empty() || start == self.at {
+            return None;
+        }
+        self.at = start + mark.len() + digits.len();
+        let value = digits.parse().unwrap_or(u64::MAX);
+        Some(match u32::try_from(value) {
+            Ok(number) if value <= LARGEST => Ok(number),
+            _ => Err(Wrong::new(format!("{mark}{digits} is too large"))
+                .at(start..self.at)
+                .help(format!("at most {LARGEST}; ipvsadm refuses more, and the server is then in no table"))
+                .only_here()),
+        })
+    }
+
+    /// Two texts in quotes with one comma or blank between them, if they come next. Quotes inside belong to the text.
+    fn strings(&mut self) -> Result<Option<(Range<usize>, Range<usize>)>, Wrong> {
+        let start = self.next();
+        if start == self.at || !self.text[start..].starts_with('"') {
+            return Ok(None);
+        }
+        let Some(last) = self.text.rfind('"').filter(|last| *last > start) else {
+            return Err(self.invalid());
+        };
+        for (at, _) in self.text[start + 1..last].rmatch_indices('"') {
+            let open = start + 1 + at;
+            let before = &self.text[..open];
+            let bare = before.trim_end_matches(is_blank);
+            let blank = bare.len() < before.len();
+            let first = bare.strip_suffix("\",").or_else(|| bare.strip_suffix('"').filter(|_| blank));
+            if let Some(first) = first.filter(|first| first.len() > start) {
+                self.at = last + 1;
+                return Ok(Some((start + 1..first.len(), open + 1..last)));
+            }
+        }
+        Err(self.invalid())
+    }
+
+    /// Nothing may be left.
+    fn end(&self) -> Result<(), Wrong> {
+        if self.text[self.at..].trim_matches(is_blank).is_empty() { Ok(()) } else { Err(self.invalid()) }
+    }
+
+    fn invalid(&self) -> Wrong {
+        let rest = &self.text[self.at..];
+        let wrong = Wrong::new(format!("Invalid real server line, around \"{rest}\""))
+            .at(self.next()..self.text.len());
+        let bare = rest.trim_matches(is_blank);
+        if bare.starts_with("l:") {
+            // The original takes this and loses the upper threshold.
+            return wrong.help("write l: before u:").only_here();
+        }
+        if bare.chars().next().is_some_and(char::is_alphanumeric) && rest.starts_with(is_blank) {
+            return wrong.help("remove it; ldirectord looks for the next option behind it");
+        }
+        wrong.help("after the method come, if wanted: weight, \"request\", \"receive\", l:number, u:number")
+    }
+}

@@ -1,0 +1,92 @@
+//! The directives that stand outside virtuals for all of them, and inside for one.
+
+use std::time::Duration;
+
+use super::address::{self, FallbackText};
+use super::{Reader, Wrong, value};
+use crate::config::AlertStatus;
+use crate::config::ast::Assignment;
+use crate::config::diagnostic::Original;
+use crate::config::directive::Key;
+use crate::value::Family;
+
+/// What was said, in one place; nothing where nothing was said.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) checktimeout: Option<Duration>,
+    pub(super) negotiatetimeout: Option<Duration>,
+    pub(super) checkinterval: Option<Duration>,
+    pub(super) checkcount: Option<u32>,
+    pub(super) failurecount: Option<u32>,
+    pub(super) fallback: Option<FallbackText>,
+    pub(super) fallback6: Option<FallbackText>,
+    pub(super) fallbackcommand: Option<String>,
+    pub(super) quiescent: Option<bool>,
+    pub(super) cleanstop: Option<bool>,
+    pub(super) emailalert: Option<String>,
+    pub(super) emailalertfreq: Option<Duration>,
+    pub(super) emailalertstatus: Option<AlertStatus>,
+    pub(super) smtp: Option<String>,
+}
+
+impl Shared {
+    /// Takes a line in; says whether it was one of these directives.
+    pub(super) fn take(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
+        match line.directive.key {
+            Key::CheckTimeout => set(&mut self.checktimeout, value::timeout(line, reader), line, reader),
+            Key::NegotiateTimeout => {
+                set(&mut self.negotiatetimeout, value::timeout(line, reader), line, reader);
+            }
+            Key::CheckInterval => set(&mut self.checkinterval, value::interval(line, reader), line, reader),
+            Key::CheckCount => {
+                reader
+                    .report
+                    .warning(
+                        line.span(),
+                        "checkcount option is deprecated and slated for removal.  please see 'failurecount'",
+                    )
+                    .original(Original::Warns);
+                set(&mut self.checkcount, value::count(line, reader), line, reader);
+            }
+            Key::FailureCount => set(&mut self.failurecount, value::count(line, reader), line, reader),
+            Key::Fallback => {
+                let fallback = address::fallback_text(line, Family::V4, reader);
+                set(&mut self.fallback, fallback, line, reader);
+            }
+            Key::Fallback6 => {
+                let fallback = address::fallback_text(line, Family::V6, reader);
+                set(&mut self.fallback6, fallback, line, reader);
+            }
+            // Outside virtuals quotes group words and stay; inside they enclose the command.
+            Key::FallbackCommand if line.inside => {
+                set(&mut self.fallbackcommand, value::text(line), line, reader);
+            }
+            Key::FallbackCommand => set(&mut self.fallbackcommand, value::whole(line), line, reader),
+            Key::Quiescent => set(&mut self.quiescent, value::yes_no(line), line, reader),
+            Key::CleanStop => set(&mut self.cleanstop, value::yes_no(line), line, reader),
+            Key::EmailAlert => set(&mut self.emailalert, value::recipients(line), line, reader),
+            Key::EmailAlertFreq => {
+                let frequency = value::leading_number(line).map(Duration::from_secs);
+                set(&mut self.emailalertfreq, frequency, line, reader);
+            }
+            Key::EmailAlertStatus => {
+                set(&mut self.emailalertstatus, value::alert_status(line), line, reader);
+            }
+            Key::Smtp => set(&mut self.smtp, value::host(line), line, reader),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// The last line of a directive counts; a wrong one is reported.
+pub(super) fn set<T>(
+    place: &mut Option<T>,
+    value: Result<T, Wrong>,
+    line: &Assignment<'_>,
+    reader: &mut Reader<'_, '_>,
+) {
+    if let Some(value) = reader.take(line, value) {
+        *place = Some(value);
+    }
+}

@@ -1,0 +1,268 @@
+//! Values by their kind, read as the original reads them: it digs numbers and words out of the text around them.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{Reader, Wrong};
+use crate::config::ast::Assignment;
+use crate::config::source::{is_blank, is_word};
+use crate::config::{AlertStatus, directive};
+use crate::value::Pattern;
+
+/// Longer than this is as good as for ever, and still safe to reckon with.
+const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
+
+/// The first run of characters of a kind.
+pub(super) fn first_run(text: &str, is: impl Fn(char) -> bool) -> Option<Range<usize>> {
+    let start = text.find(&is)?;
+    let end = text[start..].find(|c| !is(c)).map_or(text.len(), |length| start + length);
+    Some(start..end)
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
+/// A number too large for its type is its largest value.
+fn saturated(digits: &str) -> u64 {
+    digits.parse().unwrap_or(u64::MAX)
+}
+
+/// `yes` or `no`, with nothing around it.
+pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, Wrong> {
+    match line.value.text() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        text => {
+            let name = line.directive.name;
+            let wrong = Wrong::new(format!("{name} must be 'yes' or 'no'")).at(0..text.len());
+            let word = first_run(text, is_word).map(|run| text[run].to_ascii_lowercase());
+            Err(match word.as_deref() {
+                Some(word @ ("yes" | "no")) => {
+                    wrong.help(format!("write {name}={word} with nothing behind it, no blank and no comment"))
+                }
+                _ => wrong,
+            })
+        }
+    }
+}
+
+/// The first number in the value. The original takes a lone `0` for no number.
+fn digits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, Wrong> {
+    let text = line.value.text();
+    let refusal = || Wrong::new(line.directive.refusal(line.inside)).at(0..text.len());
+    let run = first_run(text, is_digit).ok_or_else(refusal)?;
+    if &text[run.clone()] == "0" {
+        return Err(refusal().help("it must be at least 1"));
+    }
+    let value = saturated(&text[run.clone()]);
+    warn_of_the_rest(line, &run, reader);
+    Ok(value)
+}
+
+/// `1.5` is 1 and `10m` is 10: better said than found out.
+fn warn_of_the_rest(line: &Assignment<'_>, run: &Range<usize>, reader: &mut Reader<'_, '_>) {
+    let text = line.value.text();
+    let bare = |part: Range<usize>| text[part].trim_matches(|c| is_blank(c) || c == '"');
+    let (before, after) = (bare(0..run.start), bare(run.end..text.len()));
+    let unit = ["s", "sec", "seconds"].contains(&after) || after.starts_with('#');
+    if !before.is_empty() || !(after.is_empty() || unit) {
+        let message = format!("{} is read as {}", line.directive.name, &text[run.clone()]);
+        reader.warn(line, 0..text.len(), message, "write a whole number alone");
+    }
+}
+
+/// A deadline. `00` is no deadline to the original; here every check has one.
+pub(super) fn timeout(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
+    let seconds = digits(line, reader)?;
+    if seconds == 0 {
+        if !line.inside {
+            return Err(Wrong::new(line.directive.refusal(false)).at(0..line.value.text().len()));
+        }
+        let message = format!("{} is no time-out; an hour is used", line.directive.name);
+        reader.warn(line, 0..line.value.text().len(), message, "give a number of seconds");
+        return Ok(Duration::from_secs(3600));
+    }
+    Ok(Duration::from_secs(seconds.min(MAX_SECONDS)))
+}
+
+/// An interval. `00` makes the original check without a pause; here a second is the least.
+pub(super) fn interval(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
+    let seconds = digits(line, reader)?;
+    if seconds == 0 {
+        let message = format!("{} is no pause at all; a second is used", line.directive.name);
+        reader.warn(line, 0..line.value.text().len(), message, "give a number of seconds");
+    }
+    Ok(Duration::from_secs(seconds.clamp(1, MAX_SECONDS)))
+}
+
+/// How many times; at least once.
+pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, Wrong> {
+    Ok(u32::try_from(digits(line, reader)?).unwrap_or(u32::MAX).max(1))
+}
+
+/// The first number in the value, 0 too.
+pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
+    let text = line.value.text();
+    first_run(text, is_digit)
+        .map(|run| saturated(&text[run]))
+        .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))
+}
+
+/// A number with which the value begins.
+pub(super) fn leading_number(line: &Assignment<'_>) -> Result<u64, Wrong> {
+    let text = line.value.text();
+    match first_run(text, is_digit) {
+        Some(run) if run.start == 0 => Ok(saturated(&text[run])),
+        _ => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
+    }
+}
+
+/// What stands between the first and the last double quote; the value must begin with one.
+pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
+    let text = line.value.text();
+    let name = line.directive.name;
+    let wrong = || Wrong::new(format!("{name} needs its value in double quotes")).at(0..text.len());
+    if !text.starts_with('"') {
+        return Err(wrong().help(format!("write {name}=\"…\"")));
+    }
+    match text.rfind('"') {
+        Some(last) if last > 0 => Ok(1..last),
+        _ if line.inside => {
+            Err(wrong().help("the closing quote is missing; # begins a comment also inside quotes"))
+        }
+        _ => Err(wrong().help("the closing quote is missing")),
+    }
+}
+
+/// Like [`quoted`], and not empty.
+pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
+    let inner = quoted(line)?;
+    if inner.is_empty() {
+        return Err(Wrong::new(line.directive.refusal(line.inside)).at(0..line.value.text().len()));
+    }
+    Ok(inner)
+}
+
+/// A text with or without double quotes, not empty.
+pub(super) fn text(line: &Assignment<'_>) -> Result<String, Wrong> {
+    let all = line.value.text();
+    let inner = quoted(line).unwrap_or(0..all.len());
+    if inner.is_empty() {
+        return Err(Wrong::new(line.directive.refusal(line.inside)));
+    }
+    Ok(all[inner].to_owned())
+}
+
+/// The rest of the line as it stands, not empty.
+pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
+    match line.value.text() {
+        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// A regular expression in double quotes.
+pub(super) fn pattern(line: &Assignment<'_>) -> Result<Pattern, Wrong> {
+    let inner = quoted_text(line)?;
+    compile(&line.value.text()[inner.clone()], inner.start, line.directive.name)
+}
+
+/// Compiles a pattern that stands at an offset of its value.
+pub(super) fn compile(source: &str, start: usize, name: &str) -> Result<Pattern, Wrong> {
+    Pattern::parse(source).map_err(|error| {
+        let at = start + error.offset;
+        let end = (start + source.len()).max(at + 1);
+        // The original takes it, and dies at the first answer that it would have to look at.
+        Wrong::new(format!("{name} is no regular expression that can be run: {}", error.message))
+            .at(at..end)
+            .help("a . or an escaped sign matches what cannot be written; test it with ldirectord-rs check")
+            .only_here()
+    })
+}
+
+/// A path; one without its `/` gets it.
+pub(super) fn with_slash(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+/// The first word of letters, digits and `_`, which must be a known one.
+pub(super) fn one_of<T>(
+    line: &Assignment<'_>,
+    known: &[&str],
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<T, Wrong> {
+    let text = line.value.text();
+    let run = first_run(text, is_word).unwrap_or(0..text.len());
+    let word = &text[run.clone()];
+    find(word).ok_or_else(|| {
+        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(run);
+        match directive::nearest_word(word, known.iter().copied()) {
+            Some(near) => wrong.help(format!("did you mean {near}?")),
+            None => wrong,
+        }
+    })
+}
+
+/// Mail addresses; one pair of quotes around all of them is taken off.
+pub(super) fn recipients(line: &Assignment<'_>) -> Result<String, Wrong> {
+    let text = line.value.text();
+    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner.filter(|inner| !inner.contains('"')).unwrap_or(text) {
+        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
+        addresses => Ok(addresses.to_owned()),
+    }
+}
+
+/// The name with which the value begins.
+pub(super) fn host(line: &Assignment<'_>) -> Result<String, Wrong> {
+    let text = line.value.text();
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
+    match &text[..end] {
+        "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// A list of states; `none` stands alone.
+pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> {
+    let mut status = AlertStatus { starting: false, running: false, stopping: false, reloading: false };
+    let words = listed(line.value.text());
+    let wrong = |message: String| Wrong::new(message).at(0..line.value.text().len());
+    let none = words.contains(&"none");
+    for word in words.into_iter().filter(|word| *word != "none") {
+        match word {
+            "all" => status = AlertStatus::default(),
+            "starting" => status.starting = true,
+            "running" => status.running = true,
+            "stopping" => status.stopping = true,
+            "reloading" => status.reloading = true,
+            _ => {
+                return Err(wrong(format!("invalid email alert status at: \"{word}\"")).help(
+                    "a list of all, none, starting, running, stopping, reloading, with no blank behind it",
+                ));
+            }
+        }
+        if none {
+            return Err(wrong(format!("invalid email alert status: \"{word}\" specified with \"none\"")));
+        }
+    }
+    Ok(status)
+}
+
+/// The words between commas. Blanks around a comma count for nothing, and commas at the end neither.
+fn listed(text: &str) -> Vec<&str> {
+    let last = text.matches(',').count();
+    let mut words: Vec<&str> = text
+        .split(',')
+        .enumerate()
+        .map(|(index, word)| {
+            let word = if index == 0 { word } else { word.trim_start_matches(is_blank) };
+            if index == last { word } else { word.trim_end_matches(is_blank) }
+        })
+        .collect();
+    while words.last() == Some(&"") {
+        words.pop();
+    }
+    words
+}

@@ -1,0 +1,461 @@
+//! A virtual with its lines: what it says, what it inherits, what follows from its port.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::{self, Head};
+use super::globals::Outside;
+use super::shared::{Shared, set};
+use super::{Reader, Wrong, real, value};
+use crate::config::ast::{Assignment, Block};
+use crate::config::diagnostic::Original;
+use crate::config::directive::{self, Key};
+use crate::config::source::is_word;
+use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
+use crate::value::{Family, Pattern, Protocol, Secret, VirtualId};
+
+/// The longest persistence that `ipvsadm` sets: 31 days.
+const MAX_PERSISTENT: u64 = 31 * 24 * 60 * 60;
+/// The deadlines when nothing is said.
+const CHECKTIMEOUT: Duration = Duration::from_secs(5);
+const NEGOTIATETIMEOUT: Duration = Duration::from_secs(30);
+
+/// Understands a block; nothing when its own address is wrong.
+pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_, '_>) -> Option<Virtual> {
+    let family = match block.head.directive.key {
+        Key::Virtual6 => Family::V6,
+        _ => Family::V4,
+    };
+    let head = address::head(&block.head, family, reader);
+    let head = reader.take(&block.head, head);
+    let mut draft = Draft::new(family, head.as_ref());
+    for line in &block.lines {
+        draft.line(line, reader);
+    }
+    let head = head?;
+    let identity = identity(&head, draft.protocol, family, reader);
+    let (id, service) = reader.take(&block.head, identity)?;
+    Some(draft.finish(&block.head, id, service, outside, reader))
+}
+
+/// The identity, and the service that is expected there.
+fn identity(
+    head: &Head,
+    protocol: Protocol,
+    family: Family,
+    reader: &Reader<'_, '_>,
+) -> Result<(VirtualId, Negotiate), Wrong> {
+    let (host, port) = match head {
+        Head::Mark(mark) => return Ok((VirtualId::Mark { mark: *mark, family }, Negotiate::None)),
+        Head::Address { host, port } => (host, port),
+    };
+    let address = address::host(host, family, reader);
+    let number = address::port(port, Some(protocol), reader);
+    let wrong = |what: &str| Wrong::new("invalid address for virtual service").help(what);
+    let address: IpAddr = address.ok_or_else(|| {
+        wrong(&format!("{host} is no address of this family, and no host of this name is known"))
+    })?;
+    let number = number.ok_or_else(|| {
+        wrong(&format!("{port} is no port, and no {protocol} service of this name is known"))
+    })?;
+    // A port with leading zeros is that port, but no service is expected there: so does the original.
+    let plain = !port.starts_with('0');
+    let service = if plain { Negotiate::of_port(number) } else { Negotiate::None };
+    Ok((VirtualId::Address { protocol, address: SocketAddr::new(address, number) }, service))
+}
+
+/// A virtual of which not all lines are read yet.
+struct Draft {
+    family: Family,
+    mark: bool,
+    protocol: Protocol,
+    shared: Shared,
+    /// Where its fallback stands.
+    fallback_span: Option<Range<usize>>,
+    reals: Vec<Real>,
+    scheduler: String,
+    schedflags: Option<String>,
+    persistent: Option<u32>,
+    netmask: Option<Netmask>,
+    ops: bool,
+    checktype: CheckType,
+    service: Option<Negotiate>,
+    checkcommand: String,
+    checkport: Option<u16>,
+    request: String,
+    receive: Option<Pattern>,
+    httpmethod: HttpMethod,
+    virtualhost: Option<String>,
+    login: String,
+    passwd: Secret,
+    database: String,
+    secret: Secret,
+    monitorfile: Option<PathBuf>,
+    servicename: Option<String>,
+    comment: Option<String>,
+}
+
+impl Draft {
+    fn new(family: Family, head: Option<&Head>) -> Draft {
+        let domain =
+            |head: &Head| matches!(head, Head::Address { port, .. } if port == "53" || port == "domain");
+        Draft {
+            family,
+            mark: matches!(head, Some(Head::Mark(_))),
+            protocol: if head.is_some_and(domain) { Protocol::Udp } else { Protocol::Tcp },
+            shared: Shared::default(),
+            fallback_span: None,
+            reals: Vec::new(),
+            scheduler: "wrr".to_owned(),
+            schedflags: None,
+            persistent: None,
+            netmask: None,
+            ops: false,
+            checktype: CheckType::Negotiate,
+            service: None,
+            checkcommand: "/bin/true".to_owned(),
+            checkport: None,
+            request: "/".to_owned(),
+            receive: None,
+            httpmethod: HttpMethod::Get,
+            virtualhost: None,
+            login: String::new(),
+            passwd: Secret::default(),
+            database: String::new(),
+            secret: Secret::default(),
+            monitorfile: None,
+            servicename: None,
+            comment: None,
+        }
+    }
+
+    fn line(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+        match line.directive.key {
+            Key::Real | Key::Real6 | Key::Fallback | Key::Fallback6 if !self.fits(line, reader) => {}
+            Key::Real | Key::Real6 => {
+                let reals = real::read(line, self.family, reader);
+                self.reals.extend(reader.take(line, reals).into_iter().flatten());
+            }
+            _ if self.shared.take(line, reader) || self.kernel(line, reader) || self.check(line, reader) => {
+                if matches!(line.directive.key, Key::Fallback | Key::Fallback6) {
+                    self.fallback_span = Some(line.span());
+                }
+            }
+            Key::MonitorFile => {
+                set(&mut self.monitorfile, value::text(line).map(PathBuf::from), line, reader);
+            }
+            Key::ServiceName => self.servicename = Some(line.value.text().to_owned()),
+            Key::Comment => self.comment = Some(line.value.text().to_owned()),
+            _ => reader.refuse(line, Wrong::new(line.directive.refusal).help(line.directive.help)),
+        }
+    }
+
+    /// `real6` and `fallback6` belong to `virtual6`, and only there.
+    fn fits(&self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
+        let name = line.directive.name;
+        let (bare, six) = match name.strip_suffix('6') {
+            Some(bare) => (bare, true),
+            None => (name, false),
+        };
+        let right = six == (self.family == Family::V6);
+        if !right {
+            let suffix = if six { "" } else { "6" };
+            let message = format!("cannot specify \"{name}\" here.  please use \"{bare}{suffix}\" instead");
+            reader.report.error(line.span(), message);
+        }
+        right
+    }
+
+    /// The directives that are for the kernel.
+    fn kernel(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
+        match line.directive.key {
+            Key::Scheduler => {
+                let name = value::first_run(line.value.text(), |c| c.is_ascii_lowercase());
+                match name.map(|run| line.value.text()[run].to_owned()) {
+                    Some(name) => {
+                        if name != line.value.text().trim_end() {
+                            let message = format!("scheduler is read as {name}");
+                            reader.warn(line, 0..line.value.text().len(), message, "write its name alone");
+                        }
+                        self.scheduler = name;
+                    }
+                    None => reader.refuse(line, Wrong::new(line.directive.refusal)),
+                }
+            }
+            Key::SchedFlags => {
+                let word = line.value.text().split_whitespace().next().map(str::to_owned);
+                let flags = word.ok_or_else(|| Wrong::new(line.directive.refusal));
+                set(&mut self.schedflags, flags, line, reader);
+            }
+            Key::Persistent => self.persistent(line, reader),
+            Key::Netmask => set(&mut self.netmask, netmask(line, self.family), line, reader),
+            Key::Protocol => {
+                if let Some(protocol) = reader.take(line, protocol(line, self.mark)) {
+                    self.protocol = protocol.unwrap_or(self.protocol);
+                }
+            }
+            Key::Ops => self.ops = reader.take(line, value::yes_no(line)).unwrap_or(self.ops),
+            _ => return false,
+        }
+        true
+    }
+
+    fn persistent(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+        let Some(seconds) = reader.take(line, value::number(line)) else { return };
+        let all = 0..line.value.text().len();
+        if seconds == 0 {
+            reader.warn(
+                line,
+                all,
+                "persistent=0 makes no client persistent",
+                "remove the line, or give seconds",
+            );
+            self.persistent = None;
+            return;
+        }
+        if seconds > MAX_PERSISTENT {
+            reader.warn(line, all, "persistent is at most 31 days; these are used", "give at most 2678400");
+        }
+        self.persistent = u32::try_from(seconds.min(MAX_PERSISTENT)).ok();
+    }
+
+    /// The directives that say what is checked.
+    fn check(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
+        let text = line.value.text();
+        let inner = |value: Result<Range<usize>, Wrong>| value.map(|range| text[range].to_owned());
+        match line.directive.key {
+            Key::CheckType => take(&mut self.checktype, check_type(line), line, reader),
+            Key::Service => {
+                let known: Vec<&str> = Negotiate::ALL.iter().map(|row| row.1).collect();
+                let service = value::one_of(line, &known, Negotiate::from_word);
+                if let Some(service) = reader.take(line, service) {
+                    self.service(service, reader);
+                }
+            }
+            Key::CheckCommand => take(&mut self.checkcommand, value::text(line), line, reader),
+            Key::CheckPort => set(&mut self.checkport, check_port(line), line, reader),
+            Key::Request => {
+                let request = inner(value::quoted_text(line)).map(|path| value::with_slash(&path));
+                take(&mut self.request, request, line, reader);
+            }
+            Key::Receive => set(&mut self.receive, value::pattern(line), line, reader),
+            Key::HttpMethod => {
+                let method =
+                    value::one_of(line, &["GET", "HEAD"], |word| match word.to_ascii_uppercase().as_str() {
+                        "GET" => Some(HttpMethod::Get),
+                        "HEAD" => Some(HttpMethod::Head),
+                        _ => None,
+                    });
+                take(&mut self.httpmethod, method, line, reader);
+            }
+            Key::VirtualHost => {
+                let host = text.strip_prefix('"').unwrap_or(text);
+                self.virtualhost = Some(host.split('"').next().unwrap_or(host).to_owned());
+            }
+            Key::Login => take(&mut self.login, inner(value::quoted_text(line)), line, reader),
+            Key::Passwd => {
+                take(&mut self.passwd, inner(value::quoted_text(line)).map(Secret::new), line, reader);
+            }
+            Key::Database => take(&mut self.database, inner(value::quoted_text(line)), line, reader),
+            Key::Secret => {
+                take(&mut self.secret, inner(value::quoted_text(line)).map(Secret::new), line, reader);
+            }
+            Key::Load => {
+                reader.take(line, value::quoted_text(line));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A service brings its default login with it, when it is written out.
+    fn service(&mut self, service: Negotiate, reader: &Reader<'_, '_>) {
+        self.service = Some(service);
+        let own = || format!("ldirectord@{}", reader.names.hostname());
+        if self.login.is_empty() {
+            match service {
+                Negotiate::Ftp => "anonymous".clone_into(&mut self.login),
+                Negotiate::Sip => self.login = own(),
+                _ => {}
+            }
+        }
+        if service == Negotiate::Ftp && self.passwd.reveal().is_empty() {
+            self.passwd = Secret::new(own());
+        }
+    }
+
+    /// Fills in what is inherited.
+    fn finish(
+        self,
+        head: &Assignment<'_>,
+        id: VirtualId,
+        expected: Negotiate,
+        outside: &Outside,
+        reader: &mut Reader<'_, '_>,
+    ) -> Virtual {
+        let fallback = self.fallback(id, head, outside, reader);
+        let (own, all) = (self.shared, &outside.shared);
+        if own.checkinterval.is_some() && !outside.own.fork {
+            let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
+            reader
+                .report
+                .warning(head.span(), message)
+                .help("write fork=yes outside all virtuals, or remove it")
+                .original(Original::Warns)
+                .without_line();
+        }
+        let checkinterval =
+            own.checkinterval.filter(|_| outside.own.fork).unwrap_or(outside.own.checkinterval);
+        let checktimeout =
+            own.checktimeout.or(own.negotiatetimeout).or(all.checktimeout).or(all.negotiatetimeout);
+        let negotiatetimeout =
+            own.negotiatetimeout.or(own.checktimeout).or(all.negotiatetimeout).or(all.checktimeout);
+        Virtual {
+            id,
+            line: head.line,
+            reals: self.reals,
+            fallback,
+            fallbackcommand: own.fallbackcommand.or_else(|| all.fallbackcommand.clone()),
+            scheduler: self.scheduler,
+            schedflags: self.schedflags,
+            persistent: self.persistent,
+            netmask: self.netmask,
+            ops: self.ops,
+            quiescent: own.quiescent.or(all.quiescent).unwrap_or(false),
+            cleanstop: own.cleanstop.or(all.cleanstop).unwrap_or(true),
+            checktype: self.checktype,
+            service: self.service.unwrap_or(expected),
+            checkcommand: self.checkcommand,
+            checkport: self.checkport,
+            checktimeout: checktimeout.unwrap_or(CHECKTIMEOUT),
+            negotiatetimeout: negotiatetimeout.unwrap_or(NEGOTIATETIMEOUT),
+            checkcount: own.checkcount.or(all.checkcount).unwrap_or(1),
+            failurecount: own.failurecount.or(all.failurecount).unwrap_or(1),
+            checkinterval,
+            request: self.request,
+            receive: self.receive,
+            httpmethod: self.httpmethod,
+            virtualhost: self.virtualhost,
+            login: self.login,
+            passwd: self.passwd,
+            database: self.database,
+            secret: self.secret,
+            alert: Alert {
+                recipients: own.emailalert.or_else(|| all.emailalert.clone()).unwrap_or_default(),
+                frequency: own.emailalertfreq.or(all.emailalertfreq).unwrap_or_default(),
+                status: own.emailalertstatus.or(all.emailalertstatus).unwrap_or_default(),
+                smtp: own.smtp.or_else(|| all.smtp.clone()),
+            },
+            monitorfile: self.monitorfile,
+            servicename: self.servicename,
+            comment: self.comment,
+        }
+    }
+
+    fn fallback(
+        &self,
+        id: VirtualId,
+        head: &Assignment<'_>,
+        outside: &Outside,
+        reader: &mut Reader<'_, '_>,
+    ) -> Option<Fallback> {
+        let pick = |shared: &Shared| match self.family {
+            Family::V4 => shared.fallback.clone(),
+            Family::V6 => shared.fallback6.clone(),
+        };
+        let protocol = match id {
+            VirtualId::Address { protocol, .. } => Some(protocol),
+            VirtualId::Mark { .. } => None,
+        };
+        let text = pick(&self.shared).or_else(|| pick(&outside.shared))?;
+        let resolved = text.resolve(protocol, reader);
+        if resolved.is_none() {
+            let span = self.fallback_span.clone().unwrap_or_else(|| head.span());
+            reader.report.error(span, "invalid port for fallback server");
+        }
+        resolved
+    }
+}
+
+/// Puts a value in its place, unless it is wrong.
+fn take<T>(place: &mut T, value: Result<T, Wrong>, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    if let Some(value) = reader.take(line, value) {
+        *place = value;
+    }
+}
+
+/// Any number makes the combined check; else it is the first word that counts.
+fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
+    let text = line.value.text();
+    if value::first_run(text, |c| c.is_ascii_digit()).is_some() {
+        return value::number(line)
+            .map(|count| CheckType::Combined(u32::try_from(count).unwrap_or(u32::MAX)));
+    }
+    let known = ["connect", "negotiate", "ping", "off", "on", "external", "external-perl"];
+    let run = value::first_run(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+        .unwrap_or(0..text.len());
+    Ok(match &text[run.clone()] {
+        "connect" => CheckType::Connect,
+        "negotiate" => CheckType::Negotiate,
+        "ping" => CheckType::Ping,
+        "off" => CheckType::Off,
+        "on" => CheckType::On,
+        "external" => CheckType::External,
+        "external-perl" => CheckType::ExternalPerl,
+        word => {
+            let wrong = Wrong::new(line.directive.refusal).at(run);
+            let near = directive::nearest_word(word, known.into_iter());
+            return Err(match near {
+                Some(near) => wrong.help(format!("did you mean {near}?")),
+                None => wrong,
+            });
+        }
+    })
+}
+
+fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
+    let number = value::number(line)?;
+    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
+        Wrong::new("checkport must be in range 1..65536")
+            .at(0..line.value.text().len())
+            .help("65535 is the last")
+    })
+}
+
+/// None for a firewall mark, whose packets may be of any protocol.
+fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Protocol>, Wrong> {
+    let text = line.value.text();
+    let run = value::first_run(text, is_word);
+    let Some(run) = run else { return Err(Wrong::new("invalid protocol")) };
+    match (&text[run.clone()], mark) {
+        ("fwm", true) => Ok(None),
+        ("tcp", false) => Ok(Some(Protocol::Tcp)),
+        ("udp", false) => Ok(Some(Protocol::Udp)),
+        (_, true) => {
+            Err(Wrong::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
+        }
+        (_, false) => Err(Wrong::new(line.directive.refusal).at(run)),
+    }
+}
+
+/// With nothing around it: the original is strict here.
+fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, Wrong> {
+    let text = line.value.text();
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if family == Family::V6 {
+        let prefix = text.parse().ok().filter(|prefix| (1..=128).contains(prefix) && digits(text));
+        return prefix.map(Netmask::V6).ok_or_else(|| {
+            Wrong::new("invalid netmask: a prefix length between 1 and 128 is required").at(0..text.len())
+        });
+    }
+    let quad = text.split('.').count() == 4 && text.split('.').all(digits);
+    let wrong = Wrong::new(line.directive.refusal).at(0..text.len());
+    match text.parse() {
+        Ok(mask) => Ok(Netmask::V4(mask)),
+        // The original takes it, and then the kernel's tool does not.
+        Err(_) if quad => Err(wrong.help("each part is at most 255").only_here()),
+        Err(_) => Err(wrong.help("write it as 255.255.255.0, with nothing behind it")),
+    }
+}
