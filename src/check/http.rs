@@ -1,13 +1,15 @@
 //! `service=http` and `https`: a request on a connection of its own, driven inside the check, without a client object.
 
 mod exchange;
+mod judge;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -16,16 +18,16 @@ use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
 use crate::net::{cause, dial, is_own_limit, resolve, tls};
-use crate::plan::HttpMethod;
-use crate::plan::{HttpProbe, Probe, Scheme};
-use crate::value::{Pattern, Verdict};
-pub(super) use exchange::{Answer, End};
+use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
+use crate::value::Verdict;
+use exchange::Answer;
+use judge::{judge, redirect, status_line};
 
 /// Names this program to the servers.
-pub(super) const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
+const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
 
 /// So many bytes of a body are read and matched; what comes after them is not waited for.
-pub(super) const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
 
 /// So many bytes the status line and the headers may have together.
 const MAX_HEAD: usize = 64 * 1024;
@@ -37,7 +39,8 @@ const MAX_HOPS: usize = 7;
 struct Hop<'a> {
     scheme: Scheme,
     peer: Peer<'a>,
-    path: &'a str,
+    /// What stands in the request line: a path, or for a proxy the whole URL.
+    path: Cow<'a, str>,
     host: &'a str,
     server_name: Option<&'a str>,
 }
@@ -57,12 +60,10 @@ pub(super) async fn run(
 ) -> Verdict {
     let mut target: Option<Target> = None;
     let first = escape(&http.request);
-    if !first.starts_with('/') {
+    if http.proxy || !first.starts_with('/') {
         match Target::parse(&first) {
             Ok(absolute) => target = Some(absolute),
-            Err(why) => {
-                return Verdict::down(format!("{} {}: {why}", method_word(http.method), http.request));
-            }
+            Err(why) => return Verdict::down(format!("{}: {why}", method_word(http.method))),
         }
     }
     for hops in 0.. {
@@ -71,11 +72,7 @@ pub(super) async fn run(
             Ok(answer) => answer,
             Err(verdict) => return verdict,
         };
-        let name = || match (&target, hops) {
-            (Some(target), 1) => format!("{} {target} (after 1 redirect)", method_word(http.method)),
-            (Some(target), 2..) => format!("{} {target} (after {hops} redirects)", method_word(http.method)),
-            _ => format!("{} {}", method_word(http.method), http.request),
-        };
+        let name = || name(probe, http, target.as_ref(), hops);
         let Some(location) = redirect(&answer) else {
             return judge(&name(), &answer, http.receive.as_ref());
         };
@@ -103,63 +100,25 @@ pub(super) async fn run(
     Verdict::unknown("the redirects have no end")
 }
 
-/// What an answer means: its status, then its body.
-pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
-    let status = status_line(answer);
-    if !answer.status.is_success() {
-        return Verdict::down(format!("{name}: {status}")).with_monitor(status);
+/// What was asked for, as the beginning of a sentence.
+fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -> String {
+    let mut name = format!("{} ", method_word(http.method));
+    match target {
+        Some(target) => name.push_str(&target.to_string()),
+        None => name.push_str(&http.request),
     }
-    let Some(pattern) = receive else {
-        return Verdict::up(format!("{name}: {status}")).with_monitor(status);
-    };
-    let size = match &answer.end {
-        End::Whole => format!("the body ({} bytes)", say::number(answer.body.len() as u64)),
-        End::Cut => format!("the first {} bytes of the body", say::number(answer.body.len() as u64)),
-        End::Broken(why) => {
-            format!("the body ({} bytes, then {why})", say::number(answer.body.len() as u64))
-        }
-    };
-    match pattern.is_match(&answer.body) {
-        Ok(true) => Verdict::up(format!("{name}: {status}, and {size} matches /{}/", pattern.source()))
-            .with_monitor(status),
-        Ok(false) => {
-            let begins = match answer.body.len() {
-                0 => String::new(),
-                _ => format!("; it begins with {}", say::beginning(&answer.body, 80)),
-            };
-            Verdict::down(format!(
-                "{name}: {status}, but {size} does not match /{}/{begins}",
-                pattern.source()
-            ))
-            .with_monitor(String::from_utf8_lossy(&answer.body))
-        }
-        Err(limit) => Verdict::down(format!("{name}: {status}, but /{}/: {limit}", pattern.source()))
-            .with_monitor(status),
+    if target.is_some_and(|target| proxied(http, target)) {
+        name.push_str(&format!(" through the proxy {}", probe.target));
     }
+    if hops > 0 {
+        name.push_str(&format!(" (after {})", say::count(hops as u64, "redirect")));
+    }
+    name
 }
 
-/// The status as the original names it: `404 Not Found`.
-pub(super) fn status_line(answer: &Answer) -> String {
-    match &answer.phrase {
-        Some(phrase) => format!("{} {phrase}", answer.status.as_u16()),
-        None => {
-            format!("{} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default())
-        }
-    }
-}
-
-/// Where an answer sends us, if it does.
-pub(super) fn redirect(answer: &Answer) -> Option<String> {
-    let follow = matches!(
-        answer.status,
-        StatusCode::MOVED_PERMANENTLY
-            | StatusCode::FOUND
-            | StatusCode::SEE_OTHER
-            | StatusCode::TEMPORARY_REDIRECT
-            | StatusCode::PERMANENT_REDIRECT
-    );
-    let location = answer.location.as_ref().filter(|_| follow)?;
-    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+/// Whether the proxy is asked for a URL. Like the original only for HTTP; what is HTTPS is connected to directly.
+fn proxied(http: &HttpProbe, target: &Target) -> bool {
+    http.proxy && target.scheme == Scheme::Http
 }
 
 /// The request number `hops`: the probe's own, or the one that a redirect asks for.
@@ -174,11 +133,20 @@ fn hop<'a>(
         return Hop {
             scheme: http.scheme,
             peer: Peer::Address(probe.target),
-            path: first,
+            path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
             server_name: http.server_name.as_deref(),
         };
     };
+    if proxied(http, target) {
+        return Hop {
+            scheme: Scheme::Http,
+            peer: Peer::Address(probe.target),
+            path: Cow::Owned(target.to_string()),
+            host: &target.authority,
+            server_name: None,
+        };
+    }
     let peer = match target.address() {
         Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
         None => Peer::Name(&target.host, target.port),
@@ -191,7 +159,7 @@ fn hop<'a>(
     Hop {
         scheme: target.scheme,
         peer,
-        path: &target.path,
+        path: Cow::Borrowed(&target.path),
         host,
         server_name: server_name.or(Some(&target.host)),
     }
@@ -243,7 +211,7 @@ async fn ask(
 fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
     let refuse = |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), hop.path));
     let uri =
-        Uri::try_from(hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
+        Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())
         .map_err(|_| refuse("the Host header has a character that cannot be sent"))?;
     let mut request = Request::new(Empty::new());

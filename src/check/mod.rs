@@ -2,15 +2,17 @@
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod connect;
+mod external;
 mod http;
+mod ping;
 mod progress;
 mod say;
 mod sentence;
+mod simple_tcp;
 mod target;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -30,9 +32,10 @@ pub enum CheckerError {
     Tls(#[from] rustls::Error),
 }
 
-/// What all checks share. Made once; a check itself makes nothing but its connection.
+/// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
     tls: TlsConnector,
+    ping: ping::Sockets,
 }
 
 impl Checker {
@@ -43,7 +46,7 @@ impl Checker {
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
         let config = tls::unverified()?;
-        Ok(Checker { tls: TlsConnector::from(Arc::clone(&config)) })
+        Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
@@ -61,9 +64,9 @@ impl Checker {
             Action::Nothing => Verdict::up("nothing is checked"),
             Action::Connect => connect::run(probe).await,
             Action::Http(http) => http::run(&self.tls, probe, http, progress).await,
-            Action::Ping { .. } | Action::SimpleTcp(_) | Action::External(_) => {
-                Verdict::unknown("this kind of check is not built yet")
-            }
+            Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
+            Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
+            Action::External(external) => external::run(external, progress).await,
         }
     }
 }

@@ -23,8 +23,18 @@ pub(super) enum Step {
     Answer(&'static str),
     /// The end of a body, of which so many bytes are here.
     Body(usize),
-    /// What the words say, for checks without a connection.
-    Other(String),
+    /// The server to take the request.
+    Send,
+    /// A line that matches, after the request was sent.
+    Line,
+    /// The same, over UDP.
+    Datagram,
+    /// The reply to the echo request of this number.
+    Echo(u32),
+    /// A command that somebody is still writing to.
+    Busy(String),
+    /// A command that runs.
+    Command(String),
 }
 
 /// The state of one running check. Written by the check, read when its deadline has come.
@@ -32,6 +42,7 @@ pub(super) struct Progress {
     started: Instant,
     state: Mutex<State>,
     received: AtomicU64,
+    lines: AtomicU64,
     head: Mutex<Vec<u8>>,
 }
 
@@ -47,6 +58,7 @@ impl Progress {
             started,
             state: Mutex::new(State { peer, step: Step::Connect, connected: None }),
             received: AtomicU64::new(0),
+            lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
         }
     }
@@ -55,6 +67,7 @@ impl Progress {
     pub(super) fn connecting(&self, peer: SocketAddr) {
         *lock(&self.state) = State { peer, step: Step::Connect, connected: None };
         self.received.store(0, Ordering::Relaxed);
+        self.lines.store(0, Ordering::Relaxed);
         lock(&self.head).clear();
     }
 
@@ -78,6 +91,11 @@ impl Progress {
             let room = HEAD.saturating_sub(head.len());
             head.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
+    }
+
+    /// A line was looked at.
+    pub(super) fn line(&self) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many bytes came in over the present connection.
@@ -109,14 +127,59 @@ impl Progress {
                 )
             }
             Step::Answer(what) => format!(
-                "no complete answer from {peer} within {within} ({connected}, request sent, {} bytes received, waiting for {what})",
-                say::number(received)
+                "no complete answer from {peer} within {within} ({connected}, request sent, {} received, waiting for {what})",
+                say::count(received, "byte")
             ),
             Step::Body(bytes) => format!(
-                "no complete answer from {peer} within {within} ({connected}, headers received, {} bytes of the body received)",
-                say::number(*bytes as u64)
+                "no complete answer from {peer} within {within} ({connected}, headers received, {} of the body received)",
+                say::count(*bytes as u64, "byte")
             ),
-            Step::Other(what) => format!("{what}: no answer within {within}"),
+            Step::Send => format!(
+                "no line that matches from {peer} within {within} ({connected}, the server does not take the request, {})",
+                self.lines()
+            ),
+            Step::Line => format!(
+                "no line that matches from {peer} within {within} ({connected}, request sent, {})",
+                self.lines()
+            ),
+            Step::Datagram => {
+                format!(
+                    "no line that matches from udp {peer} within {within} (request sent, {})",
+                    self.lines()
+                )
+            }
+            Step::Echo(attempts) => format!(
+                "ping {}: no answer within {within} ({})",
+                peer.ip(),
+                say::count(u64::from(*attempts), "attempt")
+            ),
+            Step::Busy(command) => {
+                format!("run {command}: not started within {within}, because somebody is writing to the file")
+            }
+            Step::Command(command) => {
+                let printed = match &*self.head() {
+                    [] => String::new(),
+                    head => format!("; it had printed {}", say::beginning(head, HEAD)),
+                };
+                format!(
+                    "run {command}: no end within {within}, so it was killed with all that it had started{printed}"
+                )
+            }
+        }
+    }
+
+    /// How much of an answer in lines is here; it may lack nothing but the end of its line.
+    fn lines(&self) -> String {
+        match (self.count(), self.lines.load(Ordering::Relaxed)) {
+            (0, _) => "nothing received".to_owned(),
+            (bytes, 0) => format!(
+                "{} received and no end of a line: {}",
+                say::count(bytes, "byte"),
+                say::beginning(&self.head(), HEAD)
+            ),
+            (bytes, lines) => {
+                format!("{} received in {}", say::count(bytes, "byte"), say::count(lines, "line"))
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Pieces of sentences: numbers with separators, the beginnings of replies made harmless.
 
+use std::borrow::Cow;
+
 /// A number with a comma at each thousand.
 pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
@@ -11,6 +13,21 @@ pub(super) fn number(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of things: `1 line`, `2,000 lines`.
+pub(super) fn count(value: u64, thing: &str) -> String {
+    format!("{} {thing}{}", number(value), if value == 1 { "" } else { "s" })
+}
+
+/// A URL as it may be shown: without the user and the password that it may name.
+pub(super) fn url(url: &str) -> Cow<'_, str> {
+    let Some(start) = url.find("://").map(|colon| colon + 3) else { return Cow::Borrowed(url) };
+    let end = url[start..].find(['/', '?']).map_or(url.len(), |length| start + length);
+    match url[start..end].rfind('@') {
+        Some(at) => Cow::Owned(format!("{}{}", &url[..start], &url[start + at + 1..])),
+        None => Cow::Borrowed(url),
+    }
 }
 
 /// The beginning of a reply in quotes, in one line: control characters and what is no text are shown as escapes.
@@ -45,6 +62,18 @@ mod tests {
     fn numbers_are_grouped() {
         for (value, expected) in [(0, "0"), (999, "999"), (1_234, "1,234"), (1_048_576, "1,048,576")] {
             assert_eq!(number(value), expected);
+        }
+    }
+
+    #[test]
+    fn urls_show_no_password() {
+        for (given, shown) in [
+            ("http://u:secret@h:80/a@b", "http://h:80/a@b"),
+            ("http://h/x?mail=a@b", "http://h/x?mail=a@b"),
+            ("http://a@b@h", "http://h"),
+            ("/path://x", "/path://x"),
+        ] {
+            assert_eq!(url(given), shown);
         }
     }
 

@@ -43,7 +43,7 @@ fn http_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, http: &HttpProbe) ->
     if http.request.starts_with('/') {
         write!(f, "{}://{}", http.scheme, probe.target)?;
     }
-    f.write_str(&http.request)?;
+    f.write_str(&super::say::url(&http.request))?;
     if http.proxy {
         write!(f, " through the proxy {}", probe.target)?;
     }

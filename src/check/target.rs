@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::say;
 use crate::plan::Scheme;
 
 /// A parsed absolute URL. Path and query are escaped, ready for the wire.
@@ -24,18 +25,19 @@ impl Target {
     /// Reads an absolute URL; the error is a piece of a sentence.
     pub(super) fn parse(url: &str) -> Result<Target, String> {
         let url = escape(url);
-        let (scheme, rest) = split_scheme(&url).ok_or_else(|| format!("{url} is no absolute URL"))?;
+        let shown = say::url(&url);
+        let (scheme, rest) = split_scheme(&url).ok_or_else(|| format!("\"{shown}\" is no absolute URL"))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            other => return Err(format!("{url} has the scheme {other}, which is not checked")),
+            other => return Err(format!("{shown} has the scheme {other}, which is not checked")),
         };
-        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{url} names no host"))?;
+        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{shown} names no host"))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
         let (host, port) = split_authority(authority, scheme)
-            .ok_or_else(|| format!("{url} names no valid host and port"))?;
+            .ok_or_else(|| format!("{shown} names no valid host and port"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         Ok(Target { scheme, authority: authority.to_owned(), host, port, path })
     }

@@ -1,6 +1,7 @@
 //! The machine underneath: pid file, detaching, limits, log sinks, the watch on a file. The only place where `unsafe` may stand.
 
 pub mod detach;
+pub mod icmp;
 pub mod limits;
 pub mod log;
 pub mod pidfile;

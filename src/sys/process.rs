@@ -27,6 +27,16 @@ pub fn send(pid: i32, signal: Signal) -> io::Result<()> {
         .map_err(|errno: Errno| io::Error::from_raw_os_error(errno as i32))
 }
 
+/// Kills a whole process group at once; the group is named by its leader, which must not have been waited for yet: until then
+/// its number cannot belong to anybody else.
+pub fn kill_group(leader: u32) {
+    // A group of 0 would be our own, 1 is init's: neither can be a child's.
+    if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
+        // The error says that nobody of the group lives any more, which is what is wanted.
+        let _ = signal::killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
+}
+
 /// This process.
 #[must_use]
 pub fn own_pid() -> u32 {

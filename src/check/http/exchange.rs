@@ -23,17 +23,17 @@ use crate::net::cause;
 const MAX_HEADERS: usize = 128;
 
 /// What a server answered.
-pub(in crate::check) struct Answer {
-    pub(in crate::check) status: StatusCode,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
     /// The words after the number, where they are not the usual ones.
-    pub(in crate::check) phrase: Option<String>,
-    pub(in crate::check) location: Option<HeaderValue>,
-    pub(in crate::check) body: Vec<u8>,
-    pub(in crate::check) end: End,
+    pub(super) phrase: Option<String>,
+    pub(super) location: Option<HeaderValue>,
+    pub(super) body: Vec<u8>,
+    pub(super) end: End,
 }
 
 /// How a body ended.
-pub(in crate::check) enum End {
+pub(super) enum End {
     /// As announced.
     Whole,
     /// At our limit.

@@ -91,3 +91,101 @@ async fn slow_bytes_do_not_stretch_the_deadline() {
     let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Down, "bytes received, waiting for the status line)");
 }
+
+#[tokio::test]
+async fn https_asks_for_a_name_and_trusts_anybody() {
+    for loopback in LOOPBACKS {
+        let server = Server::tls(loopback, |mut stream| async move {
+            let request = read_request(&mut stream).await;
+            let name = stream.get_ref().1.server_name().unwrap_or("nobody").to_owned();
+            let reply =
+                format!("HTTP/1.1 200 OK\r\n\r\n{name} {}", request.contains("Host: www.example.net"));
+            drop(stream.write_all(reply.as_bytes()).await);
+            // Without a farewell: some servers just close.
+        })
+        .await;
+        for (name, receive) in [(Some("real.example.net"), "^real.example.net true"), (None, "^nobody true")]
+        {
+            let http = HttpProbe {
+                scheme: Scheme::Https,
+                server_name: name.map(str::to_owned),
+                ..get("/", Some(receive))
+            };
+            let verdict = run(&probe(server.address, PATIENCE, Action::Http(http))).await;
+            assert_says(&verdict, Outcome::Up, "GET /: 200 OK, and the body (");
+        }
+    }
+}
+
+fn through_proxy(url: &str, receive: Option<&str>) -> HttpProbe {
+    HttpProbe { proxy: true, host: None, ..get(url, receive) }
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_the_whole_url() {
+    for loopback in LOOPBACKS {
+        let proxy = Server::answering(loopback, |request| {
+            match request.starts_with("GET http://u.example:8080/a%20b?c") {
+                true => b"HTTP/1.1 302 Found\r\nLocation: http://v.example/d\r\n\r\n".to_vec(),
+                false => ok("fetched"),
+            }
+        })
+        .await;
+        let target = proxy.address;
+        let http = through_proxy("http://me:secret@u.example:8080/a b?c", Some("fetched"));
+        let verdict = run(&probe(target, PATIENCE, Action::Http(http.clone()))).await;
+        // The redirect leads through the proxy as well: no name is resolved here.
+        let words =
+            format!("GET http://v.example/d through the proxy {target} (after 1 redirect): 200 OK, and");
+        assert_says(&verdict, Outcome::Up, &words);
+        let requests = proxy.requests.lock().unwrap().clone();
+        assert!(
+            requests[0].starts_with("GET http://u.example:8080/a%20b?c HTTP/1.1\r\nHost: u.example:8080\r\n"),
+            "{requests:?}"
+        );
+        assert!(
+            requests[1].starts_with("GET http://v.example/d HTTP/1.1\r\nHost: v.example\r\n"),
+            "{requests:?}"
+        );
+        let sentence = probe(target, PATIENCE, Action::Http(http)).to_string();
+        assert_eq!(
+            sentence,
+            format!("GET http://u.example:8080/a b?c through the proxy {target}, expecting /fetched/")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_cannot_and_urls_that_are_none() {
+    let reply = b"HTTP/1.1 502 Bad Gateway\r\n\r\n";
+    let verdict = against(reply, through_proxy("http://u.example/x", None)).await;
+    assert_says(&verdict, Outcome::Down, "GET http://u.example/x through the proxy 127.0.0.1:");
+    assert_says(&verdict, Outcome::Down, ": 502 Bad Gateway");
+    for (url, words) in [
+        ("", "GET: \"\" is no absolute URL"),
+        ("/x", "GET: \"/x\" is no absolute URL"),
+        ("ftp://me:secret@u/x", "ftp://u/x has the scheme ftp"),
+        ("http://me:secret@:80/x", "http://:80/x names no valid host and port"),
+    ] {
+        let verdict = against(reply, through_proxy(url, None)).await;
+        assert_says(&verdict, Outcome::Down, words);
+        assert!(!verdict.reason.contains("secret"), "{verdict:?}");
+    }
+    // Not asked of the proxy, as in the original: there is nobody at that address.
+    let (_held, nobody) = nobody(LOOPBACKS[0]);
+    let verdict = against(reply, through_proxy(&format!("https://{nobody}/"), None)).await;
+    assert_says(&verdict, Outcome::Down, &format!("connect to {nobody}: connection refused"));
+}
+
+#[tokio::test]
+async fn redirects_are_followed_seven_times() {
+    let server =
+        Server::answering(LOOPBACKS[0], |_| b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n".to_vec()).await;
+    let verdict = run(&probe(server.address, PATIENCE, Action::Http(get("/", None)))).await;
+    assert_says(
+        &verdict,
+        Outcome::Down,
+        "(after 7 redirects): 302 Found, and no more than 7 redirects are followed",
+    );
+    assert_eq!(server.requests.lock().unwrap().len(), 8);
+}

@@ -1,9 +1,14 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
+mod external;
+mod hostile;
 mod http;
+mod ping;
 mod servers;
+mod simple_tcp;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Checker;
@@ -53,6 +58,16 @@ fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
     assert!(verdict.reason.contains(words), "{words:?} is not said by {verdict:?}");
 }
 
+/// A port on which nobody listens, and which no other test gets as long as it is held.
+fn nobody(loopback: &str) -> (socket2::Socket, SocketAddr) {
+    let address: SocketAddr = loopback.parse().unwrap();
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 #[tokio::test]
 async fn connect_to_a_listener_and_to_nobody() {
     for loopback in LOOPBACKS {
@@ -60,7 +75,8 @@ async fn connect_to_a_listener_and_to_nobody() {
         let target = listener.local_addr().unwrap();
         let connect = probe(target, PATIENCE, Action::Connect);
         assert_says(&run(&connect).await, Outcome::Up, &format!("connected to {target}"));
-        drop(listener);
+        let (_held, target) = nobody(loopback);
+        let connect = probe(target, PATIENCE, Action::Connect);
         assert_says(&run(&connect).await, Outcome::Down, &format!("connect to {target}: connection refused"));
         assert_eq!(
             run(&probe(SocketAddr::new(target.ip(), 0), PATIENCE, Action::Connect)).await.outcome,

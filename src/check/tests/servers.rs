@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A server that is stopped when the test lets go of it.
 pub(super) struct Server {
@@ -61,6 +63,24 @@ impl Server {
         server
     }
 
+    /// Serves each connection in TLS, with a certificate that nobody vouches for.
+    pub(super) async fn tls<F, W>(bind: &str, serve: F) -> Server
+    where
+        F: Fn(TlsStream<TcpStream>) -> W + Clone + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = acceptor();
+        Server::start(bind, move |stream| {
+            let (acceptor, serve) = (acceptor.clone(), serve.clone());
+            async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream).await;
+                }
+            }
+        })
+        .await
+    }
+
     /// Reads and never answers.
     pub(super) async fn silent(bind: &str) -> Server {
         Server::start(bind, |mut stream| async move {
@@ -70,6 +90,24 @@ impl Server {
         })
         .await
     }
+}
+
+fn acceptor() -> TlsAcceptor {
+    let own = rcgen::generate_simple_self_signed(["www.example.net".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Ends a connection by a reset.
+pub(super) fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
 }
 
 /// Reads until the empty line of an HTTP request, or the end.

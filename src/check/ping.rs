@@ -1,0 +1,112 @@
+//! `checktype=ping`, and `connect` of a UDP virtual: ICMP echo.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence, SurgeError};
+use tokio::time::{Instant, sleep_until};
+
+use super::progress::{Progress, Step};
+use super::unreachable;
+use crate::plan::Probe;
+use crate::sys::icmp;
+use crate::value::Verdict;
+
+/// As much as the original sends.
+const PAYLOAD: [u8; 64] = [b'a'; 64];
+
+/// One socket for each family, opened by the first ping that needs it and kept. Its replies are sorted by a task of the runtime
+/// in which that ping ran.
+#[derive(Default)]
+pub(super) struct Sockets {
+    v4: Mutex<Option<Client>>,
+    v6: Mutex<Option<Client>>,
+    next: AtomicU32,
+}
+
+impl Sockets {
+    /// The socket for an address. One that could not be opened is tried again by the next ping.
+    fn client(&self, address: IpAddr) -> io::Result<Client> {
+        let (kept, kind) = match address {
+            IpAddr::V4(_) => (&self.v4, ICMP::V4),
+            IpAddr::V6(_) => (&self.v6, ICMP::V6),
+        };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*kept {
+            return Ok(client.clone());
+        }
+        let client = Client::new(&Config::builder().kind(kind).build())?;
+        icmp::prepare(&client.get_socket());
+        *kept = Some(client.clone());
+        Ok(client)
+    }
+
+    /// Numbers that no echo in flight has: 65,536 sequences for an identifier, then the next identifier.
+    fn numbers(&self) -> (PingIdentifier, PingSequence) {
+        let [high, low, a, b] = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        // Two daemons on one machine should not begin with the same identifier.
+        let [_, _, c, d] = std::process::id().to_be_bytes();
+        let identifier = u16::from_be_bytes([high, low]).wrapping_add(u16::from_be_bytes([c, d]));
+        (PingIdentifier(identifier), PingSequence(u16::from_be_bytes([a, b])))
+    }
+}
+
+/// Sends up to `attempts` echo requests, each with an equal share of the deadline; one reply is enough.
+pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progress: &Progress) -> Verdict {
+    let address = probe.target.ip();
+    let client = match sockets.client(address) {
+        Ok(client) => client,
+        Err(error) => return no_socket(address, &error),
+    };
+    let attempts = attempts.max(1);
+    let share = probe.deadline / attempts;
+    let mut end = Instant::now();
+    for attempt in 1..=attempts {
+        // No clock goes beyond a share that cannot be added.
+        end = end.checked_add(share).unwrap_or(end);
+        progress.step(Step::Echo(attempt));
+        let last = attempt == attempts;
+        // The last attempt is ended by the deadline of the whole check.
+        let patience = if last { Duration::MAX } else { end.saturating_duration_since(Instant::now()) };
+        match echo(&client, sockets, probe.target, patience).await {
+            Ok(()) if attempt == 1 => return Verdict::up(format!("ping {address}: answered")),
+            Ok(()) => return Verdict::up(format!("ping {address}: answered at attempt {attempt}")),
+            Err(SurgeError::Timeout { .. }) => {}
+            Err(SurgeError::IOError(error)) if last => {
+                return unreachable(&format!("ping {address}"), &error);
+            }
+            // The way there may be back in the time that is left.
+            Err(SurgeError::IOError(_)) => sleep_until(end).await,
+            Err(error) => return Verdict::unknown(format!("ping {address}: {error}")),
+        }
+    }
+    Verdict::down(progress.overdue(probe.deadline))
+}
+
+async fn echo(
+    client: &Client,
+    sockets: &Sockets,
+    target: SocketAddr,
+    patience: Duration,
+) -> Result<(), SurgeError> {
+    let (identifier, sequence) = sockets.numbers();
+    let mut pinger = client.pinger(target.ip(), identifier).await;
+    if let SocketAddr::V6(v6) = target {
+        pinger.scope_id(v6.scope_id());
+    }
+    pinger.timeout(patience).ping(sequence, &PAYLOAD).await.map(|_| ())
+}
+
+/// Without a socket nothing is known about the server.
+fn no_socket(address: IpAddr, error: &io::Error) -> Verdict {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Verdict::unknown(format!(
+            "ping {address}: this process may not send pings; cure: give it CAP_NET_RAW (setcap cap_net_raw+ep, or \
+             AmbientCapabilities= of systemd), or let its group ping (sysctl net.ipv4.ping_group_range, for IPv6 as well)"
+        ));
+    }
+    Verdict::unknown(format!("ping {address}: no ICMP socket: {}", crate::net::cause(error)))
+}

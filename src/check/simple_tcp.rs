@@ -1,0 +1,210 @@
+//! `service=simpletcp`: a text is sent, the sending side is closed, and one line of the answer must match.
+
+use std::future::pending;
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UdpSocket;
+use tokio::task::yield_now;
+
+use super::progress::{Progress, Step};
+use super::{say, unreachable};
+use crate::net::{cause, dial};
+use crate::plan::{Probe, SimpleTcpProbe};
+use crate::value::{Pattern, Verdict};
+
+/// So many bytes of an answer are looked at.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// So long a line may be.
+const MAX_LINE: usize = 64 * 1024;
+
+/// Read at a time; also the longest stretch of lines that is matched before other checks get their turn.
+const CHUNK: usize = 8 * 1024;
+
+/// The largest datagram.
+const DATAGRAM: usize = 65_536;
+
+/// Asks and reads, over TCP or UDP.
+pub(super) async fn run(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress) -> Verdict {
+    progress.connecting(probe.target);
+    let mut lines = Lines { name: name(probe, simple), receive: simple.receive.as_ref(), ..Lines::default() };
+    if simple.udp {
+        udp(probe, simple, progress, &mut lines).await
+    } else {
+        tcp(probe, simple, progress, &mut lines).await
+    }
+}
+
+/// The probe at the beginning of every sentence about it.
+fn name(probe: &Probe, simple: &SimpleTcpProbe) -> String {
+    format!("{} {}", if simple.udp { "udp" } else { "tcp" }, probe.target)
+}
+
+async fn tcp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines: &mut Lines<'_>) -> Verdict {
+    let mut stream = match dial::connect(probe.target).await {
+        Ok(stream) => stream,
+        Err(error) => return unreachable(&format!("connect to {}", probe.target), &error),
+    };
+    progress.connected(Step::Send);
+    let (reader, mut writer) = stream.split();
+    // Both at once: a server may talk before it listens, and what it said counts even if it never listens.
+    let send = async {
+        // Why a server does not take the request comes out of the reading, behind what it had to say before.
+        if writer.write_all(simple.request.as_bytes()).await.is_ok() {
+            progress.step(Step::Line);
+            drop(writer.shutdown().await);
+        }
+        pending::<Verdict>().await
+    };
+    tokio::select! {
+        verdict = receive(reader, progress, lines) => verdict,
+        verdict = send => verdict,
+    }
+}
+
+async fn receive(mut reader: impl AsyncRead + Unpin, progress: &Progress, lines: &mut Lines<'_>) -> Verdict {
+    let mut buffer = [0; CHUNK];
+    loop {
+        let end = match reader.read(&mut buffer).await {
+            Ok(0) => return lines.end("the server closed the connection"),
+            Ok(length) => lines.take(&buffer[..length], progress),
+            Err(error) => return lines.broken(&error),
+        };
+        if let Some(verdict) = end {
+            return verdict;
+        }
+        yield_now().await;
+    }
+}
+
+async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines: &mut Lines<'_>) -> Verdict {
+    let failed = |error: &io::Error| unreachable(&format!("send to udp {}", probe.target), error);
+    let any = match probe.target.ip() {
+        std::net::IpAddr::V4(_) => "0.0.0.0:0",
+        std::net::IpAddr::V6(_) => "[::]:0",
+    };
+    let socket = match UdpSocket::bind(any).await {
+        Ok(socket) => socket,
+        Err(error) => return failed(&error),
+    };
+    // Connected: only this server's datagrams come in, and its refusal does too.
+    if let Err(error) = socket.connect(probe.target).await {
+        return failed(&error);
+    }
+    if let Err(error) = socket.send(simple.request.as_bytes()).await {
+        return failed(&error);
+    }
+    progress.step(Step::Datagram);
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        // As in the original a datagram is a piece of a stream: only a newline ends a line.
+        match socket.recv(&mut buffer).await {
+            Ok(length) => {
+                if let Some(verdict) = lines.take(&buffer[..length], progress) {
+                    return verdict;
+                }
+            }
+            Err(error) => return lines.broken(&error),
+        }
+        yield_now().await;
+    }
+}
+
+/// An answer, taken apart into lines as it comes.
+#[derive(Default)]
+struct Lines<'a> {
+    name: String,
+    receive: Option<&'a Pattern>,
+    /// The line whose end is not here yet.
+    open: Vec<u8>,
+    /// The beginning of the first line, to show it.
+    first: Vec<u8>,
+    seen: usize,
+    bytes: usize,
+}
+
+impl Lines<'_> {
+    /// Takes bytes in; the verdict when they bring one.
+    fn take(&mut self, bytes: &[u8], progress: &Progress) -> Option<Verdict> {
+        progress.received(bytes);
+        self.bytes += bytes.len();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.open.extend_from_slice(piece);
+            if piece.ends_with(b"\n") {
+                progress.line();
+                let line = std::mem::take(&mut self.open);
+                let verdict = self.line(&line);
+                self.open = line;
+                self.open.clear();
+                if verdict.is_some() {
+                    return verdict;
+                }
+            } else if self.open.len() > MAX_LINE {
+                let line = std::mem::take(&mut self.open);
+                let limit = format!("no more than {} bytes of a line are read", say::number(MAX_LINE as u64));
+                return self.line(&line).or_else(|| Some(self.no_match(&limit)));
+            }
+        }
+        if self.bytes < MAX_ANSWER {
+            return None;
+        }
+        Some(self.end(&format!("no more than {} bytes are read", say::number(MAX_ANSWER as u64))))
+    }
+
+    /// Judges one line, with its newline, as the original does: `$` matches before that.
+    fn line(&mut self, line: &[u8]) -> Option<Verdict> {
+        self.seen += 1;
+        if self.seen == 1 {
+            self.first = line[..line.len().min(200)].to_vec();
+        }
+        let Some(pattern) = self.receive else {
+            return Some(Verdict::up(format!("{}: answered {}", self.name, quoted(line))));
+        };
+        let here = || format!("{}: line {} {}", self.name, say::number(self.seen as u64), quoted(line));
+        match pattern.is_match(line) {
+            Ok(true) => Some(Verdict::up(format!("{} matches /{}/", here(), pattern.source()))),
+            Ok(false) => None,
+            Err(limit) => Some(Verdict::down(format!("{}, but /{}/: {limit}", here(), pattern.source()))),
+        }
+    }
+
+    /// No more will come; what came last is a line even without a newline.
+    fn end(&mut self, how: &str) -> Verdict {
+        let last = std::mem::take(&mut self.open);
+        if !last.is_empty()
+            && let Some(verdict) = self.line(&last)
+        {
+            return verdict;
+        }
+        match self.seen {
+            0 => Verdict::down(format!("{}: {how} without an answer", self.name)),
+            _ => self.no_match(how),
+        }
+    }
+
+    /// Reading failed. What came before counts, as it does when the answer ends in the ordinary way.
+    fn broken(&mut self, error: &io::Error) -> Verdict {
+        match self.seen + self.open.len() {
+            0 => unreachable(&format!("{}: no answer", self.name), error),
+            _ => self.end(&cause(error)),
+        }
+    }
+
+    fn no_match(&self, end: &str) -> Verdict {
+        let pattern = self.receive.map(Pattern::source).unwrap_or_default();
+        Verdict::down(format!(
+            "{}: no line of the answer ({}, {}) matches /{pattern}/; it begins with {}; {end}",
+            self.name,
+            say::count(self.seen as u64, "line"),
+            say::count(self.bytes as u64, "byte"),
+            quoted(&self.first)
+        ))
+    }
+}
+
+/// A line as it is shown, without its end.
+fn quoted(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 80)
+}
