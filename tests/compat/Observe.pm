@@ -62,7 +62,7 @@ sub virtual {
 		: "$v->{protocol} $v->{server}:" . number($v->{port});
 	print $out " virtual $where $v->{scheduler}";
 	print $out " persistent ", number($v->{persistent}) if defined $v->{persistent};
-	print $out " netmask $v->{netmask}" if defined $v->{netmask};
+	print $out " netmask ", $v->{netmask} =~ /^\d+$/ ? number($v->{netmask}) : $v->{netmask} if defined $v->{netmask};
 	print $out " ops" if $v->{ops} eq "yes";
 	print $out " schedflags ", text($v->{schedflags}) if defined $v->{schedflags};
 	print $out "\n";
@@ -95,9 +95,12 @@ sub virtual {
 	for my $r (@{$v->{real}}) {
 		my $given = $own->{$r};
 		print $out "  real $r->{server}:", number($r->{port}), " $r->{forward} ", number($r->{weight});
-		print $out " l ", number($r->{"l-threshold"}) if defined $r->{"l-threshold"};
-		print $out " u ", number($r->{"u-threshold"}) if defined $r->{"u-threshold"};
-		print $out " request ", text($given->[0]), " receive ", text($given->[1]) if defined $given->[0];
+		for my $which (qw(l u)) {
+			my $threshold = number($r->{"$which-threshold"} || "0");
+			print $out " $which $threshold" if $threshold ne "0";
+		}
+		print $out " request ", text($given->[0]), " receive ", defined $given->[1] ? text($given->[1]) : "lost"
+			if defined $given->[0];
 		print $out "\n";
 	}
 	my $fallback = main::fallback_find($v);

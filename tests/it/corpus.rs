@@ -244,7 +244,9 @@ fn alert(alert: &Alert, line: &mut dyn FnMut(&str, String, &str)) {
 fn same(original: &[String], ours: &[String]) -> bool {
     let line = |verdict: &String| verdict.split(':').next().unwrap_or_default().to_owned();
     match (original, ours) {
-        ([original], [ours]) if ours.starts_with("refused") => line(original) == format!("original {}", line(ours)),
+        ([original], [ours]) if ours.starts_with("refused") => {
+            line(original) == format!("original {}", line(ours))
+        }
         _ => {
             let original = original.iter().map(|line| line.strip_prefix("original ").unwrap_or(line));
             original.eq(ours.iter().map(String::as_str))
