@@ -3,7 +3,7 @@
 //! `tests/compat/record-corpus` records what the original does; `UPDATE_GOLDEN=1 cargo test corpus` writes what ours does
 //! in the cases that have an id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -285,8 +285,10 @@ fn corpus_is_judged_as_by_the_original() {
     paths.sort();
     for path in paths {
         let mut file = File::parse(&fs::read_to_string(&path).unwrap());
+        let mut names = BTreeSet::new();
         for case in &mut file.cases {
             cases += 1;
+            assert!(names.insert(case.name.clone()), "{} stands twice in {}", case.name, path.display());
             let found = ours(&case.text, &known);
             if let Some(id) = &case.id {
                 *differ.entry(id.clone()).or_default() += 1;
