@@ -168,10 +168,10 @@ impl Options {
         let weighed = weight.is_some();
         options.weight = weight.unwrap_or(Ok(1))?;
         if let Some((request, receive)) = rest.strings()? {
-            if !weighed && looks_like_a_weight(&text[request.clone()]) {
+            if !weighed && looks_like_a_weight(&text[request.start..receive.end]) {
                 reader
                     .report
-                    .warning(line.span(), "ldirectord takes a number in the request for the weight")
+                    .warning(line.span(), "ldirectord takes a number inside the quotes for the weight")
                     .help("write the weight in front of the request")
                     .original(Original::Refuses);
             }
@@ -208,8 +208,8 @@ impl Options {
 }
 
 /// A blank and a digit: where the original sees the weight when none is written.
-fn looks_like_a_weight(request: &str) -> bool {
-    request.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
+fn looks_like_a_weight(texts: &str) -> bool {
+    texts.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
 }
 
 /// The options that are not read yet.
