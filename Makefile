@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Runs test binaries on a machine whose kernel has IPVS.
 IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
 
-.PHONY: help setup demo test lint unit doc lab bench audit
+.PHONY: help setup demo test lint unit doc lab bench corpus audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench
+
+corpus:          ## records anew what the original makes of tests/data/corpus; as root, with Debian's ldirectord
+	tests/compat/record-corpus
 
 audit:           ## advisories, licences and sources of all dependencies (slow: builds cargo-deny)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

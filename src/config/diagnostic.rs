@@ -182,6 +182,9 @@ pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     if !directive::smells_of_secret(&text[..name]) {
         return None;
     }
+    // Where neither a blank nor a sign ends the name, the password may be glued to it.
+    let glued = !text[name..].starts_with(|c| is_blank(c) || c == '=');
+    let name = if glued { directive::secret_prefix(&text[..name]) } else { name };
     let value = text[name..].trim_start_matches(|c| is_blank(c) || c == '=');
     let keep = line.len() - value.len();
     if value.is_empty() { None } else { Some((keep, format!("{}***", &line[..keep]))) }

@@ -378,10 +378,17 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Opt
 #[must_use]
 pub(crate) fn smells_of_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let known = || DIRECTIVES.iter().filter(|row| row.is_secret());
+    let known = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
     find(&name).is_none_or(Directive::is_secret)
-        && (known().any(|row| name.contains(row.name) || distance(&name, row.name) <= 2)
+        && (known.chain(["password"]).any(|known| name.contains(known) || distance(&name, known) <= 2)
             || ["pass", "pwd"].iter().any(|part| name.contains(part)))
+}
+
+/// How much of a word is the name of a directive that holds a password.
+#[must_use]
+pub(crate) fn secret_prefix(word: &str) -> usize {
+    let names = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
+    names.filter(|name| word.starts_with(name)).map(str::len).max().unwrap_or(0)
 }
 
 /// How many letters must be changed, added, removed or swapped with their neighbour.
@@ -434,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_password_is_still_one() {
-        for name in ["passwd", "passwrd", "password", "Passwd", "secrets", "secert", "db_pwd"] {
+        for name in ["passwd", "passwrd", "password", "pasword", "Passwd", "secrets", "secert", "db_pwd"] {
             assert!(smells_of_secret(name), "{name}");
         }
         for name in ["", "request", "receive", "service", "database"] {

@@ -1,1 +1,194 @@
-//! The tests of the whole reader.
+//! The tests of the whole reader: it survives everything, and what it says is in `tests/data/config`, one `.expected` for
+//! each `.cf`. `UPDATE_GOLDEN=1 cargo test config` writes them anew.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::source::Source;
+use super::{Answers, Names, Question, Severity, load, questions, render};
+use crate::value::{Family, Protocol};
+
+#[path = "../../tests/it/cases.rs"]
+mod cases;
+
+fn data(directory: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(directory)
+}
+
+fn files(directory: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data(directory)).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == extension)).collect();
+    paths.sort();
+    paths
+}
+
+/// The texts of the corpus.
+fn corpus() -> Vec<Vec<u8>> {
+    let read = |path: &PathBuf| cases::File::parse(&fs::read_to_string(path).unwrap()).cases;
+    files("corpus", "txt").iter().flat_map(read).map(|case| case.text).collect()
+}
+
+/// The texts of the corpus that are short enough to be changed and read often.
+static SEEDS: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| corpus().into_iter().filter(|text| text.len() < 2000).collect());
+
+/// Knows every name, and notes who is asked for.
+#[derive(Default)]
+struct Everybody(RefCell<BTreeSet<Question>>);
+
+impl Names for Everybody {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        self.0.borrow_mut().insert(Question::Host { name: name.to_owned(), family });
+        Some(match family {
+            Family::V4 => Ipv4Addr::new(192, 0, 2, 1).into(),
+            Family::V6 => Ipv6Addr::LOCALHOST.into(),
+        })
+    }
+
+    fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
+        self.0.borrow_mut().insert(Question::Port { name: name.to_owned(), protocol });
+        Some(80)
+    }
+
+    fn hostname(&self) -> String {
+        "director.example".to_owned()
+    }
+}
+
+/// What holds for every text and every resolver.
+fn check(content: &[u8], names: &dyn Names) {
+    let source = Source::decode(content);
+    let (text, lines) = (source.text(), source.text().split('\n').count());
+    let loaded = load(content, names);
+    for found in &loaded.diagnostics {
+        let span = found.span.clone();
+        assert!(text.get(span.clone()).is_some(), "{span:?} is no part of {content:?}");
+        assert!((1..=lines).contains(&found.line), "{found:?} of {lines} lines");
+        let before = text[..span.start].matches('\n').count();
+        assert_eq!(found.line, before + 1, "{found:?}");
+        assert!(found.column >= 1);
+        assert!(!found.message.is_empty());
+        assert!(!found.one_line(1, "x.cf").is_empty());
+    }
+    let errors = loaded.diagnostics.iter().any(|found| found.severity == Severity::Error);
+    assert_eq!(loaded.config.is_none(), errors, "{:?}", loaded.diagnostics);
+    let shown = render(&loaded.diagnostics, "x.cf", false);
+    assert_eq!(shown.is_empty(), loaded.diagnostics.is_empty());
+    assert!(render(&loaded.diagnostics, "x.cf", true).len() >= shown.len());
+}
+
+/// Checks a text with a resolver that knows nobody, and with one that knows all; the second asks for no more than the first.
+fn check_all(content: &[u8]) {
+    check(content, &Answers::new("director.example"));
+    let everybody = Everybody::default();
+    check(content, &everybody);
+    let asked: BTreeSet<Question> = questions(content).into_iter().collect();
+    let missed: Vec<Question> = everybody.0.borrow().difference(&asked).cloned().collect();
+    assert!(missed.is_empty(), "{missed:?} are not among the questions of {content:?}");
+}
+
+#[test]
+fn every_case_of_the_corpus_is_survived() {
+    for text in corpus() {
+        check_all(&text);
+    }
+}
+
+/// A change to a text: where, what kind, and with what.
+type Change = (Index, u8, Index, u8);
+
+/// Makes the changes, one after the other.
+fn mutate(text: &mut Vec<u8>, changes: &[Change], other: &[u8]) {
+    for &(place, kind, length, byte) in changes {
+        let at = place.index(text.len() + 1);
+        let end = (at + length.index(12)).min(text.len());
+        match kind % 6 {
+            0 => text.insert(at, byte),
+            1 => drop(text.drain(at..end)),
+            2 => text.truncate(at),
+            3 => {
+                let piece: Vec<u8> = text[at..end].to_vec();
+                text.splice(at..at, piece);
+            }
+            4 => {
+                let from = length.index(other.len() + 1);
+                let to = (from + usize::from(byte)).min(other.len());
+                text.splice(at..at, other[from..to].iter().copied());
+            }
+            _ => text[at..end].fill(byte),
+        }
+    }
+}
+
+/// Bytes that mean something to the reader, more often than chance has it.
+fn telling_byte() -> impl Strategy<Value = u8> {
+    prop_oneof![proptest::sample::select(b"\n\t \r#=\":[].->,0195lux\\\0\xc3\xa4".to_vec()), any::<u8>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_survived(content in proptest::collection::vec(telling_byte(), 0..400)) {
+        check_all(&content);
+    }
+
+    #[test]
+    fn any_change_to_a_configuration_is_survived(
+        first in any::<Index>(),
+        second in any::<Index>(),
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>(), any::<Index>(), telling_byte()), 1..6),
+    ) {
+        let mut text = SEEDS[first.index(SEEDS.len())].clone();
+        mutate(&mut text, &changes, &SEEDS[second.index(SEEDS.len())]);
+        check_all(&text);
+    }
+
+    #[test]
+    fn no_secret_is_ever_shown(
+        name in proptest::sample::select(vec!["passwd", "secret", "Passwd", "pasword", "secrets", "db_passwd"]),
+        indent in proptest::sample::select(vec!["", "\t", "   ", "    ", "\t\t", "#rs:", "\t#rs: "]),
+        sign in proptest::sample::select(vec!["=", " = ", "", " ", "==", "=\t"]),
+        open in proptest::sample::select(vec!["\"", "", "'", "\"\""]),
+        close in proptest::sample::select(vec!["\"", "", "#", "\" x", "\r"]),
+        before in proptest::sample::select(vec!["virtual=10.0.0.1:80\n", "", "virtual=10.0.0.1:80\n\n", "virtual=x\n"]),
+    ) {
+        // A name that is misspelt and not even ended cannot be told from any other word.
+        prop_assume!(!sign.is_empty() || !open.is_empty() || ["passwd", "secret"].contains(&name));
+        let text = format!("{before}{indent}{name}{sign}{open}hunter2{close}\n");
+        let loaded = load(text.as_bytes(), &Answers::new("director.example"));
+        let mut shown = render(&loaded.diagnostics, "x.cf", false);
+        for found in &loaded.diagnostics {
+            shown.push_str(&found.one_line(1, "x.cf"));
+            shown.push_str(&format!("{found:?}"));
+        }
+        prop_assert!(!shown.contains("hunter"), "{text:?}\n{shown}");
+    }
+}
+
+#[test]
+fn diagnostics_read_as_expected() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for path in files("config", "cf") {
+        let content = fs::read(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let found =
+            render(&load(&content, &Answers::new("director.example")).diagnostics, &name, false) + "\n";
+        let golden = path.with_extension("expected");
+        if update {
+            fs::write(&golden, found).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != found {
+            wrong.push(format!("{name} reads\n{found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

@@ -6,7 +6,9 @@
     reason = "a test may fail by panic, and waits by the clock"
 )]
 
+mod cases;
 mod check;
+mod corpus;
 mod life;
 mod pattern;
 mod reload;

@@ -124,6 +124,8 @@ pub(super) struct FallbackText {
     address: IpAddr,
     port: Option<String>,
     method: ForwardingMethod,
+    /// Where it stands.
+    pub(super) span: Range<usize>,
 }
 
 /// Reads `host[:port] [method]` from the last one or two words of the value.
@@ -153,15 +155,9 @@ pub(super) fn fallback_text(
         );
     }
     let (host, port) = host_and_port(server);
-    if port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit())) {
-        // Ask for both now: which one counts is known with the virtual.
-        let known = [Protocol::Tcp, Protocol::Udp].map(|protocol| reader.names.port(port?, Some(protocol)));
-        if known == [None, None] {
-            return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
-        }
-    } else if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
-    }
+    // Ask for everything before anything is refused. Which protocol counts is known with the virtual.
+    let any = [Some(Protocol::Tcp), Some(Protocol::Udp), None];
+    let known = port.is_none_or(|name| any.map(|protocol| self::port(name, protocol, reader)) != [None; 3]);
     let address =
         if host.is_empty() { loopback(line, family, reader) } else { fallback_host(host, family, reader) };
     let Some(address) = address else {
@@ -171,7 +167,10 @@ pub(super) fn fallback_text(
         ))
         .at(0..text.len()));
     };
-    Ok(FallbackText { address, port: port.map(str::to_owned), method })
+    if !known {
+        return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
+    }
+    Ok(FallbackText { address, port: port.map(str::to_owned), method, span: line.span() })
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`.

@@ -37,8 +37,10 @@ pub(super) fn read(
     if server.len() == text.len() {
         return Err(wrong_format());
     }
+    // Ask for everything before anything is refused: all names of a file are looked up in one go.
+    let port = address::port(written.port.unwrap_or("0"), None, reader);
     let addresses = addresses(&written, family, reader)?;
-    let port = address::port(written.port.unwrap_or("0"), None, reader).ok_or_else(|| {
+    let port = port.ok_or_else(|| {
         let port = written.port.unwrap_or_default();
         Wrong::new(format!("invalid port ({port}) for real server (could not resolve port)"))
             .at(0..server.len())
@@ -166,12 +168,21 @@ impl Options {
         let weighed = weight.is_some();
         options.weight = weight.unwrap_or(Ok(1))?;
         if let Some((request, receive)) = rest.strings()? {
-            if !weighed && looks_like_a_weight(&text[request.clone()]) {
+            if !weighed && looks_like_a_weight(&text[request.start..receive.end]) {
                 reader
                     .report
-                    .warning(line.span(), "ldirectord takes a number in the request for the weight")
+                    .warning(line.span(), "ldirectord takes a number inside the quotes for the weight")
                     .help("write the weight in front of the request")
                     .original(Original::Refuses);
+            }
+            if text[request.clone()].starts_with('/') {
+                let message = "ldirectord loses a request that begins with / here, and all that follows it";
+                reader.warn(
+                    line,
+                    request.clone(),
+                    message,
+                    "here it counts; without its / it counts in both",
+                );
             }
             options.request = Some(value::with_slash(&text[request]));
             if !receive.is_empty() {
@@ -197,8 +208,8 @@ impl Options {
 }
 
 /// A blank and a digit: where the original sees the weight when none is written.
-fn looks_like_a_weight(request: &str) -> bool {
-    request.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
+fn looks_like_a_weight(texts: &str) -> bool {
+    texts.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
 }
 
 /// The options that are not read yet.

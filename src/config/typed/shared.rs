@@ -66,7 +66,7 @@ impl Shared {
             Key::CleanStop => set(&mut self.cleanstop, value::yes_no(line), line, reader),
             Key::EmailAlert => set(&mut self.emailalert, value::recipients(line), line, reader),
             Key::EmailAlertFreq => {
-                let frequency = value::leading_number(line).map(Duration::from_secs);
+                let frequency = value::frequency(line);
                 set(&mut self.emailalertfreq, frequency, line, reader);
             }
             Key::EmailAlertStatus => {

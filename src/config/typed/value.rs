@@ -109,11 +109,11 @@ pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))
 }
 
-/// A number with which the value begins.
-pub(super) fn leading_number(line: &Assignment<'_>) -> Result<u64, Wrong> {
+/// A number of seconds with which the value begins; 0 too.
+pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
     let text = line.value.text();
     match first_run(text, is_digit) {
-        Some(run) if run.start == 0 => Ok(saturated(&text[run])),
+        Some(run) if run.start == 0 => Ok(Duration::from_secs(saturated(&text[run]).min(MAX_SECONDS))),
         _ => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
     }
 }

@@ -72,8 +72,6 @@ struct Draft {
     mark: bool,
     protocol: Protocol,
     shared: Shared,
-    /// Where its fallback stands.
-    fallback_span: Option<Range<usize>>,
     reals: Vec<Real>,
     scheduler: String,
     schedflags: Option<String>,
@@ -106,7 +104,6 @@ impl Draft {
             mark: matches!(head, Some(Head::Mark(_))),
             protocol: if head.is_some_and(domain) { Protocol::Udp } else { Protocol::Tcp },
             shared: Shared::default(),
-            fallback_span: None,
             reals: Vec::new(),
             scheduler: "wrr".to_owned(),
             schedflags: None,
@@ -138,11 +135,7 @@ impl Draft {
                 let reals = real::read(line, self.family, reader);
                 self.reals.extend(reader.take(line, reals).into_iter().flatten());
             }
-            _ if self.shared.take(line, reader) || self.kernel(line, reader) || self.check(line, reader) => {
-                if matches!(line.directive.key, Key::Fallback | Key::Fallback6) {
-                    self.fallback_span = Some(line.span());
-                }
-            }
+            _ if self.shared.take(line, reader) || self.kernel(line, reader) || self.check(line, reader) => {}
             Key::MonitorFile => {
                 set(&mut self.monitorfile, value::text(line).map(PathBuf::from), line, reader);
             }
@@ -263,7 +256,13 @@ impl Draft {
                 take(&mut self.secret, inner(value::quoted_text(line)).map(Secret::new), line, reader);
             }
             Key::Load => {
-                reader.take(line, value::quoted_text(line));
+                let word = value::quoted_text(line).and_then(|inner| {
+                    match value::first_run(&text[inner], is_word) {
+                        Some(_) => Ok(()),
+                        None => Err(Wrong::new(line.directive.refusal)),
+                    }
+                });
+                reader.take(line, word);
             }
             _ => return false,
         }
@@ -295,7 +294,7 @@ impl Draft {
         outside: &Outside,
         reader: &mut Reader<'_, '_>,
     ) -> Virtual {
-        let fallback = self.fallback(id, head, outside, reader);
+        let fallback = self.fallback(id, outside, reader);
         let (own, all) = (self.shared, &outside.shared);
         if own.checkinterval.is_some() && !outside.own.fork {
             let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
@@ -354,13 +353,7 @@ impl Draft {
         }
     }
 
-    fn fallback(
-        &self,
-        id: VirtualId,
-        head: &Assignment<'_>,
-        outside: &Outside,
-        reader: &mut Reader<'_, '_>,
-    ) -> Option<Fallback> {
+    fn fallback(&self, id: VirtualId, outside: &Outside, reader: &mut Reader<'_, '_>) -> Option<Fallback> {
         let pick = |shared: &Shared| match self.family {
             Family::V4 => shared.fallback.clone(),
             Family::V6 => shared.fallback6.clone(),
@@ -372,8 +365,7 @@ impl Draft {
         let text = pick(&self.shared).or_else(|| pick(&outside.shared))?;
         let resolved = text.resolve(protocol, reader);
         if resolved.is_none() {
-            let span = self.fallback_span.clone().unwrap_or_else(|| head.span());
-            reader.report.error(span, "invalid port for fallback server");
+            reader.report.error(text.span.clone(), "invalid port for fallback server");
         }
         resolved
     }
