@@ -17,7 +17,7 @@ pub const PATH: &str = "/etc/ldirectord-rs.toml";
 #[error("{place}: {error}; etc/ldirectord-rs.toml of the distribution lists all settings")]
 pub struct SettingsError {
     place: String,
-    error: config::ConfigError,
+    error: Box<config::ConfigError>,
 }
 
 /// All settings, with their defaults.
@@ -154,7 +154,8 @@ impl Settings {
             Some(path) => path.display().to_string(),
             None => format!("{PATH} and the variables LDIRECTORD_RS_…"),
         };
-        let mut settings = settings.map_err(|error| SettingsError { place: place(), error })?;
+        let mut settings =
+            settings.map_err(|error| SettingsError { place: place(), error: Box::new(error) })?;
         settings.checks.limit = settings.checks.limit.max(1);
         Ok(settings)
     }

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// How long anything may take that has to happen.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The id of a virtual, and its destinations with their weights.
+pub type VirtualRow = (String, Vec<(SocketAddr, u64)>);
+
 /// A directory in which the program has its configuration, pid file, socket and log.
 pub struct Site {
     directory: TempDir,
@@ -88,7 +91,7 @@ impl Site {
     }
 
     /// The table of the running daemon: address and weight of each destination of each virtual.
-    pub fn table(&self) -> Option<Vec<(String, Vec<(SocketAddr, u64)>)>> {
+    pub fn table(&self) -> Option<Vec<VirtualRow>> {
         let output = self.run(&["show", "web.cf", "--json"]);
         let snapshot: Value = serde_json::from_slice(&output.stdout).ok()?;
         let rows = snapshot["virtuals"].as_array()?.iter().map(|v| {

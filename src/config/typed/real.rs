@@ -212,6 +212,9 @@ fn looks_like_a_weight(texts: &str) -> bool {
     texts.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
 }
 
+/// Where the two texts of a server of its own stand.
+type RequestAndReceive = (Range<usize>, Range<usize>);
+
 /// The options that are not read yet.
 struct Rest<'a> {
     text: &'a str,
@@ -251,7 +254,7 @@ impl Rest<'_> {
     }
 
     /// Two texts in quotes with one comma or blank between them, if they come next. Quotes inside belong to the text.
-    fn strings(&mut self) -> Result<Option<(Range<usize>, Range<usize>)>, Wrong> {
+    fn strings(&mut self) -> Result<Option<RequestAndReceive>, Wrong> {
         let start = self.next();
         if start == self.at || !self.text[start..].starts_with('"') {
             return Ok(None);
