@@ -192,3 +192,12 @@ fn diagnostics_read_as_expected() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The sample that is installed can be used as it is, and says nothing odd.
+#[test]
+fn the_sample_is_clean() {
+    let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/ldirectord.cf")).unwrap();
+    let loaded = load(&text, &Answers::new("director"));
+    assert_eq!(loaded.diagnostics, Vec::new());
+    assert_eq!(loaded.config.unwrap().virtuals.len(), 1);
+}

@@ -182,7 +182,8 @@ impl Server {
             Outcome::Down => {
                 self.failures = self.failures.saturating_add(1);
                 if !self.up {
-                    return None;
+                    // The first verdict is news, also when nothing changes by it: it says why the server is not in.
+                    return before.is_none().then_some(Event::Down);
                 }
                 if self.failures < failurecount {
                     return Some(Event::SoftFailure { failures: self.failures });
