@@ -237,8 +237,9 @@ fn set_up_director(plan: &Plan, director: &Space, vip: Option<IpAddr>) {
     director.set("ipv6/conf/all/forwarding", u32::from(plan.path == Path::Masq));
     director.set("ipv4/conf/all/send_redirects", 0);
     if let Some(vip) = vip {
-        let nodad = if plan.family == Family::V6 { "nodad" } else { "" };
-        director.ip(&format!("addr add {vip}/{single} dev eth0 {nodad}"));
+        // Preferred for nothing: the director's own checks must not come from an address that the real servers have too.
+        let flags = if plan.family == Family::V6 { "nodad preferred_lft 0" } else { "" };
+        director.ip(&format!("addr add {vip}/{single} dev eth0 {flags}"));
     }
 }
 
