@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use socket2::{Domain, Socket, Type};
 
 const SERVERS: usize = 5000;
 const SETTLE: Duration = Duration::from_secs(3);
@@ -42,9 +43,17 @@ fn main() {
     silent_crowd();
 }
 
+/// A listener for 5,000 servers at once: with the standard library's short queue connections would be lost in bursts.
+fn listener() -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
+    socket.listen(4096).unwrap();
+    socket.into()
+}
+
 /// The server process: answers on every loopback address, and says at each line of input how many connections there were.
 fn serve() {
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let listener = listener();
     println!("{}", listener.local_addr().unwrap().port());
     let count = Arc::new(AtomicU64::new(0));
     for _ in 0..4 {
@@ -294,13 +303,13 @@ fn drain(alive: &[Alive], time: Duration) -> Vec<usize> {
 /// A server that swallows connection requests: its queue is full, so the kernel drops them without a word.
 struct SilentServer {
     address: SocketAddr,
-    _listener: socket2::Socket,
-    _queue: Vec<socket2::Socket>,
+    _listener: Socket,
+    _queue: Vec<Socket>,
 }
 
 impl SilentServer {
     fn start(address: SocketAddr) -> SilentServer {
-        let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let new = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let listener = new();
         listener.bind(&address.into()).unwrap();
         listener.listen(0).unwrap();
