@@ -13,4 +13,3 @@ mod life;
 mod pattern;
 mod reload;
 mod site;
-mod soak;

@@ -1,6 +1,17 @@
 //! Ten thousand rounds of checks on a table in memory: memory, descriptors and tasks do not grow.
 //!
-//! Time is an argument of the director, so a round takes as long as its checks and not as long as its interval.
+//! Time is an argument of the director, so a round takes as long as its checks and not as long as its interval. The test is
+//! a process of its own: what is counted is the process's, and a neighbour would open descriptors of its own.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail by panic, and runs by the clock"
+)]
+
+#[path = "it/site.rs"]
+#[expect(dead_code, reason = "only the web server is needed here")]
+mod site;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +21,7 @@ use ipvs_rs::Memory;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::daemon::{Checks, Director, load};
 
-use crate::site::WebServer;
+use site::WebServer;
 
 const ROUNDS: usize = 10_000;
 /// What is allocated once (caches, buffers) is there after so many rounds.
@@ -33,7 +44,9 @@ fn nothing_grows_over_ten_thousand_rounds() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let memory = Memory::new();
     let (warm, end) = runtime.block_on(soak(&path, &memory, &runtime));
-    assert_eq!(warm.descriptors, end.descriptors);
+    // The web server is in this process, too: some of its connections may just be open.
+    let descriptors = end.descriptors.saturating_sub(warm.descriptors);
+    assert!(descriptors < 10, "{descriptors} descriptors more after {ROUNDS} rounds than after {WARM}");
     assert_eq!(warm.tasks, end.tasks);
     let growth = end.resident_kilobytes.saturating_sub(warm.resident_kilobytes);
     println!("{ROUNDS} rounds: {} kB resident, {growth} kB more than after {WARM}", end.resident_kilobytes);
