@@ -118,14 +118,6 @@ impl Plan {
         self.assignments[member.virtual_index][member.real_index]
     }
 
-    /// The directives of the file that this version reads and does not act on yet, each once.
-    #[must_use]
-    pub fn not_acted_on(&self) -> Vec<&'static str> {
-        let any = |says: fn(&Virtual) -> bool| self.config.virtuals.iter().any(says);
-        let rows = [("emailalert", any(|v| !v.alert.recipients.is_empty()))];
-        rows.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect()
-    }
-
     /// Every real server of every virtual, in the order of the file.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
