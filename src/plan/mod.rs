@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
-pub use probe::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+pub use probe::{
+    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
+    Scheme, SimpleTcpProbe, SqlProbe,
+};
 
 /// A configuration together with the checks that it asks for.
 #[derive(Clone, Debug)]
