@@ -34,7 +34,6 @@ use crate::check::{Checker, CheckerError};
 use crate::config::LogTarget;
 use crate::health::Due;
 use crate::notify::Notice;
-use crate::notify::alerts::Alerts;
 use crate::report::{self, Snapshot};
 use crate::settings;
 use crate::sys::detach::Launcher;
@@ -125,7 +124,6 @@ struct Daemon {
     maintenance: Maintenance,
     outlets: Outlets,
     control: Option<Control>,
-    mail: Alerts,
     owned: Option<OwnedServices>,
     log: Log,
     log_by_configuration: bool,
@@ -181,9 +179,8 @@ impl Daemon {
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
-            outlets: Outlets::new(setup.commands, &setup.name),
+            outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
             control,
-            mail: Alerts::new(setup.mail),
             owned,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -202,9 +199,9 @@ impl Daemon {
         let end = loop {
             let now = Instant::now();
             self.start_checks(now);
-            self.mail.remind(self.director.plan(), now);
+            self.outlets.remind(self.director.plan(), now);
             if self.director.health().all_seen() {
-                self.mail.set_status(DaemonStatus::Running);
+                self.outlets.set_status(DaemonStatus::Running);
             }
             if let Some(at) = ready_at
                 && (self.director.health().all_seen() || now >= at)
@@ -216,8 +213,8 @@ impl Daemon {
                 self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
-            let reminder = self.mail.poll_timeout(self.director.plan());
-            let wake = self.director.poll_timeout().into_iter().chain(reminder).chain(ready_at).min();
+            let wakes = [self.director.poll_timeout(), self.outlets.poll_timeout(), ready_at];
+            let wake = wakes.into_iter().flatten().min();
             if let Some(end) = self.wait(wake).await {
                 break end;
             }
@@ -357,7 +354,7 @@ impl Daemon {
         let mut notices = self.director.reload(loaded.plan, now);
         notices.extend(self.director.maintain(&in_maintenance, now));
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval);
-        self.mail.replan(self.director.plan());
+        self.outlets.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
         if self.log_by_configuration {
             self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
@@ -374,18 +371,10 @@ impl Daemon {
     /// The tail of everything: what happened is told, and what is ours is remembered.
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
-            self.tell(notices);
+            self.outlets.tell(&notices, self.director.plan(), Instant::now());
             self.outlets.call_fallbacks(self.director.plan(), self.director.health());
             self.remember();
         }
-    }
-
-    /// The log first, then the mail about the same.
-    fn tell(&mut self, notices: Vec<Notice>) {
-        let mailed = |notice: &&Notice| matches!(notice, Notice::Health(_) | Notice::Table(_));
-        let mailed: Vec<Notice> = notices.iter().filter(mailed).cloned().collect();
-        self.outlets.tell(notices, self.director.plan());
-        self.mail.tell(&mailed, self.director.plan(), Instant::now());
     }
 
     fn remember(&mut self) {
@@ -398,27 +387,27 @@ impl Daemon {
 
     async fn finish(mut self, end: End) {
         let end_of_grace = Instant::now() + self.grace;
-        self.mail.set_status(DaemonStatus::Stopping);
+        let left = || end_of_grace.saturating_duration_since(Instant::now());
+        self.outlets.set_status(DaemonStatus::Stopping);
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
         }
         if let End::Stop(_) = end {
             self.outlets.stop();
         }
-        self.checks.shut_down(self.grace).await;
+        self.checks.shut_down(left()).await;
         match end {
             End::HandOver => {
-                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
+                self.outlets.shut_down(left()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
                 let notices = self.director.stop();
-                self.tell(notices);
-                self.outlets.shut_down(self.grace).await;
+                self.outlets.tell(&notices, self.director.plan(), Instant::now());
+                self.outlets.shut_down(left()).await;
                 if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
-                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }
