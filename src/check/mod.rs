@@ -18,7 +18,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -41,7 +40,6 @@ pub enum CheckerError {
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
     tls: TlsConnector,
-    tls_config: Arc<rustls::ClientConfig>,
     ping: ping::Sockets,
 }
 
@@ -53,11 +51,7 @@ impl Checker {
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
         let config = tls::unverified()?;
-        Ok(Checker {
-            tls: TlsConnector::from(Arc::clone(&config)),
-            tls_config: config,
-            ping: ping::Sockets::default(),
-        })
+        Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
@@ -79,7 +73,7 @@ impl Checker {
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
             Action::Dns(dns) => dns::run(probe, dns, progress).await,
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
-            Action::Ldap(ldap) => ldap::run(&self.tls_config, probe, ldap, progress).await,
+            Action::Ldap(ldap) => ldap::run(&self.tls, probe, ldap, progress).await,
             Action::Mysql(sql) => sql::mysql(probe, sql, progress).await,
             Action::Pgsql(sql) => sql::pgsql(probe, sql, progress).await,
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,

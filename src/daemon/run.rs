@@ -38,6 +38,7 @@ use crate::report::{self, Snapshot};
 use crate::settings;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
+use crate::sys::manager::Manager;
 use crate::value::{DaemonStatus, Verdict};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
@@ -124,6 +125,7 @@ struct Daemon {
     maintenance: Maintenance,
     outlets: Outlets,
     control: Option<Control>,
+    manager: Manager,
     owned: Option<OwnedServices>,
     log: Log,
     log_by_configuration: bool,
@@ -181,6 +183,7 @@ impl Daemon {
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
             outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
             control,
+            manager: Manager::new(now),
             owned,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -210,10 +213,17 @@ impl Daemon {
                 if let Some(launcher) = launcher.take() {
                     launcher.ready();
                 }
+                self.manager.ready(&self.summary());
                 self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
-            let wakes = [self.director.poll_timeout(), self.outlets.poll_timeout(), ready_at];
+            self.manager.alive(now);
+            let wakes = [
+                self.director.poll_timeout(),
+                self.outlets.poll_timeout(),
+                self.manager.poll_timeout(),
+                ready_at,
+            ];
             let wake = wakes.into_iter().flatten().min();
             if let Some(end) = self.wait(wake).await {
                 break end;
@@ -309,6 +319,7 @@ impl Daemon {
             self.reload_again = Some(cause);
             return;
         }
+        self.manager.reloading();
         let path = self.path.clone();
         let task = tokio::task::spawn_blocking(move || load::load(&path));
         self.reloading = Some(Reloading { task, cause });
@@ -338,6 +349,7 @@ impl Daemon {
                 self.take_up(loaded);
             }
         }
+        self.manager.ready(&self.summary());
         if cause == Cause::Change {
             self.outlets.call_back(self.director.plan(), &self.path);
         }
@@ -361,6 +373,13 @@ impl Daemon {
         }
         self.settle(notices);
         self.outlets.follow_instances(self.director.plan());
+    }
+
+    /// One line about all servers, for the service manager.
+    fn summary(&self) -> String {
+        let (plan, health) = (self.director.plan(), self.director.health());
+        let up = plan.members().filter(|member| health.server(*member).up).count();
+        format!("{up} of {} real servers up in {} services", plan.members().count(), plan.virtuals().len())
     }
 
     /// A file that was emptied by accident must not be the end of all services.
@@ -388,6 +407,7 @@ impl Daemon {
     async fn finish(mut self, end: End) {
         let end_of_grace = Instant::now() + self.grace;
         let left = || end_of_grace.saturating_duration_since(Instant::now());
+        self.manager.stopping();
         self.outlets.set_status(DaemonStatus::Stopping);
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
