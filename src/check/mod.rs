@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod connect;
+mod contain;
 mod dialogue;
 mod dns;
 mod external;
@@ -27,6 +28,8 @@ use tokio_rustls::TlsConnector;
 use crate::net::tls;
 use crate::plan::{Action, Probe};
 use crate::value::Verdict;
+use contain::contain;
+pub use contain::is_contained;
 use progress::Progress;
 
 /// Why the checks cannot be made ready.
@@ -73,9 +76,15 @@ impl Checker {
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
             Action::Dns(dns) => dns::run(probe, dns, progress).await,
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
-            Action::Ldap(ldap) => ldap::run(&self.tls, probe, ldap, progress).await,
-            Action::Mysql(sql) => sql::mysql(probe, sql, progress).await,
-            Action::Pgsql(sql) => sql::pgsql(probe, sql, progress).await,
+            Action::Ldap(ldap) => {
+                contain(&format!("ldap {}", probe.target), ldap::run(&self.tls, probe, ldap, progress)).await
+            }
+            Action::Mysql(sql) => {
+                contain(&format!("mysql {}", probe.target), sql::mysql(probe, sql, progress)).await
+            }
+            Action::Pgsql(sql) => {
+                contain(&format!("pgsql {}", probe.target), sql::pgsql(probe, sql, progress)).await
+            }
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }

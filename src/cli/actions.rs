@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
+use crate::check::is_contained;
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Launcher, Side, Verdict};
@@ -213,7 +214,11 @@ fn fail(launcher: Launcher, message: &str) {
 
 /// A daemon has no terminal to die on.
 fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug in this program: {panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        if !is_contained() {
+            tracing::error!("a bug in this program: {panic}");
+        }
+    }));
 }
 
 fn serve(setup: Setup) -> Result<(), daemon::StartError> {
