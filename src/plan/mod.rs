@@ -128,3 +128,53 @@ impl Plan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Answers};
+
+    fn plan(text: &str) -> Plan {
+        let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+        Plan::new(Arc::new(config)).unwrap()
+    }
+
+    /// How many checks there are for one server in two virtuals of which the second says more.
+    fn checks(service: &str, more: &str) -> usize {
+        let block = |port: u16, more: &str| {
+            format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n\tservice={service}\n{more}")
+        };
+        plan(&format!("{}{}", block(80, ""), block(81, more))).checks().len()
+    }
+
+    /// B09
+    #[test]
+    fn what_differs_in_anything_that_counts_is_a_check_of_its_own() {
+        assert_eq!(checks("http", ""), 1);
+        assert_eq!(checks("http", "\tscheduler=rr\n\tfailurecount=3\n"), 1);
+        for more in
+            ["httpmethod=head", "negotiatetimeout=7", "request=\"x\"", "virtualhost=x", "checkport=81"]
+        {
+            assert_eq!(checks("http", &format!("\t{more}\n")), 2, "{more}");
+        }
+        for more in ["login=\"joe\"", "passwd=\"x\""] {
+            assert_eq!(checks("imap", &format!("\t{more}\n")), 2, "{more}");
+            // Where nobody logs in, it makes no difference.
+            assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
+        }
+        assert_eq!(checks("radius", "\tsecret=\"x\"\n"), 2);
+        assert_eq!(checks("pgsql", "\tdatabase=\"x\"\n"), 2);
+    }
+
+    /// B13: `fork=yes` makes no processes; what it stands for here is the interval of a virtual.
+    #[test]
+    fn fork_lets_the_interval_of_a_virtual_count() {
+        let of = |fork: &str| {
+            let text = format!(
+                "fork={fork}\ncheckinterval=9\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\tcheckinterval=3\n"
+            );
+            plan(&text).checks()[0].key.interval.as_secs()
+        };
+        assert_eq!((of("yes"), of("no")), (3, 9));
+    }
+}

@@ -26,6 +26,7 @@ fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
     site.wait_for(&format!("{name}: {expected:?}"), || found() == expected, &|| format!("{:?}", found()));
 }
 
+/// R27: no shell; quotes group words all the same.
 #[test]
 fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
@@ -135,7 +136,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
     let wait = |what: &str, done: &dyn Fn() -> bool| site.wait_for(what, done, &String::new);
     child("first.cf");
     child("second.cf");
-    // Configurations that name each other in a circle are asked once each.
+    // R28: configurations that name each other in a circle are asked once each.
     let first = site.path("ha.d/first.cf");
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, format!("execute=web.cf\n{text}")).unwrap();
@@ -163,6 +164,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
     assert!(!pid_file("second.cf").exists(), "the end waits for the other daemons");
 }
 
+/// R29
 #[test]
 fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
@@ -184,6 +186,21 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
     fs::remove_file(&first).unwrap();
     site.expect("both are back", &[(one.address, 1), (two.address, 3)]);
     assert!(site.log().contains(&format!("Server in maintenance: {} exists", first.display())));
+}
+
+#[test]
+fn r30_a_monitor_file_that_cannot_be_written_is_said_once_and_stops_nothing() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let monitor = site.path("absent/monitor");
+    site.write(&format!("{}\tmonitorfile={}\n", two_servers(&one, &two, ""), monitor.display()));
+    assert_eq!(site.act("start"), 0);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    site.expect_log("cannot be written");
+    fs::create_dir(site.path("absent")).unwrap();
+    site.wait_for("lines", || monitor.exists(), &String::new);
+    site.expect_log("can be written again");
+    assert_eq!(site.log().matches("cannot be written").count(), 1);
 }
 
 #[test]

@@ -120,6 +120,7 @@ fn act(site: &Site, words: &[&str]) -> std::process::Output {
     site.run(&all)
 }
 
+/// L05
 #[test]
 fn a_bad_relay_delays_nothing_and_is_said_once() {
     for mood in [Mood::Silent, Mood::Busy, Mood::Rude] {

@@ -127,6 +127,8 @@ async fn imap() {
     let good: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "* CAPABILITY IMAP4rev1\r\na1 OK in\r\n")];
     let heard = check(as_user(Dialogue::Imap), good, Up, "LOGIN OK in ").await;
     assert_eq!(heard[0], r#"a1 LOGIN "joe \"x" "pass\\word""#);
+    // R31: nothing is deleted.
+    assert!(heard[1..].iter().all(|line| line == "a2 LOGOUT"), "{heard:?}");
     let bad: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "a1 NO [AUTHENTICATIONFAILED] no\r\n")];
     check(as_user(Dialogue::Imap), bad, Down, "LOGIN answered \"a1 NO [AUTHENTICATIONFAILED] no\"").await;
     check(as_user(Dialogue::Imap), &[("", "* PREAUTH hi\r\n")], Up, "greeting PREAUTH in ").await;
@@ -134,6 +136,7 @@ async fn imap() {
     check(umlaut, &[("", "* OK hi\r\n")], Down, "must be printable ASCII").await;
 }
 
+/// B06
 #[tokio::test]
 async fn pop() {
     use Outcome::{Down, Up};
@@ -172,6 +175,7 @@ async fn pop() {
     check(pop("joe"), cram, Up, "AUTH CRAM-MD5 +OK in ").await;
 }
 
+/// R34: nobody vouches for the certificate.
 #[tokio::test]
 async fn pops_and_imaps_begin_with_tls() {
     for (protocol, script) in
@@ -200,6 +204,7 @@ async fn sip_over_tcp() {
     let sip = DialogueProbe { login: "ping@director".to_owned(), ..speaks(Dialogue::Sip { udp: false }) };
     let heard = check(sip.clone(), &[("OPTIONS", OPTIONS_ANSWERED)], Up, "OPTIONS 200 in ").await;
     assert_eq!(heard[0], "OPTIONS sip:ping@director SIP/2.0");
+    // R32
     assert!(heard[1].starts_with("Via: SIP/2.0/TCP [::1]:"), "{heard:?}");
     let busy: Script = &[("OPTIONS", "SIP/2.0 503 Service Unavailable\r\n\r\n")];
     check(sip.clone(), busy, Down, "OPTIONS answered \"SIP/2.0 503 Service Unavailable\"").await;
@@ -282,6 +287,7 @@ async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
     .await
 }
 
+/// B06
 #[tokio::test]
 async fn ftp() {
     let ftp = |login: &str, passwd: &str, request: &str, receive: Option<&str>| DialogueProbe {

@@ -122,6 +122,7 @@ async fn what_cannot_be_run_is_down() {
     assert_says(&run(&command(" ", PATIENCE)).await, Outcome::Down, "the command is empty");
 }
 
+/// B12
 #[tokio::test]
 async fn a_command_may_have_blanks_or_arguments_and_no_shell_reads_it() {
     let scripts = Scripts::new();

@@ -1,4 +1,5 @@
-//! Servers that misbehave, each against every protocol that can meet it: the verdict comes by the deadline, and names the cause.
+//! Servers that misbehave, each against every protocol that can meet it: the verdict comes by the deadline (B14), and names the
+//! cause.
 
 use std::future::pending;
 

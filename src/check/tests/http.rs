@@ -92,6 +92,7 @@ async fn slow_bytes_do_not_stretch_the_deadline() {
     assert_says(&verdict, Outcome::Down, "bytes received, waiting for the status line)");
 }
 
+/// B15, R34
 #[tokio::test]
 async fn https_asks_for_a_name_and_trusts_anybody() {
     for loopback in LOOPBACKS {

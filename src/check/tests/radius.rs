@@ -53,7 +53,7 @@ async fn who_may_come_in_and_who_not() {
         assert_says(&verdict, Outcome::Up, "as nemo: Access-Accept \"hi\"");
         let verdict = run(&probe(address, PATIENCE, login("omen", "s3cret"))).await;
         assert_says(&verdict, Outcome::Down, "as omen: Access-Reject \"no\"");
-        // With another secret there is no answer that can be believed.
+        // R33: with another secret there is no answer that can be believed.
         let verdict = run(&probe(address, IMPATIENCE, login("nemo", "other"))).await;
         assert_says(&verdict, Outcome::Down, "waiting for the answer to Access-Request");
         assert!(!verdict.reason.contains("arctangent") && !verdict.reason.contains("other"), "{verdict:?}");
