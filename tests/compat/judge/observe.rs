@@ -110,8 +110,7 @@ impl Watch {
         let mut lines: Vec<String> = said.iter().map(|line| self.normal(line)).collect();
         lines.extend(running());
         lines.extend(self.table());
-        let calls = read(CALLS);
-        lines.extend(calls.get(self.marks.calls..).unwrap_or_default().lines().map(|line| self.normal(line)));
+        lines.extend(self.calls());
         for mail in self.new_mails(post) {
             lines.push("mail".to_owned());
             lines.extend(mail.iter().map(|line| format!("  {line}")));
@@ -125,6 +124,17 @@ impl Watch {
         }
         lines.retain(|line| !self.ignored.iter().any(|part| line.starts_with(part.as_str())));
         lines
+    }
+
+    /// What scripts noted: calls in their order, and the notes of checks, which have none.
+    fn calls(&self) -> Vec<String> {
+        let text = read(CALLS);
+        let new = text.get(self.marks.calls..).unwrap_or_default().lines();
+        let (mut notes, calls): (Vec<String>, Vec<String>) =
+            new.map(|line| self.normal(line)).partition(|line| line.starts_with("note "));
+        notes.sort();
+        notes.extend(calls);
+        notes
     }
 
     fn log_lines(&self) -> BTreeSet<String> {
@@ -258,7 +268,8 @@ pub fn daemons() -> Vec<(String, Option<Pid>)> {
     found
 }
 
-fn running() -> Vec<String> {
+/// Their state, in words.
+pub fn running() -> Vec<String> {
     let state = |(name, pid): (String, Option<Pid>)| match pid {
         None => format!("{name} has an empty pid file"),
         Some(pid) if kill(pid, None).is_ok() => format!("{name} runs"),

@@ -9,6 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::socket::{Shutdown, shutdown};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// All servers of a scenario, by address.
 #[derive(Default)]
@@ -26,6 +28,8 @@ struct Site {
     /// Status line without its version, and body, by path.
     pages: Mutex<BTreeMap<String, (String, String)>>,
     asked: Mutex<Vec<String>>,
+    /// It speaks TLS, with a certificate that nobody knows.
+    tls: Mutex<Option<Arc<ServerConfig>>>,
 }
 
 /// What a server does with a connection.
@@ -82,6 +86,20 @@ impl Servers {
         };
     }
 
+    /// From now on it speaks TLS below everything else.
+    pub fn tls(&mut self, address: SocketAddr) {
+        let own = rcgen::generate_simple_self_signed(vec!["www.example.com".to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .unwrap();
+        *self.0.entry(address).or_default().site.tls.lock().unwrap() = Some(Arc::new(config));
+    }
+
     /// Puts a page at a path: `PATH STATUS BODY`, the status with `_` for blanks.
     pub fn page(&mut self, address: SocketAddr, words: &str) {
         let mut words = words.splitn(3, ' ');
@@ -111,9 +129,25 @@ impl Site {
     /// Serves one connection; whatever goes wrong is the asker's to notice.
     fn answer(&self, mut stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
+        let tls = self.tls.lock().unwrap().clone();
+        let Some(config) = tls else { return self.converse(stream, "") };
+        let mut connection = ServerConnection::new(config).unwrap();
+        while connection.is_handshaking() {
+            if connection.complete_io(&mut stream).is_err() {
+                return;
+            }
+        }
+        let name = format!(" SNI: {}", connection.server_name().unwrap_or("(none)"));
+        let mut stream = StreamOwned::new(connection, stream);
+        self.converse(&mut stream, &name);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    }
+
+    fn converse(&self, mut stream: impl Read + Write, name: &str) {
         let manner = self.manner.lock().unwrap().clone();
         match manner {
-            Manner::Http => self.serve_page(&mut stream),
+            Manner::Http => self.serve_page(&mut stream, name),
             Manner::Silent => drain(&mut stream),
             Manner::Reply(text) => {
                 let _ = stream.read(&mut [0; 4096]);
@@ -126,10 +160,10 @@ impl Site {
         }
     }
 
-    fn serve_page(&self, stream: &mut TcpStream) {
+    fn serve_page(&self, stream: &mut (impl Read + Write), name: &str) {
         let Some((line, host)) = read_request(stream) else { return };
         let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        self.asked.lock().unwrap().push(format!("{line} Host: {host}"));
+        self.asked.lock().unwrap().push(format!("{line} Host: {host}{name}"));
         let page = self.pages.lock().unwrap().get(&path).cloned();
         let (status, body) = page.unwrap_or_else(|| ("200 OK".to_owned(), "ok".to_owned()));
         let (status, header) = status.split_once('|').unwrap_or((&status, "X-Lab: 1"));
@@ -142,13 +176,13 @@ impl Site {
     }
 }
 
-fn drain(stream: &mut TcpStream) {
+fn drain(stream: &mut impl Read) {
     let mut buffer = [0; 4096];
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
 }
 
 /// The first line and the header `Host`.
-fn read_request(stream: &TcpStream) -> Option<(String, String)> {
+fn read_request(stream: &mut impl Read) -> Option<(String, String)> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next()?.ok()?;
     let mut host = "(none)".to_owned();

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::observe::{FOREGROUND, Watch, daemons};
+use super::observe::{FOREGROUND, Watch, daemons, running};
 use super::post::Post;
 use super::scenario::{Command, Scenario};
 use super::servers::Servers;
@@ -112,6 +112,7 @@ impl Stage {
                 let (address, manner) = rest.split_once(' ').unwrap();
                 self.servers.answer(address.parse().unwrap(), manner);
             }
+            "tls" => command.words().for_each(|word| self.servers.tls(word.parse().unwrap())),
             "page" => {
                 let (address, page) = rest.split_once(' ').unwrap();
                 self.servers.page(address.parse().unwrap(), page);
@@ -127,6 +128,13 @@ impl Stage {
             "table" => tool("ipvsadm", &["-R"], &command.text()),
             "ip" => tool("ip", &command.words().collect::<Vec<_>>(), ""),
             "sendmail" => install_sendmail(),
+            "look" => {
+                let state = running();
+                self.said.push(format!(
+                    "at once: {}",
+                    if state.is_empty() { "nothing runs".to_owned() } else { state.join(", ") }
+                ));
+            }
             "pause" => thread::sleep(Duration::from_secs(rest.parse().unwrap())),
             "wait" => {}
             name => panic!("no such command: %{name}"),
