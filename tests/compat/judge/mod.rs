@@ -87,6 +87,9 @@ fn judge() {
     queue.reverse();
     let (queue, tally) = (Mutex::new(queue), Mutex::new(Tally::default()));
     let begin = Instant::now();
+    if mode == Mode::Record {
+        say(&format!("@@@ kernel {}\n", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim()));
+    }
     thread::scope(|scope| {
         for _ in 0..mode.threads() {
             scope.spawn(|| {

@@ -2,7 +2,8 @@
 //!
 //! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path,
 //! the folder of the build; `Date`, `Message-ID` and the like of mails. The order of the table, of mails and of log lines
-//! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts.
+//! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts. Of what a command
+//! prints, everything from the first empty line: ours shows the place in the file there.
 
 use std::collections::BTreeSet;
 use std::fs;

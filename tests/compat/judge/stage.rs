@@ -191,7 +191,10 @@ impl Stage {
         self.said.push(format!("exit {}", status.code().unwrap_or(-1)));
         for (word, path) in [("out", out), ("err", err)] {
             let text = fs::read(path).unwrap();
-            self.said.extend(String::from_utf8_lossy(&text).lines().map(|line| format!("{word} {line}")));
+            let text = String::from_utf8_lossy(&text);
+            // Behind an empty line ours shows the place in the file.
+            let lines = text.lines().take_while(|line| !line.trim().is_empty());
+            self.said.extend(lines.map(|line| format!("{word} {line}")));
         }
     }
 
