@@ -28,6 +28,8 @@ pub struct Settings {
     pub table: Table,
     /// The checks.
     pub checks: Checks,
+    /// The commands of the operator.
+    pub commands: Commands,
     /// The log.
     pub log: Log,
     /// The end.
@@ -62,6 +64,16 @@ pub enum Backend {
 pub struct Checks {
     /// So many checks run at the same time at most; at least 1.
     pub limit: usize,
+}
+
+/// `[commands]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commands {
+    /// After so many seconds, at least 1, a `fallbackcommand`, `callback` or `execute` is killed with all that it has started.
+    pub timeout: u64,
+    /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
+    pub fallbackcommand_at_stop: bool,
 }
 
 /// `[log]`
@@ -102,6 +114,12 @@ impl Default for Checks {
     }
 }
 
+impl Default for Commands {
+    fn default() -> Commands {
+        Commands { timeout: 60, fallbackcommand_at_stop: false }
+    }
+}
+
 impl Default for Log {
     fn default() -> Log {
         Log { level: "info".to_owned() }
@@ -125,6 +143,14 @@ impl Table {
     #[must_use]
     pub fn verify_interval(&self) -> Option<Duration> {
         (self.verify_interval > 0).then(|| Duration::from_secs(self.verify_interval))
+    }
+}
+
+impl Commands {
+    /// For how long a command may run.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.max(1))
     }
 }
 
@@ -177,7 +203,7 @@ mod tests {
             .collect();
         let built = Config::builder().add_source(File::from_str(&bare, FileFormat::Toml)).build().unwrap();
         assert_eq!(built.try_deserialize::<Settings>().unwrap(), Settings::default());
-        for section in ["[table]", "[checks]", "[log]", "[stop]", "[paths]"] {
+        for section in ["[table]", "[checks]", "[commands]", "[log]", "[stop]", "[paths]"] {
             assert!(bare.contains(section), "{section}");
         }
     }

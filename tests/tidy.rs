@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("settings", &[]),
     ("check", &["value", "plan", "net", "sys"]),
-    ("notify", &["value", "plan", "health"]),
+    ("notify", &["value", "plan", "health", "sys"]),
     ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
     (
         "daemon",

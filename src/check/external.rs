@@ -1,47 +1,16 @@
 //! `checktype=external` and `external-perl`: a command of the operator, in a process group of its own.
 
-use std::future::pending;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::panic::resume_unwind;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-
-use nix::errno::Errno;
-use tokio::net::unix::pipe::Receiver;
-use tokio::process::{Child, Command};
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 use super::progress::{Progress, Step};
 use super::say;
 use crate::net::{cause, is_own_limit};
 use crate::plan::ExternalProbe;
-use crate::sys::process::{Signal, kill_group};
+use crate::sys::command::{self, Ended, aside};
+use crate::sys::process::Signal;
 use crate::value::Verdict;
-
-/// So much of what a command prints is kept; the rest is read and thrown away, so that the command does not wait for us.
-const KEPT: usize = 4096;
-
-/// So much is still read after the end of a command: what it printed last. Somebody it left behind may go on printing.
-const LEFT: usize = 64 * 1024;
-
-/// Between two attempts to start a command that somebody is writing to.
-const BUSY: Duration = Duration::from_millis(20);
-
-/// A command that runs. Letting go of it kills its whole group; the runtime then takes its exit status from the kernel.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // There is no id any more once its end was seen. What it left behind on purpose may then stay, as with the original.
-        if let Some(leader) = self.0.id() {
-            kill_group(leader);
-        }
-    }
-}
 
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
@@ -51,31 +20,14 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
         Ok(words) => words,
         Err(why) => return Verdict::down(format!("run {}: {why}", external.command)),
     };
-    let (mut running, output) = match start(external, &words, progress).await {
-        Ok(started) => started,
+    let busy = || progress.step(Step::Busy(external.command.clone()));
+    let running = match command::start(&words, None, busy).await {
+        Ok(running) => running,
         Err(error) => return cannot_run(external, &words, &error),
     };
     progress.step(Step::Command(external.command.clone()));
-    let mut kept = Vec::new();
-    let mut buffer = vec![0; KEPT];
-    let mut open = true;
-    let status = loop {
-        tokio::select! {
-            // Its end counts, not that of the output: a child of it may hold that open.
-            biased;
-            status = running.0.wait() => break status,
-            ready = output.readable(), if open => {
-                open = ready.is_ok() && matches!(read(&output, &mut buffer, &mut kept, progress), Ok(Some(_)));
-            }
-        }
-    };
-    for _ in 0..LEFT / KEPT {
-        if !matches!(read(&output, &mut buffer, &mut kept, progress), Ok(Some(1..))) {
-            break;
-        }
-    }
-    match status {
-        Ok(status) => judge(external, status, &kept),
+    match running.end(|piece| progress.received(piece)).await {
+        Ok(ended) => judge(external, &ended),
         Err(error) => {
             Verdict::unknown(format!("run {}: no exit status: {}", external.command, cause(&error)))
         }
@@ -84,15 +36,7 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
 
 /// The program and its own arguments, before those that every check command gets.
 fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
-    let command = &external.command;
-    let mut words = if command.contains('/') && Path::new(command).exists() {
-        vec![command.clone()]
-    } else {
-        shlex::split(command).ok_or("the command has a quote without its counterpart")?
-    };
-    if words.is_empty() {
-        return Err("the command is empty");
-    }
+    let mut words = command::words(&external.command)?;
     if external.perl {
         words.insert(0, "perl".to_owned());
     }
@@ -100,85 +44,13 @@ fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-/// Asks the file system on another thread: where it hangs, only this check does. What comes too late is let go of there.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            // The runtime ends, and with it this check.
-            Err(_) => pending().await,
-        },
-    }
-}
-
-async fn start(
-    external: &ExternalProbe,
-    words: &[String],
-    progress: &Progress,
-) -> io::Result<(Running, Receiver)> {
-    let mut sh = false;
-    loop {
-        let own = words.to_vec();
-        match aside(move || spawn(&own, sh)).await {
-            // Somebody replaces the file at this moment, which says nothing about the server.
-            Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
-                progress.step(Step::Busy(external.command.clone()));
-                sleep(BUSY).await;
-            }
-            // A script without `#!` in its first line: execvp gives it to sh, and so it was for the original.
-            Err(error) if !sh && error.raw_os_error() == Some(Errno::ENOEXEC as i32) => sh = true,
-            result => return result,
-        }
-    }
-}
-
-fn spawn(words: &[String], sh: bool) -> io::Result<(Running, Receiver)> {
-    let (reader, writer) = io::pipe()?;
-    let reader = Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    let words: Vec<&str> =
-        sh.then_some("/bin/sh").into_iter().chain(words.iter().map(String::as_str)).collect();
-    let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .process_group(0);
-    // The original sets this for itself, so that its commands have always had it.
-    if std::env::var_os("PERLIO").is_none() {
-        command.env("PERLIO", "perlio");
-    }
-    Ok((Running(command.spawn()?), reader))
-}
-
-/// Reads what is there, at most one buffer; none at the end of the output.
-fn read(
-    output: &Receiver,
-    buffer: &mut [u8],
-    kept: &mut Vec<u8>,
-    progress: &Progress,
-) -> io::Result<Option<usize>> {
-    match output.try_read(buffer) {
-        Ok(0) => Ok(None),
-        Ok(length) => {
-            progress.received(&buffer[..length]);
-            let room = KEPT - kept.len();
-            kept.extend_from_slice(&buffer[..length.min(room)]);
-            Ok(Some(length))
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
-        Err(error) => Err(error),
-    }
-}
-
-fn judge(external: &ExternalProbe, status: ExitStatus, output: &[u8]) -> Verdict {
-    let printed = match output.trim_ascii_start().split(|byte| matches!(byte, b'\n' | b'\r')).next() {
-        Some(line) if !line.is_empty() => format!("; it printed {}", say::beginning(line, 200)),
-        _ => String::new(),
+fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
+    let printed = match ended.first_line() {
+        Some(line) => format!("; it printed {}", say::beginning(line, 200)),
+        None => String::new(),
     };
     let name = &external.command;
-    match (status.code(), status.signal()) {
+    match (ended.status.code(), ended.status.signal()) {
         (Some(0), _) => Verdict::up(format!("run {name}: exit code 0")),
         (Some(code), _) => Verdict::down(format!("run {name}: exit code {code}{printed}")),
         (None, number) => {
@@ -208,6 +80,8 @@ fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> 
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+
     use super::*;
     use crate::value::Outcome;
 

@@ -2,14 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
-use crate::daemon::{self, LoadError, Loaded, Setup};
+use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::Backend;
 use crate::sys::detach::{self, Launcher, Side, Verdict};
 use crate::sys::limits;
@@ -101,6 +103,11 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         grace: context.settings.stop.grace(),
         log,
         log_by_configuration: foreground.is_none(),
+        commands: CommandSetup {
+            timeout: context.settings.commands.timeout(),
+            fallbackcommand_at_stop: context.settings.commands.fallbackcommand_at_stop,
+            own: context.own.clone(),
+        },
         launcher: None,
     };
     match foreground {
@@ -251,12 +258,13 @@ fn status(context: &Context) -> Exit {
                     "Warning: Config file {} not found; it runs with what it has read",
                     context.argument
                 ),
-                Some(path) => {
-                    if let Err(error) = daemon::load(&path) {
+                Some(path) => match daemon::load(&path) {
+                    Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
+                    Err(error) => {
                         eprintln!("Warning: it runs with what it has read before; the file is wrong now:");
                         eprintln!("{}", error.lines().join("\n"));
                     }
-                }
+                },
             }
             Exit::Ok
         }
@@ -268,6 +276,20 @@ fn status(context: &Context) -> Exit {
         State::Stopped => {
             println!("ldirectord is stopped for {config}");
             Exit::Stopped
+        }
+    }
+}
+
+/// The other configurations say for themselves whether they run; the answer for this one does not depend on them. Those that
+/// name each other in a circle are asked once.
+fn status_of_instances(context: &Context, execute: &BTreeSet<String>) {
+    let callers = instances::callers(&context.name);
+    for instance in execute.iter().filter(|instance| !callers.contains(&instances::name(instance))) {
+        let words = [context.own.clone(), instances::words(instance), vec!["status".to_owned()]].concat();
+        let status =
+            Command::new(&words[0]).args(&words[1..]).env(instances::CALLERS, callers.join("\n")).status();
+        if let Err(error) = status {
+            eprintln!("execute={instance}: {} cannot be run: {error}", words[0]);
         }
     }
 }

@@ -10,9 +10,8 @@ use super::Exit;
 use super::actions;
 use super::context::Context;
 use crate::check::{Checker, CheckerError};
-use crate::daemon::Checks;
+use crate::daemon::{Checks, Loaded};
 use crate::health::Health;
-use crate::plan::Plan;
 use crate::report::{self, Snapshot};
 
 pub(super) fn run(context: &Context, json: bool) -> Exit {
@@ -29,7 +28,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
         }
     };
     let limit = actions::check_limit(context);
-    let result = runtime.block_on(look(&loaded.plan, limit));
+    let result = runtime.block_on(look(&loaded, limit));
     runtime.shutdown_background();
     let snapshot = match result {
         Ok(snapshot) => snapshot,
@@ -47,10 +46,12 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
     if snapshot.all_well() { Exit::Ok } else { Exit::Failure }
 }
 
-async fn look(plan: &Plan, limit: usize) -> Result<Snapshot, CheckerError> {
+async fn look(loaded: &Loaded, limit: usize) -> Result<Snapshot, CheckerError> {
     let start = Instant::now();
+    let plan = &loaded.plan;
     let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
     let mut checks = Checks::new(Checker::new()?, limit);
+    health.maintain(plan, |address| loaded.maintenance.1.get(&address).cloned(), start);
     checks.start(health.all_at_once());
     while !health.all_seen() {
         for (id, verdict) in checks.finished().await {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
+
 use super::arguments::Options;
 use crate::settings::{Backend, Settings};
 
@@ -21,6 +23,8 @@ pub(super) struct Context {
     pub name: String,
     /// The arguments of the process, for the log.
     pub invocation: String,
+    /// This program with the options that hold for the other configurations (`execute`), too.
+    pub own: Vec<String>,
 }
 
 impl Context {
@@ -34,7 +38,8 @@ impl Context {
             Some(config) => (config.clone(), last_component(config)),
         };
         let invocation = arguments.join(" ");
-        Ok(Context { settings, debug: options.debug, argument, name, invocation })
+        let own = own_command(options, arguments);
+        Ok(Context { settings, debug: options.debug, argument, name, invocation, own })
     }
 
     /// Where the configuration is, absolute; none if it is nowhere. The directories of heartbeat come first, also for an
@@ -68,6 +73,21 @@ impl Context {
             Backend::Memory => Box::new(ipvs_rs::Memory::new()),
         })
     }
+}
+
+fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
+    let called = || arguments.first().cloned().unwrap_or_default();
+    let program = std::env::current_exe().map_or_else(|_| called(), |path| path.display().to_string());
+    let mut own = vec![program];
+    if let Some(settings) = &options.settings {
+        // The daemon lives in `/`.
+        let absolute = std::path::absolute(settings).unwrap_or_else(|_| settings.clone());
+        own.extend(["--settings".to_owned(), absolute.display().to_string()]);
+    }
+    if let Some(table) = options.table.as_ref().and_then(ValueEnum::to_possible_value) {
+        own.extend(["--table".to_owned(), table.get_name().to_owned()]);
+    }
+    own
 }
 
 fn last_component(path: &str) -> String {

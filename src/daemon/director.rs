@@ -3,14 +3,15 @@
 //! Each method takes *now*, changes the state, and says what happened as [`Notice`]s. The table is reconciled, never
 //! edited: wanted minus present gives the operations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Ipvs, Operation, ServiceKey, Table, diff};
 
 use crate::desired;
 use crate::health::{CheckId, Due, Health};
-use crate::notify::Notice;
+use crate::notify::{Notice, monitor};
 use crate::plan::Plan;
 use crate::value::{Occasion, Verdict};
 
@@ -115,10 +116,36 @@ impl Director {
     pub fn verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
         for (id, verdict) in verdicts {
+            notices.extend(self.monitored(id, &verdict).into_iter().map(Notice::Monitor));
             let transitions = self.health.verdict(&self.plan, id, verdict, now);
             notices.extend(transitions.into_iter().map(Notice::Health));
         }
         if notices.iter().any(Notice::moves_a_server) {
+            notices.extend(self.reconcile(now));
+        }
+        notices
+    }
+
+    /// What belongs into monitor files.
+    fn monitored(&self, id: CheckId, verdict: &Verdict) -> Vec<monitor::Line> {
+        let members = self.health.members(&self.plan, id);
+        members
+            .iter()
+            .filter_map(|member| monitor::line(&self.plan, &self.health, *member, verdict))
+            .collect()
+    }
+
+    /// Whether a check need not be run, because all servers that wait for it are in maintenance.
+    #[must_use]
+    pub fn is_idle(&self, id: CheckId) -> bool {
+        self.health.members(&self.plan, id).iter().all(|member| self.health.server(*member).maintenance)
+    }
+
+    /// Takes servers out for maintenance, by their configured addresses and with the reason of each; all others return.
+    pub fn maintain(&mut self, servers: &BTreeMap<SocketAddr, String>, now: Instant) -> Vec<Notice> {
+        let transitions = self.health.maintain(&self.plan, |address| servers.get(&address).cloned(), now);
+        let mut notices: Vec<Notice> = transitions.into_iter().map(Notice::Health).collect();
+        if !notices.is_empty() {
             notices.extend(self.reconcile(now));
         }
         notices

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, thread};
 
+use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
 use crate::net::resolve;
 use crate::plan::{Plan, Unsupported};
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub content: Vec<u8>,
     /// What is odd in it.
     pub warnings: Vec<Diagnostic>,
+    /// What `maintenancedir` says, and what it says now.
+    pub maintenance: (Option<maintenance::Rules>, InMaintenance),
 }
 
 /// Why a configuration cannot be run.
@@ -98,13 +101,13 @@ impl Loaded {
     #[must_use]
     pub fn warning_lines(&self, path: &Path) -> Vec<String> {
         let pid = std::process::id();
-        let not_acted_on = self.plan.not_acted_on().into_iter().map(|name| {
-            format!(
-                "Warning [{pid}] reading file {}: {name} is read, and not acted on by this version",
-                path.display()
-            )
-        });
-        lines(&self.warnings, path).into_iter().chain(not_acted_on).collect()
+        let about_the_file =
+            |what: String| format!("Warning [{pid}] reading file {}: {what}", path.display());
+        let not_acted_on = self.plan.not_acted_on().into_iter();
+        let others = not_acted_on
+            .map(|name| format!("{name} is read, and not acted on by this version"))
+            .chain(maintenance::missing(&self.plan));
+        lines(&self.warnings, path).into_iter().chain(others.map(about_the_file)).collect()
     }
 }
 
@@ -120,7 +123,11 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
     match Plan::new(Arc::new(config)) {
-        Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
+        Ok(plan) => {
+            let mut rules = maintenance::Rules::of(&plan);
+            let found = rules.as_mut().and_then(maintenance::Rules::look).unwrap_or_default();
+            Ok(Loaded { plan, content, warnings: diagnostics, maintenance: (rules, found) })
+        }
         Err(checks) => Err(LoadError::Unsupported { path: path.to_owned(), checks }),
     }
 }

@@ -3,8 +3,11 @@
 mod checks;
 mod control;
 mod director;
+pub mod instances;
 mod load;
+mod maintenance;
 mod observe;
+mod outlets;
 mod owned;
 mod run;
 mod signals;
@@ -17,4 +20,6 @@ pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;
 pub use load::{LoadError, Loaded, load};
+pub use maintenance::InMaintenance;
+pub use outlets::CommandSetup;
 pub use run::{Setup, StartError, log_target, run};

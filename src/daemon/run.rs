@@ -25,15 +25,19 @@ use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
 use super::load::{self, LoadError, Loaded};
+use super::maintenance::Maintenance;
 use super::observe::{ConfigFile, Observed};
+use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
 use super::signals::{Request, Signals};
 use crate::check::{Checker, CheckerError};
 use crate::config::LogTarget;
+use crate::health::Due;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
+use crate::value::Verdict;
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
@@ -62,6 +66,8 @@ pub struct Setup {
     pub log: Log,
     /// Whether the log's target is that of the configuration; otherwise it stays what it is.
     pub log_by_configuration: bool,
+    /// What the operator's commands need.
+    pub commands: CommandSetup,
     /// Who waits for this daemon to be ready.
     pub launcher: Option<Launcher>,
 }
@@ -92,8 +98,8 @@ pub enum StartError {
 pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     let launcher = setup.launcher.take();
     match Daemon::start(setup) {
-        Ok((daemon, notices)) => {
-            daemon.tell(&notices);
+        Ok((mut daemon, notices)) => {
+            daemon.settle(notices);
             daemon.serve(launcher).await;
             Ok(())
         }
@@ -112,6 +118,8 @@ struct Daemon {
     checks: Checks,
     signals: Signals,
     file: ConfigFile,
+    maintenance: Maintenance,
+    outlets: Outlets,
     control: Option<Control>,
     owned: Option<OwnedServices>,
     log: Log,
@@ -154,10 +162,12 @@ impl Daemon {
         let owned =
             setup.remember.then(|| OwnedServices::open(setup.run_directory.join(owned_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
-        let Loaded { plan, content, .. } = setup.loaded;
+        let Loaded { plan, content, maintenance: (rules, in_maintenance), .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
-        let (director, notices) = Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
+        let (mut director, mut notices) =
+            Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
+        notices.extend(director.maintain(&in_maintenance, now));
         let control = Control::open(&setup.run_directory.join(control::socket_name(&setup.name)))
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
@@ -165,6 +175,8 @@ impl Daemon {
             checks: Checks::new(checker, setup.check_limit),
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
+            maintenance: Maintenance::observe(rules, in_maintenance, interval),
+            outlets: Outlets::new(setup.commands, &setup.name),
             control,
             owned,
             log: setup.log,
@@ -179,18 +191,22 @@ impl Daemon {
     }
 
     async fn serve(mut self, mut launcher: Option<Launcher>) {
-        let ready_at = Instant::now() + READY_LIMIT;
         self.remember();
+        let mut ready_at = Some(Instant::now() + READY_LIMIT);
         let end = loop {
             let now = Instant::now();
-            self.checks.start(self.director.due(now));
-            if (self.director.health().all_seen() || now >= ready_at)
-                && let Some(launcher) = launcher.take()
+            self.start_checks(now);
+            if let Some(at) = ready_at
+                && (self.director.health().all_seen() || now >= at)
             {
-                launcher.ready();
+                ready_at = None;
+                if let Some(launcher) = launcher.take() {
+                    launcher.ready();
+                }
+                self.outlets.call_fallbacks(self.director.plan(), self.director.health());
+                self.outlets.follow_instances(self.director.plan());
             }
-            let wake =
-                self.director.poll_timeout().into_iter().chain(launcher.is_some().then_some(ready_at)).min();
+            let wake = self.director.poll_timeout().into_iter().chain(ready_at).min();
             if let Some(end) = self.wait(wake).await {
                 break end;
             }
@@ -198,16 +214,32 @@ impl Daemon {
         self.finish(end).await;
     }
 
+    /// Starts the checks that are due. One that nobody waits for, since all its servers are in maintenance, is over at once.
+    fn start_checks(&mut self, now: Instant) {
+        let (idle, due): (Vec<Due>, Vec<Due>) =
+            self.director.due(now).into_iter().partition(|due| self.director.is_idle(due.id));
+        self.checks.start(due);
+        if !idle.is_empty() {
+            let verdicts = idle.iter().map(|due| (due.id, Verdict::down("in maintenance"))).collect();
+            let notices = self.director.verdicts(verdicts, now);
+            self.settle(notices);
+        }
+    }
+
     /// Waits for one thing to happen and takes it in.
     async fn wait(&mut self, wake: Option<Instant>) -> Option<End> {
         tokio::select! {
             verdicts = self.checks.finished() => {
                 let notices = self.director.verdicts(verdicts, Instant::now());
-                self.settle(&notices);
+                self.settle(notices);
             }
             () = sleep_until(wake) => {
                 let notices = self.director.verify(Instant::now());
-                self.settle(&notices);
+                self.settle(notices);
+            }
+            servers = self.maintenance.next() => {
+                let notices = self.director.maintain(&servers, Instant::now());
+                self.settle(notices);
             }
             request = self.signals.next() => return self.obey(request),
             observed = self.file.next() => self.file_changed(observed),
@@ -258,6 +290,7 @@ impl Daemon {
                     self.start_reload(Cause::Change);
                 } else {
                     info!(" - ignore new configuration");
+                    self.outlets.call_back(self.director.plan(), &self.path);
                 }
             }
         }
@@ -294,19 +327,31 @@ impl Daemon {
                 for line in loaded.warning_lines(&self.path) {
                     warn!("{line}");
                 }
-                let globals = &loaded.plan.config().globals;
-                self.file.taken_up(loaded.content, globals.checkinterval);
-                let notices = self.director.reload(loaded.plan, Instant::now());
-                self.checks.retain(|id| self.director.knows(id));
-                if self.log_by_configuration {
-                    self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
-                }
-                self.settle(&notices);
+                self.take_up(loaded);
             }
+        }
+        if cause == Cause::Change {
+            self.outlets.call_back(self.director.plan(), &self.path);
         }
         if let Some(cause) = self.reload_again.take() {
             self.start_reload(cause);
         }
+    }
+
+    fn take_up(&mut self, loaded: Loaded) {
+        let interval = loaded.plan.config().globals.checkinterval;
+        let (rules, in_maintenance) = loaded.maintenance;
+        let now = Instant::now();
+        self.file.taken_up(loaded.content, interval);
+        let mut notices = self.director.reload(loaded.plan, now);
+        notices.extend(self.director.maintain(&in_maintenance, now));
+        self.maintenance = Maintenance::observe(rules, in_maintenance, interval);
+        self.checks.retain(|id| self.director.knows(id));
+        if self.log_by_configuration {
+            self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
+        }
+        self.settle(notices);
+        self.outlets.follow_instances(self.director.plan());
     }
 
     /// A file that was emptied by accident must not be the end of all services.
@@ -315,17 +360,11 @@ impl Daemon {
     }
 
     /// The tail of everything: what happened is told, and what is ours is remembered.
-    fn settle(&mut self, notices: &[Notice]) {
+    fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
-            self.tell(notices);
+            self.outlets.tell(notices, self.director.plan());
+            self.outlets.call_fallbacks(self.director.plan(), self.director.health());
             self.remember();
-        }
-    }
-
-    fn tell(&self, notices: &[Notice]) {
-        for notice in notices {
-            let line = notice.line(self.director.plan());
-            if notice.is_refusal() { error!("{line}") } else { info!("{line}") }
         }
     }
 
@@ -341,12 +380,16 @@ impl Daemon {
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
         }
+        if let End::Stop(_) = end {
+            self.outlets.stop();
+        }
         self.checks.shut_down(self.grace).await;
         match end {
             End::HandOver => info!("Linux Director Daemon hands the table over as it is"),
             End::Stop(signal) => {
                 let notices = self.director.stop();
-                self.tell(&notices);
+                self.outlets.tell(notices, self.director.plan());
+                self.outlets.shut_down(self.grace).await;
                 if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }

@@ -16,6 +16,9 @@
 //! | `%admin ID` | somebody removes a service by hand |
 //! | `%foreign ID` | somebody adds a service of their own |
 //! | `%verify` | a minute passes without a check |
+//! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
+//!
+//! `run` before a line says that this fallback command is run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -33,6 +36,7 @@ use super::Director;
 use crate::config::{self, Answers};
 use crate::desired;
 use crate::notify::Notice;
+use crate::notify::fallback::FallbackCommands;
 use crate::plan::Plan;
 use crate::value::{Outcome, Verdict, VirtualId};
 
@@ -55,6 +59,7 @@ pub(super) struct World {
     pub director: Option<Director>,
     pub now: Instant,
     pub outcomes: BTreeMap<SocketAddr, Outcome>,
+    fallback: FallbackCommands,
     owned: BTreeSet<ServiceKey>,
 }
 
@@ -66,6 +71,7 @@ impl World {
             director: None,
             now: Instant::now(),
             outcomes: BTreeMap::new(),
+            fallback: FallbackCommands::default(),
             owned: BTreeSet::new(),
         }
     }
@@ -84,6 +90,7 @@ impl World {
     /// The process is gone; what it noted stays.
     pub fn kill(&mut self) {
         self.owned = self.director().owned().clone();
+        self.fallback = FallbackCommands::default();
         self.director = None;
     }
 
@@ -167,6 +174,14 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             world.director().reload(plan(config), now)
         }
         ["round"] => world.round(),
+        ["maintain", ref servers @ ..] => {
+            let servers = servers
+                .iter()
+                .map(|server| (server.parse().unwrap(), "Server in maintenance".to_owned()))
+                .collect();
+            let now = world.now;
+            world.director().maintain(&servers, now)
+        }
         ["verify"] => {
             world.now += VERIFY;
             let now = world.now;
@@ -193,10 +208,15 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
         }
     };
     let plan = world.director.as_ref().map(|director| director.plan().clone()).or(old_plan);
-    notices
+    let mut lines: Vec<String> = notices
         .iter()
         .map(|notice| plan.as_ref().map_or_else(|| notice.to_string(), |p| notice.line(p)))
-        .collect()
+        .collect();
+    if let Some(director) = &world.director {
+        let calls = world.fallback.due(director.plan(), director.health());
+        lines.extend(calls.iter().map(|call| format!("run {} {}", call.command, call.arguments.join(" "))));
+    }
+    lines
 }
 
 /// What an administrator does with ipvsadm.

@@ -33,6 +33,8 @@ pub struct Server {
     pub since: Instant,
     /// The last verdict; none before the first check.
     pub verdict: Option<Arc<Verdict>>,
+    /// Somebody took it out (`maintenancedir`): it is down, whatever its checks would find.
+    pub maintenance: bool,
 }
 
 /// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
@@ -70,7 +72,7 @@ impl Health {
     pub fn new(plan: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
         let fresh = |member: Member| {
             let (v, real) = plan.member(member);
-            Server { up: in_service.contains(&(v.id, real.address)), failures: 0, since: now, verdict: None }
+            Server::fresh(in_service.contains(&(v.id, real.address)), now)
         };
         Health { servers: rows(plan, fresh), schedule: Schedule::new(plan, now) }
     }
@@ -95,7 +97,7 @@ impl Health {
             match candidates.first() {
                 // Another check: what the old one found holds until the new one has spoken, but its failures do not count.
                 Some(changed) => Server { failures: 0, verdict: None, ..self.server(*changed).clone() },
-                None => Server { up: in_service.contains(&id), failures: 0, since: now, verdict: None },
+                None => Server::fresh(in_service.contains(&id), now),
             }
         };
         // A server that nothing is known of must not wait for its check to come round.
@@ -141,6 +143,42 @@ impl Health {
         self.schedule.all_at_once()
     }
 
+    /// The servers that wait for a check.
+    #[must_use]
+    pub fn members<'a>(&self, plan: &'a Plan, id: CheckId) -> &'a [Member] {
+        self.schedule.position(id).map_or(&[], |index| &plan.checks()[index].members)
+    }
+
+    /// Takes servers out for maintenance, each with the reason that `wanted` gives, and has those that come back checked now.
+    pub fn maintain(
+        &mut self,
+        plan: &Plan,
+        wanted: impl Fn(SocketAddr) -> Option<String>,
+        now: Instant,
+    ) -> Vec<Transition> {
+        let mut transitions = Vec::new();
+        for member in plan.members() {
+            let reason = wanted(plan.member(member).1.address);
+            let server = &mut self.servers[member.virtual_index][member.real_index];
+            match reason {
+                Some(reason) if !server.maintenance => {
+                    let verdict = Arc::new(Verdict::down(reason).with_monitor("Server in maintenance"));
+                    server.take_out(&verdict, now);
+                    transitions.push(Transition { member, event: Event::Down, verdict });
+                }
+                None if server.maintenance => {
+                    server.maintenance = false;
+                    server.verdict = None;
+                    if let Some(check) = plan.check_index(member) {
+                        self.schedule.hurry(check, now);
+                    }
+                }
+                _ => {}
+            }
+        }
+        transitions
+    }
+
     /// Whether a check is one of the plan's.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
@@ -164,7 +202,23 @@ impl Health {
 }
 
 impl Server {
+    fn fresh(up: bool, now: Instant) -> Server {
+        Server { up, failures: 0, since: now, verdict: None, maintenance: false }
+    }
+
+    fn take_out(&mut self, verdict: &Arc<Verdict>, now: Instant) {
+        self.maintenance = true;
+        self.failures = 0;
+        self.verdict = Some(Arc::clone(verdict));
+        if std::mem::replace(&mut self.up, false) {
+            self.since = now;
+        }
+    }
+
     fn take(&mut self, verdict: &Arc<Verdict>, failurecount: u32, now: Instant) -> Option<Event> {
+        if self.maintenance {
+            return None;
+        }
         let before = self.verdict.replace(Arc::clone(verdict));
         match verdict.outcome {
             Outcome::Unknown => {

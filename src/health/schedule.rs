@@ -110,6 +110,20 @@ impl Schedule {
         self.index.contains_key(&id)
     }
 
+    /// The place of a check in the plan; none if it is not in it.
+    pub(super) fn position(&self, id: CheckId) -> Option<usize> {
+        self.index.get(&id).copied()
+    }
+
+    /// Has the check at this place of the plan run now, unless it is on its way.
+    pub(super) fn hurry(&mut self, position: usize, now: Instant) {
+        let entry = &mut self.checks[position];
+        if self.queue.remove(&(entry.slot, entry.id)) {
+            entry.slot = now;
+            self.queue.insert((now, entry.id));
+        }
+    }
+
     pub(super) fn all_at_once(&mut self) -> Vec<Due> {
         match self.queue.last().copied() {
             Some((latest, _)) => self.due(latest),

@@ -1,4 +1,8 @@
-//! What happened, told to people: log lines in the original's words.
+//! What happened, told to people and to their programs: log lines in the original's words, monitor files, commands.
+
+pub mod commands;
+pub mod fallback;
+pub mod monitor;
 
 use std::fmt;
 
@@ -24,6 +28,8 @@ pub enum Notice {
     Drift(Vec<String>),
     /// The table could not be read back.
     Unreadable(String),
+    /// A check of a server whose virtual has a `monitorfile` has spoken: this line belongs there, and not into the log.
+    Monitor(monitor::Line),
 }
 
 impl Notice {
@@ -92,6 +98,7 @@ impl fmt::Display for Notice {
                     "The kernel's table cannot be read: {error}; it is left as it is and read again soon"
                 )
             }
+            Notice::Monitor(line) => write!(f, "{} {}", line.path.display(), line.text),
         }
     }
 }

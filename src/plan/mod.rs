@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::config::{Config, Fallback, HttpMethod, Netmask, Real, Virtual};
+pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 pub use probe::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
 
 /// A configuration together with the checks that it asks for.
@@ -109,22 +109,20 @@ impl Plan {
     /// The check that a server waits for; none for `checktype=off`.
     #[must_use]
     pub fn check_of(&self, member: Member) -> Option<&Check> {
-        self.assignments[member.virtual_index][member.real_index].map(|index| &self.checks[index])
+        self.check_index(member).map(|index| &self.checks[index])
+    }
+
+    /// The place in [`Plan::checks`] of the check that a server waits for; none for `checktype=off`.
+    #[must_use]
+    pub fn check_index(&self, member: Member) -> Option<usize> {
+        self.assignments[member.virtual_index][member.real_index]
     }
 
     /// The directives of the file that this version reads and does not act on yet, each once.
     #[must_use]
     pub fn not_acted_on(&self) -> Vec<&'static str> {
-        let globals = &self.config.globals;
         let any = |says: fn(&Virtual) -> bool| self.config.virtuals.iter().any(says);
-        let rows = [
-            ("callback", globals.callback.is_some()),
-            ("emailalert", any(|v| !v.alert.recipients.is_empty())),
-            ("execute", !globals.execute.is_empty()),
-            ("fallbackcommand", any(|v| v.fallbackcommand.is_some())),
-            ("maintenancedir", globals.maintenancedir.is_some()),
-            ("monitorfile", any(|v| v.monitorfile.is_some())),
-        ];
+        let rows = [("emailalert", any(|v| !v.alert.recipients.is_empty()))];
         rows.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect()
     }
 

@@ -61,6 +61,8 @@ pub enum State {
     Off,
     /// The check itself failed.
     Unknown,
+    /// Somebody took it out (`maintenancedir`).
+    Maintenance,
 }
 
 /// One run of a check.
@@ -112,11 +114,11 @@ impl Snapshot {
         self
     }
 
-    /// Whether every server that is checked is up.
+    /// Whether every server that is checked, and not in maintenance, is up.
     #[must_use]
     pub fn all_well(&self) -> bool {
         let mut servers = self.virtuals.iter().flat_map(|v| &v.servers);
-        servers.all(|server| matches!(server.state, State::Up | State::Off))
+        servers.all(|server| matches!(server.state, State::Up | State::Off | State::Maintenance))
     }
 }
 
@@ -130,6 +132,7 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
         method: real.method.to_string(),
         weight: real.weight,
         state: match (check, verdict.map(|v| v.outcome)) {
+            _ if known.maintenance => State::Maintenance,
             (None, _) => State::Off,
             (Some(_), Some(Outcome::Unknown)) => State::Unknown,
             _ if known.up => State::Up,

@@ -31,6 +31,7 @@ fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
         State::Down => "DOWN",
         State::Off => "off",
         State::Unknown => "UNKNOWN",
+        State::Maintenance => "maintenance",
     };
     let (took, reason) = match &server.last_check {
         Some(checked) => (format!("{:.1} ms", checked.took_ms), checked.reason.clone()),

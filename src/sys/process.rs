@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal;
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, access};
 
 pub use nix::sys::signal::Signal;
 
@@ -16,6 +17,12 @@ pub fn is_ldirectord(pid: i32) -> bool {
     // A zombie has an empty command line and so counts as gone.
     fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.windows(b"ldirectord".len()).any(|part| part == b"ldirectord"))
+}
+
+/// Whether this process may run a file.
+#[must_use]
+pub fn is_executable(path: &Path) -> bool {
+    path.is_file() && access(path, AccessFlags::X_OK).is_ok()
 }
 
 /// Sends a signal.

@@ -8,6 +8,7 @@
 
 mod cases;
 mod check;
+mod commands;
 mod corpus;
 mod life;
 mod pattern;

@@ -58,10 +58,11 @@ impl Shared {
                 set(&mut self.fallback6, fallback, line, reader);
             }
             // Outside virtuals quotes group words and stay; inside they enclose the command.
-            Key::FallbackCommand if line.inside => {
-                set(&mut self.fallbackcommand, value::text(line), line, reader);
+            Key::FallbackCommand => {
+                let command = if line.inside { value::text(line) } else { value::whole(line) };
+                set(&mut self.fallbackcommand, command, line, reader);
+                warn_of_shell(line, reader);
             }
-            Key::FallbackCommand => set(&mut self.fallbackcommand, value::whole(line), line, reader),
             Key::Quiescent => set(&mut self.quiescent, value::yes_no(line), line, reader),
             Key::CleanStop => set(&mut self.cleanstop, value::yes_no(line), line, reader),
             Key::EmailAlert => set(&mut self.emailalert, value::recipients(line), line, reader),
@@ -76,6 +77,15 @@ impl Shared {
             _ => return false,
         }
         true
+    }
+}
+
+/// Says so when a command has signs that a shell would act on.
+fn warn_of_shell(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    if let Some(part) = value::shell_sign(line.value.text()) {
+        let sign = &line.value.text()[part.clone()];
+        let help = "write the command into a script, or into sh -c '…'";
+        reader.warn(line, part, format!("no shell runs this command: {sign} is a sign like any other"), help);
     }
 }
 

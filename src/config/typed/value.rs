@@ -162,6 +162,23 @@ pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
     }
 }
 
+/// The first sign that a shell would act on, quotes and backslashes aside.
+pub(super) fn shell_sign(text: &str) -> Option<Range<usize>> {
+    let mut quote = None;
+    for (at, sign) in text.char_indices() {
+        match (quote, sign) {
+            (None, '"' | '\'') => quote = Some(sign),
+            (Some(open), _) if open == sign => quote = None,
+            (None | Some('"'), '$' | '`')
+            | (None, '&' | ';' | '|' | '<' | '>' | '(' | ')' | '*' | '?' | '~') => {
+                return Some(at..at + sign.len_utf8());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// A regular expression in double quotes.
 pub(super) fn pattern(line: &Assignment<'_>) -> Result<Pattern, Wrong> {
     let inner = quoted_text(line)?;

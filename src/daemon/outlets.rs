@@ -1,0 +1,116 @@
+//! Who is told what happened: the log, monitor files, and the operator's commands.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use super::instances::Instances;
+use crate::health::Health;
+use crate::notify::Notice;
+use crate::notify::commands::{Commands, Job, Program};
+use crate::notify::fallback::{Call, FallbackCommands};
+use crate::notify::monitor::Monitor;
+use crate::plan::Plan;
+use crate::sys::process;
+
+/// What the operator's commands need.
+#[derive(Clone, Debug)]
+pub struct CommandSetup {
+    /// A command that takes longer is killed.
+    pub timeout: Duration,
+    /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
+    pub fallbackcommand_at_stop: bool,
+    /// This program with its options, for `execute`.
+    pub own: Vec<String>,
+}
+
+/// All who are told.
+pub struct Outlets {
+    monitor: Monitor,
+    commands: Commands,
+    fallback: FallbackCommands,
+    fallback_at_stop: bool,
+    instances: Instances,
+}
+
+impl Outlets {
+    /// Nobody has been told anything yet. `name` is that of the configuration.
+    #[must_use]
+    pub fn new(setup: CommandSetup, name: &str) -> Outlets {
+        Outlets {
+            monitor: Monitor::default(),
+            commands: Commands::new(setup.timeout),
+            fallback: FallbackCommands::default(),
+            fallback_at_stop: setup.fallbackcommand_at_stop,
+            instances: Instances::new(setup.own, name),
+        }
+    }
+
+    /// Tells what happened.
+    pub fn tell(&mut self, notices: Vec<Notice>, plan: &Plan) {
+        for notice in notices {
+            match notice {
+                Notice::Monitor(line) => self.monitor.write(line),
+                refusal if refusal.is_refusal() => error!("{}", refusal.line(plan)),
+                other => info!("{}", other.line(plan)),
+            }
+        }
+    }
+
+    /// Runs the fallback commands that what is known now calls for.
+    pub fn call_fallbacks(&mut self, plan: &Plan, health: &Health) {
+        let calls = self.fallback.due(plan, health);
+        self.call(calls);
+    }
+
+    /// Runs `callback`, if it can be run.
+    pub fn call_back(&mut self, plan: &Plan, path: &Path) {
+        let Some(callback) = &plan.config().globals.callback else { return };
+        if !process::is_executable(Path::new(callback)) {
+            warn!("callback {callback} is not run: it is no executable file");
+            return;
+        }
+        let job = Job {
+            what: "callback".to_owned(),
+            program: Program::Words(vec![callback.clone()]),
+            arguments: vec![path.display().to_string()],
+            variable: None,
+            otherwise: None,
+        };
+        self.commands.run("callback", job);
+    }
+
+    /// Starts, reloads and stops the other configurations, as `execute` says.
+    pub fn follow_instances(&mut self, plan: &Plan) {
+        self.instances.follow(&plan.config().globals.execute, &mut self.commands);
+    }
+
+    /// The daemon stops: the other configurations do, too.
+    pub fn stop(&mut self) {
+        self.instances.stop(&mut self.commands);
+        if self.fallback_at_stop {
+            let calls = self.fallback.all_stopped();
+            self.call(calls);
+        }
+    }
+
+    /// Waits for what is still running.
+    pub async fn shut_down(self, grace: Duration) {
+        self.commands.shut_down(grace).await;
+    }
+
+    fn call(&mut self, calls: Vec<Call>) {
+        for call in calls {
+            let of = call.of.qualified();
+            let job = Job {
+                what: format!("fallbackcommand of {of}"),
+                program: Program::Line(call.command),
+                arguments: call.arguments.to_vec(),
+                variable: None,
+                otherwise: None,
+            };
+            self.commands.run(&format!("fallbackcommand {of}"), job);
+        }
+    }
+}

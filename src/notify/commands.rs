@@ -1,0 +1,141 @@
+//! Programs of the operator that are told what happened: in the order of the events, without delaying anything else.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::sys::command::{self, Ended, Variable};
+use crate::sys::process::Signal;
+
+/// So many calls wait for one that takes long; what comes then is lost, and said.
+const WAITING: usize = 64;
+
+/// One program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// For the log: `fallbackcommand of tcp:10.0.0.1:80`.
+    pub what: String,
+    /// The program, and arguments of its own.
+    pub program: Program,
+    /// What it is told.
+    pub arguments: Vec<String>,
+    /// Something more, in its environment.
+    pub variable: Option<Variable>,
+    /// To be run when this one fails.
+    pub otherwise: Option<Box<Job>>,
+}
+
+/// How a program is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// As a line of the configuration: a path, or words in a shell's notation (no shell reads them).
+    Line(String),
+    /// As words.
+    Words(Vec<String>),
+}
+
+/// All programs that run or wait. Those of one lane run one after the other.
+pub struct Commands {
+    limit: Duration,
+    lanes: BTreeMap<String, mpsc::Sender<Job>>,
+    tasks: JoinSet<()>,
+}
+
+impl Commands {
+    /// None yet. A program that takes longer than `limit` is killed with all that it has started.
+    #[must_use]
+    pub fn new(limit: Duration) -> Commands {
+        Commands { limit, lanes: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Runs a program after all others of its lane. Never waits.
+    pub fn run(&mut self, lane: &str, job: Job) {
+        if !self.lanes.contains_key(lane) {
+            let (sender, jobs) = mpsc::channel(WAITING);
+            self.tasks.spawn(work(jobs, self.limit));
+            self.lanes.insert(lane.to_owned(), sender);
+        }
+        if let Err(refused) = self.lanes[lane].try_send(job) {
+            let job = refused.into_inner();
+            error!("{} is not run: {WAITING} calls before it wait for one that takes long", job.what);
+        }
+    }
+
+    /// Lets what runs and waits come to its end, for a limited time; what is left then is killed.
+    pub async fn shut_down(mut self, grace: Duration) {
+        self.lanes.clear();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            warn!("{} commands did not end within {grace:?} and were killed", self.tasks.len());
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration) {
+    while let Some(job) = jobs.recv().await {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            let failed = perform(&job, limit).await.is_err();
+            next = job.otherwise.filter(|_| failed).map(|job| *job);
+        }
+    }
+}
+
+/// Runs one program to its end, and says in the log what came of it.
+async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
+    let program = job.program.clone();
+    let words = match program {
+        Program::Words(words) => Ok(words),
+        Program::Line(line) => command::aside(move || command::words(&line)).await,
+    };
+    let words = words.map(|words| [words, job.arguments.clone()].concat());
+    let result = match &words {
+        Ok(words) => run(words, job.variable.as_ref(), limit).await,
+        Err(why) => Err((*why).to_owned()),
+    };
+    let line = words.unwrap_or_default().join(" ");
+    match result {
+        Ok(()) => {
+            info!("{}: {line}", job.what);
+            Ok(())
+        }
+        Err(why) => {
+            // The first words are the original's.
+            error!("system({line}) failed: {why} ({})", job.what);
+            Err(())
+        }
+    }
+}
+
+async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> Result<(), String> {
+    let whole = async {
+        let running = command::start(words, variable, || {}).await;
+        let running = running.map_err(|error| format!("cannot be run: {error}"))?;
+        running.end(|_| {}).await.map_err(|error| format!("no exit status: {error}"))
+    };
+    match tokio::time::timeout(limit, whole).await {
+        Err(_) => Err(format!("no end within {limit:?}; it was killed with all that it had started")),
+        Ok(ended) => judge(&ended?),
+    }
+}
+
+fn judge(ended: &Ended) -> Result<(), String> {
+    let printed = match ended.first_line() {
+        Some(line) => format!("; it printed \"{}\"", line.escape_ascii()),
+        None => String::new(),
+    };
+    match (ended.status.code(), ended.status.signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(format!("exit code {code}{printed}")),
+        (None, number) => {
+            let signal = number.and_then(|number| Signal::try_from(number).ok());
+            let name = signal.map_or_else(|| "a signal".to_owned(), |signal| signal.to_string());
+            Err(format!("killed by {name}{printed}"))
+        }
+    }
+}

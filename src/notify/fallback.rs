@@ -1,0 +1,97 @@
+//! `fallbackcommand`: run with `start` when a virtual has lost its last server, with `stop` when one is back.
+
+use std::collections::BTreeMap;
+
+use crate::health::Health;
+use crate::plan::{Member, Plan, Virtual};
+use crate::value::VirtualId;
+
+/// What was said last to each command.
+#[derive(Debug, Default)]
+pub struct FallbackCommands {
+    last: BTreeMap<VirtualId, Said>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    command: String,
+    word: Word,
+}
+
+/// The first argument of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// No server is up.
+    Start,
+    /// A server is up.
+    Stop,
+}
+
+/// A command that is to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Of which virtual.
+    pub of: VirtualId,
+    /// `fallbackcommand`
+    pub command: String,
+    /// `start` or `stop`, the virtual's address and port, its protocol.
+    pub arguments: [String; 3],
+}
+
+impl FallbackCommands {
+    /// The commands to run now. A virtual of which not all servers have been seen is not given up yet.
+    pub fn due(&mut self, plan: &Plan, health: &Health) -> Vec<Call> {
+        let mut calls = Vec::new();
+        let mut last = BTreeMap::new();
+        for (virtual_index, v) in plan.virtuals().iter().enumerate() {
+            let Some(command) = &v.fallbackcommand else { continue };
+            let before = self.last.remove(&v.id).filter(|said| said.command == *command);
+            let word = word(plan, health, virtual_index, v);
+            if let Some(word) = word
+                && before.as_ref().is_none_or(|said| said.word != word)
+            {
+                calls.push(Call { of: v.id, command: command.clone(), arguments: arguments(v.id, word) });
+            }
+            if let Some(word) = word.or(before.map(|said| said.word)) {
+                last.insert(v.id, Said { command: command.clone(), word });
+            }
+        }
+        self.last = last;
+        calls
+    }
+
+    /// The commands that end what was started, for a daemon that stops.
+    pub fn all_stopped(&mut self) -> Vec<Call> {
+        let started = std::mem::take(&mut self.last).into_iter().filter(|(_, said)| said.word == Word::Start);
+        let call = |(of, said): (VirtualId, Said)| Call {
+            of,
+            command: said.command,
+            arguments: arguments(of, Word::Stop),
+        };
+        started.map(call).collect()
+    }
+}
+
+fn word(plan: &Plan, health: &Health, virtual_index: usize, v: &Virtual) -> Option<Word> {
+    if health.any_up(virtual_index) {
+        return Some(Word::Stop);
+    }
+    let seen = |real_index: usize| {
+        let member = Member { virtual_index, real_index };
+        plan.check_of(member).is_none() || health.server(member).verdict.is_some()
+    };
+    (0..v.reals.len()).all(seen).then_some(Word::Start)
+}
+
+fn arguments(of: VirtualId, word: Word) -> [String; 3] {
+    let word = match word {
+        Word::Start => "start",
+        Word::Stop => "stop",
+    };
+    // A firewall mark has no address.
+    let (address, protocol) = match of {
+        VirtualId::Address { protocol, address } => (address.to_string(), protocol.to_string()),
+        VirtualId::Mark { .. } => (":0".to_owned(), "fwm".to_owned()),
+    };
+    [word.to_owned(), address, protocol]
+}

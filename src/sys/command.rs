@@ -1,0 +1,182 @@
+//! A program of the operator, run without a shell in a process group of its own, which ends with the future that waits for it.
+
+use std::future::pending;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use tokio::net::unix::pipe::Receiver;
+use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::process::kill_group;
+
+/// So much of what a command prints is kept; the rest is read and thrown away, so that the command does not wait for us.
+const KEPT: usize = 4096;
+
+/// So much is still read after the end of a command: what it printed last. Somebody it left behind may go on printing.
+const LEFT: usize = 64 * 1024;
+
+/// Between two attempts to start a command that somebody is writing to.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// A command that runs. Letting go of it kills its whole group; the runtime then takes its exit status from the kernel.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: Receiver,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// The first bytes (4 KiB at most) of what it printed, both streams as one.
+    pub output: Vec<u8>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // There is no id any more once its end was seen. What it left behind on purpose may then stay, as with the original.
+        if let Some(leader) = self.child.id() {
+            kill_group(leader);
+        }
+    }
+}
+
+/// The program of a command line and its arguments: the path of an existing file as a whole, else a list of words in a shell's
+/// notation. Looks into the file system, so it may block.
+///
+/// # Errors
+/// When there is no word, or a quote without its counterpart.
+pub fn words(line: &str) -> Result<Vec<String>, &'static str> {
+    if line.contains('/') && Path::new(line).exists() {
+        return Ok(vec![line.to_owned()]);
+    }
+    let words = shlex::split(line).ok_or("the command has a quote without its counterpart")?;
+    if words.is_empty() { Err("the command is empty") } else { Ok(words) }
+}
+
+/// Does blocking work on another thread: where a file system hangs, only the caller does. What comes too late is let go of there.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime ends, and with it the caller.
+            Err(_) => pending().await,
+        },
+    }
+}
+
+/// A variable of the environment and its value.
+pub type Variable = (&'static str, String);
+
+/// Starts a program with its arguments, and with a variable added to its environment. While somebody is writing to its file, says so by `busy` and tries again.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn start(
+    words: &[String],
+    variable: Option<&Variable>,
+    mut busy: impl FnMut(),
+) -> io::Result<Running> {
+    let mut sh = false;
+    loop {
+        let (words, variable) = (words.to_vec(), variable.cloned());
+        match aside(move || spawn(&words, variable, sh)).await {
+            // Somebody replaces the file at this moment, which is soon over.
+            Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
+                busy();
+                sleep(BUSY).await;
+            }
+            // A script without `#!` in its first line: execvp gives it to sh, and so it was for the original.
+            Err(error) if !sh && error.raw_os_error() == Some(Errno::ENOEXEC as i32) => sh = true,
+            result => return result,
+        }
+    }
+}
+
+fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<Running> {
+    let (reader, writer) = io::pipe()?;
+    let output = Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    let words: Vec<&str> =
+        sh.then_some("/bin/sh").into_iter().chain(words.iter().map(String::as_str)).collect();
+    let mut command = Command::new(words[0]);
+    command
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .envs(variable)
+        .process_group(0);
+    // The original sets this for itself, so that its commands have always had it.
+    if std::env::var_os("PERLIO").is_none() {
+        command.env("PERLIO", "perlio");
+    }
+    Ok(Running { child: command.spawn()?, output })
+}
+
+impl Running {
+    /// Waits for its end, and tells of each piece that it prints.
+    ///
+    /// # Errors
+    /// When the system has no exit status for it.
+    pub async fn end(mut self, mut printed: impl FnMut(&[u8])) -> io::Result<Ended> {
+        let mut kept = Vec::new();
+        let mut buffer = vec![0; KEPT];
+        let mut open = true;
+        let status = loop {
+            tokio::select! {
+                // Its end counts, not that of the output: a child of it may hold that open.
+                biased;
+                status = self.child.wait() => break status?,
+                ready = self.output.readable(), if open => {
+                    open = ready.is_ok()
+                        && matches!(read(&self.output, &mut buffer, &mut kept, &mut printed), Ok(Some(_)));
+                }
+            }
+        };
+        for _ in 0..LEFT / KEPT {
+            if !matches!(read(&self.output, &mut buffer, &mut kept, &mut printed), Ok(Some(1..))) {
+                break;
+            }
+        }
+        Ok(Ended { status, output: kept })
+    }
+}
+
+/// Reads what is there, at most one buffer; none at the end of the output.
+fn read(
+    output: &Receiver,
+    buffer: &mut [u8],
+    kept: &mut Vec<u8>,
+    printed: &mut impl FnMut(&[u8]),
+) -> io::Result<Option<usize>> {
+    match output.try_read(buffer) {
+        Ok(0) => Ok(None),
+        Ok(length) => {
+            printed(&buffer[..length]);
+            let room = KEPT - kept.len();
+            kept.extend_from_slice(&buffer[..length.min(room)]);
+            Ok(Some(length))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
+        Err(error) => Err(error),
+    }
+}
+
+impl Ended {
+    /// The first line that it printed, if any; control characters are not looked at.
+    #[must_use]
+    pub fn first_line(&self) -> Option<&[u8]> {
+        let line = self.output.trim_ascii_start().split(|byte| matches!(byte, b'\n' | b'\r')).next();
+        line.filter(|line| !line.is_empty())
+    }
+}

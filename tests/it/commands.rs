@@ -1,0 +1,213 @@
+//! What the operator hangs on the daemon: commands, other configurations, maintenance, monitor files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use nix::sys::signal::Signal;
+
+use crate::site::{FALLBACK, Site, WebServer, two_servers};
+
+/// A script that appends its arguments to a file of its own name.
+fn script(site: &Site, name: &str) -> PathBuf {
+    let path = site.path(name);
+    fs::write(&path, "#!/bin/sh\necho \"$@\" >>\"$0.calls\"\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn calls(site: &Site, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(site.path(&format!("{name}.calls"))).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
+    let found = || calls(site, name);
+    site.wait_for(&format!("{name}: {expected:?}"), || found() == expected, &|| format!("{:?}", found()));
+}
+
+#[test]
+fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
+    let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let command = script(&site, "fb");
+    let config = two_servers(&one, &two, &format!("fallbackcommand={} -v 'a b'", command.display()));
+    site.write(&config);
+    assert_eq!(site.act("start"), 0);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    // A server that comes up after another is no news to the command.
+    expect_calls(&site, "fb", &["-v a b stop 192.0.2.1:80 tcp"]);
+    one.stop();
+    two.stop();
+    let fallback = FALLBACK.parse().unwrap();
+    site.expect("the fallback is in", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    expect_calls(&site, "fb", &["-v a b stop 192.0.2.1:80 tcp", "-v a b start 192.0.2.1:80 tcp"]);
+    assert_eq!(site.act("stop"), 0);
+    // B23: as with the original, the end of the daemon is no event for it.
+    assert_eq!(calls(&site, "fb").len(), 2);
+}
+
+#[test]
+fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
+    let site = Site::new("");
+    let command = script(&site, "fb");
+    site.write(&format!(
+        "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n\tfallbackcommand=\"{}\"\n",
+        command.display()
+    ));
+    let start = site
+        .command(&["web.cf", "start"])
+        .env("LDIRECTORD_RS_COMMANDS__FALLBACKCOMMAND_AT_STOP", "true")
+        .output()
+        .unwrap();
+    assert!(start.status.success());
+    expect_calls(&site, "fb", &["start 192.0.2.1:80 tcp"]);
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(calls(&site, "fb"), ["start 192.0.2.1:80 tcp", "stop 192.0.2.1:80 tcp"]);
+}
+
+#[test]
+fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
+    let mut one = WebServer::start("all fine");
+    let site = Site::new("");
+    let path = site.path("bad");
+    fs::write(&path, "#!/bin/sh\n[ \"$1\" = stop ] || { echo no such thing; exit 3; }\nsleep 600\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    site.write(&two_servers(&one, &one, &format!("fallbackcommand={}", path.display())));
+    let start =
+        site.command(&["web.cf", "start"]).env("LDIRECTORD_RS_COMMANDS__TIMEOUT", "1").output().unwrap();
+    assert!(start.status.success());
+    site.expect_log("no end within 1s; it was killed with all that it had started");
+    one.stop();
+    site.expect_log(&format!(
+        "system({} start 192.0.2.1:80 tcp) failed: exit code 3; it printed \"no such thing\"",
+        path.display()
+    ));
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn the_callback_is_told_of_each_change_whether_it_is_taken_up_or_not() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    for autoreload in ["yes", "no"] {
+        let site = Site::new("");
+        let callback = script(&site, "cb");
+        let more = format!("autoreload={autoreload}\ncallback=\"{}\"", callback.display());
+        site.write(&two_servers(&one, &two, &more));
+        let told = site.path("web.cf").display().to_string();
+        assert_eq!(site.act("start"), 0);
+        site.write(&two_servers(&one, &two, &format!("{more}\nchecktimeout=3")));
+        expect_calls(&site, "cb", &[&told]);
+        // Also of a change for the worse.
+        site.write("nonsense=yes\n");
+        expect_calls(&site, "cb", &[&told, &told]);
+        // A reload by signal is no change.
+        let before = site.log().len();
+        site.signal(Signal::SIGHUP);
+        site.wait_for("a reload", || site.log()[before..].contains("was not reloaded"), &String::new);
+        assert_eq!(calls(&site, "cb").len(), 2);
+    }
+}
+
+#[test]
+fn a_callback_that_cannot_be_run_is_said() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\""));
+    assert_eq!(site.act("start"), 0);
+    site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\"\nchecktimeout=3"));
+    site.expect_log("callback /etc/passwd is not run: it is no executable file");
+}
+
+#[test]
+fn other_configurations_start_reload_and_stop_with_this_one() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let child = |name: &str| {
+        let text = two_servers(&one, &two, "").replace("192.0.2.1:80", "192.0.2.2:80");
+        fs::write(
+            site.path(&format!("ha.d/{name}")),
+            format!("logfile=\"{}\"\n{text}", site.path(name).display()),
+        )
+        .unwrap();
+    };
+    let pid_file = |name: &str| site.path(&format!("run/ldirectord.{name}.pid"));
+    let wait = |what: &str, done: &dyn Fn() -> bool| site.wait_for(what, done, &String::new);
+    child("first.cf");
+    child("second.cf");
+    // Configurations that name each other in a circle are asked once each.
+    let first = site.path("ha.d/first.cf");
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, format!("execute=web.cf\n{text}")).unwrap();
+    site.write(&two_servers(&one, &two, "execute=first.cf\nexecute=\"web.cf\""));
+    assert_eq!(site.act("start"), 0);
+    wait("the other daemon", &|| pid_file("first.cf").exists());
+    // It does not start itself again.
+    site.expect_log("execute=\"web.cf\" is passed over");
+    wait("its log", &|| fs::read_to_string(site.path("first.cf")).is_ok_and(|log| log.contains("as daemon")));
+    let (code, _, stderr) = site.told("status");
+    assert_eq!(code, 0);
+    assert!(stderr.contains("first.cf is running with pid"), "{stderr}");
+
+    site.write(&two_servers(&one, &two, "execute=first.cf\nexecute=second.cf"));
+    site.signal(Signal::SIGHUP);
+    wait("the second daemon", &|| pid_file("second.cf").exists());
+    wait("a reload of the first", &|| {
+        fs::read_to_string(site.path("first.cf")).is_ok_and(|log| log.contains("config on signal"))
+    });
+
+    site.write(&two_servers(&one, &two, "execute=second.cf"));
+    site.signal(Signal::SIGHUP);
+    wait("the end of the first daemon", &|| !pid_file("first.cf").exists());
+    assert_eq!(site.act("stop"), 0);
+    assert!(!pid_file("second.cf").exists(), "the end waits for the other daemons");
+}
+
+#[test]
+fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let directory = site.path("maintenance");
+    fs::create_dir(&directory).unwrap();
+    let (first, second) = (directory.join(one.address.to_string()), directory.join("127.0.0.1"));
+    fs::write(&first, "").unwrap();
+    site.write(&two_servers(&one, &two, &format!("failurecount=3\nmaintenancedir={}", directory.display())));
+    assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0), "maintenance is no failure");
+    assert_eq!(site.act("start"), 0);
+    site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
+    fs::write(&second, "").unwrap();
+    let fallback = FALLBACK.parse().unwrap();
+    site.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    fs::remove_file(&second).unwrap();
+    site.expect("one is back", &[(one.address, 0), (two.address, 3)]);
+    assert!(!site.log().contains(&format!("Real server is up: {}", one.address)));
+    fs::remove_file(&first).unwrap();
+    site.expect("both are back", &[(one.address, 1), (two.address, 3)]);
+    assert!(site.log().contains(&format!("Server in maintenance: {} exists", first.display())));
+}
+
+#[test]
+fn every_check_is_a_line_of_the_monitor_file() {
+    let (one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let monitor = site.path("monitor");
+    let config = format!("{}\tmonitorfile={}\n", two_servers(&one, &two, ""), monitor.display());
+    site.write(&config);
+    assert_eq!(site.act("start"), 0);
+    let has = |line: String| {
+        let text = || fs::read_to_string(&monitor).unwrap_or_default();
+        site.wait_for(&line, || text().lines().any(|l| l.ends_with(&line)), &|| text());
+    };
+    let server = |address: std::net::SocketAddr| address.to_string().replace(':', " ");
+    has(format!("negotiate http tcp {} 1 masq /health fine [up] 200 OK", server(one.address)));
+    has(format!("negotiate http tcp {} 3 masq /health fine [up] 200 OK", server(two.address)));
+    two.stop();
+    two.serve("all | lost\n");
+    has(format!("negotiate http tcp {} 3 masq /health fine [down] all %7c lost%0a", server(two.address)));
+    // It may be moved away at any time.
+    fs::rename(&monitor, site.path("monitor.1")).unwrap();
+    has(format!("negotiate http tcp {} 1 masq /health fine [up] 200 OK", server(one.address)));
+    let first = fs::read_to_string(site.path("monitor.1")).unwrap();
+    let stamp = first.lines().next().unwrap().split(']').next().unwrap();
+    assert!(stamp.starts_with('[') && stamp.len() == "[Mon Nov 23 22:50:55 2026".len(), "{stamp}");
+}
