@@ -194,7 +194,7 @@ fn differences() -> Vec<String> {
 
 fn is_id(word: &str) -> bool {
     let number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
-    word.starts_with("P-") || word.strip_prefix(['B', 'P', 'R']).is_some_and(number)
+    word.starts_with("P-") || word.strip_prefix(['B', 'L', 'P', 'R']).is_some_and(number)
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
