@@ -194,3 +194,28 @@ fn prefixed(mark: char, lines: &[String]) -> Vec<String> {
     }
     lines.iter().map(|line| format!("{mark} {line}")).collect()
 }
+
+#[test]
+fn a_scenario_is_written_as_it_was_read() {
+    let text = "# what\n%quiet 5\n%config\na=1\n\n# b\n%start\n| exit 0\n\n# then\n%down 10.0.0.2:80\n|\nid B01 because\n> x\n>\n";
+    let scenario = Scenario::parse("it", text).unwrap();
+    assert_eq!(scenario.groups.len(), 2);
+    assert_eq!(scenario.groups[0].commands[0].text(), "a=1\n\n# b\n");
+    assert_eq!(scenario.groups[1].expected(), ["x"]);
+    assert!(scenario.groups[1].original.is_empty() && scenario.groups[1].is_an_event());
+    assert_eq!(scenario.text(), text.replace("> x\n>\n", "> x\n"));
+}
+
+#[test]
+fn what_is_no_scenario_is_refused_with_its_line() {
+    for (text, words) in [
+        ("%start\n", "nothing is observed"),
+        ("| exit 0\n", "line 1: an observation follows a command"),
+        ("%start\n|\n> exit 0\n", "line 3: a difference has an id"),
+        ("%start\n|\n%quiet 5\n|\n", "line 3: a setting stands before"),
+        ("%start\nexit 0\n|\n", "line 2: neither"),
+    ] {
+        let error = Scenario::parse("it", text).unwrap_err();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
