@@ -34,6 +34,7 @@ pub struct Watch {
     log: Vec<String>,
     thresholds: bool,
     requests: bool,
+    sorted: bool,
     ignored: Vec<String>,
     hostname: String,
     binary: String,
@@ -74,6 +75,7 @@ impl Watch {
             log: all("log"),
             thresholds: scenario.setting("thresholds").is_some(),
             requests: scenario.setting("requests").is_some(),
+            sorted: scenario.setting("sorted").is_some(),
             ignored: all("ignore"),
             hostname: gethostname().unwrap().to_string_lossy().into_owned(),
             binary: binary.to_owned(),
@@ -132,7 +134,7 @@ impl Watch {
         let text = read(CALLS);
         let new = text.get(self.marks.calls..).unwrap_or_default().lines();
         let (mut notes, calls): (Vec<String>, Vec<String>) =
-            new.map(|line| self.normal(line)).partition(|line| line.starts_with("note "));
+            new.map(|line| self.normal(line)).partition(|line| self.sorted || line.starts_with("note "));
         notes.sort();
         notes.extend(calls);
         notes

@@ -59,7 +59,8 @@ impl Command {
 }
 
 /// Commands that are no events: they say how the whole scenario is observed.
-const SETTINGS: [&str; 8] = ["pending", "quiet", "limit", "env", "log", "ignore", "thresholds", "requests"];
+const SETTINGS: [&str; 9] =
+    ["pending", "quiet", "limit", "env", "log", "ignore", "sorted", "thresholds", "requests"];
 /// Commands with lines below them.
 const WITH_BODY: [&str; 3] = ["config", "write", "table"];
 
