@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! text → ast → Config → Plan → checks → Verdict → health → desired → diff → ops → kernel
-//!                                           │                            ↘ notices → log, monitor files, commands
+//!                                           │                            ↘ notices → log, mail, monitor files, commands
 //!                                           └ arrows never turn back
 //! ```
 //!
@@ -26,7 +26,7 @@
 //! | [`sys`] | pid file, detaching, limits, log sinks, the watch on a file, programs of the operator |
 //! | [`settings`] | the daemon's own settings: file and environment |
 //! | [`check`] | runs one probe → verdict; one file a protocol |
-//! | [`notify`] | what happened, in the original's words: log lines, monitor files, commands |
+//! | [`notify`] | what happened, in the original's words: log lines, mail, monitor files, commands |
 //! | [`report`] | the state for `check` and `show`: JSON and a table |
 //! | [`daemon`] | one loop that owns all mutable state and joins the above |
 //! | [`cli`] | arguments → command → exit code |
@@ -46,6 +46,7 @@
 //! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
 //! | the words of the log | `notify/mod.rs`, `value/change.rs` |
+//! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |

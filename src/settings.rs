@@ -9,6 +9,8 @@ use config::{Config, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::value::Secret;
+
 /// Where the settings are when no other place is named.
 pub const PATH: &str = "/etc/ldirectord-rs.toml";
 
@@ -34,6 +36,8 @@ pub struct Settings {
     pub log: Log,
     /// The end.
     pub stop: Stop,
+    /// Alerts by mail.
+    pub mail: Mail,
     /// The directories.
     pub paths: Paths,
 }
@@ -82,6 +86,20 @@ pub struct Commands {
 pub struct Log {
     /// `error`, `warn`, `info`, `debug` or `trace`, or a list of filters as `tracing` writes them.
     pub level: String,
+    /// The form of lines in files and on standard output and error.
+    pub format: LogFormat,
+    /// Whether lines go to the journal of systemd too.
+    pub journald: bool,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// The original's.
+    Text,
+    /// A JSON object for each line.
+    Json,
 }
 
 /// `[stop]`
@@ -90,6 +108,44 @@ pub struct Log {
 pub struct Stop {
     /// For so many seconds at most the last work is waited for.
     pub grace: u64,
+}
+
+/// `[mail]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    /// The port of the relay (`smtp=`).
+    pub port: u16,
+    /// How the connection to the relay is protected.
+    pub security: Security,
+    /// Whether the relay's certificate must be valid for its name.
+    pub verify: bool,
+    /// The user at the relay; empty: none.
+    pub login: String,
+    /// A file with the password of that user in its first line.
+    pub password_file: PathBuf,
+    /// Seconds that one letter may take, 1 to 3600.
+    pub timeout: u64,
+    /// What brings letters on their way where no relay is named.
+    pub sendmail: PathBuf,
+    /// So many letters are kept for each relay while it is dead; at least 1.
+    pub queue: usize,
+    /// The name to say to the relay; empty: that of this machine.
+    pub hello: String,
+}
+
+/// How the connection to the relay is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// Not at all, as the original does it.
+    None,
+    /// By STARTTLS if the relay offers it.
+    Opportunistic,
+    /// By STARTTLS, or nothing is sent.
+    Starttls,
+    /// By TLS from the first byte (port 465).
+    Tls,
 }
 
 /// `[paths]`
@@ -122,13 +178,47 @@ impl Default for Commands {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: "info".to_owned() }
+        Log { level: "info".to_owned(), format: LogFormat::Text, journald: false }
     }
 }
 
 impl Default for Stop {
     fn default() -> Stop {
         Stop { grace: 4 }
+    }
+}
+
+impl Default for Mail {
+    fn default() -> Mail {
+        Mail {
+            port: 25,
+            security: Security::None,
+            verify: true,
+            login: String::new(),
+            password_file: PathBuf::new(),
+            timeout: 30,
+            sendmail: PathBuf::from("/usr/sbin/sendmail"),
+            queue: 1000,
+            hello: String::new(),
+        }
+    }
+}
+
+impl Mail {
+    /// What one letter may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.clamp(1, 3600))
+    }
+
+    /// The password, read anew each time so that it can be changed.
+    ///
+    /// # Errors
+    /// When its file cannot be read; names the file, never its content.
+    pub fn password(&self) -> Result<Secret, String> {
+        let text = std::fs::read_to_string(&self.password_file)
+            .map_err(|error| format!("[mail] password_file {}: {error}", self.password_file.display()))?;
+        Ok(Secret::new(text.lines().next().unwrap_or_default()))
     }
 }
 
@@ -203,7 +293,7 @@ mod tests {
             .collect();
         let built = Config::builder().add_source(File::from_str(&bare, FileFormat::Toml)).build().unwrap();
         assert_eq!(built.try_deserialize::<Settings>().unwrap(), Settings::default());
-        for section in ["[table]", "[checks]", "[commands]", "[log]", "[stop]", "[paths]"] {
+        for section in ["[table]", "[checks]", "[commands]", "[log]", "[stop]", "[mail]", "[paths]"] {
             assert!(bare.contains(section), "{section}");
         }
     }

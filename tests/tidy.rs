@@ -17,9 +17,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The shell.
     ("net", &["value"]),
     ("sys", &[]),
-    ("settings", &[]),
+    ("settings", &["value"]),
     ("check", &["value", "plan", "net", "sys"]),
-    ("notify", &["value", "plan", "health", "sys"]),
+    ("notify", &["value", "plan", "health", "net", "sys", "settings"]),
     ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
     (
         "daemon",

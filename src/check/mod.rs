@@ -2,17 +2,23 @@
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod connect;
+mod dialogue;
+mod dns;
 mod external;
 mod http;
+mod ldap;
 mod ping;
 mod progress;
+mod radius;
 mod say;
 mod sentence;
 mod simple_tcp;
+mod sql;
 mod target;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -35,6 +41,7 @@ pub enum CheckerError {
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
     tls: TlsConnector,
+    tls_config: Arc<rustls::ClientConfig>,
     ping: ping::Sockets,
 }
 
@@ -46,7 +53,11 @@ impl Checker {
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
         let config = tls::unverified()?;
-        Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
+        Ok(Checker {
+            tls: TlsConnector::from(Arc::clone(&config)),
+            tls_config: config,
+            ping: ping::Sockets::default(),
+        })
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
@@ -66,6 +77,12 @@ impl Checker {
             Action::Http(http) => http::run(&self.tls, probe, http, progress).await,
             Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
+            Action::Dns(dns) => dns::run(probe, dns, progress).await,
+            Action::Radius(radius) => radius::run(probe, radius, progress).await,
+            Action::Ldap(ldap) => ldap::run(&self.tls_config, probe, ldap, progress).await,
+            Action::Mysql(sql) => sql::mysql(probe, sql, progress).await,
+            Action::Pgsql(sql) => sql::pgsql(probe, sql, progress).await,
+            Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }
     }

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Connect,
     /// The TLS handshake.
     Handshake,
+    /// What a server says before it is asked anything.
+    Greeting,
     /// What the words name, after a request was sent.
     Answer(&'static str),
     /// The end of a body, of which so many bytes are here.
@@ -121,6 +123,13 @@ impl Progress {
             Step::Handshake => {
                 format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")
             }
+            Step::Greeting if received == 0 => {
+                format!("no answer from {peer} within {within} ({connected}, waiting for the greeting)")
+            }
+            Step::Greeting => format!(
+                "no complete answer from {peer} within {within} ({connected}, {} received, waiting for the greeting)",
+                say::count(received, "byte")
+            ),
             Step::Answer(what) if received == 0 => {
                 format!(
                     "no answer from {peer} within {within} ({connected}, request sent, waiting for {what})"

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use crate::plan::HttpMethod;
-use crate::plan::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+use crate::plan::{
+    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe,
+};
+use crate::value::Pattern;
 
 /// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
 impl fmt::Display for Probe {
@@ -16,6 +19,18 @@ impl fmt::Display for Probe {
             Action::Ping { attempts } => write!(f, "ping {} ({attempts} attempts)", target.ip()),
             Action::Http(http) => http_sentence(f, self, http),
             Action::SimpleTcp(simple) => simple_sentence(f, self, simple),
+            Action::Dns(dns) => dns_sentence(f, self, dns),
+            Action::Radius(radius) => {
+                write!(f, "ask the RADIUS server {target} to let {} in", radius.login)
+            }
+            Action::Ldap(ldap) => {
+                let scheme = if ldap.tls { "ldaps" } else { "ldap" };
+                write!(f, "search {scheme} {target} for \"{}\"", ldap.base)?;
+                expecting(f, ldap.receive.as_ref())
+            }
+            Action::Mysql(sql) => write!(f, "query mysql {target} as {}", sql.login),
+            Action::Pgsql(sql) => write!(f, "query pgsql {target} as {}", sql.login),
+            Action::Dialogue(dialogue) => dialogue_sentence(f, self, dialogue),
             Action::External(external) => external_sentence(f, external),
         }
     }
@@ -50,10 +65,7 @@ fn http_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, http: &HttpProbe) ->
     if let Some(host) = &http.host {
         write!(f, " (Host: {host})")?;
     }
-    if let Some(receive) = &http.receive {
-        write!(f, ", expecting /{}/", receive.source())?;
-    }
-    Ok(())
+    expecting(f, http.receive.as_ref())
 }
 
 fn simple_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, simple: &SimpleTcpProbe) -> fmt::Result {
@@ -64,6 +76,30 @@ fn simple_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, simple: &SimpleTcp
         Some(receive) => write!(f, "/{}/", receive.source()),
         None => f.write_str("any line"),
     }
+}
+
+fn expecting(f: &mut fmt::Formatter<'_>, receive: Option<&Pattern>) -> fmt::Result {
+    receive.map_or(Ok(()), |pattern| write!(f, ", expecting /{}/", pattern.source()))
+}
+
+fn dns_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dns: &DnsProbe) -> fmt::Result {
+    let transport = if dns.tcp { "tcp" } else { "udp" };
+    write!(f, "ask the name server {transport} {} for {}", probe.target, dns.name)?;
+    expecting(f, dns.receive.as_ref())
+}
+
+fn dialogue_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dialogue: &DialogueProbe) -> fmt::Result {
+    let transport = if dialogue.protocol == (Dialogue::Sip { udp: true }) { " udp" } else { "" };
+    write!(f, "{}{transport} {}", dialogue.word(), probe.target)?;
+    match (dialogue.login.as_str(), dialogue.protocol) {
+        ("", _) => {}
+        (login, Dialogue::Sip { .. }) => write!(f, ", OPTIONS for {login}")?,
+        (login, _) => write!(f, ", login {login}")?,
+    }
+    if dialogue.request != "/" {
+        write!(f, ", file {}", dialogue.request)?;
+    }
+    expecting(f, dialogue.receive.as_ref())
 }
 
 fn external_sentence(f: &mut fmt::Formatter<'_>, external: &ExternalProbe) -> fmt::Result {

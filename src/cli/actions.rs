@@ -12,7 +12,7 @@ use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
-use crate::settings::Backend;
+use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Launcher, Side, Verdict};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
@@ -91,6 +91,14 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         (false, false) => None,
     };
     let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
+    log.set_journald(context.settings.log.journald);
+    log.set_json(context.settings.log.format == LogFormat::Json);
+    if foreground.is_none()
+        && let Err(error) = log.probe()
+    {
+        // R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
+        eprintln!("unable to open logfile: {error}; the daemon starts without a log");
+    }
     let setup = Setup {
         path,
         name: context.name.clone(),
@@ -101,6 +109,7 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         verify_interval: context.settings.table.verify_interval(),
         check_limit: check_limit(context),
         grace: context.settings.stop.grace(),
+        mail: context.settings.mail.clone(),
         log,
         log_by_configuration: foreground.is_none(),
         commands: CommandSetup {

@@ -17,7 +17,8 @@ use crate::settings::Backend;
     disable_help_subcommand = true,
     override_usage = "ldirectord-rs [OPTIONS] [CONFIG] start|stop|restart|try-restart|reload|force-reload|status\n       \
                       ldirectord-rs [OPTIONS] check [CONFIG] [--json]\n       \
-                      ldirectord-rs [OPTIONS] show [CONFIG] [--json]",
+                      ldirectord-rs [OPTIONS] show [CONFIG] [--json]\n       \
+                      ldirectord-rs [OPTIONS] alert-test [CONFIG]",
     after_help = AFTER_HELP
 )]
 struct Arguments {
@@ -51,7 +52,8 @@ try-restart   restart if it runs
 reload        read the configuration again (force-reload is the same)
 status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file
 check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable
-show          what the running daemon knows of its servers, and its table";
+show          what the running daemon knows of its servers, and its table
+alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
 /// What came before the words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +71,7 @@ pub(super) enum Command {
     Action(Action),
     Check { json: bool },
     Show { json: bool },
+    AlertTest,
 }
 
 /// The original's actions.
@@ -151,6 +154,11 @@ fn words(words: &[String]) -> Result<(Option<String>, Command), Option<String>> 
                 [word, ..] => Err(Some(format!("{word}: neither --json nor the only configuration"))),
             }
         }
+        [command, rest @ ..] if command == "alert-test" => match rest {
+            [] => Ok((None, Command::AlertTest)),
+            [config] if !config.starts_with('-') => Ok((Some(config.clone()), Command::AlertTest)),
+            [word, ..] => Err(Some(format!("{word}: not the only configuration"))),
+        },
         [word] => Err(Some(format!("{word}: no such action"))),
         [_, word, ..] => Err(Some(format!("{word}: no such action"))),
     }
@@ -199,6 +207,7 @@ mod tests {
         check("check start", Some("check"), false, Command::Action(Action::Start));
         check("check", None, false, Command::Check { json: false });
         check("check x.cf --json", Some("x.cf"), false, Command::Check { json: true });
+        check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
         check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
     }
 

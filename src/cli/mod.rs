@@ -1,9 +1,10 @@
 //! Arguments → command → exit code.
 //!
 //! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored) is kept to the letter;
-//! the commands that it does not have (`check`, `show`) stand where its action or configuration would.
+//! the commands that it does not have (`check`, `show`, `alert-test`) stand where its action or configuration would.
 
 mod actions;
+mod alert_test;
 mod arguments;
 mod check;
 mod context;
@@ -58,6 +59,7 @@ pub fn main(arguments: &[String]) -> Exit {
             match command {
                 Command::Action(action) => actions::run(&context, action),
                 Command::Check { json } => check::run(&context, json),
+                Command::AlertTest => alert_test::run(&context),
                 Command::Show { json } => show::run(&context, json),
             }
         }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::value::{ForwardingMethod, Pattern, Secret, VirtualId};
+use crate::value::{DaemonStatus, ForwardingMethod, Pattern, Secret, VirtualId};
 
 /// A whole `ldirectord.cf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +239,19 @@ pub struct AlertStatus {
     pub running: bool,
     pub stopping: bool,
     pub reloading: bool,
+}
+
+impl AlertStatus {
+    /// Whether mail is sent in this state of the daemon.
+    #[must_use]
+    pub fn includes(self, status: DaemonStatus) -> bool {
+        match status {
+            DaemonStatus::Starting => self.starting,
+            DaemonStatus::Running => self.running,
+            DaemonStatus::Stopping => self.stopping,
+            DaemonStatus::Reloading => self.reloading,
+        }
+    }
 }
 
 impl Default for AlertStatus {

@@ -103,10 +103,7 @@ impl Loaded {
         let pid = std::process::id();
         let about_the_file =
             |what: String| format!("Warning [{pid}] reading file {}: {what}", path.display());
-        let not_acted_on = self.plan.not_acted_on().into_iter();
-        let others = not_acted_on
-            .map(|name| format!("{name} is read, and not acted on by this version"))
-            .chain(maintenance::missing(&self.plan));
+        let others = maintenance::missing(&self.plan).into_iter();
         lines(&self.warnings, path).into_iter().chain(others.map(about_the_file)).collect()
     }
 }

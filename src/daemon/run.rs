@@ -34,10 +34,12 @@ use crate::check::{Checker, CheckerError};
 use crate::config::LogTarget;
 use crate::health::Due;
 use crate::notify::Notice;
+use crate::notify::alerts::Alerts;
 use crate::report::{self, Snapshot};
+use crate::settings;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
-use crate::value::Verdict;
+use crate::value::{DaemonStatus, Verdict};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
@@ -62,6 +64,8 @@ pub struct Setup {
     pub check_limit: usize,
     /// How long checks may take to end when the daemon stops.
     pub grace: Duration,
+    /// How alerts are sent.
+    pub mail: settings::Mail,
     /// The log.
     pub log: Log,
     /// Whether the log's target is that of the configuration; otherwise it stays what it is.
@@ -121,6 +125,7 @@ struct Daemon {
     maintenance: Maintenance,
     outlets: Outlets,
     control: Option<Control>,
+    mail: Alerts,
     owned: Option<OwnedServices>,
     log: Log,
     log_by_configuration: bool,
@@ -178,6 +183,7 @@ impl Daemon {
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
             outlets: Outlets::new(setup.commands, &setup.name),
             control,
+            mail: Alerts::new(setup.mail),
             owned,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -196,6 +202,10 @@ impl Daemon {
         let end = loop {
             let now = Instant::now();
             self.start_checks(now);
+            self.mail.remind(self.director.plan(), now);
+            if self.director.health().all_seen() {
+                self.mail.set_status(DaemonStatus::Running);
+            }
             if let Some(at) = ready_at
                 && (self.director.health().all_seen() || now >= at)
             {
@@ -206,7 +216,8 @@ impl Daemon {
                 self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
-            let wake = self.director.poll_timeout().into_iter().chain(ready_at).min();
+            let reminder = self.mail.poll_timeout(self.director.plan());
+            let wake = self.director.poll_timeout().into_iter().chain(reminder).chain(ready_at).min();
             if let Some(end) = self.wait(wake).await {
                 break end;
             }
@@ -346,6 +357,7 @@ impl Daemon {
         let mut notices = self.director.reload(loaded.plan, now);
         notices.extend(self.director.maintain(&in_maintenance, now));
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval);
+        self.mail.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
         if self.log_by_configuration {
             self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
@@ -362,10 +374,18 @@ impl Daemon {
     /// The tail of everything: what happened is told, and what is ours is remembered.
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
-            self.outlets.tell(notices, self.director.plan());
+            self.tell(notices);
             self.outlets.call_fallbacks(self.director.plan(), self.director.health());
             self.remember();
         }
+    }
+
+    /// The log first, then the mail about the same.
+    fn tell(&mut self, notices: Vec<Notice>) {
+        let mailed = |notice: &&Notice| matches!(notice, Notice::Health(_) | Notice::Table(_));
+        let mailed: Vec<Notice> = notices.iter().filter(mailed).cloned().collect();
+        self.outlets.tell(notices, self.director.plan());
+        self.mail.tell(&mailed, self.director.plan(), Instant::now());
     }
 
     fn remember(&mut self) {
@@ -377,6 +397,8 @@ impl Daemon {
     }
 
     async fn finish(mut self, end: End) {
+        let end_of_grace = Instant::now() + self.grace;
+        self.mail.set_status(DaemonStatus::Stopping);
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
         }
@@ -385,14 +407,18 @@ impl Daemon {
         }
         self.checks.shut_down(self.grace).await;
         match end {
-            End::HandOver => info!("Linux Director Daemon hands the table over as it is"),
+            End::HandOver => {
+                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
+                info!("Linux Director Daemon hands the table over as it is");
+            }
             End::Stop(signal) => {
                 let notices = self.director.stop();
-                self.outlets.tell(notices, self.director.plan());
+                self.tell(notices);
                 self.outlets.shut_down(self.grace).await;
                 if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
+                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }

@@ -70,6 +70,19 @@ pub fn reverse(address: IpAddr) -> Option<String> {
     Some(name)
 }
 
+/// The domains that complete a name without a dot (`search` and `domain` of resolv.conf(5)); the last line of them counts.
+#[must_use]
+pub fn search_list() -> Vec<String> {
+    search_list_in(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+}
+
+fn search_list_in(text: &str) -> Vec<String> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<String>>();
+    let is_search =
+        |line: &Vec<String>| matches!(line.first().map(String::as_str), Some("search" | "domain"));
+    text.lines().rev().map(words).find(is_search).map(|line| line[1..].to_vec()).unwrap_or_default()
+}
+
 /// The name of this host.
 ///
 /// # Errors
@@ -131,6 +144,16 @@ mod tests {
         assert_eq!(port("65536", Protocol::Tcp), None);
         assert_eq!(port("no-such-service", Protocol::Tcp), None);
         assert_eq!(port("", Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn the_last_search_line_counts() {
+        assert_eq!(
+            search_list_in("nameserver ::1\nsearch a.example b.example\n"),
+            ["a.example", "b.example"]
+        );
+        assert_eq!(search_list_in("search a.example\ndomain c.example\n"), ["c.example"]);
+        assert!(search_list_in("# search a.example\nnameserver ::1\n").is_empty());
     }
 
     #[test]

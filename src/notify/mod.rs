@@ -1,8 +1,12 @@
-//! What happened, told to people and to their programs: log lines in the original's words, monitor files, commands.
+//! What happened, told to people and to their programs: log lines in the original's words, mail, monitor files, commands.
 
+pub mod alerts;
 pub mod commands;
 pub mod fallback;
+pub mod letter;
 pub mod monitor;
+pub mod post;
+mod reminders;
 
 use std::fmt;
 

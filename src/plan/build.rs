@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::probe::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+use super::probe::{
+    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
+    Scheme, SimpleTcpProbe, SqlProbe,
+};
 use super::{Check, CheckKey, Combined, Member, Plan, Unsupported};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
-use crate::value::{Protocol, VirtualId};
+use crate::value::{Protocol, Secret, VirtualId};
 
 pub(super) fn plan(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
     let mut checks: Vec<Check> = Vec::new();
@@ -125,15 +128,32 @@ fn negotiate(v: &Virtual, real: &Real) -> Result<Probe, String> {
         Negotiate::Https => Action::Http(http(v, real, Scheme::Https)),
         Negotiate::HttpProxy => Action::Http(http_proxy(v, real)),
         Negotiate::Simpletcp => Action::SimpleTcp(simpletcp(v, real)),
-        other => {
-            return Err(format!(
-                "service={} cannot be negotiated by this version; use checktype=connect, or checktype=external \
-                 with a checkcommand of your own",
-                other.word()
-            ));
+        Negotiate::Dns => Action::Dns(dns(v, real)),
+        Negotiate::Ftp => dialogue(v, real, Dialogue::Ftp, false),
+        Negotiate::Imap => dialogue(v, real, Dialogue::Imap, false),
+        Negotiate::Imaps => dialogue(v, real, Dialogue::Imap, true),
+        Negotiate::Nntp => dialogue(v, real, Dialogue::Nntp, false),
+        Negotiate::Pop => dialogue(v, real, Dialogue::Pop, false),
+        Negotiate::Pops => dialogue(v, real, Dialogue::Pop, true),
+        Negotiate::Ldap => Action::Ldap(ldap(v, real, false)),
+        Negotiate::Ldaps => Action::Ldap(ldap(v, real, true)),
+        Negotiate::Mysql => Action::Mysql(sql(v, real)),
+        Negotiate::Pgsql => Action::Pgsql(sql(v, real)),
+        Negotiate::Radius => Action::Radius(radius(v)),
+        Negotiate::Sip => dialogue(v, real, Dialogue::Sip { udp: is_udp(v) }, false),
+        Negotiate::Smtp | Negotiate::Submission => dialogue(v, real, Dialogue::Smtp, false),
+        Negotiate::Oracle => {
+            return Err("service=oracle cannot be negotiated by this version; use checktype=connect, or \
+                        checktype=external with a checkcommand of your own (sqlplus)"
+                .to_owned());
         }
     };
-    Ok(Probe { target: target(v, real), deadline: v.negotiatetimeout, action })
+    // For these the original takes the other time-out.
+    let deadline = match v.service {
+        Negotiate::Radius | Negotiate::Ldap | Negotiate::Ldaps => v.checktimeout,
+        _ => v.negotiatetimeout,
+    };
+    Ok(Probe { target: target(v, real), deadline, action })
 }
 
 /// The request and the pattern that count for a server: its own pair, else the virtual's.
@@ -179,6 +199,55 @@ fn simpletcp(v: &Virtual, real: &Real) -> SimpleTcpProbe {
         receive: receive.cloned(),
         udp: is_udp(v),
     }
+}
+
+fn dns(v: &Virtual, real: &Real) -> DnsProbe {
+    let (request, receive) = request_and_receive(v, real);
+    let tcp = matches!(v.id, VirtualId::Address { protocol: Protocol::Tcp, .. });
+    DnsProbe { name: without_slash(request), receive: receive.cloned(), tcp }
+}
+
+fn radius(v: &Virtual) -> RadiusProbe {
+    RadiusProbe { login: v.login.clone(), passwd: v.passwd.clone(), secret: v.secret.clone() }
+}
+
+fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
+    let (request, receive) = request_and_receive(v, real);
+    LdapProbe {
+        tls,
+        server_name: v.virtualhost.clone().filter(|_| tls),
+        login: v.login.clone(),
+        passwd: v.passwd.clone(),
+        base: without_slash(request),
+        receive: receive.cloned(),
+    }
+}
+
+fn sql(v: &Virtual, real: &Real) -> SqlProbe {
+    let (request, _) = request_and_receive(v, real);
+    SqlProbe {
+        login: v.login.clone(),
+        passwd: v.passwd.clone(),
+        database: v.database.clone(),
+        query: without_slash(request),
+    }
+}
+
+/// Only what a protocol looks at is part of its probe: what it does not look at makes no other check.
+fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> Action {
+    let asks_for_a_file = protocol == Dialogue::Ftp;
+    let logs_in = matches!(protocol, Dialogue::Ftp | Dialogue::Imap | Dialogue::Pop);
+    let is_sip = matches!(protocol, Dialogue::Sip { .. });
+    let (request, receive) = request_and_receive(v, real);
+    Action::Dialogue(DialogueProbe {
+        protocol,
+        tls,
+        server_name: v.virtualhost.clone().filter(|_| tls),
+        login: if logs_in || is_sip { v.login.clone() } else { String::new() },
+        passwd: if logs_in { v.passwd.clone() } else { Secret::default() },
+        request: if asks_for_a_file { request.to_owned() } else { "/".to_owned() },
+        receive: receive.filter(|_| asks_for_a_file).cloned(),
+    })
 }
 
 fn without_slash(request: &str) -> String {

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
-pub use probe::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+pub use probe::{
+    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
+    Scheme, SimpleTcpProbe, SqlProbe,
+};
 
 /// A configuration together with the checks that it asks for.
 #[derive(Clone, Debug)]
@@ -116,14 +119,6 @@ impl Plan {
     #[must_use]
     pub fn check_index(&self, member: Member) -> Option<usize> {
         self.assignments[member.virtual_index][member.real_index]
-    }
-
-    /// The directives of the file that this version reads and does not act on yet, each once.
-    #[must_use]
-    pub fn not_acted_on(&self) -> Vec<&'static str> {
-        let any = |says: fn(&Virtual) -> bool| self.config.virtuals.iter().any(says);
-        let rows = [("emailalert", any(|v| !v.alert.recipients.is_empty()))];
-        rows.into_iter().filter(|(_, said)| *said).map(|(name, _)| name).collect()
     }
 
     /// Every real server of every virtual, in the order of the file.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::HttpMethod;
-use crate::value::Pattern;
+use crate::value::{Pattern, Secret};
 
 /// What to ask of which server, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,18 @@ pub enum Action {
     Http(HttpProbe),
     /// A text, then lines of which one must match.
     SimpleTcp(SimpleTcpProbe),
+    /// A question to a name server.
+    Dns(DnsProbe),
+    /// A question to a RADIUS server.
+    Radius(RadiusProbe),
+    /// A question to a directory.
+    Ldap(LdapProbe),
+    /// A query to MySQL or MariaDB.
+    Mysql(SqlProbe),
+    /// A query to PostgreSQL.
+    Pgsql(SqlProbe),
+    /// A protocol of lines.
+    Dialogue(DialogueProbe),
     /// A command of the operator.
     External(ExternalProbe),
 }
@@ -76,6 +88,117 @@ pub struct SimpleTcpProbe {
     pub receive: Option<Pattern>,
     /// Over UDP: one datagram each way instead of a connection.
     pub udp: bool,
+}
+
+/// A question to a name server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DnsProbe {
+    /// The host name whose addresses, or the address whose name is asked for; empty: none was given.
+    pub name: String,
+    /// What an address or a name in the answer must match; absent: any will do.
+    pub receive: Option<Pattern>,
+    /// Over TCP from the start, not only where an answer does not fit into a datagram.
+    pub tcp: bool,
+}
+
+/// A login at a RADIUS server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RadiusProbe {
+    /// `login`
+    pub login: String,
+    /// `passwd`
+    pub passwd: Secret,
+    /// `secret`, shared with the server.
+    pub secret: Secret,
+}
+
+/// A search in a directory for one entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LdapProbe {
+    /// Whether it begins with a TLS handshake.
+    pub tls: bool,
+    /// The name asked for in TLS (SNI); absent: none is sent.
+    pub server_name: Option<String>,
+    /// Who binds; without it, or without a password, nobody does.
+    pub login: String,
+    /// `passwd`
+    pub passwd: Secret,
+    /// The name of the entry.
+    pub base: String,
+    /// What the name of the entry found must match; absent: any will do.
+    pub receive: Option<Pattern>,
+}
+
+/// A query to a database, which must give a row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SqlProbe {
+    /// `login`
+    pub login: String,
+    /// `passwd`
+    pub passwd: Secret,
+    /// `database`; empty: the user's own.
+    pub database: String,
+    /// The query.
+    pub query: String,
+}
+
+impl SqlProbe {
+    /// Whether there is nothing to log in as or to ask.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.login.is_empty() || self.query.is_empty()
+    }
+}
+
+/// A protocol of lines, and what it needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DialogueProbe {
+    /// Which protocol.
+    pub protocol: Dialogue,
+    /// Whether it begins with a TLS handshake.
+    pub tls: bool,
+    /// The name asked for in TLS (SNI); absent: none is sent.
+    pub server_name: Option<String>,
+    /// `login`; empty: nobody logs in. For SIP whom it asks for.
+    pub login: String,
+    /// `passwd`
+    pub passwd: Secret,
+    /// For FTP the file, with its leading `/`; `/` alone: none.
+    pub request: String,
+    /// For FTP what the file must match.
+    pub receive: Option<Pattern>,
+}
+
+/// The protocols of [`DialogueProbe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the protocol of its name")]
+pub enum Dialogue {
+    Ftp,
+    Imap,
+    Nntp,
+    Pop,
+    Sip {
+        /// Over UDP, else over TCP.
+        udp: bool,
+    },
+    Smtp,
+}
+
+impl DialogueProbe {
+    /// The word of the configuration for it; submission is called smtp.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match (self.protocol, self.tls) {
+            (Dialogue::Ftp, _) => "ftp",
+            (Dialogue::Imap, false) => "imap",
+            (Dialogue::Imap, true) => "imaps",
+            (Dialogue::Nntp, _) => "nntp",
+            (Dialogue::Pop, false) => "pop",
+            (Dialogue::Pop, true) => "pops",
+            (Dialogue::Sip { .. }, _) => "sip",
+            (Dialogue::Smtp, _) => "smtp",
+        }
+    }
 }
 
 /// A command of the operator: exit code 0 means up.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -40,15 +40,48 @@ pub struct Log {
 #[derive(Debug)]
 struct State {
     target: Target,
+    json: bool,
     name: String,
     syslog: Option<UnixDatagram>,
+    journald: bool,
+    journal: Option<UnixDatagram>,
 }
 
 impl Log {
     /// A log for the configuration of this name (it stands in each line of a log file).
     #[must_use]
     pub fn new(name: &str, target: Target) -> Log {
-        Log { state: Arc::new(Mutex::new(State { target, name: name.to_owned(), syslog: None })) }
+        Log {
+            state: Arc::new(Mutex::new(State {
+                target,
+                json: false,
+                name: name.to_owned(),
+                syslog: None,
+                journald: false,
+                journal: None,
+            })),
+        }
+    }
+
+    /// Whether lines are JSON objects instead of the original's text. Syslog keeps its text.
+    pub fn set_json(&self, json: bool) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).json = json;
+    }
+
+    /// Whether lines go to the journal of systemd too, with the name of the configuration as the field `LDIRECTORD_CONFIG`.
+    pub fn set_journald(&self, journald: bool) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).journald = journald;
+    }
+
+    /// Looks whether lines can be written; a log file is made by that, as the first line would.
+    ///
+    /// # Errors
+    /// When the log file cannot be opened; names it.
+    pub fn probe(&self) -> Result<(), String> {
+        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).target {
+            Target::File(path) => append(path, "").map_err(|error| format!("{}: {error}", path.display())),
+            _ => Ok(()),
+        }
     }
 
     /// Makes this the process's log for all of `tracing`. `filter` is a level or a list of targets with levels.
@@ -65,46 +98,72 @@ impl Log {
         state.syslog = None;
     }
 
-    /// Writes one line.
+    /// Writes one line of no special weight.
     pub fn line(&self, text: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).write(text);
+        self.write(Level::INFO, text);
+    }
+
+    fn write(&self, level: Level, text: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).write(level, text);
     }
 }
 
 impl State {
-    fn write(&mut self, text: &str) {
+    fn write(&mut self, level: Level, text: &str) {
+        if self.journald {
+            let packet = journal_packet(level, &self.name, text);
+            send(&mut self.journal, Path::new(JOURNAL), &packet);
+        }
+        let json = self.json.then(|| json_line(level, &self.name, text));
         match &self.target {
             Target::Nowhere => {}
-            Target::Stderr => to_stderr(text),
+            Target::Stderr => to_stderr(json.as_deref().unwrap_or(text)),
             Target::Stdout => {
                 // A supervisor that closed its end must not end the daemon.
-                let _ = writeln!(std::io::stdout().lock(), "[{}] {text}", time_stamp());
+                let line = json.unwrap_or_else(|| format!("[{}] {text}", time_stamp()));
+                let _ = writeln!(std::io::stdout().lock(), "{line}");
             }
             Target::File(path) => {
-                let line = format!("[{}|{}|{}] {text}\n", time_stamp(), self.name, std::process::id());
-                if append(path, &line).is_err() {
+                let line = json.unwrap_or_else(|| {
+                    format!("[{}|{}|{}] {text}", time_stamp(), self.name, std::process::id())
+                });
+                if append(path, &format!("{line}\n")).is_err() {
                     to_stderr(text);
                 }
             }
             Target::Syslog(facility) => {
-                let packet = syslog_packet(facility, text);
-                self.send_to_syslog(packet.as_bytes());
+                let packet = syslog_packet(facility, level, text);
+                send(&mut self.syslog, Path::new(SYSLOG), packet.as_bytes());
             }
         }
     }
+}
 
-    /// Never blocks: a syslog daemon that is stuck loses lines, it does not stop checks. After its restart it is found again.
-    fn send_to_syslog(&mut self, packet: &[u8]) {
-        if let Some(socket) = &self.syslog
-            && socket.send(packet).is_ok()
-        {
-            return;
-        }
-        self.syslog = connect_to_syslog(Path::new("/dev/log"));
-        if let Some(socket) = &self.syslog {
-            let _ = socket.send(packet);
-        }
+const SYSLOG: &str = "/dev/log";
+const JOURNAL: &str = "/run/systemd/journal/socket";
+
+/// Never blocks: a log daemon that is stuck loses lines, it does not stop checks. After its restart it is found again.
+fn send(socket: &mut Option<UnixDatagram>, path: &Path, packet: &[u8]) {
+    if let Some(socket) = socket
+        && socket.send(packet).is_ok()
+    {
+        return;
     }
+    *socket = connect_to_syslog(path);
+    if let Some(socket) = socket {
+        let _ = socket.send(packet);
+    }
+}
+
+/// The native protocol of the journal: fields, the message with its length, as it may have several lines.
+fn journal_packet(level: Level, name: &str, text: &str) -> Vec<u8> {
+    let name = name.replace('\n', " ");
+    let head = format!(
+        "PRIORITY={}\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG={name}\nMESSAGE\n",
+        severity(level)
+    );
+    let length = u64::try_from(text.len()).unwrap_or_default();
+    [head.as_bytes(), &length.to_le_bytes(), text.as_bytes(), b"\n"].concat()
 }
 
 fn connect_to_syslog(path: &Path) -> Option<UnixDatagram> {
@@ -129,11 +188,27 @@ fn time_stamp() -> String {
 }
 
 /// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
-fn syslog_packet(facility: &str, text: &str) -> String {
-    const INFO: u8 = 6;
-    let priority = facility_number(facility).unwrap_or(3) * 8 + INFO;
+fn syslog_packet(facility: &str, level: Level, text: &str) -> String {
+    let priority = facility_number(facility).unwrap_or(3) * 8 + severity(level);
     let time = chrono::Local::now().format("%b %e %H:%M:%S");
     format!("<{priority}>{time} ldirectord[{}]: {text}", std::process::id())
+}
+
+/// The severity that syslog has for a level (RFC 5424, table 2). The original says everything at 6.
+fn severity(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+fn json_line(level: Level, name: &str, text: &str) -> String {
+    let time = chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false);
+    let level = level.as_str().to_ascii_lowercase();
+    serde_json::json!({ "time": time, "level": level, "config": name, "pid": std::process::id(), "message": text })
+        .to_string()
 }
 
 /// The facility of a name (RFC 5424, table 1; the names are those of syslog.conf).
@@ -152,7 +227,7 @@ impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        self.line(&text.0);
+        self.write(*event.metadata().level(), &text.0);
     }
 }
 
@@ -186,6 +261,36 @@ mod tests {
     }
 
     #[test]
+    fn json_has_the_facts_of_a_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = Log::new("web.cf", Target::File(path.clone()));
+        log.set_json(true);
+        log.write(Level::WARN, "one \"two\"\nthree");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!((value["level"].as_str(), value["config"].as_str()), (Some("warn"), Some("web.cf")));
+        assert_eq!(value["message"], "one \"two\"\nthree");
+        assert_eq!(value["pid"], std::process::id());
+        assert!(chrono::DateTime::parse_from_rfc3339(value["time"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn the_journal_gets_fields_and_a_counted_message() {
+        let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG=web.cf\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n";
+        assert_eq!(journal_packet(Level::WARN, "web.cf", "a\nb"), expected);
+    }
+
+    #[test]
+    fn syslog_gets_the_severity_of_the_level() {
+        // L04
+        for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
+            assert!(syslog_packet("daemon", level, "x").starts_with(start), "{level}");
+        }
+    }
+
+    #[test]
     fn facilities_have_the_numbers_of_syslog() {
         let check = |name: &str, expected: Option<u8>| assert_eq!(facility_number(name), expected, "{name}");
         check("daemon", Some(3));
@@ -202,7 +307,7 @@ mod tests {
         assert!(connect_to_syslog(&path).is_none());
         let server = UnixDatagram::bind(&path).unwrap();
         let client = connect_to_syslog(&path).unwrap();
-        client.send(syslog_packet("local0", "hello").as_bytes()).unwrap();
+        client.send(syslog_packet("local0", Level::INFO, "hello").as_bytes()).unwrap();
         let mut buffer = [0; 200];
         let length = server.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();

@@ -5,6 +5,7 @@ mod id;
 mod method;
 mod pattern;
 mod secret;
+mod status;
 mod verdict;
 
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
@@ -12,4 +13,5 @@ pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError, PatternLimit};
 pub use secret::Secret;
+pub use status::DaemonStatus;
 pub use verdict::{Outcome, Verdict};

@@ -55,6 +55,36 @@ fn a_wrong_file_is_told_whole_and_touches_nothing() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_at_the_start() {
+    // R17
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    fs::create_dir(site.path("log")).unwrap();
+    let (code, _, err) = site.told("start");
+    assert_eq!(code, 0);
+    assert!(err.starts_with("unable to open logfile: "), "{err}");
+    fs::remove_dir(site.path("log")).unwrap();
+    assert_eq!(site.act("stop"), 0);
+    assert!(site.log().contains("terminated on signal"), "it writes as soon as it can");
+}
+
+#[test]
+fn the_log_is_the_daemons_alone_and_survives_rotation() {
+    // L02, L03
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    assert_eq!(site.act("start"), 0);
+    site.expect_log("Added real server");
+    assert!(site.log().contains("Starting Linux Director (ldirectord-rs "), "{}", site.log());
+    let before = site.log();
+    assert_eq!(site.told("status").0, 0);
+    assert_eq!(site.log(), before);
+    fs::rename(site.path("log"), site.path("log.1")).unwrap();
+    site.signal(Signal::SIGHUP);
+    site.expect_log("Reloading Linux Director Daemon config on signal");
+    assert_eq!(site.act("stop"), 0);
+    assert!(site.log().contains("terminated on signal: TERM"));
+}
+
+#[test]
 fn without_a_file() {
     let site = Site::new("");
     fs::remove_file(site.path("web.cf")).unwrap();

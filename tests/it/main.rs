@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod corpus;
 mod life;
+mod mail;
 mod pattern;
 mod reload;
 mod site;

@@ -83,6 +83,20 @@ impl Client {
         assert_eq!(names, actors, "who answered: {shares:?}");
     }
 
+    /// Waits until `count` requests in a row, none of which may fail, were answered by these actors and no other. For a table that
+    /// was set anew by hand: the kernel may still send a connection where one with the same port went before.
+    #[track_caller]
+    pub fn comes_to_be_answered_by(&self, actors: &[&str], count: usize) {
+        let begin = Instant::now();
+        until("answers by others", Duration::from_secs(30), || {
+            let records = self.since(begin);
+            let last = &records[records.len().saturating_sub(count)..];
+            let shares = shares(last);
+            let names: Vec<&str> = shares.keys().map(String::as_str).collect();
+            if last.len() == count && names == actors { Ok(()) } else { Err(format!("{shares:?}")) }
+        });
+    }
+
     /// The page that came last; a failure if the last request failed.
     #[track_caller]
     pub fn last_page(&self) -> String {

@@ -31,7 +31,7 @@ fn carries(path: Path, family: Family) {
 
     drop(client);
     weights(0, 1).install(director);
-    world.client("/").answered_by(&["s12"], 10);
+    world.client("/").comes_to_be_answered_by(&["s12"], 10);
 
     let home: IpAddr = match family {
         Family::V4 => Ipv4Addr::LOCALHOST.into(),
@@ -41,7 +41,7 @@ fn carries(path: Path, family: Family) {
         Table::default().service(service, "rr").server(service, SocketAddr::new(home, 80), "-g", 1);
     let _repair = Web::start_in(director);
     fallback.install(director);
-    world.client("/").answered_by(&["d1"], 5);
+    world.client("/").comes_to_be_answered_by(&["d1"], 5);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 
 use super::servers::{Server, read_request, reset};
 use super::*;
-use crate::plan::SimpleTcpProbe;
+use crate::plan::{Dialogue, DialogueProbe, SimpleTcpProbe};
+use crate::value::Secret;
 
 /// The promise: no verdict is later than this after its deadline.
 const PROMISE: Duration = Duration::from_millis(100);
@@ -20,9 +21,12 @@ enum Protocol {
     Https,
     Proxy,
     Lines,
+    /// A dialogue in which the server speaks first.
+    Smtp,
 }
 
-const ALL: [Protocol; 4] = [Protocol::Http, Protocol::Https, Protocol::Proxy, Protocol::Lines];
+const ALL: [Protocol; 5] =
+    [Protocol::Http, Protocol::Https, Protocol::Proxy, Protocol::Lines, Protocol::Smtp];
 
 impl Protocol {
     fn probe(self, target: SocketAddr, receive: Option<&str>) -> Probe {
@@ -38,6 +42,15 @@ impl Protocol {
                 let (request, receive) = ("status\n".to_owned(), http("").receive);
                 Action::SimpleTcp(SimpleTcpProbe { request, receive, udp: false })
             }
+            Protocol::Smtp => Action::Dialogue(DialogueProbe {
+                protocol: Dialogue::Smtp,
+                tls: false,
+                server_name: None,
+                login: String::new(),
+                passwd: Secret::default(),
+                request: "/".to_owned(),
+                receive: None,
+            }),
         };
         probe(target, IMPATIENCE, action)
     }
@@ -91,6 +104,7 @@ async fn garbage() {
         (Protocol::Https, "TLS handshake: the server does not speak TLS on this port"),
         (Protocol::Proxy, "the answer is not HTTP; it begins with \"\\x"),
         (Protocol::Lines, "matches /well/; it begins with"),
+        (Protocol::Smtp, "waiting for the greeting)"),
     ];
     all_meet(serve, &expected).await;
 }
@@ -110,6 +124,7 @@ async fn one_byte_a_second() {
         (Protocol::Https, "in the TLS handshake)|TLS handshake: the server does not speak TLS"),
         (Protocol::Proxy, "1 byte received, waiting for the status line)"),
         (Protocol::Lines, "1 byte received and no end of a line: \"H\")"),
+        (Protocol::Smtp, "1 byte received, waiting for the greeting)"),
     ];
     all_meet(serve, &expected).await;
 }
@@ -125,6 +140,7 @@ async fn an_endless_line() {
         (Protocol::Https, "TLS handshake: the server does not speak TLS on this port"),
         (Protocol::Proxy, "the headers are larger than 65536 bytes"),
         (Protocol::Lines, "no more than 65,536 bytes of a line are read"),
+        (Protocol::Smtp, "has a line of more than 16,384 bytes"),
     ];
     all_meet(serve, &expected).await;
 }
@@ -141,6 +157,7 @@ async fn endless_lines() {
         (Protocol::Proxy, "the headers are larger than 65536 bytes or more than 128"),
         // A build without optimisation may not come to the end of a megabyte of lines in time.
         (Protocol::Lines, "no more than 1,048,576 bytes are read|bytes received in "),
+        (Protocol::Smtp, "the greeting is no numbered reply: \"HTTP/1.1 200 OK\""),
     ];
     all_meet(serve, &expected).await;
 }
@@ -157,6 +174,7 @@ async fn a_reset_in_the_middle() {
         (Protocol::Https, "TLS handshake: "),
         (Protocol::Proxy, "connection reset by peer"),
         (Protocol::Lines, "it begins with \"HTTP/1.1 20\"; connection reset by peer"),
+        (Protocol::Smtp, "waiting for the greeting)"),
     ];
     all_meet(serve, &expected).await;
 }
@@ -172,6 +190,7 @@ async fn silence() {
         (Protocol::Https, "in the TLS handshake)"),
         (Protocol::Proxy, "request sent, waiting for the status line)"),
         (Protocol::Lines, "request sent, nothing received)"),
+        (Protocol::Smtp, "waiting for the greeting)"),
     ];
     all_meet(serve, &expected).await;
 }

@@ -1,9 +1,12 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
+mod dialogue;
+mod dns;
 mod external;
 mod hostile;
 mod http;
 mod ping;
+mod radius;
 mod servers;
 mod simple_tcp;
 

@@ -1,0 +1,174 @@
+//! FTP (RFC 959, RFC 2428): a greeting of 220, a login if one is set, and if a file is asked for, that file over a passive
+//! connection, which must match `receive`.
+
+use std::net::SocketAddr;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::Told;
+use super::talk::{Reply, Talk};
+use crate::check::say;
+use crate::net::{cause, dial};
+use crate::plan::DialogueProbe;
+use crate::value::Verdict;
+
+/// So many bytes of a file are read and matched.
+const MAX_FILE: usize = 1024 * 1024;
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+    let greeting = talk.reply("the greeting").await?;
+    // 120 promises a greeting of 220 (RFC 959 5.4).
+    let greeting = if greeting.code == 120 { talk.reply("the greeting").await? } else { greeting };
+    if greeting.code != 220 {
+        return Err(talk.refused("greeting", &greeting.line));
+    }
+    talk.done("greeting 220");
+    if !dialogue.login.is_empty() {
+        login(talk, dialogue).await?;
+    }
+    // `/` is what stands there when no request is given.
+    if dialogue.request != "/" || dialogue.receive.is_some() {
+        return file(talk, dialogue).await;
+    }
+    talk.farewell("QUIT\r\n").await;
+    Ok(talk.up())
+}
+
+async fn command(talk: &mut Talk<'_>, text: &str, what: &'static str) -> Told<Reply> {
+    talk.send(&format!("{text}\r\n"), what).await?;
+    talk.reply(what).await
+}
+
+async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
+    let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
+    if [login.as_str(), passwd].iter().any(|text| text.chars().any(char::is_control)) {
+        return Err(talk.down("login and passwd must not have control characters"));
+    }
+    let mut reply = command(talk, &format!("USER {login}"), "the answer to USER").await?;
+    if reply.code == 331 {
+        talk.done("USER 331");
+        reply = command(talk, &format!("PASS {passwd}"), "the answer to PASS").await?;
+    }
+    // 202: the password was not needed (RFC 959 4.2).
+    if !matches!(reply.code, 230 | 202) {
+        return Err(talk.refused("login answered", &reply.line));
+    }
+    talk.done(&format!("login {}", reply.code));
+    Ok(())
+}
+
+async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+    let request = &dialogue.request;
+    if request.chars().any(char::is_control) {
+        return Err(talk.down("request must not have control characters"));
+    }
+    let binary = command(talk, "TYPE I", "the answer to TYPE").await?;
+    if binary.code != 200 {
+        return Err(talk.refused("TYPE I answered", &binary.line));
+    }
+    let address = passive(talk).await?;
+    let mut data = dial::connect(address)
+        .await
+        .map_err(|error| talk.down(&format!("data connection to {address}: {}", cause(&error))))?;
+    let opened = command(talk, &format!("RETR {request}"), "the answer to RETR").await?;
+    if !matches!(opened.code, 125 | 150) {
+        return Err(talk.refused("RETR answered", &opened.line));
+    }
+    talk.done(&format!("RETR {}", opened.code));
+    let content = read(talk, &mut data).await?;
+    drop(data);
+    let ended = talk.reply("the end of the transfer").await?;
+    // A transfer that was cut off by us is aborted there (426), which is no fault.
+    if !matches!(ended.code, 226 | 250) && content.len() < MAX_FILE {
+        return Err(talk.refused("the transfer ended with", &ended.line));
+    }
+    talk.farewell("QUIT\r\n").await;
+    judge(talk, dialogue, &content)
+}
+
+/// Where the server listens for us. Its address is the one of the dialogue, whatever it says: behind address translation it knows
+/// no better, and a check must not be sent to third parties.
+async fn passive(talk: &mut Talk<'_>) -> Told<SocketAddr> {
+    let (_, peer) = talk.ends().map_err(|error| Verdict::unknown(format!("ftp: {}", cause(&error))))?;
+    let (word, code) = if peer.is_ipv4() { ("PASV", 227) } else { ("EPSV", 229) };
+    let reply = command(talk, word, "the address of the data connection").await?;
+    let text = String::from_utf8_lossy(&reply.line).into_owned();
+    let port = if reply.code != code {
+        None
+    } else if code == 227 {
+        passive_port(&text)
+    } else {
+        extended_port(&text)
+    };
+    let port = port.ok_or_else(|| talk.refused(&format!("{word} answered"), &reply.line))?;
+    Ok(SocketAddr::new(peer.ip(), port))
+}
+
+/// `227 Entering Passive Mode (192,0,2,1,200,10).`
+fn passive_port(text: &str) -> Option<u16> {
+    // The code stands before, parentheses are customary only.
+    let numbers: Vec<u16> = text
+        .get(4..)?
+        .split(|c: char| !c.is_ascii_digit() && c != ',')
+        .find(|part| part.matches(',').count() == 5)?
+        .split(',')
+        .map(|number| number.parse().ok().filter(|n| *n < 256))
+        .collect::<Option<_>>()?;
+    Some(numbers[4] * 256 + numbers[5]).filter(|port| *port != 0)
+}
+
+/// `229 Entering Extended Passive Mode (|||51210|)`
+fn extended_port(text: &str) -> Option<u16> {
+    let inside = text.split_once('(')?.1.split_once(')')?.0;
+    let sign = inside.chars().next()?;
+    inside.split(sign).nth(3)?.parse().ok().filter(|port| *port != 0)
+}
+
+async fn read(talk: &Talk<'_>, data: &mut TcpStream) -> Told<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut bounded = data.take(MAX_FILE as u64);
+    match bounded.read_to_end(&mut content).await {
+        Ok(_) => Ok(content),
+        Err(error) => Err(talk.down(&format!(
+            "data connection after {}: {}",
+            say::count(content.len() as u64, "byte"),
+            cause(&error)
+        ))),
+    }
+}
+
+fn judge(talk: &mut Talk<'_>, dialogue: &DialogueProbe, content: &[u8]) -> Told {
+    talk.done(&say::count(content.len() as u64, "byte"));
+    let Some(pattern) = &dialogue.receive else { return Ok(talk.up()) };
+    let source = pattern.source();
+    match pattern.is_match(content) {
+        Ok(true) => Ok(talk.up()),
+        Ok(false) => {
+            let begins = say::beginning(content, 80);
+            Err(talk.down(&format!("the file does not match /{source}/; it begins with {begins}")))
+        }
+        Err(limit) => Err(talk.down(&format!("/{source}/: {limit}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_found_in_what_servers_say() {
+        let check = |text: &str, port: Option<u16>| assert_eq!(passive_port(text), port, "{text}");
+        check("227 Entering Passive Mode (192,0,2,1,200,10).", Some(51_210));
+        check("227 Entering Passive Mode 192,0,2,1,200,10", Some(51_210));
+        check("227 Entering Passive Mode (192,0,2,1,256,10).", None);
+        check("227 Entering Passive Mode (192,0,2,1,0,0).", None);
+        check("227 1,2,3", None);
+        check("227", None);
+        let check = |text: &str, port: Option<u16>| assert_eq!(extended_port(text), port, "{text}");
+        check("229 Entering Extended Passive Mode (|||51210|)", Some(51_210));
+        check("229 Entering Extended Passive Mode (|||0|)", None);
+        check("229 Entering Extended Passive Mode ()", None);
+        check("229 nothing", None);
+    }
+}

@@ -1,0 +1,48 @@
+//! IMAP (RFC 9051): a greeting `* OK` or `* PREAUTH`, a login if one is set, LOGOUT.
+
+use super::Told;
+use super::talk::Talk;
+use crate::plan::DialogueProbe;
+
+/// So many lines may come before the one that answers a command.
+const MAX_LINES: usize = 1000;
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+    let greeting = talk.line("the greeting").await?;
+    let state = greeting.to_ascii_uppercase();
+    let authenticated = state.starts_with(b"* PREAUTH");
+    if !authenticated && !state.starts_with(b"* OK") {
+        return Err(talk.refused("greeting", &greeting));
+    }
+    talk.done(if authenticated { "greeting PREAUTH" } else { "greeting OK" });
+    if !dialogue.login.is_empty() && !authenticated {
+        login(talk, dialogue).await?;
+    }
+    talk.farewell("a2 LOGOUT\r\n").await;
+    Ok(talk.up())
+}
+
+async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
+    let (Some(login), Some(passwd)) = (quoted(&dialogue.login), quoted(dialogue.passwd.reveal())) else {
+        return Err(talk.down("login and passwd must be printable ASCII for LOGIN"));
+    };
+    talk.send(&format!("a1 LOGIN {login} {passwd}\r\n"), "the answer to LOGIN").await?;
+    for _ in 0..MAX_LINES {
+        let line = talk.line("the answer to LOGIN").await?;
+        let upper = line.to_ascii_uppercase();
+        if upper.starts_with(b"A1 OK") {
+            talk.done("LOGIN OK");
+            return Ok(());
+        }
+        if upper.starts_with(b"A1 ") {
+            return Err(talk.refused("LOGIN answered", &line));
+        }
+    }
+    Err(talk.down(&format!("more than {MAX_LINES} lines before the answer to LOGIN")))
+}
+
+/// A quoted string (RFC 9051 4.3); none for what cannot stand in one.
+fn quoted(text: &str) -> Option<String> {
+    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+}

@@ -1,0 +1,121 @@
+//! POP3 (RFC 1939): a greeting `+OK`; if a login is set, APOP where the greeting offers it, else CRAM-MD5 (RFC 5034) where it is
+//! offered, else USER and PASS; QUIT.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use md5::{Digest, Md5};
+
+use super::Told;
+use super::talk::Talk;
+use crate::plan::DialogueProbe;
+
+/// So many lines a list of capabilities may have.
+const MAX_LINES: usize = 1000;
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+    let greeting = talk.line("the greeting").await?;
+    if !greeting.starts_with(b"+OK") {
+        return Err(talk.refused("greeting", &greeting));
+    }
+    talk.done("greeting +OK");
+    if !dialogue.login.is_empty() {
+        if !(single_line(&dialogue.login) && single_line(dialogue.passwd.reveal())) {
+            return Err(talk.down("login and passwd must not have control characters"));
+        }
+        login(talk, dialogue, &greeting).await?;
+    }
+    talk.farewell("QUIT\r\n").await;
+    Ok(talk.up())
+}
+
+fn single_line(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told<()> {
+    let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
+    if let Some(stamp) = stamp(greeting) {
+        let digest = hex(&Md5::new().chain_update(stamp).chain_update(passwd).finalize());
+        return expect(talk, &format!("APOP {login} {digest}\r\n"), "APOP", "the answer to APOP").await;
+    }
+    if offers_cram_md5(talk).await? {
+        return cram_md5(talk, login, passwd).await;
+    }
+    expect(talk, &format!("USER {login}\r\n"), "USER", "the answer to USER").await?;
+    expect(talk, &format!("PASS {passwd}\r\n"), "PASS", "the answer to PASS").await
+}
+
+async fn expect(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str) -> Told<()> {
+    talk.send(text, what).await?;
+    let answer = talk.line(what).await?;
+    if !answer.starts_with(b"+OK") {
+        return Err(talk.refused(&format!("{word} answered"), &answer));
+    }
+    talk.done(&format!("{word} +OK"));
+    Ok(())
+}
+
+/// `<1896.697170952@dbc.mtview.ca.us>` in the greeting.
+fn stamp(greeting: &[u8]) -> Option<&[u8]> {
+    let start = greeting.iter().position(|byte| *byte == b'<')?;
+    let length = greeting[start..].iter().position(|byte| *byte == b'>')?;
+    let stamp = &greeting[start..=start + length];
+    stamp.contains(&b'@').then_some(stamp)
+}
+
+async fn offers_cram_md5(talk: &mut Talk<'_>) -> Told<bool> {
+    const WHAT: &str = "the answer to CAPA";
+    talk.send("CAPA\r\n", WHAT).await?;
+    if !talk.line(WHAT).await?.starts_with(b"+OK") {
+        return Ok(false);
+    }
+    let mut offered = false;
+    for _ in 0..MAX_LINES {
+        let line = talk.line(WHAT).await?.to_ascii_uppercase();
+        if line == b"." {
+            return Ok(offered);
+        }
+        let mut words = line.split(|byte| *byte == b' ');
+        offered |= words.next() == Some(b"SASL") && words.any(|word| word == b"CRAM-MD5");
+    }
+    Err(talk.down(&format!("{WHAT} has more than {MAX_LINES} lines")))
+}
+
+async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<()> {
+    const WHAT: &str = "the answer to AUTH CRAM-MD5";
+    talk.send("AUTH CRAM-MD5\r\n", WHAT).await?;
+    let line = talk.line(WHAT).await?;
+    let challenge = line.strip_prefix(b"+ ").and_then(|text| BASE64.decode(text).ok());
+    let Some(challenge) = challenge else {
+        return Err(talk.refused("AUTH CRAM-MD5 answered", &line));
+    };
+    let Ok(mac) = Hmac::<Md5>::new_from_slice(passwd.as_bytes()) else {
+        return Err(talk.down("passwd cannot be a key of CRAM-MD5"));
+    };
+    let digest = hex(&mac.chain_update(&challenge).finalize().into_bytes());
+    let text = format!("{}\r\n", BASE64.encode(format!("{login} {digest}")));
+    expect(talk, &text, "AUTH CRAM-MD5", WHAT).await
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_the_standards() {
+        // RFC 1939, section 7.
+        let stamp = stamp(b"+OK POP3 server ready <1896.697170952@dbc.mtview.ca.us>").unwrap();
+        let digest = hex(&Md5::new().chain_update(stamp).chain_update("tanstaaf").finalize());
+        assert_eq!(digest, "c4c9334bac560ecc979e58001b3e22fb");
+        // RFC 2195, section 2.
+        let mac = Hmac::<Md5>::new_from_slice(b"tanstaaftanstaaf").unwrap();
+        let digest =
+            hex(&mac.chain_update("<1896.697170952@postoffice.reston.mci.net>").finalize().into_bytes());
+        assert_eq!(digest, "b913a602c7eda7a495b4e6e7334d3890");
+    }
+}

@@ -1,0 +1,113 @@
+//! SIP (RFC 3261): OPTIONS, answered by `SIP/2.0 200 OK` and headers up to an empty line.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
+
+use tokio::net::UdpSocket;
+
+use super::Told;
+use super::talk::Talk;
+use crate::check::progress::{Progress, Step};
+use crate::check::{say, unreachable};
+use crate::net::cause;
+use crate::plan::{DialogueProbe, Probe};
+use crate::value::Verdict;
+
+/// What the original waits for.
+const GOOD: &[u8] = b"SIP/2.0 200 OK";
+/// So many headers an answer may have.
+const MAX_LINES: usize = 1000;
+/// The largest datagram.
+const DATAGRAM: usize = 65_536;
+
+/// Over TCP.
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+    const WHAT: &str = "the answer to OPTIONS";
+    let ends = talk.ends().map_err(|error| Verdict::unknown(format!("sip: {}", cause(&error))))?;
+    talk.send(&options(dialogue, "TCP", ends.0), WHAT).await?;
+    loop {
+        let line = talk.line(WHAT).await?;
+        if line.starts_with(b"SIP/2.0 1") {
+            skip_headers(talk).await?;
+            continue;
+        }
+        if !line.starts_with(GOOD) {
+            return Err(talk.refused("OPTIONS answered", &line));
+        }
+        talk.done("OPTIONS 200");
+        skip_headers(talk).await?;
+        return Ok(talk.up());
+    }
+}
+
+async fn skip_headers(talk: &mut Talk<'_>) -> Told<()> {
+    for _ in 0..MAX_LINES {
+        if talk.line("the headers of the answer").await?.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(talk.down(&format!("more than {MAX_LINES} headers")))
+}
+
+/// Over UDP: one datagram each way; provisional answers (1xx) are waited out.
+pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
+    let name = format!("sip udp {}", probe.target);
+    let failed = |error: &std::io::Error| unreachable(&name, error);
+    let any: SocketAddr = match probe.target {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await.map_err(|error| failed(&error))?;
+    // Connected: only this server's datagrams come in, and its refusal does too.
+    socket.connect(probe.target).await.map_err(|error| failed(&error))?;
+    let own = socket.local_addr().map_err(|error| failed(&error))?;
+    progress.connected(Step::Answer("the answer to OPTIONS"));
+    let text = options(dialogue, "UDP", own);
+    socket.send(text.as_bytes()).await.map_err(|error| failed(&error))?;
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        let length = socket.recv(&mut buffer).await.map_err(|error| failed(&error))?;
+        let datagram = &buffer[..length];
+        progress.received(datagram);
+        let line = datagram.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if line.starts_with(b"SIP/2.0 1") {
+            continue;
+        }
+        let shown = say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 120);
+        if !line.starts_with(GOOD) {
+            return Err(Verdict::down(format!("{name}: OPTIONS answered {shown}")));
+        }
+        let complete =
+            [&b"\r\n\r\n"[..], b"\n\n"].iter().any(|end| datagram.windows(end.len()).any(|w| w == *end));
+        if !complete {
+            return Err(Verdict::down(format!(
+                "{name}: OPTIONS answered {shown}, without an end of its headers"
+            )));
+        }
+        return Ok(Verdict::up(format!("{name}: OPTIONS answered {shown}")));
+    }
+}
+
+/// The request. `login` is whom it asks for, as in the original.
+fn options(dialogue: &DialogueProbe, transport: &str, own: SocketAddr) -> String {
+    let (login, once) = (&dialogue.login, unique());
+    let lines = [
+        format!("OPTIONS sip:{login} SIP/2.0"),
+        format!("Via: SIP/2.0/{transport} {own};branch=z9hG4bK{once:016x}"),
+        "Max-Forwards: 70".to_owned(),
+        format!("To: <sip:{login}>"),
+        format!("From: <sip:{login}>;tag={:08x}", once & 0xffff_ffff),
+        format!("Call-ID: {:016x}", once.rotate_left(32)),
+        "CSeq: 63104 OPTIONS".to_owned(),
+        format!("Contact: <sip:{login}>"),
+        "Accept: application/sdp".to_owned(),
+        "Content-Length: 0".to_owned(),
+    ];
+    lines.join("\r\n") + "\r\n\r\n"
+}
+
+/// A number that no other request has: a proxy takes equal ones for a repetition.
+fn unique() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,30 @@
+//! SMTP and submission (RFC 5321): a greeting of 220, EHLO or HELO answered with 250, QUIT.
+
+use super::Told;
+use super::talk::Talk;
+
+/// How the original introduces itself.
+const OWN_NAME: &str = "localhost.localdomain";
+
+pub(super) async fn run(talk: &mut Talk<'_>) -> Told {
+    let greeting = talk.reply("the greeting").await?;
+    if greeting.code != 220 {
+        return Err(talk.refused("greeting", &greeting.line));
+    }
+    talk.done("greeting 220");
+    talk.send(&format!("EHLO {OWN_NAME}\r\n"), "the answer to EHLO").await?;
+    let mut hello = talk.reply("the answer to EHLO").await?;
+    let mut word = "EHLO";
+    // Older servers do not know EHLO (RFC 5321 3.2); what they say of it is 500 to 504 or 550.
+    if hello.code >= 500 {
+        word = "HELO";
+        talk.send(&format!("HELO {OWN_NAME}\r\n"), "the answer to HELO").await?;
+        hello = talk.reply("the answer to HELO").await?;
+    }
+    if hello.code != 250 {
+        return Err(talk.refused(&format!("{word} answered"), &hello.line));
+    }
+    talk.done(&format!("{word} 250"));
+    talk.farewell("QUIT\r\n").await;
+    Ok(talk.up())
+}

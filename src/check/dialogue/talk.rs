@@ -1,0 +1,240 @@
+//! A connection on which lines are exchanged: bounded in every direction, with a story of what was said and when.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::Told;
+use crate::check::progress::{Progress, Step};
+use crate::check::{say, spoken, unreachable};
+use crate::net::{cause, dial, is_own_limit, tls};
+use crate::plan::{DialogueProbe, Probe};
+use crate::value::Verdict;
+
+/// So long a line may be. The protocols allow 512 to 8192.
+const MAX_LINE: usize = 16 * 1024;
+/// So many lines a reply may have.
+const MAX_LINES: usize = 1000;
+/// So much of a line is shown.
+const SHOWN: usize = 120;
+
+/// A connection, plain or in TLS.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A dialogue with one server.
+pub(super) struct Talk<'a> {
+    stream: Stream,
+    progress: &'a Progress,
+    /// `smtp 10.0.0.2:25`
+    name: String,
+    /// What was said so far, each step with its time.
+    story: String,
+    /// When the step that is on its way began.
+    step_began: Instant,
+    /// Bytes that belong to no line yet.
+    inbox: Vec<u8>,
+}
+
+/// A reply of the protocols that number their replies (RFC 5321 4.2, RFC 959 4.2).
+pub(super) struct Reply {
+    /// 100 to 599.
+    pub(super) code: u16,
+    /// Its last line.
+    pub(super) line: Vec<u8>,
+}
+
+impl<'a> Talk<'a> {
+    /// Connects, and shakes hands where the protocol begins with TLS.
+    pub(super) async fn open(
+        connector: &TlsConnector,
+        probe: &Probe,
+        dialogue: &DialogueProbe,
+        progress: &'a Progress,
+    ) -> Told<Talk<'a>> {
+        let began = Instant::now();
+        let name = format!("{} {}", dialogue.word(), probe.target);
+        progress.connecting(probe.target);
+        let stream = dial::connect(probe.target)
+            .await
+            .map_err(|error| unreachable(&format!("connect to {}", probe.target), &error))?;
+        let mut story = format!("connected in {}", spoken(began.elapsed()));
+        let mut step_began = Instant::now();
+        let stream = if dialogue.tls {
+            progress.connected(Step::Handshake);
+            let server_name = tls::server_name(dialogue.server_name.as_deref(), probe.target.ip());
+            let stream = connector
+                .connect(server_name, stream)
+                .await
+                .map_err(|error| Verdict::down(format!("{name}: {story}, {}", tls::explain(&error))))?;
+            story.push_str(&format!(", TLS in {}", spoken(step_began.elapsed())));
+            step_began = Instant::now();
+            Stream::Tls(Box::new(stream))
+        } else {
+            progress.connected(Step::Greeting);
+            Stream::Plain(stream)
+        };
+        progress.step(Step::Greeting);
+        Ok(Talk { stream, progress, name, story, step_began, inbox: Vec::new() })
+    }
+
+    /// Sends text; what is waited for next stands in a sentence ("the answer to EHLO").
+    pub(super) async fn send(&mut self, text: &str, next: &'static str) -> Told<()> {
+        self.step_began = Instant::now();
+        self.progress.step(Step::Answer(next));
+        let sent = async {
+            self.stream.write_all(text.as_bytes()).await?;
+            self.stream.flush().await
+        };
+        match sent.await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.broken(next, &error)),
+        }
+    }
+
+    /// Sends a farewell that nobody waits for.
+    pub(super) async fn farewell(&mut self, text: &str) {
+        if self.stream.write_all(text.as_bytes()).await.is_ok() {
+            drop(self.stream.flush().await);
+        }
+    }
+
+    /// The next line, without its end.
+    pub(super) async fn line(&mut self, what: &'static str) -> Told<Vec<u8>> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(end) = self.inbox.iter().position(|byte| *byte == b'\n') {
+                let mut line: Vec<u8> = self.inbox.drain(..=end).collect();
+                line.pop();
+                if line.ends_with(b"\r") {
+                    line.pop();
+                }
+                return Ok(line);
+            }
+            if self.inbox.len() > MAX_LINE {
+                let limit = say::number(MAX_LINE as u64);
+                return Err(self.down(&format!("{what} has a line of more than {limit} bytes")));
+            }
+            match self.stream.read(&mut buffer).await {
+                Ok(0) if self.inbox.is_empty() => {
+                    return Err(self.down(&format!("the server closed the connection instead of {what}")));
+                }
+                Ok(0) => {
+                    let begun = say::beginning(&self.inbox, SHOWN);
+                    return Err(
+                        self.down(&format!("the server closed the connection in {what}, after {begun}"))
+                    );
+                }
+                Ok(length) => {
+                    self.progress.received(&buffer[..length]);
+                    self.inbox.extend_from_slice(&buffer[..length]);
+                }
+                Err(error) => return Err(self.broken(what, &error)),
+            }
+        }
+    }
+
+    /// A numbered reply, which may have many lines.
+    pub(super) async fn reply(&mut self, what: &'static str) -> Told<Reply> {
+        for _ in 0..MAX_LINES {
+            let line = self.line(what).await?;
+            let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
+            let code = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            match (code, line.get(3)) {
+                (Some(code), None | Some(b' ')) => return Ok(Reply { code, line }),
+                (Some(_), Some(b'-')) => {}
+                // FTP lets the lines between the first and the last begin as they like (RFC 959 4.2).
+                _ if self.continues(what) => {}
+                _ => {
+                    let shown = say::beginning(&line, SHOWN);
+                    return Err(self.down(&format!("{what} is no numbered reply: {shown}")));
+                }
+            }
+        }
+        Err(self.down(&format!("{what} has more than {MAX_LINES} lines")))
+    }
+
+    fn continues(&self, what: &str) -> bool {
+        self.name.starts_with("ftp ") && what != "the greeting"
+    }
+
+    /// Notes a step that is done: `greeting 220 in 1 ms`.
+    pub(super) fn done(&mut self, what: &str) {
+        self.story.push_str(&format!(", {what} in {}", spoken(self.step_began.elapsed())));
+    }
+
+    /// The verdict of a dialogue that went well.
+    pub(super) fn up(&self) -> Verdict {
+        Verdict::up(format!("{}: {}", self.name, self.story))
+    }
+
+    /// The verdict of one that did not.
+    pub(super) fn down(&self, why: &str) -> Verdict {
+        Verdict::down(format!("{}: {}, {why}", self.name, self.story))
+    }
+
+    /// The verdict when the server says something else than it should.
+    pub(super) fn refused(&self, what: &str, line: &[u8]) -> Verdict {
+        self.down(&format!("{what} {}", say::beginning(line, SHOWN)))
+    }
+
+    fn broken(&self, what: &str, error: &io::Error) -> Verdict {
+        let reason = format!("{}: {}, no {what}: {}", self.name, self.story, cause(error));
+        let reason = reason.replace("no the ", "no ");
+        if is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+    }
+
+    /// Both ends of the connection: this one, and the server's.
+    pub(super) fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let tcp = match &self.stream {
+            Stream::Plain(tcp) => tcp,
+            Stream::Tls(tls) => tls.get_ref().0,
+        };
+        Ok((tcp.local_addr()?, tcp.peer_addr()?))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Stream::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+}

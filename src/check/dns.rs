@@ -1,0 +1,235 @@
+//! `service=dns` (RFC 1035): the addresses of a name, or the name of an address, asked of one name server over UDP or TCP.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use super::progress::{Progress, Step};
+use super::{say, unreachable};
+use crate::net::{dial, resolve};
+use crate::plan::{DnsProbe, Probe};
+use crate::sys::command::aside;
+use crate::value::Verdict;
+
+/// The largest datagram.
+const DATAGRAM: usize = 65_536;
+/// A datagram may be lost; the question is asked again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So many answers are shown.
+const SHOWN: usize = 3;
+
+/// The original's word for an answer that does not match.
+const MISMATCH: &str = "Response mismatch";
+
+/// Asks, and judges the answer.
+pub(super) async fn run(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Verdict {
+    ask_all(probe, dns, progress).await.unwrap_or_else(|verdict| verdict)
+}
+
+/// The error is a verdict as well.
+async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<Verdict, Verdict> {
+    if dns.name.is_empty() {
+        return Err(Verdict::down("dns: no request: it names the host, or the address, to be asked for"));
+    }
+    let mut last = Verdict::down("dns: nothing was asked");
+    for (name, kinds) in questions(dns).await? {
+        for kind in kinds {
+            let answer = ask(probe, dns, &name, *kind, progress).await?;
+            match judge(probe, dns, &name, *kind, &answer) {
+                Ok(up) => return Ok(up),
+                // What was found and does not match says more than what was not found.
+                Err(_) if last.monitor.as_deref() == Some(MISMATCH) && answer.answers.is_empty() => {}
+                Err(down) => last = down,
+            }
+            if answer.metadata.response_code != ResponseCode::NoError {
+                // Nobody of this name: it has no addresses of the other kind either.
+                break;
+            }
+        }
+    }
+    Err(last)
+}
+
+/// The names to ask for, each with its kinds of record. A name without a dot is completed as the system does it.
+async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, &'static [RecordType])>, Verdict> {
+    const NAME: &[RecordType] = &[RecordType::PTR];
+    const ADDRESS: &[RecordType] = &[RecordType::A, RecordType::AAAA];
+    if let Ok(address) = dns.name.parse::<IpAddr>() {
+        return Ok(vec![(Name::from(address), NAME)]);
+    }
+    let mut names = vec![dns.name.clone()];
+    if !dns.name.contains('.') {
+        let search = aside(resolve::search_list).await;
+        if !search.is_empty() {
+            names = search.iter().map(|domain| format!("{}.{domain}", dns.name)).collect();
+        }
+    }
+    let parse = |name: &String| {
+        let mut parsed = Name::from_ascii(name)
+            .map_err(|error| Verdict::down(format!("dns: {name} is no name to ask for: {error}")))?;
+        parsed.set_fqdn(true);
+        Ok((parsed, ADDRESS))
+    };
+    names.iter().map(parse).collect()
+}
+
+/// One question to the server.
+async fn ask(
+    probe: &Probe,
+    dns: &DnsProbe,
+    name: &Name,
+    kind: RecordType,
+    progress: &Progress,
+) -> Result<Message, Verdict> {
+    let mut question = Message::query();
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(name.clone(), kind));
+    let bytes = question.to_vec().map_err(|error| Verdict::down(format!("dns: {name}: {error}")))?;
+    let failed = |error: io::Error| unreachable(&format!("dns {}", probe.target), &error);
+    if !dns.tcp {
+        let answer = over_udp(probe.target, &question, &bytes, progress).await.map_err(failed)?;
+        // What does not fit into a datagram is asked for over TCP (RFC 7766 5).
+        if !answer.metadata.truncation {
+            return Ok(answer);
+        }
+    }
+    over_tcp(probe.target, &question, &bytes, progress).await.map_err(failed)
+}
+
+async fn over_udp(
+    server: SocketAddr,
+    question: &Message,
+    bytes: &[u8],
+    progress: &Progress,
+) -> io::Result<Message> {
+    let any: SocketAddr = match server {
+        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    let socket = UdpSocket::bind(any).await?;
+    // Connected: only this server's datagrams come in, and its refusal does too.
+    socket.connect(server).await?;
+    progress.connected(Step::Answer("the answer"));
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        socket.send(bytes).await?;
+        let answer = async {
+            loop {
+                let length = socket.recv(&mut buffer).await?;
+                progress.received(&buffer[..length]);
+                if let Ok(answer) = Message::from_vec(&buffer[..length])
+                    && belongs(&answer, question)
+                {
+                    return Ok(answer);
+                }
+            }
+        };
+        if let Ok(answer) = timeout(AGAIN, answer).await {
+            return answer;
+        }
+    }
+}
+
+async fn over_tcp(
+    server: SocketAddr,
+    question: &Message,
+    bytes: &[u8],
+    progress: &Progress,
+) -> io::Result<Message> {
+    progress.connecting(server);
+    let mut stream = dial::connect(server).await?;
+    progress.connected(Step::Answer("the answer"));
+    let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes()[..], bytes].concat()).await?;
+    let length = stream.read_u16().await?;
+    let mut buffer = vec![0; usize::from(length)];
+    stream.read_exact(&mut buffer).await?;
+    progress.received(&buffer);
+    let answer = Message::from_vec(&buffer)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("not a DNS answer: {error}")))?;
+    if belongs(&answer, question) {
+        Ok(answer)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to another question"))
+    }
+}
+
+/// Whether an answer is one to this question.
+fn belongs(answer: &Message, question: &Message) -> bool {
+    let same_name = |(a, q): (&Query, &Query)| a.name() == q.name() && a.query_type() == q.query_type();
+    answer.metadata.id == question.metadata.id
+        && answer.metadata.message_type == hickory_proto::op::MessageType::Response
+        && answer.queries.len() == question.queries.len()
+        && answer.queries.iter().zip(&question.queries).all(same_name)
+}
+
+/// `Ok` is up, `Err` down.
+fn judge(
+    probe: &Probe,
+    dns: &DnsProbe,
+    name: &Name,
+    kind: RecordType,
+    answer: &Message,
+) -> Result<Verdict, Verdict> {
+    let asked = format!("dns {}: {kind} {}", probe.target, text(name));
+    let code = answer.metadata.response_code;
+    if code != ResponseCode::NoError {
+        return Err(Verdict::down(format!("{asked}: {code}")).with_monitor("Connection timed out"));
+    }
+    let found: Vec<String> = answer.answers.iter().filter_map(|record| content(&record.data)).collect();
+    if found.is_empty() {
+        let reason = format!("{asked}: there is no such record");
+        return Err(Verdict::down(reason).with_monitor("Connection timed out"));
+    }
+    let shown = shown(&found);
+    let Some(pattern) = &dns.receive else {
+        return Ok(Verdict::up(format!("{asked}: {shown}")).with_monitor("Success"));
+    };
+    let source = pattern.source();
+    for record in &found {
+        match pattern.is_match(record.as_bytes()) {
+            Ok(true) => {
+                let reason = format!("{asked}: {record} matches /{source}/");
+                return Ok(Verdict::up(reason).with_monitor("Success"));
+            }
+            Ok(false) => {}
+            Err(limit) => return Err(Verdict::down(format!("{asked}: {record}, but /{source}/: {limit}"))),
+        }
+    }
+    let reason = format!("{asked}: {shown}, of which none matches /{source}/");
+    Err(Verdict::down(reason).with_monitor(MISMATCH))
+}
+
+/// What `receive` is matched against: an address in text form, or a name without its last dot.
+fn content(data: &RData) -> Option<String> {
+    match data {
+        RData::A(address) => Some(address.to_string()),
+        RData::AAAA(address) => Some(address.to_string()),
+        RData::CNAME(name) => Some(text(&name.0)),
+        RData::PTR(name) => Some(text(&name.0)),
+        _ => None,
+    }
+}
+
+fn text(name: &Name) -> String {
+    let text = name.to_ascii();
+    text.strip_suffix('.').map_or(text.clone(), str::to_owned)
+}
+
+fn shown(found: &[String]) -> String {
+    let first = found.iter().take(SHOWN).map(|record| {
+        let quoted = say::beginning(record.as_bytes(), 100);
+        quoted.trim_matches('"').to_owned()
+    });
+    let mut text = first.collect::<Vec<_>>().join(", ");
+    if found.len() > SHOWN {
+        text.push_str(&format!(" and {} more", found.len() - SHOWN));
+    }
+    text
+}

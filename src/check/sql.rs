@@ -1,0 +1,131 @@
+//! `service=mysql` and `pgsql`: a login, and a query that must give at least one row.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder, Row};
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+use super::progress::{Progress, Step};
+use super::{say, unreachable};
+use crate::net::dial;
+use crate::plan::{Probe, SqlProbe};
+use crate::value::Verdict;
+
+/// Larger packets are not taken.
+const MAX_PACKET: usize = 1024 * 1024;
+
+/// What the original says of a check that lacks one of them.
+const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
+
+/// MySQL and MariaDB.
+pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
+    let name = name("mysql", probe, sql);
+    if sql.is_incomplete() {
+        return Verdict::down(format!("{name}: {INCOMPLETE}"));
+    }
+    progress.step(Step::Answer("the greeting and the login"));
+    let options = OptsBuilder::default()
+        .ip_or_hostname(probe.target.ip().to_string())
+        .tcp_port(probe.target.port())
+        .user(Some(&sql.login))
+        .pass(Some(sql.passwd.reveal()))
+        .db_name(Some(&sql.database).filter(|name| !name.is_empty()))
+        // The server that is checked is the one at this address, not one behind a socket of this machine.
+        .prefer_socket(false)
+        .stmt_cache_size(0)
+        .max_allowed_packet(Some(MAX_PACKET))
+        .wait_timeout(Some(28_800));
+    let mut connection = match Conn::new(options).await {
+        Ok(connection) => connection,
+        Err(mysql_async::Error::Io(mysql_async::IoError::Io(error))) => return unreachable(&name, &error),
+        Err(error) => return Verdict::down(format!("{name}: login: {}", mysql_said(&error))),
+    };
+    progress.step(Step::Answer("the answer to the query"));
+    let first: Result<Option<Row>, _> = async {
+        let mut result = connection.query_iter(sql.query.as_str()).await?;
+        result.next().await
+    }
+    .await;
+    let verdict = match first {
+        Ok(Some(_)) => Verdict::up(format!("{name}: the query gives rows")),
+        Ok(None) => Verdict::down(format!("{name}: the query gives no row")),
+        Err(error) => Verdict::down(format!("{name}: query: {}", mysql_said(&error))),
+    };
+    // A farewell that a server may hang in is not waited for.
+    drop(tokio::time::timeout(Duration::from_millis(100), connection.disconnect()).await);
+    verdict
+}
+
+fn mysql_said(error: &mysql_async::Error) -> String {
+    match error {
+        mysql_async::Error::Server(error) => {
+            format!("error {} {}", error.code, say::beginning(error.message.as_bytes(), 200))
+        }
+        other => say::beginning(other.to_string().as_bytes(), 200),
+    }
+}
+
+/// PostgreSQL.
+pub(super) async fn pgsql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
+    let name = name("pgsql", probe, sql);
+    if sql.is_incomplete() {
+        return Verdict::down(format!("{name}: {INCOMPLETE}"));
+    }
+    let stream = match dial::connect(probe.target).await {
+        Ok(stream) => stream,
+        Err(error) => return unreachable(&format!("connect to {}", probe.target), &error),
+    };
+    progress.connected(Step::Answer("the answer to the login"));
+    let mut config = tokio_postgres::Config::new();
+    config.user(&sql.login).password(sql.passwd.reveal()).application_name("ldirectord-rs");
+    if !sql.database.is_empty() {
+        config.dbname(&sql.database);
+    }
+    let (client, connection) = match config.connect_raw(stream, NoTls).await {
+        Ok(both) => both,
+        Err(error) => return Verdict::down(format!("{name}: login: {}", pgsql_said(&error))),
+    };
+    progress.step(Step::Answer("the answer to the query"));
+    let query = async {
+        let mut rows = pin!(client.simple_query_raw(&sql.query).await?);
+        while let Some(message) = rows.next().await {
+            if matches!(message?, SimpleQueryMessage::Row(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let answer = tokio::select! {
+        answer = query => answer,
+        ended = connection => match ended {
+            Ok(()) => return Verdict::down(format!("{name}: the server closed the connection")),
+            Err(error) => Err(error),
+        },
+    };
+    match answer {
+        Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
+        Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
+        Err(error) => Verdict::down(format!("{name}: query: {}", pgsql_said(&error))),
+    }
+}
+
+fn pgsql_said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => {
+            let message = say::beginning(error.message().as_bytes(), 200);
+            format!("{} {} {message}", error.severity(), error.code().code())
+        }
+        None => {
+            // The library's own words first, then the system's.
+            let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+            say::beginning(format!("{error}{}", source.unwrap_or_default()).as_bytes(), 200)
+        }
+    }
+}
+
+fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
+    format!("{word} {} as {}", probe.target, sql.login)
+}

@@ -1,0 +1,311 @@
+//! The line protocols against servers that follow a script: what is sent, and what each answer comes to.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UdpSocket;
+
+use super::servers::Server;
+use super::*;
+use crate::plan::{Dialogue, DialogueProbe};
+use crate::value::Secret;
+
+/// What a server says first, and then to each line that begins so. Anything else ends the dialogue.
+type Script = &'static [(&'static str, &'static str)];
+
+/// A server with a script. What it was told is in `requests`, a line each.
+async fn scripted(bind: &str, script: Script) -> Server {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heard);
+    let mut server = Server::start(bind, move |stream| {
+        let seen = Arc::clone(&seen);
+        async move { follow(stream, script, &seen).await }
+    })
+    .await;
+    server.requests = heard;
+    server
+}
+
+async fn follow(
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    script: Script,
+    seen: &std::sync::Mutex<Vec<String>>,
+) {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    for (expected, answer) in script {
+        if !expected.is_empty() {
+            line.clear();
+            if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let said = line.trim_end().to_owned();
+            let fits = said.starts_with(expected);
+            seen.lock().unwrap().push(said);
+            if !fits {
+                return;
+            }
+        }
+        if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+    // What is said after the script is heard, but not answered.
+    line.clear();
+    while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+        seen.lock().unwrap().push(std::mem::take(&mut line).trim_end().to_owned());
+    }
+}
+
+fn speaks(protocol: Dialogue) -> DialogueProbe {
+    DialogueProbe {
+        protocol,
+        tls: false,
+        server_name: None,
+        login: String::new(),
+        passwd: Secret::default(),
+        request: "/".to_owned(),
+        receive: None,
+    }
+}
+
+fn as_user(protocol: Dialogue) -> DialogueProbe {
+    DialogueProbe { login: "joe \"x".to_owned(), passwd: Secret::new("pass\\word"), ..speaks(protocol) }
+}
+
+/// Runs a probe against a script on both loopback addresses; gives what the server heard on the last.
+async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words: &str) -> Vec<String> {
+    let mut heard = Vec::new();
+    for loopback in LOOPBACKS {
+        let server = scripted(loopback, script).await;
+        let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+        assert_says(&verdict, outcome, words);
+        assert!(!verdict.reason.contains("word"), "a secret in {verdict:?}");
+        if outcome == Outcome::Up || words.contains("answered") || words.contains("greeting") {
+            assert!(verdict.reason.contains("connected in "), "{verdict:?}");
+        }
+        heard = server.requests.lock().unwrap().clone();
+    }
+    heard
+}
+
+#[tokio::test]
+async fn smtp() {
+    use Outcome::{Down, Up};
+    let smtp = || speaks(Dialogue::Smtp);
+    let heard = check(
+        smtp(),
+        &[("", "220-one\r\n220 two\r\n"), ("EHLO ", "250-mx\r\n250-SIZE 1\r\n250 HELP\r\n")],
+        Up,
+        "EHLO 250 in ",
+    )
+    .await;
+    assert_eq!(heard[0], "EHLO localhost.localdomain");
+    let old: Script = &[("", "220 mx\r\n"), ("EHLO ", "500 what?\r\n"), ("HELO ", "250 hello\r\n")];
+    check(smtp(), old, Up, "HELO 250 in ").await;
+    check(smtp(), &[("", "554 go away\r\n")], Down, "greeting \"554 go away\"").await;
+    let busy: Script = &[("", "220 mx\r\n"), ("EHLO ", "421 too many connections\r\n")];
+    check(smtp(), busy, Down, "greeting 220 in ").await;
+    check(smtp(), busy, Down, "EHLO answered \"421 too many connections\"").await;
+    check(smtp(), &[("", "hello\r\n")], Down, "the greeting is no numbered reply: \"hello\"").await;
+    let server = scripted("127.0.0.1:0", &[("", "220 ")]).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(smtp()))).await;
+    assert_says(&verdict, Down, "4 bytes received, waiting for the greeting)");
+}
+
+#[tokio::test]
+async fn nntp() {
+    use Outcome::{Down, Up};
+    check(speaks(Dialogue::Nntp), &[("", "201 news\r\n")], Up, "greeting 201 in ").await;
+    check(speaks(Dialogue::Nntp), &[("", "400 full\r\n")], Down, "greeting \"400 full\"").await;
+}
+
+#[tokio::test]
+async fn imap() {
+    use Outcome::{Down, Up};
+    let heard = check(speaks(Dialogue::Imap), &[("", "* OK ready\r\n")], Up, "greeting OK in ").await;
+    assert!(heard.iter().all(|line| line == "a2 LOGOUT"), "{heard:?}");
+    check(speaks(Dialogue::Imap), &[("", "* BYE full\r\n")], Down, "greeting \"* BYE full\"").await;
+    let good: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "* CAPABILITY IMAP4rev1\r\na1 OK in\r\n")];
+    let heard = check(as_user(Dialogue::Imap), good, Up, "LOGIN OK in ").await;
+    assert_eq!(heard[0], r#"a1 LOGIN "joe \"x" "pass\\word""#);
+    let bad: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "a1 NO [AUTHENTICATIONFAILED] no\r\n")];
+    check(as_user(Dialogue::Imap), bad, Down, "LOGIN answered \"a1 NO [AUTHENTICATIONFAILED] no\"").await;
+    check(as_user(Dialogue::Imap), &[("", "* PREAUTH hi\r\n")], Up, "greeting PREAUTH in ").await;
+    let umlaut = DialogueProbe { login: "jörg".to_owned(), ..as_user(Dialogue::Imap) };
+    check(umlaut, &[("", "* OK hi\r\n")], Down, "must be printable ASCII").await;
+}
+
+#[tokio::test]
+async fn pop() {
+    use Outcome::{Down, Up};
+    let pop = |login: &str| DialogueProbe {
+        login: login.to_owned(),
+        passwd: Secret::new("tanstaaf"),
+        ..speaks(Dialogue::Pop)
+    };
+    check(pop(""), &[("", "+OK ready\r\n")], Up, "greeting +OK in ").await;
+    check(pop(""), &[("", "-ERR busy\r\n")], Down, "greeting \"-ERR busy\"").await;
+    let apop: Script = &[
+        ("", "+OK POP3 server ready <1896.697170952@dbc.mtview.ca.us>\r\n"),
+        ("APOP mrose c4c9", "+OK in\r\n"),
+    ];
+    check(pop("mrose"), apop, Up, "APOP +OK in ").await;
+    let plain: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "-ERR what\r\n"),
+        ("USER joe", "+OK\r\n"),
+        ("PASS tanstaaf", "+OK\r\n"),
+    ];
+    check(pop("joe"), plain, Up, "PASS +OK in ").await;
+    let wrong: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nUSER\r\n.\r\n"),
+        ("USER", "+OK\r\n"),
+        ("PASS", "-ERR wrong\r\n"),
+    ];
+    check(pop("joe"), wrong, Down, "PASS answered \"-ERR wrong\"").await;
+    let cram: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL PLAIN CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "+ PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"),
+        ("", "+OK in\r\n"),
+    ];
+    check(pop("joe"), cram, Up, "AUTH CRAM-MD5 +OK in ").await;
+}
+
+#[tokio::test]
+async fn pops_and_imaps_begin_with_tls() {
+    for (protocol, script) in
+        [(Dialogue::Pop, &[("", "+OK ready\r\n")] as Script), (Dialogue::Imap, &[("", "* OK ready\r\n")])]
+    {
+        let dialogue = DialogueProbe { tls: true, ..speaks(protocol) };
+        for loopback in LOOPBACKS {
+            let server = Server::tls(loopback, move |stream| async move {
+                follow(stream, script, &std::sync::Mutex::default()).await;
+            })
+            .await;
+            let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+            assert_says(&verdict, Outcome::Up, "TLS in ");
+            let plain = scripted(loopback, script).await;
+            let verdict = run(&probe(plain.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+            assert_says(&verdict, Outcome::Down, "the server does not speak TLS on this port");
+        }
+    }
+}
+
+const OPTIONS_ANSWERED: &str = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nVia: x\r\n\r\n";
+
+#[tokio::test]
+async fn sip_over_tcp() {
+    use Outcome::{Down, Up};
+    let sip = DialogueProbe { login: "ping@director".to_owned(), ..speaks(Dialogue::Sip { udp: false }) };
+    let heard = check(sip.clone(), &[("OPTIONS", OPTIONS_ANSWERED)], Up, "OPTIONS 200 in ").await;
+    assert_eq!(heard[0], "OPTIONS sip:ping@director SIP/2.0");
+    assert!(heard[1].starts_with("Via: SIP/2.0/TCP [::1]:"), "{heard:?}");
+    let busy: Script = &[("OPTIONS", "SIP/2.0 503 Service Unavailable\r\n\r\n")];
+    check(sip.clone(), busy, Down, "OPTIONS answered \"SIP/2.0 503 Service Unavailable\"").await;
+    let cut: Script = &[("OPTIONS", "SIP/2.0 200 OK\r\nVia: x\r\n")];
+    let server = scripted("127.0.0.1:0", cut).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(sip))).await;
+    assert_says(&verdict, Down, "no complete answer");
+}
+
+#[tokio::test]
+async fn sip_over_udp() {
+    for loopback in LOOPBACKS {
+        for (answer, outcome, words) in [
+            ("SIP/2.0 200 OK\r\nVia: x\r\n\r\n", Outcome::Up, "OPTIONS answered \"SIP/2.0 200 OK\""),
+            ("SIP/2.0 404 Not here\r\n\r\n", Outcome::Down, "OPTIONS answered \"SIP/2.0 404 Not here\""),
+            ("SIP/2.0 200 OK\r\nVia: x\r\n", Outcome::Down, "without an end of its headers"),
+        ] {
+            let server = UdpSocket::bind(loopback).await.unwrap();
+            let address = server.local_addr().unwrap();
+            let task = tokio::spawn(async move {
+                let mut buffer = [0; 2048];
+                let (length, peer) = server.recv_from(&mut buffer).await.unwrap();
+                server.send_to(b"SIP/2.0 100 Trying\r\n\r\n", peer).await.unwrap();
+                server.send_to(answer.as_bytes(), peer).await.unwrap();
+                String::from_utf8_lossy(&buffer[..length]).into_owned()
+            });
+            let sip = speaks(Dialogue::Sip { udp: true });
+            assert_says(&run(&probe(address, PATIENCE, Action::Dialogue(sip))).await, outcome, words);
+            let heard = task.await.unwrap();
+            assert!(heard.starts_with("OPTIONS sip: SIP/2.0\r\nVia: SIP/2.0/UDP "), "{heard}");
+            assert!(heard.ends_with("\r\nContent-Length: 0\r\n\r\n"), "{heard}");
+        }
+        // Nobody there: the refusal comes back.
+        let unused = UdpSocket::bind(loopback).await.unwrap().local_addr().unwrap();
+        let sip = speaks(Dialogue::Sip { udp: true });
+        let verdict = run(&probe(unused, PATIENCE, Action::Dialogue(sip))).await;
+        assert_says(&verdict, Outcome::Down, "connection refused");
+    }
+}
+
+/// A server with one file, on a data connection of its own for each transfer.
+async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
+    Server::start(bind, move |stream| async move {
+        let mut stream = BufReader::new(stream);
+        let mut data = None;
+        let mut line = String::new();
+        stream.write_all(b"220-welcome\r\n220 ready\r\n").await.unwrap();
+        while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+            let answer = match line.trim_end() {
+                "USER joe" => "331 password?".to_owned(),
+                "PASS good" => "230-in\r\n free text\r\n230 in".to_owned(),
+                "TYPE I" => "200 binary".to_owned(),
+                "PASV" | "EPSV" => {
+                    let listener = tokio::net::TcpListener::bind(bind).await.unwrap();
+                    let port = listener.local_addr().unwrap().port();
+                    data = Some(listener);
+                    if line.starts_with('P') {
+                        // An address that only makes sense behind its address translation.
+                        format!("227 Entering Passive Mode (192,0,2,1,{},{})", port / 256, port % 256)
+                    } else {
+                        format!("229 Entering Extended Passive Mode (|||{port}|)")
+                    }
+                }
+                "RETR /alive" => {
+                    let (mut transfer, _) = data.take().unwrap().accept().await.unwrap();
+                    stream.write_all(b"150 here it comes\r\n").await.unwrap();
+                    transfer.write_all(content).await.unwrap();
+                    drop(transfer);
+                    "226 done".to_owned()
+                }
+                "QUIT" => "221 bye".to_owned(),
+                _ => "550 no".to_owned(),
+            };
+            if stream.write_all(format!("{answer}\r\n").as_bytes()).await.is_err() {
+                return;
+            }
+            line.clear();
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn ftp() {
+    let ftp = |login: &str, passwd: &str, request: &str, receive: Option<&str>| DialogueProbe {
+        login: login.to_owned(),
+        passwd: Secret::new(passwd),
+        request: request.to_owned(),
+        receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
+        ..speaks(Dialogue::Ftp)
+    };
+    for loopback in LOOPBACKS {
+        let server = ftp_server(loopback, b"I am alive\n").await;
+        for (dialogue, outcome, words) in [
+            (ftp("", "", "/", None), Outcome::Up, "greeting 220 in "),
+            (ftp("joe", "good", "/", None), Outcome::Up, "login 230 in "),
+            (ftp("joe", "bad", "/", None), Outcome::Down, "login answered \"550 no\""),
+            (ftp("joe", "good", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),
+            (ftp("joe", "good", "/alive", None), Outcome::Up, "RETR 150 in "),
+            (ftp("joe", "good", "/alive", Some("dead")), Outcome::Down, "does not match /dead/"),
+            (ftp("joe", "good", "/gone", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
+            (ftp("joe", "good", "/", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
+        ] {
+            let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue))).await;
+            assert_says(&verdict, outcome, words);
+            assert!(!verdict.reason.contains("good"), "{verdict:?}");
+        }
+    }
+}

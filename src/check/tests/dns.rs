@@ -1,0 +1,134 @@
+//! Name servers of the test's own, and what their answers come to.
+
+use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::plan::DnsProbe;
+
+fn name(text: &str) -> Name {
+    Name::from_ascii(text).unwrap()
+}
+
+/// What the servers know.
+fn answer(question: &Message, tcp: bool) -> Message {
+    let query = question.queries[0].clone();
+    let mut answer = question.clone();
+    answer.metadata.message_type = MessageType::Response;
+    let mut add = |data: RData| {
+        answer.add_answer(Record::from_rdata(query.name().clone(), 60, data));
+    };
+    match (query.name().to_ascii().as_str(), query.query_type()) {
+        ("www.example.net.", RecordType::A) => {
+            add(RData::CNAME(CNAME(name("host.example.net."))));
+            add(RData::A(A::new(10, 1, 2, 3)));
+        }
+        ("six.example.net.", RecordType::AAAA) => add(RData::AAAA(AAAA::new(0xfd00, 0, 0, 0, 0, 0, 0, 5))),
+        ("3.2.1.10.in-addr.arpa.", RecordType::PTR) => add(RData::PTR(PTR(name("host.example.net.")))),
+        ("six.example.net." | "empty.example.net.", _) => {}
+        ("big.example.net.", RecordType::A) if tcp => add(RData::A(A::new(10, 9, 9, 9))),
+        ("big.example.net.", _) => answer.metadata.truncation = true,
+        ("broken.example.net.", _) => answer.metadata.response_code = ResponseCode::ServFail,
+        _ => answer.metadata.response_code = ResponseCode::NXDomain,
+    }
+    answer
+}
+
+struct NameServer {
+    address: SocketAddr,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Loses the first datagram that it gets, and says something else before it answers.
+async fn name_server(loopback: &str) -> NameServer {
+    let (listener, socket) = loop {
+        let listener = TcpListener::bind(loopback).await.unwrap();
+        // The port may be taken on UDP; then another one is tried.
+        if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+            break (listener, socket);
+        }
+    };
+    let address = listener.local_addr().unwrap();
+    let udp = tokio::spawn(async move {
+        let mut buffer = [0; 2048];
+        drop(socket.recv_from(&mut buffer).await);
+        loop {
+            let (length, peer) = socket.recv_from(&mut buffer).await.unwrap();
+            let answer = answer(&Message::from_vec(&buffer[..length]).unwrap(), false);
+            socket.send_to(b"noise", peer).await.unwrap();
+            let mut other = answer.clone();
+            other.metadata.id ^= 1;
+            socket.send_to(&other.to_vec().unwrap(), peer).await.unwrap();
+            socket.send_to(&answer.to_vec().unwrap(), peer).await.unwrap();
+        }
+    });
+    let tcp = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let length = stream.read_u16().await.unwrap();
+            let mut question = vec![0; usize::from(length)];
+            stream.read_exact(&mut question).await.unwrap();
+            let answer = answer(&Message::from_vec(&question).unwrap(), true).to_vec().unwrap();
+            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+    });
+    NameServer { address, tasks: [udp, tcp] }
+}
+
+fn question(name: &str, receive: Option<&str>, tcp: bool) -> Action {
+    let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
+    Action::Dns(DnsProbe { name: name.to_owned(), receive, tcp })
+}
+
+#[tokio::test]
+async fn answers_are_judged_over_both_transports() {
+    use Outcome::{Down, Up};
+    for loopback in LOOPBACKS {
+        let server = name_server(loopback).await;
+        let at = |action: Action| probe(server.address, PATIENCE, action);
+        for tcp in [false, true] {
+            for (name, receive, outcome, words) in [
+                ("www.example.net", Some("^10\\.1"), Up, "A www.example.net: 10.1.2.3 matches /^10\\.1/"),
+                ("www.example.net", Some("^host"), Up, "host.example.net matches"),
+                ("www.example.net", None, Up, "host.example.net, 10.1.2.3"),
+                ("www.example.net", Some("^11"), Down, "of which none matches /^11/"),
+                ("six.example.net", Some("^fd00::5$"), Up, "AAAA six.example.net: fd00::5 matches"),
+                ("10.1.2.3", Some("example.net$"), Up, "host.example.net matches"),
+                ("big.example.net", Some("9$"), Up, "10.9.9.9 matches"),
+                ("empty.example.net", None, Down, "AAAA empty.example.net: there is no such record"),
+                ("nobody.example.net", None, Down, "Non-Existent Domain"),
+                ("broken.example.net", None, Down, "Server Failure"),
+                ("", None, Down, "no request"),
+                ("a..b", None, Down, "is no name to ask for"),
+            ] {
+                assert_says(&run(&at(question(name, receive, tcp))).await, outcome, words);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_and_silence_are_down() {
+    for loopback in LOOPBACKS {
+        let socket = UdpSocket::bind(loopback).await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let silent = probe(address, IMPATIENCE, question("www.example.net", None, false));
+        assert_says(&run(&silent).await, Outcome::Down, "no answer from ");
+        drop(socket);
+        let gone = probe(address, PATIENCE, question("www.example.net", None, false));
+        assert_says(&run(&gone).await, Outcome::Down, "connection refused");
+        let (_held, address) = nobody(loopback);
+        let gone = probe(address, PATIENCE, question("www.example.net", None, true));
+        assert_says(&run(&gone).await, Outcome::Down, "connection refused");
+    }
+}

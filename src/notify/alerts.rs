@@ -1,0 +1,149 @@
+//! Mail about servers: which notices become alerts, and when dead servers are called to mind.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::Notice;
+use super::letter::{Letter, Writer};
+use super::post::{Parcel, Post};
+use super::reminders::{Reminders, virtual_of};
+use crate::health::Event;
+use crate::net::resolve;
+use crate::plan::Plan;
+use crate::settings;
+use crate::value::{Change, DaemonStatus, Role, ServerAction, ServerChange, VirtualId};
+
+/// The mail of a daemon.
+#[derive(Debug)]
+pub struct Alerts {
+    writer: Writer,
+    post: Post,
+    reminders: Reminders,
+    status: DaemonStatus,
+}
+
+/// This machine and the user of this process, who is found by uid whatever the environment says (B33).
+#[must_use]
+pub fn writer() -> Writer {
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    Writer {
+        host: resolve::hostname().unwrap_or_else(|_| "localhost".to_owned()),
+        user: user.map_or_else(|| "root".to_owned(), |user| user.name),
+    }
+}
+
+impl Alerts {
+    /// Mail for a daemon that starts. Needs a runtime when the first alert is sent.
+    #[must_use]
+    pub fn new(settings: settings::Mail) -> Alerts {
+        Alerts {
+            writer: writer(),
+            post: Post::new(settings),
+            reminders: Reminders::default(),
+            status: DaemonStatus::Starting,
+        }
+    }
+
+    /// The daemon is about something else from now on.
+    pub fn set_status(&mut self, status: DaemonStatus) {
+        self.status = status;
+    }
+
+    /// A configuration was taken up.
+    pub fn replan(&mut self, plan: &Plan) {
+        self.status = DaemonStatus::Reloading;
+        self.reminders.retain(plan);
+    }
+
+    /// Sends what is to be sent about these notices.
+    pub fn tell(&mut self, notices: &[Notice], plan: &Plan, now: Instant) {
+        for notice in notices {
+            match notice {
+                Notice::Table(Change::Server(change)) => {
+                    self.note(change, now);
+                    self.send(plan, change.of, &change.to_string());
+                }
+                // A server that is dead at its first check was never in the table, so no change of it tells (L01).
+                Notice::Health(transition) if transition.event == Event::Down => {
+                    let (v, real) = plan.member(transition.member);
+                    self.reminders.dead((v.id, real.address), now);
+                    if !notices.iter().any(|other| tells_of(other, v.id, real.address)) {
+                        self.send(plan, v.id, &inaccessible(v.id, real.address));
+                    }
+                }
+                Notice::Health(transition) if transition.event == Event::Up => {
+                    let (v, real) = plan.member(transition.member);
+                    self.reminders.over((v.id, real.address));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// When [`Alerts::remind`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self, plan: &Plan) -> Option<Instant> {
+        self.reminders.poll_timeout(plan)
+    }
+
+    /// Calls dead servers to mind.
+    pub fn remind(&mut self, plan: &Plan, now: Instant) {
+        for (id, address) in self.reminders.take_due(plan, now) {
+            self.send(plan, id, &inaccessible(id, address));
+        }
+    }
+
+    /// Tries the last letters for so long at most; what is left then is given up and said.
+    pub async fn finish(self, grace: Duration) {
+        self.post.finish(grace).await;
+    }
+
+    fn note(&mut self, change: &ServerChange, now: Instant) {
+        let server = (change.of, change.configured.unwrap_or(change.server));
+        match (change.role, change.action) {
+            (Role::Fallback, _) => {}
+            (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => self.reminders.dead(server, now),
+            // With weight 0 it is in the table and still dead.
+            (Role::Real, ServerAction::Added(0) | ServerAction::Restored(0)) => {}
+            (Role::Real, ServerAction::Added(_) | ServerAction::Restored(_) | ServerAction::Purged(_)) => {
+                self.reminders.over(server);
+            }
+        }
+    }
+
+    fn send(&mut self, plan: &Plan, of: VirtualId, text: &str) {
+        let from = plan.config().globals.emailalertfrom.as_deref();
+        let letter = virtual_of(plan, of).and_then(|v| self.writer.letter(v, from, self.status, text));
+        let Some(letter) = letter else { return };
+        info!("emailalert: {text}");
+        match seal(&letter) {
+            Ok((parcel, wrong)) => {
+                for word in wrong {
+                    warn!("emailalert: {word}");
+                }
+                self.post.send(letter.relay, parcel);
+            }
+            Err(error) => warn!("failed to send email message: {error}"),
+        }
+    }
+}
+
+/// A letter ready for the way, and what is wrong with some of its recipients.
+///
+/// # Errors
+/// When no recipient or no sender is an address.
+pub fn seal(letter: &Letter) -> Result<(Parcel, Vec<String>), String> {
+    Parcel::seal(letter)
+}
+
+fn inaccessible(id: VirtualId, address: std::net::SocketAddr) -> String {
+    format!("Inaccessible real server: {address} ({id})")
+}
+
+fn tells_of(notice: &Notice, id: VirtualId, address: std::net::SocketAddr) -> bool {
+    let Notice::Table(Change::Server(change)) = notice else { return false };
+    change.of == id
+        && change.role == Role::Real
+        && change.configured.unwrap_or(change.server).ip() == address.ip()
+}

@@ -1,0 +1,163 @@
+//! A relay with STARTTLS and a login; a full queue; the end of the daemon.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+
+fn parcel(subject: &str) -> Parcel {
+    let letter = Letter {
+        from: "ld@here.example".to_owned(),
+        recipients: vec!["a@one.example".to_owned()],
+        relay: None,
+        subject: subject.to_owned(),
+        body: "text\n".to_owned(),
+    };
+    Parcel::seal(&letter).unwrap().0
+}
+
+/// Answers until QUIT or STARTTLS, and gives back what it heard.
+fn talk<S: Read + Write>(stream: &mut S, greeting: &str, features: &str) -> Vec<String> {
+    let (mut heard, mut text) = (Vec::new(), false);
+    stream.write_all(greeting.as_bytes()).unwrap();
+    loop {
+        let mut line = String::new();
+        // One byte at a time, so that nothing of the TLS handshake is read.
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return heard;
+            }
+            line.push(char::from(byte[0]));
+        }
+        let line = line.trim_end().to_owned();
+        let answer = match line.get(..4).unwrap_or_default() {
+            _ if text && line != "." => continue,
+            "EHLO" => features,
+            "DATA" => "354 go\r\n",
+            "STAR" => "220 go\r\n",
+            "AUTH" => "235 welcome\r\n",
+            "QUIT" => "221 bye\r\n",
+            _ => "250 fine\r\n",
+        };
+        text = line == "DATA";
+        heard.push(line);
+        stream.write_all(answer.as_bytes()).unwrap();
+        if answer.starts_with("221") || heard.last().is_some_and(|line| line == "STARTTLS") {
+            return heard;
+        }
+    }
+}
+
+/// What a relay heard before TLS and inside.
+type Heard = (Vec<String>, Vec<String>);
+
+/// A relay for one connection that wants TLS and a login; gives what it heard inside.
+fn secure_relay() -> (u16, JoinHandle<Heard>) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let certificate: CertificateDer<'static> = made.cert.der().clone();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let thread = thread::spawn(move || {
+        let (mut plain, _): (TcpStream, _) = listener.accept().unwrap();
+        let outside = talk(&mut plain, "220 relay\r\n", "250-relay\r\n250 STARTTLS\r\n");
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut inside = StreamOwned::new(connection, plain);
+        (outside, talk(&mut inside, "", "250-relay\r\n250 AUTH PLAIN LOGIN\r\n"))
+    });
+    (port, thread)
+}
+
+fn secure(port: u16, verify: bool, password: &std::path::Path) -> settings::Mail {
+    settings::Mail {
+        port,
+        verify,
+        security: Security::Starttls,
+        login: "ld".to_owned(),
+        password_file: password.to_owned(),
+        timeout: 5,
+        ..settings::Mail::default()
+    }
+}
+
+#[tokio::test]
+async fn a_relay_gets_the_login_only_inside_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("password");
+    std::fs::write(&password, "hidden word\n").unwrap();
+    let (port, relay) = secure_relay();
+    deliver(Some("127.0.0.1"), &secure(port, false, &password), &parcel("x")).await.unwrap();
+    let (outside, inside) = relay.join().unwrap();
+    assert!(outside.iter().all(|line| line.starts_with("EHLO") || line == "STARTTLS"), "{outside:?}");
+    assert!(inside.iter().any(|line| line.starts_with("AUTH PLAIN ")), "{inside:?}");
+    assert!(inside.iter().any(|line| line == "RCPT TO:<a@one.example>"), "{inside:?}");
+    let text = format!("{:?}", secure(port, false, &password));
+    assert!(!text.contains("hidden"), "{text}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_gets_neither_login_nor_letter() {
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("password");
+    std::fs::write(&password, "hidden word\n").unwrap();
+    let (port, relay) = secure_relay();
+    let failure = deliver(Some("127.0.0.1"), &secure(port, true, &password), &parcel("x")).await.unwrap_err();
+    assert!(matches!(&failure, Failure::Later(reason) if !reason.contains("hidden")), "{failure:?}");
+    let (_, inside) = relay.join().unwrap();
+    assert!(inside.is_empty(), "{inside:?}");
+}
+
+#[tokio::test]
+async fn a_relay_without_tls_gets_nothing_where_tls_is_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let relay = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        talk(&mut stream, "220 relay\r\n", "250-relay\r\n250 AUTH PLAIN\r\n")
+    });
+    let settings = secure(port, true, std::path::Path::new("/dev/null"));
+    assert!(deliver(Some("127.0.0.1"), &settings, &parcel("x")).await.is_err());
+    let heard = relay.join().unwrap();
+    assert!(!heard.iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")), "{heard:?}");
+}
+
+#[tokio::test]
+async fn a_full_queue_loses_its_oldest_and_the_end_does_not_wait() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut post = Post::new(settings::Mail { port, queue: 2, ..settings::Mail::default() });
+    for subject in ["one", "two", "three"] {
+        post.send(Some("127.0.0.1".to_owned()), parcel(subject));
+    }
+    {
+        let (lane, _) = &post.lanes[&Some("127.0.0.1".to_owned())];
+        let queue = lane.queue();
+        let subjects: Vec<&str> = queue.letters.iter().map(|parcel| parcel.subject.as_str()).collect();
+        assert_eq!((subjects, queue.lost), (vec!["two", "three"], 1));
+    }
+    let start = tokio::time::Instant::now();
+    post.finish(Duration::from_millis(200)).await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn plain_text_is_not_encoded_and_other_text_is() {
+    let check = |text: &str, plain: bool| {
+        assert_eq!(body(text).encoding() == ContentTransferEncoding::SevenBit, plain, "{text}");
+    };
+    check(&"x".repeat(900), true);
+    check(&"x".repeat(1100), false);
+    check("ü", false);
+}

@@ -1,0 +1,280 @@
+//! Alerts by mail: what is sent, to whom, and what a bad relay does not delay.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::site::{Foreground, Site, WebServer, two_servers};
+
+/// How a relay behaves to the next connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Good,
+    /// Accepts and says nothing.
+    Silent,
+    /// 451 to the sender.
+    Busy,
+    /// 550 to recipients at `bad.example`.
+    Picky,
+    /// Closes after the sender.
+    Rude,
+}
+
+/// The recipients and the text of a letter.
+type Taken = (Vec<String>, String);
+
+/// A relay that keeps what it took: recipients and text of each letter.
+struct Relay {
+    address: SocketAddr,
+    mood: Arc<Mutex<Mood>>,
+    taken: Arc<Mutex<Vec<Taken>>>,
+}
+
+impl Relay {
+    fn start(mood: Mood) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let relay = Relay {
+            address: listener.local_addr().unwrap(),
+            mood: Arc::new(Mutex::new(mood)),
+            taken: Arc::default(),
+        };
+        let (mood, taken) = (Arc::clone(&relay.mood), Arc::clone(&relay.taken));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (mood, taken) = (*mood.lock().unwrap(), Arc::clone(&taken));
+                thread::spawn(move || drop(converse(stream, mood, &taken)));
+            }
+        });
+        relay
+    }
+
+    fn turn(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn taken(&self) -> Vec<Taken> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    fn has(&self, words: &str) -> bool {
+        self.taken().iter().any(|(_, text)| text.contains(words))
+    }
+
+    /// A site whose alerts go to this relay.
+    fn site(&self, config: &str) -> Site {
+        let site = Site::new(config);
+        let settings = format!("[mail]\nport = {}\ntimeout = 1\n", self.address.port());
+        fs::write(site.path("settings.toml"), settings).unwrap();
+        site
+    }
+}
+
+fn converse(stream: TcpStream, mood: Mood, taken: &Mutex<Vec<Taken>>) -> std::io::Result<()> {
+    let (mut writer, mut recipients, mut text) = (stream.try_clone()?, Vec::new(), None);
+    if mood != Mood::Silent {
+        writer.write_all(b"220 relay\r\n")?;
+    }
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        let body: &mut Option<String> = &mut text;
+        if let Some(so_far) = body {
+            if line == "." {
+                taken.lock().unwrap().push((std::mem::take(&mut recipients), so_far.clone()));
+                *body = None;
+                writer.write_all(b"250 taken\r\n")?;
+            } else {
+                so_far.push_str(&line);
+                so_far.push('\n');
+            }
+            continue;
+        }
+        let answer: &[u8] = match line.get(..4).unwrap_or_default() {
+            _ if mood == Mood::Silent => continue,
+            "MAIL" if mood == Mood::Busy => b"451 not now\r\n",
+            "RCPT" if mood == Mood::Rude => return Ok(()),
+            "RCPT" if mood == Mood::Picky && line.contains("bad.example") => b"550 nobody\r\n",
+            "RCPT" => {
+                recipients.push(line);
+                b"250 fine\r\n"
+            }
+            "DATA" => {
+                *body = Some(String::new());
+                b"354 go on\r\n"
+            }
+            "QUIT" => return writer.write_all(b"221 bye\r\n"),
+            _ => b"250 fine\r\n",
+        };
+        writer.write_all(answer)?;
+    }
+    Ok(())
+}
+
+fn act(site: &Site, words: &[&str]) -> std::process::Output {
+    let settings = site.path("settings.toml");
+    let mut all = vec!["--settings", settings.to_str().unwrap()];
+    all.extend(words);
+    site.run(&all)
+}
+
+#[test]
+fn a_bad_relay_delays_nothing_and_is_said_once() {
+    for mood in [Mood::Silent, Mood::Busy, Mood::Rude] {
+        let relay = Relay::start(mood);
+        let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+        let site = relay.site(&two_servers(
+            &one,
+            &two,
+            "smtp=127.0.0.1\nemailalert=\"a@one.example, b@two.example\"",
+        ));
+        assert!(act(&site, &["web.cf", "start"]).status.success());
+        one.stop();
+        site.expect("the checks go on", &[(one.address, 0), (two.address, 3)]);
+        site.expect_log("failed to send SMTP email message");
+        relay.turn(Mood::Good);
+        let subject = format!("Quiescent real server: {} (192.0.2.1:80) (Weight set to 0)", one.address);
+        site.wait_for("the letter", || relay.has(&format!("Log-Message: {subject}\n")), &|| {
+            format!("{:?}", relay.taken())
+        });
+        site.expect_log("email messages go again");
+        assert_eq!(site.log().matches("failed to send SMTP email message").count(), 1, "{}", site.log());
+        // B17: one letter, all recipients.
+        assert!(relay.taken().iter().all(|(to, _)| to.len() == 2), "{:?}", relay.taken());
+        let (_, text) = relay.taken().into_iter().find(|(_, text)| text.contains(&subject)).unwrap();
+        for words in ["Date: ", "Message-ID: ", "ldirectord host: ", "Daemon-Status: running\n"] {
+            assert!(text.contains(words), "{words} is missing in\n{text}");
+        }
+        assert!(act(&site, &["web.cf", "stop"]).status.success());
+        assert!(relay.has("Daemon-Status: stopping") || !site.log().contains("Purged real server"));
+    }
+}
+
+#[test]
+fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
+    let relay = Relay::start(Mood::Picky);
+    let site = relay.site(
+        "smtp=127.0.0.1\nemailalert=\"a@one.example, x@bad.example, no address\"\nemailalertfrom=ld@here.example\n\
+         virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n\tservicename=Web shop\n\tcomment=Call Bob\n",
+    );
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let body = "Service name: Web shop\nComment: Call Bob\n\n";
+    site.wait_for("the letter", || relay.has(body), &|| format!("{:?}", relay.taken()));
+    assert!(
+        relay.has("Log-Message: [Web shop] Added real server: 127.0.0.1:1 (192.0.2.1:80) (Weight set to 1)")
+    );
+    assert!(relay.has("From: ld@here.example\n"));
+    site.expect_log("nobody");
+    site.expect_log("no mail address");
+    site.expect_log("emailalert: Added real server: 127.0.0.1:1 (192.0.2.1:80)");
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+#[test]
+fn a_dead_server_is_called_to_mind() {
+    let relay = Relay::start(Mood::Good);
+    let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site =
+        relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    two.stop();
+    let words = format!("Log-Message: Inaccessible real server: {} (192.0.2.1:80)", two.address);
+    let count = || relay.taken().iter().filter(|(_, text)| text.contains(&words)).count();
+    site.wait_for("two reminders", || count() >= 2, &String::new);
+    two.serve("I am fine");
+    site.wait_for("it is back", || relay.has("Restored real server: "), &String::new);
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+#[test]
+fn without_a_relay_sendmail_gets_it() {
+    let site = Site::new(
+        "emailalert=root@localhost\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    let (script, mail) = (site.path("sendmail"), site.path("mail"));
+    fs::write(&script, format!("#!/bin/sh\n{{ echo \"args: $*\"; cat; }} >> {}\n", mail.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut start: Command = site.command(&["web.cf", "start"]);
+    assert!(start.env("LDIRECTORD_RS_MAIL__SENDMAIL", &script).status().unwrap().success());
+    let text = || fs::read_to_string(&mail).unwrap_or_default();
+    site.wait_for("a letter", || text().contains("Log-Message: Added real server: "), &text);
+    assert!(text().contains("root@localhost") && text().contains("Daemon-Status: starting"), "{}", text());
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn alert_test_says_what_happened() {
+    let relay = Relay::start(Mood::Good);
+    let site = relay.site(
+        "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    let output = act(&site, &["alert-test", "web.cf"]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    assert!(out.contains("accepted") && out.contains("a@one.example") && relay.has("test"), "{out}");
+    relay.turn(Mood::Busy);
+    let output = act(&site, &["alert-test", "web.cf"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("not now"));
+}
+
+/// A mail server that others wrote takes the letters too: aiosmtpd, which prints each.
+#[test]
+fn a_real_mail_server_takes_it() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = Site::new(
+        "smtp=127.0.0.1\nemailalert=a@one.example, b@two.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    fs::write(site.path("settings.toml"), format!("[mail]\nport = {port}\n")).unwrap();
+    let printed = site.path("printed");
+    let server = Command::new("/usr/bin/python3")
+        .args(["-u", "-m", "aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Debugging", "stdout", "-l"])
+        .arg(format!("127.0.0.1:{port}"))
+        .stdout(fs::File::create(&printed).unwrap())
+        .stderr(fs::File::create(site.path("errors")).unwrap())
+        .spawn()
+        .unwrap();
+    let _server = Foreground(server);
+    let errors = || fs::read_to_string(site.path("errors")).unwrap();
+    site.wait_for(
+        "python3-aiosmtpd (tests/setup installs it)",
+        || TcpStream::connect(("127.0.0.1", port)).is_ok(),
+        &errors,
+    );
+    let output = act(&site, &["alert-test", "web.cf"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let text = || fs::read_to_string(&printed).unwrap();
+    site.wait_for("the letter", || text().contains("Log-Message: Added real server: 127.0.0.1:1 "), &text);
+    assert!(text().contains("To: a@one.example, b@two.example"), "{}", text());
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+#[test]
+fn who_is_dead_at_the_start_is_told() {
+    // L01: it was never in, so nothing is deleted.
+    let relay = Relay::start(Mood::Good);
+    let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    one.stop();
+    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let words = format!("Log-Message: Inaccessible real server: {} (192.0.2.1:80)", one.address);
+    site.wait_for("the letter", || relay.has(&words), &|| format!("{:?}", relay.taken()));
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+#[test]
+fn a_silent_relay_does_not_keep_the_daemon_from_ending() {
+    let relay = Relay::start(Mood::Silent);
+    let site = relay.site(
+        "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    fs::write(site.path("settings.toml"), format!("[mail]\nport = {}\n", relay.address.port())).unwrap();
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let start = std::time::Instant::now();
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(site.log().contains("not sent before the end, and given up"), "{}", site.log());
+}
