@@ -1,7 +1,7 @@
 //! What is seen of a director from outside, as lines; and what is left out of them, in one place.
 //!
-//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path,
-//! the folder of the build; `Date`, `Message-ID` and the like of mails. The order of the table, of mails and of log lines
+//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path;
+//! of mails `Date`, `Message-ID` and the like, the order of headers and their line breaks. The order of the table, of mails and of log lines
 //! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts. Of what a command
 //! prints, everything from the first empty line: ours shows the place in the file there.
 
@@ -150,16 +150,30 @@ impl Watch {
     }
 
     fn new_mails(&self, post: &Post) -> BTreeSet<Vec<String>> {
-        let normal = |mail: Vec<String>| {
-            let odd =
-                ["date:", "message-id:", "mime-version:", "content-t", "user-agent:", "auto-submitted:"];
-            let kept = mail.iter().filter(|line| {
-                let line = line.trim_start().to_ascii_lowercase();
-                !odd.iter().any(|header| line.starts_with(header))
-            });
-            kept.map(|line| self.normal(line).trim_end().to_owned()).collect()
-        };
+        let normal = |mail: Vec<String>| self.normal_mail(&mail);
         mails(post).into_iter().skip(self.marks.mails).map(normal).collect()
+    }
+
+    /// A mail: envelope, headers in the order of their names and each on one line, text.
+    fn normal_mail(&self, mail: &[String]) -> Vec<String> {
+        let odd = ["date:", "message-id:", "mime-version:", "content-t", "user-agent:", "auto-submitted:"];
+        let (mut envelope, mut headers, mut text) = (Vec::new(), Vec::<String>::new(), Vec::new());
+        for line in mail.iter().map(|line| self.normal(line).trim_end().to_owned()) {
+            match line.strip_prefix("  ") {
+                None if text.is_empty() && headers.is_empty() => envelope.push(line),
+                Some(more) if text.is_empty() && more.starts_with(' ') && !headers.is_empty() => {
+                    if let Some(header) = headers.last_mut() {
+                        header.push_str(more);
+                    }
+                }
+                Some(_) if text.is_empty() => headers.push(line),
+                _ => text.push(line),
+            }
+        }
+        headers
+            .retain(|line| !odd.iter().any(|name| line.trim_start().to_ascii_lowercase().starts_with(name)));
+        headers.sort();
+        envelope.into_iter().chain(headers).chain(text).collect()
     }
 
     fn table(&mut self) -> Vec<String> {
@@ -202,15 +216,19 @@ impl Watch {
     /// A line without what no two runs agree on.
     fn normal(&self, line: &str) -> String {
         let mut line = line;
+        let (mark, rest) = line.split_at(if line.starts_with("out [") { 4 } else { 0 });
+        line = rest;
         // `[Mon Nov 23 22:50:55 2026|lab.cf|17] `, and `[…] [17] ` in the monitor file.
         while let Some((stamp, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] "))
             && stamp.contains(|c: char| c.is_ascii_digit())
         {
             line = rest;
         }
-        let mut text = line.replace(&self.binary, "ldirectord").replace("/usr/sbin/ldirectord", "ldirectord");
-        if !self.hostname.is_empty() {
-            text = text.replace(&self.hostname, "HOST");
+        let mut text = format!("{mark}{line}")
+            .replace(&self.binary, "ldirectord")
+            .replace("/usr/sbin/ldirectord", "ldirectord");
+        for before in ["@", "ldirectord host: "] {
+            text = text.replace(&format!("{before}{}", self.hostname), &format!("{before}HOST"));
         }
         for before in ["pid: ", "PID=", "Error [", "Warning [", "pid ", "Linux Director v"] {
             text = without_numbers(&text, before);
@@ -271,11 +289,17 @@ pub fn daemons() -> Vec<(String, Option<Pid>)> {
     found
 }
 
+/// A pid file may name another process.
+pub fn is_ldirectord(pid: Pid) -> bool {
+    read(&format!("/proc/{pid}/cmdline")).contains("ldirectord")
+}
+
 /// Their state, in words.
 pub fn running() -> Vec<String> {
     let state = |(name, pid): (String, Option<Pid>)| match pid {
         None => format!("{name} has an empty pid file"),
-        Some(pid) if kill(pid, None).is_ok() => format!("{name} runs"),
+        Some(pid) if is_ldirectord(pid) => format!("{name} runs"),
+        Some(pid) if kill(pid, None).is_ok() => format!("{name} has the pid of another program"),
         Some(_) => format!("{name} has a stale pid file"),
     };
     daemons().into_iter().map(state).collect()

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::observe::{FOREGROUND, Watch, daemons, running};
+use super::observe::{FOREGROUND, Watch, daemons, is_ldirectord, running};
 use super::post::Post;
 use super::scenario::{Command, Scenario};
 use super::servers::Servers;
@@ -73,6 +73,7 @@ impl Stage {
         let space = Space::with_mounts(&scenario.name, &binds);
         // On a loopback device a network is local with all its addresses.
         space.ip("addr add 10.0.0.254/24 dev lo\nroute add local fd00::/64 dev lo");
+        space.set("ipv6/ip_nonlocal_bind", 1);
         space.enter();
         for folder in ["flags", "mails", "maintenance"] {
             fs::create_dir(Path::new("/etc/ha.d").join(folder)).unwrap();
@@ -144,7 +145,7 @@ impl Stage {
     /// The daemons that run, also the one in the foreground.
     pub fn pids(&mut self) -> Vec<Pid> {
         let mut pids: Vec<Pid> = daemons().into_iter().filter_map(|(_, pid)| pid).collect();
-        pids.retain(|pid| kill(*pid, None).is_ok());
+        pids.retain(|pid| is_ldirectord(*pid));
         if let Some(child) = &mut self.foreground
             && child.try_wait().unwrap().is_none()
         {
