@@ -147,6 +147,18 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<
     })
 }
 
+/// The real servers that are in service and go with their service when the daemon stops.
+#[must_use]
+pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> {
+    let Some(of) = virtual_id(service) else { return Vec::new() };
+    let v = plan.virtuals().iter().find(|v| v.id == of);
+    let destinations = present.services.get(&service).into_iter().flat_map(|service| &service.destinations);
+    let changes = destinations
+        .filter(|(_, config)| config.weight > 0)
+        .map(|(key, config)| server_change(v, of, key, ServerAction::Purged(Occasion::Stop), Some(config)));
+    changes.filter(|change| change.role == Role::Real).map(Change::Server).collect()
+}
+
 fn edited(config: &DestinationConfig) -> ServerAction {
     if config.weight == 0 { ServerAction::Quiescent } else { ServerAction::Restored(config.weight) }
 }

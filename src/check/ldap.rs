@@ -1,134 +1,212 @@
 //! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry, whose name must match `receive`.
 
-use std::sync::Arc;
-
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, StdStream};
-use rustls::ClientConfig;
+use futures_util::{SinkExt, StreamExt};
+use ldap3_proto::LdapCodec;
+use ldap3_proto::proto::{
+    LdapBindCred, LdapBindRequest, LdapDerefAliases, LdapFilter, LdapMsg, LdapOp, LdapResult, LdapResultCode,
+    LdapSearchRequest, LdapSearchScope,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::codec::Framed;
 
 use super::progress::{Progress, Step};
 use super::{say, unreachable};
-use crate::net::{cause, dial, tls};
+use crate::net::stream::Stream;
+use crate::net::{cause, dial, is_own_limit, tls};
 use crate::plan::{LdapProbe, Probe};
 use crate::value::Verdict;
 
+/// A message is no larger than this, and its parts are no deeper in each other.
+const MAX_MESSAGE: usize = 64 * 1024;
+const MAX_DEPTH: usize = 32;
+/// So many messages are read for one answer.
+const MAX_MESSAGES: usize = 100;
+
+/// The original's words in the monitor file.
+const NOT_CONNECTED: &str = "Connection failed";
+const NOT_BOUND: &str = "Bind failed";
+const NO_ANSWER: &str = "No answer received";
+
+/// A dialogue with a directory.
+struct Directory {
+    name: String,
+    messages: Framed<Stream, LdapCodec>,
+    last_id: i32,
+}
+
 /// Asks, and judges the answer.
 pub(super) async fn run(
-    config: &Arc<ClientConfig>,
+    connector: &TlsConnector,
     probe: &Probe,
     ldap: &LdapProbe,
     progress: &Progress,
 ) -> Verdict {
-    ask(config, probe, ldap, progress).await.unwrap_or_else(|verdict| verdict)
+    ask(connector, probe, ldap, progress).await.unwrap_or_else(|verdict| verdict)
 }
 
 /// The error is the verdict, too.
 async fn ask(
-    config: &Arc<ClientConfig>,
+    connector: &TlsConnector,
     probe: &Probe,
     ldap: &LdapProbe,
     progress: &Progress,
 ) -> Result<Verdict, Verdict> {
-    let target = probe.target;
-    let scheme = if ldap.tls { "ldaps" } else { "ldap" };
-    let name = format!("{scheme} {target}");
-    let not_connected =
-        |what: String, error: &std::io::Error| unreachable(&what, error).with_monitor("Connection failed");
-    let stream =
-        dial::connect(target).await.map_err(|error| not_connected(format!("connect to {target}"), &error))?;
-    progress.connected(if ldap.tls { Step::Handshake } else { Step::Answer("the answer to Bind") });
-    let stream = stream.into_std().map_err(|error| not_connected(name.clone(), &error))?;
-    let settings = LdapConnSettings::new()
-        .set_config(Arc::clone(config))
-        .set_no_tls_verify(true)
-        .set_std_stream(StdStream::Tcp(stream));
-    // The connection stands already: the URL only says how to speak, and the name for TLS.
-    let host = match &ldap.server_name {
-        Some(host) if ldap.tls && tls::is_dns_name(host) => format!("{host}:{}", target.port()),
-        _ => target.to_string(),
-    };
-    let failed = |what: &str, monitor: &str, error: &LdapError| {
-        Verdict::down(format!("{name}: {what}: {}", said(error))).with_monitor(monitor)
-    };
-    let (connection, mut client) = LdapConnAsync::with_settings(settings, &format!("{scheme}://{host}"))
-        .await
-        .map_err(|error| failed("no connection", "Connection failed", &error))?;
+    let mut directory = connect(connector, probe, ldap, progress).await?;
     progress.step(Step::Answer("the answer to Bind"));
-    let work = async {
+    directory.bind(ldap).await?;
+    progress.step(Step::Answer("the answer to Search"));
+    let dn = directory.search(&ldap.base).await?;
+    drop(directory.send(LdapOp::UnbindRequest).await);
+    judge(&directory.name, ldap, &dn)
+}
+
+async fn connect(
+    connector: &TlsConnector,
+    probe: &Probe,
+    ldap: &LdapProbe,
+    progress: &Progress,
+) -> Result<Directory, Verdict> {
+    let target = probe.target;
+    let name = format!("{} {target}", if ldap.tls { "ldaps" } else { "ldap" });
+    let stream = dial::connect(target)
+        .await
+        .map_err(|error| unreachable(&format!("connect to {target}"), &error).with_monitor(NOT_CONNECTED))?;
+    let stream = if ldap.tls {
+        progress.connected(Step::Handshake);
+        let server_name = tls::server_name(ldap.server_name.as_deref(), target.ip());
+        let stream = connector.connect(server_name, stream).await.map_err(|error| {
+            Verdict::down(format!("{name}: {}", tls::explain(&error))).with_monitor(NOT_CONNECTED)
+        })?;
+        Stream::Tls(Box::new(stream))
+    } else {
+        progress.connected(Step::Answer("the answer to Bind"));
+        Stream::Plain(stream)
+    };
+    let codec = LdapCodec::new(Some(MAX_MESSAGE), Some(MAX_DEPTH));
+    Ok(Directory { name, messages: Framed::new(stream, codec), last_id: 0 })
+}
+
+impl Directory {
+    async fn send(&mut self, op: LdapOp) -> std::io::Result<()> {
+        self.last_id += 1;
+        self.messages.send(LdapMsg { msgid: self.last_id, op, ctrl: Vec::new() }).await
+    }
+
+    /// Sends a request, and gives what answers it first.
+    async fn request(&mut self, what: &str, monitor: &str, op: LdapOp) -> Result<LdapOp, Verdict> {
+        if let Err(error) = self.send(op).await {
+            return Err(self.broken(what, monitor, &error));
+        }
+        self.answer(what, monitor).await
+    }
+
+    /// The next message that belongs to the last request.
+    async fn answer(&mut self, what: &str, monitor: &str) -> Result<LdapOp, Verdict> {
+        for _ in 0..MAX_MESSAGES {
+            match self.messages.next().await {
+                Some(Ok(message)) if message.msgid == self.last_id => return Ok(message.op),
+                // Number 0 is what the server says by itself, such as that it ends (RFC 4511 4.4).
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(self.broken(what, monitor, &error)),
+                None => return Err(self.down(&format!("{what}: the server closed the connection"), monitor)),
+            }
+        }
+        Err(self.down(&format!("{what}: more than {MAX_MESSAGES} messages and no answer"), monitor))
+    }
+
+    async fn bind(&mut self, ldap: &LdapProbe) -> Result<(), Verdict> {
+        // Without both, nobody in particular binds, as in the original.
         let (login, passwd) = match (ldap.login.as_str(), ldap.passwd.reveal()) {
             ("", _) | (_, "") => ("", ""),
             both => both,
         };
-        let bound = client.simple_bind(login, passwd).await.and_then(ldap3::LdapResult::success);
-        bound.map_err(|error| failed("Bind", "Bind failed", &error))?;
-        progress.step(Step::Answer("the answer to Search"));
-        search(&mut client, &name, ldap).await
-    };
-    tokio::select! {
-        verdict = work => verdict,
-        ended = connection.drive() => {
-            let why = ended.map_or_else(|error| said(&error), |()| "the server closed the connection".to_owned());
-            Err(Verdict::down(format!("{name}: {why}")).with_monitor("Connection failed"))
+        let cred = LdapBindCred::Simple(passwd.to_owned());
+        let request = LdapOp::BindRequest(LdapBindRequest { version: 3, dn: login.to_owned(), cred });
+        match self.request("Bind", NOT_BOUND, request).await? {
+            LdapOp::BindResponse(answer) if answer.res.code == LdapResultCode::Success => Ok(()),
+            LdapOp::BindResponse(answer) => {
+                Err(self.down(&format!("Bind: {}", result(&answer.res)), NOT_BOUND))
+            }
+            _ => Err(self.down("Bind: the answer is none to a Bind", NOT_BOUND)),
+        }
+    }
+
+    /// The name of the one entry at `base`.
+    async fn search(&mut self, base: &str) -> Result<String, Verdict> {
+        let what = format!("Search for {}", say::beginning(base.as_bytes(), 200));
+        let request = LdapOp::SearchRequest(LdapSearchRequest {
+            base: base.to_owned(),
+            scope: LdapSearchScope::Base,
+            aliases: LdapDerefAliases::Never,
+            sizelimit: 0,
+            timelimit: 0,
+            typesonly: false,
+            filter: LdapFilter::Present("objectClass".to_owned()),
+            // Only the name is looked at: no attributes (RFC 4511 4.5.1.8).
+            attrs: vec!["1.1".to_owned()],
+        });
+        let mut answer = self.request(&what, NO_ANSWER, request).await?;
+        let mut found = Vec::new();
+        for _ in 0..MAX_MESSAGES {
+            match answer {
+                LdapOp::SearchResultEntry(entry) => found.push(entry.dn),
+                LdapOp::SearchResultReference(_) => {}
+                LdapOp::SearchResultDone(done) if done.code == LdapResultCode::Success => {
+                    return match <[String; 1]>::try_from(found) {
+                        Ok([dn]) => Ok(dn),
+                        Err(found) => {
+                            Err(self.down(&format!("{what}: {} entries, not one", found.len()), NO_ANSWER))
+                        }
+                    };
+                }
+                LdapOp::SearchResultDone(done) => {
+                    return Err(self.down(&format!("{what}: {}", result(&done)), NO_ANSWER));
+                }
+                _ => return Err(self.down(&format!("{what}: the answer is none to a Search"), NO_ANSWER)),
+            }
+            answer = self.answer(&what, NO_ANSWER).await?;
+        }
+        Err(self.down(&format!("{what}: more than {MAX_MESSAGES} entries"), NO_ANSWER))
+    }
+
+    fn down(&self, why: &str, monitor: &str) -> Verdict {
+        Verdict::down(format!("{}: {why}", self.name)).with_monitor(monitor)
+    }
+
+    fn broken(&self, what: &str, monitor: &str, error: &std::io::Error) -> Verdict {
+        let why = match error.raw_os_error() {
+            Some(_) => cause(error),
+            // The library says no more than that.
+            None => "the answer is not LDAP".to_owned(),
+        };
+        let reason = format!("{}: {what}: {why}", self.name);
+        if is_own_limit(error) {
+            Verdict::unknown(reason)
+        } else {
+            Verdict::down(reason).with_monitor(monitor)
         }
     }
 }
 
-async fn search(client: &mut Ldap, name: &str, ldap: &LdapProbe) -> Result<Verdict, Verdict> {
-    const NOTHING: &str = "No answer received";
-    let base = &ldap.base;
-    let found = client.search(base, Scope::Base, "(objectClass=*)", vec!["1.1"]).await;
-    let found = found.and_then(ldap3::SearchResult::success).map_err(|error| {
-        Verdict::down(format!("{name}: Search for \"{base}\": {}", said(&error))).with_monitor(NOTHING)
-    })?;
-    let mut entries = found.0.into_iter().filter(|entry| !entry.is_ref()).map(SearchEntry::construct);
-    let (Some(entry), None) = (entries.next(), entries.next()) else {
-        return Err(Verdict::down(format!("{name}: Search for \"{base}\" found not exactly one entry"))
-            .with_monitor(NOTHING));
-    };
-    let dn = say::beginning(entry.dn.as_bytes(), 200);
+fn judge(name: &str, ldap: &LdapProbe, dn: &str) -> Result<Verdict, Verdict> {
+    let shown = say::beginning(dn.as_bytes(), 200);
     let Some(pattern) = &ldap.receive else {
-        return Ok(Verdict::up(format!("{name}: found {dn}")).with_monitor("Success"));
+        return Ok(Verdict::up(format!("{name}: found {shown}")).with_monitor("Success"));
     };
     let source = pattern.source();
-    match pattern.is_match(entry.dn.as_bytes()) {
-        Ok(true) => Ok(Verdict::up(format!("{name}: {dn} matches /{source}/")).with_monitor("Success")),
-        Ok(false) => Err(Verdict::down(format!("{name}: {dn} does not match /{source}/"))
+    match pattern.is_match(dn.as_bytes()) {
+        Ok(true) => Ok(Verdict::up(format!("{name}: {shown} matches /{source}/")).with_monitor("Success")),
+        Ok(false) => Err(Verdict::down(format!("{name}: {shown} does not match /{source}/"))
             .with_monitor("Response mismatch")),
-        Err(limit) => Err(Verdict::down(format!("{name}: {dn}, but /{source}/: {limit}"))),
+        Err(limit) => Err(Verdict::down(format!("{name}: {shown}, but /{source}/: {limit}"))),
     }
 }
 
-/// What went wrong, without the passwords that an error of the library might show.
-fn said(error: &LdapError) -> String {
-    match error {
-        LdapError::LdapResult { result } => {
-            let text = say::beginning(result.text.as_bytes(), 100);
-            format!("result code {} ({}) {text}", result.rc, code_name(result.rc))
-        }
-        LdapError::Io { source } => tls::explain(source).replace("TLS handshake: ", ""),
-        LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream => {
-            "the server closed the connection".to_owned()
-        }
-        other => cause(&std::io::Error::other(other.to_string())),
-    }
-}
-
-/// RFC 4511 4.1.9, those that a check meets.
-fn code_name(code: u32) -> &'static str {
-    match code {
-        1 => "operationsError",
-        2 => "protocolError",
-        7 => "authMethodNotSupported",
-        8 => "strongerAuthRequired",
-        10 => "referral",
-        13 => "confidentialityRequired",
-        32 => "noSuchObject",
-        34 => "invalidDNSyntax",
-        48 => "inappropriateAuthentication",
-        49 => "invalidCredentials",
-        50 => "insufficientAccessRights",
-        51 => "busy",
-        52 => "unavailable",
-        53 => "unwillingToPerform",
-        _ => "see RFC 4511, appendix A",
-    }
+/// `result 49 (InvalidCredentials)`, with what the server says to it.
+fn result(result: &LdapResult) -> String {
+    let text = match result.message.as_str() {
+        "" => String::new(),
+        text => format!(" {}", say::beginning(text.as_bytes(), 100)),
+    };
+    format!("{:?}{text}", result.code)
 }

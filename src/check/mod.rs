@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod connect;
+mod contain;
 mod dialogue;
 mod dns;
 mod external;
@@ -18,7 +19,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -28,6 +28,8 @@ use tokio_rustls::TlsConnector;
 use crate::net::tls;
 use crate::plan::{Action, Probe};
 use crate::value::Verdict;
+use contain::contain;
+pub use contain::is_contained;
 use progress::Progress;
 
 /// Why the checks cannot be made ready.
@@ -41,7 +43,6 @@ pub enum CheckerError {
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
     tls: TlsConnector,
-    tls_config: Arc<rustls::ClientConfig>,
     ping: ping::Sockets,
 }
 
@@ -53,11 +54,7 @@ impl Checker {
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
         let config = tls::unverified()?;
-        Ok(Checker {
-            tls: TlsConnector::from(Arc::clone(&config)),
-            tls_config: config,
-            ping: ping::Sockets::default(),
-        })
+        Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
@@ -79,9 +76,15 @@ impl Checker {
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
             Action::Dns(dns) => dns::run(probe, dns, progress).await,
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
-            Action::Ldap(ldap) => ldap::run(&self.tls_config, probe, ldap, progress).await,
-            Action::Mysql(sql) => sql::mysql(probe, sql, progress).await,
-            Action::Pgsql(sql) => sql::pgsql(probe, sql, progress).await,
+            Action::Ldap(ldap) => {
+                contain(&format!("ldap {}", probe.target), ldap::run(&self.tls, probe, ldap, progress)).await
+            }
+            Action::Mysql(sql) => {
+                contain(&format!("mysql {}", probe.target), sql::mysql(probe, sql, progress)).await
+            }
+            Action::Pgsql(sql) => {
+                contain(&format!("pgsql {}", probe.target), sql::pgsql(probe, sql, progress)).await
+            }
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }

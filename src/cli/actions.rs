@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
+use crate::check::is_contained;
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Launcher, Side, Verdict};
@@ -73,7 +74,8 @@ fn running(context: &Context) -> Option<i32> {
 
 fn start(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
-    if running(context).is_some() {
+    // Whoever waits for the end of this process must not take that of a second one for it.
+    if running(context).is_some() && !context.foreground {
         return Ok(Exit::Ok);
     }
     start_loaded(context, path, loaded)
@@ -121,6 +123,7 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
     };
     match foreground {
         Some(target) => Ok(in_foreground(context, setup, target)),
+        None if context.foreground => attached(context, setup),
         None => in_background(context, setup),
     }
 }
@@ -173,11 +176,33 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
         fail(launcher, &format!("Can not write {}: {error}", pid_path.display()));
         return Err(Exit::Failure);
     }
+    setup.launcher = Some(launcher);
+    as_daemon(context, setup, pid_file)
+}
+
+/// A daemon in all but its place: whoever started it waits for its end.
+fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
+    let path = context.pid_file();
+    let claimed = PidFile::claim(&path)
+        .and_then(|file| file.map(|mut file| file.write_own_pid().map(|()| file)).transpose());
+    match claimed {
+        Ok(Some(pid_file)) => as_daemon(context, setup, pid_file),
+        Ok(None) => {
+            eprintln!("{} belongs to a daemon that is running; end that one first", path.display());
+            Err(Exit::Failure)
+        }
+        Err(error) => {
+            eprintln!("Can not open {}: {error}", path.display());
+            Err(Exit::Failure)
+        }
+    }
+}
+
+fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit, Exit> {
     setup.log.install(&context.settings.log.level);
     report_panics();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
-    setup.launcher = Some(launcher);
     let result = serve(setup);
     pid_file.remove();
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
@@ -189,7 +214,11 @@ fn fail(launcher: Launcher, message: &str) {
 
 /// A daemon has no terminal to die on.
 fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a bug in this program: {panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        if !is_contained() {
+            tracing::error!("a bug in this program: {panic}");
+        }
+    }));
 }
 
 fn serve(setup: Setup) -> Result<(), daemon::StartError> {

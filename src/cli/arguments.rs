@@ -25,6 +25,9 @@ struct Arguments {
     /// Stay in the foreground and log to standard error.
     #[arg(short = 'd', long)]
     debug: bool,
+    /// Stay in the foreground, with pid file and log as in the background: for systemd, runit and the like.
+    #[arg(long)]
+    foreground: bool,
     /// Print this help.
     #[arg(short = 'h', visible_short_alias = '?', long)]
     help: bool,
@@ -59,6 +62,7 @@ alert-test    send a test message along each way that alerts take: exit 0 all ac
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub debug: bool,
+    pub foreground: bool,
     pub settings: Option<PathBuf>,
     pub table: Option<Backend>,
     /// None: the default configuration under its default name.
@@ -123,6 +127,7 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
     }
     let mut options = Options {
         debug: arguments.debug,
+        foreground: arguments.foreground,
         settings: arguments.settings,
         table: arguments.table,
         config: None,
@@ -193,12 +198,15 @@ mod tests {
     #[test]
     fn words_mean_what_they_mean_to_the_original() {
         let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
-            let expected = Options { debug, config: config.map(str::to_owned), settings: None, table: None };
+            let foreground = line.contains("--foreground");
+            let config = config.map(str::to_owned);
+            let expected = Options { debug, foreground, config, settings: None, table: None };
             assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
         };
         check("start", None, false, Command::Action(Action::Start));
         check("x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
         check("-d x.cf force-reload", Some("x.cf"), true, Command::Action(Action::Reload));
+        check("--foreground x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
         // Options count only before the words, and words after the second do not count.
         check("x.cf status -d", Some("x.cf"), false, Command::Action(Action::Status));
         check("x.cf stop start", Some("x.cf"), false, Command::Action(Action::Stop));

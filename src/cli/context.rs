@@ -17,6 +17,7 @@ const DEFAULT_NAME: &str = "ldirectord";
 pub(super) struct Context {
     pub settings: Settings,
     pub debug: bool,
+    pub foreground: bool,
     /// As named on the command line.
     pub argument: String,
     /// The last component of the argument: names the pid file and stands in each log line.
@@ -39,7 +40,15 @@ impl Context {
         };
         let invocation = arguments.join(" ");
         let own = own_command(options, arguments);
-        Ok(Context { settings, debug: options.debug, argument, name, invocation, own })
+        Ok(Context {
+            settings,
+            debug: options.debug,
+            foreground: options.foreground,
+            argument,
+            name,
+            invocation,
+            own,
+        })
     }
 
     /// Where the configuration is, absolute; none if it is nowhere. The directories of heartbeat come first, also for an

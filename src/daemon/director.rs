@@ -181,7 +181,16 @@ impl Director {
             wanted.services.remove(&desired::service_key(v.id));
         }
         let operations = diff(&self.present, &wanted);
-        self.carry_out(&operations, Occasion::Stop)
+        // With a service its servers go; each is told of, as the original removes them one by one.
+        let mut notices = Vec::new();
+        for operation in
+            operations.iter().filter(|operation| matches!(operation, Operation::RemoveService { .. }))
+        {
+            let purged = desired::purged(&self.plan, &self.present, operation.service());
+            notices.extend(purged.into_iter().map(Notice::Table));
+        }
+        notices.extend(self.carry_out(&operations, Occasion::Stop));
+        notices
     }
 
     /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.

@@ -1,18 +1,21 @@
-//! Who is told what happened: the log, monitor files, and the operator's commands.
+//! Who is told what happened: the log, monitor files, mail, and the operator's commands.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::instances::Instances;
 use crate::health::Health;
 use crate::notify::Notice;
+use crate::notify::alerts::Alerts;
 use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::Monitor;
 use crate::plan::Plan;
+use crate::settings;
 use crate::sys::process;
+use crate::value::DaemonStatus;
 
 /// What the operator's commands need.
 #[derive(Clone, Debug)]
@@ -28,6 +31,7 @@ pub struct CommandSetup {
 /// All who are told.
 pub struct Outlets {
     monitor: Monitor,
+    mail: Alerts,
     commands: Commands,
     fallback: FallbackCommands,
     fallback_at_stop: bool,
@@ -37,9 +41,10 @@ pub struct Outlets {
 impl Outlets {
     /// Nobody has been told anything yet. `name` is that of the configuration.
     #[must_use]
-    pub fn new(setup: CommandSetup, name: &str) -> Outlets {
+    pub fn new(setup: CommandSetup, mail: settings::Mail, name: &str) -> Outlets {
         Outlets {
             monitor: Monitor::default(),
+            mail: Alerts::new(mail),
             commands: Commands::new(setup.timeout),
             fallback: FallbackCommands::default(),
             fallback_at_stop: setup.fallbackcommand_at_stop,
@@ -48,14 +53,36 @@ impl Outlets {
     }
 
     /// Tells what happened.
-    pub fn tell(&mut self, notices: Vec<Notice>, plan: &Plan) {
+    pub fn tell(&mut self, notices: &[Notice], plan: &Plan, now: Instant) {
         for notice in notices {
             match notice {
-                Notice::Monitor(line) => self.monitor.write(line),
+                Notice::Monitor(line) => self.monitor.write(line.clone()),
                 refusal if refusal.is_refusal() => error!("{}", refusal.line(plan)),
                 other => info!("{}", other.line(plan)),
             }
         }
+        self.mail.tell(notices, plan, now);
+    }
+
+    /// The daemon is about something else from now on, which filters mail.
+    pub fn set_status(&mut self, status: DaemonStatus) {
+        self.mail.set_status(status);
+    }
+
+    /// A configuration is taken up.
+    pub fn replan(&mut self, plan: &Plan) {
+        self.mail.replan(plan);
+    }
+
+    /// When [`Outlets::remind`] has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.mail.poll_timeout()
+    }
+
+    /// Calls dead servers to mind.
+    pub fn remind(&mut self, plan: &Plan, now: Instant) {
+        self.mail.remind(plan, now);
     }
 
     /// Runs the fallback commands that what is known now calls for.
@@ -95,9 +122,9 @@ impl Outlets {
         }
     }
 
-    /// Waits for what is still running.
+    /// Waits for commands that run and for letters that are on their way, both at once.
     pub async fn shut_down(self, grace: Duration) {
-        self.commands.shut_down(grace).await;
+        tokio::join!(self.commands.shut_down(grace), self.mail.finish(grace));
     }
 
     fn call(&mut self, calls: Vec<Call>) {

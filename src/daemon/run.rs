@@ -34,11 +34,11 @@ use crate::check::{Checker, CheckerError};
 use crate::config::LogTarget;
 use crate::health::Due;
 use crate::notify::Notice;
-use crate::notify::alerts::Alerts;
 use crate::report::{self, Snapshot};
 use crate::settings;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
+use crate::sys::manager::Manager;
 use crate::value::{DaemonStatus, Verdict};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
@@ -125,7 +125,7 @@ struct Daemon {
     maintenance: Maintenance,
     outlets: Outlets,
     control: Option<Control>,
-    mail: Alerts,
+    manager: Manager,
     owned: Option<OwnedServices>,
     log: Log,
     log_by_configuration: bool,
@@ -181,9 +181,9 @@ impl Daemon {
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
-            outlets: Outlets::new(setup.commands, &setup.name),
+            outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
             control,
-            mail: Alerts::new(setup.mail),
+            manager: Manager::new(now),
             owned,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -202,9 +202,9 @@ impl Daemon {
         let end = loop {
             let now = Instant::now();
             self.start_checks(now);
-            self.mail.remind(self.director.plan(), now);
+            self.outlets.remind(self.director.plan(), now);
             if self.director.health().all_seen() {
-                self.mail.set_status(DaemonStatus::Running);
+                self.outlets.set_status(DaemonStatus::Running);
             }
             if let Some(at) = ready_at
                 && (self.director.health().all_seen() || now >= at)
@@ -213,11 +213,18 @@ impl Daemon {
                 if let Some(launcher) = launcher.take() {
                     launcher.ready();
                 }
+                self.manager.ready(&self.summary());
                 self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
-            let reminder = self.mail.poll_timeout(self.director.plan());
-            let wake = self.director.poll_timeout().into_iter().chain(reminder).chain(ready_at).min();
+            self.manager.alive(now);
+            let wakes = [
+                self.director.poll_timeout(),
+                self.outlets.poll_timeout(),
+                self.manager.poll_timeout(),
+                ready_at,
+            ];
+            let wake = wakes.into_iter().flatten().min();
             if let Some(end) = self.wait(wake).await {
                 break end;
             }
@@ -312,6 +319,7 @@ impl Daemon {
             self.reload_again = Some(cause);
             return;
         }
+        self.manager.reloading();
         let path = self.path.clone();
         let task = tokio::task::spawn_blocking(move || load::load(&path));
         self.reloading = Some(Reloading { task, cause });
@@ -341,6 +349,7 @@ impl Daemon {
                 self.take_up(loaded);
             }
         }
+        self.manager.ready(&self.summary());
         if cause == Cause::Change {
             self.outlets.call_back(self.director.plan(), &self.path);
         }
@@ -357,13 +366,20 @@ impl Daemon {
         let mut notices = self.director.reload(loaded.plan, now);
         notices.extend(self.director.maintain(&in_maintenance, now));
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval);
-        self.mail.replan(self.director.plan());
+        self.outlets.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
         if self.log_by_configuration {
             self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
         }
         self.settle(notices);
         self.outlets.follow_instances(self.director.plan());
+    }
+
+    /// One line about all servers, for the service manager.
+    fn summary(&self) -> String {
+        let (plan, health) = (self.director.plan(), self.director.health());
+        let up = plan.members().filter(|member| health.server(*member).up).count();
+        format!("{up} of {} real servers up in {} services", plan.members().count(), plan.virtuals().len())
     }
 
     /// A file that was emptied by accident must not be the end of all services.
@@ -374,18 +390,10 @@ impl Daemon {
     /// The tail of everything: what happened is told, and what is ours is remembered.
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
-            self.tell(notices);
+            self.outlets.tell(&notices, self.director.plan(), Instant::now());
             self.outlets.call_fallbacks(self.director.plan(), self.director.health());
             self.remember();
         }
-    }
-
-    /// The log first, then the mail about the same.
-    fn tell(&mut self, notices: Vec<Notice>) {
-        let mailed = |notice: &&Notice| matches!(notice, Notice::Health(_) | Notice::Table(_));
-        let mailed: Vec<Notice> = notices.iter().filter(mailed).cloned().collect();
-        self.outlets.tell(notices, self.director.plan());
-        self.mail.tell(&mailed, self.director.plan(), Instant::now());
     }
 
     fn remember(&mut self) {
@@ -398,27 +406,28 @@ impl Daemon {
 
     async fn finish(mut self, end: End) {
         let end_of_grace = Instant::now() + self.grace;
-        self.mail.set_status(DaemonStatus::Stopping);
+        let left = || end_of_grace.saturating_duration_since(Instant::now());
+        self.manager.stopping();
+        self.outlets.set_status(DaemonStatus::Stopping);
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
         }
         if let End::Stop(_) = end {
             self.outlets.stop();
         }
-        self.checks.shut_down(self.grace).await;
+        self.checks.shut_down(left()).await;
         match end {
             End::HandOver => {
-                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
+                self.outlets.shut_down(left()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
                 let notices = self.director.stop();
-                self.tell(notices);
-                self.outlets.shut_down(self.grace).await;
+                self.outlets.tell(&notices, self.director.plan(), Instant::now());
+                self.outlets.shut_down(left()).await;
                 if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
-                self.mail.finish(end_of_grace.saturating_duration_since(Instant::now())).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }

@@ -48,12 +48,6 @@ pub fn server_name(name: Option<&str>, address: IpAddr) -> ServerName<'static> {
     }
 }
 
-/// Whether a name can be asked for in TLS: a DNS name.
-#[must_use]
-pub fn is_dns_name(name: &str) -> bool {
-    matches!(ServerName::try_from(name), Ok(ServerName::DnsName(_)))
-}
-
 /// Says what went wrong in a handshake.
 #[must_use]
 pub fn explain(error: &io::Error) -> String {

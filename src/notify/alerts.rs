@@ -53,7 +53,7 @@ impl Alerts {
     /// A configuration was taken up.
     pub fn replan(&mut self, plan: &Plan) {
         self.status = DaemonStatus::Reloading;
-        self.reminders.retain(plan);
+        self.reminders.replan(plan);
     }
 
     /// Sends what is to be sent about these notices.
@@ -61,13 +61,13 @@ impl Alerts {
         for notice in notices {
             match notice {
                 Notice::Table(Change::Server(change)) => {
-                    self.note(change, now);
+                    self.note(change, plan, now);
                     self.send(plan, change.of, &change.to_string());
                 }
                 // A server that is dead at its first check was never in the table, so no change of it tells (L01).
                 Notice::Health(transition) if transition.event == Event::Down => {
                     let (v, real) = plan.member(transition.member);
-                    self.reminders.dead((v.id, real.address), now);
+                    self.reminders.dead((v.id, real.address), v.alert.frequency, now);
                     if !notices.iter().any(|other| tells_of(other, v.id, real.address)) {
                         self.send(plan, v.id, &inaccessible(v.id, real.address));
                     }
@@ -83,13 +83,13 @@ impl Alerts {
 
     /// When [`Alerts::remind`] has something to do.
     #[must_use]
-    pub fn poll_timeout(&self, plan: &Plan) -> Option<Instant> {
-        self.reminders.poll_timeout(plan)
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.reminders.poll_timeout()
     }
 
     /// Calls dead servers to mind.
     pub fn remind(&mut self, plan: &Plan, now: Instant) {
-        for (id, address) in self.reminders.take_due(plan, now) {
+        for (id, address) in self.reminders.take_due(now) {
             self.send(plan, id, &inaccessible(id, address));
         }
     }
@@ -99,11 +99,14 @@ impl Alerts {
         self.post.finish(grace).await;
     }
 
-    fn note(&mut self, change: &ServerChange, now: Instant) {
+    fn note(&mut self, change: &ServerChange, plan: &Plan, now: Instant) {
+        let often = virtual_of(plan, change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
         let server = (change.of, change.configured.unwrap_or(change.server));
         match (change.role, change.action) {
             (Role::Fallback, _) => {}
-            (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => self.reminders.dead(server, now),
+            (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => {
+                self.reminders.dead(server, often, now);
+            }
             // With weight 0 it is in the table and still dead.
             (Role::Real, ServerAction::Added(0) | ServerAction::Restored(0)) => {}
             (Role::Real, ServerAction::Added(_) | ServerAction::Restored(_) | ServerAction::Purged(_)) => {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::plan::{Plan, Virtual};
 use crate::value::VirtualId;
@@ -10,52 +10,71 @@ use crate::value::VirtualId;
 /// A server of a virtual; the address is that of the configuration.
 pub type Server = (VirtualId, SocketAddr);
 
-/// Who is dead, and when that was last said.
+/// Who is dead, and when that is to be said again. Only servers of virtuals with an `emailalertfreq` stand here.
 #[derive(Debug, Default)]
 pub struct Reminders {
-    last: BTreeMap<Server, Instant>,
+    dead: BTreeMap<Server, Reminder>,
+    /// The earliest of all, kept since it is asked for at every turn of the loop.
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Reminder {
+    last: Instant,
+    frequency: Duration,
 }
 
 impl Reminders {
-    /// A server is dead, which is said now.
-    pub fn dead(&mut self, server: Server, now: Instant) {
-        self.last.insert(server, now);
+    /// A server is dead, which is said now, and again and again in this time; zero: not again.
+    pub fn dead(&mut self, server: Server, frequency: Duration, now: Instant) {
+        if !frequency.is_zero() {
+            self.dead.insert(server, Reminder { last: now, frequency });
+            self.plan_next();
+        }
     }
 
     /// A server is back, or is none of ours any more.
     pub fn over(&mut self, server: Server) {
-        self.last.remove(&server);
+        if self.dead.remove(&server).is_some() {
+            self.plan_next();
+        }
     }
 
-    /// Forgets servers that are not configured any more (B24).
-    pub fn retain(&mut self, plan: &Plan) {
-        self.last.retain(|(id, address), _| {
-            virtual_of(plan, *id).is_some_and(|v| v.reals.iter().any(|real| real.address == *address))
+    /// Forgets servers that are not configured any more (B24), and takes over how often the others are called to mind now.
+    pub fn replan(&mut self, plan: &Plan) {
+        self.dead.retain(|(id, address), reminder| {
+            let v = virtual_of(plan, *id).filter(|v| v.reals.iter().any(|real| real.address == *address));
+            reminder.frequency = v.map_or(Duration::ZERO, |v| v.alert.frequency);
+            !reminder.frequency.is_zero()
         });
+        self.plan_next();
     }
 
     /// When somebody is to be reminded next.
     #[must_use]
-    pub fn poll_timeout(&self, plan: &Plan) -> Option<Instant> {
-        self.last.iter().filter_map(|((id, _), last)| due(plan, *id, *last)).min()
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next
     }
 
     /// Of whom to remind now; each counts as said.
-    pub fn take_due(&mut self, plan: &Plan, now: Instant) -> Vec<Server> {
+    pub fn take_due(&mut self, now: Instant) -> Vec<Server> {
+        if self.next.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
         let mut servers = Vec::new();
-        for ((id, address), last) in &mut self.last {
-            if due(plan, *id, *last).is_some_and(|at| at <= now) {
-                *last = now;
-                servers.push((*id, *address));
+        for (server, reminder) in &mut self.dead {
+            if reminder.last + reminder.frequency <= now {
+                reminder.last = now;
+                servers.push(*server);
             }
         }
+        self.plan_next();
         servers
     }
-}
 
-fn due(plan: &Plan, id: VirtualId, last: Instant) -> Option<Instant> {
-    let frequency = virtual_of(plan, id)?.alert.frequency;
-    (!frequency.is_zero()).then(|| last + frequency)
+    fn plan_next(&mut self) {
+        self.next = self.dead.values().map(|reminder| reminder.last + reminder.frequency).min();
+    }
 }
 
 /// The virtual with this id.
@@ -68,7 +87,6 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
 
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::config::{self, Answers};
@@ -88,27 +106,32 @@ mod tests {
         let both = plan(TWO);
         let id = both.virtuals()[0].id;
         let (two, three) = ((id, "10.0.0.2:80".parse().unwrap()), (id, "10.0.0.3:80".parse().unwrap()));
+        let often = both.virtuals()[0].alert.frequency;
         let mut reminders = Reminders::default();
-        assert_eq!(reminders.poll_timeout(&both), None);
-        reminders.dead(two, now);
-        reminders.dead(three, later(5));
-        assert_eq!(reminders.poll_timeout(&both), Some(later(10)));
-        assert_eq!(reminders.take_due(&both, later(9)), []);
-        assert_eq!(reminders.take_due(&both, later(10)), [two]);
-        assert_eq!(reminders.take_due(&both, later(20)), [two, three]);
+        assert_eq!(reminders.poll_timeout(), None);
+        reminders.dead(two, often, now);
+        reminders.dead(three, often, later(5));
+        assert_eq!(reminders.poll_timeout(), Some(later(10)));
+        assert_eq!(reminders.take_due(later(9)), []);
+        assert_eq!(reminders.take_due(later(10)), [two]);
+        assert_eq!(reminders.take_due(later(20)), [two, three]);
         reminders.over(two);
-        assert_eq!(reminders.take_due(&both, later(40)), [three]);
+        assert_eq!(reminders.take_due(later(40)), [three]);
+        // Another file, another rhythm.
+        let slower = plan(&TWO.replace("=10\n", "=60\n"));
+        reminders.replan(&slower);
+        assert_eq!(reminders.poll_timeout(), Some(later(100)));
         // B24: a server that is not configured any more is none to be reminded of.
-        let one = plan("emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
-        reminders.retain(&one);
-        assert_eq!(reminders.poll_timeout(&both), None);
+        reminders.replan(&plan("emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        assert_eq!(reminders.poll_timeout(), None);
     }
 
     #[test]
     fn without_a_frequency_nobody_is_reminded() {
         let plan = plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+        let v = &plan.virtuals()[0];
         let mut reminders = Reminders::default();
-        reminders.dead((plan.virtuals()[0].id, "10.0.0.2:80".parse().unwrap()), Instant::now());
-        assert_eq!(reminders.poll_timeout(&plan), None);
+        reminders.dead((v.id, "10.0.0.2:80".parse().unwrap()), v.alert.frequency, Instant::now());
+        assert_eq!(reminders.poll_timeout(), None);
     }
 }

@@ -86,7 +86,9 @@ impl Log {
 
     /// Makes this the process's log for all of `tracing`. `filter` is a level or a list of targets with levels.
     pub fn install(&self, filter: &str) {
-        let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+        // What a library thinks of a server's reply is in the verdict already.
+        let quiet = |filter: &str| format!("{filter},ldap3_proto=off");
+        let filter = EnvFilter::try_new(quiet(filter)).unwrap_or_else(|_| EnvFilter::new(quiet("info")));
         // A second call in one process (tests) leaves the first log in place.
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
     }

@@ -5,6 +5,7 @@ pub mod detach;
 pub mod icmp;
 pub mod limits;
 pub mod log;
+pub mod manager;
 pub mod pidfile;
 pub mod process;
 pub mod watch;

@@ -12,6 +12,7 @@ mod commands;
 mod corpus;
 mod life;
 mod mail;
+mod manager;
 mod pattern;
 mod reload;
 mod site;

@@ -5,6 +5,7 @@ mod dns;
 mod external;
 mod hostile;
 mod http;
+mod mutated;
 mod ping;
 mod radius;
 mod servers;

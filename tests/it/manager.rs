@@ -1,0 +1,71 @@
+//! A service manager that listens, as systemd does: what it is told, and when.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::site::{Foreground, Site, WebServer, two_servers};
+
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn listen(site: &Site) -> Manager {
+        let socket = UnixDatagram::bind(site.path("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Manager(socket)
+    }
+
+    /// The next message that begins so; signs of life in between are passed over unless one is waited for.
+    fn expect(&self, beginning: &str) -> String {
+        loop {
+            let mut buffer = [0; 1024];
+            let length = self.0.recv(&mut buffer).unwrap_or_else(|e| panic!("no {beginning}: {e}"));
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with(beginning) {
+                return text;
+            }
+            assert!(text.starts_with("WATCHDOG=1"), "{text} instead of {beginning}");
+        }
+    }
+}
+
+#[test]
+fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let manager = Manager::listen(&site);
+    site.write(&two_servers(&one, &two, ""));
+    let start = |site: &Site| {
+        site.command(&["--foreground", "web.cf", "start"])
+            .env("NOTIFY_SOCKET", site.path("notify"))
+            .env("WATCHDOG_USEC", "1500000")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut daemon = Foreground(start(&site));
+    let ready = manager.expect("READY=1");
+    assert!(ready.contains("STATUS=2 of 2 real servers up in 1 services"), "{ready}");
+    // The pid file is there, and so every other action finds it.
+    assert_eq!(site.pid(), i32::try_from(daemon.0.id()).ok());
+    assert_eq!(site.act("status"), 0);
+    let mut second = Foreground(start(&site));
+    assert_eq!(second.0.wait().unwrap().code(), Some(1), "a second one is refused, and says so");
+    manager.expect("WATCHDOG=1");
+
+    site.signal(Signal::SIGHUP);
+    assert!(manager.expect("RELOADING=1").contains("MONOTONIC_USEC="));
+    manager.expect("READY=1");
+    // A wrong file is an answer, too.
+    site.write("nonsense\n");
+    site.signal(Signal::SIGHUP);
+    manager.expect("RELOADING=1");
+    manager.expect("READY=1");
+
+    site.signal(Signal::SIGTERM);
+    manager.expect("STOPPING=1");
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(site.pid(), None);
+}
