@@ -240,7 +240,10 @@ async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, Socket
         if is_own_limit(&error) {
             verdict
         } else {
-            verdict.with_monitor(format!("500 Can't connect to {address} ({})", as_the_system_says(&cause(&error))))
+            verdict.with_monitor(format!(
+                "500 Can't connect to {address} ({})",
+                as_the_system_says(&cause(&error))
+            ))
         }
     };
     let (name, port) = match *peer {

@@ -1,7 +1,8 @@
 //! What is seen of a director from outside, as lines; and what is left out of them, in one place.
 //!
 //! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path;
-//! of mails `Date`, `Message-ID` and the like, the order of headers and their line breaks. The order of the table, of mails and of log lines
+//! of mails `Date`, `Message-ID` and the like, the order of headers and their line breaks, and empty lines
+//! at the end. The order of the table, of mails and of log lines
 //! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts. Of what a command
 //! prints, everything from the first empty line: ours shows the place in the file there.
 
