@@ -90,6 +90,7 @@ fn question(name: &str, receive: Option<&str>, tcp: bool) -> Action {
     Action::Dns(DnsProbe { name: name.to_owned(), receive, tcp })
 }
 
+/// B16: AAAA and CNAME records count, and without `receive` any answer will do.
 #[tokio::test]
 async fn answers_are_judged_over_both_transports() {
     use Outcome::{Down, Up};
