@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Runs test binaries on a machine whose kernel has IPVS.
 IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
 
-.PHONY: help setup demo test lint unit doc lab bench corpus audit
+.PHONY: help setup demo test lint unit doc lab bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ doc: setup       ## the documentation builds without a warning
 lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
-	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS JUDGE_ONLY JUDGE_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 		$(IN_LAB) test --test lab -- $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
@@ -40,6 +40,9 @@ bench: setup     ## CPU time a check, and the whole daemon under load, with peer
 
 corpus:          ## records anew what the original makes of tests/data/corpus; as root, with Debian's ldirectord
 	tests/compat/record-corpus
+
+record:          ## records anew what the original does in tests/compat/scenarios; S='NAME…' picks; as root
+	tests/compat/record $(S)
 
 audit:           ## advisories, licences and sources of all dependencies (slow: builds cargo-deny)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

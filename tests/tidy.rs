@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -165,4 +166,71 @@ fn the_map_names_every_module() {
         assert!(map.contains(&format!("[`{module}`]")), "the map in src/lib.rs does not name `{module}`");
         assert!(map.contains(&format!("pub mod {module};")), "src/lib.rs has no module `{module}`");
     }
+}
+
+/// All files below a folder, as text where they are text.
+fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(texts(&path));
+        } else if let Ok(text) = fs::read_to_string(&path) {
+            found.push((path, text));
+        }
+    }
+    found
+}
+
+/// The ids of the differences that `docs/compat.md` lists, in the first column of its tables.
+fn differences() -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs/compat.md")).unwrap();
+    let mut ids = Vec::new();
+    for cell in text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()) {
+        ids.extend(cell.split(", ").filter(|id| is_id(id)).map(ToOwned::to_owned));
+    }
+    ids
+}
+
+fn is_id(word: &str) -> bool {
+    let number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
+    word.starts_with("P-") || word.strip_prefix(['B', 'L', 'P', 'R']).is_some_and(number)
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '-')
+}
+
+#[test]
+fn every_difference_is_named_by_a_test() {
+    let named: BTreeSet<String> = ["tests", "src"]
+        .iter()
+        .flat_map(|folder| texts(&root().join(folder)))
+        .flat_map(|(_, text)| {
+            words(&text).filter(|word| is_id(word)).map(ToOwned::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let ids = differences();
+    assert!(ids.len() > 30, "{ids:?}");
+    let unnamed: Vec<_> = ids.iter().filter(|id| !named.contains(*id)).collect();
+    assert!(unnamed.is_empty(), "docs/compat.md lists differences that no test names: {unnamed:?}");
+}
+
+#[test]
+fn every_difference_of_a_scenario_has_an_entry() {
+    let ids = differences();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (path, text) in texts(&root().join("tests/compat/scenarios")) {
+        for (number, line) in (1..).zip(text.lines()) {
+            let Some(reason) = line.strip_prefix("id ") else { continue };
+            count += 1;
+            let mut named = words(reason).filter(|word| is_id(word)).peekable();
+            if named.peek().is_none() || !named.all(|id| ids.iter().any(|known| known == id)) {
+                wrong.push(format!("{}:{number}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(count > 0, "no scenario differs");
+    assert!(wrong.is_empty(), "not in docs/compat.md:\n{}", wrong.join("\n"));
 }

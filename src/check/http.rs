@@ -227,6 +227,12 @@ fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, V
     Ok(request)
 }
 
+/// The monitor file has the system's own words, which begin with a capital.
+fn as_the_system_says(why: &str) -> String {
+    let mut letters = why.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// Connects to the peer; of a name, to the first of its addresses that lets us.
 async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, SocketAddr), Verdict> {
     let failed = |address: SocketAddr, error: std::io::Error| {
@@ -234,7 +240,10 @@ async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, Socket
         if is_own_limit(&error) {
             verdict
         } else {
-            verdict.with_monitor(format!("500 Can't connect to {address} ({})", cause(&error)))
+            verdict.with_monitor(format!(
+                "500 Can't connect to {address} ({})",
+                as_the_system_says(&cause(&error))
+            ))
         }
     };
     let (name, port) = match *peer {

@@ -8,6 +8,8 @@
 
 mod client;
 mod director;
+#[path = "../compat/judge/mod.rs"]
+mod judge;
 mod life;
 mod paths;
 mod samples;

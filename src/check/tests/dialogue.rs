@@ -118,6 +118,7 @@ async fn nntp() {
     check(speaks(Dialogue::Nntp), &[("", "400 full\r\n")], Down, "greeting \"400 full\"").await;
 }
 
+/// R31: nothing but LOGOUT after the login. B14: a greeting that refuses is the verdict, it is not asked again.
 #[tokio::test]
 async fn imap() {
     use Outcome::{Down, Up};
@@ -198,6 +199,7 @@ async fn pops_and_imaps_begin_with_tls() {
 
 const OPTIONS_ANSWERED: &str = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nVia: x\r\n\r\n";
 
+/// R32: `Via` says what is true.
 #[tokio::test]
 async fn sip_over_tcp() {
     use Outcome::{Down, Up};

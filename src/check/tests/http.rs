@@ -56,7 +56,7 @@ async fn a_silent_server_and_nobody() {
     }
     let verdict = run(&probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Down, "connect to 127.0.0.1:1: connection refused");
-    assert_eq!(verdict.monitor.as_deref(), Some("500 Can't connect to 127.0.0.1:1 (connection refused)"));
+    assert_eq!(verdict.monitor.as_deref(), Some("500 Can't connect to 127.0.0.1:1 (Connection refused)"));
 }
 
 #[tokio::test]

@@ -45,6 +45,7 @@ fn login(login: &str, secret: &str) -> Action {
     })
 }
 
+/// R33: an answer that the secret does not prove is none.
 #[tokio::test]
 async fn who_may_come_in_and_who_not() {
     for loopback in LOOPBACKS {

@@ -1,0 +1,307 @@
+//! What is seen of a director from outside, as lines; and what is left out of them, in one place.
+//!
+//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path;
+//! of mails `Date`, `Message-ID` and the like, the order of headers and their line breaks, and empty lines
+//! at the end. The order of the table, of mails and of log lines
+//! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts. Of what a command
+//! prints, everything from the first empty line: ours shows the place in the file there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, gethostname};
+
+use super::post::Post;
+use super::scenario::Scenario;
+use super::servers::Servers;
+
+/// Where scripts of a scenario note that they were called.
+pub const CALLS: &str = "/etc/ha.d/calls";
+/// What a daemon in the foreground prints.
+pub const FOREGROUND: &str = "/etc/ha.d/foreground";
+const LOGS: [&str; 3] = ["/var/log/ldirectord.log", "/etc/ha.d/log", FOREGROUND];
+const MONITOR: &str = "/etc/ha.d/monitor";
+const MAILS: &str = "/etc/ha.d/mails";
+/// Lines of the monitor file are of now if they are not older than this: two passes of checks.
+const RECENT: Duration = Duration::from_millis(2500);
+/// The table is read with a process this often, even if nothing in /proc says that it has changed.
+const TABLE_AGE: Duration = Duration::from_secs(1);
+
+/// Looks at the director in whose namespaces the calling thread is.
+pub struct Watch {
+    log: Vec<String>,
+    thresholds: bool,
+    requests: bool,
+    sorted: bool,
+    ignored: Vec<String>,
+    hostname: String,
+    binary: String,
+    marks: Marks,
+    monitor: Vec<(Instant, String)>,
+    monitor_read: usize,
+    table: Option<(Instant, String, Vec<String>)>,
+}
+
+/// How much there was of everything when the group of commands began.
+#[derive(Default)]
+struct Marks {
+    logs: [usize; LOGS.len()],
+    calls: usize,
+    mails: usize,
+    requests: usize,
+}
+
+/// As little as tells that something happened.
+#[derive(PartialEq, Eq, Clone)]
+pub struct Pulse {
+    /// The table as /proc shows it.
+    pub table: String,
+    log: usize,
+    calls: usize,
+    mails: usize,
+    running: Vec<String>,
+}
+
+impl Watch {
+    /// Looks as the scenario's settings say; `binary` is the program under test.
+    pub fn new(scenario: &Scenario, binary: &str) -> Self {
+        let all = |name: &str| {
+            let settings = scenario.settings.iter().filter(move |setting| setting.name == name);
+            settings.map(|setting| setting.rest.clone()).collect()
+        };
+        Self {
+            log: all("log"),
+            thresholds: scenario.setting("thresholds").is_some(),
+            requests: scenario.setting("requests").is_some(),
+            sorted: scenario.setting("sorted").is_some(),
+            ignored: all("ignore"),
+            hostname: gethostname().unwrap().to_string_lossy().into_owned(),
+            binary: binary.to_owned(),
+            marks: Marks::default(),
+            monitor: Vec::new(),
+            monitor_read: 0,
+            table: None,
+        }
+    }
+
+    /// From now on a new group of commands is at work.
+    pub fn mark(&mut self, post: &Post, servers: &Servers) {
+        self.marks = Marks {
+            logs: LOGS.map(|path| read(path).len()),
+            calls: read(CALLS).len(),
+            mails: mails(post).len(),
+            requests: servers.asked().len(),
+        };
+        self.table = None;
+    }
+
+    /// Cheap to take.
+    pub fn pulse(&self, post: &Post) -> Pulse {
+        Pulse {
+            table: read("/proc/thread-self/net/ip_vs"),
+            log: self.log_lines().len(),
+            calls: read(CALLS).len(),
+            mails: self.new_mails(post).len(),
+            running: running(),
+        }
+    }
+
+    /// Everything, after `said`, which the commands gave themselves.
+    pub fn look(&mut self, said: &[String], post: &Post, servers: &Servers) -> Vec<String> {
+        let mut lines: Vec<String> = said.iter().map(|line| self.normal(line)).collect();
+        lines.extend(running());
+        lines.extend(self.table());
+        lines.extend(self.calls());
+        for mail in self.new_mails(post) {
+            lines.push("mail".to_owned());
+            lines.extend(mail.iter().map(|line| format!("  {line}")));
+        }
+        let wanted = |line: &String| self.log.iter().any(|pattern| line.contains(pattern));
+        lines.extend(self.log_lines().into_iter().filter(wanted).map(|line| format!("log {line}")));
+        lines.extend(self.recent_monitor());
+        if self.requests {
+            let asked: BTreeSet<String> = servers.asked().into_iter().skip(self.marks.requests).collect();
+            lines.extend(asked.into_iter().map(|line| format!("asked {line}")));
+        }
+        lines.retain(|line| !self.ignored.iter().any(|part| line.starts_with(part.as_str())));
+        lines
+    }
+
+    /// What scripts noted: calls in their order, and the notes of checks, which have none.
+    fn calls(&self) -> Vec<String> {
+        let text = read(CALLS);
+        let new = text.get(self.marks.calls..).unwrap_or_default().lines();
+        let (mut notes, calls): (Vec<String>, Vec<String>) =
+            new.map(|line| self.normal(line)).partition(|line| self.sorted || line.starts_with("note "));
+        notes.sort();
+        notes.extend(calls);
+        notes
+    }
+
+    fn log_lines(&self) -> BTreeSet<String> {
+        let mut lines = BTreeSet::new();
+        for (path, mark) in LOGS.iter().zip(self.marks.logs) {
+            let text = read(path);
+            lines.extend(text.get(mark..).unwrap_or_default().lines().map(|line| self.normal(line)));
+        }
+        lines
+    }
+
+    fn new_mails(&self, post: &Post) -> BTreeSet<Vec<String>> {
+        let normal = |mail: Vec<String>| self.normal_mail(&mail);
+        mails(post).into_iter().skip(self.marks.mails).map(normal).collect()
+    }
+
+    /// A mail: envelope, headers in the order of their names and each on one line, text.
+    fn normal_mail(&self, mail: &[String]) -> Vec<String> {
+        let odd = ["date:", "message-id:", "mime-version:", "content-t", "user-agent:", "auto-submitted:"];
+        let (mut envelope, mut headers, mut text) = (Vec::new(), Vec::<String>::new(), Vec::new());
+        for line in mail.iter().map(|line| self.normal(line).trim_end().to_owned()) {
+            match line.strip_prefix("  ") {
+                None if text.is_empty() && headers.is_empty() => envelope.push(line),
+                Some(more) if text.is_empty() && more.starts_with(' ') && !headers.is_empty() => {
+                    if let Some(header) = headers.last_mut() {
+                        header.push_str(more);
+                    }
+                }
+                Some(_) if text.is_empty() => headers.push(line),
+                _ => text.push(line),
+            }
+        }
+        headers
+            .retain(|line| !odd.iter().any(|name| line.trim_start().to_ascii_lowercase().starts_with(name)));
+        headers.sort();
+        envelope.into_iter().chain(headers).chain(text).collect()
+    }
+
+    fn table(&mut self) -> Vec<String> {
+        let outline = read("/proc/thread-self/net/ip_vs");
+        if let Some((at, known, lines)) = &self.table
+            && *known == outline
+            && at.elapsed() < TABLE_AGE
+        {
+            return lines.clone();
+        }
+        let mut lines = ipvsadm(&["-Sn"]);
+        lines.sort();
+        if self.thresholds {
+            let listed = ipvsadm(&["-Ln", "--thresholds"]);
+            lines.extend(listed.iter().skip(3).map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                format!("thresholds {}", words.join(" "))
+            }));
+        }
+        self.table = Some((Instant::now(), outline, lines.clone()));
+        lines
+    }
+
+    fn recent_monitor(&mut self) -> Vec<String> {
+        let text = read(MONITOR);
+        let new = text.get(self.monitor_read..).unwrap_or_default();
+        let complete = new.rfind('\n').map_or(0, |at| at + 1);
+        let lines: Vec<_> = new[..complete].lines().map(|line| (Instant::now(), self.normal(line))).collect();
+        self.monitor.extend(lines);
+        self.monitor_read += complete;
+        let recent: BTreeSet<String> = self
+            .monitor
+            .iter()
+            .filter(|(at, _)| at.elapsed() < RECENT)
+            .map(|(_, line)| line.clone())
+            .collect();
+        recent.into_iter().map(|line| format!("monitor {line}")).collect()
+    }
+
+    /// A line without what no two runs agree on.
+    fn normal(&self, line: &str) -> String {
+        let mut line = line;
+        let (mark, rest) = line.split_at(if line.starts_with("out [") { 4 } else { 0 });
+        line = rest;
+        // `[Mon Nov 23 22:50:55 2026|lab.cf|17] `, and `[…] [17] ` in the monitor file.
+        while let Some((stamp, rest)) = line.strip_prefix('[').and_then(|rest| rest.split_once("] "))
+            && stamp.contains(|c: char| c.is_ascii_digit())
+        {
+            line = rest;
+        }
+        let mut text = format!("{mark}{line}")
+            .replace(&self.binary, "ldirectord")
+            .replace("/usr/sbin/ldirectord", "ldirectord");
+        for before in ["@", "ldirectord host: "] {
+            text = text.replace(&format!("{before}{}", self.hostname), &format!("{before}HOST"));
+        }
+        for before in ["pid: ", "PID=", "Error [", "Warning [", "pid ", "Linux Director v"] {
+            text = without_numbers(&text, before);
+        }
+        text
+    }
+}
+
+/// The text with `N` in the place of each number behind `before`.
+fn without_numbers(text: &str, before: &str) -> String {
+    let mut parts = text.split(before);
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        result.push_str(before);
+        if rest.len() < part.len() {
+            result.push('N');
+        }
+        result.push_str(rest);
+    }
+    result
+}
+
+/// A file that is not there is empty.
+fn read(path: &str) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn ipvsadm(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new("ipvsadm").args(arguments).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// The mails that came by SMTP, and those that were given to the program `sendmail` of this scenario.
+fn mails(post: &Post) -> Vec<Vec<String>> {
+    let mut mails = post.mails();
+    let Ok(entries) = fs::read_dir(MAILS) else { return mails };
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|end| end == "complete")) {
+        mails.push(read(&path.to_string_lossy()).lines().map(ToOwned::to_owned).collect());
+    }
+    mails
+}
+
+/// The daemons that pid files name.
+pub fn daemons() -> Vec<(String, Option<Pid>)> {
+    let Ok(entries) = fs::read_dir("/run") else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        if let Some(name) = name.strip_prefix("ldirectord.").and_then(|name| name.strip_suffix(".pid")) {
+            let text = read(&format!("/run/ldirectord.{name}.pid"));
+            found.push((name.to_owned(), text.trim().parse().ok().map(Pid::from_raw)));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// A pid file may name another process.
+pub fn is_ldirectord(pid: Pid) -> bool {
+    read(&format!("/proc/{pid}/cmdline")).contains("ldirectord")
+}
+
+/// Their state, in words.
+pub fn running() -> Vec<String> {
+    let state = |(name, pid): (String, Option<Pid>)| match pid {
+        None => format!("{name} has an empty pid file"),
+        Some(pid) if is_ldirectord(pid) => format!("{name} runs"),
+        Some(pid) if kill(pid, None).is_ok() => format!("{name} has the pid of another program"),
+        Some(_) => format!("{name} has a stale pid file"),
+    };
+    daemons().into_iter().map(state).collect()
+}
