@@ -53,13 +53,14 @@ impl Case {
 
     /// The probe that the configuration leads to, with so many seconds for it.
     pub fn probe(&self, seconds: u32) -> Arc<Probe> {
-        let address = if self.real.is_ipv4() { "192.0.2.1" } else { "[2001:db8::1]" };
+        let (six, address) = if self.real.is_ipv4() { ("", "192.0.2.1") } else { ("6", "[2001:db8::1]") };
         let protocol = if self.udp { "udp" } else { "tcp" };
         let mut text = format!(
-            "checktimeout={seconds}\nnegotiatetimeout={seconds}\nvirtual={address}:99\n\treal={} masq\n\tprotocol={protocol}\n",
+            "checktimeout={seconds}\nnegotiatetimeout={seconds}\nvirtual{six}={address}:99\n\treal{six}={} masq\n\tprotocol={protocol}\n",
             self.real
         );
-        for line in self.directives.split("; ") {
+        // What is empty is left out: the configuration refuses some directives without a value.
+        for line in self.directives.split("; ").filter(|line| !line.ends_with("=\"\"")) {
             text.push_str(&format!("\t{line}\n"));
         }
         let loaded = config::load(text.as_bytes(), &Answers::new("director"));

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -75,42 +74,49 @@ impl Server {
 
     /// None of its processes runs any more, but all of their sockets stay open.
     pub fn freeze(&self) {
-        self.signal_all(Signal::SIGSTOP);
+        self.frozen();
     }
 
     pub fn thaw(&self) {
-        self.signal_all(Signal::SIGCONT);
+        for pid in self.frozen() {
+            signal(pid, Signal::SIGCONT);
+        }
     }
 
     /// Ends all of its processes at once.
     pub fn stop(&mut self) {
-        self.signal_all(Signal::SIGKILL);
+        // First frozen: a process whose parent has ended could not be found, and one that runs has more children.
+        for pid in self.frozen() {
+            signal(pid, Signal::SIGKILL);
+        }
         if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Signals it and all that descend from it, until a round finds nobody new.
-    fn signal_all(&self, signal: Signal) {
-        let Some(child) = &self.child else { return };
-        let limit = Instant::now() + LIMIT;
+    /// Freezes it and all that descend from it, until a round finds nobody new.
+    fn frozen(&self) -> Vec<i32> {
         let mut done: Vec<i32> = Vec::new();
+        let Some(child) = &self.child else { return done };
+        let limit = Instant::now() + LIMIT;
         loop {
             let family = family(i32::try_from(child.id()).unwrap());
-            let fresh: Vec<i32> = family.iter().copied().filter(|pid| !done.contains(pid)).collect();
+            let fresh: Vec<i32> = family.into_iter().filter(|pid| !done.contains(pid)).collect();
             if fresh.is_empty() {
-                return;
+                return done;
             }
             for pid in fresh {
-                // It may have ended meanwhile.
-                let _ = kill(Pid::from_raw(pid), signal);
+                signal(pid, Signal::SIGSTOP);
                 done.push(pid);
             }
             assert!(Instant::now() < limit, "{}: ever more processes", self.name);
-            thread::yield_now();
         }
     }
+}
+
+/// Signals a process, which may have ended meanwhile.
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
 }
 
 impl Drop for Server {

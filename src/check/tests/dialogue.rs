@@ -246,7 +246,7 @@ async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
         let mut stream = BufReader::new(stream);
         let mut data = None;
         let mut line = String::new();
-        stream.write_all(b"220-welcome\r\n220 ready\r\n").await.unwrap();
+        stream.write_all(b"220-welcome\r\n to us\r\n230 days a year\r\n220 ready\r\n").await.unwrap();
         while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
             let answer = match line.trim_end() {
                 "USER joe" => "331 password?".to_owned(),
