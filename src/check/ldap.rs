@@ -1,5 +1,6 @@
 //! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry, whose name must match `receive`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, StdStream};
@@ -44,7 +45,8 @@ async fn ask(
     // The connection stands already: the URL only says how to speak, and the name for TLS.
     let host = match &ldap.server_name {
         Some(host) if ldap.tls && tls::is_dns_name(host) => format!("{host}:{}", target.port()),
-        _ => target.to_string(),
+        // Whatever the server's own address: the library takes an IPv6 address for a name, and refuses it.
+        _ => SocketAddr::from((Ipv4Addr::LOCALHOST, target.port())).to_string(),
     };
     let failed = |what: &str, monitor: &str, error: &LdapError| {
         Verdict::down(format!("{name}: {what}: {}", said(error))).with_monitor(monitor)
