@@ -221,7 +221,11 @@ async fn sip_over_udp() {
             let address = server.local_addr().unwrap();
             let task = tokio::spawn(async move {
                 let mut buffer = [0; 2048];
+                // The first datagram is lost.
+                let (length, _) = server.recv_from(&mut buffer).await.unwrap();
+                let first = buffer[..length].to_vec();
                 let (length, peer) = server.recv_from(&mut buffer).await.unwrap();
+                assert_eq!(buffer[..length], first, "what is sent again is the same request");
                 server.send_to(b"SIP/2.0 100 Trying\r\n\r\n", peer).await.unwrap();
                 server.send_to(answer.as_bytes(), peer).await.unwrap();
                 String::from_utf8_lossy(&buffer[..length]).into_owned()
