@@ -38,7 +38,7 @@ lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 		$(IN_LAB) test --test lab -- $(T)
 
 peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
-	$(AMONG_PEERS) test --test peers -- $(T)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench

@@ -49,11 +49,7 @@ fn postgresql() {
         .expect(&[
             // The database of the user's own name, and no password.
             Case::up(four, &ask("open", "", "", "SELECT 1"), "the query gives rows"),
-            Case::up(
-                four,
-                &ask("checker", "right", "postgres", "SELECT 1; SELECT 2"),
-                "the query gives rows",
-            ),
+            Case::up(four, &ask("checker", "right", "postgres", "SELECT 1;SELECT 2"), "the query gives rows"),
             Case::down(
                 four,
                 &ask("checker", "right", "postgres", "SELECT * FROM orders"),

@@ -149,7 +149,7 @@ impl Life {
         let limit = Instant::now() + LIMIT;
         while left() != (0, 0) {
             // Tasks that were told to end need a turn to do so.
-            self.runtime.block_on(tokio::time::sleep(Duration::from_millis(10)));
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
             assert!(
                 Instant::now() < limit,
                 "{}: {CROWD} checks left (tasks, sockets) {:?}",

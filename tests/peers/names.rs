@@ -34,7 +34,7 @@ fn dnsmasq() {
             Case::down(real, &ask("www.example.org", "^10\\."), "of which none matches"),
             Case::down(real, &ask("text.example.org", ""), "there is no such record"),
             Case::down(real, &ask("none.example.org", ""), "Non-Existent Domain"),
-            Case::down(real, &ask("www.elsewhere.test", ""), "Query refused"),
+            Case::down(real, &ask("www.elsewhere.test", ""), "Query Refused"),
         ]))
         .through(&good, "waiting for the answer", "refused")
         .end();
@@ -53,7 +53,7 @@ fn bind() {
             Case::down(real, &ask("none.example.org", ""), "Non-Existent Domain"),
             Case::down(real, &ask("example.org", ""), "there is no such record"),
             Case::down(real, &ask("www.broken.org", ""), "Server Failure"),
-            Case::down(real, &ask("www.elsewhere.test", ""), "Query refused"),
+            Case::down(real, &ask("www.elsewhere.test", ""), "Query Refused"),
         ]))
         .through(&good, "waiting for the answer", "refused")
         .end();

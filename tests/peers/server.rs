@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -86,11 +87,17 @@ impl Server {
     /// Ends all of its processes at once.
     pub fn stop(&mut self) {
         // First frozen: a process whose parent has ended could not be found, and one that runs has more children.
-        for pid in self.frozen() {
-            signal(pid, Signal::SIGKILL);
+        let family = self.frozen();
+        for pid in &family {
+            signal(*pid, Signal::SIGKILL);
         }
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
+        }
+        // Their sockets are closed when they are gone.
+        let limit = Instant::now() + LIMIT;
+        while family.iter().any(|pid| is_alive(*pid)) && Instant::now() < limit {
+            thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -123,6 +130,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whether a process is there and no zombie.
+fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// A process and all that descend from it.
