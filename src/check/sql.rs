@@ -26,7 +26,7 @@ pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) ->
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
     }
-    progress.step(Step::Answer("the greeting and the login"));
+    progress.step(Step::Login);
     let options = OptsBuilder::default()
         .ip_or_hostname(probe.target.ip().to_string())
         .tcp_port(probe.target.port())
@@ -43,7 +43,7 @@ pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) ->
         Err(mysql_async::Error::Io(mysql_async::IoError::Io(error))) => return unreachable(&name, &error),
         Err(error) => return Verdict::down(format!("{name}: login: {}", mysql_said(&error))),
     };
-    progress.step(Step::Answer("the answer to the query"));
+    progress.connected(Step::Answer("the answer to the query"));
     let first: Result<Option<Row>, _> = async {
         let mut result = connection.query_iter(sql.query.as_str()).await?;
         result.next().await
