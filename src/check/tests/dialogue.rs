@@ -209,6 +209,7 @@ async fn sip_over_tcp() {
     assert_says(&verdict, Down, "no complete answer");
 }
 
+/// R32 of `docs/compat.md`, too: what may have been lost is sent again.
 #[tokio::test]
 async fn sip_over_udp() {
     for loopback in LOOPBACKS {
