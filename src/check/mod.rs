@@ -11,6 +11,7 @@ mod ping;
 mod progress;
 mod radius;
 mod say;
+mod sealed;
 mod sentence;
 mod simple_tcp;
 mod sql;
@@ -81,7 +82,7 @@ impl Checker {
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
             Action::Ldap(ldap) => ldap::run(&self.tls_config, probe, ldap, progress).await,
             Action::Mysql(sql) => sql::mysql(probe, sql, progress).await,
-            Action::Pgsql(sql) => sql::pgsql(probe, sql, progress).await,
+            Action::Pgsql(sql) => sql::pgsql(&self.tls, probe, sql, progress).await,
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }

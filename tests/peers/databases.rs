@@ -54,6 +54,9 @@ fn postgresql() {
             // The database of the user's own name, and no password.
             Case::up(four, &ask("open", "", "", "SELECT 1"), "the query gives rows"),
             Case::up(four, &ask("checker", "right", "postgres", "SELECT 1;SELECT 2"), "the query gives rows"),
+            Case::up(four, &ask("sealed", "right", "postgres", "SELECT 1"), "the query gives rows"),
+            Case::up(four, &ask("plain", "right", "postgres", "SELECT 1"), "the query gives rows"),
+            Case::down(four, &ask("sealed", "wrong", "postgres", "SELECT 1"), "login: FATAL 28P01"),
             Case::down(
                 four,
                 &ask("checker", "right", "postgres", "SELECT * FROM orders"),

@@ -25,6 +25,8 @@ fn try_out(name: &'static str, recipe: &str, port: u16, file: &str) {
     }
     cases.extend([
         Case::up(&real, &ask("checker", "right", "", ""), "login 230"),
+        // Nobody logs in as anonymous here.
+        Case::down(&real, "service=ftp; request=\"/x\"; receive=\"y\"", "login answered \"530"),
         Case::up(&real, &ask("checker", "right", file, ""), "12 bytes"),
         Case::down(&real, &ask("checker", "wrong", file, "fine"), "login answered \"530"),
         Case::down(&real, &ask("nobody", "right", file, "fine"), "login answered \"530"),

@@ -6,7 +6,14 @@ use crate::life::Life;
 #[test]
 fn inn() {
     let good = ["127.0.0.1:119", "[::1]:119"].map(|real| Case::up(real, "service=nntp", "greeting 200"));
-    Life::begin("nntp (inn)", &["inn"], &good).through(&good, "waiting for the greeting", "refused").end();
+    Life::begin("nntp (inn)", &["inn"], &good)
+        // Who comes from there is let in nowhere.
+        .expect(
+            &["192.0.2.9:119", "[2001:db8::9]:119"]
+                .map(|real| Case::down(real, "service=nntp", "greeting \"502")),
+        )
+        .through(&good, "waiting for the greeting", "refused")
+        .end();
 }
 
 #[test]
