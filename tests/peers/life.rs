@@ -1,5 +1,7 @@
 //! The life of one server, as a check sees it.
 
+use std::collections::HashSet;
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -166,16 +168,20 @@ impl Life {
     }
 }
 
-/// Sockets that some process has open to this address.
+/// Sockets of this process that are open to this address.
 fn sockets_to(target: SocketAddr) -> usize {
+    let own: HashSet<String> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned))
+        .collect();
     let mut count = 0;
     for name in ["tcp", "tcp6", "udp", "udp6"] {
-        let table = std::fs::read_to_string(format!("/proc/self/net/{name}")).unwrap();
+        let table = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap();
         for row in table.lines().skip(1) {
             let words: Vec<&str> = row.split_whitespace().collect();
             let (peer, inode) = (words[2], words[9]);
             let port = peer.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-            if port == Some(target.port()) && inode != "0" {
+            if port == Some(target.port()) && own.contains(&format!("socket:[{inode}]")) {
                 count += 1;
             }
         }
