@@ -4,8 +4,10 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Runs test binaries on a machine whose kernel has IPVS.
 IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
+# Runs test binaries where Debian's servers are in place.
+AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab bench corpus record audit
+.PHONY: help setup demo test lint unit doc lab peers bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -17,7 +19,7 @@ demo: setup      ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit doc lab  ## everything, the lab included
+test: lint unit doc peers lab  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
@@ -34,6 +36,9 @@ lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS JUDGE_ONLY JUDGE_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 		$(IN_LAB) test --test lab -- $(T)
+
+peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench

@@ -12,6 +12,7 @@ mod ping;
 mod progress;
 mod radius;
 mod say;
+mod sealed;
 mod sentence;
 mod simple_tcp;
 mod sql;
@@ -83,7 +84,7 @@ impl Checker {
                 contain(&format!("mysql {}", probe.target), sql::mysql(probe, sql, progress)).await
             }
             Action::Pgsql(sql) => {
-                contain(&format!("pgsql {}", probe.target), sql::pgsql(probe, sql, progress)).await
+                contain(&format!("pgsql {}", probe.target), sql::pgsql(&self.tls, probe, sql, progress)).await
             }
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,

@@ -6,11 +6,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row};
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio::net::TcpStream;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Connection, SimpleQueryMessage};
+use tokio_rustls::TlsConnector;
 
 use super::progress::{Progress, Step};
+use super::sealed::{Sealer, Unsealed};
 use super::{say, unreachable};
 use crate::net::dial;
+use crate::net::stream::Stream;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 
@@ -26,7 +32,7 @@ pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) ->
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
     }
-    progress.step(Step::Answer("the greeting and the login"));
+    progress.step(Step::Login);
     let options = OptsBuilder::default()
         .ip_or_hostname(probe.target.ip().to_string())
         .tcp_port(probe.target.port())
@@ -43,7 +49,7 @@ pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) ->
         Err(mysql_async::Error::Io(mysql_async::IoError::Io(error))) => return unreachable(&name, &error),
         Err(error) => return Verdict::down(format!("{name}: login: {}", mysql_said(&error))),
     };
-    progress.step(Step::Answer("the answer to the query"));
+    progress.connected(Step::Answer("the answer to the query"));
     let first: Result<Option<Row>, _> = async {
         let mut result = connection.query_iter(sql.query.as_str()).await?;
         result.next().await
@@ -68,26 +74,68 @@ fn mysql_said(error: &mysql_async::Error) -> String {
     }
 }
 
-/// PostgreSQL.
-pub(super) async fn pgsql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
+/// PostgreSQL: in TLS where the server offers it, as the original's library does it.
+pub(super) async fn pgsql(
+    connector: &TlsConnector,
+    probe: &Probe,
+    sql: &SqlProbe,
+    progress: &Progress,
+) -> Verdict {
     let name = name("pgsql", probe, sql);
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
     }
-    let stream = match dial::connect(probe.target).await {
-        Ok(stream) => stream,
-        Err(error) => return unreachable(&format!("connect to {}", probe.target), &error),
-    };
+    let mut login = log_in(connector, SslMode::Prefer, probe, sql, progress).await;
+    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(error)) {
+        // Its reason stands, unless the other way leads further.
+        login = log_in(connector, SslMode::Disable, probe, sql, progress).await.or(login);
+    }
+    match login {
+        Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
+        Err(Refusal::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
+        Err(Refusal::Login(error)) => Verdict::down(format!("{name}: login: {}", pgsql_said(&error))),
+    }
+}
+
+/// How a login failed.
+enum Refusal {
+    Connection(std::io::Error),
+    Login(tokio_postgres::Error),
+}
+
+async fn log_in(
+    connector: &TlsConnector,
+    mode: SslMode,
+    probe: &Probe,
+    sql: &SqlProbe,
+    progress: &Progress,
+) -> Result<(Client, Connection<TcpStream, Stream>), Refusal> {
+    progress.connecting(probe.target);
+    let stream = dial::connect(probe.target).await.map_err(Refusal::Connection)?;
     progress.connected(Step::Answer("the answer to the login"));
     let mut config = tokio_postgres::Config::new();
-    config.user(&sql.login).password(sql.passwd.reveal()).application_name("ldirectord-rs");
+    config.user(&sql.login).password(sql.passwd.reveal()).application_name("ldirectord-rs").ssl_mode(mode);
     if !sql.database.is_empty() {
         config.dbname(&sql.database);
     }
-    let (client, connection) = match config.connect_raw(stream, NoTls).await {
-        Ok(both) => both,
-        Err(error) => return Verdict::down(format!("{name}: login: {}", pgsql_said(&error))),
-    };
+    let sealer = Sealer { connector, address: probe.target.ip() };
+    config.connect_raw(stream, sealer).await.map_err(Refusal::Login)
+}
+
+/// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
+/// handshake off.
+fn may_work_without_tls(error: &tokio_postgres::Error) -> bool {
+    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<Unsealed>());
+    handshake || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+async fn rows(
+    name: &str,
+    client: &Client,
+    connection: Connection<TcpStream, Stream>,
+    sql: &SqlProbe,
+    progress: &Progress,
+) -> Verdict {
     progress.step(Step::Answer("the answer to the query"));
     let query = async {
         let mut rows = pin!(client.simple_query_raw(&sql.query).await?);

@@ -3,8 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
 use super::Told;
 use super::talk::Talk;
@@ -18,6 +20,9 @@ use crate::value::Verdict;
 const GOOD: &[u8] = b"SIP/2.0 200 OK";
 /// So many headers an answer may have.
 const MAX_LINES: usize = 1000;
+/// A datagram may be lost; the request is sent again after this long, then after twice as long and so on (RFC 3261 17.1.2).
+const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(4);
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
 
@@ -50,7 +55,7 @@ async fn skip_headers(talk: &mut Talk<'_>) -> Told<()> {
     Err(talk.down(&format!("more than {MAX_LINES} headers")))
 }
 
-/// Over UDP: one datagram each way; provisional answers (1xx) are waited out.
+/// Over UDP: one datagram each way, the first sent again where no answer comes; provisional answers (1xx) are waited out.
 pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
     let name = format!("sip udp {}", probe.target);
     let failed = |error: &std::io::Error| unreachable(&name, error);
@@ -64,14 +69,22 @@ pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: 
     let own = socket.local_addr().map_err(|error| failed(&error))?;
     progress.connected(Step::Answer("the answer to OPTIONS"));
     let text = options(dialogue, "UDP", own);
-    socket.send(text.as_bytes()).await.map_err(|error| failed(&error))?;
     let mut buffer = vec![0; DATAGRAM];
+    let mut wait = AGAIN;
+    socket.send(text.as_bytes()).await.map_err(|error| failed(&error))?;
     loop {
-        let length = socket.recv(&mut buffer).await.map_err(|error| failed(&error))?;
+        let Ok(received) = timeout(wait, socket.recv(&mut buffer)).await else {
+            socket.send(text.as_bytes()).await.map_err(|error| failed(&error))?;
+            wait = (wait * 2).min(AGAIN_AT_MOST);
+            continue;
+        };
+        let length = received.map_err(|error| failed(&error))?;
         let datagram = &buffer[..length];
         progress.received(datagram);
         let line = datagram.split(|byte| *byte == b'\n').next().unwrap_or_default();
         if line.starts_with(b"SIP/2.0 1") {
+            // It has the request and works on it (RFC 3261 17.1.2.2).
+            wait = AGAIN_AT_MOST;
             continue;
         }
         let shown = say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 120);

@@ -136,15 +136,17 @@ impl<'a> Talk<'a> {
 
     /// A numbered reply, which may have many lines.
     pub(super) async fn reply(&mut self, what: &'static str) -> Told<Reply> {
+        let mut begun = None;
         for _ in 0..MAX_LINES {
             let line = self.line(what).await?;
             let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-            let code = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            let code: Option<u16> = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             match (code, line.get(3)) {
-                (Some(code), None | Some(b' ')) => return Ok(Reply { code, line }),
-                (Some(_), Some(b'-')) => {}
                 // FTP lets the lines between the first and the last begin as they like (RFC 959 4.2).
-                _ if self.continues(what) => {}
+                (code, _) if self.is_ftp() && begun.is_some() && code != begun => {}
+                (Some(code), None | Some(b' ')) => return Ok(Reply { code, line }),
+                (Some(_), Some(b'-')) => begun = begun.or(code),
+                _ if self.is_ftp() && begun.is_some() => {}
                 _ => {
                     let shown = say::beginning(&line, SHOWN);
                     return Err(self.down(&format!("{what} is no numbered reply: {shown}")));
@@ -154,8 +156,8 @@ impl<'a> Talk<'a> {
         Err(self.down(&format!("{what} has more than {MAX_LINES} lines")))
     }
 
-    fn continues(&self, what: &str) -> bool {
-        self.name.starts_with("ftp ") && what != "the greeting"
+    fn is_ftp(&self) -> bool {
+        self.name.starts_with("ftp ")
     }
 
     /// Notes a step that is done: `greeting 220 in 1 ms`.

@@ -216,6 +216,7 @@ async fn sip_over_tcp() {
     assert_says(&verdict, Down, "no complete answer");
 }
 
+/// R32 of `docs/compat.md`, too: what may have been lost is sent again.
 #[tokio::test]
 async fn sip_over_udp() {
     for loopback in LOOPBACKS {
@@ -228,7 +229,11 @@ async fn sip_over_udp() {
             let address = server.local_addr().unwrap();
             let task = tokio::spawn(async move {
                 let mut buffer = [0; 2048];
+                // The first datagram is lost.
+                let (length, _) = server.recv_from(&mut buffer).await.unwrap();
+                let first = buffer[..length].to_vec();
                 let (length, peer) = server.recv_from(&mut buffer).await.unwrap();
+                assert_eq!(buffer[..length], first, "what is sent again is the same request");
                 server.send_to(b"SIP/2.0 100 Trying\r\n\r\n", peer).await.unwrap();
                 server.send_to(answer.as_bytes(), peer).await.unwrap();
                 String::from_utf8_lossy(&buffer[..length]).into_owned()
@@ -253,7 +258,7 @@ async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
         let mut stream = BufReader::new(stream);
         let mut data = None;
         let mut line = String::new();
-        stream.write_all(b"220-welcome\r\n220 ready\r\n").await.unwrap();
+        stream.write_all(b"220-welcome\r\n to us\r\n230 days a year\r\n220 ready\r\n").await.unwrap();
         while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
             let answer = match line.trim_end() {
                 "USER joe" => "331 password?".to_owned(),

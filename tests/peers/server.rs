@@ -1,0 +1,162 @@
+//! A real server as a process with its own folder, which can be frozen, killed and started again, and which ends with the test.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long anything may take that has to happen.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// A server that runs as `tests/peers/servers/RECIPE ARGUMENT…` says.
+pub struct Server {
+    name: String,
+    command: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// Starts one; the words are the recipe and its arguments.
+    pub fn start(words: &[&str]) -> Server {
+        assert!(
+            std::env::var_os("PEERS_ROOT").is_some(),
+            "the real servers are only in place under tests/peers/run: use `make peers`"
+        );
+        let mut server = Server {
+            name: words.join("-").replace(['/', ' ', ':', '[', ']', ','], "_"),
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            child: None,
+        };
+        server.restart();
+        server
+    }
+
+    fn folder(&self) -> PathBuf {
+        Path::new("/run/peers").join(&self.name)
+    }
+
+    /// Starts it once more, in its old folder.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none());
+        fs::create_dir_all(self.folder()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/servers");
+        let child = Command::new(recipes.join(&self.command[0]))
+            .args(&self.command[1..])
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        Path::new("/run/peers").join(format!("{}.log", self.name))
+    }
+
+    /// The end of what it said.
+    pub fn log(&self) -> String {
+        let text = fs::read(self.log_path()).unwrap_or_default();
+        let start = text.len().saturating_sub(3000);
+        String::from_utf8_lossy(&text[start..]).into_owned()
+    }
+
+    /// None of its processes runs any more, but all of their sockets stay open.
+    pub fn freeze(&self) {
+        self.frozen();
+    }
+
+    pub fn thaw(&self) {
+        for pid in self.frozen() {
+            signal(pid, Signal::SIGCONT);
+        }
+    }
+
+    /// Ends all of its processes at once.
+    pub fn stop(&mut self) {
+        // First frozen: a process whose parent has ended could not be found, and one that runs has more children.
+        let family = self.frozen();
+        for pid in &family {
+            signal(*pid, Signal::SIGKILL);
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+        // Their sockets are closed when they are gone.
+        let limit = Instant::now() + LIMIT;
+        while family.iter().any(|pid| is_alive(*pid)) && Instant::now() < limit {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Freezes it and all that descend from it, until a round finds nobody new.
+    fn frozen(&self) -> Vec<i32> {
+        let mut done: Vec<i32> = Vec::new();
+        let Some(child) = &self.child else { return done };
+        let limit = Instant::now() + LIMIT;
+        loop {
+            let family = family(i32::try_from(child.id()).unwrap());
+            let fresh: Vec<i32> = family.into_iter().filter(|pid| !done.contains(pid)).collect();
+            if fresh.is_empty() {
+                return done;
+            }
+            for pid in fresh {
+                signal(pid, Signal::SIGSTOP);
+                done.push(pid);
+            }
+            assert!(Instant::now() < limit, "{}: ever more processes", self.name);
+        }
+    }
+}
+
+/// Signals a process, which may have ended meanwhile.
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Whether a process is there and no zombie.
+fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// A process and all that descend from it.
+fn family(root: i32) -> Vec<i32> {
+    let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid: i32| Some((pid, parent(pid)?)))
+        .collect();
+    let mut family = vec![root];
+    let mut next = 0;
+    while let Some(pid) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == pid).map(|(child, _)| *child));
+        next += 1;
+    }
+    family
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which stands in parentheses: the state, then the parent.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
