@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -139,7 +139,12 @@ impl Life {
         let probe = case.probe(SHORT);
         let began = Instant::now();
         let checks = (0..CROWD).map(|_| self.checker.run(&probe));
-        let verdicts = self.runtime.block_on(async { join_all(checks).await });
+        let halfway = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            sockets_to(probe.target)
+        };
+        let (verdicts, open) = self.runtime.block_on(async { tokio::join!(join_all(checks), halfway) });
+        assert_eq!(open, CROWD, "{}: sockets while all of the checks wait", self.name);
         let took = began.elapsed();
         for verdict in &verdicts {
             self.faults.extend(case.but(Outcome::Down, "").fault(verdict));
@@ -174,14 +179,21 @@ fn sockets_to(target: SocketAddr) -> usize {
         .unwrap()
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned))
         .collect();
+    // Each four bytes of the address are a number in the machine's order.
+    let bytes = match target.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+    let address: String = words.map(|word| format!("{word:08X}")).collect();
+    let as_in_tables = format!("{address}:{:04X}", target.port());
     let mut count = 0;
     for name in ["tcp", "tcp6", "udp", "udp6"] {
         let table = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap();
         for row in table.lines().skip(1) {
             let words: Vec<&str> = row.split_whitespace().collect();
             let (peer, inode) = (words[2], words[9]);
-            let port = peer.rsplit_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-            if port == Some(target.port()) && own.contains(&format!("socket:[{inode}]")) {
+            if peer == as_in_tables && own.contains(&format!("socket:[{inode}]")) {
                 count += 1;
             }
         }

@@ -112,11 +112,16 @@ impl Server {
             if fresh.is_empty() {
                 return done;
             }
-            for pid in fresh {
-                signal(pid, Signal::SIGSTOP);
-                done.push(pid);
+            for pid in &fresh {
+                signal(*pid, Signal::SIGSTOP);
+            }
+            // The signal is sent, but on a busy machine a thread may go on for a while.
+            while fresh.iter().any(|pid| is_running(*pid)) {
+                assert!(Instant::now() < limit, "{}: does not stop", self.name);
+                thread::sleep(Duration::from_millis(1));
             }
             assert!(Instant::now() < limit, "{}: ever more processes", self.name);
+            done.extend(fresh);
         }
     }
 }
@@ -134,9 +139,22 @@ impl Drop for Server {
 
 /// Whether a process is there and no zombie.
 fn is_alive(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    !matches!(state(&format!("/proc/{pid}")), None | Some('Z' | 'X'))
+}
+
+/// Whether one of the threads of a process is not stopped.
+fn is_running(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| {
+        let folder = thread.path().display().to_string();
+        !matches!(state(&folder), None | Some('T' | 't' | 'Z' | 'X'))
+    })
+}
+
+/// The letter for the state of a process or thread; none, if it is not there.
+fn state(folder: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// A process and all that descend from it.
