@@ -7,7 +7,6 @@ use std::time::Duration;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::progress::{Progress, Step};
@@ -108,13 +107,7 @@ async fn over_udp(
     bytes: &[u8],
     progress: &Progress,
 ) -> io::Result<Message> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    // Connected: only this server's datagrams come in, and its refusal does too.
-    socket.connect(server).await?;
+    let socket = dial::datagrams(server).await?;
     progress.connected(Step::Answer("the answer"));
     let mut buffer = vec![0; DATAGRAM];
     loop {

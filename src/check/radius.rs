@@ -2,16 +2,16 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::progress::{Progress, Step};
 use super::{say, unreachable};
+use crate::net::dial;
 use crate::plan::{Probe, RadiusProbe};
 use crate::value::Verdict;
 
@@ -52,13 +52,7 @@ pub(super) async fn run(probe: &Probe, radius: &RadiusProbe, progress: &Progress
 }
 
 async fn ask(probe: &Probe, radius: &RadiusProbe, progress: &Progress) -> std::io::Result<Vec<u8>> {
-    let any: SocketAddr = match probe.target {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    // Connected: only this server's datagrams come in, and its refusal does too.
-    socket.connect(probe.target).await?;
+    let socket = dial::datagrams(probe.target).await?;
     progress.connected(Step::Answer("the answer to Access-Request"));
     let request = request(radius, socket.local_addr()?.ip());
     let mut buffer = vec![0; LARGEST];

@@ -4,7 +4,6 @@ use std::future::pending;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::net::UdpSocket;
 use tokio::task::yield_now;
 
 use super::progress::{Progress, Step};
@@ -80,18 +79,10 @@ async fn receive(mut reader: impl AsyncRead + Unpin, progress: &Progress, lines:
 
 async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines: &mut Lines<'_>) -> Verdict {
     let failed = |error: &io::Error| unreachable(&format!("send to udp {}", probe.target), error);
-    let any = match probe.target.ip() {
-        std::net::IpAddr::V4(_) => "0.0.0.0:0",
-        std::net::IpAddr::V6(_) => "[::]:0",
-    };
-    let socket = match UdpSocket::bind(any).await {
+    let socket = match dial::datagrams(probe.target).await {
         Ok(socket) => socket,
         Err(error) => return failed(&error),
     };
-    // Connected: only this server's datagrams come in, and its refusal does too.
-    if let Err(error) = socket.connect(probe.target).await {
-        return failed(&error);
-    }
     if let Err(error) = socket.send(simple.request.as_bytes()).await {
         return failed(&error);
     }

@@ -5,14 +5,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::Told;
 use super::talk::Talk;
 use crate::check::progress::{Progress, Step};
 use crate::check::{say, unreachable};
-use crate::net::cause;
+use crate::net::{cause, dial};
 use crate::plan::{DialogueProbe, Probe};
 use crate::value::Verdict;
 
@@ -59,13 +58,7 @@ async fn skip_headers(talk: &mut Talk<'_>) -> Told<()> {
 pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
     let name = format!("sip udp {}", probe.target);
     let failed = |error: &std::io::Error| unreachable(&name, error);
-    let any: SocketAddr = match probe.target {
-        SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
-        SocketAddr::V6(_) => ([0u16; 8], 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await.map_err(|error| failed(&error))?;
-    // Connected: only this server's datagrams come in, and its refusal does too.
-    socket.connect(probe.target).await.map_err(|error| failed(&error))?;
+    let socket = dial::datagrams(probe.target).await.map_err(|error| failed(&error))?;
     let own = socket.local_addr().map_err(|error| failed(&error))?;
     progress.connected(Step::Answer("the answer to OPTIONS"));
     let text = options(dialogue, "UDP", own);

@@ -5,8 +5,6 @@ use tokio::net::UdpSocket;
 
 use super::servers::Server;
 use super::*;
-use crate::plan::{Dialogue, DialogueProbe};
-use crate::value::Secret;
 
 /// What a server says first, and then to each line that begins so. Anything else ends the dialogue.
 type Script = &'static [(&'static str, &'static str)];
@@ -52,18 +50,6 @@ async fn follow(
     line.clear();
     while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
         seen.lock().unwrap().push(std::mem::take(&mut line).trim_end().to_owned());
-    }
-}
-
-fn speaks(protocol: Dialogue) -> DialogueProbe {
-    DialogueProbe {
-        protocol,
-        tls: false,
-        server_name: None,
-        login: String::new(),
-        passwd: Secret::default(),
-        request: "/".to_owned(),
-        receive: None,
     }
 }
 

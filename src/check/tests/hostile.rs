@@ -9,8 +9,7 @@ use tokio::time::sleep;
 
 use super::servers::{Server, read_request, reset};
 use super::*;
-use crate::plan::{Dialogue, DialogueProbe, SimpleTcpProbe};
-use crate::value::Secret;
+use crate::plan::SimpleTcpProbe;
 
 /// The promise: no verdict is later than this after its deadline.
 const PROMISE: Duration = Duration::from_millis(100);
@@ -43,15 +42,7 @@ impl Protocol {
                 let (request, receive) = ("status\n".to_owned(), http("").receive);
                 Action::SimpleTcp(SimpleTcpProbe { request, receive, udp: false })
             }
-            Protocol::Smtp => Action::Dialogue(DialogueProbe {
-                protocol: Dialogue::Smtp,
-                tls: false,
-                server_name: None,
-                login: String::new(),
-                passwd: Secret::default(),
-                request: "/".to_owned(),
-                receive: None,
-            }),
+            Protocol::Smtp => Action::Dialogue(speaks(Dialogue::Smtp)),
         };
         probe(target, IMPATIENCE, action)
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::plan::HttpMethod;
-use crate::plan::{Action, HttpProbe, Probe, Scheme};
-use crate::value::{Outcome, Pattern, Verdict};
+use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme};
+use crate::value::{Outcome, Pattern, Secret, Verdict};
 
 /// Both loopback addresses: every test of a connection runs on each.
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
@@ -45,6 +45,19 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
         server_name: None,
         receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
         proxy: false,
+    }
+}
+
+/// A dialogue in which nobody logs in and nothing is asked for.
+fn speaks(protocol: Dialogue) -> DialogueProbe {
+    DialogueProbe {
+        protocol,
+        tls: false,
+        server_name: None,
+        login: String::new(),
+        passwd: Secret::default(),
+        request: "/".to_owned(),
+        receive: None,
     }
 }
 

@@ -8,8 +8,7 @@ use tokio::net::UdpSocket;
 
 use super::servers::Server;
 use super::*;
-use crate::plan::{Dialogue, DialogueProbe, DnsProbe, LdapProbe, RadiusProbe, SqlProbe};
-use crate::value::Secret;
+use crate::plan::{DnsProbe, LdapProbe, RadiusProbe, SqlProbe};
 
 /// Every cent of a second of a reply that never ends is waited for.
 const DEADLINE: Duration = Duration::from_millis(60);
@@ -57,15 +56,8 @@ impl Change {
 /// The protocols, each with all that a good server says, at once: what is read before it was asked for is read all the same.
 fn protocols() -> Vec<(Action, &'static [u8])> {
     let dialogue = |protocol, login: &str| {
-        Action::Dialogue(DialogueProbe {
-            protocol,
-            tls: false,
-            server_name: None,
-            login: login.to_owned(),
-            passwd: Secret::new("word"),
-            request: "/".to_owned(),
-            receive: None,
-        })
+        let passwd = Secret::new("word");
+        Action::Dialogue(DialogueProbe { login: login.to_owned(), passwd, ..speaks(protocol) })
     };
     let sql = || SqlProbe {
         login: "joe".to_owned(),

@@ -6,7 +6,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::plan::RadiusProbe;
-use crate::value::Secret;
 
 /// Loses the first datagram, lets nemo in, sends everybody else away; forges an answer before each of its own.
 async fn server(loopback: &str) -> (SocketAddr, JoinHandle<()>) {
