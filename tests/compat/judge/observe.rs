@@ -1,10 +1,9 @@
 //! What is seen of a director from outside, as lines; and what is left out of them, in one place.
 //!
-//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path;
-//! of mails `Date`, `Message-ID` and the like, the order of headers and their line breaks, and empty lines
-//! at the end. The order of the table, of mails and of log lines
-//! says nothing: they are sorted, and what comes again and again counts once. The order of calls counts. Of what a command
-//! prints, everything from the first empty line: ours shows the place in the file there.
+//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path; of
+//! mails `Date`, `Message-ID` and the like, the order of headers, their line breaks, and empty lines at the end. The order of
+//! the table, of mails and of log lines says nothing: they are sorted, and what comes again and again counts once. The order
+//! of calls counts. Of what a command prints, everything from the first empty line: ours shows the place in the file there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -170,6 +169,9 @@ impl Watch {
                 Some(_) if text.is_empty() => headers.push(line),
                 _ => text.push(line),
             }
+        }
+        while text.last().is_some_and(|line: &String| line.trim().is_empty()) {
+            text.pop();
         }
         headers
             .retain(|line| !odd.iter().any(|name| line.trim_start().to_ascii_lowercase().starts_with(name)));
