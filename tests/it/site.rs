@@ -191,6 +191,12 @@ impl WebServer {
             stop.store(true, Ordering::SeqCst);
             let _ = TcpStream::connect(self.address);
             thread.join().unwrap();
+            // A process that another test is just starting may hold the port open until it is started.
+            let limit = Instant::now() + LIMIT;
+            while TcpStream::connect(self.address).is_ok() {
+                assert!(Instant::now() < limit, "{} is still open", self.address);
+                thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }
