@@ -7,7 +7,7 @@ IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/r
 # Runs test binaries where Debian's servers are in place.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab peers bench corpus record audit
+.PHONY: help setup demo test lint unit doc lab judge peers bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -34,8 +34,13 @@ doc: setup       ## the documentation builds without a warning
 lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
-	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS JUDGE_ONLY JUDGE_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
-		$(IN_LAB) test --test lab -- $(T)
+	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+		$(IN_LAB) test --test lab -- $(or $(T),--skip judge::)
+	$(if $(T),,$(MAKE) judge)
+
+judge: setup     ## ours against what the original was seen to do; S='NAME…' picks scenarios
+	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE JUDGE_ONLY JUDGE_THREADS" JUDGE_ONLY="$(S)" \
+		$(IN_LAB) test --test lab -- judge::
 
 peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)

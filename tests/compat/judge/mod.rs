@@ -72,7 +72,7 @@ impl Mode {
 
     fn threads(self) -> usize {
         let asked = env::var("JUDGE_THREADS").ok().and_then(|text| text.parse().ok());
-        asked.unwrap_or(if self == Self::Record { 5 } else { 12 })
+        asked.unwrap_or(if self == Self::Record { 5 } else { 8 })
     }
 }
 
