@@ -202,11 +202,13 @@ fn judge(name: &str, ldap: &LdapProbe, dn: &str) -> Result<Verdict, Verdict> {
     }
 }
 
-/// `result 49 (InvalidCredentials)`, with what the server says to it.
+/// `result code 49 (invalidCredentials)` (RFC 4511 4.1.9), with what the server says to it.
 fn result(result: &LdapResult) -> String {
     let text = match result.message.as_str() {
         "" => String::new(),
         text => format!(" {}", say::beginning(text.as_bytes(), 100)),
     };
-    format!("{:?}{text}", result.code)
+    let name = format!("{:?}", result.code);
+    let name = name.char_indices().map(|(at, c)| if at == 0 { c.to_ascii_lowercase() } else { c });
+    format!("result code {} ({}){text}", result.code.clone() as i64, name.collect::<String>())
 }
