@@ -27,10 +27,16 @@ pub struct Alerts {
 #[must_use]
 pub fn writer() -> Writer {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-    Writer {
-        host: resolve::hostname().unwrap_or_else(|_| "localhost".to_owned()),
-        user: user.map_or_else(|| "root".to_owned(), |user| user.name),
-    }
+    let host = resolve::hostname().unwrap_or_else(|_| LOCALHOST.to_owned());
+    let user = user.map_or_else(|| "root".to_owned(), |user| user.name);
+    Writer { domain: domain(&host).to_owned(), host, user }
+}
+
+const LOCALHOST: &str = "localhost";
+
+/// A machine may have a name with which no address can be written, such as `(none)`.
+fn domain(host: &str) -> &str {
+    if lettre::Address::new("root", host).is_ok() { host } else { LOCALHOST }
 }
 
 impl Alerts {
@@ -149,4 +155,22 @@ fn tells_of(notice: &Notice, id: VirtualId, address: std::net::SocketAddr) -> bo
     change.of == id
         && change.role == Role::Real
         && change.configured.unwrap_or(change.server).ip() == address.ip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_proper_name_writes_all_the_same() {
+        for (host, expected) in [
+            ("director", "director"),
+            ("director.example.net", "director.example.net"),
+            ("(none)", "localhost"),
+            ("", "localhost"),
+            ("a b", "localhost"),
+        ] {
+            assert_eq!(domain(host), expected, "{host}");
+        }
+    }
 }

@@ -8,6 +8,8 @@ use crate::value::DaemonStatus;
 pub struct Writer {
     /// The name of this machine.
     pub host: String,
+    /// What stands behind the @ of an address without one: the name of this machine, where mail knows such names.
+    pub domain: String,
     /// The user's name.
     pub user: String,
 }
@@ -73,7 +75,7 @@ impl Writer {
     }
 
     fn complete(&self, address: &str) -> String {
-        if address.contains('@') { address.to_owned() } else { format!("{address}@{}", self.host) }
+        if address.contains('@') { address.to_owned() } else { format!("{address}@{}", self.domain) }
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn recipients_are_a_list() {
-        let writer = Writer { host: "vm".to_owned(), user: "root".to_owned() };
+        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
         let check = |list: &str, expected: &[&str]| assert_eq!(writer.recipients(list), expected, "{list}");
         // B17
         check("a@b, c@d", &["a@b", "c@d"]);
@@ -94,7 +96,7 @@ mod tests {
     /// The texts are those that the original sent in the same cases.
     #[test]
     fn a_letter_reads_like_the_originals() {
-        let writer = Writer { host: "vm".to_owned(), user: "root".to_owned() };
+        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
         let text = "Added real server: 127.0.0.2:80 (127.0.0.1:8080) (Weight set to 3)";
         let check = |directives: &str, status, expected: Option<&str>| {
             let file = format!("virtual=127.0.0.1:8080\n\treal=127.0.0.2:80 masq 3\n{directives}");
