@@ -25,8 +25,6 @@ pub struct Loaded {
     pub content: Vec<u8>,
     /// What is odd in it.
     pub warnings: Vec<Diagnostic>,
-    /// What `maintenancedir` says, and what it says now.
-    pub maintenance: (Option<maintenance::Rules>, InMaintenance),
 }
 
 /// Why a configuration cannot be run.
@@ -97,6 +95,15 @@ impl LoadError {
 }
 
 impl Loaded {
+    /// What `maintenancedir` says, and who is in maintenance now. Not a part of the loading: it may ask the system's resolver
+    /// for the name of every server, and so may block, which only who runs the checks has to wait for.
+    #[must_use]
+    pub fn maintenance(&self) -> (Option<maintenance::Rules>, InMaintenance) {
+        let mut rules = maintenance::Rules::of(&self.plan);
+        let found = rules.as_mut().and_then(maintenance::Rules::look).unwrap_or_default();
+        (rules, found)
+    }
+
     /// A line for each warning, for the log, in the original's form.
     #[must_use]
     pub fn warning_lines(&self, path: &Path) -> Vec<String> {
@@ -120,11 +127,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
     match Plan::new(Arc::new(config)) {
-        Ok(plan) => {
-            let mut rules = maintenance::Rules::of(&plan);
-            let found = rules.as_mut().and_then(maintenance::Rules::look).unwrap_or_default();
-            Ok(Loaded { plan, content, warnings: diagnostics, maintenance: (rules, found) })
-        }
+        Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
         Err(checks) => Err(LoadError::Unsupported { path: path.to_owned(), checks }),
     }
 }

@@ -25,7 +25,7 @@ use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
 use super::load::{self, LoadError, Loaded};
-use super::maintenance::Maintenance;
+use super::maintenance::{InMaintenance, Maintenance, Rules};
 use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
@@ -136,9 +136,16 @@ struct Daemon {
     reload_again: Option<Cause>,
 }
 
+/// A configuration that can be taken up, and what is known of maintenance.
+struct ToRun {
+    loaded: Loaded,
+    rules: Option<Rules>,
+    in_maintenance: InMaintenance,
+}
+
 /// A configuration that is being read.
 struct Reloading {
-    task: JoinHandle<Result<Loaded, LoadError>>,
+    task: JoinHandle<Result<ToRun, LoadError>>,
     cause: Cause,
 }
 
@@ -167,7 +174,8 @@ impl Daemon {
         let owned =
             setup.remember.then(|| OwnedServices::open(setup.run_directory.join(owned_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
-        let Loaded { plan, content, maintenance: (rules, in_maintenance), .. } = setup.loaded;
+        let (rules, in_maintenance) = setup.loaded.maintenance();
+        let Loaded { plan, content, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
         let (mut director, mut notices) =
@@ -321,15 +329,19 @@ impl Daemon {
         }
         self.manager.reloading();
         let path = self.path.clone();
-        let task = tokio::task::spawn_blocking(move || load::load(&path));
+        let task = tokio::task::spawn_blocking(move || {
+            let loaded = load::load(&path)?;
+            let (rules, in_maintenance) = loaded.maintenance();
+            Ok(ToRun { loaded, rules, in_maintenance })
+        });
         self.reloading = Some(Reloading { task, cause });
     }
 
     /// Takes a configuration up as a whole, or says why not and changes nothing.
-    fn reloaded(&mut self, result: Result<Loaded, LoadError>, cause: Cause) {
+    fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
         self.reloading = None;
         match result {
-            Ok(loaded) if cause == Cause::Change && self.would_take_everything(&loaded) => {
+            Ok(to_run) if cause == Cause::Change && self.would_take_everything(&to_run.loaded) => {
                 error!(
                     "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
                      ldirectord-rs {} reload",
@@ -342,11 +354,11 @@ impl Daemon {
                 }
                 error!("The configuration was not reloaded; the running one stays in force");
             }
-            Ok(loaded) => {
-                for line in loaded.warning_lines(&self.path) {
+            Ok(to_run) => {
+                for line in to_run.loaded.warning_lines(&self.path) {
                     warn!("{line}");
                 }
-                self.take_up(loaded);
+                self.take_up(to_run);
             }
         }
         self.manager.ready(&self.summary());
@@ -358,9 +370,8 @@ impl Daemon {
         }
     }
 
-    fn take_up(&mut self, loaded: Loaded) {
+    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance }: ToRun) {
         let interval = loaded.plan.config().globals.checkinterval;
-        let (rules, in_maintenance) = loaded.maintenance;
         let now = Instant::now();
         self.file.taken_up(loaded.content, interval);
         let mut notices = self.director.reload(loaded.plan, now);
@@ -455,7 +466,7 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 /// The result of a reload that is on its way; never comes when none is.
-async fn joined(reloading: &mut Option<Reloading>) -> (Result<Loaded, LoadError>, Cause) {
+async fn joined(reloading: &mut Option<Reloading>) -> (Result<ToRun, LoadError>, Cause) {
     match reloading {
         None => std::future::pending().await,
         Some(Reloading { task, cause }) => {
