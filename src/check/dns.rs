@@ -1,4 +1,5 @@
-//! `service=dns` (RFC 1035): the addresses of a name, or the name of an address, asked of one name server over UDP or TCP.
+//! `service=dns` (RFC 1035): the addresses of a name, the name of an address, or another record, asked of one name server over UDP
+//! or TCP.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +15,7 @@ use super::{say, unreachable};
 use crate::net::{dial, resolve};
 use crate::plan::{DnsProbe, Probe};
 use crate::sys::command::aside;
-use crate::value::Verdict;
+use crate::value::{DnsType, Verdict};
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
@@ -39,8 +40,8 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
     let mut last = Verdict::down("dns: nothing was asked");
     for (name, kinds) in questions(dns).await? {
         for kind in kinds {
-            let answer = ask(probe, dns, &name, *kind, progress).await?;
-            match judge(probe, dns, &name, *kind, &answer) {
+            let answer = ask(probe, dns, &name, kind, progress).await?;
+            match judge(probe, dns, &name, kind, &answer) {
                 Ok(up) => return Ok(up),
                 // What was found and does not match says more than what was not found.
                 Err(_) if last.monitor.as_deref() == Some(MISMATCH) && answer.answers.is_empty() => {}
@@ -56,11 +57,10 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
 }
 
 /// The names to ask for, each with its kinds of record. A name without a dot is completed as the system does it.
-async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, &'static [RecordType])>, Verdict> {
-    const NAME: &[RecordType] = &[RecordType::PTR];
-    const ADDRESS: &[RecordType] = &[RecordType::A, RecordType::AAAA];
+async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, Vec<RecordType>)>, Verdict> {
+    let kinds = |unless_said: &[RecordType]| dns.kind.map_or(unless_said.to_vec(), |kind| vec![wire(kind)]);
     if let Ok(address) = dns.name.parse::<IpAddr>() {
-        return Ok(vec![(Name::from(address), NAME)]);
+        return Ok(vec![(Name::from(address), kinds(&[RecordType::PTR]))]);
     }
     let mut names = vec![dns.name.clone()];
     if !dns.name.contains('.') {
@@ -73,7 +73,7 @@ async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, &'static [RecordType])>,
         let mut parsed = Name::from_ascii(name)
             .map_err(|error| Verdict::down(format!("dns: {name} is no name to ask for: {error}")))?;
         parsed.set_fqdn(true);
-        Ok((parsed, ADDRESS))
+        Ok((parsed, kinds(&[RecordType::A, RecordType::AAAA])))
     };
     names.iter().map(parse).collect()
 }
@@ -175,7 +175,10 @@ fn judge(
     if code != ResponseCode::NoError {
         return Err(Verdict::down(format!("{asked}: {code}")).with_monitor("Connection timed out"));
     }
-    let found: Vec<String> = answer.answers.iter().filter_map(|record| content(&record.data)).collect();
+    // Without a type of its own a question is for whatever leads to an address; the names on the way there count as well.
+    let counts = |data: &RData| dns.kind.is_none() || data.record_type() == kind;
+    let records = answer.answers.iter().map(|record| &record.data).filter(|data| counts(data));
+    let found: Vec<String> = records.filter_map(content).collect();
     if found.is_empty() {
         let reason = format!("{asked}: there is no such record");
         return Err(Verdict::down(reason).with_monitor("Connection timed out"));
@@ -188,25 +191,56 @@ fn judge(
     for record in &found {
         match pattern.is_match(record.as_bytes()) {
             Ok(true) => {
-                let reason = format!("{asked}: {record} matches /{source}/");
+                let reason = format!("{asked}: {} matches /{source}/", one(record));
                 return Ok(Verdict::up(reason).with_monitor("Success"));
             }
             Ok(false) => {}
-            Err(limit) => return Err(Verdict::down(format!("{asked}: {record}, but /{source}/: {limit}"))),
+            Err(limit) => {
+                return Err(Verdict::down(format!("{asked}: {}, but /{source}/: {limit}", one(record))));
+            }
         }
     }
     let reason = format!("{asked}: {shown}, of which none matches /{source}/");
     Err(Verdict::down(reason).with_monitor(MISMATCH))
 }
 
-/// What `receive` is matched against: an address in text form, or a name without its last dot.
+/// What `receive` is matched against: the record as zone files write it (RFC 1035 5.1), names without their last dot and a text
+/// without its quotes.
 fn content(data: &RData) -> Option<String> {
-    match data {
-        RData::A(address) => Some(address.to_string()),
-        RData::AAAA(address) => Some(address.to_string()),
-        RData::CNAME(name) => Some(text(&name.0)),
-        RData::PTR(name) => Some(text(&name.0)),
-        _ => None,
+    Some(match data {
+        RData::A(address) => address.to_string(),
+        RData::AAAA(address) => address.to_string(),
+        RData::CAA(caa) => caa.to_string(),
+        RData::CNAME(name) => text(&name.0),
+        RData::MX(mx) => format!("{} {}", mx.preference, text(&mx.exchange)),
+        RData::NAPTR(naptr) => naptr.to_string(),
+        RData::NS(name) => text(&name.0),
+        RData::PTR(name) => text(&name.0),
+        RData::SOA(soa) => {
+            let (server, mailbox) = (text(&soa.mname), text(&soa.rname));
+            let times = [soa.refresh, soa.retry, soa.expire].map(|seconds| seconds.to_string()).join(" ");
+            format!("{server} {mailbox} {} {times} {}", soa.serial, soa.minimum)
+        }
+        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, text(&srv.target)),
+        RData::TXT(txt) => txt.to_string(),
+        _ => return None,
+    })
+}
+
+/// The number that stands for a kind of record.
+fn wire(kind: DnsType) -> RecordType {
+    match kind {
+        DnsType::A => RecordType::A,
+        DnsType::Aaaa => RecordType::AAAA,
+        DnsType::Caa => RecordType::CAA,
+        DnsType::Cname => RecordType::CNAME,
+        DnsType::Mx => RecordType::MX,
+        DnsType::Naptr => RecordType::NAPTR,
+        DnsType::Ns => RecordType::NS,
+        DnsType::Ptr => RecordType::PTR,
+        DnsType::Soa => RecordType::SOA,
+        DnsType::Srv => RecordType::SRV,
+        DnsType::Txt => RecordType::TXT,
     }
 }
 
@@ -216,13 +250,15 @@ fn text(name: &Name) -> String {
 }
 
 fn shown(found: &[String]) -> String {
-    let first = found.iter().take(SHOWN).map(|record| {
-        let quoted = say::beginning(record.as_bytes(), 100);
-        quoted.trim_matches('"').to_owned()
-    });
-    let mut text = first.collect::<Vec<_>>().join(", ");
+    let mut text = found.iter().take(SHOWN).map(|record| one(record)).collect::<Vec<_>>().join(", ");
     if found.len() > SHOWN {
         text.push_str(&format!(" and {} more", found.len() - SHOWN));
     }
     text
+}
+
+/// A record, fit for a sentence.
+fn one(record: &str) -> String {
+    let quoted = say::beginning(record.as_bytes(), 100);
+    quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(str::to_owned).unwrap_or(quoted)
 }

@@ -3,6 +3,7 @@
 
 mod connect;
 mod contain;
+mod datagram;
 mod dialogue;
 mod dns;
 mod external;
@@ -75,6 +76,7 @@ impl Checker {
             Action::Http(http) => http::run(&self.tls, probe, http, progress).await,
             Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
+            Action::Datagram(datagram) => datagram::run(probe, datagram, progress).await,
             Action::Dns(dns) => dns::run(probe, dns, progress).await,
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
             Action::Ldap(ldap) => {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::plan::HttpMethod;
 use crate::plan::{
-    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe,
+    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme,
+    SimpleTcpProbe,
 };
 use crate::value::Pattern;
 
@@ -19,6 +20,7 @@ impl fmt::Display for Probe {
             Action::Ping { attempts } => write!(f, "ping {} ({attempts} attempts)", target.ip()),
             Action::Http(http) => http_sentence(f, self, http),
             Action::SimpleTcp(simple) => simple_sentence(f, self, simple),
+            Action::Datagram(datagram) => datagram_sentence(f, self, datagram),
             Action::Dns(dns) => dns_sentence(f, self, dns),
             Action::Radius(radius) => {
                 write!(f, "ask the RADIUS server {target} to let {} in", radius.login)
@@ -78,13 +80,26 @@ fn simple_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, simple: &SimpleTcp
     }
 }
 
+fn datagram_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, datagram: &DatagramProbe) -> fmt::Result {
+    let payload = super::say::beginning(&datagram.payload, 100);
+    write!(f, "send {payload} to udp {}, expecting ", probe.target)?;
+    match &datagram.reply {
+        Some(reply) => write!(f, "/{}/", reply.source()),
+        None => f.write_str("no refusal"),
+    }
+}
+
 fn expecting(f: &mut fmt::Formatter<'_>, receive: Option<&Pattern>) -> fmt::Result {
     receive.map_or(Ok(()), |pattern| write!(f, ", expecting /{}/", pattern.source()))
 }
 
 fn dns_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dns: &DnsProbe) -> fmt::Result {
     let transport = if dns.tcp { "tcp" } else { "udp" };
-    write!(f, "ask the name server {transport} {} for {}", probe.target, dns.name)?;
+    write!(f, "ask the name server {transport} {} for ", probe.target)?;
+    if let Some(kind) = dns.kind {
+        write!(f, "{} ", kind.word())?;
+    }
+    f.write_str(&dns.name)?;
     expecting(f, dns.receive.as_ref())
 }
 

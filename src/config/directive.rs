@@ -67,6 +67,10 @@ pub enum Kind {
     Pattern,
     /// Text up to a double quote.
     VirtualHost,
+    /// The name of a kind of DNS record.
+    DnsType,
+    /// Bytes in double quotes: text with `\n`, `\r`, `\t`, `\\` and `\xHH`; may be empty.
+    Bytes,
     /// `checktype`
     CheckType,
     /// `service`
@@ -108,6 +112,8 @@ impl fmt::Display for Kind {
             Kind::Request => "\"path\"",
             Kind::Pattern => "\"regular expression\"",
             Kind::VirtualHost => "\"host\"",
+            Kind::DnsType => "A|AAAA|CAA|CNAME|MX|NAPTR|NS|PTR|SOA|SRV|TXT",
+            Kind::Bytes => "\"text, \\n, \\r, \\t, \\\\, \\xHH\"",
             Kind::CheckType => "connect|negotiate|ping|on|off|external|external-perl|number",
             Kind::Service => "protocol",
             Kind::HttpMethod => "GET|HEAD",
@@ -139,6 +145,7 @@ pub enum Key {
     Comment,
     ConnectTimeout,
     Database,
+    DnsType,
     EmailAlert,
     EmailAlertFreq,
     EmailAlertFrom,
@@ -175,6 +182,8 @@ pub enum Key {
     Smtp,
     Supervised,
     Timeout,
+    UdpProbe,
+    UdpReply,
     Virtual,
     Virtual6,
     VirtualHost,
@@ -218,6 +227,12 @@ impl Directive {
 
     const fn outside(mut self, refusal: &'static str) -> Directive {
         self.refusal_outside = Some(refusal);
+        self
+    }
+
+    /// A directive that the original does not know.
+    const fn ours(mut self) -> Directive {
+        self.extension = true;
         self
     }
 }
@@ -345,6 +360,13 @@ pub static DIRECTIVES: &[Directive] = &[
     row(Key::Timeout, "timeout", (Global, Kind::Refused), "",
         "timeout directive deprecated in favour of checktimeout and negotiatetimeout",
         "replaced by checktimeout and negotiatetimeout"),
+    row(Key::DnsType, "dnstype", (Virtual, Kind::DnsType), "A and AAAA of a name, PTR of an address",
+        "dnstype must be A, AAAA, CAA, CNAME, MX, NAPTR, NS, PTR, SOA, SRV or TXT",
+        "the record that a DNS check asks for").ours(),
+    row(Key::UdpProbe, "udpprobe", (Virtual, Kind::Bytes), "a ping instead", "invalid udpprobe",
+        "the datagram that a connect check on a UDP service sends; a refusal (ICMP) means down").ours(),
+    row(Key::UdpReply, "udpreply", (Virtual, Kind::Pattern), "none is waited for", "invalid udpreply",
+        "what must come back for udpprobe").ours(),
 ];
 
 /// The row of a name.
@@ -368,7 +390,7 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Opt
     // A third of the letters may be wrong: below that, nobody would see the likeness.
     let limit = 1.max(word.chars().count() / 3);
     known
-        .map(|candidate| (distance(&word, candidate), candidate))
+        .map(|candidate| (distance(&word, &candidate.to_ascii_lowercase()), candidate))
         .filter(|(far, _)| *far <= limit)
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::value::{DaemonStatus, ForwardingMethod, Pattern, Secret, VirtualId};
+use crate::value::{DaemonStatus, DnsType, ForwardingMethod, Pattern, Secret, VirtualId};
 
 /// A whole `ldirectord.cf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ pub struct Virtual {
     pub passwd: Secret,
     /// `database`
     pub database: String,
+    /// `dnstype`: the record that DNS checks ask for.
+    pub dnstype: Option<DnsType>,
+    /// `udpprobe`: what a connect check sends on a UDP virtual, instead of a ping.
+    pub udpprobe: Option<Vec<u8>>,
+    /// `udpreply`: what must come back for it.
+    pub udpreply: Option<Pattern>,
     /// `secret`
     pub secret: Secret,
     /// `emailalert` and its companions.

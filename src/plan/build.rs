@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::probe::{
-    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
-    Scheme, SimpleTcpProbe, SqlProbe,
+    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
+    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe,
 };
 use super::{Check, CheckKey, Combined, Member, Plan, Unsupported};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
@@ -77,17 +77,22 @@ fn nothing(v: &Virtual, real: &Real) -> Probe {
     Probe { target: target(v, real), deadline: v.checktimeout, action: Action::Nothing }
 }
 
-/// A connect on a UDP virtual is a ping, as in the original.
+/// A connect on a UDP virtual is a ping, as in the original, unless a datagram is given.
 fn connect(v: &Virtual, real: &Real) -> Probe {
-    if is_udp(v) {
-        return ping(v, real);
-    }
-    Probe { target: target(v, real), deadline: v.checktimeout, action: Action::Connect }
+    let action = match &v.udpprobe {
+        _ if !is_udp(v) => Action::Connect,
+        Some(payload) => {
+            Action::Datagram(DatagramProbe { payload: payload.clone(), reply: v.udpreply.clone() })
+        }
+        None => return ping(v, real),
+    };
+    Probe { target: target(v, real), deadline: v.checktimeout, action }
 }
 
-/// A UDP `connect` sends nothing and so always succeeds; only the negotiation of the combined check can fail.
+/// A UDP `connect` sends nothing and so always succeeds, unless a datagram is given; else only the negotiation of the combined check
+/// can fail.
 fn combined_connect(v: &Virtual, real: &Real) -> Probe {
-    if is_udp(v) { nothing(v, real) } else { connect(v, real) }
+    if is_udp(v) && v.udpprobe.is_none() { nothing(v, real) } else { connect(v, real) }
 }
 
 fn ping(v: &Virtual, real: &Real) -> Probe {
@@ -204,7 +209,7 @@ fn simpletcp(v: &Virtual, real: &Real) -> SimpleTcpProbe {
 fn dns(v: &Virtual, real: &Real) -> DnsProbe {
     let (request, receive) = request_and_receive(v, real);
     let tcp = matches!(v.id, VirtualId::Address { protocol: Protocol::Tcp, .. });
-    DnsProbe { name: without_slash(request), receive: receive.cloned(), tcp }
+    DnsProbe { name: without_slash(request), kind: v.dnstype, receive: receive.cloned(), tcp }
 }
 
 fn radius(v: &Virtual) -> RadiusProbe {

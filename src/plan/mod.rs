@@ -9,8 +9,8 @@ use std::time::Duration;
 
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 pub use probe::{
-    Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
-    Scheme, SimpleTcpProbe, SqlProbe,
+    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
+    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe,
 };
 
 /// A configuration together with the checks that it asks for.

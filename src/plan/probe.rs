@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::HttpMethod;
-use crate::value::{Pattern, Secret};
+use crate::value::{DnsType, Pattern, Secret};
 
 /// What to ask of which server, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub enum Action {
     Http(HttpProbe),
     /// A text, then lines of which one must match.
     SimpleTcp(SimpleTcpProbe),
+    /// A datagram that somebody must be there for, and that may have to be answered.
+    Datagram(DatagramProbe),
     /// A question to a name server.
     Dns(DnsProbe),
     /// A question to a RADIUS server.
@@ -90,12 +92,23 @@ pub struct SimpleTcpProbe {
     pub udp: bool,
 }
 
+/// A datagram to a UDP service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DatagramProbe {
+    /// What is sent, ready for the wire; may be empty.
+    pub payload: Vec<u8>,
+    /// What an answer must match; absent: none is waited for, and only a refusal (ICMP) is bad.
+    pub reply: Option<Pattern>,
+}
+
 /// A question to a name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsProbe {
     /// The host name whose addresses, or the address whose name is asked for; empty: none was given.
     pub name: String,
-    /// What an address or a name in the answer must match; absent: any will do.
+    /// The record that is asked for; absent: A and then AAAA of a name, PTR of an address.
+    pub kind: Option<DnsType>,
+    /// What a record of the answer must match; absent: any will do.
     pub receive: Option<Pattern>,
     /// Over TCP from the start, not only where an answer does not fit into a datagram.
     pub tcp: bool,

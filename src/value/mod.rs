@@ -1,6 +1,7 @@
 //! Addresses, ids, forwarding methods, patterns and verdicts: parsed once, valid ever after.
 
 mod change;
+mod dns_type;
 mod id;
 mod method;
 mod pattern;
@@ -9,6 +10,7 @@ mod status;
 mod verdict;
 
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
+pub use dns_type::DnsType;
 pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError, PatternLimit};

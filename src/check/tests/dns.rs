@@ -1,7 +1,7 @@
 //! Name servers of the test's own, and what their answers come to.
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, MX, NAPTR, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::plan::DnsProbe;
+use crate::value::DnsType;
 
 fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
@@ -28,6 +29,30 @@ fn answer(question: &Message, tcp: bool) -> Message {
             add(RData::A(A::new(10, 1, 2, 3)));
         }
         ("six.example.net.", RecordType::AAAA) => add(RData::AAAA(AAAA::new(0xfd00, 0, 0, 0, 0, 0, 0, 5))),
+        ("zone.example.net.", RecordType::MX) => {
+            add(RData::CNAME(CNAME(name("host.example.net."))));
+            add(RData::MX(MX::new(10, name("mail.example.net."))));
+        }
+        ("zone.example.net.", RecordType::NS) => add(RData::NS(NS(name("ns.example.net.")))),
+        ("zone.example.net.", RecordType::SOA) => {
+            let (server, mailbox) = (name("ns.example.net."), name("admin.example.net."));
+            add(RData::SOA(SOA::new(server, mailbox, 2026, 1, 2, 3, 4)));
+        }
+        ("zone.example.net.", RecordType::TXT) => {
+            add(RData::TXT(TXT::new(vec!["v=spf1 ".to_owned(), "a\n\"b\"".to_owned()])));
+        }
+        ("zone.example.net.", RecordType::CAA) => {
+            let issuer = name("ca.example.net.");
+            add(RData::CAA(CAA::new_issue(false, Some(issuer), Vec::new())));
+        }
+        ("zone.example.net.", RecordType::NAPTR) => {
+            let (flags, service) = ((*b"u").into(), (*b"E2U+sip").into());
+            add(RData::NAPTR(NAPTR::new(1, 2, flags, service, (*b"!x!y!").into(), name("."))));
+        }
+        ("_sip._tcp.example.net.", RecordType::SRV) => {
+            add(RData::SRV(SRV::new(1, 2, 5060, name("sip.example.net."))));
+        }
+        ("3.2.1.10.in-addr.arpa.", RecordType::TXT) => add(RData::TXT(TXT::new(vec!["reverse".to_owned()]))),
         ("3.2.1.10.in-addr.arpa.", RecordType::PTR) => add(RData::PTR(PTR(name("host.example.net.")))),
         ("six.example.net." | "empty.example.net.", _) => {}
         ("big.example.net.", RecordType::A) if tcp => add(RData::A(A::new(10, 9, 9, 9))),
@@ -87,7 +112,57 @@ async fn name_server(loopback: &str) -> NameServer {
 
 fn question(name: &str, receive: Option<&str>, tcp: bool) -> Action {
     let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
-    Action::Dns(DnsProbe { name: name.to_owned(), receive, tcp })
+    Action::Dns(DnsProbe { name: name.to_owned(), kind: None, receive, tcp })
+}
+
+fn question_of(kind: DnsType, name: &str, receive: Option<&str>) -> Action {
+    let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
+    Action::Dns(DnsProbe { name: name.to_owned(), kind: Some(kind), receive, tcp: false })
+}
+
+/// The text is matched as zone files have it, without last dots.
+#[tokio::test]
+async fn every_kind_of_record_is_asked_for_and_matched() {
+    use Outcome::{Down, Up};
+    for loopback in LOOPBACKS {
+        let server = name_server(loopback).await;
+        for (kind, name, receive, outcome, words) in [
+            (
+                DnsType::Mx,
+                "zone.example.net",
+                Some("^10 mail.example.net$"),
+                Up,
+                "MX zone.example.net: 10 mail",
+            ),
+            (DnsType::Mx, "zone.example.net", Some("host"), Down, ": 10 mail.example.net, of which none"),
+            (DnsType::Ns, "zone.example.net", Some("^ns.example.net$"), Up, "NS zone"),
+            (
+                DnsType::Soa,
+                "zone.example.net",
+                Some("^ns.example.net admin.example.net 2026 1 2 3 4$"),
+                Up,
+                "SOA zone",
+            ),
+            (
+                DnsType::Txt,
+                "zone.example.net",
+                Some("^v=spf1 a\\n\"b\"$"),
+                Up,
+                "v=spf1 a\\n\\\"b\\\" matches",
+            ),
+            (DnsType::Caa, "zone.example.net", Some("^0 issue \"ca.example.net"), Up, "CAA zone"),
+            (DnsType::Naptr, "zone.example.net", Some("E2U\\+sip"), Up, "NAPTR zone"),
+            (DnsType::Srv, "_sip._tcp.example.net", Some("^1 2 5060 sip.example.net$"), Up, "SRV _sip._tcp"),
+            (DnsType::Aaaa, "six.example.net", None, Up, "AAAA six.example.net: fd00::5"),
+            (DnsType::A, "six.example.net", None, Down, "A six.example.net: there is no such record"),
+            (DnsType::A, "www.example.net", Some("^host"), Down, "10.1.2.3, of which none matches"),
+            (DnsType::Cname, "www.example.net", None, Down, "Non-Existent Domain"),
+            (DnsType::Txt, "10.1.2.3", None, Up, "TXT 3.2.1.10.in-addr.arpa: reverse"),
+        ] {
+            let verdict = run(&probe(server.address, PATIENCE, question_of(kind, name, receive))).await;
+            assert_says(&verdict, outcome, words);
+        }
+    }
 }
 
 /// B16

@@ -109,7 +109,7 @@ fn protocols() -> Vec<(Action, &'static [u8])> {
 fn datagram_protocols() -> Vec<(Action, &'static [u8])> {
     vec![
         (
-            Action::Dns(DnsProbe { name: "a.b".to_owned(), receive: None, tcp: false }),
+            Action::Dns(DnsProbe { name: "a.b".to_owned(), kind: None, receive: None, tcp: false }),
             b"\x00\x00\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x01a\x01b\x00\x00\x01\x00\x01\xc0\x0c\x00\x01\x00\x01\x00\
               \x00\x00\x3c\x00\x04\x0a\x01\x02\x03",
         ),

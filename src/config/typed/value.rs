@@ -144,6 +144,39 @@ pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> 
     Ok(inner)
 }
 
+/// Bytes in double quotes: `\n`, `\r`, `\t`, `\\` and `\xHH` stand for what they do elsewhere.
+pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
+    let inner = quoted(line)?;
+    let text = &line.value.text()[inner.clone()];
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        bytes.extend_from_slice(before.as_bytes());
+        let start = inner.start + (text.len() - escape.len());
+        let digits = escape.get(2..4).filter(|pair| pair.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let hex = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let (byte, length) = match (escape.as_bytes().get(1), hex) {
+            (Some(b'n'), _) => (b'\n', 2),
+            (Some(b'r'), _) => (b'\r', 2),
+            (Some(b't'), _) => (b'\t', 2),
+            (Some(b'\\'), _) => (b'\\', 2),
+            (Some(b'x'), Some(byte)) => (byte, 4),
+            _ => {
+                let end = start + escape.chars().take(2).map(char::len_utf8).sum::<usize>();
+                let wrong = Wrong::new(format!("{}: an escape that is none", line.directive.name));
+                return Err(wrong
+                    .at(start..end)
+                    .help("write \\n, \\r, \\t, \\\\ or \\xHH with two hexadecimal digits"));
+            }
+        };
+        bytes.push(byte);
+        rest = &escape[length..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(bytes)
+}
+
 /// A text with or without double quotes, not empty.
 pub(super) fn text(line: &Assignment<'_>) -> Result<String, Wrong> {
     let all = line.value.text();

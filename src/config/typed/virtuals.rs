@@ -14,7 +14,7 @@ use crate::config::diagnostic::Original;
 use crate::config::directive::{self, Key};
 use crate::config::source::is_word;
 use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
-use crate::value::{Family, Pattern, Protocol, Secret, VirtualId};
+use crate::value::{DnsType, Family, Pattern, Protocol, Secret, VirtualId};
 
 /// The longest persistence that `ipvsadm` sets: 31 days.
 const MAX_PERSISTENT: u64 = 31 * 24 * 60 * 60;
@@ -90,6 +90,9 @@ struct Draft {
     passwd: Secret,
     database: String,
     secret: Secret,
+    dnstype: Option<DnsType>,
+    udpprobe: Option<Vec<u8>>,
+    udpreply: Option<Pattern>,
     monitorfile: Option<PathBuf>,
     servicename: Option<String>,
     comment: Option<String>,
@@ -122,6 +125,9 @@ impl Draft {
             passwd: Secret::default(),
             database: String::new(),
             secret: Secret::default(),
+            dnstype: None,
+            udpprobe: None,
+            udpreply: None,
             monitorfile: None,
             servicename: None,
             comment: None,
@@ -255,6 +261,9 @@ impl Draft {
             Key::Secret => {
                 take(&mut self.secret, inner(value::quoted_text(line)).map(Secret::new), line, reader);
             }
+            Key::DnsType => set(&mut self.dnstype, dns_type(line), line, reader),
+            Key::UdpProbe => set(&mut self.udpprobe, value::bytes(line), line, reader),
+            Key::UdpReply => set(&mut self.udpreply, value::pattern(line), line, reader),
             Key::Load => {
                 let word = value::quoted_text(line).and_then(|inner| {
                     match value::first_run(&text[inner], is_word) {
@@ -295,6 +304,7 @@ impl Draft {
         reader: &mut Reader<'_, '_>,
     ) -> Virtual {
         let fallback = self.fallback(id, outside, reader);
+        self.warn_of_idle(head, self.service.unwrap_or(expected), reader);
         let (own, all) = (self.shared, &outside.shared);
         if own.checkinterval.is_some() && !outside.own.fork {
             let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
@@ -341,6 +351,9 @@ impl Draft {
             passwd: self.passwd,
             database: self.database,
             secret: self.secret,
+            dnstype: self.dnstype,
+            udpprobe: self.udpprobe,
+            udpreply: self.udpreply,
             alert: Alert {
                 recipients: own.emailalert.or_else(|| all.emailalert.clone()).unwrap_or_default(),
                 frequency: own.emailalertfreq.or(all.emailalertfreq).unwrap_or_default(),
@@ -350,6 +363,24 @@ impl Draft {
             monitorfile: self.monitorfile,
             servicename: self.servicename,
             comment: self.comment,
+        }
+    }
+
+    /// Says which of our own directives nothing looks at. Those of the original do no harm where they are not needed, and files
+    /// in the field are full of them; who writes one of ours wants it.
+    fn warn_of_idle(&self, head: &Assignment<'_>, service: Negotiate, reader: &mut Reader<'_, '_>) {
+        let negotiates = matches!(self.checktype, CheckType::Negotiate | CheckType::Combined(_));
+        let connects = matches!(self.checktype, CheckType::Connect | CheckType::Combined(1..));
+        let udp = self.protocol == Protocol::Udp && !self.mark;
+        for (name, idle, needs) in [
+            ("dnstype", self.dnstype.is_some() && !(negotiates && service == Negotiate::Dns), "service=dns"),
+            ("udpprobe", self.udpprobe.is_some() && !(connects && udp), "checktype=connect and protocol=udp"),
+            ("udpreply", self.udpreply.is_some() && self.udpprobe.is_none(), "udpprobe"),
+        ] {
+            if idle {
+                let message = format!("{name} is without effect here: it goes with {needs}");
+                reader.report.warning(head.span(), message).help("remove the line");
+            }
         }
     }
 
@@ -414,6 +445,11 @@ fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
             .at(0..line.value.text().len())
             .help("65535 is the last")
     })
+}
+
+fn dns_type(line: &Assignment<'_>) -> Result<DnsType, Wrong> {
+    let known: Vec<&str> = DnsType::ALL.iter().map(|row| row.1).collect();
+    value::one_of(line, &known, DnsType::from_word)
 }
 
 /// None for a firewall mark, whose packets may be of any protocol.

@@ -1,0 +1,71 @@
+//! `udpprobe`: a datagram to a UDP service. Who is not there is told by ICMP (RFC 1122 4.1.3.1); who is may have to answer.
+
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
+
+use super::progress::{Progress, Step};
+use super::{say, spoken, unreachable};
+use crate::net::dial;
+use crate::plan::{DatagramProbe, Probe};
+use crate::value::{Pattern, Verdict};
+
+/// The largest datagram.
+const DATAGRAM: usize = 65_536;
+/// A datagram may be lost; it is sent again after this long. A refusal is on its way no longer, either.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So much of an answer is shown.
+const SHOWN: usize = 60;
+
+/// Sends, and waits for the answer or, where none is asked for, for a refusal.
+pub(super) async fn run(probe: &Probe, datagram: &DatagramProbe, progress: &Progress) -> Verdict {
+    let failed = |error: &std::io::Error| unreachable(&format!("udp {}", probe.target), error);
+    let socket = match dial::datagrams(probe.target).await {
+        Ok(socket) => socket,
+        Err(error) => return failed(&error),
+    };
+    progress.connected(Step::Answer("the answer"));
+    let asked = match &datagram.reply {
+        Some(reply) => answered(&socket, probe, &datagram.payload, reply, progress).await,
+        None => not_refused(&socket, probe, &datagram.payload).await,
+    };
+    asked.unwrap_or_else(|error| failed(&error))
+}
+
+async fn answered(
+    socket: &UdpSocket,
+    probe: &Probe,
+    payload: &[u8],
+    reply: &Pattern,
+    progress: &Progress,
+) -> std::io::Result<Verdict> {
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        socket.send(payload).await?;
+        // The deadline of the check ends this.
+        let Ok(received) = timeout(AGAIN, socket.recv(&mut buffer)).await else { continue };
+        let answer = &buffer[..received?];
+        progress.received(answer);
+        let (target, source) = (probe.target, reply.source());
+        let shown = say::beginning(answer, SHOWN);
+        return Ok(match reply.is_match(answer) {
+            Ok(true) => Verdict::up(format!("udp {target}: the answer {shown} matches /{source}/")),
+            Ok(false) => Verdict::down(format!("udp {target}: the answer {shown} does not match /{source}/")),
+            Err(limit) => Verdict::down(format!("udp {target}: the answer {shown}, but /{source}/: {limit}")),
+        });
+    }
+}
+
+/// Half of the deadline is waited for a refusal, a second at most: longer than the way there and back.
+async fn not_refused(socket: &UdpSocket, probe: &Probe, payload: &[u8]) -> std::io::Result<Verdict> {
+    let patience = AGAIN.min(probe.deadline / 2);
+    socket.send(payload).await?;
+    let mut buffer = [0; 1];
+    let target = probe.target;
+    match timeout(patience, socket.recv(&mut buffer)).await {
+        Ok(Ok(_)) => Ok(Verdict::up(format!("udp {target}: answered"))),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Ok(Verdict::up(format!("udp {target}: sent, and not refused within {}", spoken(patience)))),
+    }
+}
