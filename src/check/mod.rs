@@ -9,6 +9,7 @@ mod dns;
 mod external;
 mod http;
 mod ldap;
+mod oracle;
 mod ping;
 mod progress;
 mod radius;
@@ -32,6 +33,8 @@ use crate::plan::{Action, Probe};
 use crate::value::Verdict;
 use contain::contain;
 pub use contain::is_contained;
+#[cfg(feature = "oracle")]
+pub use oracle::login as oracle_login;
 use progress::Progress;
 
 /// Why the checks cannot be made ready.
@@ -88,6 +91,7 @@ impl Checker {
             Action::Pgsql(sql) => {
                 contain(&format!("pgsql {}", probe.target), sql::pgsql(&self.tls, probe, sql, progress)).await
             }
+            Action::Oracle(sql) => oracle::run(probe, sql, progress).await,
             Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }

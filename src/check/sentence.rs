@@ -31,6 +31,7 @@ impl fmt::Display for Probe {
                 expecting(f, ldap.receive.as_ref())
             }
             Action::Mysql(sql) => write!(f, "query mysql {target} as {}", sql.login),
+            Action::Oracle(sql) => write!(f, "query oracle {target} as {}", sql.login),
             Action::Pgsql(sql) => write!(f, "query pgsql {target} as {}", sql.login),
             Action::Dialogue(dialogue) => dialogue_sentence(f, self, dialogue),
             Action::External(external) => external_sentence(f, external),

@@ -24,7 +24,7 @@ use crate::value::Verdict;
 const MAX_PACKET: usize = 1024 * 1024;
 
 /// What the original says of a check that lacks one of them.
-const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
+pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
 
 /// MySQL and MariaDB.
 pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {

@@ -40,6 +40,10 @@ impl From<Exit> for ExitCode {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main(arguments: &[String]) -> Exit {
+    #[cfg(feature = "oracle")]
+    if arguments.get(1).is_some_and(|word| word == crate::check::oracle_login::ARGUMENT) {
+        return if crate::check::oracle_login::main() { Exit::Ok } else { Exit::Failure };
+    }
     match arguments::parse(arguments) {
         Parsed::Answer { text, error, exit } => {
             if let Some(error) = error {

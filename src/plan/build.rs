@@ -147,11 +147,7 @@ fn negotiate(v: &Virtual, real: &Real) -> Result<Probe, String> {
         Negotiate::Radius => Action::Radius(radius(v)),
         Negotiate::Sip => dialogue(v, real, Dialogue::Sip { udp: is_udp(v) }, false),
         Negotiate::Smtp | Negotiate::Submission => dialogue(v, real, Dialogue::Smtp, false),
-        Negotiate::Oracle => {
-            return Err("service=oracle cannot be negotiated by this version; use checktype=connect, or \
-                        checktype=external with a checkcommand of your own (sqlplus)"
-                .to_owned());
-        }
+        Negotiate::Oracle => Action::Oracle(sql(v, real)),
     };
     // For these the original takes the other time-out.
     let deadline = match v.service {

@@ -43,6 +43,8 @@ pub enum Action {
     Ldap(LdapProbe),
     /// A query to MySQL or MariaDB.
     Mysql(SqlProbe),
+    /// A query to Oracle, or as much of it as this build can do.
+    Oracle(SqlProbe),
     /// A query to PostgreSQL.
     Pgsql(SqlProbe),
     /// A protocol of lines.

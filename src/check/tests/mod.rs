@@ -7,6 +7,7 @@ mod external;
 mod hostile;
 mod http;
 mod mutated;
+mod oracle;
 mod ping;
 mod radius;
 mod servers;

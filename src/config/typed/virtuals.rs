@@ -304,6 +304,7 @@ impl Draft {
         reader: &mut Reader<'_, '_>,
     ) -> Virtual {
         let fallback = self.fallback(id, outside, reader);
+        self.warn_of_oracle(head, self.service.unwrap_or(expected), reader);
         self.warn_of_idle(head, self.service.unwrap_or(expected), reader);
         let (own, all) = (self.shared, &outside.shared);
         if own.checkinterval.is_some() && !outside.own.fork {
@@ -363,6 +364,17 @@ impl Draft {
             monitorfile: self.monitorfile,
             servicename: self.servicename,
             comment: self.comment,
+        }
+    }
+
+    /// A build without the feature cannot log in at Oracle, and says so before anybody relies on it.
+    fn warn_of_oracle(&self, head: &Assignment<'_>, service: Negotiate, reader: &mut Reader<'_, '_>) {
+        let negotiates = matches!(self.checktype, CheckType::Negotiate | CheckType::Combined(_));
+        if negotiates && service == Negotiate::Oracle && !cfg!(feature = "oracle") {
+            let message = "service=oracle: this build asks whether the listener connects to the database, and does not log in";
+            reader.report.warning(head.span(), message).help(
+                "for a login and the query build it with the feature oracle, or use checktype=external with sqlplus",
+            );
         }
     }
 

@@ -1,0 +1,111 @@
+//! The login at Oracle and its query. Oracle's client blocks and is young, so it runs in a process of its own, which is killed when
+//! the check ends; what it needs to know, the password too, goes through a pipe.
+
+use std::io::{self, Read};
+use std::process::Stdio;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::check::progress::{Progress, Step};
+use crate::check::say;
+use crate::net::{cause, tls};
+use crate::plan::{Probe, SqlProbe};
+use crate::value::Verdict;
+
+/// The argument with which this program is that process.
+pub const ARGUMENT: &str = "--oracle-login";
+
+/// So much of what it says is shown.
+const SHOWN: usize = 300;
+
+/// What the process is asked to do.
+#[derive(Serialize, Deserialize)]
+struct Request {
+    descriptor: String,
+    login: String,
+    passwd: String,
+    query: String,
+}
+
+/// Has the process log in and ask.
+pub(super) async fn run(
+    name: &str,
+    probe: &Probe,
+    sql: &SqlProbe,
+    connect: &str,
+    progress: &Progress,
+) -> Verdict {
+    progress.step(Step::Answer("the login and the query"));
+    let (host, port) = (probe.target.ip(), probe.target.port());
+    let request = Request {
+        descriptor: format!(
+            "(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST={host})(PORT={port}))(CONNECT_DATA={connect}))"
+        ),
+        login: sql.login.clone(),
+        passwd: sql.passwd.reveal().to_owned(),
+        query: sql.query.clone(),
+    };
+    match in_process(&request).await {
+        Ok((true, said)) => Verdict::up(format!("{name}: {said}")),
+        Ok((false, said)) => Verdict::down(format!("{name}: {said}")),
+        Err(error) => {
+            Verdict::unknown(format!("{name}: the process that logs in cannot be run: {}", cause(&error)))
+        }
+    }
+}
+
+async fn in_process(request: &Request) -> io::Result<(bool, String)> {
+    // Also when the file was replaced meanwhile, this is the program that runs.
+    let mut child = Command::new("/proc/self/exe")
+        .arg(ARGUMENT)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(&serde_json::to_vec(request)?).await?;
+    }
+    let ended = child.wait_with_output().await?;
+    let said = match ended.stdout.as_slice() {
+        [] => format!("the process that logs in ended with {}", ended.status),
+        text => say::beginning(text, SHOWN).trim_matches('"').to_owned(),
+    };
+    Ok((ended.status.success(), said))
+}
+
+/// Is that process: reads the request from standard input, says on standard output what came of it, and whether that is good.
+#[must_use]
+pub fn main() -> bool {
+    tls::install_provider();
+    let asked = (|| {
+        let mut text = Vec::new();
+        io::stdin().read_to_end(&mut text).map_err(|error| format!("no request: {}", cause(&error)))?;
+        let request: Request =
+            serde_json::from_slice(&text).map_err(|error| format!("no request: {error}"))?;
+        ask(&request)
+    })();
+    let (good, said) = match asked {
+        Ok(said) => (true, said.to_owned()),
+        Err(said) => (false, said),
+    };
+    print!("{said}");
+    good
+}
+
+fn ask(request: &Request) -> Result<&'static str, String> {
+    let config = oracledb::Config::default()
+        .set_credentials(&request.login, &request.passwd)
+        .set_connect_string(&request.descriptor)
+        .map_err(|error| format!("login: {error}"))?;
+    let connection = oracledb::connect(config).map_err(|error| format!("login: {error}"))?;
+    let mut rows =
+        connection.query(&request.query, &[]).map_err(|error| format!("query: {error}"))?.into_iter();
+    match rows.next() {
+        Some(Ok(_)) => Ok("the query gives rows"),
+        Some(Err(error)) => Err(format!("query: {error}")),
+        None => Err("the query gives no row".to_owned()),
+    }
+}
