@@ -144,13 +144,18 @@ async fn rows(
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok::<bool, tokio_postgres::Error>(false)
     };
+    let mut query = pin!(query);
     let answer = tokio::select! {
-        answer = query => answer,
-        ended = connection => match ended {
-            Ok(()) => return Verdict::down(format!("{name}: the server closed the connection")),
-            Err(error) => Err(error),
+        answer = &mut query => answer,
+        // What the server said before it closed the connection is still on its way to the query.
+        ended = connection => match (query.await, ended) {
+            (Err(error), Ok(())) if error.is_closed() => {
+                return Verdict::down(format!("{name}: the server closed the connection"));
+            }
+            (Err(error), Err(why)) if error.is_closed() => Err(why),
+            (answer, _) => answer,
         },
     };
     match answer {

@@ -15,4 +15,5 @@ mod mail;
 mod manager;
 mod pattern;
 mod reload;
+mod replies;
 mod site;

@@ -6,7 +6,6 @@ mod dns;
 mod external;
 mod hostile;
 mod http;
-mod mutated;
 mod oracle;
 mod ping;
 mod radius;
