@@ -7,7 +7,7 @@ IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/r
 # Runs test binaries where Debian's servers are in place.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab judge peers bench corpus record audit
+.PHONY: help setup demo test lint unit doc lab judge peers fuzz bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ judge: setup     ## ours against what the original was seen to do; S='NAME…' p
 
 peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
+
+fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with the nightly compiler; T='NAME…' picks
+	fuzz/run $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench
