@@ -13,6 +13,8 @@ mod corpus;
 mod life;
 mod mail;
 mod manager;
+#[cfg(feature = "oracle")]
+mod oracle;
 mod pattern;
 mod reload;
 mod replies;
