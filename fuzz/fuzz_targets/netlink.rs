@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| ipvs_rs::wire::decode_everything(bytes));
+fuzz_target!(|bytes: &[u8]| ipvs_rs::decode_everything(bytes));

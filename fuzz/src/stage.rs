@@ -78,9 +78,8 @@ impl Protocol {
         let directives = self.directives.replace('\n', "\n\t");
         let text =
             format!("virtual=192.0.2.1:9\n\treal={address} masq\n\tprotocol={transport}\n\t{directives}\n");
-        let config =
-            config::load(text.as_bytes(), &Answers::new("a.test")).config.expect("a good configuration");
-        let plan = Plan::new(Arc::new(config)).expect("a check that can be made");
+        let config = config::load(text.as_bytes(), &Answers::new("a.test")).config.unwrap();
+        let plan = Plan::new(Arc::new(config)).unwrap();
         Probe { deadline, ..Probe::clone(&plan.checks()[0].key.probe) }
     }
 }
@@ -115,13 +114,7 @@ impl Stage {
             port
         };
         let probe = protocol.probe((Ipv4Addr::LOCALHOST, port).into(), deadline);
-        Ok(Stage {
-            protocol,
-            probe,
-            checker: Checker::new().expect("checks"),
-            reply,
-            runs: AtomicU32::new(0),
-        })
+        Ok(Stage { protocol, probe, checker: Checker::new().unwrap(), reply, runs: AtomicU32::new(0) })
     }
 
     /// Lets a check read this.

@@ -52,7 +52,7 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Makes ready what all checks share. Sockets for pings are opened by the first ping.
+    /// Makes ready what all checks share. Sockets for pings are opened by [`Checker::open_pings`], or by the first ping.
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
@@ -60,6 +60,12 @@ impl Checker {
         tls::install_provider();
         let config = tls::unverified()?;
         Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
+    }
+
+    /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
+    /// is tried again by the first ping, which then says why it cannot.
+    pub fn open_pings(&self) {
+        self.ping.open();
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.

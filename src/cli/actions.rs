@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
-use crate::check::is_contained;
+use super::privileges;
+use crate::check::{Checker, is_contained};
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Launcher, Side, Verdict};
@@ -101,12 +102,17 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         // R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
         eprintln!("unable to open logfile: {error}; the daemon starts without a log");
     }
+    let checker = Checker::new().map_err(|error| {
+        eprintln!("{error}");
+        Exit::Failure
+    })?;
     let setup = Setup {
+        checker,
         path,
         name: context.name.clone(),
         loaded,
         ipvs,
-        run_directory: context.settings.paths.run.clone(),
+        state_directory: context.state_directory(),
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
         check_limit: check_limit(context),
@@ -141,7 +147,7 @@ fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     setup.log.install(&context.settings.log.level);
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
-    match serve(setup) {
+    match serve(context, setup) {
         Ok(()) => Exit::Ok,
         Err(_) => Exit::Failure,
     }
@@ -203,7 +209,7 @@ fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit,
     report_panics();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
-    let result = serve(setup);
+    let result = serve(context, setup);
     pid_file.remove();
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
 }
@@ -221,11 +227,19 @@ fn report_panics() {
     }));
 }
 
-fn serve(setup: Setup) -> Result<(), daemon::StartError> {
+fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
+    {
+        let _inside = runtime.enter();
+        setup.checker.open_pings();
+    }
+    // The runtime has no thread yet besides this one.
+    if let Err(error) = privileges::settle(context, &setup) {
+        return Err(daemon::give_up(setup.launcher.take(), error.into()));
+    }
     let result = runtime.block_on(daemon::run(setup));
     // A name that the system's resolver still asks for must not delay the end.
     runtime.shutdown_background();

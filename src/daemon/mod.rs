@@ -22,4 +22,4 @@ pub use director::Director;
 pub use load::{LoadError, Loaded, load};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
-pub use run::{Setup, StartError, log_target, run};
+pub use run::{Setup, StartError, give_up, log_target, run};

@@ -12,6 +12,7 @@ mod director;
 mod judge;
 mod life;
 mod paths;
+mod privileges;
 mod samples;
 mod space;
 mod table;

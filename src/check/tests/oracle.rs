@@ -115,7 +115,7 @@ async fn what_is_no_listener_is_down() {
     }
     let silent = Server::start("127.0.0.1:0", |stream| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let verdict = run(&probe(silent.address, IMPATIENCE, query("scott", "XE"))).await;
