@@ -48,6 +48,7 @@ pub(super) struct Progress {
     received: AtomicU64,
     lines: AtomicU64,
     head: Mutex<Vec<u8>>,
+    warning: Mutex<Option<String>>,
 }
 
 struct State {
@@ -64,7 +65,18 @@ impl Progress {
             received: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
+            warning: Mutex::new(None),
         }
+    }
+
+    /// Something that the operator should know, whatever comes of the check.
+    pub(super) fn warn(&self, warning: Option<String>) {
+        *lock(&self.warning) = warning;
+    }
+
+    /// What was noted last.
+    pub(super) fn warning(&self) -> Option<String> {
+        lock(&self.warning).take()
     }
 
     /// A new connection is begun (the first, or the next of a redirect).

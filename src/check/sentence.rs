@@ -24,7 +24,7 @@ impl fmt::Display for Probe {
                 write!(f, "ask the RADIUS server {target} to let {} in", radius.login)
             }
             Action::Ldap(ldap) => {
-                let scheme = if ldap.tls { "ldaps" } else { "ldap" };
+                let scheme = if ldap.transport.is_tls() { "ldaps" } else { "ldap" };
                 write!(f, "search {scheme} {target} for \"{}\"", ldap.base)?;
                 expecting(f, ldap.receive.as_ref())
             }

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
-use tokio_rustls::TlsConnector;
 
+use super::clients::{Clients, HandshakeError};
 use super::progress::{Progress, Step};
-use super::sealed::{Sealer, Unsealed};
+use super::sealed::Sealer;
 use super::{say, unreachable};
 use crate::net::dial;
 use crate::net::stream::Stream;
@@ -74,21 +74,17 @@ fn mysql_said(error: &mysql_async::Error) -> String {
     }
 }
 
-/// PostgreSQL: in TLS where the server offers it, as the original's library does it.
-pub(super) async fn pgsql(
-    connector: &TlsConnector,
-    probe: &Probe,
-    sql: &SqlProbe,
-    progress: &Progress,
-) -> Verdict {
+/// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
+pub(super) async fn pgsql(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = name("pgsql", probe, sql);
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
     }
-    let mut login = log_in(connector, SslMode::Prefer, probe, sql, progress).await;
-    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(error)) {
+    let mode = if sql.starttls { SslMode::Require } else { SslMode::Prefer };
+    let mut login = log_in(clients, mode, probe, sql, progress).await;
+    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(sql, error)) {
         // Its reason stands, unless the other way leads further.
-        login = log_in(connector, SslMode::Disable, probe, sql, progress).await.or(login);
+        login = log_in(clients, SslMode::Disable, probe, sql, progress).await.or(login);
     }
     match login {
         Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
@@ -104,7 +100,7 @@ enum Refusal {
 }
 
 async fn log_in(
-    connector: &TlsConnector,
+    clients: &Clients,
     mode: SslMode,
     probe: &Probe,
     sql: &SqlProbe,
@@ -118,15 +114,19 @@ async fn log_in(
     if !sql.database.is_empty() {
         config.dbname(&sql.database);
     }
-    let sealer = Sealer { connector, address: probe.target.ip() };
+    let sealer = Sealer { clients, tls: &sql.tls, address: probe.target.ip(), progress };
     config.connect_raw(stream, sealer).await.map_err(Refusal::Login)
 }
 
 /// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
-/// handshake off.
-fn may_work_without_tls(error: &tokio_postgres::Error) -> bool {
-    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<Unsealed>());
-    handshake || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+/// handshake off. But who is to be verified is not let off because he cannot be.
+fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
+    if sql.starttls {
+        return false;
+    }
+    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<HandshakeError>());
+    (handshake && sql.tls.policy.verify.is_none())
+        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 async fn rows(

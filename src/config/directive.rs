@@ -126,6 +126,7 @@ impl fmt::Display for Kind {
 
 /// Which directive; the names of [`DIRECTIVES`] in Rust's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "tlskey is a directive")]
 pub enum Key {
     Autoreload,
     Callback,
@@ -173,8 +174,16 @@ pub enum Key {
     Service,
     ServiceName,
     Smtp,
+    StartTls,
     Supervised,
     Timeout,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TlsLegacy,
+    TlsName,
+    TlsVerify,
+    TlsWarn,
     Virtual,
     Virtual6,
     VirtualHost,
@@ -214,6 +223,11 @@ impl Directive {
     #[must_use]
     pub fn is_secret(&self) -> bool {
         matches!(self.key, Key::Passwd | Key::Secret)
+    }
+
+    const fn extension(mut self) -> Directive {
+        self.extension = true;
+        self
     }
 
     const fn outside(mut self, refusal: &'static str) -> Directive {
@@ -345,6 +359,23 @@ pub static DIRECTIVES: &[Directive] = &[
     row(Key::Timeout, "timeout", (Global, Kind::Refused), "",
         "timeout directive deprecated in favour of checktimeout and negotiatetimeout",
         "replaced by checktimeout and negotiatetimeout"),
+    // TLS: what the original lacks.
+    row(Key::TlsVerify, "tlsverify", (Both, Kind::YesNo), "no", "",
+        "whether a certificate must be valid now, for the name, and chain to a root").extension(),
+    row(Key::TlsCa, "tlsca", (Both, Kind::Quoted), "the roots of this machine", "no file of root certificates",
+        "a PEM file with the roots for tlsverify").extension(),
+    row(Key::TlsName, "tlsname", (Virtual, Kind::Quoted), "virtualhost if set, else the address of the real server", "no host name",
+        "the name that is asked for in TLS, and verified").extension(),
+    row(Key::TlsCert, "tlscert", (Both, Kind::Quoted), "", "no file of a certificate",
+        "a PEM file with the certificate of the checks, and those between it and its root").extension(),
+    row(Key::TlsKey, "tlskey", (Both, Kind::Quoted), "", "no file of a key",
+        "a PEM file with the key of tlscert").extension(),
+    row(Key::TlsWarn, "tlswarn", (Both, Kind::Number), "14", "invalid number of days",
+        "warns of certificates that end in fewer days; 0: never").extension(),
+    row(Key::TlsLegacy, "tlslegacy", (Both, Kind::YesNo), "no", "",
+        "speaks TLS 1.0, TLS 1.1 and weak ciphers, too; needs a build with the feature legacy-tls").extension(),
+    row(Key::StartTls, "starttls", (Virtual, Kind::YesNo), "no", "",
+        "goes over to TLS before the login, and fails where the server does not offer it").extension(),
 ];
 
 /// The row of a name.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -60,6 +60,11 @@ impl Names for Everybody {
 
     fn hostname(&self) -> String {
         "director.example".to_owned()
+    }
+
+    fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
+        self.0.borrow_mut().insert(Question::File(path.to_owned()));
+        Ok(b"content".as_slice().into())
     }
 }
 

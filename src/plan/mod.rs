@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 pub use probe::{
     Action, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe, RadiusProbe,
-    Scheme, SimpleTcpProbe, SqlProbe,
+    Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
 /// A configuration together with the checks that it asks for.

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::plan::HttpMethod;
-use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme};
-use crate::value::{Outcome, Pattern, Secret, Verdict};
+use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme, Transport};
+use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
 /// Both loopback addresses: every test of a connection runs on each.
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
@@ -42,7 +42,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
         method: HttpMethod::Get,
         request: path.to_owned(),
         host: Some("www.example.net".to_owned()),
-        server_name: None,
+        tls: Tls::default(),
         receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
         proxy: false,
     }
@@ -52,8 +52,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
 fn speaks(protocol: Dialogue) -> DialogueProbe {
     DialogueProbe {
         protocol,
-        tls: false,
-        server_name: None,
+        transport: Transport::Plain,
         login: String::new(),
         passwd: Secret::default(),
         request: "/".to_owned(),

@@ -64,6 +64,8 @@ fn protocols() -> Vec<(Action, &'static [u8])> {
         passwd: Secret::new("word"),
         database: String::new(),
         query: "SELECT 1".to_owned(),
+        starttls: false,
+        tls: Tls::default(),
     };
     vec![
         (Action::Http(get("/", Some("fine"))), b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall fine"),
@@ -80,8 +82,7 @@ fn protocols() -> Vec<(Action, &'static [u8])> {
         (dialogue(Dialogue::Ftp, "joe"), b"220-a\r\n220 hi\r\n331 x\r\n230-a\r\n b\r\n230 in\r\n"),
         (
             Action::Ldap(LdapProbe {
-                tls: false,
-                server_name: None,
+                transport: Transport::Plain,
                 login: String::new(),
                 passwd: Secret::default(),
                 base: "dc=x".to_owned(),
