@@ -9,6 +9,8 @@ mod dns;
 mod external;
 mod http;
 mod ldap;
+mod mysql;
+mod pgsql;
 mod ping;
 mod progress;
 mod radius;
@@ -16,7 +18,6 @@ mod say;
 mod sealed;
 mod sentence;
 mod simple_tcp;
-mod sql;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -87,10 +88,11 @@ impl Checker {
                     .await
             }
             Action::Mysql(sql) => {
-                contain(&format!("mysql {}", probe.target), sql::mysql(probe, sql, progress)).await
+                contain(&format!("mysql {}", probe.target), mysql::run(&self.clients, probe, sql, progress))
+                    .await
             }
             Action::Pgsql(sql) => {
-                contain(&format!("pgsql {}", probe.target), sql::pgsql(&self.clients, probe, sql, progress))
+                contain(&format!("pgsql {}", probe.target), pgsql::run(&self.clients, probe, sql, progress))
                     .await
             }
             Action::Dialogue(dialogue) => dialogue::run(&self.clients, probe, dialogue, progress).await,

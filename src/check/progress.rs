@@ -19,8 +19,6 @@ pub(super) enum Step {
     Connect,
     /// The TLS handshake.
     Handshake,
-    /// The TCP connection, the greeting and the login, of which a library does not say how far it is.
-    Login,
     /// What a server says before it is asked anything.
     Greeting,
     /// What the words name, after a request was sent.
@@ -136,9 +134,6 @@ impl Progress {
             Step::Connect => format!("connect to {peer}: no answer within {within}"),
             Step::Handshake => {
                 format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")
-            }
-            Step::Login => {
-                format!("no answer from {peer} within {within} (to the connection, or to the login)")
             }
             Step::Greeting if received == 0 => {
                 format!("no answer from {peer} within {within} ({connected}, waiting for the greeting)")

@@ -13,7 +13,7 @@ pub(super) async fn ask(talk: &mut Talk<'_>, protocol: Dialogue) -> Told<()> {
     match protocol {
         Dialogue::Ftp => numbered(talk, "AUTH TLS", "the answer to AUTH TLS", 234).await,
         Dialogue::Imap => imap(talk).await,
-        Dialogue::Nntp => numbered(talk, "STARTTLS", "the answer to STARTTLS", 382).await,
+        Dialogue::Nntp => nntp(talk).await,
         Dialogue::Pop => pop(talk).await,
         Dialogue::Smtp => {
             // Only a server that was greeted takes commands (RFC 5321 4.1.4).
@@ -33,6 +33,29 @@ async fn numbered(talk: &mut Talk<'_>, command: &'static str, what: &'static str
     }
     talk.done(&format!("{command} {code}"));
     Ok(())
+}
+
+/// A server for other servers, too, becomes one for readers only when it is asked (RFC 3977 5.3).
+async fn nntp(talk: &mut Talk<'_>) -> Told<()> {
+    const ASK: (&str, &str) = ("STARTTLS", "the answer to STARTTLS");
+    talk.send("STARTTLS\r\n", ASK.1).await?;
+    let answer = talk.reply(ASK.1).await?;
+    match answer.code {
+        382 => {
+            talk.done("STARTTLS 382");
+            Ok(())
+        }
+        401 if answer.line.to_ascii_uppercase().starts_with(b"401 MODE-READER") => {
+            talk.send("MODE READER\r\n", "the answer to MODE READER").await?;
+            let mode = talk.reply("the answer to MODE READER").await?;
+            if !matches!(mode.code, 200 | 201) {
+                return Err(talk.refused("MODE READER answered", &mode.line));
+            }
+            talk.done(&format!("MODE READER {}", mode.code));
+            numbered(talk, ASK.0, ASK.1, 382).await
+        }
+        _ => Err(not_offered(talk, ASK.0, &answer.line)),
+    }
 }
 
 async fn pop(talk: &mut Talk<'_>) -> Told<()> {

@@ -20,6 +20,7 @@ pub struct Certificate {
     subject: String,
     not_before: i64,
     not_after: i64,
+    signed_itself: bool,
 }
 
 impl Certificate {
@@ -33,7 +34,14 @@ impl Certificate {
             subject: name(found.subject()),
             not_before: validity.not_before.timestamp(),
             not_after: validity.not_after.timestamp(),
+            signed_itself: found.subject().as_raw() == found.issuer().as_raw(),
         })
+    }
+
+    /// Whether it names nobody else as who has signed it.
+    #[must_use]
+    pub fn signed_itself(&self) -> bool {
+        self.signed_itself
     }
 
     /// What is to be said of a certificate that ends in fewer days than `warn_days`, or has ended. The words change once a
@@ -103,8 +111,12 @@ mod tests {
     use std::time::Duration;
 
     fn warned(left: i64, warn_days: u32) -> Option<String> {
-        let certificate =
-            Certificate { subject: "CN=www".to_owned(), not_before: 0, not_after: 1_796_256_000 };
+        let certificate = Certificate {
+            subject: "CN=www".to_owned(),
+            not_before: 0,
+            not_after: 1_796_256_000,
+            signed_itself: true,
+        };
         let now = UNIX_EPOCH + Duration::from_secs((1_796_256_000 - left).unsigned_abs());
         certificate.warning(now, warn_days)
     }

@@ -90,7 +90,17 @@ impl ServerCertVerifier for Verified {
             verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
             return Ok(ServerCertVerified::assertion());
         }
-        self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        let verified =
+            self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // Of one that signed itself, the library may say something about its kind instead.
+            Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                if Certificate::read(end_entity).is_some_and(|certificate| certificate.signed_itself()) =>
+            {
+                Err(CertificateError::UnknownIssuer.into())
+            }
+            verified => verified,
+        }
     }
 
     fn verify_tls12_signature(

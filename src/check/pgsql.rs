@@ -1,11 +1,8 @@
-//! `service=mysql` and `pgsql`: a login, and a query that must give at least one row.
+//! `service=pgsql`: a login, and a query that must give at least one row.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row};
 use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -20,62 +17,11 @@ use crate::net::stream::Stream;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 
-/// Larger packets are not taken.
-const MAX_PACKET: usize = 1024 * 1024;
-
 /// What the original says of a check that lacks one of them.
-const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
-
-/// MySQL and MariaDB.
-pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
-    let name = name("mysql", probe, sql);
-    if sql.is_incomplete() {
-        return Verdict::down(format!("{name}: {INCOMPLETE}"));
-    }
-    progress.step(Step::Login);
-    let options = OptsBuilder::default()
-        .ip_or_hostname(probe.target.ip().to_string())
-        .tcp_port(probe.target.port())
-        .user(Some(&sql.login))
-        .pass(Some(sql.passwd.reveal()))
-        .db_name(Some(&sql.database).filter(|name| !name.is_empty()))
-        // The server that is checked is the one at this address, not one behind a socket of this machine.
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .max_allowed_packet(Some(MAX_PACKET))
-        .wait_timeout(Some(28_800));
-    let mut connection = match Conn::new(options).await {
-        Ok(connection) => connection,
-        Err(mysql_async::Error::Io(mysql_async::IoError::Io(error))) => return unreachable(&name, &error),
-        Err(error) => return Verdict::down(format!("{name}: login: {}", mysql_said(&error))),
-    };
-    progress.connected(Step::Answer("the answer to the query"));
-    let first: Result<Option<Row>, _> = async {
-        let mut result = connection.query_iter(sql.query.as_str()).await?;
-        result.next().await
-    }
-    .await;
-    let verdict = match first {
-        Ok(Some(_)) => Verdict::up(format!("{name}: the query gives rows")),
-        Ok(None) => Verdict::down(format!("{name}: the query gives no row")),
-        Err(error) => Verdict::down(format!("{name}: query: {}", mysql_said(&error))),
-    };
-    // A farewell that a server may hang in is not waited for.
-    drop(tokio::time::timeout(Duration::from_millis(100), connection.disconnect()).await);
-    verdict
-}
-
-fn mysql_said(error: &mysql_async::Error) -> String {
-    match error {
-        mysql_async::Error::Server(error) => {
-            format!("error {} {}", error.code, say::beginning(error.message.as_bytes(), 200))
-        }
-        other => say::beginning(other.to_string().as_bytes(), 200),
-    }
-}
+pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
 
 /// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
-pub(super) async fn pgsql(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
+pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = name("pgsql", probe, sql);
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
@@ -167,13 +113,18 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
             format!("{} {} {message}", error.severity(), error.code().code())
         }
         None => {
+            let source = std::error::Error::source(error);
+            if let Some(handshake) = source.and_then(|source| source.downcast_ref::<HandshakeError>()) {
+                return handshake.to_string();
+            }
             // The library's own words first, then the system's.
-            let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-            say::beginning(format!("{error}{}", source.unwrap_or_default()).as_bytes(), 200)
+            let source = source.map(|source| format!(": {source}")).unwrap_or_default();
+            say::beginning(format!("{error}{source}").as_bytes(), 200)
         }
     }
 }
 
-fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
+/// The probe at the beginning of every sentence about it.
+pub(super) fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
     format!("{word} {} as {}", probe.target, sql.login)
 }
