@@ -7,7 +7,7 @@ IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/r
 # Runs test binaries where Debian's servers are in place.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab judge peers bench corpus record audit
+.PHONY: help setup demo test lint unit legacy doc lab judge peers bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: setup      ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit doc peers lab  ## everything, the lab included
+test: lint unit legacy doc peers lab  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
@@ -27,6 +27,10 @@ lint: setup      ## format and clippy
 
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace
+
+legacy: setup    ## servers that only speak old TLS, with the feature for them
+	$(CARGO) clippy --features legacy-tls --lib --test legacy -- -D warnings
+	$(CARGO) test --features legacy-tls --test legacy
 
 doc: setup       ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
