@@ -46,6 +46,11 @@ impl Clients {
         Ok(client)
     }
 
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Shakes hands on a connection, and notes what its certificate is to be warned of.
     pub(super) async fn shake_hands(
         &self,

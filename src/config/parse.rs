@@ -186,7 +186,7 @@ impl<'a> Parser<'a, '_, '_> {
                     .original(Original::Accepts);
             }
             None => {
-                let suggestion = suggest(body, inside).unwrap_or_else(|| {
+                let suggestion = suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
                     "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
                 });
                 self.report

@@ -162,6 +162,16 @@ mod tests {
             // Where nobody logs in, it makes no difference.
             assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
         }
+        for more in ["#rs: tlsname=\"x\"", "#rs: tlsverify=yes", "#rs: tlswarn=3"] {
+            assert_eq!(checks("https", &format!("\t{more}\n")), 2, "{more}");
+            assert_eq!(checks("pgsql", &format!("\t{more}\n")), 2, "{more}");
+            // Where no TLS is spoken, it makes no difference.
+            assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
+            assert_eq!(checks("mysql", &format!("\t{more}\n")), 1, "{more}");
+        }
+        for service in ["smtp", "mysql", "pgsql", "ldap"] {
+            assert_eq!(checks(service, "\t#rs: starttls=yes\n"), 2, "{service}");
+        }
         assert_eq!(checks("radius", "\tsecret=\"x\"\n"), 2);
         assert_eq!(checks("pgsql", "\tdatabase=\"x\"\n"), 2);
     }

@@ -1,5 +1,6 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
+mod authority;
 mod dialogue;
 mod dns;
 mod external;
@@ -10,6 +11,8 @@ mod ping;
 mod radius;
 mod servers;
 mod simple_tcp;
+mod starttls;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
