@@ -186,9 +186,10 @@ impl<'a> Parser<'a, '_, '_> {
                     .original(Original::Accepts);
             }
             None => {
-                let suggestion = suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
-                    "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
-                });
+                let suggestion =
+                    suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
+                        "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
+                    });
                 self.report
                     .error(
                         start..start + body.len().max(1).min(line.span.end - start),

@@ -244,7 +244,9 @@ fn distrust(error: &CertificateError) -> String {
             "no root that is believed stands behind the certificate (tlsca, else those of this machine)"
                 .to_owned()
         }
-        CertificateError::BadSignature => "a signature of the certificate is wrong".to_owned(),
+        CertificateError::BadSignature => {
+            "a signature of the certificate is wrong, or it is by another root of the same name".to_owned()
+        }
         other => format!("the certificate is not believed: {other}"),
     }
 }

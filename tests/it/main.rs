@@ -16,3 +16,4 @@ mod manager;
 mod pattern;
 mod reload;
 mod site;
+mod tls;
