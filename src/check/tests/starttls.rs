@@ -179,6 +179,29 @@ async fn ask(server: &Server, action: Action) -> Verdict {
     run(&probe(server.address, PATIENCE, action)).await
 }
 
+#[test]
+fn probes_say_how_they_are_sealed() {
+    let policy =
+        Arc::new(crate::value::TlsPolicy { verify: Some(crate::value::Roots::System), ..Default::default() });
+    let tls = |name: Option<&str>| Tls {
+        policy: Arc::clone(&policy),
+        server_name: name.map(str::to_owned),
+        ..Tls::default()
+    };
+    let target = "10.0.0.2:25".parse().unwrap();
+    let sentence = |action| probe(target, PATIENCE, action).to_string();
+    let mail = "smtp 10.0.0.2:25 with STARTTLS";
+    assert_eq!(sentence(dialogue(Dialogue::Smtp, Tls::default())), mail);
+    assert_eq!(
+        sentence(dialogue(Dialogue::Smtp, tls(Some("mx")))),
+        format!("{mail}, verifying that it is mx")
+    );
+    assert_eq!(
+        sentence(Action::Mysql(sql(tls(None)))),
+        "query mysql 10.0.0.2:25 as joe with STARTTLS, verifying that it is 10.0.0.2"
+    );
+}
+
 #[tokio::test]
 async fn a_dialogue_goes_over_to_tls() {
     for case in CASES {
