@@ -7,7 +7,7 @@ IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/r
 # Runs test binaries where Debian's servers are in place.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab judge peers fuzz bench corpus record audit
+.PHONY: help setup demo test lint unit features doc lab judge peers fuzz bench corpus record audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ demo: setup      ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit doc peers lab  ## everything, the lab included
+test: lint unit features doc peers lab  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
@@ -27,6 +27,11 @@ lint: setup      ## format and clippy
 
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace
+
+features: setup  ## what is only there with the features: old TLS, and the login at Oracle
+	$(CARGO) clippy --all-features --lib --test legacy --test it -- -D warnings
+	$(CARGO) test --all-features --test legacy
+	$(CARGO) test --all-features --test it -- oracle::
 
 doc: setup       ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

@@ -40,6 +40,7 @@
 //! | --- | --- |
 //! | a directive: its name, place, type, default and help | `config/directive.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
+//! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | when a server counts as down | `health/mod.rs` |
 //! | when a check runs | `health/schedule.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |

@@ -7,11 +7,11 @@ use std::{fs, thread};
 
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
-use crate::net::resolve;
+use crate::net::{cause, resolve, tls};
 use crate::plan::{Plan, Unsupported};
-use crate::value::Protocol;
+use crate::value::{Protocol, TlsPolicy};
 
-/// A file larger than this is no configuration.
+/// A file larger than this is no configuration, and no certificate.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 /// Names that are resolved at the same time.
 const RESOLVERS: usize = 16;
@@ -126,19 +126,32 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
-    match Plan::new(Arc::new(config)) {
-        Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
-        Err(checks) => Err(LoadError::Unsupported { path: path.to_owned(), checks }),
+    let unsupported = |checks| LoadError::Unsupported { path: path.to_owned(), checks };
+    let plan = Plan::new(Arc::new(config)).map_err(unsupported)?;
+    try_tls(&plan).map_err(unsupported)?;
+    Ok(Loaded { plan, content, warnings: diagnostics })
+}
+
+/// Makes a TLS client of each kind, to see whether its files are what they should be.
+fn try_tls(plan: &Plan) -> Result<(), Vec<Unsupported>> {
+    let mut known: Vec<&TlsPolicy> = Vec::new();
+    let mut wrong = Vec::new();
+    for v in plan.virtuals() {
+        let policy = &*v.tls.policy;
+        if !known.contains(&policy) {
+            known.push(policy);
+            if let Err(error) = tls::Client::new(policy) {
+                wrong.push(Unsupported { line: v.line, message: error.to_string() });
+            }
+        }
     }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let size = fs::metadata(path)?.len();
     if size > MAX_SIZE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("{size} bytes are too many for a configuration"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes are too many")));
     }
     fs::read(path)
 }
@@ -183,6 +196,10 @@ fn ask(question: Question, answers: &Mutex<Answers>) {
             if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol)) {
                 lock(answers).add_port(name, protocol, port);
             }
+        }
+        Question::File(path) => {
+            let content = read(Path::new(&path)).map(Arc::from).map_err(|error| cause(&error));
+            lock(answers).add_file(path, content);
         }
     }
 }

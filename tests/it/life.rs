@@ -35,7 +35,8 @@ fn a_life_from_start_to_stop() {
 
     assert_eq!(site.told("stop"), (0, String::new(), String::new()));
     assert!(!site.pid_file().exists());
-    assert_eq!(fs::read_dir(site.path("run")).unwrap().count(), 0, "files are left behind");
+    let left = |folder: &str| fs::read_dir(site.path(folder)).unwrap().count();
+    assert_eq!((left("run"), left("run/ldirectord-rs")), (1, 0), "files are left behind");
     assert!(site.log().contains("Purged virtual server (stop): 192.0.2.1:80"));
     assert!(site.log().contains("Linux Director Daemon terminated on signal: TERM"));
     assert_eq!(site.act("stop"), 0);

@@ -19,3 +19,4 @@ mod pattern;
 mod reload;
 mod replies;
 mod site;
+mod tls;

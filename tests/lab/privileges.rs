@@ -11,7 +11,7 @@ use crate::table::Table;
 use crate::wait::until;
 use crate::world::{Family, Path, Plan};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Bits of capability(7).
 const DAC_OVERRIDE: u64 = 1 << 1;
@@ -23,11 +23,13 @@ const NET_RAW: u64 = 1 << 13;
 /// A user that every Debian has.
 const NOBODY: &str = "65534";
 
-/// Notes what a command may do, and that it cannot write where it should not.
+/// Notes what a command may do, and whether it can write where it should not. Starting programs is slow in an emulated machine, so
+/// the shell does it alone.
 const COMMAND: &str = "#!/bin/sh\n\
-    grep -E '^(Uid|NoNewPrivs|CapPrm|CapEff|CapBnd)' /proc/self/status > /run/ldirectord-rs/$(basename $0)\n\
-    if touch /var/tmp/written-by-$(basename $0) 2>/dev/null; then echo Elsewhere: yes; else echo Elsewhere: no; fi \
-    >> /run/ldirectord-rs/$(basename $0)\n";
+    note=/run/ldirectord-rs/${0##*/}\n\
+    while read -r line; do echo \"$line\"; done < /proc/self/status > $note.new\n\
+    if (: > /var/tmp/written-by-a-command) 2> /dev/null; then echo Elsewhere: yes; else echo Elsewhere: no; fi >> $note.new\n\
+    [ -e $note ] || mv $note.new $note\n";
 
 /// The lines of a status file of proc(5), the first value of each.
 fn status(text: &str) -> BTreeMap<String, String> {
@@ -127,7 +129,7 @@ impl Stage {
 
 fn director_text(scene: &Scene, services: &[std::net::SocketAddr; 3], servers: &str) {
     let servers = servers.replace(":80", "");
-    let mut text = "checkinterval=1\nchecktimeout=3\nquiescent=yes\nfallbackcommand=/etc/ha.d/fallback\n\
+    let mut text = "checkinterval=2\nchecktimeout=10\nquiescent=yes\nfallbackcommand=/etc/ha.d/fallback\n\
                     logfile=\"/var/log/ldirectord.log\"\n"
         .to_owned();
     let checks = [

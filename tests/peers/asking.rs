@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::config::{self, Answers};
+use ldirectord_rs::config::{self, Answers, Question};
 use ldirectord_rs::plan::{Plan, Probe};
 use ldirectord_rs::value::{Outcome, Verdict};
 
@@ -63,7 +63,7 @@ impl Case {
         for line in self.directives.split("; ").filter(|line| !line.ends_with("=\"\"")) {
             text.push_str(&format!("\t{line}\n"));
         }
-        let loaded = config::load(text.as_bytes(), &Answers::new("director"));
+        let loaded = config::load(text.as_bytes(), &answers(text.as_bytes()));
         let found = config::render(&loaded.diagnostics, "test.cf", false);
         let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{found}"));
         let plan = Plan::new(Arc::new(config)).unwrap();
@@ -84,4 +84,39 @@ impl Case {
     pub async fn ask(&self, checker: &Checker, seconds: u32) -> Verdict {
         checker.run(&self.probe(seconds)).await
     }
+}
+
+/// What a configuration asks for: files, and nothing else.
+fn answers(text: &[u8]) -> Answers {
+    let mut answers = Answers::new("director");
+    for question in config::questions(text) {
+        if let Question::File(path) = question {
+            let content = std::fs::read(&path).map(Into::into).map_err(|error| error.to_string());
+            answers.add_file(path, content);
+        }
+    }
+    answers
+}
+
+/// The same checks with more directives: over TLS after STARTTLS, and with a certificate that is verified, or is of another.
+pub fn with_starttls(good: &[Case], said: &str) -> Vec<Case> {
+    const VERIFY: &str = "#rs: starttls=yes; #rs: tlsverify=yes; #rs: tlsca=\"/etc/peers.crt\"";
+    let more =
+        |case: &Case, more: &str| Case { directives: format!("{}; {more}", case.directives), ..case.clone() };
+    let mut cases = Vec::new();
+    for case in good {
+        cases.extend([
+            more(case, "#rs: starttls=yes").but(Outcome::Up, said),
+            more(case, VERIFY).but(Outcome::Up, said),
+            more(case, &format!("{VERIFY}; #rs: tlsname=\"peers.test\"")).but(Outcome::Up, said),
+            more(case, &format!("{VERIFY}; #rs: tlsname=\"other.test\""))
+                .but(Outcome::Down, "not valid for name \"other.test\""),
+            // Nobody on this machine vouches for it.
+            more(case, "#rs: starttls=yes; #rs: tlsverify=yes; #rs: tlsca=\"/etc/stranger.crt\"")
+                .but(Outcome::Down, "no root that is believed stands behind the certificate"),
+            more(case, "#rs: starttls=yes; #rs: tlswarn=31")
+                .but(Outcome::Up, "warning: the certificate of CN=peers.test ends in 29 days"),
+        ]);
+    }
+    cases
 }

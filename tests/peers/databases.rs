@@ -1,6 +1,6 @@
 //! MariaDB and PostgreSQL.
 
-use crate::asking::Case;
+use crate::asking::{Case, with_starttls};
 use crate::life::Life;
 
 fn ask(service: &str, login: &str, passwd: &str, database: &str, query: &str) -> String {
@@ -39,7 +39,8 @@ fn mariadb() {
             &ask("checker", "right", "shop", "SELECT SLEEP(60)"),
             "ms, request sent, waiting for the answer to the query)",
         )])
-        .through(&good, "(to the connection, or to the login)", "refused")
+        .expect(&with_starttls(&good, "the query gives rows"))
+        .through(&good, "waiting for the greeting", "refused")
         .end();
 }
 
@@ -76,6 +77,12 @@ fn postgresql() {
             four,
             &ask("checker", "right", "postgres", "SELECT pg_sleep(60)"),
             "ms, request sent, waiting for the answer to the query)",
+        )])
+        .expect(&with_starttls(&good, "the query gives rows"))
+        .expect(&[Case::down(
+            four,
+            &format!("{}; #rs: starttls=yes", ask("plain", "right", "postgres", "SELECT 1")),
+            "login: FATAL 28000",
         )])
         .through(&good, "waiting for the answer to the login", "refused")
         .end();

@@ -1,6 +1,6 @@
 //! OpenLDAP and FreeRADIUS.
 
-use crate::asking::Case;
+use crate::asking::{Case, with_starttls};
 use crate::life::Life;
 
 fn ldap(service: &str, login: &str, passwd: &str, base: &str, receive: &str) -> String {
@@ -38,6 +38,7 @@ fn openldap() {
     cases.push(case("127.0.0.1:636", "ldap").but(ldirectord_rs::value::Outcome::Down, "ldap 127.0.0.1:636"));
     Life::begin("ldap (openldap)", &["slapd"], &all)
         .expect(&cases)
+        .expect(&with_starttls(&plain, "matches /example/"))
         .through(&plain, "waiting for the answer to Bind", "refused")
         .renamed("ldaps (openldap)")
         .through(&tls, "in the TLS handshake", "refused")

@@ -1,13 +1,14 @@
 //! vsftpd and ProFTPD.
 
-use crate::asking::Case;
+use crate::asking::{Case, with_starttls};
 use crate::life::Life;
+use ldirectord_rs::value::Outcome;
 
 fn ask(login: &str, passwd: &str, file: &str, receive: &str) -> String {
     format!("service=ftp; login=\"{login}\"; passwd=\"{passwd}\"; request=\"{file}\"; receive=\"{receive}\"")
 }
 
-fn try_out(name: &'static str, recipe: &str, port: u16, file: &str) {
+fn try_out(name: &'static str, recipe: &str, port: u16, file: &str, starttls: impl Fn(&[Case]) -> Vec<Case>) {
     let fine = ask("checker", "right", file, "all is fine");
     let good =
         ["127.0.0.1", "[::1]"].map(|address| Case::up(&format!("{address}:{port}"), &fine, "12 bytes"));
@@ -33,16 +34,22 @@ fn try_out(name: &'static str, recipe: &str, port: u16, file: &str) {
     ]);
     Life::begin(name, &[recipe], &good)
         .expect(&cases)
+        .expect(&starttls(&good))
         .through(&good, "waiting for the greeting", "refused")
         .end();
 }
 
 #[test]
 fn vsftpd() {
-    try_out("ftp (vsftpd)", "vsftpd", 21, "/home/checker/health.txt");
+    try_out("ftp (vsftpd)", "vsftpd", 21, "/home/checker/health.txt", |good| with_starttls(good, "12 bytes"));
 }
 
 #[test]
 fn proftpd() {
-    try_out("ftp (proftpd)", "proftpd", 2121, "/run/peers/proftpd/home/health.txt");
+    try_out("ftp (proftpd)", "proftpd", 2121, "/run/peers/proftpd/home/health.txt", |good| {
+        // Its TLS comes in another package.
+        let case =
+            Case { directives: format!("{}; #rs: starttls=yes", good[0].directives), ..good[0].clone() };
+        vec![case.but(Outcome::Down, "the server does not offer TLS here: AUTH TLS answered \"5")]
+    });
 }

@@ -2,7 +2,7 @@
 
 use ldirectord_rs::value::Outcome;
 
-use crate::asking::Case;
+use crate::asking::{Case, with_starttls};
 use crate::life::Life;
 
 fn login(service: &str, login: &str, passwd: &str) -> String {
@@ -27,6 +27,13 @@ fn dovecot() {
             Case::down(&real, &login(service, "checker", "wrong"), answer),
             Case::down(&real, &login(service, "nobody", "right"), answer),
         ]);
+    }
+    for (service, port) in [("imap", 143), ("pop", 110)] {
+        let said = if service == "imap" { "LOGIN OK" } else { "PASS +OK" };
+        cases.extend(with_starttls(
+            &["127.0.0.1", "[::1]"].map(|address| case(service, address, port, said)),
+            said,
+        ));
     }
     cases.push(case("imaps", "127.0.0.1", 143, "").but(Outcome::Down, "imaps 127.0.0.1:143: connected"));
     cases.push(case("pops", "127.0.0.1", 110, "").but(Outcome::Down, "pops 127.0.0.1:110: connected"));
@@ -77,6 +84,7 @@ fn exim() {
             Case::down("127.0.0.4:25", "service=smtp", "greeting \"550 no mail today\""),
             Case::down("127.0.0.5:25", "service=smtp", "HELO answered \"550 unwelcome\""),
         ])
+        .expect(&with_starttls(&good, "STARTTLS 220"))
         .through(&good, "waiting for the greeting", "refused")
         .end();
 }
@@ -85,6 +93,7 @@ fn exim() {
 fn postfix() {
     let good = smtp(&["127.0.0.2"]);
     Life::begin("smtp (postfix)", &["postfix"], &good)
+        .expect(&with_starttls(&good, "STARTTLS 220"))
         .through(&good, "waiting for the greeting", "refused")
         .end();
 }
@@ -93,6 +102,11 @@ fn postfix() {
 fn opensmtpd() {
     let good = smtp(&["127.0.0.3"]);
     Life::begin("smtp (opensmtpd)", &["opensmtpd"], &good)
+        .expect(&[Case::down(
+            "127.0.0.3:25",
+            "service=smtp; #rs: starttls=yes",
+            "the server does not offer TLS here: STARTTLS answered \"5",
+        )])
         .through(&good, "waiting for the greeting", "refused")
         .end();
 }

@@ -1,6 +1,6 @@
 //! INN and Kamailio.
 
-use crate::asking::Case;
+use crate::asking::{Case, with_starttls};
 use crate::life::Life;
 
 #[test]
@@ -12,6 +12,7 @@ fn inn() {
             &["192.0.2.9:119", "[2001:db8::9]:119"]
                 .map(|real| Case::down(real, "service=nntp", "greeting \"502")),
         )
+        .expect(&with_starttls(&good, "MODE READER 200"))
         .through(&good, "waiting for the greeting", "refused")
         .end();
 }

@@ -1,94 +1,36 @@
-//! `service=mysql` and `pgsql`: a login, and a query that must give at least one row.
+//! `service=pgsql`: a login, and a query that must give at least one row.
 
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row};
 use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
-use tokio_rustls::TlsConnector;
 
+use super::clients::{Clients, HandshakeError};
 use super::progress::{Progress, Step};
-use super::sealed::{Sealer, Unsealed};
+use super::sealed::Sealer;
 use super::{say, unreachable};
 use crate::net::dial;
 use crate::net::stream::Stream;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 
-/// Larger packets are not taken.
-const MAX_PACKET: usize = 1024 * 1024;
-
 /// What the original says of a check that lacks one of them.
 pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
 
-/// MySQL and MariaDB.
-pub(super) async fn mysql(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
-    let name = name("mysql", probe, sql);
-    if sql.is_incomplete() {
-        return Verdict::down(format!("{name}: {INCOMPLETE}"));
-    }
-    progress.step(Step::Login);
-    let options = OptsBuilder::default()
-        .ip_or_hostname(probe.target.ip().to_string())
-        .tcp_port(probe.target.port())
-        .user(Some(&sql.login))
-        .pass(Some(sql.passwd.reveal()))
-        .db_name(Some(&sql.database).filter(|name| !name.is_empty()))
-        // The server that is checked is the one at this address, not one behind a socket of this machine.
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        .max_allowed_packet(Some(MAX_PACKET))
-        .wait_timeout(Some(28_800));
-    let mut connection = match Conn::new(options).await {
-        Ok(connection) => connection,
-        Err(mysql_async::Error::Io(mysql_async::IoError::Io(error))) => return unreachable(&name, &error),
-        Err(error) => return Verdict::down(format!("{name}: login: {}", mysql_said(&error))),
-    };
-    progress.connected(Step::Answer("the answer to the query"));
-    let first: Result<Option<Row>, _> = async {
-        let mut result = connection.query_iter(sql.query.as_str()).await?;
-        result.next().await
-    }
-    .await;
-    let verdict = match first {
-        Ok(Some(_)) => Verdict::up(format!("{name}: the query gives rows")),
-        Ok(None) => Verdict::down(format!("{name}: the query gives no row")),
-        Err(error) => Verdict::down(format!("{name}: query: {}", mysql_said(&error))),
-    };
-    // A farewell that a server may hang in is not waited for.
-    drop(tokio::time::timeout(Duration::from_millis(100), connection.disconnect()).await);
-    verdict
-}
-
-fn mysql_said(error: &mysql_async::Error) -> String {
-    match error {
-        mysql_async::Error::Server(error) => {
-            format!("error {} {}", error.code, say::beginning(error.message.as_bytes(), 200))
-        }
-        other => say::beginning(other.to_string().as_bytes(), 200),
-    }
-}
-
-/// PostgreSQL: in TLS where the server offers it, as the original's library does it.
-pub(super) async fn pgsql(
-    connector: &TlsConnector,
-    probe: &Probe,
-    sql: &SqlProbe,
-    progress: &Progress,
-) -> Verdict {
+/// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
+pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = name("pgsql", probe, sql);
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {INCOMPLETE}"));
     }
-    let mut login = log_in(connector, SslMode::Prefer, probe, sql, progress).await;
-    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(error)) {
+    let mode = if sql.starttls { SslMode::Require } else { SslMode::Prefer };
+    let mut login = log_in(clients, mode, probe, sql, progress).await;
+    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(sql, error)) {
         // Its reason stands, unless the other way leads further.
-        login = log_in(connector, SslMode::Disable, probe, sql, progress).await.or(login);
+        login = log_in(clients, SslMode::Disable, probe, sql, progress).await.or(login);
     }
     match login {
         Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
@@ -104,7 +46,7 @@ enum Refusal {
 }
 
 async fn log_in(
-    connector: &TlsConnector,
+    clients: &Clients,
     mode: SslMode,
     probe: &Probe,
     sql: &SqlProbe,
@@ -118,15 +60,19 @@ async fn log_in(
     if !sql.database.is_empty() {
         config.dbname(&sql.database);
     }
-    let sealer = Sealer { connector, address: probe.target.ip() };
+    let sealer = Sealer { clients, tls: &sql.tls, address: probe.target.ip(), progress };
     config.connect_raw(stream, sealer).await.map_err(Refusal::Login)
 }
 
 /// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
-/// handshake off.
-fn may_work_without_tls(error: &tokio_postgres::Error) -> bool {
-    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<Unsealed>());
-    handshake || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+/// handshake off. But who is to be verified is not let off because he cannot be.
+fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
+    if sql.starttls {
+        return false;
+    }
+    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<HandshakeError>());
+    (handshake && sql.tls.policy.verify.is_none())
+        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 async fn rows(
@@ -172,13 +118,18 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
             format!("{} {} {message}", error.severity(), error.code().code())
         }
         None => {
+            let source = std::error::Error::source(error);
+            if let Some(handshake) = source.and_then(|source| source.downcast_ref::<HandshakeError>()) {
+                return handshake.to_string();
+            }
             // The library's own words first, then the system's.
-            let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-            say::beginning(format!("{error}{}", source.unwrap_or_default()).as_bytes(), 200)
+            let source = source.map(|source| format!(": {source}")).unwrap_or_default();
+            say::beginning(format!("{error}{source}").as_bytes(), 200)
         }
     }
 }
 
-fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
+/// The probe at the beginning of every sentence about it.
+pub(super) fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
     format!("{word} {} as {}", probe.target, sql.login)
 }
