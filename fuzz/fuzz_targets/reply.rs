@@ -34,7 +34,7 @@ fuzz_target!(|reply: &[u8]| {
     WORLD.with(|world| {
         let (runtime, stage) = world.get_or_init(open);
         let verdict = runtime.block_on(stage.run(reply));
-        if let Err(wrong) = stage.judge(&verdict) {
+        if let Err(wrong) = stage.judge(reply, &verdict) {
             panic!("{wrong}");
         }
     });

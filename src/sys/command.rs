@@ -127,7 +127,12 @@ fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<R
         command.env("PERLIO", "perlio");
     }
     // SAFETY: getrlimit and setrlimit are system calls without locks or memory of their own.
-    unsafe { command.pre_exec(limits::for_command) };
+    unsafe {
+        command.pre_exec(|| {
+            limits::for_command();
+            Ok(())
+        })
+    };
     Ok(Running { child: command.spawn()?, output })
 }
 

@@ -1,6 +1,5 @@
 //! How many descriptors this process may hold.
 
-use std::io;
 use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -17,16 +16,16 @@ pub fn raise_open_files() -> u64 {
 }
 
 /// Gives this process, which is about to become a command, the limit that the daemon was started with: programs that close every
-/// descriptor there could be take long over a large one. Also no core file is written by a command that crashes in each check.
-///
-/// # Errors
-/// When the system refuses; never for lowering.
-pub fn for_command() -> io::Result<()> {
+/// descriptor there could be take long over a large one. Also no core file is written by a command that crashes in each check. What
+/// the system refuses (a unit may forbid it) is left as it is.
+pub fn for_command() {
+    let limit = |resource, soft: u64| {
+        if let Ok((_, hard)) = getrlimit(resource) {
+            let _ = setrlimit(resource, soft.min(hard), hard);
+        }
+    };
     if let Some(soft) = BEFORE.get() {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, (*soft).min(hard), hard)?;
+        limit(Resource::RLIMIT_NOFILE, *soft);
     }
-    let (_, hard) = getrlimit(Resource::RLIMIT_CORE)?;
-    setrlimit(Resource::RLIMIT_CORE, 0, hard)?;
-    Ok(())
+    limit(Resource::RLIMIT_CORE, 0);
 }

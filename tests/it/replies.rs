@@ -45,7 +45,7 @@ fn the_kept_inputs_are_survived() {
             let stage = Stage::open(*protocol, IMPATIENCE).await.unwrap();
             for (name, reply) in corpus(protocol, false) {
                 let verdict = stage.run(&reply).await;
-                stage.judge(&verdict).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+                stage.judge(&reply, &verdict).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
             }
         });
     }
@@ -120,7 +120,7 @@ proptest! {
         let wrong = runtime().block_on(async {
             let stage = Stage::open(protocol, IMPATIENCE).await.unwrap();
             let verdict = stage.run(&reply).await;
-            stage.judge(&verdict).err()
+            stage.judge(&reply, &verdict).err()
         });
         prop_assert!(wrong.is_none(), "{wrong:?}");
     }

@@ -15,6 +15,7 @@ mod paths;
 mod privileges;
 mod samples;
 mod space;
+mod systemd;
 mod table;
 mod wait;
 mod web;
