@@ -27,9 +27,9 @@ const NOBODY: &str = "65534";
 /// the shell does it alone.
 const COMMAND: &str = "#!/bin/sh\n\
     note=/run/ldirectord-rs/${0##*/}\n\
-    while read -r line; do echo \"$line\"; done < /proc/self/status > $note.new\n\
-    if (: > /var/tmp/written-by-a-command) 2> /dev/null; then echo Elsewhere: yes; else echo Elsewhere: no; fi >> $note.new\n\
-    [ -e $note ] || mv $note.new $note\n";
+    while read -r line; do echo \"$line\"; done < /proc/self/status > $note.$$\n\
+    if (: > /var/tmp/written-by-a-command) 2> /dev/null; then echo Elsewhere: yes; else echo Elsewhere: no; fi >> $note.$$\n\
+    [ -e $note ] || mv $note.$$ $note\n";
 
 /// The lines of a status file of proc(5), the first value of each.
 fn status(text: &str) -> BTreeMap<String, String> {
