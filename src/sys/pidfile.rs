@@ -73,6 +73,11 @@ impl PidFile {
         self.file.flush()
     }
 
+    /// Keeps the hands off the file in a process whose child holds it now. To drop it would end the lock for both: it is one lock.
+    pub fn leave_to_child(self) {
+        std::mem::forget(self);
+    }
+
     /// Removes the file, if it is still ours.
     pub fn remove(self) {
         if is_same_file(&self.file, &self.path) {
