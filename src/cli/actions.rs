@@ -157,20 +157,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
     let pid_path = context.pid_file();
-    let mut pid_file = match PidFile::claim(&pid_path) {
-        Ok(Some(pid_file)) => pid_file,
-        // Another start got there first: one daemon is what was asked for.
-        Ok(None) => return Ok(Exit::Ok),
-        Err(error) => {
-            eprintln!("Can not open {}: {error}", pid_path.display());
-            return Err(Exit::Failure);
-        }
-    };
+    let Some(mut pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
-        Ok(Side::Launcher(Verdict::Ready)) => return Ok(Exit::Ok),
-        Ok(Side::Launcher(Verdict::Failed { code, message })) => {
-            eprintln!("{message}");
-            return Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure });
+        Ok(Side::Launcher(verdict)) => {
+            pid_file.leave_to_child();
+            return launched(verdict);
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => {
@@ -184,6 +175,38 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
     }
     setup.launcher = Some(launcher);
     as_daemon(context, setup, pid_file)
+}
+
+fn launched(verdict: Verdict) -> Result<Exit, Exit> {
+    match verdict {
+        Verdict::Ready => Ok(Exit::Ok),
+        Verdict::Failed { code, message } => {
+            eprintln!("{message}");
+            Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
+        }
+    }
+}
+
+/// The pid file; none if the daemon of another start runs. While that one is on its way it is waited for: whoever starts the
+/// daemon may ask for its status the moment after.
+fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
+    let path = context.pid_file();
+    let limit = Instant::now() + GONE_LIMIT;
+    loop {
+        match PidFile::claim(&path) {
+            Ok(Some(pid_file)) => return Ok(Some(pid_file)),
+            Ok(None) if running(context).is_some() => return Ok(None),
+            Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
+            Ok(None) => {
+                eprintln!("{} is held by another start that comes to no end", path.display());
+                return Err(Exit::Failure);
+            }
+            Err(error) => {
+                eprintln!("Can not open {}: {error}", path.display());
+                return Err(Exit::Failure);
+            }
+        }
+    }
 }
 
 /// A daemon in all but its place: whoever started it waits for its end.
@@ -310,7 +333,8 @@ fn status(context: &Context) -> Exit {
                     "Warning: Config file {} not found; it runs with what it has read",
                     context.argument
                 ),
-                Some(path) => match daemon::load(&path) {
+                // A cluster manager asks every few seconds, and also while the name server is dead.
+                Some(path) => match daemon::judge(&path) {
                     Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
                     Err(error) => {
                         eprintln!("Warning: it runs with what it has read before; the file is wrong now:");

@@ -19,7 +19,7 @@ mod steps;
 pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;
-pub use load::{LoadError, Loaded, load};
+pub use load::{LoadError, Loaded, judge, load};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
 pub use run::{Setup, StartError, give_up, log_target, run};

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, reason = "one binary, no users outside it")]
 
 mod client;
+mod cluster;
 mod director;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
