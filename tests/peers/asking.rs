@@ -66,7 +66,7 @@ impl Case {
         let loaded = config::load(text.as_bytes(), &answers(text.as_bytes()));
         let found = config::render(&loaded.diagnostics, "test.cf", false);
         let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{found}"));
-        let plan = Plan::new(Arc::new(config)).unwrap();
+        let plan = Plan::new(Arc::new(config));
         Arc::clone(&plan.checks()[0].key.probe)
     }
 
