@@ -132,7 +132,9 @@ impl Life {
         let mut waiting = Vec::new();
         for (case, original) in cases.zip(&mut self.originals) {
             let Case { block, expected, .. } = case;
-            let Some(expected) = expected.iter_mut().find(|expected| expected.phase == phase) else { continue };
+            let Some(expected) = expected.iter_mut().find(|expected| expected.phase == phase) else {
+                continue;
+            };
             let pass = original.begin(block, ORIGINAL);
             waiting.push((expected, original, pass));
         }
@@ -150,7 +152,9 @@ impl Life {
             let original = originals.next();
             let Some(name) = &case.measure else { continue };
             let expected = expected(case, "answering").unwrap();
-            let (Ok(Some(key)), began) = (ours::check(&case.block, PATIENCE), Instant::now()) else { continue };
+            let (Ok(Some(key)), began) = (ours::check(&case.block, PATIENCE), Instant::now()) else {
+                continue;
+            };
             let before = cpu();
             for _ in 0..MEASURED {
                 let verdict = runtime.block_on(checker.run(&key.probe));
@@ -161,7 +165,8 @@ impl Life {
             let theirs = original.map(|original| original.measure(&case.block, ORIGINAL));
             let theirs = theirs.map_or(String::new(), |theirs| format!(", the original {theirs:>6} µs CPU"));
             // Not `println`: it would be kept back.
-            let line = format!("peers: {name:<32} {each:>6} µs CPU, {:>7} µs a check{theirs}\n", took.as_micros());
+            let line =
+                format!("peers: {name:<32} {each:>6} µs CPU, {:>7} µs a check{theirs}\n", took.as_micros());
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         self.faults.extend(faults);
@@ -170,10 +175,8 @@ impl Life {
     /// Many checks of a server that says nothing.
     fn crowd(&mut self, phase: &str) {
         let frozen = |case: &&Case| case.crowd && expected(case, phase).is_some();
-        let faults: Vec<String> = thread::scope(|scope| {
-            let each: Vec<_> = self.cases().filter(frozen).map(|case| scope.spawn(|| crowd::fault(&case.block))).collect();
-            each.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
-        });
+        let faults: Vec<String> =
+            self.cases().filter(frozen).filter_map(|case| crowd::fault(&case.block)).collect();
         self.faults.extend(faults);
     }
 

@@ -1,9 +1,9 @@
 //! The original on one case, for the record.
 //!
 //! It runs as it is, with a configuration of the case and one more virtual behind it, whose `checkcommand` writes `mark` to a
-//! log after each pass. The `ipvsadm` that it finds first writes its arguments to the same log, so the log tells in which passes
-//! the server was in the table: that is its verdict, whatever the check says of itself. Its words come from the monitor file.
-//! Only what is added behind the block is ours; the original is neither changed nor watched in any other way.
+//! log after each pass. Instead of the kernel's table, which it needs not, `tests/peers/run` gives it an `ipvsadm` that writes its
+//! arguments to the same log: so the log tells whether the server is in the table after a pass, which is the verdict, whatever
+//! the check says of itself. The words come from the monitor file. The original itself is neither changed nor traced.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -34,28 +34,23 @@ impl Original {
     /// A place for one; the name is its own.
     pub fn new(name: &str) -> Original {
         let folder = Path::new("/run/original").join(name);
-        fs::create_dir_all(folder.join("bin")).unwrap();
-        for (program, text) in [
-            ("bin/ipvsadm", "#!/bin/sh\n[ \"$1\" = -L ] || echo \"$*\" >>\"$ORIGINAL_LOG\"\n"),
-            ("mark", "#!/bin/sh\necho mark >>\"$ORIGINAL_LOG\"\n"),
-        ] {
-            fs::write(folder.join(program), text).unwrap();
-            fs::set_permissions(folder.join(program), fs::Permissions::from_mode(0o755)).unwrap();
-        }
+        fs::create_dir_all(&folder).unwrap();
+        let mark = folder.join("mark");
+        fs::write(&mark, "#!/bin/sh\necho mark >>\"$ORIGINAL_LOG\"\n").unwrap();
+        fs::set_permissions(&mark, fs::Permissions::from_mode(0o755)).unwrap();
         Original { folder, name: name.to_owned(), child: None }
     }
 
     fn start(&mut self, block: &str, seconds: u32) {
         let at = |file: &str| self.folder.join(file).display().to_string();
         let text = format!(
-            "checktimeout={seconds}\nnegotiatetimeout={seconds}\ncheckinterval=1\nsupervised=yes\nlogfile=\"{}\"\n\
+            "checktimeout={seconds}\nnegotiatetimeout={seconds}\ncheckinterval=1\nsupervised=yes\n\
              {block}\tmonitorfile=\"{}\"\nvirtual=192.0.2.1:1\n\treal=127.0.0.1:1 masq\n\tchecktype=external\n\
              \tcheckcommand=\"{}\"\n",
-            at("log"),
             at("monitor"),
             at("mark")
         );
-        for old in ["log", "monitor", "done"] {
+        for old in ["monitor", "done"] {
             let _ = fs::remove_file(self.folder.join(old));
         }
         let config = format!("{}.cf", at(&self.name));
@@ -63,7 +58,7 @@ impl Original {
         let log = File::create(self.folder.join("stderr")).unwrap();
         let child = Command::new("/usr/sbin/ldirectord")
             .args([&config, "start"])
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", at("bin")))
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("ORIGINAL_LOG", at("done"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -131,8 +126,10 @@ impl Original {
     /// The last thing it said before it ended, without places in files.
     fn complaint(&self) -> String {
         let text = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
-        let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        first.split(" (").next().unwrap_or_default().split(" at /").next().unwrap_or_default().to_owned()
+        // Its log is there, too, each line with a time in brackets.
+        let own = |line: &&str| !line.starts_with(['[', ' ']) && !line.starts_with("Use of uninitialized");
+        let last = text.lines().rfind(own).unwrap_or_default();
+        last.split(" (").next().unwrap_or_default().split(" at /").next().unwrap_or_default().to_owned()
     }
 
     /// CPU time of a check in µs: its own and that of what it starts, over some passes with many servers.
@@ -154,7 +151,12 @@ impl Original {
         let at = |original: &mut Original, pass: usize| {
             while original.passes() < pass {
                 let ended = original.child.as_mut().unwrap().try_wait().unwrap();
-                assert!(ended.is_none() && Instant::now() < limit, "{}: {}", original.name, original.complaint());
+                assert!(
+                    ended.is_none() && Instant::now() < limit,
+                    "{}: {}",
+                    original.name,
+                    original.complaint()
+                );
                 thread::sleep(Duration::from_millis(5));
             }
             original.cpu()

@@ -18,9 +18,7 @@ pub fn check(block: &str, seconds: u32) -> Result<Option<Arc<CheckKey>>, String>
     let config = loaded.config.ok_or(found)?;
     match Plan::new(Arc::new(config)) {
         Ok(plan) => Ok(plan.checks().first().map(|check| Arc::clone(&check.key))),
-        Err(unsupported) => {
-            Err(unsupported.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        }
+        Err(unsupported) => Err(unsupported.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
 }
 
