@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 /// After so long without a pass it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 /// After so long without a first one: many are started at once.
 const START: Duration = Duration::from_secs(90);
 /// So many servers are checked in each pass whose CPU time is measured.
@@ -104,7 +104,7 @@ impl Original {
             }
             if began.elapsed() > if self.passes() == 0 { START } else { PATIENCE } {
                 self.stop();
-                return format!("hangs for more than {} s", PATIENCE.as_secs());
+                return "hangs".to_owned();
             }
             thread::sleep(Duration::from_millis(20));
         }
