@@ -224,7 +224,9 @@ fn every_difference_of_a_verdict_has_an_entry() {
     for (path, text) in texts(&root().join("tests/peers/verdicts")) {
         for (number, line) in (1..).zip(text.lines()) {
             // `> PHASE OUTCOME ID…: REASON`
-            let Some((head, _)) = line.strip_prefix("> ").and_then(|line| line.split_once(": ")) else { continue };
+            let Some((head, _)) = line.strip_prefix("> ").and_then(|line| line.split_once(": ")) else {
+                continue;
+            };
             count += 1;
             if !head.split(' ').skip(2).all(|id| ids.iter().any(|known| known == id)) {
                 wrong.push(format!("{}:{number}: {line}", path.display()));

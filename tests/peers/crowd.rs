@@ -90,7 +90,10 @@ fn run(block: &str) {
         eprintln!("{}", fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
     }
     let second = Duration::from_secs(1);
-    assert!(shortest >= second && longest < 5 * second, "not all waited for a second");
+    assert!(
+        shortest >= second && longest < 15 * second,
+        "not all waited for their second and no longer than a busy machine makes them"
+    );
     assert!(left.0 <= before.0 && left.1 <= before.1 && left.2 <= before.2, "something is left");
 }
 

@@ -157,7 +157,7 @@ impl Life {
             };
             let before = cpu();
             for _ in 0..MEASURED {
-                let verdict = runtime.block_on(checker.run(&key.probe));
+                let verdict = runtime.block_on(ours::run(checker, &key));
                 faults.extend(ours::fault(expected, &verdict));
             }
             let each = (cpu() - before) / i64::from(MEASURED);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::{self, Answers};
 use ldirectord_rs::plan::{CheckKey, Plan};
-use ldirectord_rs::value::Verdict;
+use ldirectord_rs::value::{Outcome, Verdict};
 
 use crate::table::Expected;
 
@@ -29,11 +29,14 @@ pub async fn ask(checker: &Checker, block: &str, seconds: u32) -> Verdict {
         Ok(None) => return Verdict::down("never checked"),
         Err(found) => return Verdict::down(found),
     };
+    run(checker, &key).await
+}
+
+/// One round of a check.
+pub async fn run(checker: &Checker, key: &CheckKey) -> Verdict {
     let negotiated = checker.run(&key.probe).await;
     match &key.combined {
-        Some(combined) if negotiated.outcome == ldirectord_rs::value::Outcome::Up => {
-            checker.run(&combined.probe).await
-        }
+        Some(combined) if negotiated.outcome == Outcome::Up => checker.run(&combined.probe).await,
         _ => negotiated,
     }
 }
