@@ -7,7 +7,10 @@ IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/r
 # Runs test binaries where Debian's servers are in place.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
 
-.PHONY: help setup demo test lint unit doc lab judge peers bench corpus record verdicts audit
+# And where Debian's cluster managers are in place.
+IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
+
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench corpus record verdicts audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -19,7 +22,7 @@ demo: setup      ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit doc peers lab  ## everything, the lab included
+test: lint unit features doc peers lab  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
@@ -28,6 +31,11 @@ lint: setup      ## format and clippy
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace
 
+features: setup  ## what is only there with the features: old TLS, and the login at Oracle
+	$(CARGO) clippy --all-features --lib --test legacy --test it -- -D warnings
+	$(CARGO) test --all-features --test legacy
+	$(CARGO) test --all-features --test it -- oracle::
+
 doc: setup       ## the documentation builds without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
@@ -35,15 +43,23 @@ lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
-		$(IN_LAB) test --test lab -- $(or $(T),--skip judge::)
+		$(IN_LAB) test --test lab -- $(or $(T),--skip judge:: --skip cluster::)
 	$(if $(T),,$(MAKE) judge)
+	$(if $(T),,$(MAKE) cluster)
 
 judge: setup     ## ours against what the original was seen to do; S='NAME…' picks scenarios
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE JUDGE_ONLY JUDGE_THREADS" JUDGE_ONLY="$(S)" \
 		$(IN_LAB) test --test lab -- judge::
 
+cluster: setup   ## under heartbeat, Pacemaker, keepalived and init; T='NAME…' picks tests, ORIGINAL=1 measures both
+	LAB_ENV="RUST_BACKTRACE RUST_TEST_THREADS ORIGINAL" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} ORIGINAL="$(ORIGINAL)" \
+		$(IN_CLUSTER) test --test lab -- $(or $(T),cluster::)
+
 peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
+
+fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with the nightly compiler; T='NAME…' picks
+	fuzz/run $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench

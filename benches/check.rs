@@ -21,7 +21,7 @@ use futures_util::StreamExt;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::HttpMethod;
 use ldirectord_rs::plan::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
-use ldirectord_rs::value::{Outcome, Pattern};
+use ldirectord_rs::value::{Outcome, Pattern, Tls};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -157,7 +157,7 @@ fn http(target: SocketAddr, scheme: Scheme) -> Probe {
         method: HttpMethod::Get,
         request: "/status".to_owned(),
         host: Some("www.example.net".to_owned()),
-        server_name: Some("www.example.net".to_owned()),
+        tls: Tls { server_name: Some("www.example.net".to_owned()), ..Tls::default() },
         receive: Some(Pattern::parse("I am fine").unwrap()),
         proxy: false,
     };

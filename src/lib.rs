@@ -23,7 +23,7 @@
 //! | module | says |
 //! | --- | --- |
 //! | [`net`] | dialling, TLS and the system's resolver, with deadlines |
-//! | [`sys`] | pid file, detaching, limits, log sinks, the watch on a file, programs of the operator, the service manager |
+//! | [`sys`] | pid file, detaching, limits, log sinks, the watch on a file, privileges, programs of the operator, the service manager |
 //! | [`settings`] | the daemon's own settings: file and environment |
 //! | [`check`] | runs one probe → verdict; one file a protocol |
 //! | [`notify`] | what happened, in the original's words: log lines, mail, monitor files, commands |
@@ -40,6 +40,7 @@
 //! | --- | --- |
 //! | a directive: its name, place, type, default and help | `config/directive.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
+//! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | when a server counts as down | `health/mod.rs` |
 //! | when a check runs | `health/schedule.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
@@ -49,6 +50,7 @@
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
+//! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
 
 pub mod check;

@@ -38,6 +38,8 @@ pub struct Settings {
     pub stop: Stop,
     /// Alerts by mail.
     pub mail: Mail,
+    /// What the daemon may do.
+    pub privileges: Privileges,
     /// The directories.
     pub paths: Paths,
 }
@@ -146,6 +148,16 @@ pub enum Security {
     Starttls,
     /// By TLS from the first byte (port 465).
     Tls,
+}
+
+/// `[privileges]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privileges {
+    /// The user that the daemon becomes once all that needs root is open; empty: it stays who it is.
+    pub user: String,
+    /// Whether the daemon, and all that it starts, may write only where it has to (Landlock).
+    pub sandbox: bool,
 }
 
 /// `[paths]`
@@ -293,7 +305,9 @@ mod tests {
             .collect();
         let built = Config::builder().add_source(File::from_str(&bare, FileFormat::Toml)).build().unwrap();
         assert_eq!(built.try_deserialize::<Settings>().unwrap(), Settings::default());
-        for section in ["[table]", "[checks]", "[commands]", "[log]", "[stop]", "[mail]", "[paths]"] {
+        for section in
+            ["[table]", "[checks]", "[commands]", "[log]", "[stop]", "[mail]", "[privileges]", "[paths]"]
+        {
             assert!(bare.contains(section), "{section}");
         }
     }

@@ -11,15 +11,15 @@ use hyper::body::Bytes;
 use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use super::clients::Clients;
 use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
-use crate::net::{cause, dial, is_own_limit, resolve, tls};
+use crate::net::{cause, dial, is_own_limit, resolve};
 use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
-use crate::value::Verdict;
+use crate::value::{Tls, Verdict};
 use exchange::Answer;
 use judge::{judge, redirect, status_line};
 
@@ -42,7 +42,7 @@ struct Hop<'a> {
     /// What stands in the request line: a path, or for a proxy the whole URL.
     path: Cow<'a, str>,
     host: &'a str,
-    server_name: Option<&'a str>,
+    tls: Cow<'a, Tls>,
 }
 
 /// Whom to connect to.
@@ -52,12 +52,7 @@ enum Peer<'a> {
 }
 
 /// Asks, follows redirects, and judges the last answer.
-pub(super) async fn run(
-    connector: &TlsConnector,
-    probe: &Probe,
-    http: &HttpProbe,
-    progress: &Progress,
-) -> Verdict {
+pub(super) async fn run(clients: &Clients, probe: &Probe, http: &HttpProbe, progress: &Progress) -> Verdict {
     let mut target: Option<Target> = None;
     let first = escape(&http.request);
     if http.proxy || !first.starts_with('/') {
@@ -68,7 +63,7 @@ pub(super) async fn run(
     }
     for hops in 0.. {
         let hop = hop(probe, http, &first, target.as_ref(), hops);
-        let answer = match ask(connector, &hop, http.method, progress).await {
+        let answer = match ask(clients, &hop, http.method, progress).await {
             Ok(answer) => answer,
             Err(verdict) => return verdict,
         };
@@ -135,7 +130,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
-            server_name: http.server_name.as_deref(),
+            tls: Cow::Borrowed(&http.tls),
         };
     };
     if proxied(http, target) {
@@ -144,7 +139,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Owned(target.to_string()),
             host: &target.authority,
-            server_name: None,
+            tls: Cow::Borrowed(&http.tls),
         };
     }
     let peer = match target.address() {
@@ -153,15 +148,16 @@ fn hop<'a>(
     };
     // Only the configured request carries the configured names; after a redirect the Location's own count.
     let (host, server_name) = match hops {
-        0 => (http.host.as_deref().unwrap_or(&target.authority), http.server_name.as_deref()),
+        0 => (http.host.as_deref().unwrap_or(&target.authority), http.tls.server_name.clone()),
         _ => (&*target.authority, None),
     };
+    let server_name = server_name.or_else(|| Some(target.host.clone()));
     Hop {
         scheme: target.scheme,
         peer,
         path: Cow::Borrowed(&target.path),
         host,
-        server_name: server_name.or(Some(&target.host)),
+        tls: Cow::Owned(Tls { server_name, ..http.tls.clone() }),
     }
 }
 
@@ -178,7 +174,7 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
 
 /// One request, one answer, on one connection.
 async fn ask(
-    connector: &TlsConnector,
+    clients: &Clients,
     hop: &Hop<'_>,
     method: HttpMethod,
     progress: &Progress,
@@ -192,9 +188,8 @@ async fn ask(
         }
         Scheme::Https => {
             progress.connected(Step::Handshake);
-            let name = tls::server_name(hop.server_name, address.ip());
-            let stream = connector.connect(name, stream).await.map_err(|error| {
-                let why = tls::explain(&error);
+            let shaken = clients.shake_hands(&hop.tls, address.ip(), stream, progress).await;
+            let stream = shaken.map_err(|why| {
                 Verdict::down(format!("connect to {address}: {why}"))
                     .with_monitor(format!("500 Can't connect to {address} ({why})"))
             })?;

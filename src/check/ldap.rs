@@ -3,17 +3,19 @@
 use futures_util::{SinkExt, StreamExt};
 use ldap3_proto::LdapCodec;
 use ldap3_proto::proto::{
-    LdapBindCred, LdapBindRequest, LdapDerefAliases, LdapFilter, LdapMsg, LdapOp, LdapResult, LdapResultCode,
-    LdapSearchRequest, LdapSearchScope,
+    LdapBindCred, LdapBindRequest, LdapDerefAliases, LdapExtendedRequest, LdapFilter, LdapMsg, LdapOp,
+    LdapResult, LdapResultCode, LdapSearchRequest, LdapSearchScope,
 };
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 
+use super::clients::Clients;
 use super::progress::{Progress, Step};
-use super::{say, unreachable};
+use super::{injected, say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, is_own_limit, tls};
-use crate::plan::{LdapProbe, Probe};
+use crate::net::{cause, dial, is_own_limit};
+use crate::plan::{LdapProbe, Probe, Transport};
 use crate::value::Verdict;
 
 /// A message is no larger than this, and its parts are no deeper in each other.
@@ -28,30 +30,25 @@ const NOT_BOUND: &str = "Bind failed";
 const NO_ANSWER: &str = "No answer received";
 
 /// A dialogue with a directory.
-struct Directory {
+struct Directory<S> {
     name: String,
-    messages: Framed<Stream, LdapCodec>,
+    messages: Framed<S, LdapCodec>,
     last_id: i32,
 }
 
 /// Asks, and judges the answer.
-pub(super) async fn run(
-    connector: &TlsConnector,
-    probe: &Probe,
-    ldap: &LdapProbe,
-    progress: &Progress,
-) -> Verdict {
-    ask(connector, probe, ldap, progress).await.unwrap_or_else(|verdict| verdict)
+pub(super) async fn run(clients: &Clients, probe: &Probe, ldap: &LdapProbe, progress: &Progress) -> Verdict {
+    ask(clients, probe, ldap, progress).await.unwrap_or_else(|verdict| verdict)
 }
 
 /// The error is the verdict, too.
 async fn ask(
-    connector: &TlsConnector,
+    clients: &Clients,
     probe: &Probe,
     ldap: &LdapProbe,
     progress: &Progress,
 ) -> Result<Verdict, Verdict> {
-    let mut directory = connect(connector, probe, ldap, progress).await?;
+    let mut directory = connect(clients, probe, ldap, progress).await?;
     progress.step(Step::Answer("the answer to Bind"));
     directory.bind(ldap).await?;
     progress.step(Step::Answer("the answer to Search"));
@@ -61,32 +58,63 @@ async fn ask(
 }
 
 async fn connect(
-    connector: &TlsConnector,
+    clients: &Clients,
     probe: &Probe,
     ldap: &LdapProbe,
     progress: &Progress,
-) -> Result<Directory, Verdict> {
+) -> Result<Directory<Stream>, Verdict> {
     let target = probe.target;
-    let name = format!("{} {target}", if ldap.tls { "ldaps" } else { "ldap" });
+    let name = format!("{} {target}", if ldap.transport.is_tls() { "ldaps" } else { "ldap" });
     let stream = dial::connect(target)
         .await
         .map_err(|error| unreachable(&format!("connect to {target}"), &error).with_monitor(NOT_CONNECTED))?;
-    let stream = if ldap.tls {
+    let shake_hands = async |tls, stream| {
         progress.connected(Step::Handshake);
-        let server_name = tls::server_name(ldap.server_name.as_deref(), target.ip());
-        let stream = connector.connect(server_name, stream).await.map_err(|error| {
-            Verdict::down(format!("{name}: {}", tls::explain(&error))).with_monitor(NOT_CONNECTED)
-        })?;
-        Stream::Tls(Box::new(stream))
-    } else {
-        progress.connected(Step::Answer("the answer to Bind"));
-        Stream::Plain(stream)
+        clients
+            .shake_hands(tls, target.ip(), stream, progress)
+            .await
+            .map_err(|error| Verdict::down(format!("{name}: {error}")).with_monitor(NOT_CONNECTED))
     };
-    let codec = LdapCodec::new(Some(MAX_MESSAGE), Some(MAX_DEPTH));
-    Ok(Directory { name, messages: Framed::new(stream, codec), last_id: 0 })
+    let stream = match &ldap.transport {
+        Transport::Plain => {
+            progress.connected(Step::Answer("the answer to Bind"));
+            Stream::Plain(stream)
+        }
+        Transport::Tls(tls) => shake_hands(tls, stream).await?,
+        Transport::StartTls(tls) => {
+            progress.connected(Step::Answer("the answer to StartTLS"));
+            shake_hands(tls, start_tls(&name, stream).await?).await?
+        }
+    };
+    Ok(Directory::new(name, stream))
 }
 
-impl Directory {
+/// Has the server go over to TLS (RFC 4511 4.14).
+async fn start_tls(name: &str, stream: TcpStream) -> Result<TcpStream, Verdict> {
+    const OID: &str = "1.3.6.1.4.1.1466.20037";
+    let mut directory = Directory::new(name.to_owned(), stream);
+    let request = LdapOp::ExtendedRequest(LdapExtendedRequest { name: OID.to_owned(), value: None });
+    match directory.request("StartTLS", NOT_CONNECTED, request).await? {
+        LdapOp::ExtendedResponse(answer) if answer.res.code == LdapResultCode::Success => {}
+        LdapOp::ExtendedResponse(answer) => {
+            let why = format!("the server does not offer TLS here: StartTLS: {}", result(&answer.res));
+            return Err(directory.down(&why, NOT_CONNECTED));
+        }
+        _ => return Err(directory.down("StartTLS: the answer is none to StartTLS", NOT_CONNECTED)),
+    }
+    // What came in behind the answer came from somebody who does not know the keys.
+    match directory.messages.read_buffer().len() {
+        0 => Ok(directory.messages.into_parts().io),
+        more => Err(directory.down(&injected("StartTLS", more), NOT_CONNECTED)),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
+    fn new(name: String, stream: S) -> Directory<S> {
+        let codec = LdapCodec::new(Some(MAX_MESSAGE), Some(MAX_DEPTH));
+        Directory { name, messages: Framed::new(stream, codec), last_id: 0 }
+    }
+
     async fn send(&mut self, op: LdapOp) -> std::io::Result<()> {
         self.last_id += 1;
         self.messages.send(LdapMsg { msgid: self.last_id, op, ctrl: Vec::new() }).await

@@ -1,6 +1,7 @@
 //! Runs one probe and says what it found: one file a protocol.
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
+mod clients;
 mod connect;
 mod contain;
 mod datagram;
@@ -9,7 +10,9 @@ mod dns;
 mod external;
 mod http;
 mod ldap;
+mod mysql;
 mod oracle;
+mod pgsql;
 mod ping;
 mod progress;
 mod radius;
@@ -17,20 +20,20 @@ mod say;
 mod sealed;
 mod sentence;
 mod simple_tcp;
-mod sql;
 mod target;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use crate::net::tls;
 use crate::plan::{Action, Probe};
 use crate::value::Verdict;
+use clients::Clients;
 use contain::contain;
 pub use contain::is_contained;
 #[cfg(feature = "oracle")]
@@ -42,24 +45,32 @@ use progress::Progress;
 pub enum CheckerError {
     /// The TLS library refuses its own defaults.
     #[error("TLS for checks: {0}")]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] tls::ClientError),
 }
 
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
-    tls: TlsConnector,
+    clients: Clients,
     ping: ping::Sockets,
 }
 
 impl Checker {
-    /// Makes ready what all checks share. Sockets for pings are opened by the first ping.
+    /// Makes ready what all checks share. Sockets for pings are opened by [`Checker::open_pings`], or by the first ping.
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
-        let config = tls::unverified()?;
-        Ok(Checker { tls: TlsConnector::from(config), ping: ping::Sockets::default() })
+        let clients = Clients::default();
+        // What most checks need; that there is none is found out here.
+        clients.of(&Arc::default())?;
+        Ok(Checker { clients, ping: ping::Sockets::default() })
+    }
+
+    /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
+    /// is tried again by the first ping, which then says why it cannot.
+    pub fn open_pings(&self) {
+        self.ping.open();
     }
 
     /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
@@ -67,7 +78,8 @@ impl Checker {
         let started = Instant::now();
         let progress = Progress::new(started, probe.target);
         let answer = timeout(probe.deadline, self.dispatch(probe, &progress)).await;
-        let mut verdict = answer.unwrap_or_else(|_| overdue(probe, &progress));
+        let verdict = answer.unwrap_or_else(|_| overdue(probe, &progress));
+        let mut verdict = verdict.with_warning(progress.warning());
         verdict.took = started.elapsed();
         verdict
     }
@@ -76,23 +88,26 @@ impl Checker {
         match &probe.action {
             Action::Nothing => Verdict::up("nothing is checked"),
             Action::Connect => connect::run(probe).await,
-            Action::Http(http) => http::run(&self.tls, probe, http, progress).await,
+            Action::Http(http) => http::run(&self.clients, probe, http, progress).await,
             Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
             Action::Datagram(datagram) => datagram::run(probe, datagram, progress).await,
             Action::Dns(dns) => dns::run(probe, dns, progress).await,
             Action::Radius(radius) => radius::run(probe, radius, progress).await,
             Action::Ldap(ldap) => {
-                contain(&format!("ldap {}", probe.target), ldap::run(&self.tls, probe, ldap, progress)).await
+                contain(&format!("ldap {}", probe.target), ldap::run(&self.clients, probe, ldap, progress))
+                    .await
             }
             Action::Mysql(sql) => {
-                contain(&format!("mysql {}", probe.target), sql::mysql(probe, sql, progress)).await
+                contain(&format!("mysql {}", probe.target), mysql::run(&self.clients, probe, sql, progress))
+                    .await
             }
             Action::Pgsql(sql) => {
-                contain(&format!("pgsql {}", probe.target), sql::pgsql(&self.tls, probe, sql, progress)).await
+                contain(&format!("pgsql {}", probe.target), pgsql::run(&self.clients, probe, sql, progress))
+                    .await
             }
             Action::Oracle(sql) => oracle::run(probe, sql, progress).await,
-            Action::Dialogue(dialogue) => dialogue::run(&self.tls, probe, dialogue, progress).await,
+            Action::Dialogue(dialogue) => dialogue::run(&self.clients, probe, dialogue, progress).await,
             Action::External(external) => external::run(external, progress).await,
         }
     }
@@ -111,6 +126,13 @@ fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
 fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
     let reason = format!("{what}: {}", crate::net::cause(error));
     if crate::net::is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+}
+
+/// What is wrong when bytes come between the answer to STARTTLS and the handshake (CVE-2011-0411): whoever sits in between
+/// could have put them there.
+fn injected(word: &str, bytes: usize) -> String {
+    let bytes = say::count(bytes as u64, "byte");
+    format!("{bytes} in plain between the answer to {word} and the handshake, which nobody may put there")
 }
 
 /// A duration as people say it: `3 s`, `2.5 s`, `12 ms`, `0.3 ms`.

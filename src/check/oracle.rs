@@ -47,7 +47,7 @@ pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> V
         database => format!("oracle {}/{database}", probe.target),
     };
     if sql.is_incomplete() {
-        return Verdict::down(format!("{name}: {}", super::sql::INCOMPLETE));
+        return Verdict::down(format!("{name}: {}", super::pgsql::INCOMPLETE));
     }
     match knock(&name, probe.target, &sql.database, progress).await {
         #[cfg(feature = "oracle")]

@@ -1,7 +1,7 @@
 //! `checktype=ping`, and `connect` of a UDP virtual: ICMP echo.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +28,13 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// Opens both, as far as this process may.
+    pub(super) fn open(&self) {
+        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            drop(self.client(address));
+        }
+    }
+
     /// The socket for an address. One that could not be opened is tried again by the next ping.
     fn client(&self, address: IpAddr) -> io::Result<Client> {
         let (kept, kind) = match address {

@@ -19,8 +19,6 @@ pub(super) enum Step {
     Connect,
     /// The TLS handshake.
     Handshake,
-    /// The TCP connection, the greeting and the login, of which a library does not say how far it is.
-    Login,
     /// What a server says before it is asked anything.
     Greeting,
     /// What the words name, after a request was sent.
@@ -48,6 +46,7 @@ pub(super) struct Progress {
     received: AtomicU64,
     lines: AtomicU64,
     head: Mutex<Vec<u8>>,
+    warning: Mutex<Option<String>>,
 }
 
 struct State {
@@ -64,7 +63,18 @@ impl Progress {
             received: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
+            warning: Mutex::new(None),
         }
+    }
+
+    /// Something that the operator should know, whatever comes of the check.
+    pub(super) fn warn(&self, warning: Option<String>) {
+        *lock(&self.warning) = warning;
+    }
+
+    /// What was noted last.
+    pub(super) fn warning(&self) -> Option<String> {
+        lock(&self.warning).take()
     }
 
     /// A new connection is begun (the first, or the next of a redirect).
@@ -124,9 +134,6 @@ impl Progress {
             Step::Connect => format!("connect to {peer}: no answer within {within}"),
             Step::Handshake => {
                 format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")
-            }
-            Step::Login => {
-                format!("no answer from {peer} within {within} (to the connection, or to the login)")
             }
             Step::Greeting if received == 0 => {
                 format!("no answer from {peer} within {within} ({connected}, waiting for the greeting)")

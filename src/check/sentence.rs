@@ -5,9 +5,9 @@ use std::fmt;
 use crate::plan::HttpMethod;
 use crate::plan::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme,
-    SimpleTcpProbe,
+    SimpleTcpProbe, SqlProbe, Transport,
 };
-use crate::value::Pattern;
+use crate::value::{Pattern, Tls};
 
 /// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
 impl fmt::Display for Probe {
@@ -26,13 +26,14 @@ impl fmt::Display for Probe {
                 write!(f, "ask the RADIUS server {target} to let {} in", radius.login)
             }
             Action::Ldap(ldap) => {
-                let scheme = if ldap.tls { "ldaps" } else { "ldap" };
+                let scheme = if ldap.transport.is_tls() { "ldaps" } else { "ldap" };
                 write!(f, "search {scheme} {target} for \"{}\"", ldap.base)?;
+                transport_words(f, self, &ldap.transport)?;
                 expecting(f, ldap.receive.as_ref())
             }
-            Action::Mysql(sql) => write!(f, "query mysql {target} as {}", sql.login),
             Action::Oracle(sql) => write!(f, "query oracle {target} as {}", sql.login),
-            Action::Pgsql(sql) => write!(f, "query pgsql {target} as {}", sql.login),
+            Action::Mysql(sql) => sql_sentence(f, self, "mysql", sql),
+            Action::Pgsql(sql) => sql_sentence(f, self, "pgsql", sql),
             Action::Dialogue(dialogue) => dialogue_sentence(f, self, dialogue),
             Action::External(external) => external_sentence(f, external),
         }
@@ -67,6 +68,9 @@ fn http_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, http: &HttpProbe) ->
     }
     if let Some(host) = &http.host {
         write!(f, " (Host: {host})")?;
+    }
+    if http.scheme == Scheme::Https {
+        verifying(f, probe, &http.tls)?;
     }
     expecting(f, http.receive.as_ref())
 }
@@ -107,6 +111,7 @@ fn dns_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dns: &DnsProbe) -> fm
 fn dialogue_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dialogue: &DialogueProbe) -> fmt::Result {
     let transport = if dialogue.protocol == (Dialogue::Sip { udp: true }) { " udp" } else { "" };
     write!(f, "{}{transport} {}", dialogue.word(), probe.target)?;
+    transport_words(f, probe, &dialogue.transport)?;
     match (dialogue.login.as_str(), dialogue.protocol) {
         ("", _) => {}
         (login, Dialogue::Sip { .. }) => write!(f, ", OPTIONS for {login}")?,
@@ -116,6 +121,29 @@ fn dialogue_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dialogue: &Dialo
         write!(f, ", file {}", dialogue.request)?;
     }
     expecting(f, dialogue.receive.as_ref())
+}
+
+fn sql_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, word: &str, sql: &SqlProbe) -> fmt::Result {
+    write!(f, "query {word} {} as {}", probe.target, sql.login)?;
+    if sql.starttls {
+        f.write_str(" with STARTTLS")?;
+    }
+    verifying(f, probe, &sql.tls)
+}
+
+fn transport_words(f: &mut fmt::Formatter<'_>, probe: &Probe, transport: &Transport) -> fmt::Result {
+    if let Transport::StartTls(_) = transport {
+        f.write_str(" with STARTTLS")?;
+    }
+    transport.tls().map_or(Ok(()), |tls| verifying(f, probe, tls))
+}
+
+fn verifying(f: &mut fmt::Formatter<'_>, probe: &Probe, tls: &Tls) -> fmt::Result {
+    match (&tls.policy.verify, &tls.server_name) {
+        (None, _) => Ok(()),
+        (Some(_), Some(name)) => write!(f, ", verifying that it is {name}"),
+        (Some(_), None) => write!(f, ", verifying that it is {}", probe.target.ip()),
+    }
 }
 
 fn external_sentence(f: &mut fmt::Formatter<'_>, external: &ExternalProbe) -> fmt::Result {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
-use crate::check::is_contained;
+use super::privileges;
+use crate::check::{Checker, is_contained};
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Launcher, Side, Verdict};
@@ -101,12 +102,17 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         // R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
         eprintln!("unable to open logfile: {error}; the daemon starts without a log");
     }
+    let checker = Checker::new().map_err(|error| {
+        eprintln!("{error}");
+        Exit::Failure
+    })?;
     let setup = Setup {
+        checker,
         path,
         name: context.name.clone(),
         loaded,
         ipvs,
-        run_directory: context.settings.paths.run.clone(),
+        state_directory: context.state_directory(),
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
         check_limit: check_limit(context),
@@ -141,7 +147,7 @@ fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     setup.log.install(&context.settings.log.level);
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
-    match serve(setup) {
+    match serve(context, setup) {
         Ok(()) => Exit::Ok,
         Err(_) => Exit::Failure,
     }
@@ -151,20 +157,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
     let pid_path = context.pid_file();
-    let mut pid_file = match PidFile::claim(&pid_path) {
-        Ok(Some(pid_file)) => pid_file,
-        // Another start got there first: one daemon is what was asked for.
-        Ok(None) => return Ok(Exit::Ok),
-        Err(error) => {
-            eprintln!("Can not open {}: {error}", pid_path.display());
-            return Err(Exit::Failure);
-        }
-    };
+    let Some(mut pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
-        Ok(Side::Launcher(Verdict::Ready)) => return Ok(Exit::Ok),
-        Ok(Side::Launcher(Verdict::Failed { code, message })) => {
-            eprintln!("{message}");
-            return Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure });
+        Ok(Side::Launcher(verdict)) => {
+            pid_file.leave_to_child();
+            return launched(verdict);
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => {
@@ -178,6 +175,38 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
     }
     setup.launcher = Some(launcher);
     as_daemon(context, setup, pid_file)
+}
+
+fn launched(verdict: Verdict) -> Result<Exit, Exit> {
+    match verdict {
+        Verdict::Ready => Ok(Exit::Ok),
+        Verdict::Failed { code, message } => {
+            eprintln!("{message}");
+            Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
+        }
+    }
+}
+
+/// The pid file; none if the daemon of another start runs. While that one is on its way it is waited for: whoever starts the
+/// daemon may ask for its status the moment after.
+fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
+    let path = context.pid_file();
+    let limit = Instant::now() + GONE_LIMIT;
+    loop {
+        match PidFile::claim(&path) {
+            Ok(Some(pid_file)) => return Ok(Some(pid_file)),
+            Ok(None) if running(context).is_some() => return Ok(None),
+            Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
+            Ok(None) => {
+                eprintln!("{} is held by another start that comes to no end", path.display());
+                return Err(Exit::Failure);
+            }
+            Err(error) => {
+                eprintln!("Can not open {}: {error}", path.display());
+                return Err(Exit::Failure);
+            }
+        }
+    }
 }
 
 /// A daemon in all but its place: whoever started it waits for its end.
@@ -203,7 +232,7 @@ fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit,
     report_panics();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
-    let result = serve(setup);
+    let result = serve(context, setup);
     pid_file.remove();
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
 }
@@ -221,11 +250,19 @@ fn report_panics() {
     }));
 }
 
-fn serve(setup: Setup) -> Result<(), daemon::StartError> {
+fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
+    {
+        let _inside = runtime.enter();
+        setup.checker.open_pings();
+    }
+    // The runtime has no thread yet besides this one.
+    if let Err(error) = privileges::settle(context, &setup) {
+        return Err(daemon::give_up(setup.launcher.take(), error.into()));
+    }
     let result = runtime.block_on(daemon::run(setup));
     // A name that the system's resolver still asks for must not delay the end.
     runtime.shutdown_background();
@@ -296,7 +333,8 @@ fn status(context: &Context) -> Exit {
                     "Warning: Config file {} not found; it runs with what it has read",
                     context.argument
                 ),
-                Some(path) => match daemon::load(&path) {
+                // A cluster manager asks every few seconds, and also while the name server is dead.
+                Some(path) => match daemon::judge(&path) {
                     Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
                     Err(error) => {
                         eprintln!("Warning: it runs with what it has read before; the file is wrong now:");

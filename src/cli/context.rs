@@ -75,6 +75,11 @@ impl Context {
         self.settings.paths.run.join(format!("ldirectord.{}.pid", self.name))
     }
 
+    /// Where the control socket is, and what must outlive a crash.
+    pub fn state_directory(&self) -> PathBuf {
+        self.settings.paths.run.join("ldirectord-rs")
+    }
+
     /// Opens the table that the settings name.
     pub fn open_table(&self) -> Result<Box<dyn ipvs_rs::Ipvs>, ipvs_rs::Error> {
         Ok(match self.settings.table.backend {

@@ -8,6 +8,7 @@ mod alert_test;
 mod arguments;
 mod check;
 mod context;
+mod privileges;
 mod show;
 
 use std::process::ExitCode;

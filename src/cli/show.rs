@@ -13,7 +13,7 @@ use crate::report::{self, Snapshot};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, json: bool) -> Exit {
-    let path = context.settings.paths.run.join(daemon::socket_name(&context.name));
+    let path = context.state_directory().join(daemon::socket_name(&context.name));
     let answer = UnixStream::connect(&path).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = String::new();

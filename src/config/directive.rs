@@ -132,6 +132,7 @@ impl fmt::Display for Kind {
 
 /// Which directive; the names of [`DIRECTIVES`] in Rust's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(clippy::enum_variant_names, reason = "tlskey is a directive")]
 pub enum Key {
     Autoreload,
     Callback,
@@ -180,10 +181,18 @@ pub enum Key {
     Service,
     ServiceName,
     Smtp,
+    StartTls,
     Supervised,
     Timeout,
     UdpProbe,
     UdpReply,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TlsLegacy,
+    TlsName,
+    TlsVerify,
+    TlsWarn,
     Virtual,
     Virtual6,
     VirtualHost,
@@ -225,14 +234,13 @@ impl Directive {
         matches!(self.key, Key::Passwd | Key::Secret)
     }
 
-    const fn outside(mut self, refusal: &'static str) -> Directive {
-        self.refusal_outside = Some(refusal);
+    const fn extension(mut self) -> Directive {
+        self.extension = true;
         self
     }
 
-    /// A directive that the original does not know.
-    const fn ours(mut self) -> Directive {
-        self.extension = true;
+    const fn outside(mut self, refusal: &'static str) -> Directive {
+        self.refusal_outside = Some(refusal);
         self
     }
 }
@@ -362,11 +370,28 @@ pub static DIRECTIVES: &[Directive] = &[
         "replaced by checktimeout and negotiatetimeout"),
     row(Key::DnsType, "dnstype", (Virtual, Kind::DnsType), "A and AAAA of a name, PTR of an address",
         "dnstype must be A, AAAA, CAA, CNAME, MX, NAPTR, NS, PTR, SOA, SRV or TXT",
-        "the record that a DNS check asks for").ours(),
+        "the record that a DNS check asks for").extension(),
     row(Key::UdpProbe, "udpprobe", (Virtual, Kind::Bytes), "a ping instead", "invalid udpprobe",
-        "the datagram that a connect check on a UDP service sends; a refusal (ICMP) means down").ours(),
+        "the datagram that a connect check on a UDP service sends; a refusal (ICMP) means down").extension(),
     row(Key::UdpReply, "udpreply", (Virtual, Kind::Pattern), "none is waited for", "invalid udpreply",
-        "what must come back for udpprobe").ours(),
+        "what must come back for udpprobe").extension(),
+    // TLS: what the original lacks.
+    row(Key::TlsVerify, "tlsverify", (Both, Kind::YesNo), "no", "",
+        "whether a certificate must be valid now, for the name, and chain to a root").extension(),
+    row(Key::TlsCa, "tlsca", (Both, Kind::Quoted), "the roots of this machine", "no file of root certificates",
+        "a PEM file with the roots for tlsverify").extension(),
+    row(Key::TlsName, "tlsname", (Virtual, Kind::Quoted), "virtualhost if set, else the address of the real server", "no host name",
+        "the name that is asked for in TLS, and verified").extension(),
+    row(Key::TlsCert, "tlscert", (Both, Kind::Quoted), "", "no file of a certificate",
+        "a PEM file with the certificate of the checks, and those between it and its root").extension(),
+    row(Key::TlsKey, "tlskey", (Both, Kind::Quoted), "", "no file of a key",
+        "a PEM file with the key of tlscert").extension(),
+    row(Key::TlsWarn, "tlswarn", (Both, Kind::Number), "14", "invalid number of days",
+        "warns of certificates that end in fewer days; 0: never").extension(),
+    row(Key::TlsLegacy, "tlslegacy", (Both, Kind::YesNo), "no", "",
+        "speaks TLS 1.0, TLS 1.1 and weak ciphers, too; needs a build with the feature legacy-tls").extension(),
+    row(Key::StartTls, "starttls", (Virtual, Kind::YesNo), "no", "",
+        "goes over to TLS before the login, and fails where the server does not offer it").extension(),
 ];
 
 /// The row of a name.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::value::{DaemonStatus, DnsType, ForwardingMethod, Pattern, Secret, VirtualId};
+use crate::value::{DaemonStatus, DnsType, ForwardingMethod, Pattern, Secret, Tls, VirtualId};
 
 /// A whole `ldirectord.cf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +103,10 @@ pub struct Virtual {
     pub httpmethod: HttpMethod,
     /// `virtualhost`: the Host header (may be empty), and the name asked for in TLS.
     pub virtualhost: Option<String>,
+    /// `starttls`: the dialogue goes over to TLS. Only where [`Negotiate::has_starttls`] says yes.
+    pub starttls: bool,
+    /// The directives that begin with `tls`. Its name is `tlsname`, else `virtualhost`.
+    pub tls: Tls,
     /// `login`
     pub login: String,
     /// `passwd`
@@ -313,6 +317,23 @@ impl Negotiate {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Negotiate> {
         Negotiate::ALL.iter().find(|row| row.1 == word).map(|row| row.0)
+    }
+
+    /// Whether a dialogue of this service can go over to TLS.
+    #[must_use]
+    pub fn has_starttls(self) -> bool {
+        matches!(
+            self,
+            Negotiate::Ftp
+                | Negotiate::Imap
+                | Negotiate::Ldap
+                | Negotiate::Mysql
+                | Negotiate::Nntp
+                | Negotiate::Pgsql
+                | Negotiate::Pop
+                | Negotiate::Smtp
+                | Negotiate::Submission
+        )
     }
 
     /// The service that the original expects on a port; `none` where it expects none.

@@ -1,12 +1,13 @@
-//! The names in a configuration are looked up by the shell; this is how they are asked for.
+//! The names and files in a configuration are looked up by the shell; this is how they are asked for.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::value::{Family, Protocol};
 
-/// Who knows the addresses of hosts and the numbers of ports. Numbers and plain dotted quads are never asked.
+/// Who knows the addresses of hosts, the numbers of ports and the contents of files. Numbers and plain dotted quads are never asked.
 pub trait Names {
     /// The first address of this family. Also asked for the odd numeric forms (`1.2.3`, `010.0.0.1`) that
     /// `getaddrinfo` understands.
@@ -15,6 +16,11 @@ pub trait Names {
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16>;
     /// The name of this host, for the default logins of ftp and sip.
     fn hostname(&self) -> String;
+    /// What is in a file.
+    ///
+    /// # Errors
+    /// Why it cannot be read, as the rest of a sentence.
+    fn file(&self, path: &str) -> Result<Arc<[u8]>, String>;
 }
 
 /// Something that must be looked up.
@@ -34,6 +40,8 @@ pub enum Question {
         /// Of which protocol; absent: of any.
         protocol: Option<Protocol>,
     },
+    /// [`Names::file`]
+    File(String),
 }
 
 /// Notes every question and answers none.
@@ -64,6 +72,11 @@ impl Names for Recorder {
     fn hostname(&self) -> String {
         String::new()
     }
+
+    fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
+        self.questions.borrow_mut().insert(Question::File(path.to_owned()));
+        Err(String::new())
+    }
 }
 
 /// Answers gathered beforehand; what is not among them has no answer.
@@ -71,6 +84,7 @@ impl Names for Recorder {
 pub struct Answers {
     hosts: BTreeMap<(String, Family), IpAddr>,
     ports: BTreeMap<(String, Option<Protocol>), u16>,
+    files: BTreeMap<String, Result<Arc<[u8]>, String>>,
     hostname: String,
 }
 
@@ -90,6 +104,11 @@ impl Answers {
     pub fn add_port(&mut self, name: impl Into<String>, protocol: Option<Protocol>, port: u16) {
         self.ports.insert((name.into(), protocol), port);
     }
+
+    /// Adds what is in a file, or why it cannot be read.
+    pub fn add_file(&mut self, path: impl Into<String>, content: Result<Arc<[u8]>, String>) {
+        self.files.insert(path.into(), content);
+    }
 }
 
 impl Names for Answers {
@@ -103,5 +122,9 @@ impl Names for Answers {
 
     fn hostname(&self) -> String {
         self.hostname.clone()
+    }
+
+    fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
+        self.files.get(path).cloned().unwrap_or_else(|| Err("no such file or directory".to_owned()))
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Parser<'a, '_, '_> {
         }
         let start = line.span.start + (body.len() - rest.len());
         match self.assignment(line, rest, start, true) {
-            Some(found) => self.add(found),
+            Some(found) => self.plain(found),
             None => self.unknown(line, rest, true),
         }
         true
@@ -122,7 +122,7 @@ impl<'a> Parser<'a, '_, '_> {
             .help("the original refuses this; make the line above a comment or remove it")
             .original(Original::Refuses);
         self.place = Place::Inside;
-        self.add(found);
+        self.plain(found);
         true
     }
 
@@ -133,7 +133,7 @@ impl<'a> Parser<'a, '_, '_> {
         }
         if let Some(found) = self.assignment(line, raw, line.span.start, false) {
             self.place = Place::Outside;
-            self.add(found);
+            self.plain(found);
         } else if raw.starts_with(SUPERVISED) {
             self.place = Place::Outside;
             self.bare_supervised(line, raw);
@@ -186,9 +186,10 @@ impl<'a> Parser<'a, '_, '_> {
                     .original(Original::Accepts);
             }
             None => {
-                let suggestion = suggest(body, inside).unwrap_or_else(|| {
-                    "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
-                });
+                let suggestion =
+                    suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
+                        "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
+                    });
                 self.report
                     .error(
                         start..start + body.len().max(1).min(line.span.end - start),
@@ -216,6 +217,18 @@ impl<'a> Parser<'a, '_, '_> {
             name: start + name.start..start + name.end,
             value,
         })
+    }
+
+    /// A line that is none of `#rs:`.
+    fn plain(&mut self, found: Assignment<'a>) {
+        if found.directive.extension {
+            let name = found.directive.name;
+            self.report
+                .warning(found.span(), format!("the original does not know {name} and refuses the file"))
+                .help(format!("write it as `#rs: {name}={}`, which is a comment there", found.value.text()))
+                .original(Original::Refuses);
+        }
+        self.add(found);
     }
 
     fn add(&mut self, found: Assignment<'a>) {

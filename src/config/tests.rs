@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -60,6 +60,11 @@ impl Names for Everybody {
 
     fn hostname(&self) -> String {
         "director.example".to_owned()
+    }
+
+    fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
+        self.0.borrow_mut().insert(Question::File(path.to_owned()));
+        Ok(b"content".as_slice().into())
     }
 }
 
@@ -200,4 +205,43 @@ fn the_sample_is_clean() {
     let loaded = load(&text, &Answers::new("director"));
     assert_eq!(loaded.diagnostics, Vec::new());
     assert_eq!(loaded.config.unwrap().virtuals.len(), 1);
+}
+
+/// Files are asked for and then part of the configuration; what is said outside holds inside, pairs as pairs.
+#[test]
+fn tls_is_inherited_and_equal_policies_are_one() {
+    let text = "#rs: tlsverify=yes\n#rs: tlsca=\"/ca\"\n#rs: tlscert=\"/c\"\n#rs: tlskey=\"/k\"\n\
+                virtual=10.0.0.1:443\n\treal=10.0.0.2:443 masq\n\tvirtualhost=www\n\
+                virtual=10.0.0.1:25\n\treal=10.0.0.2:25 masq\n\t#rs: starttls=yes\n\t#rs: tlsname=\"mail\"\n\t#rs: tlswarn=0\n\
+                virtual=10.0.0.1:993\n\treal=10.0.0.2:993 masq\n\t#rs: tlsverify=no\n\t#rs: tlslegacy=yes\n\
+                virtual=10.0.0.1:995\n\treal=10.0.0.2:995 masq\n\t#rs: tlscert=\"/c2\"\n\t#rs: tlskey=\"/k2\"\n";
+    let asked: Vec<Question> =
+        ["/c", "/c2", "/ca", "/k", "/k2"].map(|path| Question::File(path.to_owned())).to_vec();
+    assert_eq!(questions(text.as_bytes()), asked);
+    let mut answers = Answers::new("director");
+    for path in ["/c", "/c2", "/ca", "/k", "/k2"] {
+        answers.add_file(path, Ok(path.as_bytes().into()));
+    }
+    let loaded = load(text.as_bytes(), &answers);
+    assert_eq!(loaded.diagnostics, Vec::new());
+    let virtuals = loaded.config.unwrap().virtuals;
+    let tls: Vec<_> = virtuals.iter().map(|v| &v.tls).collect();
+    assert!(Arc::ptr_eq(&tls[0].policy, &tls[1].policy));
+    assert_eq!(
+        tls.iter().map(|tls| tls.server_name.as_deref()).collect::<Vec<_>>(),
+        [Some("www"), Some("mail"), None, None]
+    );
+    assert_eq!(tls.iter().map(|tls| tls.warn_days).collect::<Vec<_>>(), [14, 0, 14, 14]);
+    assert_eq!(
+        tls.iter().map(|tls| tls.policy.verify.is_some()).collect::<Vec<_>>(),
+        [true, true, false, true]
+    );
+    assert_eq!(tls.iter().map(|tls| tls.policy.legacy).collect::<Vec<_>>(), [false, false, true, false]);
+    let certificates =
+        |tls: &crate::value::Tls| tls.policy.identity.as_ref().unwrap().certificates.path().to_owned();
+    assert_eq!(
+        tls.iter().map(|tls| certificates(tls)).collect::<Vec<_>>(),
+        ["/c", "/c", "/c", "/c2"].map(PathBuf::from)
+    );
+    assert_eq!(virtuals.iter().map(|v| v.starttls).collect::<Vec<_>>(), [false, true, false, false]);
 }

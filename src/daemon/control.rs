@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 /// Someone who asks and does not read is left alone after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The name of the socket in the run directory.
+/// The name of the socket in the state directory.
 #[must_use]
 pub fn socket_name(name: &str) -> String {
-    format!("ldirectord-rs.{name}.sock")
+    format!("{name}.sock")
 }
 
 /// The socket of a daemon; it goes when this is dropped.

@@ -13,7 +13,7 @@ use crate::desired;
 use crate::health::{CheckId, Due, Health};
 use crate::notify::{Notice, monitor};
 use crate::plan::Plan;
-use crate::value::{Occasion, Verdict};
+use crate::value::{Occasion, Outcome, Verdict};
 
 /// After a refused operation the table is read back after this long, then after twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct Director {
     retry: Duration,
     /// What was refused and said already, so that it is said once.
     refused: BTreeSet<String>,
+    /// What checks warn of and was said already. The words of a warning change when it is time to say it again.
+    warned: BTreeMap<CheckId, String>,
 }
 
 impl Director {
@@ -66,6 +68,7 @@ impl Director {
             verify_at: verify_interval.map(|interval| now + interval),
             retry: FIRST_RETRY,
             refused: BTreeSet::new(),
+            warned: BTreeMap::new(),
         };
         let notices = director.reconcile(now);
         Ok((director, notices))
@@ -117,6 +120,7 @@ impl Director {
         let mut notices = Vec::new();
         for (id, verdict) in verdicts {
             notices.extend(self.monitored(id, &verdict).into_iter().map(Notice::Monitor));
+            notices.extend(self.warned_of(id, &verdict));
             let transitions = self.health.verdict(&self.plan, id, verdict, now);
             notices.extend(transitions.into_iter().map(Notice::Health));
         }
@@ -124,6 +128,24 @@ impl Director {
             notices.extend(self.reconcile(now));
         }
         notices
+    }
+
+    /// What a check warns of, unless it was said in the same words before. A check that came to an end without a warning ends
+    /// the matter.
+    fn warned_of(&mut self, id: CheckId, verdict: &Verdict) -> Option<Notice> {
+        let member = self.health.members(&self.plan, id).first()?;
+        match &verdict.warning {
+            Some(warning) if self.warned.get(&id) != Some(warning) => {
+                self.warned.insert(id, warning.clone());
+                let server = self.plan.check_of(*member)?.key.probe.target;
+                Some(Notice::Warning { server, warning: warning.clone() })
+            }
+            None if verdict.outcome == Outcome::Up => {
+                self.warned.remove(&id);
+                None
+            }
+            _ => None,
+        }
     }
 
     /// What belongs into monitor files.
@@ -157,6 +179,7 @@ impl Director {
         let in_service = desired::in_service(&plan, &self.present);
         self.health = self.health.replan(&self.plan, &plan, &in_service, now);
         self.plan = plan;
+        self.warned.retain(|id, _| self.health.knows(*id));
         self.refused.clear();
         self.withdrawn.clear();
         notices.extend(self.reconcile(now));

@@ -1,17 +1,18 @@
 //! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{fs, thread};
 
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
-use crate::net::resolve;
+use crate::net::{cause, resolve, tls};
 use crate::plan::{Plan, Unsupported};
-use crate::value::Protocol;
+use crate::value::{Family, Protocol, TlsPolicy};
 
-/// A file larger than this is no configuration.
+/// A file larger than this is no configuration, and no certificate.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 /// Names that are resolved at the same time.
 const RESOLVERS: usize = 16;
@@ -120,25 +121,51 @@ impl Loaded {
 /// # Errors
 /// When the file cannot be read or run; everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    load_with(path, answer)
+}
+
+/// Judges a file without a name server, which may be dead: a host that it names counts as known, at an invented address. For
+/// who needs a word on the file and nobody's address.
+///
+/// # Errors
+/// As [`load`].
+pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
+    load_with(path, invent)
+}
+
+fn load_with(path: &Path, answer: impl FnOnce(Vec<Question>) -> Answers) -> Result<Loaded, LoadError> {
     let content = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let answers = answer(config::questions(&content));
     let config::Loaded { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
-    match Plan::new(Arc::new(config)) {
-        Ok(plan) => Ok(Loaded { plan, content, warnings: diagnostics }),
-        Err(checks) => Err(LoadError::Unsupported { path: path.to_owned(), checks }),
+    let unsupported = |checks| LoadError::Unsupported { path: path.to_owned(), checks };
+    let plan = Plan::new(Arc::new(config)).map_err(unsupported)?;
+    try_tls(&plan).map_err(unsupported)?;
+    Ok(Loaded { plan, content, warnings: diagnostics })
+}
+
+/// Makes a TLS client of each kind, to see whether its files are what they should be.
+fn try_tls(plan: &Plan) -> Result<(), Vec<Unsupported>> {
+    let mut known: Vec<&TlsPolicy> = Vec::new();
+    let mut wrong = Vec::new();
+    for v in plan.virtuals() {
+        let policy = &*v.tls.policy;
+        if !known.contains(&policy) {
+            known.push(policy);
+            if let Err(error) = tls::Client::new(policy) {
+                wrong.push(Unsupported { line: v.line, message: error.to_string() });
+            }
+        }
     }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let size = fs::metadata(path)?.len();
     if size > MAX_SIZE {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("{size} bytes are too many for a configuration"),
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes are too many")));
     }
     fs::read(path)
 }
@@ -169,6 +196,26 @@ fn answer(questions: Vec<Question>) -> Answers {
     answers.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Answers without asking for hosts. No two get the same address, so that none is taken for a duplicate of another.
+fn invent(questions: Vec<Question>) -> Answers {
+    let answers = Mutex::new(Answers::new("localhost"));
+    for (number, question) in (1_u32..).zip(questions) {
+        match question {
+            Question::Host { name, family } => {
+                let address: IpAddr = match family {
+                    // 240.0.0.0/4 and 100::/64 belong to nobody.
+                    Family::V4 => Ipv4Addr::from_bits(0xF000_0000 | number).into(),
+                    Family::V6 => Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number)).into(),
+                };
+                lock(&answers).add_host(name, family, address);
+            }
+            // Ports and files are of this machine.
+            other => ask(other, &answers),
+        }
+    }
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn ask(question: Question, answers: &Mutex<Answers>) {
     match question {
         Question::Host { name, family } => {
@@ -183,6 +230,10 @@ fn ask(question: Question, answers: &Mutex<Answers>) {
             if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol)) {
                 lock(answers).add_port(name, protocol, port);
             }
+        }
+        Question::File(path) => {
+            let content = read(Path::new(&path)).map(Arc::from).map_err(|error| cause(&error));
+            lock(answers).add_file(path, content);
         }
     }
 }

@@ -57,6 +57,7 @@ impl Outlets {
         for notice in notices {
             match notice {
                 Notice::Monitor(line) => self.monitor.write(line.clone()),
+                warning @ Notice::Warning { .. } => warn!("{}", warning.line(plan)),
                 refusal if refusal.is_refusal() => error!("{}", refusal.line(plan)),
                 other => info!("{}", other.line(plan)),
             }

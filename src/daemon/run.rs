@@ -30,7 +30,7 @@ use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
 use super::signals::{Request, Signals};
-use crate::check::{Checker, CheckerError};
+use crate::check::Checker;
 use crate::config::LogTarget;
 use crate::health::Due;
 use crate::notify::Notice;
@@ -39,6 +39,7 @@ use crate::settings;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
+use crate::sys::privileges::PrivilegeError;
 use crate::value::{DaemonStatus, Verdict};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
@@ -52,10 +53,12 @@ pub struct Setup {
     pub name: String,
     /// The configuration in it.
     pub loaded: Loaded,
+    /// What all checks share.
+    pub checker: Checker,
     /// The table to work on.
     pub ipvs: Box<dyn Ipvs>,
-    /// Where files of this run go, `/var/run`.
-    pub run_directory: PathBuf,
+    /// Where the control socket is and what must outlive a crash, `/var/run/ldirectord-rs`.
+    pub state_directory: PathBuf,
     /// Whether services are remembered across a crash; not where the table is only in memory.
     pub remember: bool,
     /// How often the table is read back without a cause; none: never.
@@ -87,9 +90,9 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The checks cannot be made ready.
+    /// What is not needed cannot be given up.
     #[error(transparent)]
-    Checks(#[from] CheckerError),
+    Privileges(#[from] PrivilegeError),
     /// The kernel's table cannot be read.
     #[error("the kernel's IPVS table cannot be read: {0}")]
     Table(#[from] ipvs_rs::Error),
@@ -107,14 +110,17 @@ pub async fn run(mut setup: Setup) -> Result<(), StartError> {
             daemon.serve(launcher).await;
             Ok(())
         }
-        Err(error) => {
-            error!("{error}");
-            if let Some(launcher) = launcher {
-                launcher.failed(1, &error.to_string());
-            }
-            Err(error)
-        }
+        Err(error) => Err(give_up(launcher, error)),
     }
+}
+
+/// Tells the log, and whoever waits for the daemon, why there will be none.
+pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
+    error!("{error}");
+    if let Some(launcher) = launcher {
+        launcher.failed(1, &error.to_string());
+    }
+    error
 }
 
 struct Daemon {
@@ -170,9 +176,8 @@ impl Daemon {
     fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
-        let checker = Checker::new()?;
         let owned =
-            setup.remember.then(|| OwnedServices::open(setup.run_directory.join(owned_name(&setup.name))));
+            setup.remember.then(|| OwnedServices::open(setup.state_directory.join(owned_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
         let (rules, in_maintenance) = setup.loaded.maintenance();
         let Loaded { plan, content, .. } = setup.loaded;
@@ -181,11 +186,11 @@ impl Daemon {
         let (mut director, mut notices) =
             Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
         notices.extend(director.maintain(&in_maintenance, now));
-        let control = Control::open(&setup.run_directory.join(control::socket_name(&setup.name)))
+        let control = Control::open(&setup.state_directory.join(control::socket_name(&setup.name)))
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
         let daemon = Daemon {
-            checks: Checks::new(checker, setup.check_limit),
+            checks: Checks::new(setup.checker, setup.check_limit),
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
@@ -455,7 +460,7 @@ pub fn log_target(target: &LogTarget) -> Target {
 }
 
 fn owned_name(name: &str) -> String {
-    format!("ldirectord-rs.{name}.services")
+    format!("{name}.services")
 }
 
 async fn sleep_until(at: Option<Instant>) {

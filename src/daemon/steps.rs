@@ -11,6 +11,7 @@
 //! | `%reload` | it takes the last `%config` up |
 //! | `%down ADDRESS…`, `%up ADDRESS…`, `%unknown ADDRESS…` | checks find these servers so from now on; one round of checks |
 //! | `%round` | one more round |
+//! | `%warn ADDRESS WORDS…` | the check of this server warns of it from now on, without words not any more; one round |
 //! | `%refuse N` | the kernel refuses the next N operations |
 //! | `%admin ID ADDRESS WEIGHT` | somebody sets the weight of a destination by hand; `-` removes it |
 //! | `%admin ID` | somebody removes a service by hand |
@@ -59,6 +60,7 @@ pub(super) struct World {
     pub director: Option<Director>,
     pub now: Instant,
     pub outcomes: BTreeMap<SocketAddr, Outcome>,
+    warnings: BTreeMap<SocketAddr, String>,
     fallback: FallbackCommands,
     owned: BTreeSet<ServiceKey>,
 }
@@ -71,6 +73,7 @@ impl World {
             director: None,
             now: Instant::now(),
             outcomes: BTreeMap::new(),
+            warnings: BTreeMap::new(),
             fallback: FallbackCommands::default(),
             owned: BTreeSet::new(),
         }
@@ -101,7 +104,8 @@ impl World {
         let mut notices = Vec::new();
         for due in self.director().due(now) {
             let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
-            let verdict = Verdict::new(outcome, format!("{outcome:?}").to_lowercase());
+            let warning = self.warnings.get(&due.probe.target).cloned();
+            let verdict = Verdict::new(outcome, format!("{outcome:?}").to_lowercase()).with_warning(warning);
             notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
         }
         notices
@@ -174,6 +178,14 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             world.director().reload(plan(config), now)
         }
         ["round"] => world.round(),
+        ["warn", server, ref warning @ ..] => {
+            let server = server.parse().unwrap();
+            match warning {
+                [] => world.warnings.remove(&server),
+                words => world.warnings.insert(server, words.join(" ")),
+            };
+            world.round()
+        }
         ["maintain", ref servers @ ..] => {
             let servers = servers
                 .iter()

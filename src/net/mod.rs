@@ -12,6 +12,10 @@ use nix::errno::Errno;
 /// Says an operating system error in the words of `strerror`, without Rust's ` (os error N)`.
 #[must_use]
 pub fn cause(error: &io::Error) -> String {
+    // TLS 1.3 may tell of the handshake only when it is over for us.
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return tls::reason(tls);
+    }
     let text = match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_owned(),
         None => error.to_string(),

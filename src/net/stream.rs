@@ -1,5 +1,6 @@
 //! A connection, plain or in TLS, as one type.
 
+use std::borrow::Cow;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +16,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// In TLS.
     Tls(Box<TlsStream<TcpStream>>),
+    /// In TLS of an old kind.
+    #[cfg(feature = "legacy-tls")]
+    Legacy(Box<tokio_openssl::SslStream<TcpStream>>),
 }
 
 impl Stream {
@@ -24,6 +28,22 @@ impl Stream {
         match self {
             Stream::Plain(tcp) => tcp,
             Stream::Tls(tls) => tls.get_ref().0,
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => tls.get_ref(),
+        }
+    }
+
+    /// The certificate that the server has shown, in DER; none where it has shown none.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => {
+                let shown = tls.get_ref().1.peer_certificates()?.first()?;
+                Some(Cow::Borrowed(shown.as_ref()))
+            }
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => tls.ssl().peer_certificate()?.to_der().ok().map(Cow::Owned),
         }
     }
 }
@@ -37,6 +57,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Stream::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => Pin::new(tls).poll_read(context, buffer),
         }
     }
 }
@@ -46,6 +68,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Stream::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => Pin::new(tls).poll_write(context, bytes),
         }
     }
 
@@ -53,6 +77,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_flush(context),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(context),
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => Pin::new(tls).poll_flush(context),
         }
     }
 
@@ -60,6 +86,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
             Stream::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+            #[cfg(feature = "legacy-tls")]
+            Stream::Legacy(tls) => Pin::new(tls).poll_shutdown(context),
         }
     }
 }

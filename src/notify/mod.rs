@@ -9,6 +9,7 @@ pub mod post;
 mod reminders;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::health::{Event, Transition};
 use crate::plan::Plan;
@@ -32,6 +33,13 @@ pub enum Notice {
     Drift(Vec<String>),
     /// The table could not be read back.
     Unreadable(String),
+    /// A check has found something that changes nothing and should be known.
+    Warning {
+        /// The server that was checked.
+        server: SocketAddr,
+        /// What it is, as the rest of a sentence.
+        warning: String,
+    },
     /// A check of a server whose virtual has a `monitorfile` has spoken: this line belongs there, and not into the log.
     Monitor(monitor::Line),
 }
@@ -102,6 +110,7 @@ impl fmt::Display for Notice {
                     "The kernel's table cannot be read: {error}; it is left as it is and read again soon"
                 )
             }
+            Notice::Warning { server, warning } => write!(f, "Real server {server}: {warning}"),
             Notice::Monitor(line) => write!(f, "{} {}", line.path.display(), line.text),
         }
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
-    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe,
+    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 use super::{Check, CheckKey, Combined, Member, Plan, Unsupported};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
-use crate::value::{Protocol, Secret, VirtualId};
+use crate::value::{Protocol, Secret, Tls, VirtualId};
 
 pub(super) fn plan(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
     let mut checks: Vec<Check> = Vec::new();
@@ -174,7 +174,11 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
         method: v.httpmethod,
         request: if own_url { without_slash(request) } else { request.to_owned() },
         host: Some(v.virtualhost.clone().unwrap_or_else(|| host_text(real.address))),
-        server_name: v.virtualhost.clone().filter(|_| scheme == Scheme::Https),
+        tls: match scheme {
+            Scheme::Https => v.tls.clone(),
+            // Only a redirect leads to TLS, and then to the name in it.
+            Scheme::Http => nameless(v),
+        },
         receive: receive.cloned(),
         proxy: false,
     }
@@ -187,7 +191,7 @@ fn http_proxy(v: &Virtual, real: &Real) -> HttpProbe {
         method: v.httpmethod,
         request: without_slash(request),
         host: None,
-        server_name: None,
+        tls: nameless(v),
         receive: receive.cloned(),
         proxy: true,
     }
@@ -215,8 +219,7 @@ fn radius(v: &Virtual) -> RadiusProbe {
 fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
     let (request, receive) = request_and_receive(v, real);
     LdapProbe {
-        tls,
-        server_name: v.virtualhost.clone().filter(|_| tls),
+        transport: transport(v, tls),
         login: v.login.clone(),
         passwd: v.passwd.clone(),
         base: without_slash(request),
@@ -226,11 +229,16 @@ fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
 
 fn sql(v: &Virtual, real: &Real) -> SqlProbe {
     let (request, _) = request_and_receive(v, real);
+    // MySQL does not speak TLS unless it must, and then nothing of it makes another check.
+    let speaks_tls = v.starttls || v.service == Negotiate::Pgsql;
+    let tls = if speaks_tls { v.tls.clone() } else { Tls::default() };
     SqlProbe {
         login: v.login.clone(),
         passwd: v.passwd.clone(),
         database: v.database.clone(),
         query: without_slash(request),
+        starttls: v.starttls,
+        tls,
     }
 }
 
@@ -242,13 +250,24 @@ fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> Action {
     let (request, receive) = request_and_receive(v, real);
     Action::Dialogue(DialogueProbe {
         protocol,
-        tls,
-        server_name: v.virtualhost.clone().filter(|_| tls),
+        transport: transport(v, tls),
         login: if logs_in || is_sip { v.login.clone() } else { String::new() },
         passwd: if logs_in { v.passwd.clone() } else { Secret::default() },
         request: if asks_for_a_file { request.to_owned() } else { "/".to_owned() },
         receive: receive.filter(|_| asks_for_a_file).cloned(),
     })
+}
+
+fn transport(v: &Virtual, tls: bool) -> Transport {
+    match (tls, v.starttls) {
+        (true, _) => Transport::Tls(v.tls.clone()),
+        (false, true) => Transport::StartTls(v.tls.clone()),
+        (false, false) => Transport::Plain,
+    }
+}
+
+fn nameless(v: &Virtual) -> Tls {
+    Tls { server_name: None, ..v.tls.clone() }
 }
 
 fn without_slash(request: &str) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 pub use probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
-    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe,
+    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
 /// A configuration together with the checks that it asks for.
@@ -161,6 +161,16 @@ mod tests {
             assert_eq!(checks("imap", &format!("\t{more}\n")), 2, "{more}");
             // Where nobody logs in, it makes no difference.
             assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
+        }
+        for more in ["#rs: tlsname=\"x\"", "#rs: tlsverify=yes", "#rs: tlswarn=3"] {
+            assert_eq!(checks("https", &format!("\t{more}\n")), 2, "{more}");
+            assert_eq!(checks("pgsql", &format!("\t{more}\n")), 2, "{more}");
+            // Where no TLS is spoken, it makes no difference.
+            assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
+            assert_eq!(checks("mysql", &format!("\t{more}\n")), 1, "{more}");
+        }
+        for service in ["smtp", "mysql", "pgsql", "ldap"] {
+            assert_eq!(checks(service, "\t#rs: starttls=yes\n"), 2, "{service}");
         }
         assert_eq!(checks("radius", "\tsecret=\"x\"\n"), 2);
         assert_eq!(checks("pgsql", "\tdatabase=\"x\"\n"), 2);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::HttpMethod;
-use crate::value::{DnsType, Pattern, Secret};
+use crate::value::{DnsType, Pattern, Secret, Tls};
 
 /// What to ask of which server, and for how long at most.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,34 @@ pub enum Scheme {
     Https,
 }
 
+/// What a dialogue is spoken in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// Plain TCP.
+    Plain,
+    /// TLS from the first byte.
+    Tls(Tls),
+    /// Plain until the server has agreed to go over to TLS, which it must.
+    StartTls(Tls),
+}
+
+impl Transport {
+    /// Whether it begins with a TLS handshake.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Transport::Tls(_))
+    }
+
+    /// How TLS is spoken, where it is.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Transport::Plain => None,
+            Transport::Tls(tls) | Transport::StartTls(tls) => Some(tls),
+        }
+    }
+}
+
 /// An HTTP request and what its answer must be: a status of 200 to 299 and a body that matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpProbe {
@@ -75,8 +103,8 @@ pub struct HttpProbe {
     pub request: String,
     /// The Host header; may be empty (sent as empty). Absent for a proxy: taken from the URL.
     pub host: Option<String>,
-    /// The name asked for in TLS (SNI); absent: none is sent.
-    pub server_name: Option<String>,
+    /// How TLS is spoken, for `https` and where a redirect leads to it.
+    pub tls: Tls,
     /// What the body must match; absent: any body will do.
     pub receive: Option<Pattern>,
     /// Whether the target is a proxy that is asked for an absolute URL.
@@ -130,10 +158,8 @@ pub struct RadiusProbe {
 /// A search in a directory for one entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LdapProbe {
-    /// Whether it begins with a TLS handshake.
-    pub tls: bool,
-    /// The name asked for in TLS (SNI); absent: none is sent.
-    pub server_name: Option<String>,
+    /// Plain, in TLS, or with STARTTLS.
+    pub transport: Transport,
     /// Who binds; without it, or without a password, nobody does.
     pub login: String,
     /// `passwd`
@@ -155,6 +181,10 @@ pub struct SqlProbe {
     pub database: String,
     /// The query.
     pub query: String,
+    /// Whether the server must go over to TLS; without it MySQL is asked in plain, PostgreSQL in TLS where it offers that.
+    pub starttls: bool,
+    /// How TLS is spoken, where it is.
+    pub tls: Tls,
 }
 
 impl SqlProbe {
@@ -170,10 +200,8 @@ impl SqlProbe {
 pub struct DialogueProbe {
     /// Which protocol.
     pub protocol: Dialogue,
-    /// Whether it begins with a TLS handshake.
-    pub tls: bool,
-    /// The name asked for in TLS (SNI); absent: none is sent.
-    pub server_name: Option<String>,
+    /// Plain, in TLS, or with STARTTLS.
+    pub transport: Transport,
     /// `login`; empty: nobody logs in. For SIP whom it asks for.
     pub login: String,
     /// `passwd`
@@ -203,7 +231,7 @@ impl DialogueProbe {
     /// The word of the configuration for it; submission is called smtp.
     #[must_use]
     pub fn word(&self) -> &'static str {
-        match (self.protocol, self.tls) {
+        match (self.protocol, self.transport.is_tls()) {
             (Dialogue::Ftp, _) => "ftp",
             (Dialogue::Imap, false) => "imap",
             (Dialogue::Imap, true) => "imaps",

@@ -72,6 +72,9 @@ pub struct Checked {
     pub check: String,
     /// What came of it.
     pub reason: String,
+    /// What should be known though it changes nothing; the reason has it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// How long it took, in milliseconds.
     pub took_ms: f64,
 }
@@ -143,6 +146,7 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
         last_check: check.zip(verdict).map(|(check, verdict)| Checked {
             check: check.key.probe.to_string(),
             reason: verdict.reason.clone(),
+            warning: verdict.warning.clone(),
             took_ms: verdict.took.as_secs_f64() * 1000.0,
         }),
     }

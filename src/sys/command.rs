@@ -1,5 +1,10 @@
 //! A program of the operator, run without a shell in a process group of its own, which ends with the future that waits for it.
 
+#![expect(
+    unsafe_code,
+    reason = "what happens between fork and exec is unsafe: only what is async-signal-safe may"
+)]
+
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::limits;
 use super::process::kill_group;
 
 /// So much of what a command prints is kept; the rest is read and thrown away, so that the command does not wait for us.
@@ -142,6 +148,13 @@ fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<R
     if std::env::var_os("PERLIO").is_none() {
         command.env("PERLIO", "perlio");
     }
+    // SAFETY: getrlimit and setrlimit are system calls without locks or memory of their own.
+    unsafe {
+        command.pre_exec(|| {
+            limits::for_command();
+            Ok(())
+        })
+    };
     Ok(Running { child: command.spawn()?, output })
 }
 

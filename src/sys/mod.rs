@@ -7,5 +7,6 @@ pub mod limits;
 pub mod log;
 pub mod manager;
 pub mod pidfile;
+pub mod privileges;
 pub mod process;
 pub mod watch;

@@ -73,10 +73,15 @@ impl PidFile {
         self.file.flush()
     }
 
-    /// Removes the file, if it is still ours.
+    /// Keeps the hands off the file in a process whose child holds it now. To drop it would end the lock for both: it is one lock.
+    pub fn leave_to_child(self) {
+        std::mem::forget(self);
+    }
+
+    /// Removes the file, if it is still ours; where its directory does not let us, it is emptied, which means the same.
     pub fn remove(self) {
-        if is_same_file(&self.file, &self.path) {
-            let _ = fs::remove_file(&self.path);
+        if is_same_file(&self.file, &self.path) && fs::remove_file(&self.path).is_err() {
+            let _ = self.file.set_len(0);
         }
     }
 }

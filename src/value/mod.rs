@@ -1,4 +1,4 @@
-//! Addresses, ids, forwarding methods, patterns and verdicts: parsed once, valid ever after.
+//! Addresses, ids, forwarding methods, patterns, TLS policies and verdicts: parsed once, valid ever after.
 
 mod change;
 mod dns_type;
@@ -7,6 +7,7 @@ mod method;
 mod pattern;
 mod secret;
 mod status;
+mod tls;
 mod verdict;
 
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
@@ -16,4 +17,5 @@ pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError, PatternLimit};
 pub use secret::Secret;
 pub use status::DaemonStatus;
+pub use tls::{Identity, PemFile, Roots, Tls, TlsPolicy};
 pub use verdict::{Outcome, Verdict};

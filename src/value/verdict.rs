@@ -22,6 +22,8 @@ pub struct Verdict {
     pub reason: String,
     /// What the original writes to `monitorfile`, where that is not `-`.
     pub monitor: Option<String>,
+    /// Something that the operator should know though it changes nothing, as the rest of a sentence; the reason has it, too.
+    pub warning: Option<String>,
     /// From the start of the check to its answer.
     pub took: Duration,
 }
@@ -30,7 +32,7 @@ impl Verdict {
     /// A verdict whose duration the engine fills in.
     #[must_use]
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Verdict {
-        Verdict { outcome, reason: reason.into(), monitor: None, took: Duration::ZERO }
+        Verdict { outcome, reason: reason.into(), monitor: None, warning: None, took: Duration::ZERO }
     }
 
     /// The server does its work.
@@ -49,6 +51,16 @@ impl Verdict {
     #[must_use]
     pub fn unknown(reason: impl Into<String>) -> Verdict {
         Verdict::new(Outcome::Unknown, reason)
+    }
+
+    /// Adds something that the operator should know.
+    #[must_use]
+    pub fn with_warning(mut self, warning: Option<String>) -> Verdict {
+        if let Some(warning) = &warning {
+            self.reason.push_str(&format!("; warning: {warning}"));
+        }
+        self.warning = warning;
+        self
     }
 
     /// Adds the text for `monitorfile`.

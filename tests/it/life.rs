@@ -35,7 +35,8 @@ fn a_life_from_start_to_stop() {
 
     assert_eq!(site.told("stop"), (0, String::new(), String::new()));
     assert!(!site.pid_file().exists());
-    assert_eq!(fs::read_dir(site.path("run")).unwrap().count(), 0, "files are left behind");
+    let left = |folder: &str| fs::read_dir(site.path(folder)).unwrap().count();
+    assert_eq!((left("run"), left("run/ldirectord-rs")), (1, 0), "files are left behind");
     assert!(site.log().contains("Purged virtual server (stop): 192.0.2.1:80"));
     assert!(site.log().contains("Linux Director Daemon terminated on signal: TERM"));
     assert_eq!(site.act("stop"), 0);
@@ -127,6 +128,57 @@ fn two_starts_at_once_leave_one_daemon() {
     site.wait_for("a pid", || site.pid().is_some(), &String::new);
     assert_eq!(site.log().matches(" as daemon").count(), 1, "{}", site.log());
     assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn whoever_starts_it_finds_it_running_however_many_start_it() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    for round in 1..=20 {
+        std::thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    assert_eq!(site.act("start"), 0);
+                    let (code, _, err) = site.told("status");
+                    assert_eq!(code, 0, "the moment after a start, round {round}: {err}");
+                });
+            }
+        });
+        assert_eq!(site.log().matches(" as daemon").count(), round, "{}", site.log());
+        assert_eq!(site.act("stop"), 0);
+        assert_eq!(site.told("status").0, 3);
+    }
+}
+
+/// The median of many, for the machine may be busy; and whatever the file looks like.
+#[test]
+fn status_answers_at_once() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let check = |what: &str, code: i32| {
+        let mut times: Vec<Duration> = (0..15)
+            .map(|_| {
+                let begin = Instant::now();
+                assert_eq!(site.told("status").0, code, "{what}");
+                begin.elapsed()
+            })
+            .collect();
+        times.sort();
+        assert!(times[times.len() / 2] < Duration::from_millis(50), "{what}: {times:?}");
+    };
+    check("stopped", 3);
+    assert_eq!(site.act("start"), 0);
+    check("running", 0);
+    site.write("nonsense\n");
+    check("running with a broken file", 0);
+    // A name that only a name server could know.
+    site.write(
+        "virtual=192.0.2.1:80\n\treal=a.server.invalid:80 masq\n\treal=another.server.invalid:80 masq\n",
+    );
+    check("running with names", 0);
+    assert!(!site.told("status").2.contains("wrong"), "{:?}", site.told("status"));
+    fs::remove_file(site.path("web.cf")).unwrap();
+    check("running without a file", 0);
+    assert_eq!(site.act("stop"), 0);
+    check("stopped, without a file", 3);
 }
 
 #[test]

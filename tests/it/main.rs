@@ -13,6 +13,10 @@ mod corpus;
 mod life;
 mod mail;
 mod manager;
+#[cfg(feature = "oracle")]
+mod oracle;
 mod pattern;
 mod reload;
+mod replies;
 mod site;
+mod tls;

@@ -41,8 +41,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// Begins: a request of `path` at `address` every `pause`.
-    pub fn start(space: &Arc<Space>, address: SocketAddr, path: &str, pause: Duration) -> Self {
+    /// Begins: a request of `path` at `address` every `pause`, each given up after `limit` without a sign.
+    pub fn start(
+        space: &Arc<Space>,
+        address: SocketAddr,
+        path: &str,
+        pause: Duration,
+        limit: Duration,
+    ) -> Self {
         let records = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
         let (space, path, kept, end) = (space.clone(), path.to_owned(), records.clone(), ended.clone());
@@ -50,7 +56,7 @@ impl Client {
             space.enter();
             while !end.load(Ordering::Relaxed) {
                 let at = Instant::now();
-                let answer = request(address, &path);
+                let answer = request(address, &path, limit);
                 let took = at.elapsed();
                 kept.lock().unwrap().push(Record { at, took, answer });
                 thread::sleep(pause);
@@ -141,9 +147,8 @@ fn list(records: &[Record]) -> String {
     lines.collect()
 }
 
-/// Makes one request from the calling thread's network.
-pub fn request(address: SocketAddr, path: &str) -> Result<Answer, String> {
-    let limit = Duration::from_secs(3);
+/// Makes one request from the calling thread's network; no step of it takes longer than `limit`.
+pub fn request(address: SocketAddr, path: &str, limit: Duration) -> Result<Answer, String> {
     let mut stream = TcpStream::connect_timeout(&address, limit).map_err(|e| format!("connect: {e}"))?;
     stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;
     let text = format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");

@@ -25,6 +25,8 @@ const FOLDERS: [(&str, &str); 3] = [("ha.d", "/etc/ha.d"), ("run", "/run"), ("lo
 pub struct Director {
     /// Its own web server, the usual fallback.
     pub web: Web,
+    /// The daemon's settings, as variables of the environment.
+    pub settings: Vec<(&'static str, String)>,
     space: Arc<Space>,
     root: PathBuf,
     binary: PathBuf,
@@ -69,6 +71,7 @@ impl Scene {
         });
         let directors = (1..).zip(&world.directors).map(|(number, space)| Director {
             web: Web::start_in(space),
+            settings: Vec::new(),
             space: space.clone(),
             root: root(number),
             binary: binary.clone(),
@@ -78,6 +81,11 @@ impl Scene {
 }
 
 impl Director {
+    /// Where the test sees a folder of the director: `ha.d`, `run` or `log`.
+    pub fn file(&self, folder: &str) -> PathBuf {
+        self.root.join(folder)
+    }
+
     /// Writes its configuration file, at once as a whole, as an editor does.
     pub fn configure(&self, text: &str) {
         let folder = self.root.join("ha.d");
@@ -94,6 +102,7 @@ impl Director {
         let mut child = self.space.run(|| {
             Command::new(&self.binary)
                 .args(["/etc/ha.d/lab.cf", verb])
+                .envs(self.settings.iter().cloned())
                 .stdin(Stdio::null())
                 .stdout(file.try_clone().unwrap())
                 .stderr(file)

@@ -7,13 +7,16 @@
 #![allow(unreachable_pub, reason = "one binary, no users outside it")]
 
 mod client;
+mod cluster;
 mod director;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
 mod life;
 mod paths;
+mod privileges;
 mod samples;
 mod space;
+mod systemd;
 mod table;
 mod wait;
 mod web;

@@ -76,7 +76,7 @@ fn a_web_server_stops_freezes_and_returns() {
     let director = world.directors[0].clone();
     let server = &mut world.servers[0];
     let address = server.address;
-    let ask = |path: &str| director.run(|| crate::client::request(address, path));
+    let ask = |path: &str| director.run(|| crate::client::request(address, path, Duration::from_secs(3)));
     server.web.page("/alive", "fine");
     assert_eq!(ask("/alive").unwrap().body, "fine");
     assert_eq!(ask("/absent").unwrap().status, 404);

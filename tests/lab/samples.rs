@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::director::{Director, Scene};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Plan, World};
 
-const BOOK: &str = include_str!("../data/samples/book/ldirectord.cf");
-const SCHOOL: &str = include_str!("../data/samples/school/ldirectord.cf");
+/// The book's configuration.
+pub const BOOK: &str = include_str!("../data/samples/book/ldirectord.cf");
+/// The school's configuration.
+pub const SCHOOL: &str = include_str!("../data/samples/school/ldirectord.cf");
 
 /// The book checks every 10 s with a limit of 20 s.
 const BOOK_SOON: Duration = Duration::from_secs(60);
@@ -20,10 +22,10 @@ fn plan<'a>(vip: u8, servers: &'a [u8], directors: u8) -> Plan<'a> {
 }
 
 /// The table of a sample whose servers have these weights; the director itself is in it as the fallback if none is up.
-fn table(scene: &Scene, scheduler: &str, weights: [u32; 2]) -> Table {
-    let service = scene.world.service(80);
+pub fn table(world: &World, scheduler: &str, weights: [u32; 2]) -> Table {
+    let service = world.service(80);
     let mut table = Table::default().service(service, scheduler);
-    for (server, weight) in scene.world.servers.iter().zip(weights) {
+    for (server, weight) in world.servers.iter().zip(weights) {
         table = table.server(service, server.address, "-g", weight);
     }
     if weights == [0, 0] {
@@ -51,7 +53,7 @@ fn book() {
     for director in &scene.directors {
         director.configure(&BOOK.replace("192.168.12.", "10.1.0."));
     }
-    let (both, one) = (table(&scene, "rr", [1, 1]), table(&scene, "rr", [0, 1]));
+    let (both, one) = (table(&scene.world, "rr", [1, 1]), table(&scene.world, "rr", [0, 1]));
 
     scene.directors[0].must("start");
     scene.directors[0].comes_to(&both, BOOK_SOON);
@@ -91,7 +93,7 @@ fn school_scene(page: &str) -> Scene {
 #[test]
 fn school() {
     let mut scene = school_scene("/.test.html");
-    let up = table(&scene, "wrr", [1, 3]);
+    let up = table(&scene.world, "wrr", [1, 3]);
     scene.directors[0].comes_to(&up, SCHOOL_SOON);
     let client = scene.world.client("/");
 
@@ -101,11 +103,11 @@ fn school() {
     asked_for(&scene, "/.test.html", "www.example.com");
 
     scene.world.servers[0].web.stop();
-    scene.directors[0].comes_to(&table(&scene, "wrr", [0, 3]), SCHOOL_SOON);
+    scene.directors[0].comes_to(&table(&scene.world, "wrr", [0, 3]), SCHOOL_SOON);
     client.answered_by(&["s192"], 10);
 
     scene.world.servers[1].web.stop();
-    scene.directors[0].comes_to(&table(&scene, "wrr", [0, 0]), SCHOOL_SOON);
+    scene.directors[0].comes_to(&table(&scene.world, "wrr", [0, 0]), SCHOOL_SOON);
     client.answered_by(&["d1"], 10);
     assert!(client.last_page().contains("Server is repairing"));
 
@@ -122,7 +124,7 @@ fn school() {
 fn school_with_a_mistyped_page() {
     let scene = school_scene("/.test.hmtl");
     let director: &Director = &scene.directors[0];
-    director.comes_to(&table(&scene, "wrr", [0, 0]), SCHOOL_SOON);
+    director.comes_to(&table(&scene.world, "wrr", [0, 0]), SCHOOL_SOON);
     until("the reason in the log", SCHOOL_SOON, || {
         let log = director.log();
         let named = log.lines().any(|line| line.contains("/.test.html") && line.contains("404"));

@@ -185,7 +185,17 @@ impl World {
 
     /// A client that asks for `path` at the virtual address, 20 times a second.
     pub fn client(&self, path: &str) -> Client {
-        Client::start(&self.client, self.service(80), path, Duration::from_millis(50))
+        self.patient_client(path, Duration::from_secs(3))
+    }
+
+    /// The same, and it asks anew after a quarter of a second without an answer: the kernel would wait a second before it sends the
+    /// first packet of a connection again, and an outage could be measured no better.
+    pub fn impatient_client(&self, path: &str) -> Client {
+        self.patient_client(path, Duration::from_millis(250))
+    }
+
+    fn patient_client(&self, path: &str, limit: Duration) -> Client {
+        Client::start(&self.client, self.service(80), path, Duration::from_millis(50), limit)
     }
 
     /// Moves the virtual address to another director, as a cluster manager does.
@@ -221,8 +231,9 @@ fn plug(switch: &Space, plan: &Plan, cables: &[Cable]) {
     for cable in cables {
         let Cable { space, device, bridge, host } = *cable;
         let address = plan.family.address(bridge, host);
-        let nodad = if plan.family == Family::V6 { "nodad" } else { "" };
-        let mut lines = format!("addr add {address}/{net} dev {device} {nodad}\nlink set {device} up\n");
+        // heartbeat speaks to the broadcast address of a device.
+        let how = if plan.family == Family::V6 { "nodad" } else { "brd +" };
+        let mut lines = format!("addr add {address}/{net} dev {device} {how}\nlink set {device} up\n");
         if plan.path == Path::Tunnel {
             let gateway = plan.family.address(bridge, GATEWAY);
             writeln!(lines, "route add default via {gateway}").unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::value::Outcome;
+use ldirectord_rs::value::{Outcome, Verdict};
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::runtime::{Builder, Runtime};
 
@@ -58,6 +58,7 @@ pub fn live(names: &[&str]) {
     life.wait("answering", &mut server);
     life.phase("answering", PATIENCE);
     life.phase("unanswered", SHORT);
+    life.over_tls();
     life.crowd("unanswered");
     life.measure();
     if let Some(server) = &mut server {
@@ -97,7 +98,7 @@ impl Life {
         loop {
             let verdicts = missing.iter().map(|(case, _)| ours::ask(&self.checker, &case.block, PATIENCE));
             let verdicts = self.runtime.block_on(join_all(verdicts));
-            let faults: Vec<_> = missing.iter().zip(&verdicts).map(|((_, e), v)| ours::fault(e, v)).collect();
+            let faults: Vec<_> = missing.iter().zip(&verdicts).map(|((_, e), v)| fault(e, v)).collect();
             let mut each = faults.iter();
             missing.retain(|_| each.next().unwrap().is_some());
             let Some(fault) = faults.iter().flatten().next() else { return };
@@ -119,12 +120,28 @@ impl Life {
         let verdicts = self.runtime.block_on(join_all(verdicts));
         let mut faults = Vec::new();
         for ((case, expected), verdict) in cases.iter().zip(&verdicts) {
-            faults.extend(ours::fault(expected, verdict).map(|fault| format!("{}: {fault}", case.title)));
+            faults.extend(fault(expected, verdict).map(|fault| format!("{}: {fault}", case.title)));
         }
         self.faults.extend(faults);
         if !self.originals.is_empty() {
             self.record(phase);
         }
+    }
+
+    /// The same questions over TLS after STARTTLS.
+    fn over_tls(&mut self) {
+        let asked = self
+            .cases()
+            .filter_map(|case| Some((&case.title, ours::over_tls(&case.block, case.starttls.as_ref()?))));
+        let asked: Vec<_> =
+            asked.flat_map(|(title, each)| each.into_iter().map(move |one| (title, one))).collect();
+        let verdicts = asked.iter().map(|(_, (block, ..))| ours::ask(&self.checker, block, PATIENCE));
+        let verdicts = self.runtime.block_on(join_all(verdicts));
+        let faults = asked.iter().zip(&verdicts).filter_map(|((title, (block, outcome, said)), verdict)| {
+            ours::fault(&format!("{title}, STARTTLS\n{block}"), *outcome, said, verdict)
+        });
+        let faults: Vec<String> = faults.collect();
+        self.faults.extend(faults);
     }
 
     fn record(&mut self, phase: &'static str) {
@@ -145,7 +162,7 @@ impl Life {
 
     /// CPU time of this thread, which does all that our check needs; and of the original, when it is recorded.
     fn measure(&mut self) {
-        let mut faults = Vec::new();
+        let mut faults: Vec<String> = Vec::new();
         let (checker, runtime) = (&self.checker, &self.runtime);
         let mut originals = self.originals.iter_mut();
         for case in self.tables.iter().flat_map(|table| &table.cases) {
@@ -158,7 +175,7 @@ impl Life {
             let before = cpu();
             for _ in 0..MEASURED {
                 let verdict = runtime.block_on(ours::run(checker, &key));
-                faults.extend(ours::fault(expected, &verdict));
+                faults.extend(fault(expected, &verdict));
             }
             let each = (cpu() - before) / i64::from(MEASURED);
             let took = began.elapsed() / MEASURED;
@@ -205,6 +222,10 @@ impl Life {
 
 fn expected<'a>(case: &'a Case, phase: &str) -> Option<&'a Expected> {
     case.expected.iter().find(|expected| expected.phase == phase)
+}
+
+fn fault(expected: &Expected, verdict: &Verdict) -> Option<String> {
+    ours::fault(expected.phase, expected.outcome, &expected.reason, verdict)
 }
 
 /// CPU time of this thread so far, and of the programs that were waited for, in µs.

@@ -26,6 +26,8 @@ pub struct Case {
     pub measure: Option<String>,
     /// Whether many checks are made at once where none is answered.
     pub crowd: bool,
+    /// A part of our reason where the same is asked over TLS after STARTTLS.
+    pub starttls: Option<String>,
     /// The lines of the virtual.
     pub block: String,
     pub expected: Vec<Expected>,
@@ -72,6 +74,7 @@ impl Table {
                 title: rest.to_owned(),
                 measure: None,
                 crowd: false,
+                starttls: None,
                 block: String::new(),
                 expected: Vec::new(),
             }),
@@ -81,6 +84,7 @@ impl Table {
                 match word {
                     "measure" => case.measure = Some(rest.to_owned()),
                     "crowd" => case.crowd = true,
+                    "starttls" => case.starttls = Some(rest.to_owned()),
                     "|" => {
                         let (name, said) = rest.split_once(' ').ok_or("no verdict")?;
                         *seen = Some((phase(name)?, said.to_owned()));

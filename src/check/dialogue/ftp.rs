@@ -1,14 +1,15 @@
 //! FTP (RFC 959, RFC 2428): a greeting of 220, a login if one is set, and if a file is asked for, that file over a passive
-//! connection, which must match `receive`.
+//! connection, which must match `receive`. After STARTTLS both connections are in TLS.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use super::Told;
 use super::talk::{Reply, Talk};
 use crate::check::say;
+use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::DialogueProbe;
 use crate::value::Verdict;
@@ -16,7 +17,7 @@ use crate::value::Verdict;
 /// So many bytes of a file are read and matched.
 const MAX_FILE: usize = 1024 * 1024;
 
-pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.reply("the greeting").await?;
     // 120 promises a greeting of 220 (RFC 959 5.4).
     let greeting = if greeting.code == 120 { talk.reply("the greeting").await? } else { greeting };
@@ -24,6 +25,10 @@ pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
         return Err(talk.refused("greeting", &greeting.line));
     }
     talk.done("greeting 220");
+    Ok(greeting.line)
+}
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     if !dialogue.login.is_empty() {
         login(talk, dialogue).await?;
     }
@@ -67,8 +72,17 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     if binary.code != 200 {
         return Err(talk.refused("TYPE I answered", &binary.line));
     }
+    if talk.is_sealed() {
+        // Data goes over TLS, too (RFC 4217 9): PBSZ must come first and says nothing.
+        for (text, what) in [("PBSZ 0", "the answer to PBSZ"), ("PROT P", "the answer to PROT")] {
+            let answer = command(talk, text, what).await?;
+            if answer.code != 200 {
+                return Err(talk.refused(&format!("{text} answered"), &answer.line));
+            }
+        }
+    }
     let address = passive(talk).await?;
-    let mut data = dial::connect(address)
+    let data = dial::connect(address)
         .await
         .map_err(|error| talk.down(&format!("data connection to {address}: {}", cause(&error))))?;
     let opened = command(talk, &format!("RETR {request}"), "the answer to RETR").await?;
@@ -76,6 +90,7 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
         return Err(talk.refused("RETR answered", &opened.line));
     }
     talk.done(&format!("RETR {}", opened.code));
+    let mut data = talk.data(data).await?;
     let content = read(talk, &mut data).await?;
     drop(data);
     let ended = talk.reply("the end of the transfer").await?;
@@ -125,11 +140,13 @@ fn extended_port(text: &str) -> Option<u16> {
     inside.split(sign).nth(3)?.parse().ok().filter(|port| *port != 0)
 }
 
-async fn read(talk: &Talk<'_>, data: &mut TcpStream) -> Told<Vec<u8>> {
+async fn read(talk: &Talk<'_>, data: &mut Stream) -> Told<Vec<u8>> {
     let mut content = Vec::new();
     let mut bounded = data.take(MAX_FILE as u64);
     match bounded.read_to_end(&mut content).await {
         Ok(_) => Ok(content),
+        // Many servers end a file in TLS without the farewell of TLS; that it is whole, the control connection says.
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(content),
         Err(error) => Err(talk.down(&format!(
             "data connection after {}: {}",
             say::count(content.len() as u64, "byte"),

@@ -7,14 +7,22 @@ use crate::plan::DialogueProbe;
 /// So many lines may come before the one that answers a command.
 const MAX_LINES: usize = 1000;
 
-pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.line("the greeting").await?;
-    let state = greeting.to_ascii_uppercase();
-    let authenticated = state.starts_with(b"* PREAUTH");
-    if !authenticated && !state.starts_with(b"* OK") {
+    let authenticated = is_authenticated(&greeting);
+    if !authenticated && !greeting.to_ascii_uppercase().starts_with(b"* OK") {
         return Err(talk.refused("greeting", &greeting));
     }
     talk.done(if authenticated { "greeting PREAUTH" } else { "greeting OK" });
+    Ok(greeting)
+}
+
+fn is_authenticated(greeting: &[u8]) -> bool {
+    greeting.to_ascii_uppercase().starts_with(b"* PREAUTH")
+}
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told {
+    let authenticated = is_authenticated(greeting);
     if !dialogue.login.is_empty() && !authenticated {
         login(talk, dialogue).await?;
     }

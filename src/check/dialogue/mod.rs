@@ -6,12 +6,12 @@ mod nntp;
 mod pop;
 mod sip;
 mod smtp;
+mod starttls;
 mod talk;
 
-use tokio_rustls::TlsConnector;
-
+use super::clients::Clients;
 use super::progress::Progress;
-use crate::plan::{Dialogue, DialogueProbe, Probe};
+use crate::plan::{Dialogue, DialogueProbe, Probe, Transport};
 use crate::value::Verdict;
 use talk::Talk;
 
@@ -20,24 +20,39 @@ type Told<T = Verdict> = Result<T, Verdict>;
 
 /// Speaks the protocol of the probe.
 pub(super) async fn run(
-    connector: &TlsConnector,
+    clients: &Clients,
     probe: &Probe,
     dialogue: &DialogueProbe,
     progress: &Progress,
 ) -> Verdict {
     let told = match dialogue.protocol {
         Dialogue::Sip { udp: true } => sip::over_udp(probe, dialogue, progress).await,
-        protocol => match Talk::open(connector, probe, dialogue, progress).await {
-            Err(verdict) => Err(verdict),
-            Ok(mut talk) => match protocol {
-                Dialogue::Ftp => ftp::run(&mut talk, dialogue).await,
-                Dialogue::Imap => imap::run(&mut talk, dialogue).await,
-                Dialogue::Nntp => nntp::run(&mut talk).await,
-                Dialogue::Pop => pop::run(&mut talk, dialogue).await,
-                Dialogue::Sip { .. } => sip::run(&mut talk, dialogue).await,
-                Dialogue::Smtp => smtp::run(&mut talk).await,
-            },
-        },
+        _ => over_tcp(clients, probe, dialogue, progress).await,
     };
     told.unwrap_or_else(|verdict| verdict)
+}
+
+async fn over_tcp(clients: &Clients, probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
+    let mut talk = Talk::open(clients, probe, dialogue, progress).await?;
+    let greeting = match dialogue.protocol {
+        Dialogue::Ftp => ftp::greeting(&mut talk).await?,
+        Dialogue::Imap => imap::greeting(&mut talk).await?,
+        Dialogue::Nntp => nntp::greeting(&mut talk).await?,
+        Dialogue::Pop => pop::greeting(&mut talk).await?,
+        Dialogue::Smtp => smtp::greeting(&mut talk).await?,
+        // Here the client speaks first.
+        Dialogue::Sip { .. } => Vec::new(),
+    };
+    if let Transport::StartTls(tls) = &dialogue.transport {
+        starttls::ask(&mut talk, dialogue.protocol).await?;
+        talk = talk.seal(clients, tls).await?;
+    }
+    match dialogue.protocol {
+        Dialogue::Ftp => ftp::run(&mut talk, dialogue).await,
+        Dialogue::Imap => imap::run(&mut talk, dialogue, &greeting).await,
+        Dialogue::Nntp => nntp::run(&mut talk).await,
+        Dialogue::Pop => pop::run(&mut talk, dialogue, &greeting).await,
+        Dialogue::Sip { .. } => sip::run(&mut talk, dialogue).await,
+        Dialogue::Smtp => smtp::run(&mut talk).await,
+    }
 }

@@ -13,17 +13,21 @@ use crate::plan::DialogueProbe;
 /// So many lines a list of capabilities may have.
 const MAX_LINES: usize = 1000;
 
-pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.line("the greeting").await?;
     if !greeting.starts_with(b"+OK") {
         return Err(talk.refused("greeting", &greeting));
     }
     talk.done("greeting +OK");
+    Ok(greeting)
+}
+
+pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told {
     if !dialogue.login.is_empty() {
         if !(single_line(&dialogue.login) && single_line(dialogue.passwd.reveal())) {
             return Err(talk.down("login and passwd must not have control characters"));
         }
-        login(talk, dialogue, &greeting).await?;
+        login(talk, dialogue, greeting).await?;
     }
     talk.farewell("QUIT\r\n").await;
     Ok(talk.up())

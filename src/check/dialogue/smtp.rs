@@ -6,12 +6,23 @@ use super::talk::Talk;
 /// How the original introduces itself.
 const OWN_NAME: &str = "localhost.localdomain";
 
-pub(super) async fn run(talk: &mut Talk<'_>) -> Told {
+pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.reply("the greeting").await?;
     if greeting.code != 220 {
         return Err(talk.refused("greeting", &greeting.line));
     }
     talk.done("greeting 220");
+    Ok(greeting.line)
+}
+
+pub(super) async fn run(talk: &mut Talk<'_>) -> Told {
+    hello(talk).await?;
+    talk.farewell("QUIT\r\n").await;
+    Ok(talk.up())
+}
+
+/// Introduces this end.
+pub(super) async fn hello(talk: &mut Talk<'_>) -> Told<()> {
     talk.send(&format!("EHLO {OWN_NAME}\r\n"), "the answer to EHLO").await?;
     let mut hello = talk.reply("the answer to EHLO").await?;
     let mut word = "EHLO";
@@ -25,6 +36,5 @@ pub(super) async fn run(talk: &mut Talk<'_>) -> Told {
         return Err(talk.refused(&format!("{word} answered"), &hello.line));
     }
     talk.done(&format!("{word} 250"));
-    talk.farewell("QUIT\r\n").await;
-    Ok(talk.up())
+    Ok(())
 }

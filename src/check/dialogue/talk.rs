@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpStream;
 
 use super::Told;
+use crate::check::clients::{Clients, shake_hands};
 use crate::check::progress::{Progress, Step};
-use crate::check::{say, spoken, unreachable};
+use crate::check::{injected, say, spoken, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, is_own_limit, tls};
-use crate::plan::{DialogueProbe, Probe};
-use crate::value::Verdict;
+use crate::net::tls::Client;
+use crate::net::{cause, dial, is_own_limit};
+use crate::plan::{DialogueProbe, Probe, Transport};
+use crate::value::{Tls, Verdict};
 
 /// So long a line may be. The protocols allow 512 to 8192.
 const MAX_LINE: usize = 16 * 1024;
@@ -34,6 +36,8 @@ pub(super) struct Talk<'a> {
     step_began: Instant,
     /// Bytes that belong to no line yet.
     inbox: Vec<u8>,
+    /// How a data connection is sealed, where this one is after STARTTLS.
+    seal: Option<(Client, &'a Tls)>,
 }
 
 /// A reply of the protocols that number their replies (RFC 5321 4.2, RFC 959 4.2).
@@ -47,9 +51,9 @@ pub(super) struct Reply {
 impl<'a> Talk<'a> {
     /// Connects, and shakes hands where the protocol begins with TLS.
     pub(super) async fn open(
-        connector: &TlsConnector,
+        clients: &Clients,
         probe: &Probe,
-        dialogue: &DialogueProbe,
+        dialogue: &'a DialogueProbe,
         progress: &'a Progress,
     ) -> Told<Talk<'a>> {
         let began = Instant::now();
@@ -58,24 +62,67 @@ impl<'a> Talk<'a> {
         let stream = dial::connect(probe.target)
             .await
             .map_err(|error| unreachable(&format!("connect to {}", probe.target), &error))?;
-        let mut story = format!("connected in {}", spoken(began.elapsed()));
-        let mut step_began = Instant::now();
-        let stream = if dialogue.tls {
-            progress.connected(Step::Handshake);
-            let server_name = tls::server_name(dialogue.server_name.as_deref(), probe.target.ip());
-            let stream = connector
-                .connect(server_name, stream)
-                .await
-                .map_err(|error| Verdict::down(format!("{name}: {story}, {}", tls::explain(&error))))?;
-            story.push_str(&format!(", TLS in {}", spoken(step_began.elapsed())));
-            step_began = Instant::now();
-            Stream::Tls(Box::new(stream))
-        } else {
-            progress.connected(Step::Greeting);
-            Stream::Plain(stream)
+        let story = format!("connected in {}", spoken(began.elapsed()));
+        progress.connected(Step::Greeting);
+        let talk = Talk {
+            stream: Stream::Plain(stream),
+            progress,
+            name,
+            story,
+            step_began: Instant::now(),
+            inbox: Vec::new(),
+            seal: None,
         };
-        progress.step(Step::Greeting);
-        Ok(Talk { stream, progress, name, story, step_began, inbox: Vec::new() })
+        match &dialogue.transport {
+            Transport::Tls(tls) => {
+                let client = clients.of(&tls.policy);
+                let client = client.map_err(|error| talk.down(&error.to_string()))?;
+                talk.shake_hands(client, tls).await
+            }
+            Transport::Plain | Transport::StartTls(_) => Ok(talk),
+        }
+    }
+
+    /// Goes over to TLS as the server has just agreed to.
+    pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> Told<Talk<'a>> {
+        if !self.inbox.is_empty() {
+            return Err(self.down(&injected("STARTTLS", self.inbox.len())));
+        }
+        let client = clients.of(&tls.policy).map_err(|error| self.down(&error.to_string()))?;
+        // Only FTP has further connections.
+        let client = if self.is_ftp() { client.with_memory() } else { client };
+        let mut talk = self.shake_hands(client.clone(), tls).await?;
+        talk.seal = Some((client, tls));
+        Ok(talk)
+    }
+
+    async fn shake_hands(mut self, client: Client, tls: &Tls) -> Told<Talk<'a>> {
+        self.step_began = Instant::now();
+        self.progress.step(Step::Handshake);
+        let Stream::Plain(stream) = self.stream else { return Ok(self) };
+        let address = stream.peer_addr().map_err(|error| Verdict::unknown(cause(&error)))?.ip();
+        match shake_hands(&client, tls, address, stream, self.progress).await {
+            Ok(stream) => {
+                self.progress.step(Step::Greeting);
+                self.story.push_str(&format!(", TLS in {}", spoken(self.step_began.elapsed())));
+                self.step_began = Instant::now();
+                Ok(Talk { stream, ..self })
+            }
+            Err(error) => Err(Verdict::down(format!("{}: {}, {error}", self.name, self.story))),
+        }
+    }
+
+    /// Whether it went over to TLS, so that data connections must, too.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.seal.is_some()
+    }
+
+    /// A data connection of this dialogue, in TLS where the dialogue is.
+    pub(super) async fn data(&self, stream: TcpStream) -> Told<Stream> {
+        let Some((client, tls)) = &self.seal else { return Ok(Stream::Plain(stream)) };
+        let address = stream.peer_addr().map_err(|error| Verdict::unknown(cause(&error)))?.ip();
+        let sealed = shake_hands(client, tls, address, stream, self.progress).await;
+        sealed.map_err(|error| self.down(&format!("data connection: {error}")))
     }
 
     /// Sends text; what is waited for next stands in a sentence ("the answer to EHLO").

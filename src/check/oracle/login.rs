@@ -37,7 +37,9 @@ pub(super) async fn run(
     connect: &str,
     progress: &Progress,
 ) -> Verdict {
-    progress.step(Step::Answer("the login and the query"));
+    // Its connection is one of its own.
+    progress.connecting(probe.target);
+    progress.connected(Step::Answer("the login and the query"));
     let (host, port) = (probe.target.ip(), probe.target.port());
     let request = Request {
         descriptor: format!(

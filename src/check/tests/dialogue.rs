@@ -168,7 +168,7 @@ async fn pops_and_imaps_begin_with_tls() {
     for (protocol, script) in
         [(Dialogue::Pop, &[("", "+OK ready\r\n")] as Script), (Dialogue::Imap, &[("", "* OK ready\r\n")])]
     {
-        let dialogue = DialogueProbe { tls: true, ..speaks(protocol) };
+        let dialogue = DialogueProbe { transport: Transport::Tls(Tls::default()), ..speaks(protocol) };
         for loopback in LOOPBACKS {
             let server = Server::tls(loopback, move |stream| async move {
                 follow(stream, script, &std::sync::Mutex::default()).await;

@@ -109,7 +109,7 @@ async fn https_asks_for_a_name_and_trusts_anybody() {
         {
             let http = HttpProbe {
                 scheme: Scheme::Https,
-                server_name: name.map(str::to_owned),
+                tls: Tls { server_name: name.map(str::to_owned), ..Tls::default() },
                 ..get("/", Some(receive))
             };
             let verdict = run(&probe(server.address, PATIENCE, Action::Http(http))).await;

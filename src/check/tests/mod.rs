@@ -1,17 +1,19 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
+mod authority;
 mod datagram;
 mod dialogue;
 mod dns;
 mod external;
 mod hostile;
 mod http;
-mod mutated;
 mod oracle;
 mod ping;
 mod radius;
 mod servers;
 mod simple_tcp;
+mod starttls;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +21,8 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::plan::HttpMethod;
-use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme};
-use crate::value::{Outcome, Pattern, Secret, Verdict};
+use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme, Transport};
+use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
 /// Both loopback addresses: every test of a connection runs on each.
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
@@ -44,7 +46,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
         method: HttpMethod::Get,
         request: path.to_owned(),
         host: Some("www.example.net".to_owned()),
-        server_name: None,
+        tls: Tls::default(),
         receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
         proxy: false,
     }
@@ -54,8 +56,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
 fn speaks(protocol: Dialogue) -> DialogueProbe {
     DialogueProbe {
         protocol,
-        tls: false,
-        server_name: None,
+        transport: Transport::Plain,
         login: String::new(),
         passwd: Secret::default(),
         request: "/".to_owned(),

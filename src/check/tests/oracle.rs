@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::servers::Server;
 use super::*;
 use crate::plan::SqlProbe;
+use crate::value::Tls;
 
 fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(8 + body.len()).unwrap().to_be_bytes();
@@ -62,6 +63,8 @@ fn query(login: &str, database: &str) -> Action {
         passwd: Secret::new("word"),
         database: database.to_owned(),
         query: "SELECT 1 FROM dual".to_owned(),
+        starttls: false,
+        tls: Tls::default(),
     })
 }
 
@@ -115,7 +118,7 @@ async fn what_is_no_listener_is_down() {
     }
     let silent = Server::start("127.0.0.1:0", |stream| async move {
         let _held = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let verdict = run(&probe(silent.address, IMPATIENCE, query("scott", "XE"))).await;

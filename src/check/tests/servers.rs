@@ -69,7 +69,15 @@ impl Server {
         F: Fn(TlsStream<TcpStream>) -> W + Clone + Send + 'static,
         W: Future<Output = ()> + Send + 'static,
     {
-        let acceptor = acceptor();
+        Server::tls_by(bind, acceptor(), serve).await
+    }
+
+    /// The same, with a certificate of the test's choice.
+    pub(super) async fn tls_by<F, W>(bind: &str, acceptor: TlsAcceptor, serve: F) -> Server
+    where
+        F: Fn(TlsStream<TcpStream>) -> W + Clone + Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
         Server::start(bind, move |stream| {
             let (acceptor, serve) = (acceptor.clone(), serve.clone());
             async move {

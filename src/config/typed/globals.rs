@@ -45,6 +45,7 @@ pub(super) fn read(lines: &[Assignment<'_>], reader: &mut Reader<'_, '_>) -> Out
             own(&mut outside.own, line, reader);
         }
     }
+    outside.shared.tls.judge_pair(reader);
     if let Some(checkinterval) = outside.shared.checkinterval {
         outside.own.checkinterval = checkinterval;
     }

@@ -4,24 +4,26 @@ mod address;
 mod globals;
 mod real;
 mod shared;
+mod tls;
 mod value;
 mod virtuals;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::ast::{Assignment, Ast};
 use super::diagnostic::{Original, Report};
 use super::names::Names;
 use super::{Config, Virtual};
-use crate::value::VirtualId;
+use crate::value::{TlsPolicy, VirtualId};
 
 /// More real servers than this are a mistake, most likely in a range.
 const MAX_REALS: usize = 65_536;
 
 /// Understands all values. Without errors in `report` the configuration can be used.
 pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) -> Config {
-    let mut reader = Reader { report, names, reals: 0 };
+    let mut reader = Reader { report, names, reals: 0, policies: Vec::new() };
     let globals = globals::read(&ast.globals, &mut reader);
     let mut virtuals: Vec<Virtual> = Vec::with_capacity(ast.virtuals.len());
     let mut seen: BTreeMap<VirtualId, usize> = BTreeMap::new();
@@ -47,6 +49,8 @@ struct Reader<'r, 's> {
     names: &'r dyn Names,
     /// How many real servers there are so far.
     reals: usize,
+    /// The ways to speak TLS, each once.
+    policies: Vec<Arc<TlsPolicy>>,
 }
 
 impl Reader<'_, '_> {
@@ -58,7 +62,8 @@ impl Reader<'_, '_> {
     fn refuse(&mut self, line: &Assignment<'_>, wrong: Wrong) {
         let span = wrong.part.map_or_else(|| line.span(), |part| line.value.part(part));
         let diagnostic = self.report.error(span, wrong.message);
-        diagnostic.original(wrong.original);
+        // What only we know is a comment to the original.
+        diagnostic.original(if line.directive.extension { Original::Accepts } else { wrong.original });
         if let Some(help) = wrong.help {
             diagnostic.help(help);
         }

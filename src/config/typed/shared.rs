@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::{self, FallbackText};
-use super::{Reader, Wrong, value};
+use super::{Reader, Wrong, tls, value};
 use crate::config::AlertStatus;
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
@@ -27,6 +27,7 @@ pub(super) struct Shared {
     pub(super) emailalertfreq: Option<Duration>,
     pub(super) emailalertstatus: Option<AlertStatus>,
     pub(super) smtp: Option<String>,
+    pub(super) tls: tls::Said,
 }
 
 impl Shared {
@@ -74,7 +75,7 @@ impl Shared {
                 set(&mut self.emailalertstatus, value::alert_status(line), line, reader);
             }
             Key::Smtp => set(&mut self.smtp, value::host(line), line, reader),
-            _ => return false,
+            _ => return self.tls.take(line, reader),
         }
         true
     }

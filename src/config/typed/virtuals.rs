@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::address::{self, Head};
 use super::globals::Outside;
 use super::shared::{Shared, set};
-use super::{Reader, Wrong, real, value};
+use super::{Reader, Wrong, real, tls, value};
 use crate::config::ast::{Assignment, Block};
 use crate::config::diagnostic::Original;
 use crate::config::directive::{self, Key};
@@ -86,6 +86,8 @@ struct Draft {
     receive: Option<Pattern>,
     httpmethod: HttpMethod,
     virtualhost: Option<String>,
+    tlsname: Option<String>,
+    starttls: Option<Range<usize>>,
     login: String,
     passwd: Secret,
     database: String,
@@ -121,6 +123,8 @@ impl Draft {
             receive: None,
             httpmethod: HttpMethod::Get,
             virtualhost: None,
+            tlsname: None,
+            starttls: None,
             login: String::new(),
             passwd: Secret::default(),
             database: String::new(),
@@ -253,6 +257,12 @@ impl Draft {
                 let host = text.strip_prefix('"').unwrap_or(text);
                 self.virtualhost = Some(host.split('"').next().unwrap_or(host).to_owned());
             }
+            Key::TlsName => set(&mut self.tlsname, tls::name(line), line, reader),
+            Key::StartTls => {
+                if let Some(wanted) = reader.take(line, value::yes_no(line)) {
+                    self.starttls = wanted.then(|| line.span());
+                }
+            }
             Key::Login => take(&mut self.login, inner(value::quoted_text(line)), line, reader),
             Key::Passwd => {
                 take(&mut self.passwd, inner(value::quoted_text(line)).map(Secret::new), line, reader);
@@ -304,8 +314,12 @@ impl Draft {
         reader: &mut Reader<'_, '_>,
     ) -> Virtual {
         let fallback = self.fallback(id, outside, reader);
-        self.warn_of_oracle(head, self.service.unwrap_or(expected), reader);
-        self.warn_of_idle(head, self.service.unwrap_or(expected), reader);
+        let service = self.service.unwrap_or(expected);
+        if let Some(span) = &self.starttls {
+            tls::judge_starttls(service, span.clone(), reader);
+        }
+        self.warn_of_oracle(head, service, reader);
+        self.warn_of_idle(head, service, reader);
         let (own, all) = (self.shared, &outside.shared);
         if own.checkinterval.is_some() && !outside.own.fork {
             let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
@@ -336,7 +350,7 @@ impl Draft {
             quiescent: own.quiescent.or(all.quiescent).unwrap_or(false),
             cleanstop: own.cleanstop.or(all.cleanstop).unwrap_or(true),
             checktype: self.checktype,
-            service: self.service.unwrap_or(expected),
+            service,
             checkcommand: self.checkcommand,
             checkport: self.checkport,
             checktimeout: checktimeout.unwrap_or(CHECKTIMEOUT),
@@ -347,6 +361,8 @@ impl Draft {
             request: self.request,
             receive: self.receive,
             httpmethod: self.httpmethod,
+            starttls: self.starttls.is_some(),
+            tls: own.tls.resolve(&all.tls, self.tlsname.or_else(|| self.virtualhost.clone()), reader),
             virtualhost: self.virtualhost,
             login: self.login,
             passwd: self.passwd,

@@ -1,0 +1,16 @@
+//! `ldirectord.cf`: no file makes the reader panic, and what it reads can be planned.
+#![no_main]
+
+use std::sync::Arc;
+
+use ldirectord_rs::config::{self, Answers};
+use ldirectord_rs::plan::Plan;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    let loaded = config::load(text, &Answers::new("a.test"));
+    let _ = config::render(&loaded.diagnostics, "a.cf", false);
+    if let Some(config) = loaded.config {
+        let _ = Plan::new(Arc::new(config));
+    }
+});

@@ -1,0 +1,88 @@
+//! The TLS clients that all checks share: one for each policy, however many servers it is for.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use tokio::net::TcpStream;
+
+use super::progress::Progress;
+use crate::net::stream::Stream;
+use crate::net::tls::certificate::Certificate;
+use crate::net::tls::{self, Client, ClientError};
+use crate::value::{Tls, TlsPolicy};
+
+/// Every client that was needed so far, with its policy.
+#[derive(Default)]
+pub(super) struct Clients {
+    known: Mutex<Vec<(Arc<TlsPolicy>, Client)>>,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    /// What the server or the network did.
+    #[error("{}", tls::explain(.0))]
+    Failed(#[from] std::io::Error),
+    /// It cannot be tried here. The configuration was read with the same files, so this is rare.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl Clients {
+    /// The client of a policy.
+    pub(super) fn of(&self, policy: &Arc<TlsPolicy>) -> Result<Client, ClientError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, client)) = known.iter().find(|(own, _)| Arc::ptr_eq(own, policy)) {
+            return Ok(client.clone());
+        }
+        // After a reload equal policies are other values, and nobody else holds the former ones for long.
+        let client = match known.iter().find(|(own, _)| own == policy) {
+            Some((_, client)) => client.clone(),
+            None => Client::new(policy)?,
+        };
+        known.retain(|(own, _)| Arc::strong_count(own) > 1);
+        known.push((Arc::clone(policy), client.clone()));
+        Ok(client)
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Shakes hands on a connection, and notes what its certificate is to be warned of.
+    pub(super) async fn shake_hands(
+        &self,
+        tls: &Tls,
+        address: IpAddr,
+        stream: TcpStream,
+        progress: &Progress,
+    ) -> Result<Stream, HandshakeError> {
+        shake_hands(&self.of(&tls.policy)?, tls, address, stream, progress).await
+    }
+}
+
+/// The same with a client that is at hand.
+pub(super) async fn shake_hands(
+    client: &Client,
+    tls: &Tls,
+    address: IpAddr,
+    stream: TcpStream,
+    progress: &Progress,
+) -> Result<Stream, HandshakeError> {
+    let name = tls::server_name(tls.server_name.as_deref(), address);
+    let stream = client.connect(name, stream).await?;
+    if tls.warn_days > 0 {
+        progress.warn(warning(&stream, tls.warn_days));
+    }
+    Ok(stream)
+}
+
+fn warning(stream: &Stream, warn_days: u32) -> Option<String> {
+    let shown = stream.certificate()?;
+    match Certificate::read(&shown) {
+        Some(certificate) => certificate.warning(SystemTime::now(), warn_days),
+        None => Some("the certificate cannot be read".to_owned()),
+    }
+}

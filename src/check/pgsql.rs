@@ -1,0 +1,135 @@
+//! `service=pgsql`: a login, and a query that must give at least one row.
+
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use tokio::net::TcpStream;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Connection, SimpleQueryMessage};
+
+use super::clients::{Clients, HandshakeError};
+use super::progress::{Progress, Step};
+use super::sealed::Sealer;
+use super::{say, unreachable};
+use crate::net::dial;
+use crate::net::stream::Stream;
+use crate::plan::{Probe, SqlProbe};
+use crate::value::Verdict;
+
+/// What the original says of a check that lacks one of them.
+pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
+
+/// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
+pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
+    let name = name("pgsql", probe, sql);
+    if sql.is_incomplete() {
+        return Verdict::down(format!("{name}: {INCOMPLETE}"));
+    }
+    let mode = if sql.starttls { SslMode::Require } else { SslMode::Prefer };
+    let mut login = log_in(clients, mode, probe, sql, progress).await;
+    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(sql, error)) {
+        // Its reason stands, unless the other way leads further.
+        login = log_in(clients, SslMode::Disable, probe, sql, progress).await.or(login);
+    }
+    match login {
+        Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
+        Err(Refusal::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
+        Err(Refusal::Login(error)) => Verdict::down(format!("{name}: login: {}", pgsql_said(&error))),
+    }
+}
+
+/// How a login failed.
+enum Refusal {
+    Connection(std::io::Error),
+    Login(tokio_postgres::Error),
+}
+
+async fn log_in(
+    clients: &Clients,
+    mode: SslMode,
+    probe: &Probe,
+    sql: &SqlProbe,
+    progress: &Progress,
+) -> Result<(Client, Connection<TcpStream, Stream>), Refusal> {
+    progress.connecting(probe.target);
+    let stream = dial::connect(probe.target).await.map_err(Refusal::Connection)?;
+    progress.connected(Step::Answer("the answer to the login"));
+    let mut config = tokio_postgres::Config::new();
+    config.user(&sql.login).password(sql.passwd.reveal()).application_name("ldirectord-rs").ssl_mode(mode);
+    if !sql.database.is_empty() {
+        config.dbname(&sql.database);
+    }
+    let sealer = Sealer { clients, tls: &sql.tls, address: probe.target.ip(), progress };
+    config.connect_raw(stream, sealer).await.map_err(Refusal::Login)
+}
+
+/// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
+/// handshake off. But who is to be verified is not let off because he cannot be.
+fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
+    if sql.starttls {
+        return false;
+    }
+    let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<HandshakeError>());
+    (handshake && sql.tls.policy.verify.is_none())
+        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+}
+
+async fn rows(
+    name: &str,
+    client: &Client,
+    connection: Connection<TcpStream, Stream>,
+    sql: &SqlProbe,
+    progress: &Progress,
+) -> Verdict {
+    progress.step(Step::Answer("the answer to the query"));
+    let query = async {
+        let mut rows = pin!(client.simple_query_raw(&sql.query).await?);
+        while let Some(message) = rows.next().await {
+            if matches!(message?, SimpleQueryMessage::Row(_)) {
+                return Ok(true);
+            }
+        }
+        Ok::<bool, tokio_postgres::Error>(false)
+    };
+    let mut query = pin!(query);
+    let answer = tokio::select! {
+        answer = &mut query => answer,
+        // What the server said before it closed the connection is still on its way to the query.
+        ended = connection => match (query.await, ended) {
+            (Err(error), Ok(())) if error.is_closed() => {
+                return Verdict::down(format!("{name}: the server closed the connection"));
+            }
+            (Err(error), Err(why)) if error.is_closed() => Err(why),
+            (answer, _) => answer,
+        },
+    };
+    match answer {
+        Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
+        Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
+        Err(error) => Verdict::down(format!("{name}: query: {}", pgsql_said(&error))),
+    }
+}
+
+fn pgsql_said(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(error) => {
+            let message = say::beginning(error.message().as_bytes(), 200);
+            format!("{} {} {message}", error.severity(), error.code().code())
+        }
+        None => {
+            let source = std::error::Error::source(error);
+            if let Some(handshake) = source.and_then(|source| source.downcast_ref::<HandshakeError>()) {
+                return handshake.to_string();
+            }
+            // The library's own words first, then the system's.
+            let source = source.map(|source| format!(": {source}")).unwrap_or_default();
+            say::beginning(format!("{error}{source}").as_bytes(), 200)
+        }
+    }
+}
+
+/// The probe at the beginning of every sentence about it.
+pub(super) fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
+    format!("{word} {} as {}", probe.target, sql.login)
+}

@@ -1,0 +1,59 @@
+//! From root to as little as will do, between opening what needs root and the first check.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::context::Context;
+use crate::config::{Config, LogTarget};
+use crate::daemon::Setup;
+use crate::sys::privileges::{self, Identity, PrivilegeError};
+
+/// Gives up what is not needed, as `[privileges]` says.
+pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeError> {
+    let settings = &context.settings.privileges;
+    let config = setup.loaded.plan.config();
+    let user =
+        Some(settings.user.as_str()).filter(|name| !name.is_empty()).map(Identity::find).transpose()?;
+    privileges::make_directory(&setup.state_directory, user.as_ref())?;
+    if let Some(user) = &user {
+        if !config.globals.execute.is_empty() {
+            return Err(PrivilegeError::new(
+                "[privileges] user",
+                "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
+            ));
+        }
+        written_files(config)
+            .iter()
+            .filter(|file| is_to_be_given(file))
+            .try_for_each(|file| user.give(file))?;
+    }
+    if settings.sandbox {
+        let directories = writable(&context.settings.paths.run, config);
+        if !privileges::write_only_below(&directories)? {
+            tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
+        }
+    }
+    privileges::give_up(user.as_ref())?;
+    user.map_or(Ok(()), |user| privileges::can_read(&setup.path, &user))
+}
+
+/// The files that the daemon writes besides its own.
+fn written_files(config: &Config) -> Vec<&Path> {
+    let log = match &config.globals.logfile {
+        LogTarget::File(path) => Some(path.as_path()),
+        LogTarget::Syslog(_) => None,
+    };
+    log.into_iter().chain(config.virtuals.iter().filter_map(|v| v.monitorfile.as_deref())).collect()
+}
+
+/// A pipe, a terminal or the file of somebody else stays as it is.
+fn is_to_be_given(file: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().map_or(true, |metadata| metadata.is_file() && metadata.uid() == 0)
+}
+
+/// Where something is written. A file that is not there yet needs its directory.
+fn writable(run: &Path, config: &Config) -> Vec<PathBuf> {
+    let folders = written_files(config).into_iter().filter_map(Path::parent);
+    folders.chain([run]).map(Path::to_owned).collect::<BTreeSet<PathBuf>>().into_iter().collect()
+}

@@ -1,0 +1,151 @@
+//! The directives of TLS: `tlsverify` and its companions, and where `starttls` may stand.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+
+use super::shared::set;
+use super::{Reader, Wrong, value};
+use crate::config::ast::Assignment;
+use crate::config::directive::Key;
+use crate::config::{Negotiate, Original};
+use crate::value::{Identity, PemFile, Roots, Tls, TlsPolicy};
+
+/// What was said in one place; nothing where nothing was said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    verify: Option<bool>,
+    ca: Option<File>,
+    certificates: Option<File>,
+    key: Option<File>,
+    warn_days: Option<u32>,
+    legacy: Option<bool>,
+}
+
+/// A file and the line that names it.
+#[derive(Clone, Debug)]
+struct File {
+    pem: PemFile,
+    line: Range<usize>,
+}
+
+impl Said {
+    /// Takes a line in; says whether it was one of these directives.
+    pub(super) fn take(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
+        match line.directive.key {
+            Key::TlsVerify => set(&mut self.verify, value::yes_no(line), line, reader),
+            Key::TlsLegacy => set(&mut self.legacy, value::yes_no(line), line, reader),
+            Key::TlsWarn => {
+                let days = value::number(line).map(|days| u32::try_from(days).unwrap_or(u32::MAX));
+                set(&mut self.warn_days, days, line, reader);
+            }
+            Key::TlsCa => set(&mut self.ca, file(line, reader), line, reader),
+            Key::TlsCert => set(&mut self.certificates, file(line, reader), line, reader),
+            Key::TlsKey => set(&mut self.key, file(line, reader), line, reader),
+            _ => return false,
+        }
+        true
+    }
+
+    /// A certificate is of no use without its key, and the key not without it.
+    pub(super) fn judge_pair(&self, reader: &mut Reader<'_, '_>) {
+        let (one, given, missing) = match (&self.certificates, &self.key) {
+            (Some(one), None) => (one, "tlscert", "tlskey"),
+            (None, Some(one)) => (one, "tlskey", "tlscert"),
+            _ => return,
+        };
+        let message = format!("{given} without {missing}");
+        let diagnostic = reader.report.error(one.line.clone(), message);
+        diagnostic.help(format!("give both in the same place: add {missing}=\"…\""));
+        diagnostic.original(Original::Accepts);
+    }
+
+    /// What holds for a virtual that says this, where `outside` is said for all.
+    pub(super) fn resolve(
+        &self,
+        outside: &Said,
+        server_name: Option<String>,
+        reader: &mut Reader<'_, '_>,
+    ) -> Tls {
+        self.judge_pair(reader);
+        let verify = self.verify.or(outside.verify).unwrap_or(false);
+        if let (false, Some(ca)) = (verify, &self.ca) {
+            reader
+                .report
+                .warning(ca.line.clone(), "tlsca has no effect without tlsverify=yes")
+                .help("add `#rs: tlsverify=yes`, or remove it");
+        }
+        let ca = self.ca.as_ref().or(outside.ca.as_ref());
+        let own_pair = self.certificates.is_some() || self.key.is_some();
+        let pair = if own_pair { self } else { outside };
+        let identity = pair.certificates.as_ref().zip(pair.key.as_ref());
+        let policy = TlsPolicy {
+            verify: verify.then(|| ca.map_or(Roots::System, |file| Roots::File(file.pem.clone()))),
+            identity: identity.map(|(certificates, key)| Identity {
+                certificates: certificates.pem.clone(),
+                key: key.pem.clone(),
+            }),
+            legacy: self.legacy.or(outside.legacy).unwrap_or(false),
+        };
+        Tls {
+            policy: shared(policy, reader),
+            server_name,
+            warn_days: self.warn_days.or(outside.warn_days).unwrap_or(Tls::WARN_DAYS),
+        }
+    }
+}
+
+/// The one of all equal policies.
+fn shared(policy: TlsPolicy, reader: &mut Reader<'_, '_>) -> Arc<TlsPolicy> {
+    if let Some(known) = reader.policies.iter().find(|known| ***known == policy) {
+        return Arc::clone(known);
+    }
+    let policy = Arc::new(policy);
+    reader.policies.push(Arc::clone(&policy));
+    policy
+}
+
+/// A file by its full path: the daemon does not stay in the folder where it was started.
+fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
+    let inner = value::quoted_text(line)?;
+    let path = &line.value.text()[inner.clone()];
+    if !path.starts_with('/') {
+        let message = format!("{} needs the full path of a file", line.directive.name);
+        return Err(Wrong::new(message).at(inner).help("begin it with /"));
+    }
+    let content = reader.names.file(path).map_err(|cause| {
+        Wrong::new(format!("{}: {path} cannot be read: {cause}", line.directive.name)).at(inner)
+    })?;
+    Ok(File { pem: PemFile::new(path, content), line: line.span() })
+}
+
+/// `tlsname`: a host name, or an address.
+pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
+    let inner = value::quoted_text(line)?;
+    let name = &line.value.text()[inner.clone()];
+    match ServerName::try_from(name) {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(Wrong::new("tlsname is no host name and no address")
+            .at(inner)
+            .help("write the name alone, without a port")),
+    }
+}
+
+/// Says so where `starttls=yes` cannot be obeyed.
+pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mut Reader<'_, '_>) {
+    let sealed = matches!(service, Negotiate::Https | Negotiate::Imaps | Negotiate::Pops | Negotiate::Ldaps);
+    if service.has_starttls() {
+        return;
+    }
+    let (word, other) = (service.word(), service.word().trim_end_matches('s'));
+    let help = match (sealed, service) {
+        (true, Negotiate::Https) => "remove starttls".to_owned(),
+        (true, _) => format!("remove starttls, or write service={other}"),
+        _ => "remove starttls; it is for ftp, imap, ldap, mysql, nntp, pgsql, pop, smtp and submission"
+            .to_owned(),
+    };
+    let why = if sealed { "begins with TLS" } else { "has no STARTTLS" };
+    let diagnostic = reader.report.error(line, format!("starttls=yes, but service={word} {why}"));
+    diagnostic.help(help).original(Original::Accepts);
+}

@@ -1,0 +1,169 @@
+//! What this process may do: once everything that needs root is open, the rest is given up (capabilities(7), landlock(7)).
+//!
+//! These things belong to a thread, and are inherited by those that it starts: they are done before there is a second one.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use landlock::{
+    ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetStatus,
+};
+use nix::unistd::{Gid, Uid, User, chown, geteuid, setgid, setgroups, setuid};
+use thiserror::Error;
+
+/// What a daemon that stays root keeps: the table, files of others (logs, monitor files), commands that changed their user, and
+/// taking rights away. Commands of the operator are root's processes, to which the kernel gives all of root's capabilities anew.
+const OF_ROOT: [Capability; 4] =
+    [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_KILL, Capability::CAP_SETPCAP];
+
+/// What cannot be given up, or not be taken up.
+#[derive(Debug, Error)]
+#[error("{what}: {why}")]
+pub struct PrivilegeError {
+    what: String,
+    why: String,
+}
+
+impl PrivilegeError {
+    /// What could not be done, and why.
+    #[must_use]
+    pub fn new(what: impl Into<String>, why: impl Into<String>) -> PrivilegeError {
+        PrivilegeError { what: what.into(), why: why.into() }
+    }
+}
+
+fn failed<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> PrivilegeError {
+    move |why| PrivilegeError { what: what.into(), why: why.to_string() }
+}
+
+/// The user that the daemon becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Identity {
+    /// Looks the user up.
+    ///
+    /// # Errors
+    /// When there is none of this name, or this process is not root and so cannot become anybody.
+    pub fn find(name: &str) -> Result<Identity, PrivilegeError> {
+        let what = || format!("[privileges] user = \"{name}\"");
+        let user = User::from_name(name).map_err(failed(what()))?;
+        let Some(user) = user else {
+            return Err(failed(what())("there is no such user; create it, or leave the setting out"));
+        };
+        if !geteuid().is_root() && geteuid() != user.uid {
+            return Err(failed(what())("only root can become another user; start the daemon as root"));
+        }
+        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
+    }
+
+    /// Gives a file or directory to the user; a file that is not there is made.
+    ///
+    /// # Errors
+    /// When it cannot be made or given away.
+    pub fn give(&self, path: &Path) -> Result<(), PrivilegeError> {
+        let what = || format!("{} cannot be given to {}", path.display(), self.name);
+        if !path.exists() {
+            let new = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
+            new.map_err(failed(what()))?;
+        }
+        chown(path, Some(self.uid), Some(self.gid)).map_err(failed(what()))
+    }
+}
+
+/// Makes a directory for what outlives the start, and gives it to the user.
+///
+/// # Errors
+/// When it cannot be made or given away.
+pub fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
+    fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
+    owner.map_or(Ok(()), |owner| owner.give(path))
+}
+
+/// Gives up what is not needed any more: being root, if there is a user to be instead, and all capabilities but that for the table
+/// (and, as root, a few more). Sockets for pings are open by then. Where this process has none to begin with, there is nothing to
+/// give up.
+///
+/// # Errors
+/// When the system refuses a step; then the process must not go on as if it had worked.
+pub fn give_up(user: Option<&Identity>) -> Result<(), PrivilegeError> {
+    let held = caps::read(None, CapSet::Permitted).map_err(refused("permitted capabilities"))?;
+    let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    match user {
+        None if geteuid().is_root() => kept.extend(OF_ROOT),
+        None => {}
+        Some(user) if geteuid() == user.uid => {}
+        Some(user) => {
+            bound(&kept).map_err(refused("the bounding set"))?;
+            caps::securebits::set_keepcaps(true).map_err(refused("keeping capabilities"))?;
+            setgroups(&[user.gid]).map_err(refused("groups"))?;
+            setgid(user.gid).map_err(refused("group"))?;
+            setuid(user.uid).map_err(refused("user"))?;
+        }
+    }
+    kept.retain(|capability| held.contains(capability));
+    // Nothing is left for programs that this one starts: neither by inheritance nor as ambient ones, which a service manager may
+    // have given.
+    caps::clear(None, CapSet::Ambient).map_err(refused("ambient capabilities"))?;
+    caps::clear(None, CapSet::Inheritable).map_err(refused("inheritable capabilities"))?;
+    caps::set(None, CapSet::Effective, &kept).map_err(refused("effective capabilities"))?;
+    caps::set(None, CapSet::Permitted, &kept).map_err(refused("permitted capabilities"))
+}
+
+fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> PrivilegeError {
+    failed(format!("giving up privileges: {what}"))
+}
+
+/// No program that this process starts can get more than this, by whatever bits its file has.
+fn bound(kept: &CapsHashSet) -> Result<(), caps::errors::CapsError> {
+    let all = caps::read(None, CapSet::Bounding)?;
+    // With CAP_NET_RAW alone the program `ping` works in checks of the operator.
+    let gone = all.difference(kept).filter(|capability| **capability != Capability::CAP_NET_RAW);
+    gone.copied().try_for_each(|capability| caps::drop(None, CapSet::Bounding, capability))
+}
+
+/// From now on this process and all that it starts read and run what they may, and write only below these directories and to
+/// devices. False when the kernel has no Landlock (5.13 or later has, if it is switched on).
+///
+/// # Errors
+/// When the kernel has it and refuses.
+pub fn write_only_below(directories: &[PathBuf]) -> Result<bool, PrivilegeError> {
+    restrict(directories).map_err(failed("[privileges] sandbox"))
+}
+
+fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
+    let abi = ABI::V3;
+    let writing = AccessFs::from_write(abi);
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(writing)?
+        .create()?
+        .no_new_privs(true);
+    for directory in directories.iter().map(PathBuf::as_path).chain([Path::new("/dev")]) {
+        // What is not there cannot be written to.
+        if let Ok(opened) = PathFd::new(directory) {
+            rules = rules.add_rule(PathBeneath::new(opened, writing))?;
+        }
+    }
+    Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Whether this process, as it is now, can read a file.
+///
+/// # Errors
+/// When it cannot; says as whom it tried.
+pub fn can_read(path: &Path, user: &Identity) -> Result<(), PrivilegeError> {
+    let read = |error: io::Error| {
+        let what = format!("{} cannot be read by {}", path.display(), user.name);
+        failed(what)(format!("{error}; a reload would fail: chgrp {} and chmod g+r it", user.name))
+    };
+    fs::File::open(path).map(drop).map_err(read)
+}

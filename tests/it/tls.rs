@@ -1,0 +1,155 @@
+//! TLS as the operator sees it: what is warned of is shown and logged once, and a file that is missing or broken changes nothing.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::Value;
+
+use crate::site::Site;
+
+/// A web server in TLS whose certificate ends in so many days, and the certificate.
+fn tls_server(days: u64) -> (SocketAddr, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "www.example.net");
+    params.not_after = (SystemTime::now() + Duration::from_secs(days * 86_400 + 3600)).into();
+    let certificate = params.self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream =
+                StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream.unwrap());
+            if stream.read(&mut [0; 2048]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine");
+                let _ = stream.flush();
+            }
+        }
+    });
+    (address, certificate.pem())
+}
+
+fn https(address: SocketAddr, more: &str) -> String {
+    format!(
+        "checkinterval=1\nquiescent=yes\nvirtual=192.0.2.1:443\n\treal={address} masq 1\n\treceive=\"fine\"\n{more}"
+    )
+}
+
+#[test]
+fn the_end_of_a_certificate_is_shown_and_logged_once() {
+    let (address, _) = tls_server(9);
+    let site = Site::new(&https(address, ""));
+    let warning = "the certificate of CN=www.example.net ends in 9 days, on 20";
+    let json = |words: &[&str]| -> Value { serde_json::from_slice(&site.run(words).stdout).unwrap() };
+    let text = |words: &[&str]| String::from_utf8(site.run(words).stdout).unwrap();
+    assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0));
+    assert!(text(&["check", "web.cf"]).contains(warning), "{}", text(&["check", "web.cf"]));
+    let found = json(&["check", "web.cf", "--json"]);
+    let found = &found["virtuals"][0]["servers"][0]["last_check"]["warning"];
+    assert!(found.as_str().unwrap().starts_with(warning), "{found}");
+    assert_eq!(site.act("start"), 0);
+    let line = format!("Real server {address}: {warning}");
+    site.expect_log(&line);
+    // Several checks later it was said no second time.
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(site.log().matches(&line).count(), 1, "{}", site.log());
+    assert!(text(&["show", "web.cf"]).contains(warning));
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn a_broken_file_changes_nothing() {
+    let (address, pem) = tls_server(300);
+    let site = Site::new("");
+    let (ca, gone) = (site.path("ca.pem"), site.path("gone.pem"));
+    fs::write(&ca, &pem).unwrap();
+    fs::write(site.path("empty.pem"), "nothing\n").unwrap();
+    let with = |file: &str| {
+        let path = site.path(file);
+        https(address, &format!("\t#rs: tlsverify=yes\n\t#rs: tlsca=\"{}\"\n", path.display()))
+    };
+    site.write(&with("ca.pem"));
+    assert_eq!(site.act("start"), 0);
+    site.expect("verified", &[(address, 1)]);
+    let before = site.pid();
+    for (file, cause) in [
+        ("gone.pem", format!("tlsca: {} cannot be read: no such file or directory", gone.display())),
+        (
+            "empty.pem",
+            format!("tlsca: {}: no certificate in it in the form of PEM", site.path("empty.pem").display()),
+        ),
+    ] {
+        site.write(&with(file));
+        for words in [&["check", "web.cf"], &["web.cf", "reload"]] {
+            let output = site.run(words);
+            assert_eq!(output.status.code(), Some(2), "{words:?} {output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(&cause), "{words:?} {output:?}");
+        }
+        site.signal(nix::sys::signal::Signal::SIGHUP);
+        site.expect_log(&cause);
+        site.expect_log("The configuration was not reloaded");
+        site.expect("as it was", &[(address, 1)]);
+        let (code, _, told) = site.told("status");
+        assert!(code == 0 && told.contains("the file is wrong now"), "{code} {told}");
+    }
+    assert_eq!(site.pid(), before);
+    // A file that changes is another policy, also where its name is the same.
+    fs::write(&ca, tls_server(300).1).unwrap();
+    site.write(&with("ca.pem"));
+    assert_eq!(site.act("reload"), 0);
+    site.expect_log("a signature of the certificate is wrong, or it is by another root of the same name");
+    site.expect("another root", &[(address, 0)]);
+    fs::remove_file(&ca).unwrap();
+    assert_eq!(site.act("stop"), 0);
+    // Nor does it start with such a file.
+    let (code, _, told) = site.told("start");
+    assert!(code == 2 && told.contains("ca.pem cannot be read"), "{code} {told}");
+}
+
+#[test]
+fn a_key_that_is_none_is_named() {
+    let (address, pem) = tls_server(300);
+    let site = Site::new("");
+    fs::write(site.path("own.pem"), &pem).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let pair = |key: &str| {
+        let (own, key) = (site.path("own.pem"), site.path(key));
+        https(
+            address,
+            &format!("\t#rs: tlscert=\"{}\"\n\t#rs: tlskey=\"{}\"\n", own.display(), key.display()),
+        )
+    };
+    for (content, cause) in [
+        (pem.as_str(), "no private key in it"),
+        (other.as_str(), "not the key of tlscert"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n", "passphrase"),
+    ] {
+        fs::write(site.path("own.key"), content).unwrap();
+        site.write(&pair("own.key"));
+        let output = site.run(&["check", "web.cf"]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("own.key: ") && told.contains(cause), "{told}");
+        assert!(!told.contains(content.lines().nth(1).unwrap()), "{told}");
+    }
+    site.write(&pair("own.key").replace("tlskey", "tlswarn").replace("own.key", "14"));
+    let output = site.run(&["check", "web.cf"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("tlscert without tlskey"), "{output:?}");
+}

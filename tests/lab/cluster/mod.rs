@@ -1,0 +1,164 @@
+//! Real cluster managers over two directors, run by `tests/lab/cluster/run`, see `make cluster`: heartbeat, Pacemaker,
+//! keepalived. Each director is a node that can be powered off. The commands and files are those of the documentation and of
+//! the samples; their addresses are moved into the lab, and their times made shorter or longer, by substitution.
+//!
+//! The client's outage is measured. With `ORIGINAL=1` it is measured with the original in the same cluster, too, which takes
+//! three times as long: Perl is slow on an emulated processor.
+
+mod agent;
+mod doc;
+mod heartbeat;
+mod keepalived;
+mod node;
+mod outage;
+mod pacemaker;
+mod sysv;
+
+use std::fs;
+use std::io::{Write as _, stderr};
+use std::os::unix::fs::symlink;
+use std::path::Path as FilePath;
+use std::sync::Once;
+use std::time::Duration;
+
+use node::Node;
+
+use crate::client::Client;
+use crate::table::Table;
+use crate::wait::until;
+use crate::web::Web;
+use crate::world::{Family, Path, Plan, World};
+
+/// What is installed for ours, and where.
+const INSTALLED: [(&str, &str); 3] = [
+    ("packaging/heartbeat/ldirectord-rs", "/etc/ha.d/resource.d/ldirectord-rs"),
+    ("packaging/ocf/ldirectord-rs", "/usr/lib/ocf/resource.d/heartbeat/ldirectord-rs"),
+    ("packaging/sysv/ldirectord-rs", "/etc/init.d/ldirectord-rs"),
+];
+/// Where the original's resource script is.
+const ORIGINAL_SCRIPT: &str = "/etc/ha.d/resource.d/ldirectord";
+
+/// Two directors, real servers, a client.
+struct Cluster {
+    world: World,
+    /// None: powered off.
+    nodes: [Option<Node>; 2],
+    /// The directors' own web servers.
+    _webs: Vec<Web>,
+    scheduler: &'static str,
+    /// How the real servers are up.
+    weights: [u32; 2],
+    configuration: String,
+}
+
+impl Cluster {
+    /// Both nodes are on, and have their configuration file; nothing runs.
+    fn new(vip: u8, servers: &[u8], scheduler: &'static str, weights: [u32; 2], configuration: &str) -> Self {
+        install();
+        let plan = Plan { vip, servers, directors: 2, ..Plan::new(Path::Direct, Family::V4) };
+        let world = World::new(&plan, |_| Vec::new());
+        world.directors[0].ip(&format!("addr del {}/32 dev eth0", world.vip));
+        let webs: Vec<Web> = world.directors.iter().map(Web::start_in).collect();
+        webs.iter().for_each(|web| web.page("/", "Server is repairing"));
+        let mut cluster = Self {
+            world,
+            nodes: [None, None],
+            _webs: webs,
+            scheduler,
+            weights,
+            configuration: moved(configuration),
+        };
+        cluster.power_on(0);
+        cluster.power_on(1);
+        cluster
+    }
+
+    fn power_on(&mut self, number: usize) {
+        let node = Node::power_on(&format!("DR{}", number + 1), &self.world.directors[number]);
+        node.write("/etc/ha.d/ldirectord.cf", &self.configuration);
+        self.nodes[number] = Some(node);
+    }
+
+    fn power_off(&mut self, number: usize) {
+        self.nodes[number].take().expect("a node that is on").power_off(&self.world.vip.to_string());
+    }
+
+    fn node(&self, number: usize) -> &Node {
+        self.nodes[number].as_ref().expect("a node that is on")
+    }
+
+    fn on(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flatten()
+    }
+
+    /// Waits until this node, and no other that is on, has the address and the table of servers with these weights.
+    #[track_caller]
+    fn comes_to(&self, active: usize, weights: [u32; 2], limit: Duration) {
+        let vip = self.world.vip.to_string();
+        let up = self.table(weights);
+        until(&format!("address and table on DR{} alone", active + 1), limit, || {
+            for (number, node) in (0..).zip(&self.nodes).filter_map(|(n, node)| Some((n, node.as_ref()?))) {
+                let expected = if number == active { &up } else { &Table::default() };
+                let (found, has) = (node.table(), node.has(&vip));
+                if found != *expected || has != (number == active) {
+                    return Err(format!("{}: address {has}, table\n{found:?}{}", node.name, self.story()));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// The same, with all servers up.
+    #[track_caller]
+    fn is_served_by(&self, active: usize, limit: Duration) {
+        self.comes_to(active, self.weights, limit);
+    }
+
+    fn table(&self, weights: [u32; 2]) -> Table {
+        crate::samples::table(&self.world, self.scheduler, weights)
+    }
+
+    /// A client that gives up soon and asks again, as an impatient reader does.
+    fn client(&self, path: &str) -> Client {
+        self.world.impatient_client(path)
+    }
+
+    fn story(&self) -> String {
+        self.on().map(Node::story).collect()
+    }
+}
+
+/// The addresses and devices of samples and documentation, in the lab.
+fn moved(text: &str) -> String {
+    text.replace("192.168.12.", "10.1.0.").replace("192.168.18.", "10.1.0.").replace("eth1", "eth0")
+}
+
+/// Puts ours where its packages put it. The place is that of `tests/lab/cluster/inside`, which is thrown away.
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        assert!(std::env::var_os("CLUSTER_ROOT").is_some(), "to be run by tests/lab/cluster/run");
+        let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
+        for (source, target) in INSTALLED {
+            fs::copy(root.join(source), target).unwrap_or_else(|e| panic!("{source} as {target}: {e}"));
+        }
+        symlink(env!("CARGO_BIN_EXE_ldirectord-rs"), "/usr/sbin/ldirectord-rs").unwrap();
+        let _ = fs::remove_file(ORIGINAL_SCRIPT);
+        symlink("/usr/sbin/ldirectord", ORIGINAL_SCRIPT).unwrap();
+    });
+}
+
+/// Whether all that is measured with ours is measured with the original, too.
+fn with_original() -> bool {
+    std::env::var_os("ORIGINAL").is_some_and(|value| !value.is_empty())
+}
+
+/// A closing line, past the test's captured output.
+fn closing(line: &str) {
+    let _ = writeln!(stderr(), "cluster: {line}");
+}
+
+/// For closing lines.
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}

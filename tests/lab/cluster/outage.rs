@@ -1,0 +1,31 @@
+//! How long a client went without an answer of a real server.
+
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Record};
+use crate::wait::until;
+
+/// So many answers in a row, and the outage is over.
+const HEALTHY: usize = 20;
+
+/// The longest time from one answer of a real server to the next since `begin`. Waits until all is well again.
+#[track_caller]
+pub fn outage(client: &Client, begin: Instant, limit: Duration) -> Duration {
+    let records = until("answers of real servers", limit, || {
+        let records = client.since(begin);
+        let last = &records[records.len().saturating_sub(HEALTHY)..];
+        if last.len() == HEALTHY && last.iter().all(is_good) {
+            return Ok(records);
+        }
+        Err(format!("{:?}", last.last()))
+    });
+    let good: Vec<Instant> =
+        records.iter().filter(|record| is_good(record)).map(|record| record.at).collect();
+    let gaps = good.windows(2).map(|pair| pair[1] - pair[0]);
+    // What went wrong from the first request on counts as well.
+    gaps.chain(good.first().map(|first| *first - begin)).max().unwrap_or_default()
+}
+
+fn is_good(record: &Record) -> bool {
+    record.answer.as_ref().is_ok_and(|answer| answer.status == 200 && answer.by.starts_with('s'))
+}

@@ -1,0 +1,43 @@
+//! The unit under a real systemd: its user, what it and its commands may do, reload, restart without a write, a crash, the end.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/systemd.sh");
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/systemd/ldirectord-rs.service");
+
+#[test]
+fn the_unit_lives() {
+    // Namespaces of its own, so that neither its files under /run nor its table are those of other tests.
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$@\"", "sh"])
+        .args([SCRIPT, env!("CARGO_BIN_EXE_ldirectord-rs"), UNIT])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (told, noted) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let noted: BTreeMap<&str, &str> = noted.lines().filter_map(|line| line.split_once('=')).collect();
+    let net_admin = "0000000000001000";
+    let command = format!("{} {}", "0".repeat(16), "0000000000003000");
+    for (step, expected) in [
+        ("start", "0"),
+        ("up", "0"),
+        ("user", "ldirectord-rs"),
+        ("capabilities", net_admin),
+        ("command", command.as_str()),
+        ("status", "0"),
+        ("show", "0"),
+        ("reload", "0"),
+        ("restart", "0"),
+        ("replaced", "yes"),
+        ("crashed", "replaced"),
+        ("services", "2"),
+        // Neither the restart nor the crash cost a write.
+        ("added", "2"),
+        ("stop", "0"),
+        ("left", "0"),
+        ("stopped", "3"),
+    ] {
+        assert_eq!(noted.get(step), Some(&expected), "{step} in {noted:?}\n{told}");
+    }
+}

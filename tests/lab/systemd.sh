@@ -1,0 +1,91 @@
+#!/bin/bash
+# Runs the unit of the distribution under a real systemd, as process 1 of its own namespaces, and notes what came of each step as
+# NAME=VALUE. Only for a machine whose files are thrown away afterwards.
+#
+#   systemd.sh BINARY UNIT      what is noted goes to standard output; systemd's own words to standard error
+set -euo pipefail
+binary=$1 unit=$2
+
+install -D -m 755 "$binary" /usr/sbin/ldirectord-rs
+install -D -m 644 "$unit" /etc/systemd/system/ldirectord-rs.service
+getent passwd ldirectord-rs >/dev/null ||
+	echo 'ldirectord-rs:x:731:731::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
+getent group ldirectord-rs >/dev/null || echo 'ldirectord-rs:x:731:' >>/etc/group
+mkdir -p /etc/ha.d
+cat >/usr/local/bin/checked <<-'END'
+	#!/bin/sh
+	while read -r line; do echo "$line"; done </proc/self/status >/run/ldirectord-rs/command
+END
+chmod 755 /usr/local/bin/checked
+cat >/etc/ha.d/ldirectord.cf <<-'END'
+	checkinterval=1
+	checktimeout=20
+	quiescent=yes
+	virtual=10.0.0.1:80
+	        real=127.0.0.1:80 masq
+	        checktype=external
+	        checkcommand=/usr/local/bin/checked
+	virtual=10.0.0.1:81
+	        real=127.0.0.1:81 masq
+	        checktype=ping
+END
+
+cat >/run/steps <<-'END'
+	#!/bin/bash
+	exec >/run/noted 2>/run/steps.err
+	note() { echo "$1=$2"; }
+	main() { systemctl show --property MainPID --value ldirectord-rs; }
+	field() { sed -n "s/^$1:[[:space:]]*\([^[:space:]]*\).*/\1/p" "$2"; }
+	services() { ipvsadm -Sn | grep -c -e '^-A'; }
+	up() { for _ in $(seq 600); do [ "$(ipvsadm -Sn | grep -c -e '-w 1$')" = 2 ] && return; sleep 0.1; done; return 1; }
+	systemctl start ldirectord-rs
+	note start $?
+	up
+	note up $?
+	note user "$(stat -c %U /proc/$(main))"
+	note capabilities "$(field CapPrm /proc/$(main)/status)"
+	note command "$(field CapPrm /run/ldirectord-rs/command) $(field CapBnd /run/ldirectord-rs/command)"
+	ldirectord-rs status 2>/dev/null
+	note status $?
+	ldirectord-rs show >/dev/null
+	note show $?
+	systemctl reload ldirectord-rs
+	note reload $?
+	before=$(main)
+	systemctl restart ldirectord-rs
+	note restart $?
+	note replaced $([ "$before" != "$(main)" ] && echo yes)
+	before=$(main)
+	kill -KILL "$before"
+	for _ in $(seq 600); do after=$(main); [ "$after" != 0 ] && [ "$after" != "$before" ] && break; sleep 0.1; done
+	systemctl is-active --quiet ldirectord-rs || systemctl start ldirectord-rs
+	note crashed $([ "$before" != "$(main)" ] && echo replaced)
+	note services "$(services)"
+	note added "$(grep -c 'Added virtual server' /var/log/ldirectord.log)"
+	systemctl stop ldirectord-rs
+	note stop $?
+	note left "$(services)"
+	ldirectord-rs status >/dev/null 2>&1
+	note stopped $?
+	systemctl exit 0
+END
+chmod 755 /run/steps
+cat >/etc/systemd/system/steps.service <<-'END'
+	[Service]
+	Type=oneshot
+	ExecStart=/run/steps
+END
+cat >/etc/systemd/system/steps.target <<-'END'
+	[Unit]
+	Requires=basic.target
+	Wants=steps.service
+END
+
+ip link set lo up
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true
+rc=0
+container=lab timeout 300 unshare --pid --ipc --uts --cgroup --mount --fork --mount-proc \
+	/lib/systemd/systemd --system --unit=steps.target --log-target=console >&2 || rc=$?
+echo "systemd ended with $rc" >&2
+tail -n 40 /run/steps.err /var/log/ldirectord.log >&2 || true
+cat /run/noted

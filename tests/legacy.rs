@@ -1,0 +1,204 @@
+//! Servers that only speak what rustls has given up: named with their cure, and reached with `tlslegacy=yes` by a program that was
+//! built with the feature `legacy-tls`. `cargo test` runs this without the feature, `make features` with it.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use ldirectord_rs::check::Checker;
+use ldirectord_rs::daemon;
+use ldirectord_rs::value::{Outcome, Verdict};
+use tempfile::TempDir;
+
+/// `openssl s_server`, which answers each request with a page about the connection.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(files: &Files, options: &[&str]) -> Server {
+        let mut child = Command::new("openssl")
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www"])
+            .arg("-cert")
+            .arg(files.path("server.crt"))
+            .arg("-key")
+            .arg(files.path("server.key"))
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).unwrap();
+        // What it says later goes nowhere, but must go.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, address }
+    }
+
+    /// The verdict of a check with these directives, separated by `; `.
+    fn checked(&self, files: &Files, directives: &str) -> Verdict {
+        check(files, &self.address, directives)
+    }
+}
+
+fn check(files: &Files, address: &str, directives: &str) -> Verdict {
+    let config = files.config(address, directives);
+    let loaded = daemon::load(&config).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let probe = &loaded.plan.checks()[0].key.probe;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(Checker::new().unwrap().run(probe))
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Certificates: `ca` has signed `server` (for www.example.net and 127.0.0.1), `other` is a stranger.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Files {
+        let files = Files(TempDir::new().unwrap());
+        for name in ["ca", "other"] {
+            files.openssl(&format!("req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN={name} -keyout {name}.key -out {name}.crt"));
+        }
+        files.openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=www.example.net -CA ca.crt -CAkey ca.key -keyout server.key \
+             -out server.crt -addext subjectAltName=DNS:www.example.net,IP:127.0.0.1 -addext basicConstraints=CA:FALSE",
+        );
+        files
+    }
+
+    fn openssl(&self, words: &str) {
+        let output =
+            Command::new("openssl").args(words.split_whitespace()).current_dir(&self.0).output().unwrap();
+        assert!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn config(&self, real: &str, directives: &str) -> PathBuf {
+        let lines: String = directives.split("; ").map(|line| format!("\t{line}\n")).collect();
+        let lines = lines.replace("DIR", &self.0.path().display().to_string());
+        let path = self.path("web.cf");
+        let text = format!(
+            "virtual=192.0.2.1:443\n\treal={real} masq\n\tservice=https\n\treceive=\"Protocol\"\n{lines}"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+#[track_caller]
+fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
+    assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+    assert!(verdict.reason.contains(words), "{words:?} is not said by {verdict:?}");
+}
+
+/// What old servers have, and what is given up in each.
+const OLD: [(&str, &[&str]); 5] = [
+    ("TLS 1.0", &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]),
+    ("TLS 1.1", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
+    ("CBC", &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:@SECLEVEL=0"]),
+    ("static RSA", &["-tls1_2", "-cipher", "AES128-GCM-SHA256"]),
+    ("DHE", &["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"]),
+];
+
+#[test]
+fn old_servers_are_named_with_the_cure() {
+    let files = Files::new();
+    for (what, options) in OLD {
+        let server = Server::start(&files, options);
+        let verdict = server.checked(&files, "request=\"/\"");
+        assert_says(&verdict, Outcome::Down, "the server offers only old TLS");
+        assert_says(&verdict, Outcome::Down, "#rs: tlslegacy=yes");
+        let needs_a_build = verdict.reason.contains("built with the feature legacy-tls");
+        assert_eq!(needs_a_build, !cfg!(feature = "legacy-tls"), "{what}: {verdict:?}");
+    }
+}
+
+#[cfg(not(feature = "legacy-tls"))]
+#[test]
+fn without_the_feature_the_directive_is_an_error() {
+    let files = Files::new();
+    let error = daemon::load(&files.config("127.0.0.1:443", "#rs: tlslegacy=yes")).unwrap_err();
+    let said = error.lines().join("\n");
+    assert!(
+        said.contains("at line 1: tlslegacy=yes, but this program was built without legacy-tls"),
+        "{said}"
+    );
+}
+
+#[cfg(feature = "legacy-tls")]
+#[test]
+fn old_servers_are_reached() {
+    let files = Files::new();
+    for (what, options) in OLD {
+        let server = Server::start(&files, options);
+        let verdict = server.checked(&files, "#rs: tlslegacy=yes");
+        assert_eq!(verdict.outcome, Outcome::Up, "{what}: {verdict:?}");
+        // The end of the certificate is read here, too.
+        assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net ends in ");
+    }
+    // Neither a new server nor one that is none is a matter of age.
+    let server = Server::start(&files, &["-tls1_3"]);
+    assert_says(&server.checked(&files, "#rs: tlslegacy=yes"), Outcome::Up, "matches /Protocol/");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let closing = std::thread::spawn(move || listener.accept().map(drop));
+    assert_says(&check(&files, &address, "#rs: tlslegacy=yes"), Outcome::Down, "TLS handshake");
+    closing.join().unwrap().unwrap();
+}
+
+#[cfg(feature = "legacy-tls")]
+#[test]
+fn old_servers_are_verified() {
+    const VERIFY: &str = "#rs: tlslegacy=yes; #rs: tlsverify=yes";
+    let files = Files::new();
+    let server = Server::start(&files, OLD[0].1);
+    for (more, outcome, words) in [
+        ("#rs: tlsca=\"DIR/ca.crt\"", Outcome::Up, "matches"),
+        ("#rs: tlsca=\"DIR/ca.crt\"; #rs: tlsname=\"www.example.net\"", Outcome::Up, "matches"),
+        ("#rs: tlsca=\"DIR/ca.crt\"; #rs: tlsname=\"other.example.net\"", Outcome::Down, "hostname mismatch"),
+        ("#rs: tlsca=\"DIR/ca.crt\"; #rs: tlsname=\"127.0.0.2\"", Outcome::Down, "IP address mismatch"),
+        ("#rs: tlsca=\"DIR/other.crt\"", Outcome::Down, "unable to get local issuer certificate"),
+        ("#rs: tlswarn=0", Outcome::Down, "unable to get local issuer certificate"),
+    ] {
+        let verdict = server.checked(&files, &format!("{VERIFY}; {more}"));
+        assert_eq!(verdict.outcome, outcome, "{more}: {verdict:?}");
+        assert!(verdict.reason.to_lowercase().contains(&words.to_lowercase()), "{more}: {verdict:?}");
+    }
+    // A server that wants to know who asks.
+    let ca = files.path("ca.crt").display().to_string();
+    let options = [OLD[0].1, &["-Verify", "1", "-verify_return_error", "-CAfile", &ca]].concat();
+    let server = Server::start(&files, &options);
+    let own = "#rs: tlslegacy=yes; #rs: tlscert=\"DIR/server.crt\"; #rs: tlskey=\"DIR/server.key\"";
+    assert_says(&server.checked(&files, own), Outcome::Up, "matches");
+    let stranger = "#rs: tlslegacy=yes; #rs: tlscert=\"DIR/other.crt\"; #rs: tlskey=\"DIR/other.key\"";
+    assert_says(&server.checked(&files, stranger), Outcome::Down, "TLS handshake: ");
+    assert_says(&server.checked(&files, "#rs: tlslegacy=yes"), Outcome::Down, "TLS handshake: ");
+}
+
+#[cfg(feature = "legacy-tls")]
+#[test]
+fn files_that_are_wrong_are_errors() {
+    let files = Files::new();
+    fs::write(files.path("empty.pem"), "nothing\n").unwrap();
+    let error = |directives: &str| {
+        daemon::load(&files.config("127.0.0.1:443", directives)).unwrap_err().lines().join("\n")
+    };
+    let said = error("#rs: tlslegacy=yes; #rs: tlsverify=yes; #rs: tlsca=\"DIR/empty.pem\"");
+    assert!(said.contains("tlsca: ") && said.contains("empty.pem: no certificate in it"), "{said}");
+    let said = error("#rs: tlslegacy=yes; #rs: tlscert=\"DIR/server.crt\"; #rs: tlskey=\"DIR/other.key\"");
+    assert!(said.contains("tlskey: ") && said.contains("key values mismatch"), "{said}");
+}
