@@ -79,7 +79,7 @@ impl Protocol {
         let text =
             format!("virtual=192.0.2.1:9\n\treal={address} masq\n\tprotocol={transport}\n\t{directives}\n");
         let config = config::load(text.as_bytes(), &Answers::new("a.test")).config.unwrap();
-        let plan = Plan::new(Arc::new(config)).unwrap();
+        let plan = Plan::new(Arc::new(config));
         Probe { deadline, ..Probe::clone(&plan.checks()[0].key.probe) }
     }
 }

@@ -9,7 +9,7 @@ use std::{fs, thread};
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
 use crate::net::{cause, resolve, tls};
-use crate::plan::{Plan, Unsupported};
+use crate::plan::Plan;
 use crate::value::{Family, Protocol, TlsPolicy};
 
 /// A file larger than this is no configuration, and no certificate.
@@ -45,12 +45,12 @@ pub enum LoadError {
         /// Everything that is wrong or odd.
         diagnostics: Vec<Diagnostic>,
     },
-    /// It asks for a check that this program does not have.
-    Unsupported {
+    /// It names certificates or keys that cannot be used.
+    Tls {
         /// Which file.
         path: PathBuf,
-        /// Which checks.
-        checks: Vec<Unsupported>,
+        /// The line of each virtual, from 1, and what is wrong.
+        faults: Vec<(usize, String)>,
     },
     /// A bug in this program.
     Bug(String),
@@ -66,16 +66,11 @@ impl LoadError {
                 vec![format!("Error [{pid}] reading file {}: {error}", path.display())]
             }
             LoadError::Invalid { path, diagnostics, .. } => lines(diagnostics, path),
-            LoadError::Unsupported { path, checks } => {
-                let line = |check: &Unsupported| {
-                    format!(
-                        "Error [{pid}] reading file {} at line {}: {}",
-                        path.display(),
-                        check.line,
-                        check.message
-                    )
+            LoadError::Tls { path, faults } => {
+                let line = |(line, what): &(usize, String)| {
+                    format!("Error [{pid}] reading file {} at line {line}: {what}", path.display())
                 };
-                checks.iter().map(line).collect()
+                faults.iter().map(line).collect()
             }
             LoadError::Bug(what) => {
                 vec![format!("a bug in this program while reading the configuration: {what}")]
@@ -140,26 +135,27 @@ fn load_with(path: &Path, answer: impl FnOnce(Vec<Question>) -> Answers) -> Resu
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
     };
-    let unsupported = |checks| LoadError::Unsupported { path: path.to_owned(), checks };
-    let plan = Plan::new(Arc::new(config)).map_err(unsupported)?;
-    try_tls(&plan).map_err(unsupported)?;
-    Ok(Loaded { plan, content, warnings: diagnostics })
+    let plan = Plan::new(Arc::new(config));
+    match &*tls_faults(&plan) {
+        [] => Ok(Loaded { plan, content, warnings: diagnostics }),
+        faults => Err(LoadError::Tls { path: path.to_owned(), faults: faults.to_vec() }),
+    }
 }
 
 /// Makes a TLS client of each kind, to see whether its files are what they should be.
-fn try_tls(plan: &Plan) -> Result<(), Vec<Unsupported>> {
+fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
     let mut known: Vec<&TlsPolicy> = Vec::new();
-    let mut wrong = Vec::new();
+    let mut faults = Vec::new();
     for v in plan.virtuals() {
         let policy = &*v.tls.policy;
         if !known.contains(&policy) {
             known.push(policy);
             if let Err(error) = tls::Client::new(policy) {
-                wrong.push(Unsupported { line: v.line, message: error.to_string() });
+                faults.push((v.line, error.to_string()));
             }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    faults
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

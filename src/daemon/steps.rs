@@ -51,7 +51,7 @@ pub(super) fn plan(text: &str) -> Plan {
     let lines: Vec<String> =
         loaded.diagnostics.iter().map(|diagnostic| diagnostic.one_line(1, "test.cf")).collect();
     let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{}", lines.join("\n")));
-    Plan::new(Arc::new(config)).unwrap()
+    Plan::new(Arc::new(config))
 }
 
 /// A director, the kernel under it, and the servers that it checks.

@@ -93,7 +93,7 @@ mod tests {
 
     fn plan(text: &str) -> Plan {
         let config = config::load(text.as_bytes(), &Answers::new("vm".to_owned())).config.unwrap();
-        Plan::new(Arc::new(config)).unwrap()
+        Plan::new(Arc::new(config))
     }
 
     const TWO: &str =

@@ -8,26 +8,18 @@ use super::probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
     RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
-use super::{Check, CheckKey, Combined, Member, Plan, Unsupported};
+use super::{Check, CheckKey, Combined, Member, Plan};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
-pub(super) fn plan(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
+pub(super) fn plan(config: Arc<Config>) -> Plan {
     let mut checks: Vec<Check> = Vec::new();
     let mut known: BTreeMap<Arc<CheckKey>, usize> = BTreeMap::new();
     let mut assignments = Vec::with_capacity(config.virtuals.len());
-    let mut unsupported = Vec::new();
     for (virtual_index, v) in config.virtuals.iter().enumerate() {
         let mut row = Vec::with_capacity(v.reals.len());
         for (real_index, real) in v.reals.iter().enumerate() {
-            let key = match check_key(v, real) {
-                Ok(key) => key,
-                Err(message) => {
-                    unsupported.push(Unsupported { line: v.line, message });
-                    break;
-                }
-            };
-            row.push(key.map(|key| {
+            row.push(check_key(v, real).map(|key| {
                 let key = Arc::new(key);
                 let index = *known.entry(Arc::clone(&key)).or_insert_with(|| {
                     checks.push(Check { key, members: Vec::new() });
@@ -39,19 +31,19 @@ pub(super) fn plan(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
         }
         assignments.push(row);
     }
-    if unsupported.is_empty() { Ok(Plan { config, assignments, checks }) } else { Err(unsupported) }
+    Plan { config, assignments, checks }
 }
 
 /// The check of one server, none for `checktype=off`.
-fn check_key(v: &Virtual, real: &Real) -> Result<Option<CheckKey>, String> {
+fn check_key(v: &Virtual, real: &Real) -> Option<CheckKey> {
     let probe = match v.checktype {
-        CheckType::Off => return Ok(None),
+        CheckType::Off => return None,
         CheckType::On => nothing(v, real),
         CheckType::Connect => connect(v, real),
         CheckType::Ping => ping(v, real),
         CheckType::External => external(v, real, false),
         CheckType::ExternalPerl => external(v, real, true),
-        CheckType::Negotiate | CheckType::Combined(_) => negotiate(v, real)?,
+        CheckType::Negotiate | CheckType::Combined(_) => negotiate(v, real),
     };
     let combined = match v.checktype {
         CheckType::Combined(count) if count > 0 => {
@@ -59,7 +51,7 @@ fn check_key(v: &Virtual, real: &Real) -> Result<Option<CheckKey>, String> {
         }
         _ => None,
     };
-    Ok(Some(CheckKey { probe: Arc::new(probe), combined, interval: v.checkinterval }))
+    Some(CheckKey { probe: Arc::new(probe), combined, interval: v.checkinterval })
 }
 
 fn is_udp(v: &Virtual) -> bool {
@@ -126,7 +118,7 @@ fn host_text(address: SocketAddr) -> String {
     }
 }
 
-fn negotiate(v: &Virtual, real: &Real) -> Result<Probe, String> {
+fn negotiate(v: &Virtual, real: &Real) -> Probe {
     let action = match v.service {
         Negotiate::None => Action::Nothing,
         Negotiate::Http => Action::Http(http(v, real, Scheme::Http)),
@@ -154,7 +146,7 @@ fn negotiate(v: &Virtual, real: &Real) -> Result<Probe, String> {
         Negotiate::Radius | Negotiate::Ldap | Negotiate::Ldaps => v.checktimeout,
         _ => v.negotiatetimeout,
     };
-    Ok(Probe { target: target(v, real), deadline, action })
+    Probe { target: target(v, real), deadline, action }
 }
 
 /// The request and the pattern that count for a server: its own pair, else the virtual's.

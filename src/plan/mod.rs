@@ -3,7 +3,6 @@
 mod build;
 mod probe;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,27 +59,10 @@ pub struct Member {
     pub real_index: usize,
 }
 
-/// A check that the configuration asks for and this program cannot run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported {
-    /// The line of the virtual, from 1.
-    pub line: usize,
-    /// What is missing and what to use instead.
-    pub message: String,
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
-}
-
 impl Plan {
     /// Derives the checks of a configuration.
-    ///
-    /// # Errors
-    /// Every virtual whose check this program cannot run.
-    pub fn new(config: Arc<Config>) -> Result<Plan, Vec<Unsupported>> {
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Plan {
         build::plan(config)
     }
 
@@ -136,7 +118,7 @@ mod tests {
 
     fn plan(text: &str) -> Plan {
         let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-        Plan::new(Arc::new(config)).unwrap()
+        Plan::new(Arc::new(config))
     }
 
     /// How many checks there are for one server in two virtuals of which the second says more.
