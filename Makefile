@@ -10,7 +10,7 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 # And where Debian's cluster managers are in place.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench corpus record audit
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench corpus record verdicts audit
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ corpus:          ## records anew what the original makes of tests/data/corpus; a
 
 record:          ## records anew what the original does in tests/compat/scenarios; S='NAME…' picks; as root
 	tests/compat/record $(S)
+
+verdicts:        ## records anew what the original makes of tests/peers/verdicts; T='NAME…' picks tests; as root
+	PEERS_RECORD=1 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} $(AMONG_PEERS) test --test peers -- $(T)
 
 audit:           ## advisories, licences and sources of all dependencies (slow: builds cargo-deny)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

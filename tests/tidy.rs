@@ -217,6 +217,27 @@ fn every_difference_is_named_by_a_test() {
 }
 
 #[test]
+fn every_difference_of_a_verdict_has_an_entry() {
+    let ids = differences();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (path, text) in texts(&root().join("tests/peers/verdicts")) {
+        for (number, line) in (1..).zip(text.lines()) {
+            // `> PHASE OUTCOME ID…: REASON`
+            let Some((head, _)) = line.strip_prefix("> ").and_then(|line| line.split_once(": ")) else {
+                continue;
+            };
+            count += 1;
+            if !head.split(' ').skip(2).all(|id| ids.iter().any(|known| known == id)) {
+                wrong.push(format!("{}:{number}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(count > 200, "{count} verdicts");
+    assert!(wrong.is_empty(), "not in docs/compat.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
 fn every_difference_of_a_scenario_has_an_entry() {
     let ids = differences();
     let mut wrong = Vec::new();

@@ -11,11 +11,13 @@ use std::os::fd::OwnedFd;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -27,6 +29,9 @@ const KEPT: usize = 4096;
 
 /// So much is still read after the end of a command: what it printed last. Somebody it left behind may go on printing.
 const LEFT: usize = 64 * 1024;
+
+/// So long a process that was killed may need to be gone. If it hangs in the kernel, the runtime takes its exit status some day.
+const GONE: Duration = Duration::from_secs(1);
 
 /// Between two attempts to start a command that somebody is writing to.
 const BUSY: Duration = Duration::from_millis(20);
@@ -96,7 +101,7 @@ pub async fn start(
     let mut sh = false;
     loop {
         let (words, variable) = (words.to_vec(), variable.cloned());
-        match aside(move || spawn(&words, variable, sh)).await {
+        match started(move || spawn(&words, variable, sh)).await {
             // Somebody replaces the file at this moment, which is soon over.
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 busy();
@@ -106,6 +111,23 @@ pub async fn start(
             Err(error) if !sh && error.raw_os_error() == Some(Errno::ENOEXEC as i32) => sh = true,
             result => return result,
         }
+    }
+}
+
+/// Starts it on another thread. If nobody waits for it any more when it runs at last, it is ended there and its exit status
+/// taken: the runtime would take that only with the end of the next command.
+async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -> io::Result<Running> {
+    let (sender, receiver) = oneshot::channel();
+    let work = move || {
+        if let Err(Ok(late)) = sender.send(spawn()) {
+            late.end_now();
+        }
+    };
+    aside(work).await;
+    match receiver.await {
+        Ok(result) => result,
+        // It has always sent its result, or its panic has gone on.
+        Err(_) => pending().await,
     }
 }
 
@@ -137,6 +159,19 @@ fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<R
 }
 
 impl Running {
+    /// Kills its group, and waits until it is gone; for a thread that may block.
+    fn end_now(mut self) {
+        if let Some(leader) = self.child.id() {
+            kill_group(leader);
+        }
+        for _ in 0..GONE.as_millis() {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Waits for its end, and tells of each piece that it prints.
     ///
     /// # Errors

@@ -30,9 +30,9 @@ cat >/etc/ha.d/ldirectord.cf <<-'END'
 	        checktype=ping
 END
 
-cat >/run/steps <<-'END'
+cat >/usr/local/bin/steps <<-'END'
 	#!/bin/bash
-	exec >/run/noted 2>/run/steps.err
+	exec >/usr/local/noted 2>/usr/local/noted.err
 	note() { echo "$1=$2"; }
 	main() { systemctl show --property MainPID --value ldirectord-rs; }
 	field() { sed -n "s/^$1:[[:space:]]*\([^[:space:]]*\).*/\1/p" "$2"; }
@@ -69,23 +69,31 @@ cat >/run/steps <<-'END'
 	note stopped $?
 	systemctl exit 0
 END
-chmod 755 /run/steps
+chmod 755 /usr/local/bin/steps
 cat >/etc/systemd/system/steps.service <<-'END'
+	[Unit]
+	After=basic.target
 	[Service]
 	Type=oneshot
-	ExecStart=/run/steps
+	ExecStart=/usr/local/bin/steps
 END
 cat >/etc/systemd/system/steps.target <<-'END'
 	[Unit]
 	Requires=basic.target
 	Wants=steps.service
+	After=steps.service
 END
 
+# There are no devices to wait for, and nobody to log in.
+for name in systemd-udevd.service systemd-udev-trigger.service systemd-udev-settle.service systemd-networkd-wait-online.service \
+	systemd-firstboot.service systemd-random-seed.service systemd-hwdb-update.service systemd-pstore.service; do
+	ln -sf /dev/null "/etc/systemd/system/$name"
+done
 ip link set lo up
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true
 rc=0
-container=lab timeout 300 unshare --pid --ipc --uts --cgroup --mount --fork --mount-proc \
+container=lab timeout --kill-after=5 200 unshare --kill-child --pid --ipc --uts --cgroup --mount --fork --mount-proc \
 	/lib/systemd/systemd --system --unit=steps.target --log-target=console >&2 || rc=$?
 echo "systemd ended with $rc" >&2
-tail -n 40 /run/steps.err /var/log/ldirectord.log >&2 || true
-cat /run/noted
+tail -n 40 /usr/local/noted.err /var/log/ldirectord.log >&2 || true
+cat /usr/local/noted

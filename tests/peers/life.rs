@@ -1,202 +1,236 @@
-//! The life of one server, as a check sees it.
+//! The life of one server, as the checks see it: it answers, is frozen, thawed, killed, started again.
 
-use std::collections::HashSet;
-use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::value::Outcome;
+use ldirectord_rs::value::{Outcome, Verdict};
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::asking::Case;
+use crate::original::Original;
 use crate::server::{LIMIT, Server};
+use crate::table::{Case, Expected, Table};
+use crate::{crowd, ours};
 
 /// Seconds for a check whose answer comes.
 const PATIENCE: u32 = 15;
 /// Seconds for a check whose answer does not come.
 const SHORT: u32 = 1;
+/// Seconds that the original has for a check: it first loads the library for it.
+const ORIGINAL: u32 = 3;
 /// So many checks are measured.
 const MEASURED: u32 = 50;
-/// So many checks are made of a frozen server at once.
-const CROWD: usize = 200;
 
-/// A server and the one who asks.
-pub struct Life {
-    name: &'static str,
-    server: Server,
+/// The tables of one server, and those who ask.
+struct Life {
+    tables: Vec<Table>,
     runtime: Runtime,
     checker: Checker,
+    /// One for each case, in the order of the tables; none, unless what they do is to be recorded.
+    originals: Vec<Original>,
     faults: Vec<String>,
 }
 
+/// Puts one server through all that its tables say.
+pub fn live(names: &[&str]) {
+    let tables: Vec<Table> = names.iter().map(|name| Table::read(name)).collect();
+    assert!(tables.iter().all(|table| table.server == tables[0].server && table.beside == tables[0].beside));
+    let start = |words: &[String]| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        (!words.is_empty()).then(|| Server::start(&words))
+    };
+    let (mut beside, mut server) = (start(&tables[0].beside), start(&tables[0].server));
+    let recording = std::env::var_os("PEERS_RECORD").is_some();
+    let originals = names.iter().zip(&tables).flat_map(|(name, table)| {
+        let each = (1..=table.cases.len()).map(move |number| Original::new(&format!("{name}-{number}")));
+        each.filter(|_| recording)
+    });
+    let mut life = Life {
+        originals: originals.collect(),
+        tables,
+        runtime: Builder::new_current_thread().enable_all().build().unwrap(),
+        checker: Checker::new().unwrap(),
+        faults: Vec::new(),
+    };
+    life.wait("answering", &mut server);
+    life.phase("answering", PATIENCE);
+    life.phase("unanswered", SHORT);
+    life.over_tls();
+    life.crowd("unanswered");
+    life.measure();
+    if let Some(server) = &mut server {
+        server.freeze();
+        life.phase("frozen", SHORT);
+        life.crowd("frozen");
+        server.thaw();
+        server.stop();
+        life.phase("stopped", PATIENCE);
+        server.restart();
+    }
+    life.wait("restarted", &mut server);
+    life.phase("restarted", PATIENCE);
+    if let Some(beside) = &mut beside {
+        beside.stop();
+    }
+    life.phase("alone", PATIENCE);
+    life.end(names, server.map(|server| server.log()).unwrap_or_default());
+}
+
 impl Life {
-    /// Starts the server and waits until all the good cases are.
-    pub fn begin(name: &'static str, words: &[&str], good: &[Case]) -> Life {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let checker = Checker::new().unwrap();
-        let mut life = Life { name, server: Server::start(words), runtime, checker, faults: Vec::new() };
-        for case in good {
-            life.wait_for(case);
-        }
-        life
+    fn cases(&self) -> impl Iterator<Item = &Case> {
+        self.tables.iter().flat_map(|table| &table.cases)
     }
 
-    /// Asks again and again until it is as it should be.
-    fn wait_for(&mut self, case: &Case) {
+    /// What is expected in a phase.
+    fn in_phase(&self, phase: &str) -> Vec<(&Case, &Expected)> {
+        let of = |case| expected(case, phase).map(|expected| (case, expected));
+        self.cases().filter_map(of).collect()
+    }
+
+    /// Asks again and again until each server that should be up is: it has just been started.
+    fn wait(&mut self, phase: &str, server: &mut Option<Server>) {
         let limit = Instant::now() + LIMIT;
+        let mut missing = self.in_phase(phase);
+        missing.retain(|(_, expected)| expected.outcome == Outcome::Up);
         loop {
-            let verdict = self.runtime.block_on(case.ask(&self.checker, PATIENCE));
-            let Some(fault) = case.fault(&verdict) else { return };
-            let ended = self.server.has_ended();
+            let verdicts = missing.iter().map(|(case, _)| ours::ask(&self.checker, &case.block, PATIENCE));
+            let verdicts = self.runtime.block_on(join_all(verdicts));
+            let faults: Vec<_> = missing.iter().zip(&verdicts).map(|((_, e), v)| fault(e, v)).collect();
+            let mut each = faults.iter();
+            missing.retain(|_| each.next().unwrap().is_some());
+            let Some(fault) = faults.iter().flatten().next() else { return };
+            let ended = server.as_mut().is_some_and(Server::has_ended);
             assert!(
                 Instant::now() < limit && !ended,
-                "{}: {}\n{fault}\nlog:\n{}",
-                self.name,
+                "{}\n{fault}\n{}",
                 if ended { "the server ended by itself" } else { "not within the limit" },
-                self.server.log()
+                server.as_ref().map(Server::log).unwrap_or_default()
             );
-            std::thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn expect_within(&mut self, case: &Case, seconds: u32) {
-        let verdict = self.runtime.block_on(case.ask(&self.checker, seconds));
-        self.faults.extend(case.fault(&verdict));
+    /// All cases that have something to say of this phase, at the same time.
+    fn phase(&mut self, phase: &'static str, seconds: u32) {
+        let cases = self.in_phase(phase);
+        let verdicts = cases.iter().map(|(case, _)| ours::ask(&self.checker, &case.block, seconds));
+        let verdicts = self.runtime.block_on(join_all(verdicts));
+        let mut faults = Vec::new();
+        for ((case, expected), verdict) in cases.iter().zip(&verdicts) {
+            faults.extend(fault(expected, verdict).map(|fault| format!("{}: {fault}", case.title)));
+        }
+        self.faults.extend(faults);
+        if !self.originals.is_empty() {
+            self.record(phase);
+        }
     }
 
-    /// What the server answers.
-    pub fn expect(mut self, cases: &[Case]) -> Life {
-        for case in cases {
-            self.expect_within(case, PATIENCE);
-        }
-        self
+    /// The same questions over TLS after STARTTLS.
+    fn over_tls(&mut self) {
+        let asked = self
+            .cases()
+            .filter_map(|case| Some((&case.title, ours::over_tls(&case.block, case.starttls.as_ref()?))));
+        let asked: Vec<_> =
+            asked.flat_map(|(title, each)| each.into_iter().map(move |one| (title, one))).collect();
+        let verdicts = asked.iter().map(|(_, (block, ..))| ours::ask(&self.checker, block, PATIENCE));
+        let verdicts = self.runtime.block_on(join_all(verdicts));
+        let faults = asked.iter().zip(&verdicts).filter_map(|((title, (block, outcome, said)), verdict)| {
+            ours::fault(&format!("{title}, STARTTLS\n{block}"), *outcome, said, verdict)
+        });
+        let faults: Vec<String> = faults.collect();
+        self.faults.extend(faults);
     }
 
-    /// What it does not answer.
-    pub fn expect_short(mut self, cases: &[Case]) -> Life {
-        for case in cases {
-            self.expect_within(case, SHORT);
+    fn record(&mut self, phase: &'static str) {
+        let cases = self.tables.iter_mut().flat_map(|table| &mut table.cases);
+        let mut waiting = Vec::new();
+        for (case, original) in cases.zip(&mut self.originals) {
+            let Case { block, expected, .. } = case;
+            let Some(expected) = expected.iter_mut().find(|expected| expected.phase == phase) else {
+                continue;
+            };
+            let pass = original.begin(block, ORIGINAL);
+            waiting.push((expected, original, pass));
         }
-        self
+        for (expected, original, pass) in waiting {
+            expected.original = Some(original.verdict(pass));
+        }
     }
 
-    /// Goes on under another name, for another service of the same server.
-    pub fn renamed(self, name: &'static str) -> Life {
-        Life { name, ..self }
-    }
-
-    /// Frozen, thawed, killed, started again. What a check says of a frozen server, and of one that is gone.
-    pub fn through(mut self, good: &[Case], frozen: &str, gone: &str) -> Life {
-        self.measure(&good[0]);
-        self.server.freeze();
-        for case in good {
-            self.expect_within(&case.but(Outcome::Down, frozen), SHORT);
-        }
-        self.crowd(&good[0]);
-        self.server.thaw();
-        for case in good {
-            self.wait_for(case);
-        }
-        self.server.stop();
-        for case in good {
-            self.expect_within(&case.but(Outcome::Down, gone), PATIENCE);
-        }
-        self.server.restart();
-        for case in good {
-            self.wait_for(case);
-        }
-        self
-    }
-
-    /// CPU time of this thread, which does all that a check needs.
-    fn measure(&mut self, case: &Case) {
-        let probe = case.probe(PATIENCE);
-        let cpu = || {
-            let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-            let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
-            micros(usage.user_time()) + micros(usage.system_time())
-        };
+    /// CPU time of this thread, which does all that our check needs; and of the original, when it is recorded.
+    fn measure(&mut self) {
+        let mut faults: Vec<String> = Vec::new();
         let (checker, runtime) = (&self.checker, &self.runtime);
-        let before = cpu();
-        let began = Instant::now();
-        for _ in 0..MEASURED {
-            let verdict = runtime.block_on(checker.run(&probe));
-            self.faults.extend(case.fault(&verdict));
+        let mut originals = self.originals.iter_mut();
+        for case in self.tables.iter().flat_map(|table| &table.cases) {
+            let original = originals.next();
+            let Some(name) = &case.measure else { continue };
+            let expected = expected(case, "answering").unwrap();
+            let (Ok(Some(key)), began) = (ours::check(&case.block, PATIENCE), Instant::now()) else {
+                continue;
+            };
+            let before = cpu();
+            for _ in 0..MEASURED {
+                let verdict = runtime.block_on(ours::run(checker, &key));
+                faults.extend(fault(expected, &verdict));
+            }
+            let each = (cpu() - before) / i64::from(MEASURED);
+            let took = began.elapsed() / MEASURED;
+            // A check of which nothing comes says nothing of its costs.
+            let seen_up = expected.original.as_ref().is_some_and(|said| said.starts_with("up"));
+            let original = original.filter(|_| seen_up);
+            let theirs = original.map(|original| original.measure(&case.block, ORIGINAL));
+            let theirs = theirs.map_or(String::new(), |theirs| format!(", the original {theirs:>6} µs CPU"));
+            // Not `println`: it would be kept back.
+            let line =
+                format!("peers: {name:<32} {each:>6} µs CPU, {:>7} µs a check{theirs}\n", took.as_micros());
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
-        let took = began.elapsed() / MEASURED;
-        let each = (cpu() - before) / i64::from(MEASURED);
-        // Not `println`: it would be kept back.
-        let line = format!("peers: {:<24} {each:>6} µs CPU, {:>7} µs a check\n", self.name, took.as_micros());
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        self.faults.extend(faults);
     }
 
-    /// Many checks of a frozen server end in time, and leave nothing behind.
-    fn crowd(&mut self, case: &Case) {
-        let probe = case.probe(SHORT);
-        let began = Instant::now();
-        let checks = (0..CROWD).map(|_| self.checker.run(&probe));
-        let halfway = async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            sockets_to(probe.target)
-        };
-        let (verdicts, open) = self.runtime.block_on(async { tokio::join!(join_all(checks), halfway) });
-        assert_eq!(open, CROWD, "{}: sockets while all of the checks wait", self.name);
-        let took = began.elapsed();
-        for verdict in &verdicts {
-            self.faults.extend(case.but(Outcome::Down, "").fault(verdict));
+    /// Many checks of a server that says nothing. The original at its side would take the time that they need.
+    fn crowd(&mut self, phase: &str) {
+        if !self.originals.is_empty() {
+            return;
         }
-        if took > Duration::from_secs(u64::from(SHORT) + 4) {
-            self.faults.push(format!("{CROWD} checks with {SHORT} s each took {took:?}"));
-        }
-        let left = || (self.runtime.metrics().num_alive_tasks(), sockets_to(probe.target));
-        let limit = Instant::now() + LIMIT;
-        while left() != (0, 0) {
-            // Tasks that were told to end need a turn to do so.
-            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
-            assert!(
-                Instant::now() < limit,
-                "{}: {CROWD} checks left (tasks, sockets) {:?}",
-                self.name,
-                left()
-            );
-        }
+        let frozen = |case: &&Case| case.crowd && expected(case, phase).is_some();
+        let faults: Vec<String> =
+            self.cases().filter(frozen).filter_map(|case| crowd::fault(&case.block)).collect();
+        self.faults.extend(faults);
     }
 
     /// All that was not as it should be.
-    pub fn end(self) {
-        let faults = self.faults.join("\n");
-        assert!(faults.is_empty(), "{}:\n{faults}\nlog:\n{}", self.name, self.server.log());
+    fn end(mut self, names: &[&str], log: String) {
+        let recording = !self.originals.is_empty();
+        drop(std::mem::take(&mut self.originals));
+        for table in &self.tables {
+            if recording {
+                table.write();
+            }
+            for case in &table.cases {
+                let faults = case.expected.iter().filter_map(Expected::fault);
+                self.faults.extend(faults.map(|fault| format!("{}: {fault}", case.title)));
+            }
+        }
+        assert!(self.faults.is_empty(), "{names:?}:\n{}\nlog:\n{log}", self.faults.join("\n"));
     }
 }
 
-/// Sockets of this process that are open to this address.
-fn sockets_to(target: SocketAddr) -> usize {
-    let own: HashSet<String> = fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.to_str().map(str::to_owned))
-        .collect();
-    // Each four bytes of the address are a number in the machine's order.
-    let bytes = match target.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
-    let address: String = words.map(|word| format!("{word:08X}")).collect();
-    let as_in_tables = format!("{address}:{:04X}", target.port());
-    let mut count = 0;
-    for name in ["tcp", "tcp6", "udp", "udp6"] {
-        let table = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap();
-        for row in table.lines().skip(1) {
-            let words: Vec<&str> = row.split_whitespace().collect();
-            let (peer, inode) = (words[2], words[9]);
-            if peer == as_in_tables && own.contains(&format!("socket:[{inode}]")) {
-                count += 1;
-            }
-        }
-    }
-    count
+fn expected<'a>(case: &'a Case, phase: &str) -> Option<&'a Expected> {
+    case.expected.iter().find(|expected| expected.phase == phase)
+}
+
+fn fault(expected: &Expected, verdict: &Verdict) -> Option<String> {
+    ours::fault(expected.phase, expected.outcome, &expected.reason, verdict)
+}
+
+/// CPU time of this thread so far, and of the programs that were waited for, in µs.
+fn cpu() -> i64 {
+    let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    micros(usage.user_time()) + micros(usage.system_time())
 }

@@ -158,7 +158,7 @@ fn state(folder: &str) -> Option<char> {
 }
 
 /// A process and all that descend from it.
-fn family(root: i32) -> Vec<i32> {
+pub fn family(root: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

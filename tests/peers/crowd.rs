@@ -1,0 +1,110 @@
+//! A thousand checks at once of a server that says nothing leave no descriptor, no task and no process behind. They run in a
+//! process of their own, in which nobody else opens anything: this program once more.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, stream};
+use ldirectord_rs::check::Checker;
+use ldirectord_rs::plan::Action;
+use ldirectord_rs::value::Outcome;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::ours;
+use crate::server::{LIMIT, family};
+
+/// So many checks are made.
+const CROWD: usize = 1000;
+/// So many of those that start a program, at the same time.
+const PROGRAMS: usize = 100;
+/// What may be kept after a check: descriptors, processes, tasks.
+const KEPT: (usize, usize, usize) = (20, 0, 1);
+/// Where the process of its own finds the lines of its virtual.
+const BLOCK: &str = "PEERS_CROWD";
+
+/// Makes the checks, and says what was wrong.
+pub fn fault(block: &str) -> Option<String> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crowd::a_crowd_leaves_nothing_behind", "--nocapture"])
+        .env(BLOCK, block)
+        .output()
+        .unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_crowd_leaves_nothing_behind() {
+    if let Ok(block) = std::env::var(BLOCK) {
+        run(&block);
+    } else {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let real = silent.local_addr().unwrap();
+        assert_eq!(
+            fault(&format!(
+                "virtual=192.0.2.1:9\n\treal={real} masq\n\tservice=simpletcp\n\trequest=\"x\"\n"
+            )),
+            None
+        );
+    }
+}
+
+/// What this process holds: descriptors, processes that it started, tasks.
+fn held(runtime: &Runtime) -> (usize, usize, usize) {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    let started = family(i32::try_from(std::process::id()).unwrap()).len() - 1;
+    (descriptors, started, runtime.metrics().num_alive_tasks())
+}
+
+fn run(block: &str) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let checker = Checker::new().unwrap();
+    let key = ours::check(block, 1).unwrap().unwrap();
+    // What is opened once and kept is no leak: the sockets for pings, and the task that listens to them.
+    let first = runtime.block_on(checker.run(&key.probe));
+    assert_eq!(first.outcome, Outcome::Down, "{}", first.reason);
+    let before = settle(&runtime, KEPT);
+    let together = if matches!(key.probe.action, Action::External(_)) { PROGRAMS } else { CROWD };
+    let (verdicts, during) = runtime.block_on(async {
+        let checks = stream::iter(0..CROWD).map(|_| checker.run(&key.probe)).buffer_unordered(together);
+        let halfway = async {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            held(&runtime)
+        };
+        tokio::join!(checks.collect::<Vec<_>>(), halfway)
+    });
+    let wrong = verdicts.iter().find(|verdict| verdict.outcome != Outcome::Down);
+    assert!(wrong.is_none(), "{wrong:?}");
+    let longest = verdicts.iter().map(|verdict| verdict.took).max().unwrap();
+    let shortest = verdicts.iter().map(|verdict| verdict.took).min().unwrap();
+    let left = settle(&runtime, before);
+    let held = format!(
+        "descriptors, processes, tasks: {before:?} before, {during:?} meanwhile, {left:?} afterwards"
+    );
+    eprintln!("crowd: {CROWD} checks took {shortest:?} to {longest:?}; {held}");
+    for pid in family(i32::try_from(std::process::id()).unwrap()).into_iter().skip(1) {
+        eprintln!("{}", fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
+    }
+    let second = Duration::from_secs(1);
+    assert!(
+        shortest >= second && longest < 15 * second,
+        "not all waited for their second and no longer than a busy machine makes them"
+    );
+    assert!(left.0 <= before.0 && left.1 <= before.1 && left.2 <= before.2, "something is left");
+}
+
+/// Waits until no more is held than this; what has been told to end needs a turn to do so.
+fn settle(runtime: &Runtime, (descriptors, started, tasks): (usize, usize, usize)) -> (usize, usize, usize) {
+    let limit = Instant::now() + LIMIT;
+    loop {
+        let now = held(runtime);
+        if (now.0 <= descriptors && now.1 <= started && now.2 <= tasks) || Instant::now() > limit {
+            return now;
+        }
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(10)).await });
+    }
+}

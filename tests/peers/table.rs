@@ -1,0 +1,160 @@
+//! The tables in `tests/peers/verdicts`: cases, what the original made of each, and what ours should. Their notation is
+//! described there in `README.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ldirectord_rs::value::Outcome;
+
+/// The states of the world that a table can ask for, in the order in which they come.
+pub const PHASES: [&str; 6] = ["answering", "unanswered", "frozen", "stopped", "restarted", "alone"];
+
+/// A file of cases that one server is asked.
+pub struct Table {
+    path: PathBuf,
+    /// The recipe of the server and its arguments; none where no server is needed.
+    pub server: Vec<String>,
+    /// Another one that it needs, which is gone when the server is `alone`.
+    pub beside: Vec<String>,
+    pub cases: Vec<Case>,
+}
+
+/// A virtual block, and what should come of it.
+pub struct Case {
+    pub title: String,
+    /// Under which name its CPU time is given.
+    pub measure: Option<String>,
+    /// Whether many checks are made at once where none is answered.
+    pub crowd: bool,
+    /// A part of our reason where the same is asked over TLS after STARTTLS.
+    pub starttls: Option<String>,
+    /// The lines of the virtual.
+    pub block: String,
+    pub expected: Vec<Expected>,
+}
+
+/// A verdict in a phase.
+pub struct Expected {
+    pub phase: &'static str,
+    /// What the original was seen to do, as recorded; none if it was not recorded yet.
+    pub original: Option<String>,
+    pub outcome: Outcome,
+    /// Why ours is not that of the original: entries of `docs/compat.md`.
+    pub ids: Vec<String>,
+    /// A part of our reason.
+    pub reason: String,
+}
+
+/// The folder of the tables.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/verdicts")
+}
+
+impl Table {
+    /// Reads `NAME.txt`.
+    pub fn read(name: &str) -> Table {
+        let path = folder().join(format!("{name}.txt"));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut table = Table { path, server: Vec::new(), beside: Vec::new(), cases: Vec::new() };
+        let mut seen = None;
+        for (number, line) in (1..).zip(text.lines()) {
+            table.line(line, &mut seen).unwrap_or_else(|what| panic!("{name}.txt:{number}: {what}: {line}"));
+        }
+        assert!(seen.is_none(), "{name}.txt: the last `|` has no `>` after it");
+        table
+    }
+
+    fn line(&mut self, line: &str, seen: &mut Option<(&'static str, String)>) -> Result<(), &'static str> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let words = || rest.split(' ').map(str::to_owned).collect();
+        match word {
+            "server" => self.server = words(),
+            "beside" => self.beside = words(),
+            "case" => self.cases.push(Case {
+                title: rest.to_owned(),
+                measure: None,
+                crowd: false,
+                starttls: None,
+                block: String::new(),
+                expected: Vec::new(),
+            }),
+            _ if line.is_empty() || line.starts_with('#') => {}
+            _ => {
+                let case = self.cases.last_mut().ok_or("it belongs to no case")?;
+                match word {
+                    "measure" => case.measure = Some(rest.to_owned()),
+                    "crowd" => case.crowd = true,
+                    "starttls" => case.starttls = Some(rest.to_owned()),
+                    "|" => {
+                        let (name, said) = rest.split_once(' ').ok_or("no verdict")?;
+                        *seen = Some((phase(name)?, said.to_owned()));
+                    }
+                    ">" => case.expected.push(Expected::read(rest, seen.take())?),
+                    _ => case.block.push_str(&format!("{}\n", line.replace("@verdicts@", &here()))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew, with what was recorded.
+    pub fn write(&self) {
+        let text = fs::read_to_string(&self.path).unwrap();
+        let mut expected = self.cases.iter().flat_map(|case| &case.expected);
+        let mut new = String::new();
+        for line in text.lines().filter(|line| !line.starts_with('|')) {
+            if line.starts_with('>') {
+                let expected = expected.next().unwrap();
+                if let Some(original) = &expected.original {
+                    new.push_str(&format!("| {} {original}\n", expected.phase));
+                }
+            }
+            new.push_str(&format!("{line}\n"));
+        }
+        if new != text {
+            fs::write(&self.path, new).unwrap();
+        }
+    }
+}
+
+impl Expected {
+    /// `PHASE OUTCOME [ID…]: REASON`
+    fn read(text: &str, seen: Option<(&'static str, String)>) -> Result<Expected, &'static str> {
+        let (head, reason) = text.split_once(": ").ok_or("no reason")?;
+        let mut words = head.split(' ');
+        let phase = phase(words.next().unwrap_or_default())?;
+        let outcome = match words.next() {
+            Some("up") => Outcome::Up,
+            Some("down") => Outcome::Down,
+            _ => return Err("neither up nor down"),
+        };
+        let original = match seen {
+            Some((recorded, _)) if recorded != phase => return Err("the `|` before it is of another phase"),
+            seen => seen.map(|(_, said)| said),
+        };
+        let ids = words.map(str::to_owned).collect();
+        Ok(Expected { phase, original, outcome, ids, reason: reason.to_owned() })
+    }
+
+    /// What is wrong with the comparison of the two programs; nothing, if they agree or an entry says why not.
+    pub fn fault(&self) -> Option<String> {
+        let ours = if self.outcome == Outcome::Up { "up" } else { "down" };
+        let Some(original) = &self.original else {
+            return Some(format!("{}: not recorded; run `make verdicts`", self.phase));
+        };
+        let theirs = original.split(' ').next().unwrap_or_default();
+        match (theirs == ours, self.ids.is_empty()) {
+            (true, true) | (false, false) => None,
+            (true, false) => Some(format!("{}: both are {ours}, no id is needed", self.phase)),
+            (false, true) => Some(format!("{}: the original {theirs}, ours {ours}, and no id", self.phase)),
+        }
+    }
+}
+
+fn here() -> String {
+    folder().display().to_string()
+}
+
+fn phase(name: &str) -> Result<&'static str, &'static str> {
+    PHASES.into_iter().find(|phase| *phase == name).ok_or("no such phase")
+}
