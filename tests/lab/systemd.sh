@@ -84,9 +84,9 @@ cat >/etc/systemd/system/steps.target <<-'END'
 	After=steps.service
 END
 
-# There are no devices to wait for, and nobody to log in.
+# There are no devices to wait for, and files are not tidied up on a root that is a share of another machine.
 for name in systemd-udevd.service systemd-udev-trigger.service systemd-udev-settle.service systemd-networkd-wait-online.service \
-	systemd-firstboot.service systemd-random-seed.service systemd-hwdb-update.service systemd-pstore.service; do
+	systemd-random-seed.service systemd-tmpfiles-setup.service systemd-binfmt.service systemd-journal-flush.service; do
 	ln -sf /dev/null "/etc/systemd/system/$name"
 done
 ip link set lo up
