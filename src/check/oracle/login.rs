@@ -103,8 +103,7 @@ fn ask(request: &Request) -> Result<&'static str, String> {
         .set_connect_string(&request.descriptor)
         .map_err(|error| format!("login: {error}"))?;
     let connection = oracledb::connect(config).map_err(|error| format!("login: {error}"))?;
-    let mut rows =
-        connection.query(&request.query, &[]).map_err(|error| format!("query: {error}"))?.into_iter();
+    let mut rows = connection.query(&request.query, &[]).map_err(|error| format!("query: {error}"))?;
     match rows.next() {
         Some(Ok(_)) => Ok("the query gives rows"),
         Some(Err(error)) => Err(format!("query: {error}")),
