@@ -10,10 +10,11 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 # And where Debian's cluster managers are in place.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench corpus record verdicts audit
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench manual packages package-test corpus record \
+	verdicts audit
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 setup:           ## what the build and the tests need: installed as root, else named
 	@tests/setup
@@ -63,6 +64,17 @@ fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with t
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
 	$(CARGO) bench
+
+manual:          ## the manual pages, to man/ in cargo's target folder
+	@$(CARGO) run --quiet --example manual -- $(TARGET)/man "$$(git log -1 --format=%cs 2>/dev/null || date +%F)"
+
+packages: setup  ## the .deb and the .rpm, to packages/ in cargo's target folder (the first time their tools are built)
+	$(CARGO) build --release --locked
+	packaging/build $(TARGET)/release/ldirectord-rs $(TARGET)/packages
+	@ls -l $(TARGET)/packages/
+
+package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian; as root
+	tests/packages/run
 
 corpus:          ## records anew what the original makes of tests/data/corpus; as root, with Debian's ldirectord
 	tests/compat/record-corpus

@@ -51,6 +51,7 @@
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs` |
+//! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
 
 pub mod check;

@@ -312,6 +312,34 @@ mod tests {
         }
     }
 
+    /// The names that a file with one name too many is told of, in a section or, without one, of the sections.
+    fn expected(section: &str) -> Vec<String> {
+        let text = format!("{section}\nno-such-setting = {{}}\n");
+        let built = Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build().unwrap();
+        let error = built.try_deserialize::<Settings>().unwrap_err().to_string();
+        let (_, names) = error.split_once("expected").unwrap_or_else(|| panic!("{error}"));
+        names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// From the sample the manual has its settings, so that none may be missing there.
+    #[test]
+    fn the_sample_has_every_setting() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
+        let sample = std::fs::read_to_string(path).unwrap();
+        let sections = expected("");
+        assert!(sections.contains(&"table".to_owned()), "{sections:?}");
+        for section in sections {
+            let head = format!("\n[{section}]\n");
+            let (_, rest) = sample.split_once(&head).unwrap_or_else(|| panic!("no [{section}] in {path}"));
+            let part = rest.split("\n[").next().unwrap_or_default();
+            let keys = expected(&format!("[{section}]"));
+            assert!(!keys.is_empty(), "{section}");
+            for key in keys {
+                assert!(part.contains(&format!("\n#{key} = ")), "{key} of [{section}] is not in {path}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_wrong_is_named() {
         let directory = tempfile::tempdir().unwrap();

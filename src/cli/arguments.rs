@@ -177,8 +177,13 @@ fn usage(error: Option<String>) -> Parsed {
     Parsed::Answer { text: help(), error, exit: Exit::Usage }
 }
 
+/// The options, for the manual.
+pub(super) fn command() -> clap::Command {
+    Arguments::command()
+}
+
 fn help() -> String {
-    Arguments::command().render_help().to_string()
+    command().render_help().to_string()
 }
 
 fn first_line(text: &str) -> String {

@@ -38,6 +38,12 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The options as `clap` knows them, for the manual.
+#[must_use]
+pub fn command() -> clap::Command {
+    arguments::command()
+}
+
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main(arguments: &[String]) -> Exit {

@@ -15,6 +15,7 @@ mod mail;
 mod manager;
 #[cfg(feature = "oracle")]
 mod oracle;
+mod packages;
 mod pattern;
 mod reload;
 mod replies;

@@ -9,6 +9,7 @@
 mod client;
 mod cluster;
 mod director;
+mod first_hour;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
 mod life;

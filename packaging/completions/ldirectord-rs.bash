@@ -1,0 +1,41 @@
+# bash completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
+
+_ldirectord_rs() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local actions="start stop restart try-restart reload force-reload status" commands="check show alert-test"
+	local options="--debug --foreground --help --version --settings --table" words=() configs i
+	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
+	COMPREPLY=()
+	case $prev in
+	--settings)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--table)
+		mapfile -t COMPREPLY < <(compgen -W "kernel memory" -- "$cur")
+		return
+		;;
+	esac
+	# The words before this one that are no options.
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--settings | --table) ((i++)) ;;
+		-*) ;;
+		*) words+=("${COMP_WORDS[i]}") ;;
+		esac
+	done
+	case ${#words[@]}:${words[0]-} in
+	0:*)
+		[[ $cur != -* ]] || configs="" actions="" commands=$options
+		mapfile -t COMPREPLY < <(compgen -W "$actions $commands $configs" -- "$cur")
+		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	*:check | *:show | *:alert-test)
+		[[ $cur != -* || ${words[0]} == alert-test ]] || configs=--json
+		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
+		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	1:*) mapfile -t COMPREPLY < <(compgen -W "$actions" -- "$cur") ;;
+	esac
+}
+complete -o filenames -F _ldirectord_rs ldirectord-rs

@@ -1,0 +1,24 @@
+# fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
+
+set -l actions start stop restart try-restart reload force-reload status
+set -l commands check show alert-test
+
+function __ldirectord_rs_configs
+    for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
+        string replace /etc/ha.d/ '' $file
+    end
+end
+
+complete -c ldirectord-rs -s d -l debug -d 'Stay in the foreground and log to standard error'
+complete -c ldirectord-rs -l foreground -d 'Stay in the foreground, with pid file and log'
+complete -c ldirectord-rs -s h -l help -d 'Print help'
+complete -c ldirectord-rs -s v -l version -d 'Print the version'
+complete -c ldirectord-rs -l settings -r -F -d 'The settings of the daemon'
+complete -c ldirectord-rs -l table -x -a 'kernel memory' -d 'The table to work on'
+
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions" -a '(__ldirectord_rs_configs)' -d configuration
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a "$actions" -d action
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Judge the file and probe every server once'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'What the running daemon knows'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from check show" -l json -d 'Print JSON'

@@ -1,0 +1,54 @@
+#compdef ldirectord-rs
+# zsh completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
+
+_ldirectord_rs_configs() {
+	_alternative 'configs:configuration:_files -W /etc/ha.d -g "*.cf"' 'files:file:_files'
+}
+
+_ldirectord_rs_actions() {
+	local -a actions=(
+		'start:start the daemon'
+		'stop:end it and clean the table up'
+		'restart:end it, leave the table, start again'
+		'try-restart:restart if it runs'
+		'reload:read the configuration again'
+		'force-reload:read the configuration again'
+		'status:say whether it runs'
+	)
+	_describe action actions
+}
+
+_ldirectord_rs_first() {
+	local -a commands=(
+		'check:judge the file and probe every server once'
+		'show:what the running daemon knows'
+		'alert-test:send a test message'
+	)
+	_ldirectord_rs_actions
+	_describe command commands
+	_ldirectord_rs_configs
+}
+
+_ldirectord_rs_second() {
+	case ${line[1]} in
+	check | show | alert-test) _ldirectord_rs_configs ;;
+	start | stop | restart | try-restart | reload | force-reload | status) ;;
+	*) _ldirectord_rs_actions ;;
+	esac
+}
+
+_ldirectord_rs() {
+	local -a line
+	_arguments -C \
+		'(-d --debug)'{-d,--debug}'[stay in the foreground and log to standard error]' \
+		'--foreground[stay in the foreground, with pid file and log]' \
+		'(-h -\? --help)'{-h,-\?,--help}'[print help]' \
+		'(-v --version)'{-v,--version}'[print the version]' \
+		"--settings[the daemon's settings]:file:_files" \
+		'--table[the table to work on]:table:(kernel memory)' \
+		'--json[for check and show: print JSON]' \
+		'1: :_ldirectord_rs_first' \
+		'2: :_ldirectord_rs_second'
+}
+
+_ldirectord_rs "$@"

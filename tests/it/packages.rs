@@ -1,0 +1,117 @@
+//! What the packages hold, as far as it can be seen without making them: completions know the whole command line, every file that
+//! is packed is there, scripts can be read by their shell, and the versions agree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const MANIFEST: &str = include_str!("../../Cargo.toml");
+
+/// The actions, which the help lists one a line, and those that are said in passing.
+const ACTIONS: [&str; 10] = [
+    "start",
+    "stop",
+    "restart",
+    "try-restart",
+    "reload",
+    "force-reload",
+    "status",
+    "check",
+    "show",
+    "alert-test",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Whether a word stands in a text.
+fn has_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|found| found == word)
+}
+
+#[test]
+fn completions_know_the_command_line() {
+    let command = ldirectord_rs::cli::command();
+    let help = command.clone().render_help().to_string();
+    for shell in ["bash", "zsh", "fish"] {
+        let text = read(&format!("packaging/completions/ldirectord-rs.{shell}"));
+        for action in ACTIONS {
+            assert!(has_word(&help, action), "the help does not know {action} any more");
+            assert!(has_word(&text, action), "{shell} does not know {action}");
+        }
+        let options: Vec<&clap::Arg> = command.get_arguments().filter(|a| !a.is_hide_set()).collect();
+        assert!(options.len() > 3);
+        for long in options.iter().filter_map(|option| option.get_long()) {
+            let spelt = if shell == "fish" { format!("-l {long}") } else { format!("--{long}") };
+            assert!(text.contains(&spelt), "{shell} does not know {spelt}");
+        }
+        for value in options
+            .iter()
+            .filter(|option| option.get_action().takes_values())
+            .flat_map(|option| option.get_possible_values())
+        {
+            assert!(has_word(&text, value.get_name()), "{shell} does not know {}", value.get_name());
+        }
+        assert!(text.contains("/etc/ha.d"), "{shell} does not look where configurations are");
+    }
+}
+
+/// The sources of both lists of assets.
+fn assets() -> Vec<String> {
+    let quoted = |line: &str| line.split('"').nth(1).map(str::to_owned);
+    let lines = MANIFEST.lines().map(str::trim);
+    let assets = lines.filter(|line| line.starts_with("[\"") || line.starts_with("{ source = "));
+    assets.filter_map(quoted).collect()
+}
+
+#[test]
+fn what_is_packed_is_there() {
+    let assets = assets();
+    assert!(assets.len() > 30, "{assets:?}");
+    // The program and the manual are made.
+    for asset in assets.iter().filter(|asset| !asset.starts_with("target/")) {
+        let path = Path::new(ROOT).join(asset);
+        let folder = path.parent().unwrap();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+        let (begin, end) = name.split_once('*').unwrap_or((name, ""));
+        let mut files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{asset}: {error}"));
+        let found = files.any(|file| {
+            let file = file.unwrap().file_name();
+            file.to_str().is_some_and(|file| file.starts_with(begin) && file.ends_with(end))
+        });
+        assert!(found, "Cargo.toml packs {asset}, which is not there");
+    }
+}
+
+#[test]
+fn the_shells_can_read_the_scripts() {
+    let scripts = |folder: &str| -> Vec<PathBuf> {
+        let files = fs::read_dir(Path::new(ROOT).join(folder)).unwrap();
+        files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect()
+    };
+    let mut count = 0;
+    for path in ["packaging", "packaging/debian", "packaging/rpm", "packaging/sysv", "packaging/heartbeat"]
+        .into_iter()
+        .flat_map(scripts)
+    {
+        let text = fs::read_to_string(&path).unwrap();
+        let shell = match text.lines().next().unwrap_or_default() {
+            "#!/bin/bash" => "bash",
+            "#!/bin/sh" => "sh",
+            _ if path.parent().is_some_and(|folder| folder.ends_with("rpm")) => "sh",
+            _ => continue,
+        };
+        let output = Command::new(shell).arg("-n").arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", path.display());
+        count += 1;
+    }
+    assert!(count >= 9, "{count}");
+}
+
+#[test]
+fn the_changelog_of_the_package_is_of_this_version() {
+    let expected = format!("ldirectord-rs ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(read("packaging/debian/changelog").starts_with(&expected), "{expected}");
+}
