@@ -89,11 +89,8 @@ fn run(block: &str) {
     for pid in family(i32::try_from(std::process::id()).unwrap()).into_iter().skip(1) {
         eprintln!("{}", fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
     }
-    let second = Duration::from_secs(1);
-    assert!(
-        shortest >= second && longest < 15 * second,
-        "not all waited for their second and no longer than a busy machine makes them"
-    );
+    // A busy machine may make them wait for much longer than their second.
+    assert!(shortest >= Duration::from_secs(1) && longest < LIMIT, "not all ended with their deadline");
     assert!(left.0 <= before.0 && left.1 <= before.1 && left.2 <= before.2, "something is left");
 }
 

@@ -31,6 +31,7 @@ macro_rules! servers {
 
 servers! {
     bind: "dns-bind";
+    commands: "external" "external-perl";
     dnsmasq: "dns-dnsmasq";
     dovecot: "imap" "imaps" "pop" "pops";
     dovecot_with_apop: "pop-apop";
@@ -41,7 +42,7 @@ servers! {
     kamailio: "sip";
     mariadb: "mysql";
     nginx: "http" "https";
-    nginx_asked_otherwise: "connect" "external" "external-perl" "none" "oracle" "simpletcp";
+    nginx_asked_otherwise: "connect" "none" "oracle" "simpletcp";
     no_server: "ping";
     openldap: "ldap" "ldaps";
     opensmtpd: "smtp-opensmtpd";
