@@ -141,7 +141,7 @@ fn director_text(scene: &Scene, services: &[std::net::SocketAddr; 3], servers: &
     scene.directors[0].configure(&text);
 }
 
-/// R50
+/// R53
 #[test]
 fn root_keeps_what_it_needs_and_its_commands_are_as_ever() {
     let mut stage = Stage::new(&[]);

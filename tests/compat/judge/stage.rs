@@ -1,7 +1,7 @@
 //! The stage of one scenario: namespaces, folders, scripts, servers, and the program under test.
 
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
@@ -105,7 +105,7 @@ impl Stage {
             "config" => write_file(if rest.is_empty() { "lab.cf" } else { rest }, &command.text()),
             "write" => write_file(rest, &command.text()),
             "touch" => command.words().for_each(|path| drop(File::create(inside(path)).unwrap())),
-            "mkdir" => command.words().for_each(|path| fs::create_dir(inside(path)).unwrap()),
+            "mkdir" => command.words().for_each(|path| make_directory(&inside(path))),
             "remove" => command.words().for_each(|path| fs::remove_file(inside(path)).unwrap()),
             "up" => command.words().for_each(|word| self.servers.up(word.parse().unwrap())),
             "down" => command.words().for_each(|word| self.servers.down(word.parse().unwrap())),
@@ -270,6 +270,19 @@ fn kill_children(parent: Pid) {
 /// A path in the scenario's own folder; an absolute one as it is.
 fn inside(path: &str) -> PathBuf {
     Path::new("/etc/ha.d").join(path)
+}
+
+/// Makes a directory, also where a daemon has just made the file anew that was removed for it.
+fn make_directory(path: &Path) {
+    for _ in 0..100 {
+        match fs::create_dir(path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_file() => {
+                drop(fs::remove_file(path));
+            }
+            made => return made.unwrap(),
+        }
+    }
+    panic!("{} is made again and again", path.display());
 }
 
 /// Writes a file at once as a whole, as an editor does.
