@@ -14,7 +14,7 @@ pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeEr
     let config = setup.loaded.plan.config();
     let user =
         Some(settings.user.as_str()).filter(|name| !name.is_empty()).map(Identity::find).transpose()?;
-    privileges::make_directory(&setup.state_directory, user.as_ref())?;
+    wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
     if let Some(user) = &user {
         if !config.globals.execute.is_empty() {
             return Err(PrivilegeError::new(
@@ -33,8 +33,19 @@ pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeEr
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }
     }
-    privileges::give_up(user.as_ref())?;
+    wanted(user.is_some(), privileges::give_up(user.as_ref()))?;
     user.map_or(Ok(()), |user| privileges::can_read(&setup.path, &user))
+}
+
+/// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.
+fn wanted(asked_for: bool, done: Result<(), PrivilegeError>) -> Result<(), PrivilegeError> {
+    match done {
+        Err(error) if !asked_for => {
+            tracing::warn!("{error}; the daemon goes on without that");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// The files that the daemon writes besides its own.

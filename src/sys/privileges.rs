@@ -93,7 +93,7 @@ pub fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), Privi
 /// give up.
 ///
 /// # Errors
-/// When the system refuses a step; then the process must not go on as if it had worked.
+/// When the system refuses a step; what came before it has been given up.
 pub fn give_up(user: Option<&Identity>) -> Result<(), PrivilegeError> {
     let held = caps::read(None, CapSet::Permitted).map_err(refused("permitted capabilities"))?;
     let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);

@@ -42,6 +42,31 @@ fn a_life_from_start_to_stop() {
     assert_eq!(site.act("stop"), 0);
 }
 
+/// Neither where its files would go nor a right to give up is needed for a dry run.
+#[test]
+fn a_dry_run_needs_no_directory_of_its_own() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:80 masq\n\tchecktype=on\n");
+    let said = fs::File::create(site.path("said")).unwrap();
+    let mut child = site
+        .command(&["-d", "web.cf", "start"])
+        .env("LDIRECTORD_RS_PATHS__RUN", "/proc/nowhere")
+        .stderr(said)
+        .spawn()
+        .unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = fs::read_to_string(site.path("said")).unwrap();
+        if text.contains("Added virtual server") {
+            assert!(text.contains("/proc/nowhere/ldirectord-rs cannot be made"), "{text}");
+            break;
+        }
+        assert!(child.try_wait().unwrap().is_none() && Instant::now() < limit, "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_wrong_file_is_told_whole_and_touches_nothing() {
     let site = Site::new("checkinterval=0\nnonsense=1\nvirtual=10.0.0.1:80\n\treal=10.0.0.2 gat\n");
