@@ -28,6 +28,7 @@ test: lint unit features doc peers lab  ## everything, the lab included
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --test lab --test peers -- -D warnings
 
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace

@@ -1,15 +1,36 @@
 //! The client: it asks through the virtual address again and again, and remembers what came back.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::space::Space;
 use crate::wait::until;
+
+/// The source ports of a world's client, each used once. The kernel would choose one again within seconds when several worlds ask at
+/// once (they share its place in the range), and IPVS sends a connection that it knows, ended or not, where it went before: to a
+/// server that has got no new ones for long, or nowhere if that one is gone from the table.
+pub struct Ports(AtomicU16);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self(AtomicU16::new(20_000))
+    }
+}
+
+impl Ports {
+    fn next(&self) -> u16 {
+        let port = self.0.fetch_add(1, Ordering::Relaxed);
+        assert_ne!(port, u16::MAX, "the client has used all its ports");
+        port
+    }
+}
 
 /// One request and what became of it.
 #[derive(Debug, Clone)]
@@ -20,6 +41,13 @@ pub struct Record {
     pub took: Duration,
     /// The answer, or why there was none.
     pub answer: Result<Answer, String>,
+}
+
+impl Record {
+    /// The actor that answered, if all was well.
+    fn answered_by(&self) -> Option<&str> {
+        self.answer.as_ref().ok().filter(|answer| answer.status == 200).map(|answer| answer.by.as_str())
+    }
 }
 
 /// An answer.
@@ -44,6 +72,7 @@ impl Client {
     /// Begins: a request of `path` at `address` every `pause`, each given up after `limit` without a sign.
     pub fn start(
         space: &Arc<Space>,
+        ports: &Arc<Ports>,
         address: SocketAddr,
         path: &str,
         pause: Duration,
@@ -51,12 +80,13 @@ impl Client {
     ) -> Self {
         let records = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
-        let (space, path, kept, end) = (space.clone(), path.to_owned(), records.clone(), ended.clone());
+        let (space, ports, path) = (space.clone(), ports.clone(), path.to_owned());
+        let (kept, end) = (records.clone(), ended.clone());
         let thread = thread::spawn(move || {
             space.enter();
             while !end.load(Ordering::Relaxed) {
                 let at = Instant::now();
-                let answer = request(address, &path, limit);
+                let answer = request(ports.next(), address, &path, limit);
                 let took = at.elapsed();
                 kept.lock().unwrap().push(Record { at, took, answer });
                 thread::sleep(pause);
@@ -89,17 +119,19 @@ impl Client {
         assert_eq!(names, actors, "who answered: {shares:?}");
     }
 
-    /// Waits until `count` requests in a row, none of which may fail, were answered by these actors and no other. For a table that
-    /// was set anew by hand: the kernel may still send a connection where one with the same port went before.
+    /// Waits until `count` requests in a row were answered by these actors and no other.
     #[track_caller]
     pub fn comes_to_be_answered_by(&self, actors: &[&str], count: usize) {
         let begin = Instant::now();
-        until("answers by others", Duration::from_secs(30), || {
+        until("answers by others, or none", Duration::from_secs(30), || {
             let records = self.since(begin);
             let last = &records[records.len().saturating_sub(count)..];
-            let shares = shares(last);
-            let names: Vec<&str> = shares.keys().map(String::as_str).collect();
-            if last.len() == count && names == actors { Ok(()) } else { Err(format!("{shares:?}")) }
+            let names: Option<BTreeSet<&str>> = last.iter().map(Record::answered_by).collect();
+            if last.len() == count && names.is_some_and(|names| names.iter().eq(actors)) {
+                Ok(())
+            } else {
+                Err(list(last))
+            }
         });
     }
 
@@ -125,14 +157,10 @@ impl Drop for Client {
 pub fn shares(records: &[Record]) -> BTreeMap<String, usize> {
     let mut shares = BTreeMap::new();
     for record in records {
-        match &record.answer {
-            Ok(answer) if answer.status == 200 => *shares.entry(answer.by.clone()).or_default() += 1,
-            other => panic!(
-                "a request failed in a healthy phase, after {:?}: {other:?}\n{}",
-                record.took,
-                list(records)
-            ),
-        }
+        let Some(actor) = record.answered_by() else {
+            panic!("a request failed in a healthy phase: {:?}\n{}", record.answer, list(records));
+        };
+        *shares.entry(actor.to_owned()).or_default() += 1;
     }
     shares
 }
@@ -140,22 +168,34 @@ pub fn shares(records: &[Record]) -> BTreeMap<String, usize> {
 /// One line a request, for messages.
 fn list(records: &[Record]) -> String {
     let begin = records.first().map(|record| record.at);
-    let lines = records.iter().map(|record| match &record.answer {
-        Ok(answer) => format!("  {:?} {} {}\n", record.at - begin.unwrap(), answer.status, answer.by),
-        Err(reason) => format!("  {:?} {reason}\n", record.at - begin.unwrap()),
+    let lines = records.iter().map(|record| {
+        let answer = match &record.answer {
+            Ok(answer) => format!("{} {}", answer.status, answer.by),
+            Err(reason) => reason.clone(),
+        };
+        format!("  {:?} {answer}, after {:?}\n", record.at - begin.unwrap(), record.took)
     });
     lines.collect()
 }
 
-/// Makes one request from the calling thread's network; no step of it takes longer than `limit`.
-pub fn request(address: SocketAddr, path: &str, limit: Duration) -> Result<Answer, String> {
-    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(|e| format!("connect: {e}"))?;
+/// Makes one request from the calling thread's network and this source port (0: any); no step of it takes longer than `limit`.
+pub fn request(port: u16, address: SocketAddr, path: &str, limit: Duration) -> Result<Answer, String> {
+    let mut stream = connect(port, address, limit).map_err(|e| format!("connect: {e}"))?;
     stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;
     let text = format!("GET {path} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
     stream.write_all(text.as_bytes()).map_err(|e| format!("write: {e}"))?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).map_err(|e| format!("read: {e}"))?;
     parse(&reply).ok_or_else(|| format!("not an answer: {reply:?}"))
+}
+
+fn connect(port: u16, address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(any, port).into())?;
+    socket.connect_timeout(&address.into(), limit)?;
+    Ok(socket.into())
 }
 
 fn parse(reply: &str) -> Option<Answer> {

@@ -31,7 +31,7 @@ fn carries(path: Path, family: Family) {
 
     drop(client);
     weights(0, 1).install(director);
-    world.client("/").comes_to_be_answered_by(&["s12"], 10);
+    world.client("/").answered_by(&["s12"], 10);
 
     let home: IpAddr = match family {
         Family::V4 => Ipv4Addr::LOCALHOST.into(),
@@ -41,7 +41,7 @@ fn carries(path: Path, family: Family) {
         Table::default().service(service, "rr").server(service, SocketAddr::new(home, 80), "-g", 1);
     let _repair = Web::start_in(director);
     fallback.install(director);
-    world.client("/").comes_to_be_answered_by(&["d1"], 5);
+    world.client("/").answered_by(&["d1"], 5);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_web_server_stops_freezes_and_returns() {
     let director = world.directors[0].clone();
     let server = &mut world.servers[0];
     let address = server.address;
-    let ask = |path: &str| director.run(|| crate::client::request(address, path, Duration::from_secs(3)));
+    let ask = |path: &str| director.run(|| crate::client::request(0, address, path, Duration::from_secs(3)));
     server.web.page("/alive", "fine");
     assert_eq!(ask("/alive").unwrap().body, "fine");
     assert_eq!(ask("/absent").unwrap().status, 404);

@@ -12,7 +12,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::Client;
+use crate::client::{Client, Ports};
 use crate::space::Space;
 use crate::web::Web;
 
@@ -119,6 +119,7 @@ pub struct World {
     /// The directors.
     pub directors: Vec<Arc<Space>>,
     client: Arc<Space>,
+    ports: Arc<Ports>,
     family: Family,
     /// The bridges, and the router between them; held, for it ends with its last holder.
     _switch: Space,
@@ -175,7 +176,7 @@ impl World {
             web: Web::start_in(space),
         });
         let servers = servers.collect();
-        Self { vip, servers, directors, client, family: plan.family, _switch: switch }
+        Self { vip, servers, directors, client, ports: Arc::default(), family: plan.family, _switch: switch }
     }
 
     /// The virtual service's address.
@@ -195,7 +196,7 @@ impl World {
     }
 
     fn patient_client(&self, path: &str, limit: Duration) -> Client {
-        Client::start(&self.client, self.service(80), path, Duration::from_millis(50), limit)
+        Client::start(&self.client, &self.ports, self.service(80), path, Duration::from_millis(50), limit)
     }
 
     /// Moves the virtual address to another director, as a cluster manager does.

@@ -67,7 +67,7 @@ impl Original {
             .stderr(log)
             .process_group(0)
             .spawn()
-            .expect("Debian's ldirectord is fetched for the record");
+            .unwrap_or_else(|e| panic!("Debian's ldirectord, fetched for the record: {e}"));
         self.child = Some(child);
     }
 
