@@ -7,7 +7,7 @@ use super::actions;
 use super::context::Context;
 use crate::notify::alerts::{seal, writer};
 use crate::notify::letter::Letter;
-use crate::notify::post::{self, Failure};
+use crate::notify::post;
 use crate::settings;
 
 const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has failed.\n";
@@ -52,14 +52,13 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Result<(), String> 
     let place = post::place(letter.relay.as_deref(), settings);
     let (parcel, wrong) = seal(letter)?;
     let to = parcel.recipients().join(", ");
-    match post::deliver(letter.relay.as_deref(), settings, &parcel).await {
-        Ok(()) => println!("accepted by {place} for {to}"),
-        Err(Failure::Later(reason) | Failure::Never(reason)) => {
-            return Err(format!(
-                "not accepted by {place} for {to}: {reason}; look at emailalert, emailalertfrom and smtp in the configuration, and \
-                 at [mail] in the settings"
-            ));
-        }
+    if let Err(failure) = post::deliver(letter.relay.as_deref(), settings, &parcel).await {
+        return Err(format!(
+            "not accepted by {place} for {to}: {}; look at emailalert, emailalertfrom and smtp in the configuration, and at [mail] \
+             in the settings",
+            failure.reason()
+        ));
     }
+    println!("accepted by {place} for {to}");
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }

@@ -18,6 +18,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSendmailTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::letter::Letter;
@@ -27,6 +28,8 @@ use crate::settings::{self, Security};
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A lane waits so long at most.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// A letter that is not taken, while the place works, is tried so long: an alert that is older helps nobody.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A letter in the form of the wire.
 #[derive(Clone, Debug)]
@@ -34,15 +37,28 @@ pub struct Parcel {
     envelope: Envelope,
     bytes: Vec<u8>,
     subject: String,
+    /// When it was first not taken.
+    refused_since: Option<Instant>,
 }
 
 /// Why a letter did not go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It may go later.
-    Later(String),
+    /// The place cannot be reached or takes no mail: every letter has to wait.
+    Closed(String),
+    /// The place did not take this letter, for now or for good: SMTP says 4xx, a sendmail ends with an error.
+    NotTaken(String),
     /// It will never go as it is.
     Never(String),
+}
+
+impl Failure {
+    /// What the relay, the sendmail or the system said.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let (Failure::Closed(reason) | Failure::NotTaken(reason) | Failure::Never(reason)) = self;
+        reason
+    }
 }
 
 impl Parcel {
@@ -71,6 +87,7 @@ impl Parcel {
             envelope: message.envelope().clone(),
             bytes: message.formatted(),
             subject: letter.subject.clone(),
+            refused_since: None,
         };
         Ok((parcel, wrong))
     }
@@ -109,29 +126,38 @@ const LONGEST_LINE: usize = 998;
 /// Brings one letter to the relay, or to the local sendmail.
 ///
 /// # Errors
-/// With the reason, and whether it makes sense to try again.
+/// With the reason, and what can be done: see [`Failure`].
 pub async fn deliver(relay: Option<&str>, settings: &settings::Mail, parcel: &Parcel) -> Result<(), Failure> {
     let limit = settings.timeout();
     let work = async {
         match relay {
             Some(relay) => {
-                let transport = smtp(relay, settings).map_err(Failure::Later)?;
-                transport.send_raw(&parcel.envelope, &parcel.bytes).await.map(drop).map_err(|error| {
+                let transport = smtp(relay, settings).map_err(Failure::Closed)?;
+                let sent = transport.send_raw(&parcel.envelope, &parcel.bytes).await;
+                sent.map(drop).map_err(|error| {
                     let reason = error.to_string();
-                    if error.is_permanent() { Failure::Never(reason) } else { Failure::Later(reason) }
+                    match error.status().map(u16::from) {
+                        // 421: the relay takes no mail at all (RFC 5321, 4.2.3).
+                        Some(400..=420 | 422..=499) => Failure::NotTaken(reason),
+                        Some(500..) => Failure::Never(reason),
+                        _ => Failure::Closed(reason),
+                    }
                 })
             }
             None => {
                 let transport =
                     AsyncSendmailTransport::<Tokio1Executor>::new_with_command(&settings.sendmail);
                 let sent = transport.send_raw(&parcel.envelope, &parcel.bytes).await;
-                sent.map_err(|error| Failure::Later(format!("{}: {error}", settings.sendmail.display())))
+                sent.map_err(|error| {
+                    let reason = format!("{}: {error}", settings.sendmail.display());
+                    if error.is_client() { Failure::NotTaken(reason) } else { Failure::Closed(reason) }
+                })
             }
         }
     };
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result,
-        Err(_) => Err(Failure::Later(format!("no answer within {} s", limit.as_secs()))),
+        Err(_) => Err(Failure::Closed(format!("no answer within {} s", limit.as_secs()))),
     }
 }
 
@@ -197,7 +223,7 @@ impl Post {
 
     /// Tries what is left for so long at most, then gives it up and says so.
     pub async fn finish(self, grace: Duration) {
-        let end = tokio::time::Instant::now() + grace;
+        let end = Instant::now() + grace;
         for (lane, _) in self.lanes.values() {
             lane.queue().closing = true;
             lane.wake.notify_one();
@@ -286,13 +312,18 @@ impl Lane {
                         self.say_recovery(trouble.take());
                     }
                 }
-                Err(Failure::Never(reason)) => self.refused(&parcel, &reason),
-                Err(Failure::Later(reason)) => {
+                // One bad recipient must not keep the letter from the others.
+                Err(Failure::Never(_) | Failure::NotTaken(_)) if parcel.envelope.to().len() > 1 => {
+                    let mut queue = self.queue();
+                    parcel.split().into_iter().rev().for_each(|one| queue.letters.push_front(one));
+                }
+                Err(Failure::Never(reason)) => self.say_refusal(&parcel, &reason),
+                Err(failure @ (Failure::Closed(_) | Failure::NotTaken(_))) => {
                     if trouble.is_none() {
-                        self.say_trouble(&reason);
+                        self.say_trouble(failure.reason());
                     }
                     trouble.get_or_insert(0);
-                    self.put_back(parcel);
+                    self.keep(parcel, failure);
                     self.pause(wait).await;
                     wait = (wait * 2).min(LONGEST_RETRY);
                 }
@@ -300,16 +331,7 @@ impl Lane {
         }
     }
 
-    /// One bad recipient must not keep the letter from the others.
-    fn refused(&self, parcel: &Parcel, reason: &str) {
-        let alone = parcel.split();
-        if alone.len() > 1 {
-            let mut queue = self.queue();
-            for one in alone.into_iter().rev() {
-                queue.letters.push_front(one);
-            }
-            return;
-        }
+    fn say_refusal(&self, parcel: &Parcel, reason: &str) {
         let to = parcel.recipients().join(", ");
         error!(
             "{} to {to} ({}): {reason}; it is not tried again: {}",
@@ -319,14 +341,23 @@ impl Lane {
         );
     }
 
-    /// Back to the front, unless newer letters have taken the room.
-    fn put_back(&self, parcel: Parcel) {
+    /// Back into the queue, unless newer letters have taken the room or it was tried for long: to the front where all have to wait,
+    /// else to the end, so that it does not hold up the others.
+    fn keep(&self, mut parcel: Parcel, failure: Failure) {
         let mut queue = self.queue();
-        if queue.closing || queue.letters.len() >= self.settings.queue.max(1) {
+        if queue.closing {
             queue.lost += 1;
-            if queue.closing {
+            drop(queue);
+            warn!("{}: given up at the end: {}", self.words(), parcel.subject);
+        } else if queue.letters.len() >= self.settings.queue.max(1) {
+            queue.lost += 1;
+        } else if let Failure::NotTaken(reason) = failure {
+            let now = Instant::now();
+            if now - *parcel.refused_since.get_or_insert(now) < PATIENCE {
+                queue.letters.push_back(parcel);
+            } else {
                 drop(queue);
-                warn!("{}: given up at the end: {}", self.words(), parcel.subject);
+                self.say_refusal(&parcel, &format!("not taken for a day: {reason}"));
             }
         } else {
             queue.letters.push_front(parcel);
@@ -335,7 +366,7 @@ impl Lane {
 
     /// Waits, but not at the end of the daemon.
     async fn pause(&self, wait: Duration) {
-        let end = tokio::time::Instant::now() + wait;
+        let end = Instant::now() + wait;
         while !self.queue().closing {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::thread::{self, JoinHandle};
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -10,9 +11,13 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 
 fn parcel(subject: &str) -> Parcel {
+    parcel_to(&["a@one.example"], subject)
+}
+
+fn parcel_to(recipients: &[&str], subject: &str) -> Parcel {
     let letter = Letter {
         from: "ld@here.example".to_owned(),
-        recipients: vec!["a@one.example".to_owned()],
+        recipients: recipients.iter().map(ToString::to_string).collect(),
         relay: None,
         subject: subject.to_owned(),
         body: "text\n".to_owned(),
@@ -114,7 +119,7 @@ async fn a_certificate_of_nobody_gets_neither_login_nor_letter() {
     std::fs::write(&password, "hidden word\n").unwrap();
     let (port, relay) = secure_relay();
     let failure = deliver(Some("127.0.0.1"), &secure(port, true, &password), &parcel("x")).await.unwrap_err();
-    assert!(matches!(&failure, Failure::Later(reason) if !reason.contains("hidden")), "{failure:?}");
+    assert!(matches!(&failure, Failure::Closed(reason) if !reason.contains("hidden")), "{failure:?}");
     let (_, inside) = relay.join().unwrap();
     assert!(inside.is_empty(), "{inside:?}");
 }
@@ -147,9 +152,54 @@ async fn a_full_queue_loses_its_oldest_and_the_end_does_not_wait() {
         let subjects: Vec<&str> = queue.letters.iter().map(|parcel| parcel.subject.as_str()).collect();
         assert_eq!((subjects, queue.lost), (vec!["two", "three"], 1));
     }
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     post.finish(Duration::from_millis(200)).await;
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// A sendmail that takes letters for everybody but `bad@one.example`, and says whom it took one for.
+#[tokio::test]
+async fn a_letter_that_sendmail_refuses_holds_up_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (sendmail, taken) = (directory.path().join("sendmail"), directory.path().join("taken"));
+    let script = format!(
+        "#!/bin/sh\ncat >/dev/null\nfor to; do :; done\ncase $* in *bad@*) echo no such user >&2; exit 67 ;; esac\n\
+         echo \"$to\" >>{}\n",
+        taken.display()
+    );
+    std::fs::write(&sendmail, script).unwrap();
+    std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
+    let mut post = Post::new(settings::Mail { sendmail, ..settings::Mail::default() });
+    post.send(None, parcel_to(&["bad@one.example", "a@one.example"], "for two"));
+    post.send(None, parcel_to(&["b@one.example"], "for one"));
+    let limit = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_to_string(&taken).unwrap_or_default() != "a@one.example\nb@one.example\n" {
+        assert!(Instant::now() < limit, "{:?}", std::fs::read_to_string(&taken));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_not_taken_waits_behind_the_others_for_a_day() {
+    let lane = Lane::new(None, Arc::default());
+    let subjects =
+        || lane.queue().letters.iter().map(|parcel| parcel.subject.clone()).collect::<Vec<String>>();
+    let take = || lane.queue().letters.pop_front().unwrap();
+    lane.push(parcel("second"));
+    lane.keep(parcel("first"), Failure::Closed("refused".to_owned()));
+    assert_eq!(subjects(), ["first", "second"]);
+    let first = take();
+    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
+    assert_eq!(subjects(), ["second", "first"]);
+    take();
+    tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
+    let first = take();
+    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
+    assert_eq!(subjects(), ["first"]);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let first = take();
+    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
+    assert!(subjects().is_empty());
 }
 
 #[test]
