@@ -8,7 +8,8 @@ use std::{fs, thread};
 
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
-use crate::net::{cause, resolve, tls};
+use crate::net::resolve::{self, ResolveError};
+use crate::net::{cause, tls};
 use crate::plan::Plan;
 use crate::value::{Family, Protocol, TlsPolicy};
 
@@ -44,6 +45,8 @@ pub enum LoadError {
         path: PathBuf,
         /// Everything that is wrong or odd.
         diagnostics: Vec<Diagnostic>,
+        /// Present when names have no answer because the system's resolver is silent: what it said, and what to do.
+        silence: Option<String>,
     },
     /// It names certificates or keys that cannot be used.
     Tls {
@@ -65,7 +68,10 @@ impl LoadError {
             LoadError::Unreadable { path, error } => {
                 vec![format!("Error [{pid}] reading file {}: {error}", path.display())]
             }
-            LoadError::Invalid { path, diagnostics, .. } => lines(diagnostics, path),
+            LoadError::Invalid { path, diagnostics, silence } => {
+                let about = |what: &String| format!("Error [{pid}] reading file {}: {what}", path.display());
+                lines(diagnostics, path).into_iter().chain(silence.as_ref().map(about)).collect()
+            }
             LoadError::Tls { path, faults } => {
                 let line = |(line, what): &(usize, String)| {
                     format!("Error [{pid}] reading file {} at line {line}: {what}", path.display())
@@ -82,7 +88,7 @@ impl LoadError {
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         match self {
-            LoadError::Invalid { path, diagnostics } => {
+            LoadError::Invalid { path, diagnostics, .. } => {
                 config::render(diagnostics, &path.display().to_string(), colour)
             }
             other => other.lines().join("\n"),
@@ -111,12 +117,12 @@ impl Loaded {
     }
 }
 
-/// Reads, resolves names, and plans. Blocks as long as the system's resolver does.
+/// Reads, resolves names, and plans. Blocks as long as the system's resolver does, a silent one about twice its time-out.
 ///
 /// # Errors
 /// When the file cannot be read or run; everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, answer)
+    load_with(path, |questions| answer(questions, resolve::host))
 }
 
 /// Judges a file without a name server, which may be dead: a host that it names counts as known, at an invented address. For
@@ -125,15 +131,18 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, invent)
+    load_with(path, |questions| (invent(questions), None))
 }
 
-fn load_with(path: &Path, answer: impl FnOnce(Vec<Question>) -> Answers) -> Result<Loaded, LoadError> {
+fn load_with(
+    path: &Path,
+    answer: impl FnOnce(Vec<Question>) -> (Answers, Option<String>),
+) -> Result<Loaded, LoadError> {
     let content = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-    let answers = answer(config::questions(&content));
+    let (answers, silence) = answer(config::questions(&content));
     let config::Loaded { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
-        return Err(LoadError::Invalid { path: path.to_owned(), diagnostics });
+        return Err(LoadError::Invalid { path: path.to_owned(), diagnostics, silence });
     };
     let plan = Plan::new(Arc::new(config));
     match &*tls_faults(&plan) {
@@ -172,51 +181,65 @@ fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
     diagnostics.iter().map(|diagnostic| diagnostic.one_line(pid, &path)).collect()
 }
 
-/// Asks the system's resolver all questions, many at a time: one dead name server must not cost its time-out for
-/// each name.
-fn answer(questions: Vec<Question>) -> Answers {
+/// Asks all questions, many at a time: one dead name server must not cost its time-out for each name. When a full round of names
+/// stays without an answer, no more are asked, which the second part of the result says.
+fn answer(
+    questions: Vec<Question>,
+    look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
+) -> (Answers, Option<String>) {
     let hostname = resolve::hostname().unwrap_or_else(|_| "localhost".to_owned());
     let answers = Mutex::new(Answers::new(hostname));
+    let unanswered = Mutex::new(Vec::new());
     let workers = questions.len().min(RESOLVERS);
     let queue = Mutex::new(questions.into_iter());
     let next = || lock(&queue).next();
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(question) = next() {
-                    ask(question, &answers);
+                while lock(&unanswered).len() < RESOLVERS
+                    && let Some(question) = next()
+                {
+                    ask(question, &answers, |name, family| match look_up(name, family) {
+                        Ok(addresses) => addresses.into_iter().next(),
+                        Err(ResolveError::NotFound(_)) => None,
+                        Err(error @ ResolveError::Failed { .. }) => {
+                            lock(&unanswered).push(error);
+                            None
+                        }
+                    });
                 }
             });
         }
     });
-    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let silence = match &**lock(&unanswered) {
+        [first, others @ ..] if others.len() + 1 >= RESOLVERS => Some(format!(
+            "the system's resolver is silent ({first}; {} more), and was not asked for the names after these; see \
+             /etc/resolv.conf, or put the names into /etc/hosts",
+            others.len()
+        )),
+        _ => None,
+    };
+    (answers.into_inner().unwrap_or_else(PoisonError::into_inner), silence)
 }
 
 /// Answers without asking for hosts. No two get the same address, so that none is taken for a duplicate of another.
 fn invent(questions: Vec<Question>) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
-        match question {
-            Question::Host { name, family } => {
-                let address: IpAddr = match family {
-                    // 240.0.0.0/4 and 100::/64 belong to nobody.
-                    Family::V4 => Ipv4Addr::from_bits(0xF000_0000 | number).into(),
-                    Family::V6 => Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number)).into(),
-                };
-                lock(&answers).add_host(name, family, address);
-            }
-            // Ports and files are of this machine.
-            other => ask(other, &answers),
-        }
+        ask(question, &answers, |_, family| match family {
+            // 240.0.0.0/4 and 100::/64 belong to nobody.
+            Family::V4 => Some(Ipv4Addr::from_bits(0xF000_0000 | number).into()),
+            Family::V6 => Some(Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number)).into()),
+        });
     }
     answers.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn ask(question: Question, answers: &Mutex<Answers>) {
+/// Finds one answer. Hosts are asked of `host`; ports and files are of this machine.
+fn ask(question: Question, answers: &Mutex<Answers>, host: impl FnOnce(&str, Family) -> Option<IpAddr>) {
     match question {
         Question::Host { name, family } => {
-            let addresses = resolve::host(&name, family).unwrap_or_default();
-            if let Some(address) = addresses.into_iter().next() {
+            if let Some(address) = host(&name, family) {
                 lock(answers).add_host(name, family, address);
             }
         }
@@ -237,4 +260,42 @@ fn ask(question: Question, answers: &Mutex<Answers>) {
 /// What a panicking thread left is still a list of questions or answers.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::Names;
+
+    fn hosts(count: usize) -> Vec<Question> {
+        let host = |number| Question::Host { name: format!("web{number}"), family: Family::V4 };
+        (0..count).map(host).collect()
+    }
+
+    #[test]
+    fn a_silent_resolver_is_asked_one_round_of_names() {
+        let asked = AtomicUsize::new(0);
+        let (_, silence) = answer(hosts(500), |name, _| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            Err(ResolveError::Failed { name: name.to_owned(), cause: "try again".to_owned() })
+        });
+        // Those of a worker that looked just before the last one failed come on top.
+        let asked = asked.into_inner();
+        assert!((RESOLVERS..2 * RESOLVERS).contains(&asked), "{asked}");
+        let silence = silence.unwrap();
+        assert!(silence.contains("silent (cannot resolve web") && silence.contains("try again"), "{silence}");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_are_no_silence() {
+        let (answers, silence) = answer(hosts(100), |name, _| match name {
+            "web99" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            name => Err(ResolveError::NotFound(name.to_owned())),
+        });
+        assert_eq!(silence, None);
+        assert_eq!(answers.host("web98", Family::V4), None);
+        assert_eq!(answers.host("web99", Family::V4), Some(Ipv4Addr::LOCALHOST.into()));
+    }
 }

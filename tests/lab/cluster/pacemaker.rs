@@ -127,7 +127,12 @@ fn pacemaker() {
         seconds(ours)
     ));
 
-    // The original in its place, and ours again.
+    // The original in its place, and ours again; the command for all other directors names the one for these.
+    let said = cluster
+        .node(second)
+        .say(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ldirectord-rs-switch to-perl"));
+    assert_eq!(said.status.code(), Some(1), "{}", said.text);
+    assert!(said.text.contains(PAGE.block("back").trim()), "{}", said.text);
     switch(&cluster, "back", "perl");
     cluster.is_served_by(second, SOON);
     let active = if with_original() { dies_with_original(&mut cluster, &client, second) } else { second };
