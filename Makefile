@@ -44,6 +44,7 @@ doc: setup       ## the documentation builds without a warning
 lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
+	$(if $(T),,LAB_WAY=qemu LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- --ignored)
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 		$(IN_LAB) test --test lab -- $(or $(T),--skip judge:: --skip cluster::)
 	$(if $(T),,$(MAKE) judge)

@@ -114,9 +114,10 @@ mod kernel_alone {
         on_kernel(suite::alone::reading_goes_on_while_somebody_writes);
     }
 
-    /// Other tests have services and so keep the module; it takes a run of this test alone to see it go.
+    /// Other tests have services and so keep the module, and a kernel that is somebody's must keep it: `make lab` starts an emulated
+    /// machine for this test alone.
     #[test]
-    #[ignore = "unloads a module of the kernel"]
+    #[ignore = "unloads a module of the kernel; run on a machine of its own by `make lab`"]
     fn a_module_that_was_loaded_anew_is_found() {
         on_kernel(suite::alone::a_module_that_was_loaded_anew_is_found);
     }
