@@ -23,7 +23,7 @@ demo: setup      ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit features doc peers lab  ## everything, the lab included
+test: lint unit features doc peers lab package-test  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
