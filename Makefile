@@ -65,7 +65,7 @@ fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with t
 	fuzz/run $(T)
 
 bench: setup     ## CPU time a check, and the whole daemon under load, with peers in the same run
-	$(CARGO) bench
+	$(CARGO) bench --bench check --bench daemon
 
 manual:          ## the manual pages, to man/ in cargo's target folder
 	@$(CARGO) run --quiet --example manual -- $(TARGET)/man "$$(git log -1 --format=%cs 2>/dev/null || date +%F)"

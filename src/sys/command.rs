@@ -1,10 +1,5 @@
 //! A program of the operator, run without a shell in a process group of its own, which ends with the future that waits for it.
 
-#![expect(
-    unsafe_code,
-    reason = "what happens between fork and exec is unsafe: only what is async-signal-safe may"
-)]
-
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -148,14 +143,9 @@ fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<R
     if std::env::var_os("PERLIO").is_none() {
         command.env("PERLIO", "perlio");
     }
-    // SAFETY: getrlimit and setrlimit are system calls without locks or memory of their own.
-    unsafe {
-        command.pre_exec(|| {
-            limits::for_command();
-            Ok(())
-        })
-    };
-    Ok(Running { child: command.spawn()?, output })
+    let child = command.spawn()?;
+    child.id().into_iter().for_each(limits::for_command);
+    Ok(Running { child, output })
 }
 
 impl Running {

@@ -1,31 +1,35 @@
-//! How many descriptors this process may hold.
+//! How many descriptors this process may hold, and what the commands that it starts may.
 
 use std::sync::OnceLock;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
-/// The soft limit before it was raised.
-static BEFORE: OnceLock<u64> = OnceLock::new();
+/// The soft limit before it was raised; none is no limit.
+static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
 /// Raises the soft limit of open files to the hard one and gives it. Checks in flight need one each.
 #[must_use]
 pub fn raise_open_files() -> u64 {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
-    let _ = BEFORE.set(soft);
-    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+    let limit = getrlimit(Resource::Nofile);
+    let _ = BEFORE.set(limit.current);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok();
+    let granted = if raised { limit.maximum } else { limit.current };
+    granted.unwrap_or(u64::MAX)
 }
 
-/// Gives this process, which is about to become a command, the limit that the daemon was started with: programs that close every
-/// descriptor there could be take long over a large one. Also no core file is written by a command that crashes in each check. What
-/// the system refuses (a unit may forbid it) is left as it is.
-pub fn for_command() {
-    let limit = |resource, soft: u64| {
-        if let Ok((_, hard)) = getrlimit(resource) {
-            let _ = setrlimit(resource, soft.min(hard), hard);
-        }
+/// Gives a command that was just started the limit that the daemon was started with: programs that close every descriptor there
+/// could be take long over a large one. Also no core file is written by a command that crashes in each check. What the system
+/// refuses (a unit may forbid it, the command may be somebody else by now) is left as it is. Done from outside, because whatever is
+/// done between fork and exec makes the start of a command three times as expensive.
+pub fn for_command(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let limit = |resource, soft| {
+        // That of the command is the same: it was inherited.
+        let maximum = getrlimit(resource).maximum;
+        let _ = prlimit(Some(pid), resource, Rlimit { current: soft, maximum });
     };
     if let Some(soft) = BEFORE.get() {
-        limit(Resource::RLIMIT_NOFILE, *soft);
+        limit(Resource::Nofile, *soft);
     }
-    limit(Resource::RLIMIT_CORE, 0);
+    limit(Resource::Core, Some(0));
 }

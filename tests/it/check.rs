@@ -1,5 +1,8 @@
 //! `check` and the command line.
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::site::{Site, WebServer, two_servers};
@@ -68,4 +71,27 @@ fn the_directories_of_heartbeat_come_first() {
     std::fs::rename(site.path("ha.d/web.cf"), site.path("ha.d/ldirectord.cf")).unwrap();
     assert_eq!(site.run(&["check"]).status.code(), Some(0));
     assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(2));
+}
+
+/// The daemon raises its own limit of descriptors; a command gets the one that the daemon was started with, and writes no core file.
+#[test]
+fn a_command_has_the_limits_that_the_program_was_started_with() {
+    let site = Site::new(
+        "checktimeout=10\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=./limits\n",
+    );
+    // It is given them when it runs already.
+    let script = "#!/bin/sh\nuntil [ \"$(ulimit -Sn) $(ulimit -Sc)\" = '300 0' ]; do sleep 0.01; done\n";
+    std::fs::write(site.path("limits"), script).unwrap();
+    std::fs::set_permissions(site.path("limits"), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = site.command(&["check", "web.cf"]);
+    let limited = "ulimit -Sc unlimited 2>/dev/null; ulimit -Sn 300 && exec \"$0\" \"$@\"";
+    let output = Command::new("/bin/sh")
+        .args(["-c", limited])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(site.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
