@@ -46,7 +46,7 @@ pub struct Parcel {
 pub enum Failure {
     /// The place cannot be reached or takes no mail: every letter has to wait.
     Closed(String),
-    /// The place did not take this letter, for now or for good: SMTP says 4xx, a sendmail ends with an error.
+    /// The place did not take this letter, for now or for good: SMTP says 450 or 452, a sendmail ends with an error.
     NotTaken(String),
     /// It will never go as it is.
     Never(String),
@@ -137,8 +137,8 @@ pub async fn deliver(relay: Option<&str>, settings: &settings::Mail, parcel: &Pa
                 sent.map(drop).map_err(|error| {
                     let reason = error.to_string();
                     match error.status().map(u16::from) {
-                        // 421: the relay takes no mail at all (RFC 5321, 4.2.3).
-                        Some(400..=420 | 422..=499) => Failure::NotTaken(reason),
+                        // A mailbox that is busy, blocked or full; other codes of 4xx are the relay's own state (RFC 5321, 4.2.3).
+                        Some(450 | 452) => Failure::NotTaken(reason),
                         Some(500..) => Failure::Never(reason),
                         _ => Failure::Closed(reason),
                     }

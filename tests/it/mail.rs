@@ -18,7 +18,7 @@ enum Mood {
     Silent,
     /// 451 to the sender.
     Busy,
-    /// 550 to recipients at `bad.example`.
+    /// 550 to recipients at `bad.example`, 452 to those at `full.example`.
     Picky,
     /// Closes after the sender.
     Rude,
@@ -97,6 +97,7 @@ fn converse(stream: TcpStream, mood: Mood, taken: &Mutex<Vec<Taken>>) -> std::io
             "MAIL" if mood == Mood::Busy => b"451 not now\r\n",
             "RCPT" if mood == Mood::Rude => return Ok(()),
             "RCPT" if mood == Mood::Picky && line.contains("bad.example") => b"550 nobody\r\n",
+            "RCPT" if mood == Mood::Picky && line.contains("full.example") => b"452 mailbox full\r\n",
             "RCPT" => {
                 recipients.push(line);
                 b"250 fine\r\n"
@@ -157,7 +158,7 @@ fn a_bad_relay_delays_nothing_and_is_said_once() {
 fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
     let relay = Relay::start(Mood::Picky);
     let site = relay.site(
-        "smtp=127.0.0.1\nemailalert=\"a@one.example, x@bad.example, no address\"\nemailalertfrom=ld@here.example\n\
+        "smtp=127.0.0.1\nemailalert=\"f@full.example, a@one.example, x@bad.example, no address\"\nemailalertfrom=ld@here.example\n\
          virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n\tservicename=Web shop\n\tcomment=Call Bob\n",
     );
     assert!(act(&site, &["web.cf", "start"]).status.success());
