@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::snapshot::Snapshot;
-use crate::table::{Operation, ServiceKey, Table};
+use crate::table::{Operation, Service, ServiceKey, Table};
 
 /// A table of virtual services.
 ///
@@ -19,7 +19,9 @@ pub trait Ipvs: Send {
     /// The table.
     ///
     /// Services of protocols other than [`Protocol`](crate::Protocol) has are left out. The kernel gives a large
-    /// table in pieces; what somebody else changes meanwhile may be in it or not.
+    /// table in pieces and goes on by counting, over all network namespaces: what somebody else changes meanwhile may be in it or
+    /// not, and for each service that is removed meanwhile another one may be missing. Ask for one that matters by
+    /// [`Ipvs::service`].
     ///
     /// # Errors
     /// When the kernel cannot be asked, [`Error::Interrupted`] when the table kept changing meanwhile.
@@ -30,6 +32,12 @@ pub trait Ipvs: Send {
     /// # Errors
     /// As for [`Ipvs::dump`].
     fn snapshot(&mut self) -> Result<Snapshot, Error>;
+
+    /// One service with its destinations, none if it is not there.
+    ///
+    /// # Errors
+    /// As for [`Ipvs::dump`].
+    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error>;
 
     /// Carries operations out, one after the other, and gives one result for each, in their order.
     ///
@@ -73,6 +81,10 @@ impl<T: Ipvs + ?Sized> Ipvs for Box<T> {
 
     fn snapshot(&mut self) -> Result<Snapshot, Error> {
         (**self).snapshot()
+    }
+
+    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+        (**self).service(key)
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {

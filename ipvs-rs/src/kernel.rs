@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::ipvs::{Ipvs, Timeouts, Version};
 use crate::snapshot::{ServiceSnapshot, Snapshot};
-use crate::table::{Operation, ServiceKey, Table, check_key};
+use crate::table::{Operation, Service, ServiceKey, Table, check_key};
 use crate::wire::{Request, command, decode_destination, decode_service};
 
 /// How often reading is tried when the table changes meanwhile.
@@ -138,6 +138,22 @@ impl Ipvs for Kernel {
             }
         }
         self.read()
+    }
+
+    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+        check_key(key)?;
+        let mut found = None;
+        let asked = self.channel.ask(self.family, Request::about(command::GET_SERVICE, key), |bytes| {
+            found = decode_service(bytes)?;
+            Ok(())
+        });
+        match asked.map_err(Error::from) {
+            Ok(()) => {}
+            Err(Error::NoSuchService) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let Some((_, mut service)) = found else { return Ok(None) };
+        Ok(self.read_destinations(key, &mut service)?.then(|| service.service()))
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {

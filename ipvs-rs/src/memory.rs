@@ -5,12 +5,13 @@
 
 mod rules;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::ipvs::{Ipvs, Timeouts, Version};
 use crate::snapshot::{Connections, DestinationSnapshot, ServiceSnapshot, Snapshot, Statistics};
-use crate::table::{DestinationKey, Operation, ServiceKey, Table, check_key};
+use crate::table::{DestinationKey, Operation, Service, ServiceKey, Table, check_key};
 
 /// A table in memory: for dry runs, and in place of a kernel for tests.
 ///
@@ -39,13 +40,21 @@ struct State {
     /// How many writes are still to fail, and how many reads.
     write_failures: Option<(usize, Error)>,
     read_failures: Option<(usize, Error)>,
+    hidden: BTreeSet<ServiceKey>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let timeouts = Timeouts { tcp: 900, tcp_fin: 120, udp: 300 };
         let snapshot = Snapshot::default();
-        Self { snapshot, timeouts, operations: 0, write_failures: None, read_failures: None }
+        Self {
+            snapshot,
+            timeouts,
+            operations: 0,
+            write_failures: None,
+            read_failures: None,
+            hidden: BTreeSet::new(),
+        }
     }
 }
 
@@ -85,6 +94,11 @@ impl Memory {
     /// Makes the next `count` reads fail with this error.
     pub fn fail_next_reads(&self, count: usize, error: Error) {
         self.lock().read_failures = Some((count, error));
+    }
+
+    /// Leaves this service out of the table when it is read as a whole, as the kernel does while others are removed.
+    pub fn hide(&self, service: ServiceKey) {
+        self.lock().hidden.insert(service);
     }
 
     /// Sets the connections that a destination has. Gives `false` when there is no such destination.
@@ -206,11 +220,19 @@ impl Ipvs for Memory {
     }
 
     fn dump(&mut self) -> Result<Table, Error> {
-        Ok(self.lock().begin_read()?.snapshot.table())
+        Ok(self.snapshot()?.table())
     }
 
     fn snapshot(&mut self) -> Result<Snapshot, Error> {
-        Ok(self.lock().begin_read()?.snapshot.clone())
+        let mut state = self.lock();
+        let mut snapshot = state.begin_read()?.snapshot.clone();
+        snapshot.services.retain(|key, _| !state.hidden.contains(key));
+        Ok(snapshot)
+    }
+
+    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+        check_key(key)?;
+        Ok(self.lock().begin_read()?.snapshot.services.get(&key).map(ServiceSnapshot::service))
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {

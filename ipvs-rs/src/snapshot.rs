@@ -83,6 +83,12 @@ impl ServiceSnapshot {
     pub fn new(config: ServiceConfig) -> Self {
         Self { config, statistics: Statistics::default(), destinations: BTreeMap::new() }
     }
+
+    /// The service alone.
+    pub fn service(&self) -> Service {
+        let destinations = self.destinations.iter().map(|(key, destination)| (*key, destination.config));
+        Service { config: self.config.clone(), destinations: destinations.collect() }
+    }
 }
 
 impl DestinationSnapshot {
@@ -95,11 +101,6 @@ impl DestinationSnapshot {
 impl Snapshot {
     /// The table alone.
     pub fn table(&self) -> Table {
-        let services = self.services.iter().map(|(key, service)| {
-            let destinations =
-                service.destinations.iter().map(|(key, destination)| (*key, destination.config));
-            (*key, Service { config: service.config.clone(), destinations: destinations.collect() })
-        });
-        Table { services: services.collect() }
+        Table { services: self.services.iter().map(|(key, service)| (*key, service.service())).collect() }
     }
 }

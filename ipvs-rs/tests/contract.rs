@@ -80,6 +80,7 @@ contract! {
     whole {
         version,
         nothing_to_do,
+        a_service_alone,
         a_batch_with_errors_goes_on,
         five_thousand_destinations,
         many_services,
@@ -107,6 +108,11 @@ mod kernel_alone {
     #[test]
     fn traffic_is_counted() {
         on_kernel(suite::alone::traffic_is_counted);
+    }
+
+    #[test]
+    fn a_service_that_is_removed_hides_another_from_the_list() {
+        on_kernel(suite::alone::a_service_that_is_removed_hides_another_from_the_list);
     }
 
     #[test]

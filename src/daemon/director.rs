@@ -52,10 +52,9 @@ impl Director {
         verify_interval: Option<Duration>,
         now: Instant,
     ) -> Result<(Director, Vec<Notice>), ipvs_rs::Error> {
-        let kernel = ipvs.dump()?;
         let mut owned = planned(&plan);
-        owned.extend(formerly.iter().filter(|key| kernel.services.contains_key(key)));
-        let present = desired::restrict(&kernel, &owned);
+        let present = read(&mut *ipvs, &owned.union(formerly).copied().collect())?;
+        owned.extend(formerly.iter().filter(|key| present.services.contains_key(key)));
         let health = Health::new(&plan, &desired::in_service(&plan, &present), now);
         let mut director = Director {
             plan,
@@ -287,7 +286,7 @@ impl Director {
     /// Learns our part of the table anew, and says where it was not as we knew it. `also` are services that are ours from
     /// now on: whatever they look like is no surprise.
     fn read_back(&mut self, also: &BTreeSet<ServiceKey>) -> Vec<Notice> {
-        match self.ipvs.dump() {
+        match read(&mut *self.ipvs, &self.owned.union(also).copied().collect()) {
             Ok(kernel) => {
                 let ours = desired::restrict(&kernel, &self.owned);
                 if !self.plan.config().globals.readdquiescent {
@@ -296,7 +295,7 @@ impl Director {
                 let mut repairs = diff(&ours, &self.present);
                 repairs.retain(|operation| !self.stays_out(operation));
                 self.owned.extend(also);
-                self.present = desired::restrict(&kernel, &self.owned);
+                self.present = kernel;
                 if repairs.is_empty() {
                     return Vec::new();
                 }
@@ -339,6 +338,20 @@ impl Director {
         }
         notices
     }
+}
+
+/// These services as they stand in the kernel. A listing may leave one out, so that whoever is expected and not in it is asked for
+/// by itself: to take a service for gone would take its servers out.
+fn read(ipvs: &mut dyn Ipvs, services: &BTreeSet<ServiceKey>) -> Result<Table, ipvs_rs::Error> {
+    let mut table = desired::restrict(&ipvs.dump()?, services);
+    for key in services {
+        if !table.services.contains_key(key)
+            && let Some(service) = ipvs.service(*key)?
+        {
+            table.services.insert(*key, service);
+        }
+    }
+    Ok(table)
 }
 
 /// The destinations that are gone from services that still stand.

@@ -290,3 +290,22 @@ fn steps_lead_where_they_led() {
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
+
+#[test]
+fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
+    let plan = || plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n");
+    let mut world = World::new();
+    world.start(plan());
+    world.round();
+    let (key, before) = world.table().services.pop_first().unwrap();
+    assert_eq!(before.destinations.len(), 1);
+    let writes = world.kernel.operations();
+    world.kernel.hide(key);
+    world.now += VERIFY;
+    let now = world.now;
+    assert_eq!(world.director().verify(now), []);
+    world.kill();
+    world.start(plan());
+    assert_eq!(world.kernel.operations(), writes);
+    assert_eq!(world.kernel.service(key), Ok(Some(before)));
+}

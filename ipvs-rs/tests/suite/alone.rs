@@ -93,6 +93,39 @@ pub(crate) fn reading_goes_on_while_somebody_writes(ipvs: &mut dyn Ipvs) {
     });
 }
 
+/// The kernel gives a list in pieces and goes on by counting, services by address before those by mark: one that is removed meanwhile
+/// makes it leave another one out. That one can be asked for by itself.
+pub(crate) fn a_service_that_is_removed_hides_another_from_the_list(ipvs: &mut dyn Ipvs) {
+    let others: Vec<_> = (1..=300).map(mark).collect();
+    let mut all: Vec<_> = others.iter().map(|mark| add(*mark, ServiceConfig::new("rr"))).collect();
+    let churned = tcp("10.0.0.1", 80);
+    all.push(add(churned, ServiceConfig::new("rr")));
+    apply_all(ipvs, &all);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut kernel = Kernel::open().unwrap();
+            while !done.load(Ordering::Relaxed) {
+                apply_all(&mut kernel, &[Operation::RemoveService { key: churned }]);
+                apply_all(&mut kernel, &[add(churned, ServiceConfig::new("rr"))]);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let mut found = Vec::new();
+        for _ in 0..500 {
+            let table = ipvs.dump().unwrap();
+            let missing = others.iter().filter(|key| !table.services.contains_key(key));
+            found.extend(missing.map(|key| ipvs.service(*key)));
+            if found.len() >= 3 {
+                break;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        println!("left out of a list: {}", found.len());
+        assert!(found.iter().all(|service| matches!(service, Ok(Some(_)))), "{found:?}");
+    });
+}
+
 /// Unloads the module and goes on with the same socket.
 pub(crate) fn a_module_that_was_loaded_anew_is_found(ipvs: &mut dyn Ipvs) {
     for attempt in 0.. {

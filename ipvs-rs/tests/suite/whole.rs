@@ -23,6 +23,23 @@ pub(crate) fn nothing_to_do(ipvs: &mut dyn Ipvs) {
     assert_eq!(ipvs.dump().unwrap(), Table::default());
 }
 
+pub(crate) fn a_service_alone(ipvs: &mut dyn Ipvs) {
+    let key = tcp("10.0.0.1", 80);
+    assert_eq!(ipvs.service(key), Ok(None));
+    let config = ServiceConfig::new("wlc");
+    apply_all(
+        ipvs,
+        &[add(key, config.clone()), add_to(key, server("192.0.2.1"), weight(7)), add(mark(7), config)],
+    );
+    let table = ipvs.dump().unwrap();
+    assert_eq!(table.services.len(), 2);
+    for (key, service) in table.services {
+        assert_eq!(ipvs.service(key), Ok(Some(service)));
+    }
+    assert_eq!(ipvs.service(mark(8)), Ok(None));
+    assert!(matches!(ipvs.service(mark(0)), Err(Error::Invalid { .. })));
+}
+
 pub(crate) fn a_batch_with_errors_goes_on(ipvs: &mut dyn Ipvs) {
     let key = tcp("10.0.0.1", 80);
     let mut operations = vec![add(key, ServiceConfig::new("wlc"))];
