@@ -168,7 +168,12 @@ impl<'a> Parser<'a, '_, '_> {
     fn ours(&mut self, line: &Line, text: &'a str) {
         let raw = &self.source.text()[line.span.clone()];
         let indent = width(&raw[..raw.len() - raw.trim_start_matches([' ', '\t']).len()]);
-        let inside = self.place == Place::Inside || (self.place == Place::Gap && indent >= INDENT);
+        // At the begin of a line stands what is for all, also between the lines of a virtual: that is a comment for the original.
+        let for_all = indent == 0
+            && directive::find(first_word(text.trim_start_matches(is_blank)))
+                .is_some_and(|row| row.scope.allows(false));
+        let inside =
+            !for_all && (self.place == Place::Inside || (self.place == Place::Gap && indent >= INDENT));
         let text = if inside { without_comment(text) } else { text };
         let body = text.trim_start_matches(is_blank);
         let start = line.span.start + (raw.len() - text_tail(raw).len()) + (text.len() - body.len());

@@ -1,10 +1,11 @@
 //! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{fs, thread};
+use std::thread;
 
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
@@ -168,11 +169,20 @@ fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let size = fs::metadata(path)?.len();
-    if size > MAX_SIZE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{size} bytes are too many")));
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_SIZE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {MAX_SIZE} bytes")));
     }
-    fs::read(path)
+    Ok(content)
+}
+
+/// A file that a directive names. A pipe there would hold up this load and all that come after it.
+fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    read(path)
 }
 
 /// The original's form of each diagnostic.
@@ -187,7 +197,9 @@ fn answer(
     questions: Vec<Question>,
     look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
 ) -> (Answers, Option<String>) {
-    let hostname = resolve::hostname().unwrap_or_else(|_| "localhost".to_owned());
+    // The environment counts first, as with the original.
+    let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    let hostname = named.or_else(|| resolve::hostname().ok()).unwrap_or_else(|| "localhost".to_owned());
     let answers = Mutex::new(Answers::new(hostname));
     let unanswered = Mutex::new(Vec::new());
     let workers = questions.len().min(RESOLVERS);
@@ -251,7 +263,7 @@ fn ask(question: Question, answers: &Mutex<Answers>, host: impl FnOnce(&str, Fam
             }
         }
         Question::File(path) => {
-            let content = read(Path::new(&path)).map(Arc::from).map_err(|error| cause(&error));
+            let content = read_named(Path::new(&path)).map(Arc::from).map_err(|error| cause(&error));
             lock(answers).add_file(path, content);
         }
     }

@@ -159,8 +159,8 @@ fn request_and_receive<'a>(v: &'a Virtual, real: &'a Real) -> (&'a str, Option<&
 
 fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
     let (request, receive) = request_and_receive(v, real);
-    // Only a server's own request can be a whole URL; that of a virtual is always a path.
-    let own_url = real.request.is_some() && request.contains("://");
+    // Only a server's own request can be a whole URL, of the same scheme; that of a virtual is always a path.
+    let own_url = real.request.is_some() && request.contains(&format!("{scheme}://"));
     HttpProbe {
         scheme,
         method: v.httpmethod,
@@ -178,10 +178,13 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
 
 fn http_proxy(v: &Virtual, real: &Real) -> HttpProbe {
     let (request, receive) = request_and_receive(v, real);
+    let request = without_slash(request);
+    // A server's own request that is no whole URL is asked of that server, through itself.
+    let own_path = real.request.is_some() && !request.contains("http://");
     HttpProbe {
         scheme: Scheme::Http,
         method: v.httpmethod,
-        request: without_slash(request),
+        request: if own_path { format!("http://{}/{request}", target(v, real)) } else { request },
         host: None,
         tls: nameless(v),
         receive: receive.cloned(),

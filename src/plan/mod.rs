@@ -129,6 +129,72 @@ mod tests {
         plan(&format!("{}{}", block(80, ""), block(81, more))).checks().len()
     }
 
+    fn request(service: &str, own: &str) -> String {
+        let text = format!(
+            "virtual=10.0.0.1:80\n\treal=10.0.0.2:8080 masq 1 {own}\n\tservice={service}\n\trequest=all\n"
+        );
+        let plan = plan(&text.replace("request=all", "request=\"all\""));
+        match &plan.checks()[0].key.probe.action {
+            Action::Http(http) => http.request.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_servers_own_request_of_the_same_scheme_is_a_whole_url() {
+        assert_eq!(request("http", ""), "/all");
+        assert_eq!(request("http", "\"own\",\"x\""), "/own");
+        assert_eq!(request("http", "\"http://other/x\",\"x\""), "http://other/x");
+        assert_eq!(request("http", "\"login?return=https://x/\",\"x\""), "/login?return=https://x/");
+        assert_eq!(request("https", "\"https://other/x\",\"x\""), "https://other/x");
+        assert_eq!(request("http_proxy", ""), "all");
+        assert_eq!(request("http_proxy", "\"http://other/x\",\"x\""), "http://other/x");
+        // Through the proxy to itself.
+        assert_eq!(request("http_proxy", "\"own\",\"x\""), "http://10.0.0.2:8080/own");
+    }
+
+    /// Where a virtual has only its `virtualhost`, TLS asks for the name in it.
+    #[test]
+    fn the_name_for_tls_is_that_of_the_host_header() {
+        let name = |line: &str| {
+            let text = format!("virtual=10.0.0.1:443\n\treal=10.0.0.2:443 masq\n\tservice=https\n\t{line}\n");
+            match &plan(&text).checks()[0].key.probe.action {
+                Action::Http(http) => http.tls.server_name.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(name("virtualhost=www.example.net"), Some("www.example.net".to_owned()));
+        assert_eq!(name("virtualhost=www.example.net:8443"), Some("www.example.net".to_owned()));
+        assert_eq!(name("virtualhost=www.example.net # main"), Some("www.example.net".to_owned()));
+        assert_eq!(name("virtualhost=a b"), None);
+    }
+
+    /// R21
+    #[test]
+    fn the_flags_are_those_of_the_scheduler() {
+        let flags = |lines: &str| {
+            let text = format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n{lines}");
+            let config = config::load(text.as_bytes(), &Answers::new("director")).config?;
+            config.virtuals[0].schedflags.clone()
+        };
+        let given = |text: &str| Some(text.to_owned());
+        assert_eq!(flags("\tschedflags=sh-port,sh-fallback\n\tscheduler=sh\n"), given("sh-port,sh-fallback"));
+        assert_eq!(flags("\tscheduler=mh\n\tschedflags=\"mh-port\"\n"), given("mh-port"));
+        assert_eq!(flags("\tscheduler=rr\n\tschedflags=flag-1,,flag-3,\n"), given("flag-1,flag-3"));
+        assert_eq!(flags("\tscheduler=rr\n\tschedflags=sh-port\n"), None);
+        assert_eq!(flags("\tscheduler=sh\n\tschedflags=sh-prot\n"), None);
+    }
+
+    /// Also between the lines of a virtual, where the original sees a comment.
+    #[test]
+    fn what_stands_at_the_begin_of_a_line_is_for_all() {
+        let block = |host: u8| format!("virtual=10.0.0.{host}:443\n\treal=10.0.1.{host}:443 masq\n");
+        let plan = plan(&format!("{}#rs: tlswarn=3\n\tservice=https\n{}", block(1), block(2)));
+        let days: Vec<u32> = plan.virtuals().iter().map(|v| v.tls.warn_days).collect();
+        assert_eq!(days, [3, 3]);
+        assert_eq!(plan.virtuals()[0].service, config::Negotiate::Https);
+    }
+
     /// B09
     #[test]
     fn what_differs_in_anything_that_counts_is_a_check_of_its_own() {

@@ -16,6 +16,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::value::syslog_facility;
+
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -191,7 +193,7 @@ fn time_stamp() -> String {
 
 /// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
 fn syslog_packet(facility: &str, level: Level, text: &str) -> String {
-    let priority = facility_number(facility).unwrap_or(3) * 8 + severity(level);
+    let priority = syslog_facility(facility).unwrap_or(3) * 8 + severity(level);
     let time = chrono::Local::now().format("%b %e %H:%M:%S");
     format!("<{priority}>{time} ldirectord[{}]: {text}", std::process::id())
 }
@@ -211,18 +213,6 @@ fn json_line(level: Level, name: &str, text: &str) -> String {
     let level = level.as_str().to_ascii_lowercase();
     serde_json::json!({ "time": time, "level": level, "config": name, "pid": std::process::id(), "message": text })
         .to_string()
-}
-
-/// The facility of a name (RFC 5424, table 1; the names are those of syslog.conf).
-#[must_use]
-pub fn facility_number(name: &str) -> Option<u8> {
-    const NAMES: [&str; 12] = [
-        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-    ];
-    let name = name.to_ascii_lowercase();
-    let local = name.strip_prefix("local").and_then(|digit| digit.parse::<u8>().ok()).filter(|n| *n < 8);
-    let position = NAMES.iter().position(|known| *known == name).and_then(|n| u8::try_from(n).ok());
-    local.map(|n| 16 + n).or(position)
 }
 
 impl<S: Subscriber> Layer<S> for Log {
@@ -290,16 +280,6 @@ mod tests {
         for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
             assert!(syslog_packet("daemon", level, "x").starts_with(start), "{level}");
         }
-    }
-
-    #[test]
-    fn facilities_have_the_numbers_of_syslog() {
-        let check = |name: &str, expected: Option<u8>| assert_eq!(facility_number(name), expected, "{name}");
-        check("daemon", Some(3));
-        check("LOCAL0", Some(16));
-        check("local7", Some(23));
-        check("local8", None);
-        check("nosuch", None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod change;
 mod dns_type;
+mod facility;
 mod id;
 mod method;
 mod pattern;
@@ -12,6 +13,7 @@ mod verdict;
 
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
 pub use dns_type::DnsType;
+pub use facility::syslog_facility;
 pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError, PatternLimit};

@@ -107,7 +107,8 @@ pub(super) fn host(name: &str, family: Family, reader: &Reader<'_, '_>) -> Optio
         Family::V4 => name.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
         Family::V6 => name.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
     }
-    .or_else(|| reader.names.host(name, family))
+    // The system's resolver knows zones (`fe80::1%eth0`), IPVS does not.
+    .or_else(|| reader.names.host(name, family).filter(|_| !name.contains('%')))
 }
 
 /// The number of a port; without a protocol: of any.

@@ -9,6 +9,7 @@ use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Globals, LogTarget};
+use crate::value::syslog_facility;
 
 /// Where the log goes when nothing is said.
 const LOGFILE: &str = "/var/log/ldirectord.log";
@@ -65,6 +66,7 @@ fn own(globals: &mut Globals, line: &Assignment<'_>, reader: &mut Reader<'_, '_>
         }
         Key::LogFile => {
             if let Some(target) = reader.take(line, log_target(line)) {
+                warn_of_facility(&target, line, reader);
                 globals.logfile = target;
             }
         }
@@ -91,8 +93,18 @@ fn log_target(line: &Assignment<'_>) -> Result<LogTarget, Wrong> {
     let inner = value::quoted(line)?;
     let text = &line.value.text()[inner];
     Ok(if text.starts_with('/') {
-        LogTarget::File(PathBuf::from(text))
+        LogTarget::File(value::file(text))
     } else {
         LogTarget::Syslog(text.to_owned())
     })
+}
+
+fn warn_of_facility(target: &LogTarget, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    if let LogTarget::Syslog(name) = target
+        && syslog_facility(name).is_none()
+    {
+        let message = format!("{name} is no facility of syslog; the log goes to the facility daemon");
+        let help = "write a facility (local0 for example), or the full path of a file";
+        reader.warn(line, 0..line.value.text().len(), message, help);
+    }
 }

@@ -132,6 +132,14 @@ pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
     }
 }
 
+/// The name that a server is asked for when only its `virtualhost` is known: that may have a port, and blanks where a comment was.
+pub(super) fn name_of_host(host: &str) -> Option<String> {
+    let host = host.trim();
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, port)| digits(port)).map_or(host, |(name, _)| name);
+    ServerName::try_from(name).is_ok().then(|| name.to_owned())
+}
+
 /// Says so where `starttls=yes` cannot be obeyed.
 pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mut Reader<'_, '_>) {
     let sealed = matches!(service, Negotiate::Https | Negotiate::Imaps | Negotiate::Pops | Negotiate::Ldaps);

@@ -1,6 +1,7 @@
 //! Values by their kind, read as the original reads them: it digs numbers and words out of the text around them.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Reader, Wrong};
@@ -185,6 +186,11 @@ pub(super) fn text(line: &Assignment<'_>) -> Result<String, Wrong> {
         return Err(Wrong::new(line.directive.refusal(line.inside)));
     }
     Ok(all[inner].to_owned())
+}
+
+/// A file that is written to: the original's way to open it does not see blanks around its name.
+pub(super) fn file(text: &str) -> PathBuf {
+    PathBuf::from(text.trim_matches(is_blank))
 }
 
 /// The rest of the line as it stands, not empty.

@@ -1,6 +1,6 @@
 //! A virtual with its lines: what it says, what it inherits, what follows from its port.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -74,7 +74,7 @@ struct Draft {
     shared: Shared,
     reals: Vec<Real>,
     scheduler: String,
-    schedflags: Option<String>,
+    schedflags: Option<SchedFlags>,
     persistent: Option<u32>,
     netmask: Option<Netmask>,
     ops: bool,
@@ -147,7 +147,7 @@ impl Draft {
             }
             _ if self.shared.take(line, reader) || self.kernel(line, reader) || self.check(line, reader) => {}
             Key::MonitorFile => {
-                set(&mut self.monitorfile, value::text(line).map(PathBuf::from), line, reader);
+                set(&mut self.monitorfile, value::text(line).map(|text| value::file(&text)), line, reader);
             }
             Key::ServiceName => self.servicename = Some(line.value.text().to_owned()),
             Key::Comment => self.comment = Some(line.value.text().to_owned()),
@@ -188,9 +188,7 @@ impl Draft {
                 }
             }
             Key::SchedFlags => {
-                let word = line.value.text().split_whitespace().next().map(str::to_owned);
-                let flags = word.ok_or_else(|| Wrong::new(line.directive.refusal));
-                set(&mut self.schedflags, flags, line, reader);
+                set(&mut self.schedflags, SchedFlags::read(line), line, reader);
             }
             Key::Persistent => self.persistent(line, reader),
             Key::Netmask => set(&mut self.netmask, netmask(line, self.family), line, reader),
@@ -318,18 +316,11 @@ impl Draft {
         if let Some(span) = &self.starttls {
             tls::judge_starttls(service, span.clone(), reader);
         }
+        let schedflags = self.schedflags.as_ref().and_then(|flags| flags.of(&self.scheduler, reader));
         self.warn_of_oracle(head, service, reader);
         self.warn_of_idle(head, service, reader);
+        self.warn_of_interval(head, id, outside, reader);
         let (own, all) = (self.shared, &outside.shared);
-        if own.checkinterval.is_some() && !outside.own.fork {
-            let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
-            reader
-                .report
-                .warning(head.span(), message)
-                .help("write fork=yes outside all virtuals, or remove it")
-                .original(Original::Warns)
-                .without_line();
-        }
         let checkinterval =
             own.checkinterval.filter(|_| outside.own.fork).unwrap_or(outside.own.checkinterval);
         let checktimeout =
@@ -343,7 +334,7 @@ impl Draft {
             fallback,
             fallbackcommand: own.fallbackcommand.or_else(|| all.fallbackcommand.clone()),
             scheduler: self.scheduler,
-            schedflags: self.schedflags,
+            schedflags,
             persistent: self.persistent,
             netmask: self.netmask,
             ops: self.ops,
@@ -362,7 +353,11 @@ impl Draft {
             receive: self.receive,
             httpmethod: self.httpmethod,
             starttls: self.starttls.is_some(),
-            tls: own.tls.resolve(&all.tls, self.tlsname.or_else(|| self.virtualhost.clone()), reader),
+            tls: own.tls.resolve(
+                &all.tls,
+                self.tlsname.or_else(|| self.virtualhost.as_deref().and_then(tls::name_of_host)),
+                reader,
+            ),
             virtualhost: self.virtualhost,
             login: self.login,
             passwd: self.passwd,
@@ -380,6 +375,24 @@ impl Draft {
             monitorfile: self.monitorfile,
             servicename: self.servicename,
             comment: self.comment,
+        }
+    }
+
+    fn warn_of_interval(
+        &self,
+        head: &Assignment<'_>,
+        id: VirtualId,
+        outside: &Outside,
+        reader: &mut Reader<'_, '_>,
+    ) {
+        if self.shared.checkinterval.is_some() && !outside.own.fork {
+            let message = format!("checkinterval in virtual service {} ignored when fork=no", id.qualified());
+            reader
+                .report
+                .warning(head.span(), message)
+                .help("write fork=yes outside all virtuals, or remove it")
+                .original(Original::Warns)
+                .without_line();
         }
     }
 
@@ -427,6 +440,42 @@ impl Draft {
             reader.report.error(text.span.clone(), "invalid port for fallback server");
         }
         resolved
+    }
+}
+
+/// `schedflags` and its line. Which flags there are depends on the scheduler, which may be said later.
+struct SchedFlags {
+    names: String,
+    line: Range<usize>,
+}
+
+impl SchedFlags {
+    /// The first word, without quotes: a shell took them off.
+    fn read(line: &Assignment<'_>) -> Result<SchedFlags, Wrong> {
+        let word = line.value.text().split_whitespace().next();
+        let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
+        let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
+        Ok(SchedFlags { names: inner.unwrap_or(word).to_owned(), line: line.span() })
+    }
+
+    /// The flags for this scheduler, or nothing after the errors have been reported.
+    fn of(&self, scheduler: &str, reader: &mut Reader<'_, '_>) -> Option<String> {
+        let own: &[&str] = match scheduler {
+            "sh" => &["sh-port", "sh-fallback"],
+            "mh" => &["mh-port", "mh-fallback"],
+            _ => &[],
+        };
+        let known = [&["flag-1", "flag-2", "flag-3"], own].concat();
+        let mut names = self.names.split(',').filter(|name| !name.is_empty());
+        if let Some(unknown) = names.find(|name| !known.contains(name)) {
+            reader
+                .report
+                .error(self.line.clone(), format!("{unknown} is no flag of the scheduler {scheduler}"))
+                .help(format!("there are {}", known.join(", ")))
+                .original(Original::Accepts);
+            return None;
+        }
+        Some(self.names.split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>().join(","))
     }
 }
 
@@ -508,10 +557,18 @@ fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, Wrong> {
     }
     let quad = text.split('.').count() == 4 && text.split('.').all(digits);
     let wrong = Wrong::new(line.directive.refusal).at(0..text.len());
-    match text.parse() {
-        Ok(mask) => Ok(Netmask::V4(mask)),
-        // The original takes it, and then the kernel's tool does not.
-        Err(_) if quad => Err(wrong.help("each part is at most 255").only_here()),
-        Err(_) => Err(wrong.help("write it as 255.255.255.0, with nothing behind it")),
+    if !quad {
+        return Err(wrong.help("write it as 255.255.255.0, with nothing behind it"));
     }
+    let parts: Option<Vec<u8>> = text.split('.').map(octet).collect();
+    match parts.as_deref() {
+        Some(&[a, b, c, d]) => Ok(Netmask::V4(Ipv4Addr::new(a, b, c, d))),
+        // The original takes it, and then the kernel's tool does not.
+        _ => Err(wrong.help("each part is at most 255, and octal where it begins with 0").only_here()),
+    }
+}
+
+/// A part of a dotted quad as `inet_aton` reads it, by which the original's netmask comes into the kernel.
+fn octet(digits: &str) -> Option<u8> {
+    u8::from_str_radix(digits, if digits.starts_with('0') { 8 } else { 10 }).ok()
 }
