@@ -135,16 +135,23 @@ impl Diagnostic {
     }
 }
 
-/// All findings of one run, in the order in which they were made.
+/// So many findings are kept: a log that was copied over the configuration has one in each line.
+const MOST: usize = 1000;
+
+/// The findings of one run, in the order in which they were made.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     source: &'a Source,
     diagnostics: Vec<Diagnostic>,
+    has_errors: bool,
+    /// The last one that was not kept, and how many those are.
+    surplus: Option<Diagnostic>,
+    unkept: usize,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a Source) -> Report<'a> {
-        Report { source, diagnostics: Vec::new() }
+        Report { source, diagnostics: Vec::new(), has_errors: false, surplus: None, unkept: 0 }
     }
 
     pub(crate) fn error(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
@@ -156,17 +163,27 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|found| found.severity == Severity::Error)
+        self.has_errors
     }
 
     /// In the order of the file.
     pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|found| found.span.start);
+        if let Some(last) = self.surplus {
+            let message = format!("{} more findings are not shown", self.unkept);
+            self.diagnostics.push(Diagnostic::new(self.source, last.severity, last.span, message));
+        }
         self.diagnostics
     }
 
     fn add(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Diagnostic {
-        self.diagnostics.push(Diagnostic::new(self.source, severity, span, message));
+        self.has_errors |= severity == Severity::Error;
+        let found = Diagnostic::new(self.source, severity, span, message);
+        if self.diagnostics.len() == MOST {
+            self.unkept += 1;
+            return self.surplus.insert(found);
+        }
+        self.diagnostics.push(found);
         let last = self.diagnostics.len() - 1;
         &mut self.diagnostics[last]
     }

@@ -101,6 +101,14 @@ fn check_all(content: &[u8]) {
 }
 
 #[test]
+fn a_file_of_errors_has_so_many_and_no_more() {
+    let loaded = load("x\n".repeat(5000).as_bytes(), &Answers::new("director"));
+    assert!(loaded.config.is_none());
+    assert_eq!(loaded.diagnostics.len(), 1001);
+    assert_eq!(loaded.diagnostics[1000].message, "4000 more findings are not shown");
+}
+
+#[test]
 fn every_case_of_the_corpus_is_survived() {
     for text in corpus() {
         check_all(&text);

@@ -40,7 +40,7 @@ use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
 use crate::sys::privileges::PrivilegeError;
-use crate::value::{DaemonStatus, Verdict};
+use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
@@ -455,7 +455,7 @@ impl Daemon {
 pub fn log_target(target: &LogTarget) -> Target {
     match target {
         LogTarget::File(path) => Target::File(path.clone()),
-        LogTarget::Syslog(facility) => Target::Syslog(facility.clone()),
+        LogTarget::Syslog(name) => Target::Syslog(syslog_facility(name).unwrap_or(SYSLOG_DAEMON)),
     }
 }
 

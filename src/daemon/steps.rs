@@ -309,3 +309,25 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     assert_eq!(world.kernel.operations(), writes);
     assert_eq!(world.kernel.service(key), Ok(Some(before)));
 }
+
+/// R38: the answer takes four seconds of the ten, and the next check comes ten seconds after the last one all the same.
+#[test]
+fn the_interval_goes_from_check_to_check() {
+    let mut world = World::new();
+    world.start(plan("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    let mut begins = Vec::new();
+    while begins.len() < 6 {
+        let at = world.now;
+        world.now = world.director().health().poll_timeout().unwrap().max(at);
+        let now = world.now;
+        for due in world.director().due(now) {
+            begins.push(now);
+            world.now = now + Duration::from_secs(4);
+            let later = world.now;
+            world.director().verdicts(vec![(due.id, Verdict::new(Outcome::Up, "fine".to_owned()))], later);
+        }
+    }
+    // The first two find the check's place in the interval.
+    let steps: Vec<Duration> = begins.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(steps, [ROUND; 4]);
+}

@@ -192,7 +192,7 @@ mod tests {
         let plan = plan(&format!("{}#rs: tlswarn=3\n\tservice=https\n{}", block(1), block(2)));
         let days: Vec<u32> = plan.virtuals().iter().map(|v| v.tls.warn_days).collect();
         assert_eq!(days, [3, 3]);
-        assert_eq!(plan.virtuals()[0].service, config::Negotiate::Https);
+        assert_eq!(plan.virtuals()[0].service, Negotiate::Https);
     }
 
     /// B09

@@ -16,8 +16,6 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::value::syslog_facility;
-
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -29,8 +27,8 @@ pub enum Target {
     Stdout,
     /// A file; each line with time, name of the configuration and pid.
     File(PathBuf),
-    /// Syslog by /dev/log with this facility.
-    Syslog(String),
+    /// Syslog by /dev/log with the facility of this number (RFC 5424, table 1).
+    Syslog(u8),
 }
 
 /// The log of this process. Clones are the same log.
@@ -136,7 +134,7 @@ impl State {
                 }
             }
             Target::Syslog(facility) => {
-                let packet = syslog_packet(facility, level, text);
+                let packet = syslog_packet(*facility, level, text);
                 send(&mut self.syslog, Path::new(SYSLOG), packet.as_bytes());
             }
         }
@@ -192,8 +190,8 @@ fn time_stamp() -> String {
 }
 
 /// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
-fn syslog_packet(facility: &str, level: Level, text: &str) -> String {
-    let priority = syslog_facility(facility).unwrap_or(3) * 8 + severity(level);
+fn syslog_packet(facility: u8, level: Level, text: &str) -> String {
+    let priority = facility * 8 + severity(level);
     let time = chrono::Local::now().format("%b %e %H:%M:%S");
     format!("<{priority}>{time} ldirectord[{}]: {text}", std::process::id())
 }
@@ -278,7 +276,7 @@ mod tests {
     fn syslog_gets_the_severity_of_the_level() {
         // L04
         for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
-            assert!(syslog_packet("daemon", level, "x").starts_with(start), "{level}");
+            assert!(syslog_packet(3, level, "x").starts_with(start), "{level}");
         }
     }
 
@@ -289,7 +287,7 @@ mod tests {
         assert!(connect_to_syslog(&path).is_none());
         let server = UnixDatagram::bind(&path).unwrap();
         let client = connect_to_syslog(&path).unwrap();
-        client.send(syslog_packet("local0", Level::INFO, "hello").as_bytes()).unwrap();
+        client.send(syslog_packet(16, Level::INFO, "hello").as_bytes()).unwrap();
         let mut buffer = [0; 200];
         let length = server.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();

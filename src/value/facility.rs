@@ -1,5 +1,8 @@
 //! Facilities of syslog.
 
+/// The facility of daemons, where the log goes whose own facility is none.
+pub const SYSLOG_DAEMON: u8 = 3;
+
 /// The number of a facility by its name (RFC 5424, table 1; the names are those of syslog.conf, in any case, also as `LOG_LOCAL0`).
 #[must_use]
 pub fn syslog_facility(name: &str) -> Option<u8> {

@@ -13,7 +13,7 @@ mod verdict;
 
 pub use change::{Change, Occasion, Role, ServerAction, ServerChange};
 pub use dns_type::DnsType;
-pub use facility::syslog_facility;
+pub use facility::{SYSLOG_DAEMON, syslog_facility};
 pub use id::{Family, Protocol, VirtualId};
 pub use method::ForwardingMethod;
 pub use pattern::{Pattern, PatternError, PatternLimit};

@@ -228,6 +228,7 @@ async fn half_a_tls_record() {
     assert_says(&verdict, Outcome::Down, "request sent, waiting for the status line)");
 }
 
+/// R39
 #[tokio::test]
 async fn a_body_beyond_the_limit() {
     let server = Server::start(LOOPBACKS[0], |mut stream| async move {

@@ -18,6 +18,7 @@ async fn against(answer: &[u8], http: HttpProbe) -> Verdict {
     run(&probe(server.address, PATIENCE, Action::Http(http))).await
 }
 
+/// R35
 #[tokio::test]
 async fn good_answers() {
     for loopback in LOOPBACKS {
