@@ -78,6 +78,13 @@ pub(super) enum Command {
     AlertTest,
 }
 
+impl Command {
+    /// Whether it asks or ends a daemon that is there already, for which nothing but its place has to be known.
+    pub fn only_finds_the_daemon(self) -> bool {
+        matches!(self, Command::Action(Action::Stop | Action::Status) | Command::Show { .. })
+    }
+}
+
 /// The original's actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {

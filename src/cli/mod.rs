@@ -60,7 +60,7 @@ pub fn main(arguments: &[String]) -> Exit {
             exit
         }
         Parsed::Run(options, command) => {
-            let context = match Context::new(&options, arguments) {
+            let context = match Context::new(&options, command, arguments) {
                 Ok(context) => context,
                 Err(message) => {
                     eprintln!("{message}");

@@ -239,6 +239,39 @@ fn restart_changes_the_process_and_needs_a_good_file() {
 }
 
 #[test]
+fn what_runs_is_found_and_ended_with_wrong_settings() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let settings = site.path("settings.toml");
+    let told = |words: &[&str]| {
+        let mut command = site.command(&[&["--settings", settings.to_str().unwrap()], words].concat());
+        let output = command.env_remove("LDIRECTORD_RS_PATHS__RUN").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(site.act("start"), 0);
+    let pid = site.pid();
+    let run = site.path("run");
+    for wrong in ["[stop\ngrace = 1\n", "[tabel]\n", "nonsense\n"] {
+        fs::write(&settings, format!("{wrong}[paths]\nrun = \"{}\"\n", run.display())).unwrap();
+        for words in [&["web.cf", "status"][..], &["show", "web.cf"]] {
+            let (code, err) = told(words);
+            assert_eq!(code, 0, "{wrong}: {words:?}: {err}");
+            assert!(err.starts_with("Warning: ") && err.contains("settings.toml"), "{err}");
+        }
+        for action in ["start", "reload", "restart", "try-restart"] {
+            assert_eq!(told(&["web.cf", action]).0, 2, "{wrong}: {action}");
+        }
+        assert_eq!(told(&["check", "web.cf"]).0, 2, "{wrong}");
+    }
+    // A variable that is no setting.
+    let output = site.command(&["web.cf", "status"]).env("LDIRECTORD_RS_TABEL__BACKEND", "kernel").output();
+    assert_eq!(output.unwrap().status.code(), Some(0));
+    assert_eq!(site.pid(), pid);
+    assert_eq!(told(&["web.cf", "stop"]).0, 0);
+    assert!(!site.pid_file().exists());
+    assert_eq!(told(&["web.cf", "status"]).0, 3);
+}
+
+#[test]
 fn stop_does_not_wait_for_hung_checks() {
     // A server that accepts and never answers, with a long time-out, and a command that hangs.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
