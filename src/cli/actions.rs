@@ -79,15 +79,27 @@ fn start(context: &Context) -> Result<Exit, Exit> {
     if running(context).is_some() && !context.foreground {
         return Ok(Exit::Ok);
     }
-    start_loaded(context, path, loaded)
+    launch(context, prepare(context, path, loaded)?)
 }
 
-fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit, Exit> {
+/// A daemon that has all it needs but its place.
+struct Prepared {
+    setup: Setup,
+    foreground: Option<Target>,
+}
+
+/// All that can refuse the daemon is asked here, while another one may still run.
+fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
     let ipvs = context.open_table().map_err(|error| {
         eprintln!("The kernel's IPVS table cannot be opened: {error}");
         Exit::Failure
     })?;
-    let globals = &loaded.plan.config().globals;
+    let config = loaded.plan.config();
+    privileges::judge(context, &path, config).map_err(|error| {
+        eprintln!("{error}");
+        Exit::Failure
+    })?;
+    let globals = &config.globals;
     let foreground = match (context.debug, globals.supervised) {
         (true, _) => Some(Target::Stderr),
         (false, true) => Some(Target::Stdout),
@@ -127,6 +139,10 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         },
         launcher: None,
     };
+    Ok(Prepared { setup, foreground })
+}
+
+fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Exit> {
     match foreground {
         Some(target) => Ok(in_foreground(context, setup, target)),
         None if context.foreground => attached(context, setup),
@@ -277,13 +293,14 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
     }
 }
 
-/// The new configuration is read before the old daemon is ended, and the table is handed over as it is.
+/// Whatever may refuse the new daemon is asked before the old one is ended, and the table is handed over as it is.
 fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
+    let prepared = prepare(context, path, loaded)?;
     if let Some(pid) = running(context) {
         end(pid, Signal::SIGUSR2)?;
     }
-    start_loaded(context, path, loaded)
+    launch(context, prepared)
 }
 
 /// Sends a signal and waits until the process is gone.

@@ -8,33 +8,42 @@ use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
 
+/// Whether [`settle`] will do what `[privileges]` says. Changes nothing, so that it can be asked while another daemon runs.
+pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(), PrivilegeError> {
+    let Some(user) = user(context)? else { return Ok(()) };
+    if !config.globals.execute.is_empty() {
+        return Err(PrivilegeError::new(
+            "[privileges] user",
+            "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
+        ));
+    }
+    privileges::can_read(&[path], &user)
+}
+
+/// The user to become.
+fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
+    let name = context.settings.privileges.user.as_str();
+    Some(name).filter(|name| !name.is_empty()).map(Identity::find).transpose()
+}
+
 /// Gives up what is not needed, as `[privileges]` says.
 pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeError> {
-    let settings = &context.settings.privileges;
     let config = setup.loaded.plan.config();
-    let user =
-        Some(settings.user.as_str()).filter(|name| !name.is_empty()).map(Identity::find).transpose()?;
+    let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
     if let Some(user) = &user {
-        if !config.globals.execute.is_empty() {
-            return Err(PrivilegeError::new(
-                "[privileges] user",
-                "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
-            ));
-        }
         written_files(config)
             .iter()
             .filter(|file| is_to_be_given(file))
             .try_for_each(|file| user.give(file))?;
     }
-    if settings.sandbox {
+    if context.settings.privileges.sandbox {
         let directories = writable(&context.settings.paths.run, config);
         if !privileges::write_only_below(&directories)? {
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }
     }
-    wanted(user.is_some(), privileges::give_up(user.as_ref()))?;
-    user.map_or(Ok(()), |user| privileges::can_read(&setup.path, &user))
+    wanted(user.is_some(), privileges::give_up(user.as_ref()))
 }
 
 /// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.

@@ -1,6 +1,7 @@
 //! start, stop, restart, status: exit codes, words, files.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -236,6 +237,40 @@ fn restart_changes_the_process_and_needs_a_good_file() {
     assert!(err.contains("Unknown command"), "{err}");
     assert_eq!(site.act("stop"), 0);
     assert_eq!(site.told("status").0, 3);
+}
+
+#[test]
+fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
+    let good = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+    let site = Site::new(good);
+    assert_eq!(site.act("start"), 0);
+    let pid = site.pid();
+    let refused = |user: &str, words: &str| {
+        for action in ["restart", "try-restart"] {
+            let output = site
+                .command(&["web.cf", action])
+                .env("LDIRECTORD_RS_PRIVILEGES__USER", user)
+                .output()
+                .unwrap();
+            let err = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{err}");
+            assert!(err.contains(words), "{err}");
+            assert_eq!((site.told("status").0, site.pid()), (0, pid), "{words}");
+        }
+    };
+    refused("no-such-user", "there is no such user");
+    let us = nix::unistd::geteuid();
+    if us.is_root() {
+        fs::set_permissions(site.path("web.cf"), fs::Permissions::from_mode(0o600)).unwrap();
+        refused("nobody", "web.cf cannot be read by nobody");
+    }
+    site.write(&format!("execute=other.cf\n{good}"));
+    refused(
+        &nix::unistd::User::from_uid(us).unwrap().unwrap().name,
+        "execute= starts daemons that need root",
+    );
+    assert!(!site.log().contains("hands the table over"), "{}", site.log());
+    assert_eq!(site.act("stop"), 0);
 }
 
 #[test]
