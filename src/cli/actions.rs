@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,10 +30,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
         Action::Start => start(context),
         Action::Stop => stop(context),
         Action::Restart => restart(context),
-        Action::TryRestart => match running(context) {
-            Some(_) => restart(context),
-            None => load(context).map(|_| Exit::Ok),
-        },
+        Action::TryRestart => try_restart(context),
         Action::Reload => reload(context),
         Action::Status => Ok(status(context)),
     };
@@ -46,7 +43,7 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
         eprintln!("Config file {} not found", context.argument);
         return Err(Exit::Failure);
     };
-    let colour = std::io::stderr().is_terminal();
+    let colour = io::stderr().is_terminal();
     match daemon::load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
@@ -66,17 +63,30 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     }
 }
 
-fn running(context: &Context) -> Option<i32> {
-    match pidfile::state(&context.pid_file()) {
+fn running(context: &Context) -> Result<Option<i32>, Exit> {
+    let state = pidfile::state(&context.pid_file()).map_err(|error| {
+        unreadable(context, &error);
+        Exit::Failure
+    })?;
+    Ok(match state {
         State::Running(pid) => Some(pid),
         State::Stale(_) | State::Stopped => None,
-    }
+    })
+}
+
+/// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
+fn unreadable(context: &Context, error: &io::Error) {
+    eprintln!(
+        "{} cannot be read: {error}; whether ldirectord runs for {} is unknown",
+        context.pid_file().display(),
+        context.display_config()
+    );
 }
 
 fn start(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
     // Whoever waits for the end of this process must not take that of a second one for it.
-    if running(context).is_some() && !context.foreground {
+    if running(context)?.is_some() && !context.foreground {
         return Ok(Exit::Ok);
     }
     launch(context, prepare(context, path, loaded)?)
@@ -211,7 +221,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     loop {
         match PidFile::claim(&path) {
             Ok(Some(pid_file)) => return Ok(Some(pid_file)),
-            Ok(None) if running(context).is_some() => return Ok(None),
+            Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 eprintln!("{} is held by another start that comes to no end", path.display());
@@ -287,9 +297,16 @@ fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> 
 
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
-    match running(context) {
+    match running(context)? {
         None => Ok(Exit::Ok),
         Some(pid) => end(pid, Signal::SIGTERM).map(|()| Exit::Ok),
+    }
+}
+
+fn try_restart(context: &Context) -> Result<Exit, Exit> {
+    match running(context)? {
+        Some(_) => restart(context),
+        None => load(context).map(|_| Exit::Ok),
     }
 }
 
@@ -297,7 +314,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
 fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
     let prepared = prepare(context, path, loaded)?;
-    if let Some(pid) = running(context) {
+    if let Some(pid) = running(context)? {
         end(pid, Signal::SIGUSR2)?;
     }
     launch(context, prepared)
@@ -328,7 +345,7 @@ fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
 
 fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load(context)?;
-    let Some(pid) = running(context) else {
+    let Some(pid) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
         Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
         return Err(Exit::Failure);
@@ -343,7 +360,11 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
 fn status(context: &Context) -> Exit {
     let config = context.display_config();
     match pidfile::state(&context.pid_file()) {
-        State::Running(pid) => {
+        Err(error) => {
+            unreadable(context, &error);
+            Exit::Unknown
+        }
+        Ok(State::Running(pid)) => {
             eprintln!("ldirectord for {config} is running with pid: {pid}");
             match context.find_config() {
                 None => eprintln!(
@@ -361,12 +382,12 @@ fn status(context: &Context) -> Exit {
             }
             Exit::Ok
         }
-        State::Stale(_) => {
+        Ok(State::Stale(_)) => {
             eprintln!("ldirectord stale pid file {} for {config}", context.pid_file().display());
             println!("ldirectord is stopped for {config}");
             Exit::Failure
         }
-        State::Stopped => {
+        Ok(State::Stopped) => {
             println!("ldirectord is stopped for {config}");
             Exit::Stopped
         }

@@ -28,6 +28,8 @@ pub enum Exit {
     Config = 2,
     /// `status`: stopped.
     Stopped = 3,
+    /// `status`: the pid file cannot be read, so nobody knows; the LSB's code for it.
+    Unknown = 4,
     /// The command line is wrong.
     Usage = 255,
 }

@@ -273,6 +273,23 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
     assert_eq!(site.act("stop"), 0);
 }
 
+/// R55
+#[test]
+fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    // Root can read any file, but none can read a directory as one.
+    fs::create_dir(site.pid_file()).unwrap();
+    let check = |action: &str, code: i32| {
+        let (found, out, err) = site.told(action);
+        assert_eq!((found, out.as_str()), (code, ""), "{action}: {err}");
+        assert!(err.contains("web.cf.pid cannot be read: Is a directory"), "{action}: {err}");
+    };
+    check("status", 4);
+    for action in ["stop", "start", "restart", "try-restart", "reload"] {
+        check(action, 1);
+    }
+}
+
 #[test]
 fn what_runs_is_found_and_ended_with_wrong_settings() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
