@@ -238,19 +238,23 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
 /// A daemon in all but its place: whoever started it waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
-    let claimed = PidFile::claim(&path)
-        .and_then(|file| file.map(|mut file| file.write_own_pid().map(|()| file)).transpose());
-    match claimed {
-        Ok(Some(pid_file)) => as_daemon(context, setup, pid_file),
-        Ok(None) => {
-            eprintln!("{} belongs to a daemon that is running; end that one first", path.display());
-            Err(Exit::Failure)
-        }
-        Err(error) => {
-            eprintln!("Can not open {}: {error}", path.display());
-            Err(Exit::Failure)
-        }
+    let unusable = |error: io::Error| {
+        eprintln!("Can not open {}: {error}", path.display());
+        Exit::Failure
+    };
+    let claimed = PidFile::claim(&path).map_err(unusable)?;
+    // The original takes no lock: its pid in the file is all that there is of it.
+    if let Some(pid) = running(context)? {
+        let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
+        eprintln!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
+        return Err(Exit::Failure);
     }
+    let Some(mut pid_file) = claimed else {
+        eprintln!("{} belongs to a daemon that is starting or ending", path.display());
+        return Err(Exit::Failure);
+    };
+    pid_file.write_own_pid().map_err(unusable)?;
+    as_daemon(context, setup, pid_file)
 }
 
 fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit, Exit> {

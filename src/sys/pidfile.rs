@@ -36,6 +36,8 @@ pub fn state(path: &Path) -> io::Result<State> {
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,
+        // This process only asks; its pid was that of a daemon once.
+        Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
         Some(pid) if process::is_ldirectord(pid) => State::Running(pid),
         Some(pid) => State::Stale(pid),
     })
@@ -117,6 +119,10 @@ mod tests {
         check("-1\n", State::Stopped);
         // Pid 1 of any machine is no ldirectord.
         check("1\n", State::Stale(1));
+        // Nor is this process, though its program has the word in its name.
+        let own = i32::try_from(process::own_pid()).unwrap();
+        assert!(process::is_ldirectord(own));
+        check(&format!("{own}\n"), State::Stale(own));
         fs::write(&path, b"\xff\n").unwrap();
         assert_eq!(state(&path).unwrap(), State::Stopped);
         // What cannot be read, even by root, says nothing.

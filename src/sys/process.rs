@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -17,6 +18,15 @@ pub fn is_ldirectord(pid: i32) -> bool {
     // A zombie has an empty command line and so counts as gone.
     fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.windows(b"ldirectord".len()).any(|part| part == b"ldirectord"))
+}
+
+/// Whether a process is one of this program, of whatever version, and not of the original.
+#[must_use]
+pub fn is_ours(pid: i32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
+    // Behind the name stands that it was deleted, after an upgrade.
+    program
+        .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ldirectord-rs")))
 }
 
 /// Whether this process may run a file.

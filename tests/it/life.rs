@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -270,6 +271,35 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
         "execute= starts daemons that need root",
     );
     assert!(!site.log().contains("hands the table over"), "{}", site.log());
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn nothing_is_started_beside_the_original() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    // It has its pid in the file, and no lock on it.
+    let mut original =
+        Foreground(Command::new("sleep").arg0("/usr/sbin/ldirectord").arg("60").spawn().unwrap());
+    let pid = i32::try_from(original.0.id()).unwrap();
+    fs::write(site.pid_file(), format!("{pid}\n")).unwrap();
+    let refused = site.run(&["--foreground", "web.cf", "start"]);
+    let err = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains(&format!("belongs to pid {pid},")) && err.contains("ldirectord-rs-switch to-rs"),
+        "{err}"
+    );
+    assert_eq!(site.pid(), Some(pid), "its pid file is as it was");
+    assert_eq!(site.act("start"), 0);
+    assert!(original.0.try_wait().unwrap().is_none());
+    original.0.kill().unwrap();
+    original.0.wait().unwrap();
+    let ours = Foreground(site.command(&["--foreground", "web.cf", "start"]).spawn().unwrap());
+    site.wait_for("ours", || site.told("status").0 == 0, &String::new);
+    assert_eq!(site.pid(), i32::try_from(ours.0.id()).ok());
+    let refused = site.run(&["--foreground", "web.cf", "start"]);
+    let err = String::from_utf8(refused.stderr).unwrap();
+    assert!(err.trim_end().ends_with(", which is running; end that one first"), "{err}");
     assert_eq!(site.act("stop"), 0);
 }
 
