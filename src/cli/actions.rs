@@ -319,9 +319,21 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
     let prepared = prepare(context, path, loaded)?;
     if let Some(pid) = running(context)? {
-        end(pid, Signal::SIGUSR2)?;
+        hand_over(pid)?;
     }
     launch(context, prepared)
+}
+
+/// The end of a daemon that leaves the table as it is. The original is killed by the signal, and would leave what it has forked to
+/// check its servers at work on the table.
+fn hand_over(pid: i32) -> Result<(), Exit> {
+    let children = if process::is_ours(pid) { Vec::new() } else { process::children(pid) };
+    end(pid, Signal::SIGUSR2)?;
+    for child in children.into_iter().filter(|child| process::is_forked_checker(*child)) {
+        // What went wrong has been said. Their parent is gone: without a new daemon it would be worse.
+        let _ = end(child, Signal::SIGKILL);
+    }
+    Ok(())
 }
 
 /// Sends a signal and waits until the process is gone.

@@ -303,6 +303,38 @@ fn nothing_is_started_beside_the_original() {
     assert_eq!(site.act("stop"), 0);
 }
 
+#[test]
+fn restart_ends_what_the_original_has_forked() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let script = "(exec -a 'ldirectord tcp:192.0.2.1:80' sleep 60) & echo $! >checker\n\
+                  sleep 60 & echo $! >other\nwait";
+    let bash = Command::new("bash")
+        .args(["-c", script, "/usr/sbin/ldirectord"])
+        .current_dir(site.path(""))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut original = Foreground(bash);
+    fs::write(site.pid_file(), format!("{}\n", original.0.id())).unwrap();
+    let line = |name: &str| {
+        let pid = fs::read_to_string(site.path(name)).unwrap_or_default();
+        fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default()
+    };
+    site.wait_for(
+        "the children",
+        || line("checker").contains("tcp") && line("other").contains("sleep"),
+        &|| line("checker") + &line("other"),
+    );
+    assert_eq!(site.act("restart"), 0);
+    assert_eq!(line("checker"), "", "it is gone");
+    assert!(line("other").starts_with("sleep"), "what is no checker is left alone");
+    let other = fs::read_to_string(site.path("other")).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(other), Signal::SIGKILL).unwrap();
+    assert!(!original.0.wait().unwrap().success());
+    assert_eq!(site.told("status").0, 0);
+    assert_eq!(site.act("stop"), 0);
+}
+
 /// R55
 #[test]
 fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
