@@ -7,6 +7,7 @@ use super::context::Context;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
+use crate::value::PemFile;
 
 /// Whether [`settle`] will do what `[privileges]` says. Changes nothing, so that it can be asked while another daemon runs.
 pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(), PrivilegeError> {
@@ -17,7 +18,17 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
             "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
         ));
     }
-    privileges::can_read(&[path], &user)
+    privileges::can_read(&read_files(context, path, config), &user)
+}
+
+/// The files that the daemon reads again after its start.
+fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> Vec<&'a Path> {
+    let mail = &context.settings.mail;
+    // One that is not there nobody can read: who sends the letters says so.
+    let password = Some(mail.password_file.as_path()).filter(|file| !mail.login.is_empty() && file.is_file());
+    let pem = config.virtuals.iter().flat_map(|v| v.tls.policy.files()).map(PemFile::path);
+    let others: BTreeSet<&Path> = pem.chain(password).collect();
+    [path].into_iter().chain(others).collect()
 }
 
 /// The user to become.

@@ -166,7 +166,10 @@ pub fn can_read(files: &[&Path], user: &Identity) -> Result<(), PrivilegeError> 
     let read = |path: &&Path| {
         fs::File::open(path).map(drop).map_err(|error: io::Error| {
             let what = format!("{} cannot be read by {}", path.display(), user.name);
-            failed(what)(format!("{error}; a reload would fail: chgrp {} and chmod g+r it", user.name))
+            failed(what)(format!(
+                "{error}; the daemon reads it again later: chgrp {} and chmod g+r it",
+                user.name
+            ))
         })
     };
     as_user(user, || files.iter().try_for_each(read))?
