@@ -18,6 +18,12 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
             "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
         ));
     }
+    if let Some(file) = written_files(config).into_iter().find(|file| !can_be_made(file)) {
+        return Err(PrivilegeError::new(
+            file.display().to_string(),
+            "its directory is not there, and the user of [privileges] cannot make it; make it",
+        ));
+    }
     privileges::can_read(&read_files(context, path, config), &user)
 }
 
@@ -75,6 +81,11 @@ fn written_files(config: &Config) -> Vec<&Path> {
         LogTarget::Syslog(_) => None,
     };
     log.into_iter().chain(config.virtuals.iter().filter_map(|v| v.monitorfile.as_deref())).collect()
+}
+
+fn can_be_made(file: &Path) -> bool {
+    // A relative path is one from `/`, where the daemon lives.
+    file.exists() || Path::new("/").join(file).parent().is_none_or(Path::is_dir)
 }
 
 /// A pipe, a terminal or the file of somebody else stays as it is.

@@ -266,10 +266,11 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
         refused("nobody", "web.cf cannot be read by nobody");
     }
     site.write(&format!("execute=other.cf\n{good}"));
-    refused(
-        &nix::unistd::User::from_uid(us).unwrap().unwrap().name,
-        "execute= starts daemons that need root",
-    );
+    let own = nix::unistd::User::from_uid(us).unwrap().unwrap().name;
+    refused(&own, "execute= starts daemons that need root");
+    let nowhere = site.path("nowhere/log").display().to_string();
+    fs::write(site.path("web.cf"), format!("logfile=\"{nowhere}\"\n{good}")).unwrap();
+    refused(&own, &format!("{nowhere}: its directory is not there"));
     assert!(!site.log().contains("hands the table over"), "{}", site.log());
     assert_eq!(site.act("stop"), 0);
 }
