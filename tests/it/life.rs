@@ -283,9 +283,15 @@ fn nothing_is_started_beside_the_original() {
         Foreground(Command::new("sleep").arg0("/usr/sbin/ldirectord").arg("60").spawn().unwrap());
     let pid = i32::try_from(original.0.id()).unwrap();
     fs::write(site.pid_file(), format!("{pid}\n")).unwrap();
-    let refused = site.run(&["--foreground", "web.cf", "start"]);
-    let err = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1), "{err}");
+    let refused = || {
+        let said = fs::File::create(site.path("said")).unwrap();
+        let mut start =
+            Foreground(site.command(&["--foreground", "web.cf", "start"]).stderr(said).spawn().unwrap());
+        site.wait_for("its end", || start.0.try_wait().unwrap().is_some(), &String::new);
+        assert_eq!(start.0.wait().unwrap().code(), Some(1));
+        fs::read_to_string(site.path("said")).unwrap()
+    };
+    let err = refused();
     assert!(
         err.contains(&format!("belongs to pid {pid},")) && err.contains("ldirectord-rs-switch to-rs"),
         "{err}"
@@ -298,8 +304,7 @@ fn nothing_is_started_beside_the_original() {
     let ours = Foreground(site.command(&["--foreground", "web.cf", "start"]).spawn().unwrap());
     site.wait_for("ours", || site.told("status").0 == 0, &String::new);
     assert_eq!(site.pid(), i32::try_from(ours.0.id()).ok());
-    let refused = site.run(&["--foreground", "web.cf", "start"]);
-    let err = String::from_utf8(refused.stderr).unwrap();
+    let err = refused();
     assert!(err.trim_end().ends_with(", which is running; end that one first"), "{err}");
     assert_eq!(site.act("stop"), 0);
 }
