@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::{Config, Environment, File, FileFormat};
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, Environment, File, FileFormat};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -271,11 +272,9 @@ impl Settings {
     /// When the file cannot be read, or a setting is unknown or has no possible value. The error names file and key.
     pub fn load(path: Option<&Path>) -> Result<Settings, SettingsError> {
         let file = File::new(&path.unwrap_or(Path::new(PATH)).to_string_lossy(), FileFormat::Toml);
-        let environment =
-            Environment::with_prefix("LDIRECTORD_RS").prefix_separator("_").separator("__").try_parsing(true);
         let settings = Config::builder()
             .add_source(file.required(path.is_some()))
-            .add_source(environment)
+            .add_source(environment())
             .build()
             .and_then(Config::try_deserialize::<Settings>);
         let place = || match path {
@@ -287,6 +286,44 @@ impl Settings {
         settings.checks.limit = settings.checks.limit.max(1);
         Ok(settings)
     }
+
+    /// The defaults, with as much of `[paths]` as can be made out where [`Settings::load`] fails: whoever ends a daemon, or asks
+    /// for it, needs no more, and must not depend on the rest.
+    #[must_use]
+    pub fn places(path: Option<&Path>) -> Settings {
+        let bytes = std::fs::read(path.unwrap_or(Path::new(PATH))).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut paths = Paths::default();
+        // Each line by itself, below the head of its section, so that one that is wrong spoils no other.
+        let mut head = "";
+        for line in text.lines() {
+            if line.trim_start().starts_with('[') {
+                head = line;
+                continue;
+            }
+            let lines = format!("{head}\n{line}\n");
+            paths.take(Config::builder().add_source(File::from_str(&lines, FileFormat::Toml)));
+        }
+        paths.take(Config::builder().add_source(environment()));
+        Settings { paths, ..Settings::default() }
+    }
+}
+
+impl Paths {
+    /// Takes what a source says of the directories; what it cannot say stays as it is.
+    fn take(&mut self, source: ConfigBuilder<DefaultState>) {
+        let Ok(built) = source.build() else { return };
+        if let Ok(run) = built.get("paths.run") {
+            self.run = run;
+        }
+        if let Ok(ha) = built.get("paths.ha") {
+            self.ha = ha;
+        }
+    }
+}
+
+fn environment() -> Environment {
+    Environment::with_prefix("LDIRECTORD_RS").prefix_separator("_").separator("__").try_parsing(true)
 }
 
 #[cfg(test)]
@@ -358,5 +395,23 @@ mod tests {
             assert!(error.contains(words) && error.contains("settings.toml"), "{text}: {error}");
         }
         assert!(Settings::load(Some(&directory.path().join("missing"))).is_err());
+    }
+
+    #[test]
+    fn the_directories_are_found_in_wrong_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("settings.toml");
+        for text in [
+            "[tabel]\n[paths]\nrun = \"/r\" # here\n",
+            "[paths]\nbroken = \nrun = \"/r\"\n[stop\ngrace = 1\n",
+            "[stop\n[paths]\nrnu = \"/x\"\nrun = \"/r\"\n[log]\nrun = \"/x\"\n",
+            "paths.run = \"/r\"\n[stop]\ngrace = -1\n",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert!(Settings::load(Some(&path)).is_err(), "{text}");
+            let paths = Paths { run: PathBuf::from("/r"), ..Paths::default() };
+            assert_eq!(Settings::places(Some(&path)), Settings { paths, ..Settings::default() }, "{text}");
+        }
+        assert_eq!(Settings::places(Some(&directory.path().join("missing"))), Settings::default());
     }
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -30,10 +30,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
         Action::Start => start(context),
         Action::Stop => stop(context),
         Action::Restart => restart(context),
-        Action::TryRestart => match running(context) {
-            Some(_) => restart(context),
-            None => load(context).map(|_| Exit::Ok),
-        },
+        Action::TryRestart => try_restart(context),
         Action::Reload => reload(context),
         Action::Status => Ok(status(context)),
     };
@@ -46,7 +43,7 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
         eprintln!("Config file {} not found", context.argument);
         return Err(Exit::Failure);
     };
-    let colour = std::io::stderr().is_terminal();
+    let colour = io::stderr().is_terminal();
     match daemon::load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
@@ -66,28 +63,53 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     }
 }
 
-fn running(context: &Context) -> Option<i32> {
-    match pidfile::state(&context.pid_file()) {
+fn running(context: &Context) -> Result<Option<i32>, Exit> {
+    let state = pidfile::state(&context.pid_file()).map_err(|error| {
+        unreadable(context, &error);
+        Exit::Failure
+    })?;
+    Ok(match state {
         State::Running(pid) => Some(pid),
         State::Stale(_) | State::Stopped => None,
-    }
+    })
+}
+
+/// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
+fn unreadable(context: &Context, error: &io::Error) {
+    eprintln!(
+        "{} cannot be read: {error}; whether ldirectord runs for {} is unknown",
+        context.pid_file().display(),
+        context.display_config()
+    );
 }
 
 fn start(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
     // Whoever waits for the end of this process must not take that of a second one for it.
-    if running(context).is_some() && !context.foreground {
+    if running(context)?.is_some() && !context.foreground {
         return Ok(Exit::Ok);
     }
-    start_loaded(context, path, loaded)
+    launch(context, prepare(context, path, loaded)?)
 }
 
-fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit, Exit> {
+/// A daemon that has all it needs but its place.
+struct Prepared {
+    setup: Setup,
+    foreground: Option<Target>,
+}
+
+/// All that can refuse the daemon is asked here, while another one may still run.
+fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
     let ipvs = context.open_table().map_err(|error| {
         eprintln!("The kernel's IPVS table cannot be opened: {error}");
         Exit::Failure
     })?;
-    let globals = &loaded.plan.config().globals;
+    let config = loaded.plan.config();
+    privileges::judge(context, &path, config).map_err(|error| {
+        eprintln!("{error}");
+        Exit::Failure
+    })?;
+    let globals = &config.globals;
     let foreground = match (context.debug, globals.supervised) {
         (true, _) => Some(Target::Stderr),
         (false, true) => Some(Target::Stdout),
@@ -127,6 +149,10 @@ fn start_loaded(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Exit
         },
         launcher: None,
     };
+    Ok(Prepared { setup, foreground })
+}
+
+fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Exit> {
     match foreground {
         Some(target) => Ok(in_foreground(context, setup, target)),
         None if context.foreground => attached(context, setup),
@@ -195,7 +221,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     loop {
         match PidFile::claim(&path) {
             Ok(Some(pid_file)) => return Ok(Some(pid_file)),
-            Ok(None) if running(context).is_some() => return Ok(None),
+            Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 eprintln!("{} is held by another start that comes to no end", path.display());
@@ -212,19 +238,23 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
 /// A daemon in all but its place: whoever started it waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
-    let claimed = PidFile::claim(&path)
-        .and_then(|file| file.map(|mut file| file.write_own_pid().map(|()| file)).transpose());
-    match claimed {
-        Ok(Some(pid_file)) => as_daemon(context, setup, pid_file),
-        Ok(None) => {
-            eprintln!("{} belongs to a daemon that is running; end that one first", path.display());
-            Err(Exit::Failure)
-        }
-        Err(error) => {
-            eprintln!("Can not open {}: {error}", path.display());
-            Err(Exit::Failure)
-        }
+    let unusable = |error: io::Error| {
+        eprintln!("Can not open {}: {error}", path.display());
+        Exit::Failure
+    };
+    let claimed = PidFile::claim(&path).map_err(unusable)?;
+    // The original takes no lock: its pid in the file is all that there is of it.
+    if let Some(pid) = running(context)? {
+        let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
+        eprintln!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
+        return Err(Exit::Failure);
     }
+    let Some(mut pid_file) = claimed else {
+        eprintln!("{} belongs to a daemon that is starting or ending", path.display());
+        return Err(Exit::Failure);
+    };
+    pid_file.write_own_pid().map_err(unusable)?;
+    as_daemon(context, setup, pid_file)
 }
 
 fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit, Exit> {
@@ -271,19 +301,39 @@ fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> 
 
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
-    match running(context) {
+    match running(context)? {
         None => Ok(Exit::Ok),
         Some(pid) => end(pid, Signal::SIGTERM).map(|()| Exit::Ok),
     }
 }
 
-/// The new configuration is read before the old daemon is ended, and the table is handed over as it is.
+fn try_restart(context: &Context) -> Result<Exit, Exit> {
+    match running(context)? {
+        Some(_) => restart(context),
+        None => load(context).map(|_| Exit::Ok),
+    }
+}
+
+/// Whatever may refuse the new daemon is asked before the old one is ended, and the table is handed over as it is.
 fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load(context)?;
-    if let Some(pid) = running(context) {
-        end(pid, Signal::SIGUSR2)?;
+    let prepared = prepare(context, path, loaded)?;
+    if let Some(pid) = running(context)? {
+        hand_over(pid)?;
     }
-    start_loaded(context, path, loaded)
+    launch(context, prepared)
+}
+
+/// The end of a daemon that leaves the table as it is. The original is killed by the signal, and would leave what it has forked to
+/// check its servers at work on the table.
+fn hand_over(pid: i32) -> Result<(), Exit> {
+    let children = if process::is_ours(pid) { Vec::new() } else { process::children(pid) };
+    end(pid, Signal::SIGUSR2)?;
+    for child in children.into_iter().filter(|child| process::is_forked_checker(*child)) {
+        // What went wrong has been said. Their parent is gone: without a new daemon it would be worse.
+        let _ = end(child, Signal::SIGKILL);
+    }
+    Ok(())
 }
 
 /// Sends a signal and waits until the process is gone.
@@ -311,7 +361,7 @@ fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
 
 fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load(context)?;
-    let Some(pid) = running(context) else {
+    let Some(pid) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
         Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
         return Err(Exit::Failure);
@@ -326,7 +376,11 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
 fn status(context: &Context) -> Exit {
     let config = context.display_config();
     match pidfile::state(&context.pid_file()) {
-        State::Running(pid) => {
+        Err(error) => {
+            unreadable(context, &error);
+            Exit::Unknown
+        }
+        Ok(State::Running(pid)) => {
             eprintln!("ldirectord for {config} is running with pid: {pid}");
             match context.find_config() {
                 None => eprintln!(
@@ -344,12 +398,12 @@ fn status(context: &Context) -> Exit {
             }
             Exit::Ok
         }
-        State::Stale(_) => {
+        Ok(State::Stale(_)) => {
             eprintln!("ldirectord stale pid file {} for {config}", context.pid_file().display());
             println!("ldirectord is stopped for {config}");
             Exit::Failure
         }
-        State::Stopped => {
+        Ok(State::Stopped) => {
             println!("ldirectord is stopped for {config}");
             Exit::Stopped
         }

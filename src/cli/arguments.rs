@@ -53,7 +53,7 @@ stop          end it and clean the table up (see cleanstop); returns when it is 
 restart       end it, leave the table as it is, start again
 try-restart   restart if it runs
 reload        read the configuration again (force-reload is the same)
-status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file
+status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown
 check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable
 show          what the running daemon knows of its servers, and its table
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
@@ -76,6 +76,13 @@ pub(super) enum Command {
     Check { json: bool },
     Show { json: bool },
     AlertTest,
+}
+
+impl Command {
+    /// Whether it asks or ends a daemon that is there already, for which nothing but its place has to be known.
+    pub fn only_finds_the_daemon(self) -> bool {
+        matches!(self, Command::Action(Action::Stop | Action::Status) | Command::Show { .. })
+    }
 }
 
 /// The original's actions.

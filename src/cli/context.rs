@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::arguments::Options;
+use super::arguments::{Command, Options};
 use crate::settings::{Backend, Settings};
 
 /// The configuration that is meant when none is named.
@@ -29,8 +29,19 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn new(options: &Options, arguments: &[String]) -> Result<Context, String> {
-        let mut settings = Settings::load(options.settings.as_deref()).map_err(|error| error.to_string())?;
+    /// What only has to find the daemon works with wrong settings, too: they are a warning then.
+    pub fn new(options: &Options, command: Command, arguments: &[String]) -> Result<Context, String> {
+        let path = options.settings.as_deref();
+        let mut settings = match Settings::load(path) {
+            Ok(settings) => settings,
+            Err(error) if command.only_finds_the_daemon() => {
+                let settings = Settings::places(path);
+                let run = settings.paths.run.display();
+                eprintln!("Warning: {error}; without the settings the daemon is looked for in {run}");
+                settings
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         if let Some(backend) = options.table {
             settings.table.backend = backend;
         }

@@ -28,6 +28,8 @@ pub enum Exit {
     Config = 2,
     /// `status`: stopped.
     Stopped = 3,
+    /// `status`: the pid file cannot be read, so nobody knows; the LSB's code for it.
+    Unknown = 4,
     /// The command line is wrong.
     Usage = 255,
 }
@@ -60,7 +62,7 @@ pub fn main(arguments: &[String]) -> Exit {
             exit
         }
         Parsed::Run(options, command) => {
-            let context = match Context::new(&options, arguments) {
+            let context = match Context::new(&options, command, arguments) {
                 Ok(context) => context,
                 Err(message) => {
                     eprintln!("{message}");

@@ -7,34 +7,60 @@ use super::context::Context;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
+use crate::value::PemFile;
+
+/// Whether [`settle`] will do what `[privileges]` says. Changes nothing, so that it can be asked while another daemon runs.
+pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(), PrivilegeError> {
+    let Some(user) = user(context)? else { return Ok(()) };
+    if !config.globals.execute.is_empty() {
+        return Err(PrivilegeError::new(
+            "[privileges] user",
+            "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
+        ));
+    }
+    if let Some(file) = written_files(config).into_iter().find(|file| !can_be_made(file)) {
+        return Err(PrivilegeError::new(
+            file.display().to_string(),
+            "its directory is not there, and the user of [privileges] cannot make it; make it",
+        ));
+    }
+    privileges::can_read(&read_files(context, path, config), &user)
+}
+
+/// The files that the daemon reads again after its start.
+fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> Vec<&'a Path> {
+    let mail = &context.settings.mail;
+    // One that is not there nobody can read: who sends the letters says so.
+    let password = Some(mail.password_file.as_path()).filter(|file| !mail.login.is_empty() && file.is_file());
+    let pem = config.virtuals.iter().flat_map(|v| v.tls.policy.files()).map(PemFile::path);
+    let others: BTreeSet<&Path> = pem.chain(password).collect();
+    [path].into_iter().chain(others).collect()
+}
+
+/// The user to become.
+fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
+    let name = context.settings.privileges.user.as_str();
+    Some(name).filter(|name| !name.is_empty()).map(Identity::find).transpose()
+}
 
 /// Gives up what is not needed, as `[privileges]` says.
 pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeError> {
-    let settings = &context.settings.privileges;
     let config = setup.loaded.plan.config();
-    let user =
-        Some(settings.user.as_str()).filter(|name| !name.is_empty()).map(Identity::find).transpose()?;
+    let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
     if let Some(user) = &user {
-        if !config.globals.execute.is_empty() {
-            return Err(PrivilegeError::new(
-                "[privileges] user",
-                "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
-            ));
-        }
         written_files(config)
             .iter()
             .filter(|file| is_to_be_given(file))
             .try_for_each(|file| user.give(file))?;
     }
-    if settings.sandbox {
+    if context.settings.privileges.sandbox {
         let directories = writable(&context.settings.paths.run, config);
         if !privileges::write_only_below(&directories)? {
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }
     }
-    wanted(user.is_some(), privileges::give_up(user.as_ref()))?;
-    user.map_or(Ok(()), |user| privileges::can_read(&setup.path, &user))
+    wanted(user.is_some(), privileges::give_up(user.as_ref()))
 }
 
 /// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.
@@ -55,6 +81,11 @@ fn written_files(config: &Config) -> Vec<&Path> {
         LogTarget::Syslog(_) => None,
     };
     log.into_iter().chain(config.virtuals.iter().filter_map(|v| v.monitorfile.as_deref())).collect()
+}
+
+fn can_be_made(file: &Path) -> bool {
+    // A relative path is one from `/`, where the daemon lives.
+    file.exists() || Path::new("/").join(file).parent().is_none_or(Path::is_dir)
 }
 
 /// A pipe, a terminal or the file of somebody else stays as it is.

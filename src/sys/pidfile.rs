@@ -25,14 +25,22 @@ pub enum State {
 }
 
 /// Reads a pid file.
-#[must_use]
-pub fn state(path: &Path) -> State {
-    let Ok(text) = fs::read_to_string(path) else { return State::Stopped };
-    match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
+///
+/// # Errors
+/// When there is one that cannot be read: nobody knows then who runs.
+pub fn state(path: &Path) -> io::Result<State> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
+        read => read?,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,
+        // This process only asks; its pid was that of a daemon once.
+        Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
         Some(pid) if process::is_ldirectord(pid) => State::Running(pid),
         Some(pid) => State::Stale(pid),
-    }
+    })
 }
 
 /// A pid file that is ours.
@@ -103,14 +111,22 @@ mod tests {
         let path = dir.path().join("pid");
         let check = |text: &str, expected: State| {
             fs::write(&path, text).unwrap();
-            assert_eq!(state(&path), expected, "{text:?}");
+            assert_eq!(state(&path).unwrap(), expected, "{text:?}");
         };
-        assert_eq!(state(&path), State::Stopped);
+        assert_eq!(state(&path).unwrap(), State::Stopped);
         check("", State::Stopped);
         check("abc\n", State::Stopped);
         check("-1\n", State::Stopped);
         // Pid 1 of any machine is no ldirectord.
         check("1\n", State::Stale(1));
+        // Nor is this process, though its program has the word in its name.
+        let own = i32::try_from(process::own_pid()).unwrap();
+        assert!(process::is_ldirectord(own));
+        check(&format!("{own}\n"), State::Stale(own));
+        fs::write(&path, b"\xff\n").unwrap();
+        assert_eq!(state(&path).unwrap(), State::Stopped);
+        // What cannot be read, even by root, says nothing.
+        assert!(state(dir.path()).is_err());
     }
 
     #[test]

@@ -12,7 +12,9 @@ use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus,
 };
-use nix::unistd::{Gid, Uid, User, chown, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{
+    Gid, Uid, User, chown, getegid, geteuid, getgroups, setegid, seteuid, setgid, setgroups, setuid,
+};
 use thiserror::Error;
 
 /// What a daemon that stays root keeps: the table, files of others (logs, monitor files), commands that changed their user, and
@@ -156,14 +158,34 @@ fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// Whether this process, as it is now, can read a file.
+/// Whether the user can read these files, with nothing but the group that [`give_up`] leaves to it.
 ///
 /// # Errors
-/// When it cannot; says as whom it tried.
-pub fn can_read(path: &Path, user: &Identity) -> Result<(), PrivilegeError> {
-    let read = |error: io::Error| {
-        let what = format!("{} cannot be read by {}", path.display(), user.name);
-        failed(what)(format!("{error}; a reload would fail: chgrp {} and chmod g+r it", user.name))
+/// When it cannot read one, or this process cannot be the user for a moment.
+pub fn can_read(files: &[&Path], user: &Identity) -> Result<(), PrivilegeError> {
+    let read = |path: &&Path| {
+        fs::File::open(path).map(drop).map_err(|error: io::Error| {
+            let what = format!("{} cannot be read by {}", path.display(), user.name);
+            failed(what)(format!(
+                "{error}; the daemon reads it again later: chgrp {} and chmod g+r it",
+                user.name
+            ))
+        })
     };
-    fs::File::open(path).map(drop).map_err(read)
+    as_user(user, || files.iter().try_for_each(read))?
+}
+
+/// Does something as the user, and is root again after it. This process has no other thread yet.
+fn as_user<T>(user: &Identity, act: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
+    let (root, group) = (geteuid(), getegid());
+    if root == user.uid {
+        return Ok(act());
+    }
+    let refused = || failed(format!("becoming {} for a moment", user.name));
+    let groups = getgroups().map_err(refused())?;
+    let became = setgroups(&[user.gid]).and_then(|()| setegid(user.gid)).and_then(|()| seteuid(user.uid));
+    let done = became.map(|()| act());
+    // All steps back, also where not all were taken.
+    let back = seteuid(root).and_then(|()| setegid(group)).and_then(|()| setgroups(&groups));
+    back.and(done).map_err(refused())
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -17,6 +18,36 @@ pub fn is_ldirectord(pid: i32) -> bool {
     // A zombie has an empty command line and so counts as gone.
     fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.windows(b"ldirectord".len()).any(|part| part == b"ldirectord"))
+}
+
+/// Whether a process is one of this program, of whatever version, and not of the original.
+#[must_use]
+pub fn is_ours(pid: i32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe"));
+    // Behind the name stands that it was deleted, after an upgrade.
+    program
+        .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ldirectord-rs")))
+}
+
+/// The children of a process.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|child| parent(*child) == Some(pid)).collect()
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program stands in parentheses and may have any sign in it; behind it come the state and the parent.
+    let behind = line.rsplit(|byte| *byte == b')').next()?;
+    String::from_utf8_lossy(behind).split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Whether a process is one that the original has forked to check a virtual (`fork=yes`): it calls itself `ldirectord VIRTUAL`.
+#[must_use]
+pub fn is_forked_checker(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"ldirectord "))
 }
 
 /// Whether this process may run a file.

@@ -74,6 +74,17 @@ pub struct TlsPolicy {
     pub legacy: bool,
 }
 
+impl TlsPolicy {
+    /// The files that it was made of.
+    pub fn files(&self) -> impl Iterator<Item = &PemFile> {
+        let roots = self.verify.iter().filter_map(|roots| match roots {
+            Roots::System => None,
+            Roots::File(file) => Some(file),
+        });
+        roots.chain(self.identity.iter().flat_map(|identity| [&identity.certificates, &identity.key]))
+    }
+}
+
 /// Who is believed about certificates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Roots {

@@ -1,7 +1,9 @@
 //! start, stop, restart, status: exit codes, words, files.
 
 use std::fs;
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -236,6 +238,157 @@ fn restart_changes_the_process_and_needs_a_good_file() {
     assert!(err.contains("Unknown command"), "{err}");
     assert_eq!(site.act("stop"), 0);
     assert_eq!(site.told("status").0, 3);
+}
+
+#[test]
+fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
+    let good = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+    let site = Site::new(good);
+    assert_eq!(site.act("start"), 0);
+    let pid = site.pid();
+    let refused = |user: &str, words: &str| {
+        for action in ["restart", "try-restart"] {
+            let output = site
+                .command(&["web.cf", action])
+                .env("LDIRECTORD_RS_PRIVILEGES__USER", user)
+                .output()
+                .unwrap();
+            let err = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{err}");
+            assert!(err.contains(words), "{err}");
+            assert_eq!((site.told("status").0, site.pid()), (0, pid), "{words}");
+        }
+    };
+    refused("no-such-user", "there is no such user");
+    let us = nix::unistd::geteuid();
+    if us.is_root() {
+        fs::set_permissions(site.path("web.cf"), fs::Permissions::from_mode(0o600)).unwrap();
+        refused("nobody", "web.cf cannot be read by nobody");
+    }
+    site.write(&format!("execute=other.cf\n{good}"));
+    let own = nix::unistd::User::from_uid(us).unwrap().unwrap().name;
+    refused(&own, "execute= starts daemons that need root");
+    let nowhere = site.path("nowhere/log").display().to_string();
+    fs::write(site.path("web.cf"), format!("logfile=\"{nowhere}\"\n{good}")).unwrap();
+    refused(&own, &format!("{nowhere}: its directory is not there"));
+    assert!(!site.log().contains("hands the table over"), "{}", site.log());
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn nothing_is_started_beside_the_original() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    // It has its pid in the file, and no lock on it.
+    let mut original =
+        Foreground(Command::new("sleep").arg0("/usr/sbin/ldirectord").arg("60").spawn().unwrap());
+    let pid = i32::try_from(original.0.id()).unwrap();
+    fs::write(site.pid_file(), format!("{pid}\n")).unwrap();
+    let refused = || {
+        let said = fs::File::create(site.path("said")).unwrap();
+        let mut start =
+            Foreground(site.command(&["--foreground", "web.cf", "start"]).stderr(said).spawn().unwrap());
+        site.wait_for("its end", || start.0.try_wait().unwrap().is_some(), &String::new);
+        assert_eq!(start.0.wait().unwrap().code(), Some(1));
+        fs::read_to_string(site.path("said")).unwrap()
+    };
+    let err = refused();
+    assert!(
+        err.contains(&format!("belongs to pid {pid},")) && err.contains("ldirectord-rs-switch to-rs"),
+        "{err}"
+    );
+    assert_eq!(site.pid(), Some(pid), "its pid file is as it was");
+    assert_eq!(site.act("start"), 0);
+    assert!(original.0.try_wait().unwrap().is_none());
+    original.0.kill().unwrap();
+    original.0.wait().unwrap();
+    let ours = Foreground(site.command(&["--foreground", "web.cf", "start"]).spawn().unwrap());
+    site.wait_for("ours", || site.told("status").0 == 0, &String::new);
+    assert_eq!(site.pid(), i32::try_from(ours.0.id()).ok());
+    let err = refused();
+    assert!(err.trim_end().ends_with(", which is running; end that one first"), "{err}");
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn restart_ends_what_the_original_has_forked() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let script = "(exec -a 'ldirectord tcp:192.0.2.1:80' sleep 60) & echo $! >checker\n\
+                  sleep 60 & echo $! >other\nwait";
+    let bash = Command::new("bash")
+        .args(["-c", script, "/usr/sbin/ldirectord"])
+        .current_dir(site.path(""))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut original = Foreground(bash);
+    fs::write(site.pid_file(), format!("{}\n", original.0.id())).unwrap();
+    let line = |name: &str| {
+        let pid = fs::read_to_string(site.path(name)).unwrap_or_default();
+        fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default()
+    };
+    site.wait_for(
+        "the children",
+        || line("checker").contains("tcp") && line("other").contains("sleep"),
+        &|| line("checker") + &line("other"),
+    );
+    assert_eq!(site.act("restart"), 0);
+    assert_eq!(line("checker"), "", "it is gone");
+    assert!(line("other").starts_with("sleep"), "what is no checker is left alone");
+    let other = fs::read_to_string(site.path("other")).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(other), Signal::SIGKILL).unwrap();
+    assert!(!original.0.wait().unwrap().success());
+    assert_eq!(site.told("status").0, 0);
+    assert_eq!(site.act("stop"), 0);
+}
+
+/// R55
+#[test]
+fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    // Root can read any file, but none can read a directory as one.
+    fs::create_dir(site.pid_file()).unwrap();
+    let check = |action: &str, code: i32| {
+        let (found, out, err) = site.told(action);
+        assert_eq!((found, out.as_str()), (code, ""), "{action}: {err}");
+        assert!(err.contains("web.cf.pid cannot be read: Is a directory"), "{action}: {err}");
+    };
+    check("status", 4);
+    for action in ["stop", "start", "restart", "try-restart", "reload"] {
+        check(action, 1);
+    }
+}
+
+#[test]
+fn what_runs_is_found_and_ended_with_wrong_settings() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let settings = site.path("settings.toml");
+    let told = |words: &[&str]| {
+        let mut command = site.command(&[&["--settings", settings.to_str().unwrap()], words].concat());
+        let output = command.env_remove("LDIRECTORD_RS_PATHS__RUN").output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(site.act("start"), 0);
+    let pid = site.pid();
+    let run = site.path("run");
+    for wrong in ["[stop\ngrace = 1\n", "[tabel]\n", "nonsense\n"] {
+        fs::write(&settings, format!("{wrong}[paths]\nrun = \"{}\"\n", run.display())).unwrap();
+        for words in [&["web.cf", "status"][..], &["show", "web.cf"]] {
+            let (code, err) = told(words);
+            assert_eq!(code, 0, "{wrong}: {words:?}: {err}");
+            assert!(err.starts_with("Warning: ") && err.contains("settings.toml"), "{err}");
+        }
+        for action in ["start", "reload", "restart", "try-restart"] {
+            assert_eq!(told(&["web.cf", action]).0, 2, "{wrong}: {action}");
+        }
+        assert_eq!(told(&["check", "web.cf"]).0, 2, "{wrong}");
+    }
+    // A variable that is no setting.
+    let output = site.command(&["web.cf", "status"]).env("LDIRECTORD_RS_TABEL__BACKEND", "kernel").output();
+    assert_eq!(output.unwrap().status.code(), Some(0));
+    assert_eq!(site.pid(), pid);
+    assert_eq!(told(&["web.cf", "stop"]).0, 0);
+    assert!(!site.pid_file().exists());
+    assert_eq!(told(&["web.cf", "status"]).0, 3);
 }
 
 #[test]

@@ -115,3 +115,13 @@ fn the_changelog_of_the_package_is_of_this_version() {
     let expected = format!("ldirectord-rs ({}-1) ", env!("CARGO_PKG_VERSION"));
     assert!(read("packaging/debian/changelog").starts_with(&expected), "{expected}");
 }
+
+/// The limits of the unit hold for whatever it runs, also for what makes the pid file.
+#[test]
+fn the_pid_file_of_a_unit_can_be_read_by_all() {
+    for name in ["ldirectord-rs.service", "ldirectord-rs@.service"] {
+        let unit = read(&format!("packaging/systemd/{name}"));
+        let file = unit.split_whitespace().find(|word| word.starts_with("/run/")).unwrap();
+        assert!(unit.contains(&format!("ExecStartPre=+/usr/bin/chmod 644 {file}\n")), "{name}");
+    }
+}

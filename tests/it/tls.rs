@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -152,4 +153,58 @@ fn a_key_that_is_none_is_named() {
     site.write(&pair("own.key").replace("tlskey", "tlswarn").replace("own.key", "14"));
     let output = site.run(&["check", "web.cf"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("tlscert without tlskey"), "{output:?}");
+}
+
+/// The daemon reads them again when it is another user already.
+#[test]
+fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let site = Site::new("");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate =
+        rcgen::CertificateParams::new(vec!["us".to_owned()]).unwrap().self_signed(&key).unwrap();
+    fs::write(site.path("key.pem"), key.serialize_pem()).unwrap();
+    for name in ["ca.pem", "cert.pem"] {
+        fs::write(site.path(name), certificate.pem()).unwrap();
+    }
+    fs::write(site.path("password"), "secret\n").unwrap();
+    let path = |name: &str| site.path(name).display().to_string();
+    site.write(&format!(
+        "virtual=192.0.2.1:443\n\treal=127.0.0.1:1 masq\n\tservice=https\n\
+         #rs: tlsverify=yes\n#rs: tlsca=\"{}\"\n#rs: tlscert=\"{}\"\n#rs: tlskey=\"{}\"\n",
+        path("ca.pem"),
+        path("cert.pem"),
+        path("key.pem")
+    ));
+    let start = |login: &str| {
+        let mut command = site.command(&["web.cf", "start"]);
+        command
+            .env("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")
+            .env("LDIRECTORD_RS_MAIL__LOGIN", login)
+            .env("LDIRECTORD_RS_MAIL__PASSWORD_FILE", site.path("password"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(site.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["web.cf", "ca.pem", "cert.pem", "key.pem", "password"] {
+        mode(name, 0o644);
+    }
+    for name in ["web.cf", "ca.pem", "cert.pem", "key.pem", "password"] {
+        mode(name, 0o600);
+        let (code, err) = start("us");
+        assert_eq!(code, Some(1), "{name}: {err}");
+        assert!(
+            err.contains(&format!("{name} cannot be read by nobody: ")) && err.contains("chgrp"),
+            "{err}"
+        );
+        mode(name, 0o644);
+    }
+    // Without a login there is no need for a password.
+    mode("password", 0o600);
+    assert_eq!(start("").0, Some(0));
+    assert_eq!(site.act("stop"), 0);
 }
