@@ -388,6 +388,8 @@ impl Daemon {
             self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
         }
         self.settle(notices);
+        // Also where the table stays as it is: a command may be new, and a service may have changed hands.
+        self.follow_up();
         self.outlets.follow_instances(self.director.plan());
     }
 
@@ -407,9 +409,13 @@ impl Daemon {
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
             self.outlets.tell(&notices, self.director.plan(), Instant::now());
-            self.outlets.call_fallbacks(self.director.plan(), self.director.health());
-            self.remember();
+            self.follow_up();
         }
+    }
+
+    fn follow_up(&mut self) {
+        self.outlets.call_fallbacks(self.director.plan(), self.director.health());
+        self.remember();
     }
 
     fn remember(&mut self) {

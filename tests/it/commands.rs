@@ -67,6 +67,20 @@ fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
     assert_eq!(calls(&site, "fb"), ["start 192.0.2.1:80 tcp", "stop 192.0.2.1:80 tcp"]);
 }
 
+/// R26
+#[test]
+fn a_fallback_command_that_a_reload_brings_is_told_how_things_stand() {
+    let site = Site::new("");
+    let command = script(&site, "fb");
+    let config = "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n";
+    site.write(config);
+    assert_eq!(site.act("start"), 0);
+    site.expect_log("Real server is down: 127.0.0.1:1");
+    site.write(&format!("{config}\tfallbackcommand={}\n", command.display()));
+    site.signal(Signal::SIGHUP);
+    expect_calls(&site, "fb", &["start 192.0.2.1:80 tcp"]);
+}
+
 #[test]
 fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
     let mut one = WebServer::start("all fine");
