@@ -203,6 +203,30 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
 }
 
 #[test]
+fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let directory = site.path("maintenance");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(one.address.to_string()), "").unwrap();
+    let more = format!("maintenancedir={}", directory.display());
+    site.write(&two_servers(&one, &two, &more));
+    assert_eq!(site.act("start"), 0);
+    site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
+    fs::rename(&directory, site.path("away")).unwrap();
+    // What is no directory cannot be read, even by root.
+    fs::write(&directory, "").unwrap();
+    let config = two_servers(&one, &two, &more).replace("masq 3", "masq 4");
+    site.write(&config);
+    site.signal(Signal::SIGHUP);
+    site.expect("only the other one has changed", &[(one.address, 0), (two.address, 4)]);
+    site.expect_log("cannot be read; servers in maintenance stay so until it can be");
+    assert!(!site.log().contains(&format!("Real server is up: {}", one.address)), "{}", site.log());
+    fs::remove_file(&directory).unwrap();
+    site.expect("both are up", &[(one.address, 1), (two.address, 4)]);
+}
+
+#[test]
 fn r30_a_monitor_file_that_cannot_be_written_is_said_once_and_stops_nothing() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let site = Site::new("");
