@@ -13,7 +13,7 @@ use crate::desired;
 use crate::health::{CheckId, Due, Health};
 use crate::notify::{Notice, monitor};
 use crate::plan::Plan;
-use crate::value::{Occasion, Outcome, Verdict};
+use crate::value::{Change, Occasion, Outcome, Verdict};
 
 /// After a refused operation the table is read back after this long, then after twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -196,23 +196,43 @@ impl Director {
         notices
     }
 
-    /// Removes the services whose `cleanstop` says so.
+    /// Removes the services whose `cleanstop` says so. What could not be removed is ours afterwards, and nothing else is.
     pub fn stop(&mut self) -> Vec<Notice> {
-        let mut wanted = self.present.clone();
-        for v in self.plan.virtuals().iter().filter(|v| v.cleanstop) {
-            wanted.services.remove(&desired::service_key(v.id));
+        let mut known = self.present.clone();
+        // What somebody else has changed is repaired no more, and what they removed is not ours to purge.
+        let _ = self.read_back(&BTreeSet::new());
+        for (key, service) in &mut known.services {
+            let left = self.present.services.get(key);
+            service
+                .destinations
+                .retain(|key, _| left.is_some_and(|left| left.destinations.contains_key(key)));
         }
-        let operations = diff(&self.present, &wanted);
+        let mut changes = self.clean_up();
+        if changes.iter().any(Notice::is_refusal) {
+            changes.retain(|notice| !notice.is_refusal());
+            let _ = self.read_back(&BTreeSet::new());
+            changes.extend(self.clean_up().into_iter().map(Notice::at_the_end));
+        }
+        let stays = planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect::<BTreeSet<_>>();
+        self.owned.retain(|key| self.present.services.contains_key(key) && !stays.contains(key));
         // With a service its servers go; each is told of, as the original removes them one by one.
-        let mut notices = Vec::new();
-        for operation in
-            operations.iter().filter(|operation| matches!(operation, Operation::RemoveService { .. }))
-        {
-            let purged = desired::purged(&self.plan, &self.present, operation.service());
-            notices.extend(purged.into_iter().map(Notice::Table));
-        }
-        notices.extend(self.carry_out(&operations, Occasion::Stop));
+        let servers = |notice: &Notice| match notice {
+            Notice::Table(Change::VirtualPurged(of, _)) => {
+                desired::purged(&self.plan, &known, desired::service_key(*of))
+            }
+            _ => Vec::new(),
+        };
+        let mut notices: Vec<Notice> = changes.iter().flat_map(servers).map(Notice::Table).collect();
+        notices.extend(changes);
         notices
+    }
+
+    fn clean_up(&mut self) -> Vec<Notice> {
+        let mut wanted = self.present.clone();
+        for key in cleaned(&self.plan) {
+            wanted.services.remove(&key);
+        }
+        self.carry_out(&diff(&self.present, &wanted), Occasion::Stop)
     }
 
     /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.
@@ -363,6 +383,11 @@ fn removed(before: &Table, after: &Table) -> Vec<(ServiceKey, DestinationKey)> {
         gone.extend(missing.map(|destination| (*key, *destination)));
     }
     gone
+}
+
+/// The services that go when the daemon stops.
+fn cleaned(plan: &Plan) -> BTreeSet<ServiceKey> {
+    plan.virtuals().iter().filter(|v| v.cleanstop).map(|v| desired::service_key(v.id)).collect()
 }
 
 fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {

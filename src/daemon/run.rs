@@ -456,10 +456,13 @@ impl Daemon {
             End::Stop(signal) => {
                 let notices = self.director.stop();
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
-                self.outlets.shut_down(left()).await;
-                if let Some(owned) = self.owned.take() {
+                if !self.director.owned().is_empty() {
+                    // The next daemon has to remove what the kernel refused to.
+                    self.remember();
+                } else if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
+                self.outlets.shut_down(left()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }
