@@ -240,8 +240,10 @@ impl Director {
         let wanted = self.wanted();
         let mut notices = self.carry_out(&diff(&self.present, &wanted), Occasion::Start);
         if notices.iter().any(Notice::is_refusal) {
-            let again = self.read_back(&BTreeSet::new());
-            if again.iter().all(|notice| !notice.is_refusal()) {
+            let refused: BTreeSet<Target> = diff(&self.present, &wanted).iter().map(target).collect();
+            if let Ok(mut repairs) = self.learn(&BTreeSet::new()) {
+                // Where our own operation was refused, the retry tells how it ended.
+                repairs.retain(|operation| !refused.contains(&target(operation)));
                 let wanted = self.wanted();
                 let missing = diff(&self.present, &wanted);
                 let retried = self.carry_out(&missing, Occasion::Start);
@@ -249,6 +251,7 @@ impl Director {
                     // What was refused for lack of knowledge is as it should be: nobody needs to hear of it.
                     notices.retain(|notice| !notice.is_refusal());
                 }
+                notices.extend(drift(&repairs));
                 notices.extend(retried);
             }
         }
@@ -306,26 +309,25 @@ impl Director {
     /// Learns our part of the table anew, and says where it was not as we knew it. `also` are services that are ours from
     /// now on: whatever they look like is no surprise.
     fn read_back(&mut self, also: &BTreeSet<ServiceKey>) -> Vec<Notice> {
-        match read(&mut *self.ipvs, &self.owned.union(also).copied().collect()) {
-            Ok(kernel) => {
-                let ours = desired::restrict(&kernel, &self.owned);
-                if !self.plan.config().globals.readdquiescent {
-                    self.withdrawn.extend(removed(&self.present, &ours));
-                }
-                let mut repairs = diff(&ours, &self.present);
-                repairs.retain(|operation| !self.stays_out(operation));
-                self.owned.extend(also);
-                self.present = kernel;
-                if repairs.is_empty() {
-                    return Vec::new();
-                }
-                vec![Notice::Drift(repairs.iter().map(ToString::to_string).collect())]
-            }
-            Err(error) => {
-                self.owned.extend(also);
-                vec![Notice::Unreadable(error.to_string())]
-            }
+        match self.learn(also) {
+            Ok(repairs) => drift(&repairs).into_iter().collect(),
+            Err(error) => vec![Notice::Unreadable(error.to_string())],
         }
+    }
+
+    /// As [`Director::read_back`]; gives the operations that lead from what was found to what we knew.
+    fn learn(&mut self, also: &BTreeSet<ServiceKey>) -> Result<Vec<Operation>, ipvs_rs::Error> {
+        let formerly = self.owned.clone();
+        self.owned.extend(also);
+        let kernel = read(&mut *self.ipvs, &self.owned)?;
+        let ours = desired::restrict(&kernel, &formerly);
+        if !self.plan.config().globals.readdquiescent {
+            self.withdrawn.extend(removed(&self.present, &ours));
+        }
+        let mut repairs = diff(&ours, &self.present);
+        repairs.retain(|operation| !self.stays_out(operation));
+        self.present = kernel;
+        Ok(repairs)
     }
 
     fn carry_out(&mut self, operations: &[Operation], occasion: Occasion) -> Vec<Notice> {
@@ -383,6 +385,23 @@ fn removed(before: &Table, after: &Table) -> Vec<(ServiceKey, DestinationKey)> {
         gone.extend(missing.map(|destination| (*key, *destination)));
     }
     gone
+}
+
+/// What an operation is about.
+type Target = (ServiceKey, Option<DestinationKey>);
+
+fn target(operation: &Operation) -> Target {
+    let destination = match operation {
+        Operation::AddDestination { key, .. }
+        | Operation::EditDestination { key, .. }
+        | Operation::RemoveDestination { key, .. } => Some(*key),
+        _ => None,
+    };
+    (operation.service(), destination)
+}
+
+fn drift(repairs: &[Operation]) -> Option<Notice> {
+    (!repairs.is_empty()).then(|| Notice::Drift(repairs.iter().map(ToString::to_string).collect()))
 }
 
 /// The services that go when the daemon stops.
