@@ -47,19 +47,28 @@ fn wanted_service(v: &Virtual, virtual_index: usize, health: &Health) -> Service
     service
 }
 
-/// What the kernel has in service (weight above 0) of the servers of a plan.
+/// What the kernel has in service of the servers of a plan: weight above 0, or the weight 0 that is configured where a dead server
+/// would look otherwise.
 #[must_use]
 pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     let mut found = BTreeSet::new();
     for v in plan.virtuals() {
         let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
+        let fallback_key = v.fallback.map(|fallback| fallback_destination(v, fallback).0);
+        let taking = service.destinations.values().filter(|d| d.weight > 0).count();
+        // Without `quiescent` a dead server of weight 0 is not there. With it, one is up where nobody takes traffic and the
+        // fallback is not in.
+        let idle_is_up = !v.quiescent || (v.fallback.is_some() && taking == 0);
         for real in &v.reals {
             let key = real_key(v, real);
-            let is_fallback = v.fallback.is_some_and(|fallback| fallback_destination(v, fallback).0 == key);
+            let Some(destination) = service.destinations.get(&key) else { continue };
             // Where a real server and the fallback are one destination, its weight does not tell which of them is meant.
-            let only_fallback =
-                is_fallback && service.destinations.values().filter(|d| d.weight > 0).count() == 1;
-            if service.destinations.get(&key).is_some_and(|d| d.weight > 0) && !only_fallback {
+            let only_fallback = fallback_key == Some(key) && taking == 1;
+            let is_up = match destination.weight {
+                0 => real.weight == 0 && idle_is_up,
+                _ => !only_fallback,
+            };
+            if is_up {
                 found.insert((v.id, real.address));
             }
         }

@@ -51,7 +51,7 @@ async fn look(loaded: &Loaded, limit: usize) -> Result<Snapshot, CheckerError> {
     let plan = &loaded.plan;
     let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
     let mut checks = Checks::new(Checker::new()?, limit);
-    let (_, in_maintenance) = loaded.maintenance();
+    let in_maintenance = loaded.in_maintenance();
     health.maintain(plan, |address| in_maintenance.get(&address).cloned(), start);
     checks.start(health.all_at_once());
     while !health.all_seen() {

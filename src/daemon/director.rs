@@ -13,7 +13,7 @@ use crate::desired;
 use crate::health::{CheckId, Due, Health};
 use crate::notify::{Notice, monitor};
 use crate::plan::Plan;
-use crate::value::{Occasion, Outcome, Verdict};
+use crate::value::{Change, Occasion, Outcome, Verdict};
 
 /// After a refused operation the table is read back after this long, then after twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -196,23 +196,43 @@ impl Director {
         notices
     }
 
-    /// Removes the services whose `cleanstop` says so.
+    /// Removes the services whose `cleanstop` says so. What could not be removed is ours afterwards, and nothing else is.
     pub fn stop(&mut self) -> Vec<Notice> {
-        let mut wanted = self.present.clone();
-        for v in self.plan.virtuals().iter().filter(|v| v.cleanstop) {
-            wanted.services.remove(&desired::service_key(v.id));
+        let mut known = self.present.clone();
+        // What somebody else has changed is repaired no more, and what they removed is not ours to purge.
+        let _ = self.read_back(&BTreeSet::new());
+        for (key, service) in &mut known.services {
+            let left = self.present.services.get(key);
+            service
+                .destinations
+                .retain(|key, _| left.is_some_and(|left| left.destinations.contains_key(key)));
         }
-        let operations = diff(&self.present, &wanted);
+        let mut changes = self.clean_up();
+        if changes.iter().any(Notice::is_refusal) {
+            changes.retain(|notice| !notice.is_refusal());
+            let _ = self.read_back(&BTreeSet::new());
+            changes.extend(self.clean_up().into_iter().map(Notice::at_the_end));
+        }
+        let stays = planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect::<BTreeSet<_>>();
+        self.owned.retain(|key| self.present.services.contains_key(key) && !stays.contains(key));
         // With a service its servers go; each is told of, as the original removes them one by one.
-        let mut notices = Vec::new();
-        for operation in
-            operations.iter().filter(|operation| matches!(operation, Operation::RemoveService { .. }))
-        {
-            let purged = desired::purged(&self.plan, &self.present, operation.service());
-            notices.extend(purged.into_iter().map(Notice::Table));
-        }
-        notices.extend(self.carry_out(&operations, Occasion::Stop));
+        let servers = |notice: &Notice| match notice {
+            Notice::Table(Change::VirtualPurged(of, _)) => {
+                desired::purged(&self.plan, &known, desired::service_key(*of))
+            }
+            _ => Vec::new(),
+        };
+        let mut notices: Vec<Notice> = changes.iter().flat_map(servers).map(Notice::Table).collect();
+        notices.extend(changes);
         notices
+    }
+
+    fn clean_up(&mut self) -> Vec<Notice> {
+        let mut wanted = self.present.clone();
+        for key in cleaned(&self.plan) {
+            wanted.services.remove(&key);
+        }
+        self.carry_out(&diff(&self.present, &wanted), Occasion::Stop)
     }
 
     /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.
@@ -220,8 +240,10 @@ impl Director {
         let wanted = self.wanted();
         let mut notices = self.carry_out(&diff(&self.present, &wanted), Occasion::Start);
         if notices.iter().any(Notice::is_refusal) {
-            let again = self.read_back(&BTreeSet::new());
-            if again.iter().all(|notice| !notice.is_refusal()) {
+            let refused: BTreeSet<Target> = diff(&self.present, &wanted).iter().map(target).collect();
+            if let Ok(mut repairs) = self.learn(&BTreeSet::new()) {
+                // Where our own operation was refused, the retry tells how it ended.
+                repairs.retain(|operation| !refused.contains(&target(operation)));
                 let wanted = self.wanted();
                 let missing = diff(&self.present, &wanted);
                 let retried = self.carry_out(&missing, Occasion::Start);
@@ -229,6 +251,7 @@ impl Director {
                     // What was refused for lack of knowledge is as it should be: nobody needs to hear of it.
                     notices.retain(|notice| !notice.is_refusal());
                 }
+                notices.extend(drift(&repairs));
                 notices.extend(retried);
             }
         }
@@ -286,26 +309,25 @@ impl Director {
     /// Learns our part of the table anew, and says where it was not as we knew it. `also` are services that are ours from
     /// now on: whatever they look like is no surprise.
     fn read_back(&mut self, also: &BTreeSet<ServiceKey>) -> Vec<Notice> {
-        match read(&mut *self.ipvs, &self.owned.union(also).copied().collect()) {
-            Ok(kernel) => {
-                let ours = desired::restrict(&kernel, &self.owned);
-                if !self.plan.config().globals.readdquiescent {
-                    self.withdrawn.extend(removed(&self.present, &ours));
-                }
-                let mut repairs = diff(&ours, &self.present);
-                repairs.retain(|operation| !self.stays_out(operation));
-                self.owned.extend(also);
-                self.present = kernel;
-                if repairs.is_empty() {
-                    return Vec::new();
-                }
-                vec![Notice::Drift(repairs.iter().map(ToString::to_string).collect())]
-            }
-            Err(error) => {
-                self.owned.extend(also);
-                vec![Notice::Unreadable(error.to_string())]
-            }
+        match self.learn(also) {
+            Ok(repairs) => drift(&repairs).into_iter().collect(),
+            Err(error) => vec![Notice::Unreadable(error.to_string())],
         }
+    }
+
+    /// As [`Director::read_back`]; gives the operations that lead from what was found to what we knew.
+    fn learn(&mut self, also: &BTreeSet<ServiceKey>) -> Result<Vec<Operation>, ipvs_rs::Error> {
+        let formerly = self.owned.clone();
+        self.owned.extend(also);
+        let kernel = read(&mut *self.ipvs, &self.owned)?;
+        let ours = desired::restrict(&kernel, &formerly);
+        if !self.plan.config().globals.readdquiescent {
+            self.withdrawn.extend(removed(&self.present, &ours));
+        }
+        let mut repairs = diff(&ours, &self.present);
+        repairs.retain(|operation| !self.stays_out(operation));
+        self.present = kernel;
+        Ok(repairs)
     }
 
     fn carry_out(&mut self, operations: &[Operation], occasion: Occasion) -> Vec<Notice> {
@@ -363,6 +385,28 @@ fn removed(before: &Table, after: &Table) -> Vec<(ServiceKey, DestinationKey)> {
         gone.extend(missing.map(|destination| (*key, *destination)));
     }
     gone
+}
+
+/// What an operation is about.
+type Target = (ServiceKey, Option<DestinationKey>);
+
+fn target(operation: &Operation) -> Target {
+    let destination = match operation {
+        Operation::AddDestination { key, .. }
+        | Operation::EditDestination { key, .. }
+        | Operation::RemoveDestination { key, .. } => Some(*key),
+        _ => None,
+    };
+    (operation.service(), destination)
+}
+
+fn drift(repairs: &[Operation]) -> Option<Notice> {
+    (!repairs.is_empty()).then(|| Notice::Drift(repairs.iter().map(ToString::to_string).collect()))
+}
+
+/// The services that go when the daemon stops.
+fn cleaned(plan: &Plan) -> BTreeSet<ServiceKey> {
+    plan.virtuals().iter().filter(|v| v.cleanstop).map(|v| desired::service_key(v.id)).collect()
 }
 
 fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {

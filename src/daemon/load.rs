@@ -98,13 +98,12 @@ impl LoadError {
 }
 
 impl Loaded {
-    /// What `maintenancedir` says, and who is in maintenance now. Not a part of the loading: it may ask the system's resolver
-    /// for the name of every server, and so may block, which only who runs the checks has to wait for.
+    /// Who is in maintenance now. Not a part of the loading: it may ask the system's resolver for the name of every server, and
+    /// so may block.
     #[must_use]
-    pub fn maintenance(&self) -> (Option<maintenance::Rules>, InMaintenance) {
-        let mut rules = maintenance::Rules::of(&self.plan);
-        let found = rules.as_mut().and_then(maintenance::Rules::look).unwrap_or_default();
-        (rules, found)
+    pub fn in_maintenance(&self) -> InMaintenance {
+        let rules = maintenance::Rules::of(&self.plan, maintenance::Names::new());
+        rules.and_then(|rules| rules.look()).unwrap_or_default()
     }
 
     /// A line for each warning, for the log, in the original's form.

@@ -25,7 +25,7 @@ use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
 use super::load::{self, LoadError, Loaded};
-use super::maintenance::{InMaintenance, Maintenance, Rules};
+use super::maintenance::{InMaintenance, Maintenance, Names, Rules};
 use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
@@ -44,6 +44,9 @@ use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
+
+/// So long a start waits for the names of servers, after which files in `maintenancedir` may be named.
+const NAMES_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the loop is given.
 pub struct Setup {
@@ -104,7 +107,7 @@ pub enum StartError {
 /// When it cannot start; nothing has been changed then.
 pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     let launcher = setup.launcher.take();
-    match Daemon::start(setup) {
+    match Daemon::start(setup).await {
         Ok((mut daemon, notices)) => {
             daemon.settle(notices);
             daemon.serve(launcher).await;
@@ -146,7 +149,8 @@ struct Daemon {
 struct ToRun {
     loaded: Loaded,
     rules: Option<Rules>,
-    in_maintenance: InMaintenance,
+    /// None where the directory cannot be read.
+    in_maintenance: Option<InMaintenance>,
 }
 
 /// A configuration that is being read.
@@ -173,13 +177,17 @@ enum End {
 }
 
 impl Daemon {
-    fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
+    async fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
         let owned =
             setup.remember.then(|| OwnedServices::open(setup.state_directory.join(owned_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
-        let (rules, in_maintenance) = setup.loaded.maintenance();
+        let rules = Rules::of(&setup.loaded.plan, Names::new());
+        let in_maintenance = match &rules {
+            Some(rules) => rules.look_within(NAMES_LIMIT).await.unwrap_or_default(),
+            None => InMaintenance::new(),
+        };
         let Loaded { plan, content, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
@@ -333,10 +341,11 @@ impl Daemon {
             return;
         }
         self.manager.reloading();
-        let path = self.path.clone();
+        let (path, names) = (self.path.clone(), self.maintenance.names());
         let task = tokio::task::spawn_blocking(move || {
             let loaded = load::load(&path)?;
-            let (rules, in_maintenance) = loaded.maintenance();
+            let rules = Rules::of(&loaded.plan, names);
+            let in_maintenance = rules.as_ref().map_or_else(|| Some(InMaintenance::new()), Rules::look);
             Ok(ToRun { loaded, rules, in_maintenance })
         });
         self.reloading = Some(Reloading { task, cause });
@@ -377,6 +386,7 @@ impl Daemon {
 
     fn take_up(&mut self, ToRun { loaded, rules, in_maintenance }: ToRun) {
         let interval = loaded.plan.config().globals.checkinterval;
+        let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
         self.file.taken_up(loaded.content, interval);
         let mut notices = self.director.reload(loaded.plan, now);
@@ -388,6 +398,8 @@ impl Daemon {
             self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
         }
         self.settle(notices);
+        // Also where the table stays as it is: a command may be new, and a service may have changed hands.
+        self.follow_up();
         self.outlets.follow_instances(self.director.plan());
     }
 
@@ -407,9 +419,13 @@ impl Daemon {
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
             self.outlets.tell(&notices, self.director.plan(), Instant::now());
-            self.outlets.call_fallbacks(self.director.plan(), self.director.health());
-            self.remember();
+            self.follow_up();
         }
+    }
+
+    fn follow_up(&mut self) {
+        self.outlets.call_fallbacks(self.director.plan(), self.director.health());
+        self.remember();
     }
 
     fn remember(&mut self) {
@@ -440,10 +456,13 @@ impl Daemon {
             End::Stop(signal) => {
                 let notices = self.director.stop();
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
-                self.outlets.shut_down(left()).await;
-                if let Some(owned) = self.owned.take() {
+                if !self.director.owned().is_empty() {
+                    // The next daemon has to remove what the kernel refused to.
+                    self.remember();
+                } else if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
+                self.outlets.shut_down(left()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }

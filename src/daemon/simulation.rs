@@ -24,6 +24,8 @@ fn configurations() -> Vec<Plan> {
         format!("quiescent=no\n{two}{shared}"),
         format!("quiescent=yes\nfailurecount=3\n{shared}{two}"),
         format!("fallback=127.0.0.9:80\n{shared}"),
+        format!("quiescent=no\n{}", two.replace("masq 7", "masq 0")),
+        format!("quiescent=yes\n{}", two.replace("masq 5", "masq 0").replace("masq 7", "masq 0")),
     ]
     .iter()
     .map(|text| plan(&format!("readdquiescent=yes\n{text}")))
@@ -49,7 +51,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (2..4u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
         3 => Just(Act::Round),
-        2 => (0..4usize).prop_map(Act::Reload),
+        2 => (0..6usize).prop_map(Act::Reload),
         1 => Just(Act::Kill),
         1 => (1..4usize).prop_map(Act::Refuse),
         1 => (2..4u8, proptest::option::of(0..9u32)).prop_map(|(server, weight)| Act::Meddle(server, weight)),

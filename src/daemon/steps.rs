@@ -331,3 +331,19 @@ fn the_interval_goes_from_check_to_check() {
     let steps: Vec<Duration> = begins.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(steps, [ROUND; 4]);
 }
+
+#[test]
+fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
+    let mut world = World::new();
+    let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\nvirtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tcleanstop=no\n";
+    world.start(plan(text));
+    world.round();
+    world.kernel.fail_next(2, Error::Busy);
+    world.director().stop();
+    let refused = desired::service_key("tcp:10.0.0.1:80".parse().unwrap());
+    assert_eq!(*world.director().owned(), BTreeSet::from([refused]));
+    world.kill();
+    world.start(plan(text));
+    world.director().stop();
+    assert!(world.director().owned().is_empty());
+}

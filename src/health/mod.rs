@@ -95,6 +95,8 @@ impl Health {
                 return self.server(*unchanged).clone();
             }
             match candidates.first() {
+                // Whoever is in maintenance has its verdict from there, whatever check it has.
+                Some(changed) if self.server(*changed).maintenance => self.server(*changed).clone(),
                 // Another check: what the old one found holds until the new one has spoken, but its failures do not count.
                 Some(changed) => Server { failures: 0, verdict: None, ..self.server(*changed).clone() },
                 None => Server::fresh(in_service.contains(&id), now),

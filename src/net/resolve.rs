@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use thiserror::Error;
 
 use crate::value::{Family, Protocol};
@@ -63,11 +63,13 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     answers.flatten().map(|answer| answer.sockaddr.port()).next()
 }
 
-/// The name of an address; absent where there is none.
-#[must_use]
-pub fn reverse(address: IpAddr) -> Option<String> {
-    let (name, _) = dns_lookup::getnameinfo(&SocketAddr::new(address, 0), nix::libc::NI_NAMEREQD).ok()?;
-    Some(name)
+/// The name of an address.
+///
+/// # Errors
+/// When it has none, or the resolver fails.
+pub fn reverse(address: IpAddr) -> Result<String, ResolveError> {
+    let asked = dns_lookup::getnameinfo(&SocketAddr::new(address, 0), nix::libc::NI_NAMEREQD);
+    asked.map(|(name, _)| name).map_err(|error| refusal(&address.to_string(), error))
 }
 
 /// The domains that complete a name without a dot (`search` and `domain` of resolv.conf(5)); the last line of them counts.
@@ -102,12 +104,7 @@ fn addresses(name: &str, family: i32) -> Result<Vec<IpAddr>, ResolveError> {
     let hints =
         AddrInfoHints { address: family, socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let answers =
-        dns_lookup::getaddrinfo(Some(name), None, Some(hints)).map_err(|error| match error.kind() {
-            LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::NotFound(name.to_owned()),
-            _ => {
-                ResolveError::Failed { name: name.to_owned(), cause: std::io::Error::from(error).to_string() }
-            }
-        })?;
+        dns_lookup::getaddrinfo(Some(name), None, Some(hints)).map_err(|error| refusal(name, error))?;
     let mut found = Vec::new();
     for answer in answers.flatten() {
         let address = answer.sockaddr.ip();
@@ -116,6 +113,13 @@ fn addresses(name: &str, family: i32) -> Result<Vec<IpAddr>, ResolveError> {
         }
     }
     if found.is_empty() { Err(ResolveError::NotFound(name.to_owned())) } else { Ok(found) }
+}
+
+fn refusal(name: &str, error: LookupError) -> ResolveError {
+    match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::NotFound(name.to_owned()),
+        _ => ResolveError::Failed { name: name.to_owned(), cause: std::io::Error::from(error).to_string() },
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Mail about servers: which notices become alerts, and when dead servers are called to mind.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -146,15 +147,17 @@ pub fn seal(letter: &Letter) -> Result<(Parcel, Vec<String>), String> {
     Parcel::seal(letter)
 }
 
-fn inaccessible(id: VirtualId, address: std::net::SocketAddr) -> String {
+fn inaccessible(id: VirtualId, address: SocketAddr) -> String {
     format!("Inaccessible real server: {address} ({id})")
 }
 
-fn tells_of(notice: &Notice, id: VirtualId, address: std::net::SocketAddr) -> bool {
+/// Whether a change of the table says already that this server is out of service.
+fn tells_of(notice: &Notice, id: VirtualId, address: SocketAddr) -> bool {
     let Notice::Table(Change::Server(change)) = notice else { return false };
-    change.of == id
-        && change.role == Role::Real
-        && change.configured.unwrap_or(change.server).ip() == address.ip()
+    let is_out =
+        matches!(change.action, ServerAction::Deleted | ServerAction::Quiescent | ServerAction::Added(0));
+    let server = change.configured.unwrap_or(change.server);
+    change.of == id && change.role == Role::Real && is_out && server == address
 }
 
 #[cfg(test)]
@@ -172,5 +175,27 @@ mod tests {
         ] {
             assert_eq!(domain(host), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn a_letter_about_another_port_or_about_a_return_does_not_stand_for_that_of_a_dead_server() {
+        let of: VirtualId = "tcp:10.0.0.1:80".parse().unwrap();
+        let tells = |action, server: &str, configured: Option<&str>| {
+            let change = ServerChange {
+                action,
+                role: Role::Real,
+                server: server.parse().unwrap(),
+                configured: configured.map(|address| address.parse().unwrap()),
+                of,
+            };
+            tells_of(&Notice::Table(Change::Server(change)), of, "10.0.0.2:81".parse().unwrap())
+        };
+        assert!(tells(ServerAction::Deleted, "10.0.0.2:81", None));
+        assert!(tells(ServerAction::Quiescent, "10.0.0.2:81", None));
+        assert!(tells(ServerAction::Added(0), "10.0.0.2:80", Some("10.0.0.2:81")));
+        assert!(!tells(ServerAction::Deleted, "10.0.0.2:80", None));
+        assert!(!tells(ServerAction::Deleted, "10.0.0.2:81", Some("10.0.0.2:82")));
+        assert!(!tells(ServerAction::Added(1), "10.0.0.2:81", None));
+        assert!(!tells(ServerAction::Restored(1), "10.0.0.2:81", None));
     }
 }

@@ -29,6 +29,13 @@ pub enum Notice {
         /// What the kernel says.
         error: String,
     },
+    /// The kernel refused a change for good: the daemon ends.
+    Left {
+        /// What was to be done.
+        operation: String,
+        /// What the kernel says.
+        error: String,
+    },
     /// The table was not as we had left it; the operations lead from what was found to what we knew.
     Drift(Vec<String>),
     /// The table could not be read back.
@@ -54,7 +61,16 @@ impl Notice {
     /// Whether the kernel refused something.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Notice::Refused { .. } | Notice::Unreadable(_))
+        matches!(self, Notice::Refused { .. } | Notice::Left { .. } | Notice::Unreadable(_))
+    }
+
+    /// The same where nothing is tried again, since the daemon ends.
+    #[must_use]
+    pub fn at_the_end(self) -> Notice {
+        match self {
+            Notice::Refused { operation, error } => Notice::Left { operation, error },
+            other => other,
+        }
     }
 
     /// The line for the log. Its first words are the original's where the original has a line for it.
@@ -93,6 +109,9 @@ impl fmt::Display for Notice {
                     f,
                     "The kernel refused to {operation}: {error}; the table is read back and it is tried again"
                 )
+            }
+            Notice::Left { operation, error } => {
+                write!(f, "The kernel refused to {operation}: {error}; it stays in the table")
             }
             Notice::Drift(operations) => {
                 write!(f, "The kernel's table was changed by somebody else; repairing: ")?;

@@ -67,6 +67,20 @@ fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
     assert_eq!(calls(&site, "fb"), ["start 192.0.2.1:80 tcp", "stop 192.0.2.1:80 tcp"]);
 }
 
+/// R26
+#[test]
+fn a_fallback_command_that_a_reload_brings_is_told_how_things_stand() {
+    let site = Site::new("");
+    let command = script(&site, "fb");
+    let config = "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n";
+    site.write(config);
+    assert_eq!(site.act("start"), 0);
+    site.expect_log("Real server is down: 127.0.0.1:1");
+    site.write(&format!("{config}\tfallbackcommand={}\n", command.display()));
+    site.signal(Signal::SIGHUP);
+    expect_calls(&site, "fb", &["start 192.0.2.1:80 tcp"]);
+}
+
 #[test]
 fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
     let mut one = WebServer::start("all fine");
@@ -186,6 +200,30 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
     fs::remove_file(&first).unwrap();
     site.expect("both are back", &[(one.address, 1), (two.address, 3)]);
     assert!(site.log().contains(&format!("Server in maintenance: {} exists", first.display())));
+}
+
+#[test]
+fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let directory = site.path("maintenance");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join(one.address.to_string()), "").unwrap();
+    let more = format!("maintenancedir={}", directory.display());
+    site.write(&two_servers(&one, &two, &more));
+    assert_eq!(site.act("start"), 0);
+    site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
+    fs::rename(&directory, site.path("away")).unwrap();
+    // What is no directory cannot be read, even by root.
+    fs::write(&directory, "").unwrap();
+    let config = two_servers(&one, &two, &more).replace("masq 3", "masq 4");
+    site.write(&config);
+    site.signal(Signal::SIGHUP);
+    site.expect("only the other one has changed", &[(one.address, 0), (two.address, 4)]);
+    site.expect_log("cannot be read; servers in maintenance stay so until it can be");
+    assert!(!site.log().contains(&format!("Real server is up: {}", one.address)), "{}", site.log());
+    fs::remove_file(&directory).unwrap();
+    site.expect("both are up", &[(one.address, 1), (two.address, 4)]);
 }
 
 #[test]
