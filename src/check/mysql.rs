@@ -22,6 +22,8 @@ use crate::value::Verdict;
 
 /// Larger packets are not taken.
 const MAX_PACKET: usize = 1024 * 1024;
+/// The largest RSA key in the form of PEM (one of 4096 bits has 800 bytes). To reckon with a larger one takes its time.
+const MAX_KEY: usize = 1024;
 /// So many columns a table has at most.
 const MAX_COLUMNS: u64 = 4096;
 /// So often a server may ask for something more at a login.
@@ -227,6 +229,9 @@ impl<'a> Packets<'a> {
         self.write(&[0x02]).await?;
         let answer = self.read().await?;
         let [0x01, key @ ..] = answer.as_slice() else { return Err(server("the answer is not MySQL")) };
+        if key.len() > MAX_KEY {
+            return Err(server(format!("the server's key has {} bytes, which is no key", key.len())));
+        }
         for (byte, salt) in text.iter_mut().zip(nonce.iter().cycle()) {
             *byte ^= salt;
         }

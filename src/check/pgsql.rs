@@ -8,9 +8,10 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
+use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
 use super::progress::{Progress, Step};
-use super::sealed::Sealer;
+use super::sealed::{MAX_ANSWER, Sealer};
 use super::{say, unreachable};
 use crate::net::dial;
 use crate::net::stream::Stream;
@@ -51,7 +52,7 @@ async fn log_in(
     probe: &Probe,
     sql: &SqlProbe,
     progress: &Progress,
-) -> Result<(Client, Connection<TcpStream, Stream>), Refusal> {
+) -> Result<(Client, Connection<Bounded<TcpStream>, Bounded<Stream>>), Refusal> {
     progress.connecting(probe.target);
     let stream = dial::connect(probe.target).await.map_err(Refusal::Connection)?;
     progress.connected(Step::Answer("the answer to the login"));
@@ -61,24 +62,23 @@ async fn log_in(
         config.dbname(&sql.database);
     }
     let sealer = Sealer { clients, tls: &sql.tls, address: probe.target.ip(), progress };
-    config.connect_raw(stream, sealer).await.map_err(Refusal::Login)
+    config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await.map_err(Refusal::Login)
 }
 
 /// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
 /// handshake off. But who is to be verified is not let off because he cannot be.
 fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
-    if sql.starttls {
+    if sql.starttls || sql.tls.policy.verify.is_some() {
         return false;
     }
     let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<HandshakeError>());
-    (handshake && sql.tls.policy.verify.is_none())
-        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    handshake || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
 async fn rows(
     name: &str,
     client: &Client,
-    connection: Connection<TcpStream, Stream>,
+    connection: Connection<Bounded<TcpStream>, Bounded<Stream>>,
     sql: &SqlProbe,
     progress: &Progress,
 ) -> Verdict {

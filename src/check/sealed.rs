@@ -7,6 +7,7 @@ use std::pin::Pin;
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
+use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
 use super::progress::Progress;
 use crate::net::stream::Stream;
@@ -20,17 +21,24 @@ pub(super) struct Sealer<'a> {
     pub(super) progress: &'a Progress,
 }
 
-impl<'a> TlsConnect<TcpStream> for Sealer<'a> {
-    type Stream = Stream;
-    type Error = HandshakeError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, HandshakeError>> + Send + 'a>>;
+/// What a server says in a check is read up to this; the library keeps it all.
+pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-    fn connect(self, stream: TcpStream) -> Self::Future {
-        Box::pin(self.clients.shake_hands(self.tls, self.address, stream, self.progress))
+impl<'a> TlsConnect<Bounded<TcpStream>> for Sealer<'a> {
+    type Stream = Bounded<Stream>;
+    type Error = HandshakeError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, HandshakeError>> + Send + 'a>>;
+
+    fn connect(self, stream: Bounded<TcpStream>) -> Self::Future {
+        Box::pin(async move {
+            let sealed =
+                self.clients.shake_hands(self.tls, self.address, stream.stream, self.progress).await?;
+            Ok(Bounded::new(sealed, MAX_ANSWER))
+        })
     }
 }
 
-impl TlsStream for Stream {
+impl TlsStream for Bounded<Stream> {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

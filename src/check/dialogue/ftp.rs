@@ -8,9 +8,9 @@ use tokio::io::AsyncReadExt;
 
 use super::Told;
 use super::talk::{Reply, Talk};
-use crate::check::say;
+use crate::check::{say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial};
+use crate::net::{cause, dial, is_own_limit};
 use crate::plan::DialogueProbe;
 use crate::value::Verdict;
 
@@ -29,11 +29,12 @@ pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
 }
 
 pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
-    if !dialogue.login.is_empty() {
+    // `/` is what stands there when no request is given.
+    let wants_a_file = dialogue.request != "/" || dialogue.receive.is_some();
+    if wants_a_file || !dialogue.login.is_empty() {
         login(talk, dialogue).await?;
     }
-    // `/` is what stands there when no request is given.
-    if dialogue.request != "/" || dialogue.receive.is_some() {
+    if wants_a_file {
         return file(talk, dialogue).await;
     }
     talk.farewell("QUIT\r\n").await;
@@ -46,8 +47,10 @@ async fn command(talk: &mut Talk<'_>, text: &str, what: &'static str) -> Told<Re
 }
 
 async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
-    let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
-    if [login.as_str(), passwd].iter().any(|text| text.chars().any(char::is_control)) {
+    // A virtual on port 21 without a line `service=ftp` has no login of its own.
+    let login = if dialogue.login.is_empty() { "anonymous" } else { &dialogue.login };
+    let passwd = dialogue.passwd.reveal();
+    if [login, passwd].iter().any(|text| text.chars().any(char::is_control)) {
         return Err(talk.down("login and passwd must not have control characters"));
     }
     let mut reply = command(talk, &format!("USER {login}"), "the answer to USER").await?;
@@ -82,9 +85,10 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
         }
     }
     let address = passive(talk).await?;
-    let data = dial::connect(address)
-        .await
-        .map_err(|error| talk.down(&format!("data connection to {address}: {}", cause(&error))))?;
+    let data = dial::connect(address).await.map_err(|error| match is_own_limit(&error) {
+        true => unreachable(&format!("ftp: data connection to {address}"), &error),
+        false => talk.down(&format!("data connection to {address}: {}", cause(&error))),
+    })?;
     let opened = command(talk, &format!("RETR {request}"), "the answer to RETR").await?;
     if !matches!(opened.code, 125 | 150) {
         return Err(talk.refused("RETR answered", &opened.line));

@@ -242,14 +242,16 @@ async fn sip_over_udp() {
 async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
     Server::start(bind, move |stream| async move {
         let mut stream = BufReader::new(stream);
-        let mut data = None;
+        let (mut data, mut known) = (None, false);
         let mut line = String::new();
         stream.write_all(b"220-welcome\r\n to us\r\n230 days a year\r\n220 ready\r\n").await.unwrap();
         while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+            known |= matches!(line.trim_end(), "PASS good" | "USER anonymous");
             let answer = match line.trim_end() {
+                "USER anonymous" => "230 in".to_owned(),
                 "USER joe" => "331 password?".to_owned(),
                 "PASS good" => "230-in\r\n free text\r\n230 in".to_owned(),
-                "TYPE I" => "200 binary".to_owned(),
+                "TYPE I" if known => "200 binary".to_owned(),
                 "PASV" | "EPSV" => {
                     let listener = tokio::net::TcpListener::bind(bind).await.unwrap();
                     let port = listener.local_addr().unwrap().port();
@@ -294,6 +296,8 @@ async fn ftp() {
         let server = ftp_server(loopback, b"I am alive\n").await;
         for (dialogue, outcome, words) in [
             (ftp("", "", "/", None), Outcome::Up, "greeting 220 in "),
+            // P76: without a line `service=ftp` there is no login.
+            (ftp("", "", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),
             (ftp("joe", "good", "/", None), Outcome::Up, "login 230 in "),
             (ftp("joe", "bad", "/", None), Outcome::Down, "login answered \"550 no\""),
             (ftp("joe", "good", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::servers::{Server, read_request, reset};
 use super::*;
-use crate::plan::SimpleTcpProbe;
+use crate::plan::{SimpleTcpProbe, SqlProbe};
 
 /// The promise: no verdict is later than this after its deadline.
 const PROMISE: Duration = Duration::from_millis(100);
@@ -273,4 +273,35 @@ async fn a_body_shorter_than_announced() {
     .await;
     let verdict = punctual(&Protocol::Http.probe(staying.address, Some("well"))).await;
     assert_says(&verdict, Outcome::Down, "headers received, 10 bytes of the body received)");
+}
+
+/// To reckon with a large key would stop everything that the runtime's thread does.
+#[tokio::test]
+async fn a_mysql_with_an_enormous_key() {
+    let server = Server::start(LOOPBACKS[0], |mut stream| async move {
+        drop(stream.write_all(starttls::MYSQL_WITHOUT_TLS).await);
+        let key = [&[1][..], &[b'k'; 100_000]].concat();
+        for (number, packet) in [(2, &[1, 4][..]), (4, &key)] {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let [low, middle, high, ..] = u32::try_from(packet.len()).unwrap().to_le_bytes();
+            drop(stream.write_all(&[&[low, middle, high, number], packet].concat()).await);
+        }
+        pending::<()>().await;
+    })
+    .await;
+    let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
+    let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(sql))).await;
+    assert_says(&verdict, Outcome::Down, "the server's key has 100000 bytes, which is no key");
+}
+
+#[tokio::test]
+async fn a_pgsql_without_an_end() {
+    let server = Server::start(LOOPBACKS[0], |mut stream| async move {
+        drop(stream.write_all(b"N").await);
+        while stream.write_all(&[b'a'; 65536]).await.is_ok() {}
+    })
+    .await;
+    let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
+    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql))).await;
+    assert_says(&verdict, Outcome::Down, "the server sends without an end");
 }

@@ -27,7 +27,7 @@ fn dialogue(protocol: Dialogue, tls: Tls) -> Action {
     Action::Dialogue(DialogueProbe { transport: Transport::StartTls(tls), ..speaks(protocol) })
 }
 
-fn sql(tls: Tls) -> SqlProbe {
+pub(super) fn sql(tls: Tls) -> SqlProbe {
     SqlProbe {
         login: "joe".to_owned(),
         passwd: Secret::new("word"),
@@ -51,7 +51,7 @@ fn ldap(tls: Tls) -> Action {
 /// The greeting of MySQL 8 with `caching_sha2_password`; the second sign in its third line offers TLS.
 const MYSQL_GREETING: &[u8] = b"\x49\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x00abcdefgh\x00\
     \xff\xff\x21\x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00ijklmnopqrst\x00caching_sha2_password\x00";
-const MYSQL_WITHOUT_TLS: &[u8] = b"\x49\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x00abcdefgh\x00\
+pub(super) const MYSQL_WITHOUT_TLS: &[u8] = b"\x49\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x00abcdefgh\x00\
     \xff\xf7\x21\x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00ijklmnopqrst\x00caching_sha2_password\x00";
 
 const CASES: &[Case] = &[

@@ -413,6 +413,17 @@ impl Draft {
         let negotiates = matches!(self.checktype, CheckType::Negotiate | CheckType::Combined(_));
         let connects = matches!(self.checktype, CheckType::Connect | CheckType::Combined(1..));
         let udp = self.protocol == Protocol::Udp && !self.mark;
+        if self.udpprobe.is_some() && self.udpreply.is_none() && connects && udp {
+            reader
+                .report
+                .warning(
+                    head.span(),
+                    "udpprobe without udpreply: a machine that is switched off counts as up",
+                )
+                .help(
+                    "add `#rs: udpreply=\"…\"` if the service answers, or remove udpprobe: then it is a ping",
+                );
+        }
         for (name, idle, needs) in [
             ("dnstype", self.dnstype.is_some() && !(negotiates && service == Negotiate::Dns), "service=dns"),
             ("udpprobe", self.udpprobe.is_some() && !(connects && udp), "checktype=connect and protocol=udp"),
