@@ -48,6 +48,13 @@ impl Said {
         true
     }
 
+    /// Whether anything was said.
+    pub(super) fn is_something(&self) -> bool {
+        let Said { verify, ca, certificates, key, warn_days, legacy } = self;
+        let files = [ca, certificates, key].into_iter().any(Option::is_some);
+        files || verify.is_some() || warn_days.is_some() || legacy.is_some()
+    }
+
     /// A certificate is of no use without its key, and the key not without it.
     pub(super) fn judge_pair(&self, reader: &mut Reader<'_, '_>) {
         let (one, given, missing) = match (&self.certificates, &self.key) {
@@ -138,6 +145,12 @@ pub(super) fn name_of_host(host: &str) -> Option<String> {
     let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = host.rsplit_once(':').filter(|(_, port)| digits(port)).map_or(host, |(name, _)| name);
     ServerName::try_from(name).is_ok().then(|| name.to_owned())
+}
+
+/// Whether a service may come to speak TLS by itself; `http` where a redirect leads to it.
+pub(super) fn may_speak(service: Negotiate) -> bool {
+    use Negotiate::{Http, HttpProxy, Https, Imaps, Ldaps, Pgsql, Pops};
+    matches!(service, Http | HttpProxy | Https | Imaps | Ldaps | Pgsql | Pops)
 }
 
 /// Says so where `starttls=yes` cannot be obeyed.

@@ -424,7 +424,11 @@ impl Draft {
                     "add `#rs: udpreply=\"…\"` if the service answers, or remove udpprobe: then it is a ping",
                 );
         }
+        let tls_is_said = self.shared.tls.is_something() || self.tlsname.is_some();
+        let speaks_tls = negotiates && (tls::may_speak(service) || self.starttls.is_some());
         for (name, idle, needs) in [
+            ("starttls", self.starttls.is_some() && !negotiates, "checktype=negotiate"),
+            ("a directive of TLS", tls_is_said && !speaks_tls, "a service that speaks TLS, or starttls=yes"),
             ("dnstype", self.dnstype.is_some() && !(negotiates && service == Negotiate::Dns), "service=dns"),
             ("udpprobe", self.udpprobe.is_some() && !(connects && udp), "checktype=connect and protocol=udp"),
             ("udpreply", self.udpreply.is_some() && self.udpprobe.is_none(), "udpprobe"),
