@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
 use crate::site::{FALLBACK, Site, WebServer, two_servers};
@@ -213,9 +214,10 @@ fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
     site.write(&two_servers(&one, &two, &more));
     assert_eq!(site.act("start"), 0);
     site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
-    fs::rename(&directory, site.path("away")).unwrap();
-    // What is no directory cannot be read, even by root.
-    fs::write(&directory, "").unwrap();
+    // What is no directory cannot be read, even by root. In one step: a directory that is not there has nobody in it.
+    let file = site.path("file");
+    fs::write(&file, "").unwrap();
+    renameat2(AT_FDCWD, &directory, AT_FDCWD, &file, RenameFlags::RENAME_EXCHANGE).unwrap();
     let config = two_servers(&one, &two, &more).replace("masq 3", "masq 4");
     site.write(&config);
     site.signal(Signal::SIGHUP);
