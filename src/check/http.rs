@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
 
@@ -19,7 +19,7 @@ use super::target::{Target, escape};
 use super::{say, unreachable};
 use crate::net::{cause, dial, is_own_limit, resolve};
 use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
-use crate::value::{Tls, Verdict};
+use crate::value::{Secret, Tls, Verdict};
 use exchange::Answer;
 use judge::{judge, redirect, status_line};
 
@@ -42,6 +42,8 @@ struct Hop<'a> {
     /// What stands in the request line: a path, or for a proxy the whole URL.
     path: Cow<'a, str>,
     host: &'a str,
+    /// The user and the password of the URL; none for a path.
+    credentials: Option<&'a Secret>,
     tls: Cow<'a, Tls>,
 }
 
@@ -130,6 +132,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
+            credentials: None,
             tls: Cow::Borrowed(&http.tls),
         };
     };
@@ -139,6 +142,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Owned(target.to_string()),
             host: &target.authority,
+            credentials: Some(&target.credentials),
             tls: Cow::Borrowed(&http.tls),
         };
     }
@@ -157,6 +161,7 @@ fn hop<'a>(
         peer,
         path: Cow::Borrowed(&target.path),
         host,
+        credentials: Some(&target.credentials),
         tls: Cow::Owned(Tls { server_name, ..http.tls.clone() }),
     }
 }
@@ -166,6 +171,7 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
     Target {
         scheme: http.scheme,
         authority: probe.target.to_string(),
+        credentials: Secret::default(),
         host: probe.target.ip().to_string(),
         port: probe.target.port(),
         path: path.to_owned(),
@@ -219,6 +225,12 @@ fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, V
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(credentials) = hop.credentials.map(Secret::reveal).filter(|text| !text.is_empty()) {
+        let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+            .map_err(|_| refuse("the user and the password cannot be sent"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
     Ok(request)
 }
 

@@ -157,6 +157,49 @@ async fn a_proxy_is_asked_for_the_whole_url() {
     }
 }
 
+/// The lines of a request that say who asks.
+fn who_asks(request: &str) -> Vec<&str> {
+    request.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).collect()
+}
+
+#[tokio::test]
+async fn the_user_and_the_password_of_a_url_are_sent() {
+    const MON_PW: &str = "authorization: basic bw9uonb3";
+    for loopback in LOOPBACKS {
+        let server = Server::answering(loopback, |request| match request.split(' ').nth(1) {
+            Some("/moved") => b"HTTP/1.1 302 Found\r\nLocation: next\r\n\r\n".to_vec(),
+            Some("/next") => format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://{}/\r\n\r\n",
+                request.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default()
+            )
+            .into_bytes(),
+            _ => ok("fine"),
+        })
+        .await;
+        let target = server.address;
+        let urls = [
+            get(&format!("http://mon:p%77@{target}/moved"), Some("fine")),
+            through_proxy("http://mon:p%77@www/", Some("fine")),
+            get("/", Some("fine")),
+        ]
+        .map(|http| HttpProbe { host: None, ..http });
+        for http in urls {
+            let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+            assert_says(&verdict, Outcome::Up, "200 OK");
+            assert!(!verdict.reason.contains("mon") && !verdict.reason.contains("p%77"), "{verdict:?}");
+        }
+        let requests = server.requests.lock().unwrap().clone();
+        let asked: Vec<Option<String>> = requests
+            .iter()
+            .map(|request| who_asks(request).first().map(|line| line.to_lowercase()))
+            .collect();
+        // The second place is relative to the first; the third is a URL of its own.
+        let sent = [Some(MON_PW), Some(MON_PW), None, Some(MON_PW), None];
+        assert_eq!(asked.iter().map(Option::as_deref).collect::<Vec<_>>(), sent, "{requests:?}");
+        assert!(requests[3].starts_with("GET http://www/ "), "{requests:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_cannot_and_urls_that_are_none() {
     let reply = b"HTTP/1.1 502 Bad Gateway\r\n\r\n";
