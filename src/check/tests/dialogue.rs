@@ -162,6 +162,45 @@ async fn pop() {
     check(pop("joe"), cram, Up, "AUTH CRAM-MD5 +OK in ").await;
 }
 
+/// As in the original's library, USER and PASS are tried after a CRAM-MD5 that is refused, at its beginning or its end.
+#[tokio::test]
+async fn pop_goes_on_after_cram_md5_is_refused() {
+    use Outcome::{Down, Up};
+    let pop = || DialogueProbe {
+        login: "joe".to_owned(),
+        passwd: Secret::new("tanstaaf"),
+        ..speaks(Dialogue::Pop)
+    };
+    let late: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "+ PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"),
+        ("am9lI", "-ERR no\r\n"),
+        ("USER joe", "+OK\r\n"),
+        ("PASS tanstaaf", "+OK\r\n"),
+    ];
+    let heard = check(pop(), late, Up, "AUTH CRAM-MD5 answered \"-ERR no\" in ").await;
+    assert_eq!(heard[3..5], ["USER joe", "PASS tanstaaf"]);
+    check(pop(), late, Up, "PASS +OK in ").await;
+    let early: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "-ERR not here\r\n"),
+        ("USER joe", "+OK\r\n"),
+        ("PASS tanstaaf", "-ERR wrong\r\n"),
+    ];
+    check(pop(), early, Down, "AUTH CRAM-MD5 answered \"-ERR not here\" in ").await;
+    check(pop(), early, Down, "PASS answered \"-ERR wrong\"").await;
+    // A line that the script does not expect ends it.
+    let gone: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "-ERR not here\r\n"),
+        ("nothing", ""),
+    ];
+    check(pop(), gone, Down, "the server closed the connection instead of the answer to USER").await;
+}
+
 /// R34: nobody vouches for the certificate.
 #[tokio::test]
 async fn pops_and_imaps_begin_with_tls() {
