@@ -27,7 +27,7 @@ const MAX_MESSAGES: usize = 100;
 /// The original's words in the monitor file.
 const NOT_CONNECTED: &str = "Connection failed";
 const NOT_BOUND: &str = "Bind failed";
-const NO_ANSWER: &str = "No answer received";
+pub(super) const NO_ANSWER: &str = "No answer received";
 
 /// A dialogue with a directory.
 struct Directory<S> {
