@@ -1,5 +1,7 @@
 //! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry, whose name must match `receive`.
 
+use std::io::ErrorKind;
+
 use futures_util::{SinkExt, StreamExt};
 use ldap3_proto::LdapCodec;
 use ldap3_proto::proto::{
@@ -202,10 +204,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
     }
 
     fn broken(&self, what: &str, monitor: &str, error: &std::io::Error) -> Verdict {
-        let why = match error.raw_os_error() {
-            Some(_) => cause(error),
+        let of_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let why = match error.kind() {
+            _ if of_tls || error.raw_os_error().is_some() => cause(error),
+            ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
             // The library says no more than that.
-            None => "the answer is not LDAP".to_owned(),
+            _ => "the answer is not LDAP".to_owned(),
         };
         let reason = format!("{}: {what}: {why}", self.name);
         if is_own_limit(error) {
