@@ -167,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
         let request = LdapOp::SearchRequest(LdapSearchRequest {
             base: base.to_owned(),
             scope: LdapSearchScope::Base,
-            aliases: LdapDerefAliases::Never,
+            // Like the original's library: an alias stands for its object.
+            aliases: LdapDerefAliases::FindingBaseObj,
             sizelimit: 0,
             timelimit: 0,
             typesonly: false,

@@ -28,6 +28,31 @@ async fn a_silent_directory_is_down() {
     }
 }
 
+/// As in the original's library, the object is one that an alias may stand for.
+#[tokio::test]
+async fn an_object_is_searched_for() {
+    const BOUND: &[u8] = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00";
+    const FOUND: &[u8] = b"\x30\x0d\x02\x01\x02\x64\x08\x04\x04dc=x\x30\x00\
+        \x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
+    // The object itself (0), and aliases followed to find it (2).
+    const ASKED: &[u8] = b"\x04\x04dc=x\x0a\x01\x00\x0a\x01\x02";
+    for loopback in LOOPBACKS {
+        let server = Server::start(loopback, |mut stream| async move {
+            let mut request = [0; 1024];
+            drop(stream.read(&mut request).await);
+            drop(stream.write_all(BOUND).await);
+            let length = stream.read(&mut request).await.unwrap_or(0);
+            if request[..length].windows(ASKED.len()).any(|bytes| bytes == ASKED) {
+                drop(stream.write_all(FOUND).await);
+            }
+            drop(stream.read(&mut request).await);
+        })
+        .await;
+        let verdict = run(&probe(server.address, PATIENCE, search(Transport::Plain))).await;
+        assert_says(&verdict, Outcome::Up, "found \"dc=x\"");
+    }
+}
+
 /// What is no LDAP, what is the end, and what the TLS library has to say are told apart.
 #[tokio::test]
 async fn a_reason_names_what_broke() {
