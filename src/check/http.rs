@@ -11,6 +11,8 @@ use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
@@ -34,6 +36,12 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// So many redirects are followed.
 const MAX_HOPS: usize = 7;
+
+/// So many names are looked up at the same time. A lookup cannot be ended and may outlive its check; more of them could take all
+/// threads that block, of which commands need some, too.
+const MAX_LOOKUPS: usize = 32;
+
+static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
 /// Where one request of a check goes. The parts of the first are borrowed from the probe.
 struct Hop<'a> {
@@ -240,6 +248,20 @@ fn as_the_system_says(why: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+/// Looks something up on a thread that may block. Its place is free when the work is done, not when nobody waits for it any more.
+pub(super) async fn look_up<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    // It is never closed.
+    let place = places.acquire().await;
+    spawn_blocking(move || {
+        let _place = place;
+        work()
+    })
+    .await
+}
+
 /// Connects to the peer; of a name, to the first of its addresses that lets us.
 async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, SocketAddr), Verdict> {
     let failed = |address: SocketAddr, error: std::io::Error| {
@@ -265,7 +287,7 @@ async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, Socket
     };
     progress.step(Step::Resolve(name.clone()));
     let bad_name = format!("500 Can't connect to {name}:{port} (Bad hostname)");
-    let addresses = match tokio::task::spawn_blocking(move || resolve::any_host(&name)).await {
+    let addresses = match look_up(&LOOKUPS, move || resolve::any_host(&name)).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(Verdict::down(error.to_string()).with_monitor(bad_name)),
         Err(error) => return Err(Verdict::unknown(format!("the resolver's thread failed: {error}"))),

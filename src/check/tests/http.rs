@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::servers::{Server, read_request};
 use super::*;
+use crate::check::http::look_up;
 
 fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
@@ -233,4 +236,42 @@ async fn redirects_are_followed_seven_times() {
         "(after 7 redirects): 302 Found, and no more than 7 redirects are followed",
     );
     assert_eq!(server.requests.lock().unwrap().len(), 8);
+}
+
+/// A resolver that hangs must not take the threads that commands need.
+#[tokio::test]
+async fn a_lookup_keeps_its_place_until_it_ends() {
+    static PLACES: Semaphore = Semaphore::const_new(2);
+    let (end, hang) = std::sync::mpsc::channel::<()>();
+    let hang = Arc::new(std::sync::Mutex::new(hang));
+    for _ in 0..2 {
+        let hang = Arc::clone(&hang);
+        let hung = look_up(&PLACES, move || hang.lock().map(|hang| hang.recv().is_ok()).is_ok());
+        assert!(timeout(IMPATIENCE, hung).await.is_err());
+    }
+    // Nobody waits for them any more, but they go on.
+    assert!(timeout(IMPATIENCE, look_up(&PLACES, || ())).await.is_err());
+    drop(end);
+    assert!(timeout(PATIENCE, look_up(&PLACES, || ())).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_redirect_may_lead_to_a_name() {
+    let server = Server::answering(LOOPBACKS[0], |request| match request.split(' ').nth(1) {
+        Some("/here") => ok("fine"),
+        _ => {
+            let host = request.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+            let host = host.replace("127.0.0.1", "localhost");
+            format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/here\r\n\r\n").into_bytes()
+        }
+    })
+    .await;
+    let target = server.address;
+    let http = HttpProbe { host: Some(target.to_string()), ..get("/", Some("fine")) };
+    let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+    assert_says(
+        &verdict,
+        Outcome::Up,
+        &format!("GET http://localhost:{}/here (after 1 redirect)", target.port()),
+    );
 }
