@@ -24,7 +24,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// So many answers are shown.
 const SHOWN: usize = 3;
 
-/// The original's word for an answer that does not match.
+/// The original's word for whatever leads to no record.
+pub(super) const NO_ANSWER: &str = "Connection timed out";
+/// Its word for an answer that does not match.
 const MISMATCH: &str = "Response mismatch";
 
 /// Asks, and judges the answer.
@@ -35,7 +37,8 @@ pub(super) async fn run(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> V
 /// The error is a verdict as well.
 async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<Verdict, Verdict> {
     if dns.name.is_empty() {
-        return Err(Verdict::down("dns: no request: it names the host, or the address, to be asked for"));
+        let reason = "dns: no request: it names the host, or the address, to be asked for";
+        return Err(Verdict::down(reason).with_monitor(NO_ANSWER));
     }
     let mut last = Verdict::down("dns: nothing was asked");
     for (name, kinds) in questions(dns).await? {
@@ -70,8 +73,9 @@ async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, Vec<RecordType>)>, Verdi
         }
     }
     let parse = |name: &String| {
-        let mut parsed = Name::from_ascii(name)
-            .map_err(|error| Verdict::down(format!("dns: {name} is no name to ask for: {error}")))?;
+        let mut parsed = Name::from_ascii(name).map_err(|error| {
+            Verdict::down(format!("dns: {name} is no name to ask for: {error}")).with_monitor(NO_ANSWER)
+        })?;
         parsed.set_fqdn(true);
         Ok((parsed, kinds(&[RecordType::A, RecordType::AAAA])))
     };
@@ -90,7 +94,8 @@ async fn ask(
     question.metadata.recursion_desired = true;
     question.add_query(Query::query(name.clone(), kind));
     let bytes = question.to_vec().map_err(|error| Verdict::down(format!("dns: {name}: {error}")))?;
-    let failed = |error: io::Error| unreachable(&format!("dns {}", probe.target), &error);
+    let failed =
+        |error: io::Error| unreachable(&format!("dns {}", probe.target), &error).with_monitor(NO_ANSWER);
     if !dns.tcp {
         let answer = over_udp(probe.target, &question, &bytes, progress).await.map_err(failed)?;
         // What does not fit into a datagram is asked for over TCP (RFC 7766 5).
@@ -173,7 +178,7 @@ fn judge(
     let asked = format!("dns {}: {kind} {}", probe.target, text(name));
     let code = answer.metadata.response_code;
     if code != ResponseCode::NoError {
-        return Err(Verdict::down(format!("{asked}: {code}")).with_monitor("Connection timed out"));
+        return Err(Verdict::down(format!("{asked}: {code}")).with_monitor(NO_ANSWER));
     }
     // Without a type of its own a question is for whatever leads to an address; the names on the way there count as well.
     let counts = |data: &RData| dns.kind.is_none() || data.record_type() == kind;
@@ -181,7 +186,7 @@ fn judge(
     let found: Vec<String> = records.filter_map(content).collect();
     if found.is_empty() {
         let reason = format!("{asked}: there is no such record");
-        return Err(Verdict::down(reason).with_monitor("Connection timed out"));
+        return Err(Verdict::down(reason).with_monitor(NO_ANSWER));
     }
     let shown = shown(&found);
     let Some(pattern) = &dns.receive else {

@@ -8,9 +8,11 @@ use std::net::SocketAddr;
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
-use hyper::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, spawn_blocking};
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
@@ -19,7 +21,7 @@ use super::target::{Target, escape};
 use super::{say, unreachable};
 use crate::net::{cause, dial, is_own_limit, resolve};
 use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
-use crate::value::{Tls, Verdict};
+use crate::value::{Secret, Tls, Verdict};
 use exchange::Answer;
 use judge::{judge, redirect, status_line};
 
@@ -35,6 +37,12 @@ const MAX_HEAD: usize = 64 * 1024;
 /// So many redirects are followed.
 const MAX_HOPS: usize = 7;
 
+/// So many names are looked up at the same time. A lookup cannot be ended and may outlive its check; more of them could take all
+/// threads that block, of which commands need some, too.
+const MAX_LOOKUPS: usize = 32;
+
+static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
+
 /// Where one request of a check goes. The parts of the first are borrowed from the probe.
 struct Hop<'a> {
     scheme: Scheme,
@@ -42,6 +50,8 @@ struct Hop<'a> {
     /// What stands in the request line: a path, or for a proxy the whole URL.
     path: Cow<'a, str>,
     host: &'a str,
+    /// The user and the password of the URL; none for a path.
+    credentials: Option<&'a Secret>,
     tls: Cow<'a, Tls>,
 }
 
@@ -130,6 +140,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
+            credentials: None,
             tls: Cow::Borrowed(&http.tls),
         };
     };
@@ -139,6 +150,7 @@ fn hop<'a>(
             peer: Peer::Address(probe.target),
             path: Cow::Owned(target.to_string()),
             host: &target.authority,
+            credentials: Some(&target.credentials),
             tls: Cow::Borrowed(&http.tls),
         };
     }
@@ -157,6 +169,7 @@ fn hop<'a>(
         peer,
         path: Cow::Borrowed(&target.path),
         host,
+        credentials: Some(&target.credentials),
         tls: Cow::Owned(Tls { server_name, ..http.tls.clone() }),
     }
 }
@@ -166,6 +179,7 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
     Target {
         scheme: http.scheme,
         authority: probe.target.to_string(),
+        credentials: Secret::default(),
         host: probe.target.ip().to_string(),
         port: probe.target.port(),
         path: path.to_owned(),
@@ -219,6 +233,12 @@ fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, V
     headers.insert(HOST, host);
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(credentials) = hop.credentials.map(Secret::reveal).filter(|text| !text.is_empty()) {
+        let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
+            .map_err(|_| refuse("the user and the password cannot be sent"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
     Ok(request)
 }
 
@@ -226,6 +246,20 @@ fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, V
 fn as_the_system_says(why: &str) -> String {
     let mut letters = why.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// Looks something up on a thread that may block. Its place is free when the work is done, not when nobody waits for it any more.
+pub(super) async fn look_up<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    // It is never closed.
+    let place = places.acquire().await;
+    spawn_blocking(move || {
+        let _place = place;
+        work()
+    })
+    .await
 }
 
 /// Connects to the peer; of a name, to the first of its addresses that lets us.
@@ -253,7 +287,7 @@ async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, Socket
     };
     progress.step(Step::Resolve(name.clone()));
     let bad_name = format!("500 Can't connect to {name}:{port} (Bad hostname)");
-    let addresses = match tokio::task::spawn_blocking(move || resolve::any_host(&name)).await {
+    let addresses = match look_up(&LOOKUPS, move || resolve::any_host(&name)).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(Verdict::down(error.to_string()).with_monitor(bad_name)),
         Err(error) => return Err(Verdict::unknown(format!("the resolver's thread failed: {error}"))),

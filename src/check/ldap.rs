@@ -1,5 +1,7 @@
 //! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry, whose name must match `receive`.
 
+use std::io::ErrorKind;
+
 use futures_util::{SinkExt, StreamExt};
 use ldap3_proto::LdapCodec;
 use ldap3_proto::proto::{
@@ -27,7 +29,7 @@ const MAX_MESSAGES: usize = 100;
 /// The original's words in the monitor file.
 const NOT_CONNECTED: &str = "Connection failed";
 const NOT_BOUND: &str = "Bind failed";
-const NO_ANSWER: &str = "No answer received";
+pub(super) const NO_ANSWER: &str = "No answer received";
 
 /// A dialogue with a directory.
 struct Directory<S> {
@@ -165,7 +167,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
         let request = LdapOp::SearchRequest(LdapSearchRequest {
             base: base.to_owned(),
             scope: LdapSearchScope::Base,
-            aliases: LdapDerefAliases::Never,
+            // Like the original's library: an alias stands for its object.
+            aliases: LdapDerefAliases::FindingBaseObj,
             sizelimit: 0,
             timelimit: 0,
             typesonly: false,
@@ -202,10 +205,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
     }
 
     fn broken(&self, what: &str, monitor: &str, error: &std::io::Error) -> Verdict {
-        let why = match error.raw_os_error() {
-            Some(_) => cause(error),
+        let of_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let why = match error.kind() {
+            _ if of_tls || error.raw_os_error().is_some() => cause(error),
+            ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
             // The library says no more than that.
-            None => "the answer is not LDAP".to_owned(),
+            _ => "the answer is not LDAP".to_owned(),
         };
         let reason = format!("{}: {what}: {why}", self.name);
         if is_own_limit(error) {

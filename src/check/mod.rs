@@ -119,6 +119,8 @@ fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     let verdict = Verdict::down(progress.overdue(probe.deadline));
     match &probe.action {
         Action::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
+        Action::Dns(_) => verdict.with_monitor(dns::NO_ANSWER),
+        Action::Ldap(_) => verdict.with_monitor(ldap::NO_ANSWER),
         _ => verdict,
     }
 }

@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::say;
 use crate::plan::Scheme;
+use crate::value::Secret;
 
 /// A parsed absolute URL. Path and query are escaped, ready for the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +17,8 @@ pub(super) struct Target {
     pub(super) scheme: Scheme,
     /// Host and port as they stand in the URL, without user and password.
     pub(super) authority: String,
+    /// The user and the password of the URL, ready for `Authorization: Basic`; empty where it names none.
+    pub(super) credentials: Secret,
     /// The host alone, without brackets.
     pub(super) host: String,
     /// The port, or the scheme's own.
@@ -35,11 +41,12 @@ impl Target {
         let rest = rest.strip_prefix("//").ok_or_else(|| format!("{shown} names no host"))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+        let (userinfo, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (host, port) = split_authority(authority, scheme)
             .ok_or_else(|| format!("{shown} names no valid host and port"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Target { scheme, authority: authority.to_owned(), host, port, path })
+        let credentials = credentials(userinfo);
+        Ok(Target { scheme, authority: authority.to_owned(), credentials, host, port, path })
     }
 
     /// The host when it is an address.
@@ -98,6 +105,33 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(escaped)
+}
+
+/// What stands before the `@` of a URL, as `Basic` wants it (RFC 7617 2): unescaped, with a colon between user and password.
+fn credentials(userinfo: &str) -> Secret {
+    if userinfo.is_empty() {
+        return Secret::default();
+    }
+    let mut plain = unescape(userinfo);
+    if !userinfo.contains(':') {
+        plain.push(b':');
+    }
+    Secret::new(BASE64.encode(plain))
+}
+
+/// Makes a byte of each `%XX`; any other `%` stays.
+fn unescape(text: &str) -> Vec<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let escaped = match after {
+            [high, low, ..] if *first == b'%' => digit(high).zip(digit(low)),
+            _ => None,
+        };
+        bytes.push(escaped.map_or(*first, |(high, low)| high * 16 + low));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    bytes
 }
 
 fn stays(byte: u8) -> bool {
@@ -206,6 +240,30 @@ mod tests {
         ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// What `LWP` sends of each.
+    #[test]
+    fn users_and_passwords_are_unescaped_and_not_shown() {
+        for (url, plain) in [
+            ("http://mon:pw@h/", "mon:pw"),
+            ("http://mon@h/", "mon:"),
+            ("http://:@h/", ":"),
+            ("http://a:b:c@h/", "a:b:c"),
+            ("http://%6don:p%40w%zz%4@h/", "mon:p@w%zz%4"),
+            ("http://mon:p\u{e9}@h/", "mon:p\u{e9}"),
+            ("http://@h/", ""),
+            ("http://h/u:p@x", ""),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.credentials.reveal(), BASE64.encode(plain), "{url}");
+            for shown in [target.to_string(), format!("{target:?}")] {
+                assert!(!shown.contains("mon") && !shown.contains("bW9u"), "{shown}");
+            }
+        }
+        let target = Target::parse("http://mon:pw@h/a").unwrap();
+        assert_eq!(target.join("b").unwrap().credentials, target.credentials);
+        assert_eq!(target.join("//h/b").unwrap().credentials, Secret::default());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn prepare(socket: &AsyncSocket) {
         let _ = setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER);
     }
     if socket.get_type() == socket2::Type::RAW {
-        // Without a filter the socket works as well, as long as nobody floods it.
+        // Without a filter answers still come. But only it keeps ICMP errors, which quote the request, from counting as answers.
         let _ = match socket.local_addr() {
             Ok(address) if address.is_ipv6() => only_v6_replies(fd),
             _ => only_v4_replies(fd),

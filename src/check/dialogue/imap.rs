@@ -32,7 +32,7 @@ pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting:
 
 async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
     let (Some(login), Some(passwd)) = (quoted(&dialogue.login), quoted(dialogue.passwd.reveal())) else {
-        return Err(talk.down("login and passwd must be printable ASCII for LOGIN"));
+        return Err(talk.down("login and passwd must have no line ends and no NUL for LOGIN"));
     };
     talk.send(&format!("a1 LOGIN {login} {passwd}\r\n"), "the answer to LOGIN").await?;
     for _ in 0..MAX_LINES {
@@ -49,8 +49,9 @@ async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
     Err(talk.down(&format!("more than {MAX_LINES} lines before the answer to LOGIN")))
 }
 
-/// A quoted string (RFC 9051 4.3); none for what cannot stand in one.
+/// A quoted string (RFC 9051 4.3); none for what would end it or the line. What else a server takes is for it to say, as with the
+/// original: some know passwords that are not ASCII.
 fn quoted(text: &str) -> Option<String> {
-    let printable = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    printable.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
+    let fits = !text.contains(['\r', '\n', '\0']);
+    fits.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))
 }

@@ -119,8 +119,19 @@ async fn imap() {
     let bad: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "a1 NO [AUTHENTICATIONFAILED] no\r\n")];
     check(as_user(Dialogue::Imap), bad, Down, "LOGIN answered \"a1 NO [AUTHENTICATIONFAILED] no\"").await;
     check(as_user(Dialogue::Imap), &[("", "* PREAUTH hi\r\n")], Up, "greeting PREAUTH in ").await;
-    let umlaut = DialogueProbe { login: "jörg".to_owned(), ..as_user(Dialogue::Imap) };
-    check(umlaut, &[("", "* OK hi\r\n")], Down, "must be printable ASCII").await;
+    // The server decides about what is not ASCII, as with the original.
+    let umlaut = DialogueProbe {
+        login: "jörg\t".to_owned(),
+        passwd: Secret::new("pässword"),
+        ..as_user(Dialogue::Imap)
+    };
+    let heard = check(umlaut, good, Up, "LOGIN OK in ").await;
+    assert_eq!(heard[0], "a1 LOGIN \"jörg\t\" \"pässword\"");
+    for end in ["\r", "\n", "\0"] {
+        let wrong =
+            DialogueProbe { passwd: Secret::new(format!("pass{end}word")), ..as_user(Dialogue::Imap) };
+        check(wrong, &[("", "* OK hi\r\n")], Down, "must have no line ends and no NUL").await;
+    }
 }
 
 /// B06
@@ -160,6 +171,45 @@ async fn pop() {
         ("", "+OK in\r\n"),
     ];
     check(pop("joe"), cram, Up, "AUTH CRAM-MD5 +OK in ").await;
+}
+
+/// As in the original's library, USER and PASS are tried after a CRAM-MD5 that is refused, at its beginning or its end.
+#[tokio::test]
+async fn pop_goes_on_after_cram_md5_is_refused() {
+    use Outcome::{Down, Up};
+    let pop = || DialogueProbe {
+        login: "joe".to_owned(),
+        passwd: Secret::new("tanstaaf"),
+        ..speaks(Dialogue::Pop)
+    };
+    let late: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "+ PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"),
+        ("am9lI", "-ERR no\r\n"),
+        ("USER joe", "+OK\r\n"),
+        ("PASS tanstaaf", "+OK\r\n"),
+    ];
+    let heard = check(pop(), late, Up, "AUTH CRAM-MD5 answered \"-ERR no\" in ").await;
+    assert_eq!(heard[3..5], ["USER joe", "PASS tanstaaf"]);
+    check(pop(), late, Up, "PASS +OK in ").await;
+    let early: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "-ERR not here\r\n"),
+        ("USER joe", "+OK\r\n"),
+        ("PASS tanstaaf", "-ERR wrong\r\n"),
+    ];
+    check(pop(), early, Down, "AUTH CRAM-MD5 answered \"-ERR not here\" in ").await;
+    check(pop(), early, Down, "PASS answered \"-ERR wrong\"").await;
+    // A line that the script does not expect ends it.
+    let gone: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "-ERR not here\r\n"),
+        ("nothing", ""),
+    ];
+    check(pop(), gone, Down, "the server closed the connection instead of the answer to USER").await;
 }
 
 /// R34: nobody vouches for the certificate.

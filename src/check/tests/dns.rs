@@ -47,7 +47,7 @@ fn answer(question: &Message, tcp: bool) -> Message {
         }
         ("zone.example.net.", RecordType::NAPTR) => {
             let (flags, service) = ((*b"u").into(), (*b"E2U+sip").into());
-            add(RData::NAPTR(NAPTR::new(1, 2, flags, service, (*b"!x!y!").into(), name("."))));
+            add(RData::NAPTR(NAPTR::new(1, 2, flags, service, (*b"!x!y!").into(), name("sip.example.net."))));
         }
         ("_sip._tcp.example.net.", RecordType::SRV) => {
             add(RData::SRV(SRV::new(1, 2, 5060, name("sip.example.net."))));
@@ -150,8 +150,14 @@ async fn every_kind_of_record_is_asked_for_and_matched() {
                 Up,
                 "v=spf1 a\\n\\\"b\\\" matches",
             ),
-            (DnsType::Caa, "zone.example.net", Some("^0 issue \"ca.example.net"), Up, "CAA zone"),
-            (DnsType::Naptr, "zone.example.net", Some("E2U\\+sip"), Up, "NAPTR zone"),
+            (DnsType::Caa, "zone.example.net", Some("^0 issue \"ca.example.net.\"$"), Up, "CAA zone"),
+            (
+                DnsType::Naptr,
+                "zone.example.net",
+                Some("^1 2 \"u\" \"E2U\\+sip\" \"!x!y!\" sip.example.net\\.$"),
+                Up,
+                "NAPTR zone",
+            ),
             (DnsType::Srv, "_sip._tcp.example.net", Some("^1 2 5060 sip.example.net$"), Up, "SRV _sip._tcp"),
             (DnsType::Aaaa, "six.example.net", None, Up, "AAAA six.example.net: fd00::5"),
             (DnsType::A, "six.example.net", None, Down, "A six.example.net: there is no such record"),
@@ -195,16 +201,21 @@ async fn answers_are_judged_over_both_transports() {
 
 #[tokio::test]
 async fn nobody_and_silence_are_down() {
+    // The original's word in the monitor file.
+    let down = |verdict: &Verdict, words: &str| {
+        assert_says(verdict, Outcome::Down, words);
+        assert_eq!(verdict.monitor.as_deref(), Some("Connection timed out"), "{verdict:?}");
+    };
     for loopback in LOOPBACKS {
         let socket = UdpSocket::bind(loopback).await.unwrap();
         let address = socket.local_addr().unwrap();
         let silent = probe(address, IMPATIENCE, question("www.example.net", None, false));
-        assert_says(&run(&silent).await, Outcome::Down, "no answer from ");
+        down(&run(&silent).await, "no answer from ");
         drop(socket);
         let gone = probe(address, PATIENCE, question("www.example.net", None, false));
-        assert_says(&run(&gone).await, Outcome::Down, "connection refused");
+        down(&run(&gone).await, "connection refused");
         let (_held, address) = nobody(loopback);
         let gone = probe(address, PATIENCE, question("www.example.net", None, true));
-        assert_says(&run(&gone).await, Outcome::Down, "connection refused");
+        down(&run(&gone).await, "connection refused");
     }
 }

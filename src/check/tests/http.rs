@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::servers::{Server, read_request};
 use super::*;
+use crate::check::http::look_up;
 
 fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
@@ -157,6 +160,49 @@ async fn a_proxy_is_asked_for_the_whole_url() {
     }
 }
 
+/// The lines of a request that say who asks.
+fn who_asks(request: &str) -> Vec<&str> {
+    request.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).collect()
+}
+
+#[tokio::test]
+async fn the_user_and_the_password_of_a_url_are_sent() {
+    const MON_PW: &str = "authorization: basic bw9uonb3";
+    for loopback in LOOPBACKS {
+        let server = Server::answering(loopback, |request| match request.split(' ').nth(1) {
+            Some("/moved") => b"HTTP/1.1 302 Found\r\nLocation: next\r\n\r\n".to_vec(),
+            Some("/next") => format!(
+                "HTTP/1.1 302 Found\r\nLocation: http://{}/\r\n\r\n",
+                request.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default()
+            )
+            .into_bytes(),
+            _ => ok("fine"),
+        })
+        .await;
+        let target = server.address;
+        let urls = [
+            get(&format!("http://mon:p%77@{target}/moved"), Some("fine")),
+            through_proxy("http://mon:p%77@www/", Some("fine")),
+            get("/", Some("fine")),
+        ]
+        .map(|http| HttpProbe { host: None, ..http });
+        for http in urls {
+            let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+            assert_says(&verdict, Outcome::Up, "200 OK");
+            assert!(!verdict.reason.contains("mon") && !verdict.reason.contains("p%77"), "{verdict:?}");
+        }
+        let requests = server.requests.lock().unwrap().clone();
+        let asked: Vec<Option<String>> = requests
+            .iter()
+            .map(|request| who_asks(request).first().map(|line| line.to_lowercase()))
+            .collect();
+        // The second place is relative to the first; the third is a URL of its own.
+        let sent = [Some(MON_PW), Some(MON_PW), None, Some(MON_PW), None];
+        assert_eq!(asked.iter().map(Option::as_deref).collect::<Vec<_>>(), sent, "{requests:?}");
+        assert!(requests[3].starts_with("GET http://www/ "), "{requests:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_cannot_and_urls_that_are_none() {
     let reply = b"HTTP/1.1 502 Bad Gateway\r\n\r\n";
@@ -190,4 +236,42 @@ async fn redirects_are_followed_seven_times() {
         "(after 7 redirects): 302 Found, and no more than 7 redirects are followed",
     );
     assert_eq!(server.requests.lock().unwrap().len(), 8);
+}
+
+/// A resolver that hangs must not take the threads that commands need.
+#[tokio::test]
+async fn a_lookup_keeps_its_place_until_it_ends() {
+    static PLACES: Semaphore = Semaphore::const_new(2);
+    let (end, hang) = std::sync::mpsc::channel::<()>();
+    let hang = Arc::new(std::sync::Mutex::new(hang));
+    for _ in 0..2 {
+        let hang = Arc::clone(&hang);
+        let hung = look_up(&PLACES, move || hang.lock().map(|hang| hang.recv().is_ok()).is_ok());
+        assert!(timeout(IMPATIENCE, hung).await.is_err());
+    }
+    // Nobody waits for them any more, but they go on.
+    assert!(timeout(IMPATIENCE, look_up(&PLACES, || ())).await.is_err());
+    drop(end);
+    assert!(timeout(PATIENCE, look_up(&PLACES, || ())).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_redirect_may_lead_to_a_name() {
+    let server = Server::answering(LOOPBACKS[0], |request| match request.split(' ').nth(1) {
+        Some("/here") => ok("fine"),
+        _ => {
+            let host = request.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+            let host = host.replace("127.0.0.1", "localhost");
+            format!("HTTP/1.1 302 Found\r\nLocation: http://{host}/here\r\n\r\n").into_bytes()
+        }
+    })
+    .await;
+    let target = server.address;
+    let http = HttpProbe { host: Some(target.to_string()), ..get("/", Some("fine")) };
+    let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+    assert_says(
+        &verdict,
+        Outcome::Up,
+        &format!("GET http://localhost:{}/here (after 1 redirect)", target.port()),
+    );
 }

@@ -7,6 +7,7 @@ mod dns;
 mod external;
 mod hostile;
 mod http;
+mod ldap;
 mod oracle;
 mod ping;
 mod radius;
