@@ -45,7 +45,8 @@ impl Target {
         let (host, port) = split_authority(authority, scheme)
             .ok_or_else(|| format!("{shown} names no valid host and port"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let credentials = credentials(userinfo);
+        let credentials = credentials(userinfo)
+            .ok_or_else(|| format!("the user of {shown} has a colon, which cannot be sent"))?;
         Ok(Target { scheme, authority: authority.to_owned(), credentials, host, port, path })
     }
 
@@ -107,16 +108,20 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// What stands before the `@` of a URL, as `Basic` wants it (RFC 7617 2): unescaped, with a colon between user and password.
-fn credentials(userinfo: &str) -> Secret {
+/// What stands before the `@` of a URL, as `Basic` wants it (RFC 7617 2): unescaped, with a colon between user and password. None for a
+/// user with a colon: a server would take the rest for the password.
+fn credentials(userinfo: &str) -> Option<Secret> {
     if userinfo.is_empty() {
-        return Secret::default();
+        return Some(Secret::default());
     }
-    let mut plain = unescape(userinfo);
-    if !userinfo.contains(':') {
-        plain.push(b':');
+    let (user, passwd) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+    let mut plain = unescape(user);
+    if plain.contains(&b':') {
+        return None;
     }
-    Secret::new(BASE64.encode(plain))
+    plain.push(b':');
+    plain.extend(unescape(passwd));
+    Some(Secret::new(BASE64.encode(plain)))
 }
 
 /// Makes a byte of each `%XX`; any other `%` stays.
@@ -261,6 +266,8 @@ mod tests {
                 assert!(!shown.contains("mon") && !shown.contains("bW9u"), "{shown}");
             }
         }
+        let refused = Target::parse("http://mon%3ax:pw@h/").unwrap_err();
+        assert_eq!(refused, "the user of http://h/ has a colon, which cannot be sent");
         let target = Target::parse("http://mon:pw@h/a").unwrap();
         assert_eq!(target.join("b").unwrap().credentials, target.credentials);
         assert_eq!(target.join("//h/b").unwrap().credentials, Secret::default());
