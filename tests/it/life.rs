@@ -332,7 +332,7 @@ fn restart_ends_what_the_original_has_forked() {
         &|| line("checker") + &line("other"),
     );
     assert_eq!(site.act("restart"), 0);
-    assert_eq!(line("checker"), "", "it is gone");
+    site.wait_for("the end of the checker", || line("checker").is_empty(), &|| line("checker"));
     assert!(line("other").starts_with("sleep"), "what is no checker is left alone");
     let other = fs::read_to_string(site.path("other")).unwrap().trim().parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(other), Signal::SIGKILL).unwrap();
