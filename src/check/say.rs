@@ -22,7 +22,8 @@ pub(super) fn count(value: u64, thing: &str) -> String {
 
 /// A URL as it may be shown: without the user and the password that it may name.
 pub(super) fn url(url: &str) -> Cow<'_, str> {
-    let Some(start) = url.find("://").map(|colon| colon + 3) else { return Cow::Borrowed(url) };
+    // Also where it is no proper one: the error shows it.
+    let start = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[start..].find(['/', '?']).map_or(url.len(), |length| start + length);
     match url[start..end].rfind('@') {
         Some(at) => Cow::Owned(format!("{}{}", &url[..start], &url[start + at + 1..])),
@@ -72,6 +73,8 @@ mod tests {
             ("http://h/x?mail=a@b", "http://h/x?mail=a@b"),
             ("http://a@b@h", "http://h"),
             ("/path://x", "/path://x"),
+            ("/path@x", "/path@x"),
+            ("http:u:secret@h/x", "h/x"),
         ] {
             assert_eq!(url(given), shown);
         }

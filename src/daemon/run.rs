@@ -25,7 +25,7 @@ use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
 use super::load::{self, LoadError, Loaded};
-use super::maintenance::{InMaintenance, Maintenance, Names, Rules};
+use super::maintenance::{InMaintenance, Maintenance, NAMES_LIMIT, Names, Rules};
 use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
@@ -44,9 +44,6 @@ use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
-
-/// So long a start waits for the names of servers, after which files in `maintenancedir` may be named.
-const NAMES_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the loop is given.
 pub struct Setup {

@@ -3,6 +3,7 @@
 mod address;
 mod globals;
 mod real;
+mod service;
 mod shared;
 mod tls;
 mod value;

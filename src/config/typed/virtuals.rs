@@ -1,17 +1,18 @@
 //! A virtual with its lines: what it says, what it inherits, what follows from its port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, Head};
 use super::globals::Outside;
+use super::service::{SchedFlags, check_port, check_type, dns_type, netmask, protocol};
 use super::shared::{Shared, set};
 use super::{Reader, Wrong, real, tls, value};
 use crate::config::ast::{Assignment, Block};
 use crate::config::diagnostic::Original;
-use crate::config::directive::{self, Key};
+use crate::config::directive::Key;
 use crate::config::source::is_word;
 use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 use crate::value::{DnsType, Family, Pattern, Protocol, Secret, VirtualId};
@@ -458,132 +459,9 @@ impl Draft {
     }
 }
 
-/// `schedflags` and its line. Which flags there are depends on the scheduler, which may be said later.
-struct SchedFlags {
-    names: String,
-    line: Range<usize>,
-}
-
-impl SchedFlags {
-    /// The first word, without quotes: a shell took them off.
-    fn read(line: &Assignment<'_>) -> Result<SchedFlags, Wrong> {
-        let word = line.value.text().split_whitespace().next();
-        let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
-        let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
-        Ok(SchedFlags { names: inner.unwrap_or(word).to_owned(), line: line.span() })
-    }
-
-    /// The flags for this scheduler, or nothing after the errors have been reported.
-    fn of(&self, scheduler: &str, reader: &mut Reader<'_, '_>) -> Option<String> {
-        let own: &[&str] = match scheduler {
-            "sh" => &["sh-port", "sh-fallback"],
-            "mh" => &["mh-port", "mh-fallback"],
-            _ => &[],
-        };
-        let known = [&["flag-1", "flag-2", "flag-3"], own].concat();
-        let mut names = self.names.split(',').filter(|name| !name.is_empty());
-        if let Some(unknown) = names.find(|name| !known.contains(name)) {
-            reader
-                .report
-                .error(self.line.clone(), format!("{unknown} is no flag of the scheduler {scheduler}"))
-                .help(format!("there are {}", known.join(", ")))
-                .original(Original::Accepts);
-            return None;
-        }
-        Some(self.names.split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>().join(","))
-    }
-}
-
 /// Puts a value in its place, unless it is wrong.
 fn take<T>(place: &mut T, value: Result<T, Wrong>, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     if let Some(value) = reader.take(line, value) {
         *place = value;
     }
-}
-
-/// Any number makes the combined check; else it is the first word that counts.
-fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
-    let text = line.value.text();
-    if value::first_run(text, |c| c.is_ascii_digit()).is_some() {
-        return value::number(line)
-            .map(|count| CheckType::Combined(u32::try_from(count).unwrap_or(u32::MAX)));
-    }
-    let known = ["connect", "negotiate", "ping", "off", "on", "external", "external-perl"];
-    let run = value::first_run(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-        .unwrap_or(0..text.len());
-    Ok(match &text[run.clone()] {
-        "connect" => CheckType::Connect,
-        "negotiate" => CheckType::Negotiate,
-        "ping" => CheckType::Ping,
-        "off" => CheckType::Off,
-        "on" => CheckType::On,
-        "external" => CheckType::External,
-        "external-perl" => CheckType::ExternalPerl,
-        word => {
-            let wrong = Wrong::new(line.directive.refusal).at(run);
-            let near = directive::nearest_word(word, known.into_iter());
-            return Err(match near {
-                Some(near) => wrong.help(format!("did you mean {near}?")),
-                None => wrong,
-            });
-        }
-    })
-}
-
-fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
-    let number = value::number(line)?;
-    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
-        Wrong::new("checkport must be in range 1..65536")
-            .at(0..line.value.text().len())
-            .help("65535 is the last")
-    })
-}
-
-fn dns_type(line: &Assignment<'_>) -> Result<DnsType, Wrong> {
-    let known: Vec<&str> = DnsType::ALL.iter().map(|row| row.1).collect();
-    value::one_of(line, &known, DnsType::from_word)
-}
-
-/// None for a firewall mark, whose packets may be of any protocol.
-fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Protocol>, Wrong> {
-    let text = line.value.text();
-    let run = value::first_run(text, is_word);
-    let Some(run) = run else { return Err(Wrong::new("invalid protocol")) };
-    match (&text[run.clone()], mark) {
-        ("fwm", true) => Ok(None),
-        ("tcp", false) => Ok(Some(Protocol::Tcp)),
-        ("udp", false) => Ok(Some(Protocol::Udp)),
-        (_, true) => {
-            Err(Wrong::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
-        }
-        (_, false) => Err(Wrong::new(line.directive.refusal).at(run)),
-    }
-}
-
-/// With nothing around it: the original is strict here.
-fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, Wrong> {
-    let text = line.value.text();
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if family == Family::V6 {
-        let prefix = text.parse().ok().filter(|prefix| (1..=128).contains(prefix) && digits(text));
-        return prefix.map(Netmask::V6).ok_or_else(|| {
-            Wrong::new("invalid netmask: a prefix length between 1 and 128 is required").at(0..text.len())
-        });
-    }
-    let quad = text.split('.').count() == 4 && text.split('.').all(digits);
-    let wrong = Wrong::new(line.directive.refusal).at(0..text.len());
-    if !quad {
-        return Err(wrong.help("write it as 255.255.255.0, with nothing behind it"));
-    }
-    let parts: Option<Vec<u8>> = text.split('.').map(octet).collect();
-    match parts.as_deref() {
-        Some(&[a, b, c, d]) => Ok(Netmask::V4(Ipv4Addr::new(a, b, c, d))),
-        // The original takes it, and then the kernel's tool does not.
-        _ => Err(wrong.help("each part is at most 255, and octal where it begins with 0").only_here()),
-    }
-}
-
-/// A part of a dotted quad as `inet_aton` reads it, by which the original's netmask comes into the kernel.
-fn octet(digits: &str) -> Option<u8> {
-    u8::from_str_radix(digits, if digits.starts_with('0') { 8 } else { 10 }).ok()
 }
