@@ -77,7 +77,7 @@ fn running(context: &Context) -> Result<Option<i32>, Exit> {
 /// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
 fn unreadable(context: &Context, error: &io::Error) {
     eprintln!(
-        "{} cannot be read: {error}; whether ldirectord runs for {} is unknown",
+        "{} cannot be read: {error}; whether ldirectord runs for {} is unknown, ask as root",
         context.pid_file().display(),
         context.display_config()
     );
@@ -250,7 +250,10 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
         return Err(Exit::Failure);
     }
     let Some(mut pid_file) = claimed else {
-        eprintln!("{} belongs to a daemon that is starting or ending", path.display());
+        eprintln!(
+            "{} belongs to a daemon that is starting or ending; try again when that is over",
+            path.display()
+        );
         return Err(Exit::Failure);
     };
     pid_file.write_own_pid().map_err(unusable)?;

@@ -5,19 +5,16 @@ use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use super::maintenance::{self, InMaintenance};
 use crate::config::{self, Answers, Diagnostic, Question};
-use crate::net::resolve::{self, ResolveError};
+use crate::net::resolve::{self, AT_ONCE, ResolveError};
 use crate::net::{cause, tls};
 use crate::plan::Plan;
 use crate::value::{Family, Protocol, TlsPolicy};
 
 /// A file larger than this is no configuration, and no certificate.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
-/// Names that are resolved at the same time.
-const RESOLVERS: usize = 16;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -200,30 +197,20 @@ fn answer(
     let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     let hostname = named.or_else(|| resolve::hostname().ok()).unwrap_or_else(|| "localhost".to_owned());
     let answers = Mutex::new(Answers::new(hostname));
-    let unanswered = Mutex::new(Vec::new());
-    let workers = questions.len().min(RESOLVERS);
-    let queue = Mutex::new(questions.into_iter());
-    let next = || lock(&queue).next();
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while lock(&unanswered).len() < RESOLVERS
-                    && let Some(question) = next()
-                {
-                    ask(question, &answers, |name, family| match look_up(name, family) {
-                        Ok(addresses) => addresses.into_iter().next(),
-                        Err(ResolveError::NotFound(_)) => None,
-                        Err(error @ ResolveError::Failed { .. }) => {
-                            lock(&unanswered).push(error);
-                            None
-                        }
-                    });
-                }
-            });
-        }
+    let unanswered = resolve::each(questions, |question| {
+        let mut silent = None;
+        ask(question, &answers, |name, family| match look_up(name, family) {
+            Ok(addresses) => addresses.into_iter().next(),
+            Err(ResolveError::NotFound(_)) => None,
+            Err(error @ ResolveError::Failed { .. }) => {
+                silent = Some(error);
+                None
+            }
+        });
+        silent.map_or(Ok(()), Err)
     });
-    let silence = match &**lock(&unanswered) {
-        [first, others @ ..] if others.len() + 1 >= RESOLVERS => Some(format!(
+    let silence = match &*unanswered {
+        [first, others @ ..] if others.len() + 1 >= AT_ONCE => Some(format!(
             "the system's resolver is silent ({first}; {} more), and was not asked for the names after these; see \
              /etc/resolv.conf, or put the names into /etc/hosts",
             others.len()
@@ -294,7 +281,7 @@ mod tests {
         });
         // Those of a worker that looked just before the last one failed come on top.
         let asked = asked.into_inner();
-        assert!((RESOLVERS..2 * RESOLVERS).contains(&asked), "{asked}");
+        assert!((AT_ONCE..2 * AT_ONCE).contains(&asked), "{asked}");
         let silence = silence.unwrap();
         assert!(silence.contains("silent (cannot resolve web") && silence.contains("try again"), "{silence}");
     }

@@ -1,13 +1,12 @@
 //! `maintenancedir`: a file there named after a server takes the server out of service until it is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,8 +17,6 @@ use crate::plan::Plan;
 use crate::sys::command::aside;
 use crate::sys::watch::FileWatch;
 
-/// Names that are asked for at the same time.
-const RESOLVERS: usize = 16;
 /// A name is asked for again after this long.
 const NAME_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -85,7 +82,8 @@ impl Rules {
             return found;
         }
         warn!(
-            "the names of servers, after which files in {} may be named, are not known yet: the system's resolver is silent",
+            "the names of servers, after which files in {} may be named, are not known yet, for the system's resolver is silent (see \
+             /etc/resolv.conf); files that are named after addresses count",
             self.directory.display()
         );
         Some(self.search(&self.files()?))
@@ -136,30 +134,19 @@ impl Rules {
             learned.asked = Some(now);
             addresses.sort_by_key(|address| learned.silent.contains(address));
         }
-        let workers = addresses.len().min(RESOLVERS);
-        let queue = Mutex::new(addresses.into_iter());
-        let silent = AtomicUsize::new(0);
-        let next = || lock(&queue).next();
-        thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    while silent.load(Ordering::Relaxed) < RESOLVERS
-                        && let Some(address) = next()
-                    {
-                        let answer = (self.look_up)(address);
-                        let mut learned = lock(&self.names);
-                        learned.silent.remove(&address);
-                        match answer {
-                            Ok(name) => drop(learned.names.insert(address, name)),
-                            Err(ResolveError::NotFound(_)) => {}
-                            Err(ResolveError::Failed { .. }) => {
-                                learned.silent.insert(address);
-                                silent.fetch_add(1, Ordering::Relaxed);
-                            }
-                        }
-                    }
-                });
+        resolve::each(addresses, |address| {
+            let answer = (self.look_up)(address);
+            let mut learned = lock(&self.names);
+            learned.silent.remove(&address);
+            match answer {
+                Ok(name) => drop(learned.names.insert(address, name)),
+                Err(ResolveError::NotFound(_)) => {}
+                Err(error @ ResolveError::Failed { .. }) => {
+                    learned.silent.insert(address);
+                    return Err(error);
+                }
             }
+            Ok(())
         });
     }
 }
@@ -363,11 +350,11 @@ mod tests {
         assert_eq!(rules.look(), Some(InMaintenance::new()));
         let asked = lock(&rules.names).silent.clone();
         // Those of a worker that looked just before the last one failed come on top.
-        assert!((RESOLVERS..2 * RESOLVERS).contains(&asked.len()), "{}", asked.len());
+        assert!((resolve::AT_ONCE..2 * resolve::AT_ONCE).contains(&asked.len()), "{}", asked.len());
         lock(&rules.names).asked = None;
         assert_eq!(rules.look(), Some(InMaintenance::new()));
         let both = lock(&rules.names).silent.clone();
-        assert!(both.is_superset(&asked) && both.len() >= asked.len() + RESOLVERS, "{}", both.len());
+        assert!(both.is_superset(&asked) && both.len() >= asked.len() + resolve::AT_ONCE, "{}", both.len());
     }
 
     #[tokio::test]
@@ -381,7 +368,7 @@ mod tests {
             directory.path().display()
         );
         let rules = rules_of(&text, Names::new(), |_| {
-            thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(Duration::from_secs(1));
             Ok("web3.example.net".to_owned())
         });
         let keys = |found: InMaintenance| found.keys().map(ToString::to_string).collect::<Vec<_>>();

@@ -3,6 +3,8 @@
 //! These functions block; inside the runtime they belong in `spawn_blocking`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use thiserror::Error;
@@ -70,6 +72,36 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
 pub fn reverse(address: IpAddr) -> Result<String, ResolveError> {
     let asked = dns_lookup::getnameinfo(&SocketAddr::new(address, 0), nix::libc::NI_NAMEREQD);
     asked.map(|(name, _)| name).map_err(|error| refusal(&address.to_string(), error))
+}
+
+/// So many names are asked for at the same time.
+pub const AT_ONCE: usize = 16;
+
+/// Asks many questions, several at a time: one dead name server must not cost its time-out for each name. `ask` gives an error where
+/// nobody answers; after a full round of these no more are asked. Gives these errors.
+pub fn each<Q: Send>(
+    questions: Vec<Q>,
+    ask: impl Fn(Q) -> Result<(), ResolveError> + Sync,
+) -> Vec<ResolveError> {
+    let workers = questions.len().min(AT_ONCE);
+    let state = Mutex::new((questions.into_iter(), Vec::new()));
+    let locked = || state.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || {
+        let (questions, silent) = &mut *locked();
+        if silent.len() < AT_ONCE { questions.next() } else { None }
+    };
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(question) = next() {
+                    if let Err(error) = ask(question) {
+                        locked().1.push(error);
+                    }
+                }
+            });
+        }
+    });
+    state.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
 /// The domains that complete a name without a dot (`search` and `domain` of resolv.conf(5)); the last line of them counts.
