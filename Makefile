@@ -50,8 +50,8 @@ lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(if $(T),,$(MAKE) judge)
 	$(if $(T),,$(MAKE) cluster)
 
-judge: setup     ## ours against what the original was seen to do; S='NAME…' picks scenarios
-	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE JUDGE_ONLY JUDGE_THREADS" JUDGE_ONLY="$(S)" \
+judge: setup     ## ours against what the original was seen to do; S='NAME…' picks scenarios, JITTER=SECONDS shakes them
+	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE JUDGE_ONLY JUDGE_THREADS JUDGE_JITTER" JUDGE_ONLY="$(S)" JUDGE_JITTER="$(JITTER)" \
 		$(IN_LAB) test --test lab -- judge::
 
 cluster: setup   ## under heartbeat, Pacemaker, keepalived and init; T='NAME…' picks tests, ORIGINAL=1 measures both

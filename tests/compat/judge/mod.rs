@@ -4,7 +4,8 @@
 //! scenario. Here ours is run against that: it must do the same, or what the scenario says instead under an id.
 //!
 //! `JUDGE` is empty, `record` (run the original, print scenarios with its record) or `write` (run ours, print scenarios
-//! with what it does instead). `JUDGE_ONLY` is parts of names; `JUDGE_THREADS` how many run side by side.
+//! with what it does instead). `JUDGE_ONLY` is parts of names; `JUDGE_THREADS` how many run side by side; `JUDGE_JITTER`
+//! is seconds: each group of commands begins up to so much later, so that one which rests on a moment betrays itself.
 
 mod observe;
 mod post;
@@ -20,7 +21,7 @@ use std::io::{Write as _, stdout};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use scenario::Scenario;
 use settle::{Outcome, Patience};
@@ -68,6 +69,13 @@ impl Mode {
             _ => env::var_os("LDIRECTORD_RS")
                 .map_or_else(|| env!("CARGO_BIN_EXE_ldirectord-rs").into(), Into::into),
         }
+    }
+
+    /// The longest pause before a group of commands.
+    fn jitter() -> Duration {
+        let text = env::var("JUDGE_JITTER").unwrap_or_default();
+        let seconds = if text.is_empty() { 0.0 } else { text.parse().expect("JUDGE_JITTER is seconds") };
+        Duration::from_secs_f64(seconds)
     }
 
     fn threads(self) -> usize {
@@ -153,7 +161,9 @@ fn perform(mode: Mode, scenario: &mut Scenario, tally: &Mutex<Tally>) {
     let mut stage = Stage::enter(scenario, &mode.binary());
     let patience = Patience::of(scenario, if mode == Mode::Judge { 20.0 } else { 90.0 });
     let name = scenario.name.clone();
+    let jitter = Mode::jitter();
     for (number, group) in (1..).zip(&mut scenario.groups) {
+        thread::sleep(jitter.mul_f64(fraction()));
         let outcome = match mode {
             Mode::Judge => settle::expected(&mut stage, group, &patience),
             Mode::Record => settle::quiet(&mut stage, group, &patience, true),
@@ -187,6 +197,11 @@ fn perform(mode: Mode, scenario: &mut Scenario, tally: &Mutex<Tally>) {
             say(&format!("judge: {name}, group {number}: never quiet\n"));
         }
     }
+}
+
+/// Anything from 0 to 1.
+fn fraction() -> f64 {
+    f64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_micros() % 1000) / 1000.0
 }
 
 /// The end of the log of the director in whose namespaces the thread is.
