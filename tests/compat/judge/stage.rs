@@ -23,6 +23,8 @@ use crate::wait::until;
 
 /// A command of the program under test takes no longer.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// Between two signals: long enough that the first one is heard as one of its own.
+const BETWEEN_SIGNALS: Duration = Duration::from_millis(50);
 /// The folders that a scenario has for itself, and where it sees them.
 const FOLDERS: [(&str, &str); 3] = [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log")];
 /// Scripts that every scenario finds in /etc/ha.d.
@@ -123,7 +125,7 @@ impl Stage {
                 self.run(&["lab.cf", &command.name]);
             }
             "spawn" => self.spawn(&command.words().collect::<Vec<_>>()),
-            "signal" => self.signal(command),
+            "signal" | "twice" => self.signal(command),
             "kill-children" => self.pids().into_iter().for_each(kill_children),
             "ipvsadm" => tool("ipvsadm", &command.words().collect::<Vec<_>>(), ""),
             "table" => tool("ipvsadm", &["-R"], &command.text()),
@@ -206,7 +208,7 @@ impl Stage {
         self.foreground = Some(process.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap());
     }
 
-    /// `%signal NAME [CONFIG]`: to the daemon of the pid file, or to the one in the foreground.
+    /// `%signal NAME [CONFIG]`: to the daemon of the pid file, or to the one in the foreground. `%twice` sends it two times.
     fn signal(&self, command: &Command) {
         let mut words = command.words();
         let signal = Signal::from_str(&format!("SIG{}", words.next().unwrap())).unwrap();
@@ -220,6 +222,10 @@ impl Stage {
         };
         // It may be gone: then that is what is seen.
         let _ = kill(pid, signal);
+        if command.name == "twice" {
+            thread::sleep(BETWEEN_SIGNALS);
+            let _ = kill(pid, signal);
+        }
     }
 }
 
