@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use percent_encoding::percent_decode_str;
 
 use super::say;
 use crate::plan::Scheme;
@@ -115,28 +116,13 @@ fn credentials(userinfo: &str) -> Option<Secret> {
         return Some(Secret::default());
     }
     let (user, passwd) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let mut plain = unescape(user);
+    let mut plain: Vec<u8> = percent_decode_str(user).collect();
     if plain.contains(&b':') {
         return None;
     }
     plain.push(b':');
-    plain.extend(unescape(passwd));
+    plain.extend(percent_decode_str(passwd));
     Some(Secret::new(BASE64.encode(plain)))
-}
-
-/// Makes a byte of each `%XX`; any other `%` stays.
-fn unescape(text: &str) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, after @ ..] = rest {
-        let escaped = match after {
-            [high, low, ..] if *first == b'%' => digit(high).zip(digit(low)),
-            _ => None,
-        };
-        bytes.push(escaped.map_or(*first, |(high, low)| high * 16 + low));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    bytes
 }
 
 fn stays(byte: u8) -> bool {

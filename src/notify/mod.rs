@@ -111,7 +111,10 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::Left { operation, error } => {
-                write!(f, "The kernel refused to {operation}: {error}; it stays in the table")
+                write!(
+                    f,
+                    "The kernel refused to {operation}: {error}; it stays in the table; remove it with ipvsadm, or let the next start and stop do it"
+                )
             }
             Notice::Drift(operations) => {
                 write!(f, "The kernel's table was changed by somebody else; repairing: ")?;

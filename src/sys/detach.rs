@@ -9,8 +9,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
+use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, setsid};
+use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe2, setsid};
 
 /// Which of the two processes this is after [`detach`].
 #[derive(Debug)]
@@ -60,7 +61,8 @@ const READY: u8 = 0;
 /// # Errors
 /// When the system has no process or descriptor left.
 pub fn detach() -> io::Result<Side> {
-    let (reading, writing) = pipe()?;
+    // No command of the daemon may hold it open: the launcher would wait for the end of that.
+    let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
     // SAFETY: the caller has no thread besides this one yet, so the child may do whatever this process might.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {

@@ -6,7 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::site::{FALLBACK, Foreground, Site, WebServer, two_servers};
 
@@ -335,7 +336,7 @@ fn restart_ends_what_the_original_has_forked() {
     site.wait_for("the end of the checker", || line("checker").is_empty(), &|| line("checker"));
     assert!(line("other").starts_with("sleep"), "what is no checker is left alone");
     let other = fs::read_to_string(site.path("other")).unwrap().trim().parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(other), Signal::SIGKILL).unwrap();
+    kill(Pid::from_raw(other), Signal::SIGKILL).unwrap();
     assert!(!original.0.wait().unwrap().success());
     assert_eq!(site.told("status").0, 0);
     assert_eq!(site.act("stop"), 0);
@@ -397,7 +398,7 @@ fn stop_does_not_wait_for_hung_checks() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let site = Site::new(&format!(
         "negotiatetimeout=60\nchecktimeout=60\nvirtual=192.0.2.1:80\n\treal={} masq\n\tservice=http\nvirtual=192.0.2.1:81\n\t\
-         real=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=\"sleep 60\"\n",
+         real=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=\"sh -c 'sleep 60'\"\n",
         silent.local_addr().unwrap()
     ));
     let start = Instant::now();
@@ -406,6 +407,34 @@ fn stop_does_not_wait_for_hung_checks() {
     let start = Instant::now();
     assert_eq!(site.act("stop"), 0);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(!site.log().contains("is down"), "both checks hung: {}", site.log());
+}
+
+/// B30: however often it is told to end, it ends once, in good order, and takes no check that it ends for a dead server.
+#[test]
+fn a_second_term_changes_nothing() {
+    let site = Site::new(
+        "cleanstop=no\nchecktimeout=60\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=external\n\t\
+         checkcommand=\"sh -c 'sleep 60'\"\n",
+    );
+    assert_eq!(site.act("start"), 0);
+    let daemon = Pid::from_raw(site.pid().unwrap());
+    let mut terms = 0;
+    site.wait_for(
+        "the end",
+        || {
+            // Without a pause, so that some come while it ends.
+            for _ in 0..1000 {
+                terms += i32::from(site.pid_file().exists() && kill(daemon, Signal::SIGTERM).is_ok());
+            }
+            !site.pid_file().exists()
+        },
+        &String::new,
+    );
+    assert!(terms > 1);
+    let log = site.log();
+    assert_eq!(log.matches("terminated on signal: TERM").count(), 1, "{log}");
+    assert!(!log.contains("is down") && !log.contains("Deleted"), "{log}");
 }
 
 #[test]
@@ -417,8 +446,8 @@ fn supervised_stays_in_the_foreground() {
     // S60: no pid file, and so `status` says stopped.
     assert!(!site.pid_file().exists());
     assert_eq!(site.told("status").0, 3);
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(foreground.0.id()).unwrap());
-    nix::sys::signal::kill(pid, Signal::SIGINT).unwrap();
+    let pid = Pid::from_raw(i32::try_from(foreground.0.id()).unwrap());
+    kill(pid, Signal::SIGINT).unwrap();
     assert!(foreground.0.wait().unwrap().success());
     let mut out = String::new();
     std::io::Read::read_to_string(foreground.0.stdout.as_mut().unwrap(), &mut out).unwrap();

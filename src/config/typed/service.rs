@@ -33,8 +33,8 @@ impl SchedFlags {
             _ => &[],
         };
         let known = [&["flag-1", "flag-2", "flag-3"], own].concat();
-        let mut names = self.names.split(',').filter(|name| !name.is_empty());
-        if let Some(unknown) = names.find(|name| !known.contains(name)) {
+        let names: Vec<&str> = self.names.split(',').filter(|name| !name.is_empty()).collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
             reader
                 .report
                 .error(self.line.clone(), format!("{unknown} is no flag of the scheduler {scheduler}"))
@@ -42,7 +42,7 @@ impl SchedFlags {
                 .original(Original::Accepts);
             return None;
         }
-        Some(self.names.split(',').filter(|name| !name.is_empty()).collect::<Vec<_>>().join(","))
+        Some(names.join(","))
     }
 }
 
