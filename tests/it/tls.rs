@@ -159,6 +159,7 @@ fn a_key_that_is_none_is_named() {
 #[test]
 fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
     if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
         return;
     }
     let site = Site::new("");
