@@ -20,7 +20,7 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Why, as one line for people: what was tried, where, and what came of it. Never holds a secret.
     pub reason: String,
-    /// What the original writes to `monitorfile`, where that is not `-`.
+    /// What the original writes to `monitorfile`, where that is not `-`: at most [`MAX_MONITOR`] bytes of it.
     pub monitor: Option<String>,
     /// Something that the operator should know though it changes nothing, as the rest of a sentence; the reason has it, too.
     pub warning: Option<String>,
@@ -28,11 +28,27 @@ pub struct Verdict {
     pub took: Duration,
 }
 
+/// The longest text for `monitorfile` in bytes (R85). A verdict is kept for each server, so no server may make it large.
+pub const MAX_MONITOR: usize = 200;
+
+/// The longest reason and the longest warning in bytes. A redirect to a long URL stands in a reason.
+pub const MAX_REASON: usize = 4096;
+
+/// The text, or its first `most` bytes in a string of that size. The last character stays whole.
+fn cut(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text[..end].to_owned()
+}
+
 impl Verdict {
     /// A verdict whose duration the engine fills in.
     #[must_use]
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Verdict {
-        Verdict { outcome, reason: reason.into(), monitor: None, warning: None, took: Duration::ZERO }
+        let reason = cut(reason.into(), MAX_REASON);
+        Verdict { outcome, reason, monitor: None, warning: None, took: Duration::ZERO }
     }
 
     /// The server does its work.
@@ -56,6 +72,7 @@ impl Verdict {
     /// Adds something that the operator should know.
     #[must_use]
     pub fn with_warning(mut self, warning: Option<String>) -> Verdict {
+        let warning = warning.map(|warning| cut(warning, MAX_REASON));
         if let Some(warning) = &warning {
             self.reason.push_str(&format!("; warning: {warning}"));
         }
@@ -66,7 +83,7 @@ impl Verdict {
     /// Adds the text for `monitorfile`.
     #[must_use]
     pub fn with_monitor(mut self, text: impl Into<String>) -> Verdict {
-        self.monitor = Some(text.into());
+        self.monitor = Some(cut(text.into(), MAX_MONITOR));
         self
     }
 }

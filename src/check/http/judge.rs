@@ -4,7 +4,7 @@ use hyper::StatusCode;
 
 use super::super::say;
 use super::exchange::{Answer, End};
-use crate::value::{Pattern, Verdict};
+use crate::value::{MAX_MONITOR, Pattern, Verdict};
 
 /// What an answer means: its status, then its body.
 pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
@@ -33,7 +33,7 @@ pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> V
                 "{name}: {status}, but {size} does not match /{}/{begins}",
                 pattern.source()
             ))
-            .with_monitor(String::from_utf8_lossy(&answer.body))
+            .with_monitor(String::from_utf8_lossy(&answer.body[..answer.body.len().min(MAX_MONITOR)]))
         }
         Err(limit) => Verdict::down(format!("{name}: {status}, but /{}/: {limit}", pattern.source()))
             .with_monitor(status),

@@ -275,3 +275,27 @@ async fn a_redirect_may_lead_to_a_name() {
         &format!("GET http://localhost:{}/here (after 1 redirect)", target.port()),
     );
 }
+
+/// R85
+#[tokio::test]
+async fn b4_a_verdict_is_small_after_a_large_body() {
+    let body = vec![0xff; 1024 * 1024];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let verdict = against(&[head.as_bytes(), &body].concat(), get("/", Some("fine"))).await;
+    assert_says(&verdict, Outcome::Down, "does not match /fine/");
+    let monitor = verdict.monitor.unwrap();
+    assert!(monitor.starts_with('\u{fffd}'), "{monitor}");
+    let kept = verdict.reason.capacity() + monitor.capacity();
+    assert!(kept < 2048, "{kept} bytes are kept");
+}
+
+#[tokio::test]
+async fn b4_a_verdict_is_small_after_a_long_redirect() {
+    let location = format!("http://127.0.0.1:1/{}", "x".repeat(60_000));
+    let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
+    let verdict = against(answer.as_bytes(), get("/", Some("fine"))).await;
+    assert_says(&verdict, Outcome::Down, "connection refused");
+    let monitor = verdict.monitor.as_ref().map_or(0, String::capacity);
+    let kept = verdict.reason.capacity() + monitor;
+    assert!(kept < 8192, "{kept} bytes are kept: {:?}", &verdict.reason[..200]);
+}
