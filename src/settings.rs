@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, Environment, File, FileFormat};
-use serde::Deserialize;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::value::Secret;
@@ -20,7 +21,7 @@ pub const PATH: &str = "/etc/ldirectord-rs.toml";
 #[error("{place}: {error}; etc/ldirectord-rs.toml of the distribution lists all settings")]
 pub struct SettingsError {
     place: String,
-    error: Box<config::ConfigError>,
+    error: String,
 }
 
 /// All settings, with their defaults.
@@ -50,8 +51,9 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
     /// Where the table is.
+    #[serde(deserialize_with = "word")]
     pub backend: Backend,
-    /// Every so many seconds the table is read and drift repaired; 0: only when something changes.
+    /// Every so many seconds the table is read and drift repaired, at most a year; 0: only when something changes.
     pub verify_interval: u64,
 }
 
@@ -69,7 +71,7 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checks {
-    /// So many checks run at the same time at most; at least 1.
+    /// So many checks run at the same time at most, 1 to 1,000,000.
     pub limit: usize,
 }
 
@@ -77,7 +79,7 @@ pub struct Checks {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
-    /// After so many seconds, at least 1, a `fallbackcommand`, `callback` or `execute` is killed with all that it has started.
+    /// After so many seconds, 1 to 86,400, a `fallbackcommand`, `callback` or `execute` is killed with all that it has started.
     pub timeout: u64,
     /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
     pub fallbackcommand_at_stop: bool,
@@ -87,12 +89,39 @@ pub struct Commands {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a list of filters as `tracing` writes them.
-    pub level: String,
+    /// The least important lines that are logged.
+    #[serde(deserialize_with = "word")]
+    pub level: LogLevel,
     /// The form of lines in files and on standard output and error.
+    #[serde(deserialize_with = "word")]
     pub format: LogFormat,
     /// Whether lines go to the journal of systemd too.
     pub journald: bool,
+}
+
+/// How important a log line is, the most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is the level of its name")]
+pub enum LogLevel {
+    Error,
+    #[serde(alias = "warning")]
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> tracing::Level {
+        match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }
+    }
 }
 
 /// The form of log lines.
@@ -109,7 +138,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// For so many seconds at most the last work is waited for.
+    /// For so many seconds at most, 0 to 3,600, the last work is waited for.
     pub grace: u64,
 }
 
@@ -117,9 +146,10 @@ pub struct Stop {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mail {
-    /// The port of the relay (`smtp=`).
+    /// The port of the relay (`smtp=`), 1 to 65,535.
     pub port: u16,
     /// How the connection to the relay is protected.
+    #[serde(deserialize_with = "word")]
     pub security: Security,
     /// Whether the relay's certificate must be valid for its name.
     pub verify: bool,
@@ -127,11 +157,11 @@ pub struct Mail {
     pub login: String,
     /// A file with the password of that user in its first line.
     pub password_file: PathBuf,
-    /// Seconds that one letter may take, 1 to 3600.
+    /// Seconds that one letter may take, 1 to 3,600.
     pub timeout: u64,
     /// What brings letters on their way where no relay is named.
     pub sendmail: PathBuf,
-    /// So many letters are kept for each relay while it is dead; at least 1.
+    /// So many letters are kept for each relay while it is dead, 1 to 1,000,000.
     pub queue: usize,
     /// The name to say to the relay; empty: that of this machine.
     pub hello: String,
@@ -191,7 +221,7 @@ impl Default for Commands {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: "info".to_owned(), format: LogFormat::Text, journald: false }
+        Log { level: LogLevel::Info, format: LogFormat::Text, journald: false }
     }
 }
 
@@ -221,7 +251,7 @@ impl Mail {
     /// What one letter may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout.clamp(1, 3600))
+        Duration::from_secs(self.timeout)
     }
 
     /// The password, read anew each time so that it can be changed.
@@ -253,7 +283,7 @@ impl Commands {
     /// For how long a command may run.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout.max(1))
+        Duration::from_secs(self.timeout)
     }
 }
 
@@ -269,22 +299,48 @@ impl Settings {
     /// Reads the file at `path`, which must be there, or at [`PATH`], which need not; then the environment.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting is unknown or has no possible value. The error names file and key.
+    /// When the file cannot be read, or a setting is unknown or has no possible value. The error names file and key, and the
+    /// possible values.
     pub fn load(path: Option<&Path>) -> Result<Settings, SettingsError> {
         let file = File::new(&path.unwrap_or(Path::new(PATH)).to_string_lossy(), FileFormat::Toml);
         let settings = Config::builder()
             .add_source(file.required(path.is_some()))
             .add_source(environment())
             .build()
-            .and_then(Config::try_deserialize::<Settings>);
+            .and_then(Config::try_deserialize::<Settings>)
+            .map_err(|error| error.to_string())
+            .and_then(|settings| settings.impossible().map_or(Ok(settings), Err));
         let place = || match path {
             Some(path) => path.display().to_string(),
             None => format!("{PATH} and the variables LDIRECTORD_RS_…"),
         };
-        let mut settings =
-            settings.map_err(|error| SettingsError { place: place(), error: Box::new(error) })?;
-        settings.checks.limit = settings.checks.limit.max(1);
-        Ok(settings)
+        settings.map_err(|error| SettingsError { place: place(), error })
+    }
+
+    /// Names the first setting whose value cannot be used, with the values it may have. No number may be so large that
+    /// computing with it or with the clock overflows, and the daemon, which lives in `/`, needs absolute paths.
+    fn impossible(&self) -> Option<String> {
+        let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let numbers = [
+            ("table.verify_interval", self.table.verify_interval, 0..=366 * 24 * 3600, "seconds"),
+            ("checks.limit", size(self.checks.limit), 1..=1_000_000, "checks"),
+            ("commands.timeout", self.commands.timeout, 1..=24 * 3600, "seconds"),
+            ("stop.grace", self.stop.grace, 0..=3600, "seconds"),
+            ("mail.port", self.mail.port.into(), 1..=65535, "as a port"),
+            ("mail.timeout", self.mail.timeout, 1..=3600, "seconds"),
+            ("mail.queue", size(self.mail.queue), 1..=1_000_000, "messages"),
+        ];
+        let number = numbers.into_iter().find(|(_, number, range, _)| !range.contains(number));
+        let number = number.map(|(key, number, range, unit)| {
+            format!("{number} for key `{key}`: must be {} to {} {unit}", range.start(), range.end())
+        });
+        let paths = [("paths.run", &self.paths.run), ("paths.ha", &self.paths.ha)];
+        let path = || paths.into_iter().find(|(_, path)| !path.is_absolute());
+        number.or_else(|| {
+            path().map(|(key, path)| {
+                format!("\"{}\" for key `{key}`: must be an absolute path", path.display())
+            })
+        })
     }
 
     /// The defaults, with as much of `[paths]` as can be made out where [`Settings::load`] fails: whoever ends a daemon, or asks
@@ -320,6 +376,12 @@ impl Paths {
             self.ha = ha;
         }
     }
+}
+
+/// Reads one of some words, in upper or lower case. It reads a string first, because then the error lists the words.
+fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<T, D::Error> {
+    let text = String::deserialize(value)?.to_lowercase();
+    T::deserialize(text.into_deserializer())
 }
 
 fn environment() -> Environment {
@@ -395,6 +457,68 @@ mod tests {
             assert!(error.contains(words) && error.contains("settings.toml"), "{text}: {error}");
         }
         assert!(Settings::load(Some(&directory.path().join("missing"))).is_err());
+    }
+
+    fn loaded(text: &str) -> Result<Settings, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        Settings::load(Some(file.path())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn b6_words_that_do_not_exist_are_refused() {
+        for (word, level) in
+            [("warning", LogLevel::Warn), ("warn", LogLevel::Warn), ("ERROR", LogLevel::Error)]
+        {
+            assert_eq!(loaded(&format!("[log]\nlevel = \"{word}\"\n")).unwrap().log.level, level, "{word}");
+        }
+        for (section, key, words) in [
+            ("log", "level", "`error`, `warn`"),
+            ("log", "format", "`text` or `json`"),
+            ("table", "backend", "`kernel` or `memory`"),
+            ("mail", "security", "`opportunistic`, `starttls`"),
+        ] {
+            for wrong in ["loud", "", "off", "ldirectord_rs=debug"] {
+                let error = loaded(&format!("[{section}]\n{key} = \"{wrong}\"\n")).unwrap_err();
+                let key = format!("`{section}.{key}`");
+                assert!(error.contains(&key) && error.contains(words), "{wrong}: {error}");
+            }
+        }
+    }
+
+    /// Every number of the sample, so that a new setting is tried too.
+    #[test]
+    fn b6_numbers_that_overflow_are_refused_with_range() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
+        let (mut section, mut tried) = (String::new(), 0);
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            if line.starts_with('[') {
+                line.clone_into(&mut section);
+            }
+            let Some((key, value)) = line.strip_prefix('#').and_then(|line| line.split_once(" = ")) else {
+                continue;
+            };
+            if value.parse::<u64>().is_ok() {
+                tried += 1;
+                for wrong in ["9223372036854775807", "-1"] {
+                    let error = loaded(&format!("{section}\n{key} = {wrong}\n")).unwrap_err();
+                    assert!(error.contains(key), "{error}");
+                }
+            }
+        }
+        assert!(tried >= 7, "{tried}");
+        let error = loaded("[stop]\ngrace = 9223372036854775807\n").unwrap_err();
+        assert!(
+            error.contains("9223372036854775807 for key `stop.grace`: must be 0 to 3600 seconds"),
+            "{error}"
+        );
+        for zero in ["[checks]\nlimit = 0\n", "[commands]\ntimeout = 0\n", "[mail]\nqueue = 0\n"] {
+            assert!(loaded(zero).unwrap_err().contains("must be 1 to"), "{zero}");
+        }
+        for path in ["", "run"] {
+            let error = loaded(&format!("[paths]\nrun = \"{path}\"\n")).unwrap_err();
+            assert!(error.contains("`paths.run`: must be an absolute path"), "{error}");
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ const RESERVED_DESCRIPTORS: usize = 128;
 
 fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     setup.log.redirect(target);
-    setup.log.install(&context.settings.log.level);
+    setup.log.install(context.settings.log.level.into());
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
     match serve(context, setup) {
@@ -261,7 +261,7 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
 }
 
 fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit, Exit> {
-    setup.log.install(&context.settings.log.level);
+    setup.log.install(context.settings.log.level.into());
     report_panics();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -84,11 +84,10 @@ impl Log {
         }
     }
 
-    /// Makes this the process's log for all of `tracing`. `filter` is a level or a list of targets with levels.
-    pub fn install(&self, filter: &str) {
+    /// Makes this the process's log for all of `tracing`; lines less important than `level` are dropped.
+    pub fn install(&self, level: Level) {
         // What a library thinks of a server's reply is in the verdict already.
-        let quiet = |filter: &str| format!("{filter},ldap3_proto=off");
-        let filter = EnvFilter::try_new(quiet(filter)).unwrap_or_else(|_| EnvFilter::new(quiet("info")));
+        let filter = Targets::new().with_default(level).with_target("ldap3_proto", LevelFilter::OFF);
         // A second call in one process (tests) leaves the first log in place.
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
     }
