@@ -14,7 +14,7 @@ use std::time::Duration;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::{self, Answers};
 use ldirectord_rs::plan::{Plan, Probe};
-use ldirectord_rs::value::{Outcome, Verdict};
+use ldirectord_rs::value::Verdict;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
@@ -138,7 +138,7 @@ impl Stage {
         // What the server says itself is no secret.
         let said = String::from_utf8_lossy(reply);
         let given_away = |secret: &&str| verdict.reason.contains(*secret) && !said.contains(*secret);
-        let wrong = if verdict.outcome == Outcome::Unknown {
+        let wrong = if verdict.is_unknown() {
             "it is the server's fault"
         } else if verdict.reason.contains('\n') {
             "a reason is one line"

@@ -5,12 +5,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use super::progress::{Progress, Step};
-use super::say;
-use crate::net::{cause, is_own_limit};
+use super::{judge_error, say};
+use crate::net::cause;
 use crate::plan::ExternalProbe;
 use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
@@ -29,7 +29,8 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
     match running.end(|piece| progress.received(piece)).await {
         Ok(ended) => judge(external, &ended),
         Err(error) => {
-            Verdict::unknown(format!("run {}: no exit status: {}", external.command, cause(&error)))
+            let reason = format!("run {}: no exit status: {}", external.command, cause(&error));
+            Verdict::unknown(UnknownCause::NotStarted, reason)
         }
     }
 }
@@ -75,7 +76,7 @@ fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> 
         true => reason.push_str("cannot be run: the program that its first line names (#!) does not exist"),
         false => reason.push_str(&format!("cannot be run: {}", cause(error))),
     }
-    if is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+    judge_error(reason, error)
 }
 
 #[cfg(test)]
@@ -90,15 +91,16 @@ mod tests {
         let arguments = ["10.0.0.1", "80", "10.0.0.2", "80"].map(str::to_owned);
         let external = ExternalProbe { command: "/bin/chk".to_owned(), perl: false, arguments };
         for (errno, outcome) in [
-            (Errno::EMFILE, Outcome::Unknown),
-            (Errno::ENFILE, Outcome::Unknown),
-            (Errno::EAGAIN, Outcome::Unknown),
-            (Errno::ENOMEM, Outcome::Unknown),
-            (Errno::EACCES, Outcome::Down),
+            (Errno::EMFILE, None),
+            (Errno::ENFILE, None),
+            (Errno::EAGAIN, None),
+            (Errno::ENOMEM, None),
+            (Errno::EACCES, Some(Outcome::Down)),
         ] {
             let error = io::Error::from_raw_os_error(errno as i32);
             let verdict = cannot_run(&external, &["/bin/chk".to_owned()], &error);
-            assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+            let definite = (!verdict.is_unknown()).then_some(verdict.outcome);
+            assert_eq!(definite, outcome, "{verdict:?}");
             assert!(verdict.reason.starts_with("run /bin/chk: cannot be run: "), "{verdict:?}");
         }
     }

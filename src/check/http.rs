@@ -19,9 +19,9 @@ use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{say, unreachable};
-use crate::net::{cause, dial, is_own_limit, resolve};
+use crate::net::{cause, dial, resolve};
 use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
-use crate::value::{Secret, Tls, Verdict};
+use crate::value::{Secret, Tls, UnknownCause, Verdict};
 use exchange::Answer;
 use judge::{judge, redirect, status_line};
 
@@ -102,7 +102,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, http: &HttpProbe, prog
             }
         }
     }
-    Verdict::unknown("the redirects have no end")
+    Verdict::down("the redirects have no end")
 }
 
 /// What was asked for, as the beginning of a sentence.
@@ -266,7 +266,7 @@ pub(super) async fn look_up<T: Send + 'static>(
 async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, SocketAddr), Verdict> {
     let failed = |address: SocketAddr, error: std::io::Error| {
         let verdict = unreachable(&format!("connect to {address}"), &error);
-        if is_own_limit(&error) {
+        if verdict.is_unknown() {
             verdict
         } else {
             verdict.with_monitor(format!(
@@ -290,7 +290,12 @@ async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, Socket
     let addresses = match look_up(&LOOKUPS, move || resolve::any_host(&name)).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(Verdict::down(error.to_string()).with_monitor(bad_name)),
-        Err(error) => return Err(Verdict::unknown(format!("the resolver's thread failed: {error}"))),
+        Err(error) => {
+            return Err(Verdict::unknown(
+                UnknownCause::Panic,
+                format!("the resolver's thread failed: {error}"),
+            ));
+        }
     };
     let mut verdict = Verdict::down("the name has no address");
     for address in addresses {

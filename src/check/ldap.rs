@@ -16,7 +16,7 @@ use super::clients::Clients;
 use super::progress::{Progress, Step};
 use super::{injected, say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, is_own_limit};
+use crate::net::{cause, dial, local_cause};
 use crate::plan::{LdapProbe, Probe, Transport};
 use crate::value::Verdict;
 
@@ -213,10 +213,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
             _ => "the answer is not LDAP".to_owned(),
         };
         let reason = format!("{}: {what}: {why}", self.name);
-        if is_own_limit(error) {
-            Verdict::unknown(reason)
-        } else {
-            Verdict::down(reason).with_monitor(monitor)
+        match local_cause(error) {
+            Some(cause) => Verdict::unknown(cause, reason),
+            None => Verdict::down(reason).with_monitor(monitor),
         }
     }
 }

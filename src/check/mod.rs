@@ -127,8 +127,15 @@ fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
 
 /// The verdict for a connection that could not be opened: a limit of this machine says nothing about the server.
 fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
-    let reason = format!("{what}: {}", crate::net::cause(error));
-    if crate::net::is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+    judge_error(format!("{what}: {}", crate::net::cause(error)), error)
+}
+
+/// The verdict for an I/O error that `reason` tells of: down, except where the error is this machine's own trouble.
+fn judge_error(reason: String, error: &std::io::Error) -> Verdict {
+    match crate::net::local_cause(error) {
+        Some(cause) => Verdict::unknown(cause, reason),
+        None => Verdict::down(reason),
+    }
 }
 
 /// What is wrong when bytes come between the answer to STARTTLS and the handshake (CVE-2011-0411): whoever sits in between

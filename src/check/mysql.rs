@@ -16,9 +16,9 @@ use super::pgsql::{INCOMPLETE, name};
 use super::progress::{Progress, Step};
 use super::{injected, say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, is_own_limit};
+use crate::net::{cause, dial, local_cause};
 use crate::plan::{Probe, SqlProbe};
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// Larger packets are not taken.
 const MAX_PACKET: usize = 1024 * 1024;
@@ -51,7 +51,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
     match answer.await {
         Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
         Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
-        Err(Why::Local(why)) => Verdict::unknown(format!("{name}: {why}")),
+        Err(Why::Local(cause, why)) => Verdict::unknown(cause, format!("{name}: {why}")),
         Err(Why::Server(why)) => Verdict::down(format!("{name}: {why}")),
     }
 }
@@ -59,7 +59,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
 /// Why there is no answer to the query.
 enum Why {
     /// A limit of this machine.
-    Local(String),
+    Local(UnknownCause, String),
     /// What the server did.
     Server(String),
 }
@@ -67,7 +67,7 @@ enum Why {
 impl Why {
     fn at(self, step: &str) -> Why {
         match self {
-            Why::Local(why) => Why::Local(format!("{step}: {why}")),
+            Why::Local(cause, why) => Why::Local(cause, format!("{step}: {why}")),
             Why::Server(why) => Why::Server(format!("{step}: {why}")),
         }
     }
@@ -75,12 +75,12 @@ impl Why {
 
 impl From<io::Error> for Why {
     fn from(error: io::Error) -> Why {
-        match (is_own_limit(&error), error.kind()) {
-            (true, _) => Why::Local(cause(&error)),
-            (false, io::ErrorKind::UnexpectedEof) => {
+        match (local_cause(&error), error.kind()) {
+            (Some(local), _) => Why::Local(local, cause(&error)),
+            (None, io::ErrorKind::UnexpectedEof) => {
                 Why::Server("the server closed the connection".to_owned())
             }
-            (false, _) => Why::Server(cause(&error)),
+            (None, _) => Why::Server(cause(&error)),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::progress::{Progress, Step};
-use super::{say, unreachable};
-use crate::net::{cause, dial, is_own_limit};
+use super::{judge_error, say, unreachable};
+use crate::net::{cause, dial};
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 
@@ -97,7 +97,7 @@ async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress)
             _ => cause(&error),
         };
         let reason = format!("{name}: CONNECT: {reason}");
-        if is_own_limit(&error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+        judge_error(reason, &error)
     };
     progress.connecting(target);
     let mut stream =

@@ -11,9 +11,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::progress::{Progress, Step};
 use super::unreachable;
+use crate::net::{self, local_cause};
 use crate::plan::Probe;
 use crate::sys::icmp;
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// As much as the original sends.
 const PAYLOAD: [u8; 64] = [b'a'; 64];
@@ -87,7 +88,7 @@ pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progres
             }
             // The way there may be back in the time that is left.
             Err(SurgeError::IOError(_)) => sleep_until(end).await,
-            Err(error) => return Verdict::unknown(format!("ping {address}: {error}")),
+            Err(error) => return Verdict::unknown(UnknownCause::Panic, format!("ping {address}: {error}")),
         }
     }
     Verdict::down(progress.overdue(probe.deadline))
@@ -110,10 +111,12 @@ async fn echo(
 /// Without a socket nothing is known about the server.
 fn no_socket(address: IpAddr, error: &io::Error) -> Verdict {
     if error.kind() == io::ErrorKind::PermissionDenied {
-        return Verdict::unknown(format!(
+        let reason = format!(
             "ping {address}: this process may not send pings; cure: give it CAP_NET_RAW (setcap cap_net_raw+ep, or \
              AmbientCapabilities= of systemd), or let its group ping (sysctl net.ipv4.ping_group_range, for IPv6 as well)"
-        ));
+        );
+        return Verdict::unknown(UnknownCause::Forbidden("not permitted to send pings"), reason);
     }
-    Verdict::unknown(format!("ping {address}: no ICMP socket: {}", crate::net::cause(error)))
+    let cause = local_cause(error).unwrap_or(UnknownCause::Forbidden("no ICMP socket"));
+    Verdict::unknown(cause, format!("ping {address}: no ICMP socket: {}", net::cause(error)))
 }

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use crate::check::Checker;
 use crate::health::{CheckId, Due};
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// All checks that run or wait for a place.
 pub struct Checks {
@@ -81,7 +81,13 @@ impl Checks {
                 error!(
                     "A check ended by a bug in this program; the server is left as it is. Please report: {error}"
                 );
-                Some((id, Verdict::unknown("the check ended by a bug in this program; see the log")))
+                Some((
+                    id,
+                    Verdict::unknown(
+                        UnknownCause::Panic,
+                        "the check ended by a bug in this program; see the log",
+                    ),
+                ))
             }
             // It was aborted: its check is gone from the configuration, or the daemon stops.
             Err(_) => None,

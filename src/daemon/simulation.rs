@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::steps::{World, plan, render};
 use crate::desired;
 use crate::plan::Plan;
-use crate::value::{Outcome, VirtualId};
+use crate::value::{Outcome, UnknownCause, VirtualId};
 
 const FOREIGN: &str = "tcp:10.9.9.9:80";
 
@@ -47,7 +47,7 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(Outcome::Unknown)];
+    let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(Outcome::Unknown(UnknownCause::DirectorLate))];
     prop_oneof![
         6 => (2..4u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
         3 => Just(Act::Round),
@@ -89,7 +89,7 @@ impl Model {
             let (up, failures) = self.servers.entry((v.id, real.address)).or_default();
             match outcomes.get(&real.address).copied().unwrap_or(Outcome::Up) {
                 Outcome::Up => (*up, *failures) = (true, 0),
-                Outcome::Unknown => {}
+                Outcome::Unknown(_) => {}
                 Outcome::Down => {
                     *failures += 1;
                     *up = *up && *failures < v.failurecount;

@@ -39,7 +39,7 @@ use crate::desired;
 use crate::notify::Notice;
 use crate::notify::fallback::FallbackCommands;
 use crate::plan::Plan;
-use crate::value::{Outcome, Verdict, VirtualId};
+use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Every check of a test configuration comes round in this time.
 const ROUND: Duration = Duration::from_secs(10);
@@ -105,7 +105,12 @@ impl World {
         for due in self.director().due(now) {
             let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
             let warning = self.warnings.get(&due.probe.target).cloned();
-            let verdict = Verdict::new(outcome, format!("{outcome:?}").to_lowercase()).with_warning(warning);
+            let reason = match outcome {
+                Outcome::Up => "up",
+                Outcome::Down => "down",
+                Outcome::Unknown(_) => "unknown",
+            };
+            let verdict = Verdict::new(outcome, reason).with_warning(warning);
             notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
         }
         notices
@@ -207,7 +212,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             let outcome = match words[0] {
                 "up" => Outcome::Up,
                 "down" => Outcome::Down,
-                _ => Outcome::Unknown,
+                _ => Outcome::Unknown(UnknownCause::DirectorLate),
             };
             for server in servers {
                 world.outcomes.insert(server.parse().unwrap(), outcome);

@@ -223,9 +223,7 @@ impl Server {
         }
         let before = self.verdict.replace(Arc::clone(verdict));
         match verdict.outcome {
-            Outcome::Unknown => {
-                before.is_none_or(|v| v.outcome != Outcome::Unknown).then_some(Event::Unknown)
-            }
+            Outcome::Unknown(_) => before.is_none_or(|v| !v.is_unknown()).then_some(Event::Unknown),
             Outcome::Up => {
                 let soft = std::mem::take(&mut self.failures) > 0;
                 if !self.up {

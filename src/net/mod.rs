@@ -9,6 +9,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::value::UnknownCause;
+
 /// Says an operating system error in the words of `strerror`, without Rust's ` (os error N)`.
 #[must_use]
 pub fn cause(error: &io::Error) -> String {
@@ -30,18 +32,17 @@ pub fn cause(error: &io::Error) -> String {
     }
 }
 
-/// Whether an error comes from this machine's own limits (descriptors, memory, ports): then it says nothing about the server.
+/// The limit of this machine that an error comes from (descriptors, memory, ports): then it says nothing of the server.
 #[must_use]
-pub fn is_own_limit(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error().map(Errno::from_raw),
-        Some(
-            Errno::EMFILE
-                | Errno::ENFILE
-                | Errno::ENOBUFS
-                | Errno::ENOMEM
-                | Errno::EADDRNOTAVAIL
-                | Errno::EAGAIN
-        )
-    )
+pub fn local_cause(error: &io::Error) -> Option<UnknownCause> {
+    let what = match Errno::from_raw(error.raw_os_error()?) {
+        Errno::EMFILE => "too many open files in the daemon",
+        Errno::ENFILE => "too many open files on the director",
+        Errno::ENOBUFS => "no buffer space",
+        Errno::ENOMEM => "no memory",
+        Errno::EADDRNOTAVAIL => "no free local port",
+        Errno::EAGAIN => "resource temporarily unavailable",
+        _ => return None,
+    };
+    Some(UnknownCause::OwnLimit(what))
 }

@@ -41,7 +41,7 @@ pub fn line(plan: &Plan, health: &Health, member: Member, verdict: &Verdict) -> 
         Some(out) if server.maintenance => (false, out.monitor.as_deref()),
         _ => (verdict.outcome == Outcome::Up, verdict.monitor.as_deref()),
     };
-    if verdict.outcome == Outcome::Unknown {
+    if verdict.is_unknown() {
         return None;
     }
     let state = if up { "up" } else { "down" };

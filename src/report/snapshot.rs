@@ -137,7 +137,7 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
         state: match (check, verdict.map(|v| v.outcome)) {
             _ if known.maintenance => State::Maintenance,
             (None, _) => State::Off,
-            (Some(_), Some(Outcome::Unknown)) => State::Unknown,
+            (Some(_), Some(Outcome::Unknown(_))) => State::Unknown,
             _ if known.up => State::Up,
             _ => State::Down,
         },

@@ -20,4 +20,4 @@ pub use pattern::{Pattern, PatternError, PatternLimit};
 pub use secret::Secret;
 pub use status::DaemonStatus;
 pub use tls::{Identity, PemFile, Roots, Tls, TlsPolicy};
-pub use verdict::{MAX_MONITOR, MAX_REASON, Outcome, Verdict};
+pub use verdict::{MAX_MONITOR, MAX_REASON, Outcome, UnknownCause, Verdict};

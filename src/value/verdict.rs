@@ -1,5 +1,6 @@
 //! What one run of a check found.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The answer of a check.
@@ -9,8 +10,40 @@ pub enum Outcome {
     Up,
     /// The server does not.
     Down,
-    /// The check itself failed (a bug, no descriptor left): it says nothing of the server and changes nothing.
-    Unknown,
+    /// The director could not carry out the check: this says nothing of the server and changes nothing.
+    Unknown(UnknownCause),
+}
+
+/// Why a check says nothing of its server. This is the one list: whatever is not in it is the server's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum UnknownCause {
+    /// The daemon did not run for a while during the check.
+    DirectorLate,
+    /// The director's own resolver failed or gave no answer in time.
+    Resolver,
+    /// A limit of this machine, for example of descriptors, ports or memory. The text names it.
+    OwnLimit(&'static str),
+    /// The local firewall or missing permissions forbade it. The text is the system's error.
+    Forbidden(&'static str),
+    /// Too much other work was queued in front of the check.
+    QueueFull,
+    /// The check command, or a program that the check needs, was not started, or its exit status was lost.
+    NotStarted,
+    /// A bug in this program ended the check.
+    Panic,
+}
+
+impl fmt::Display for UnknownCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UnknownCause::DirectorLate => "the director was late",
+            UnknownCause::Resolver => "name resolution on the director failed",
+            UnknownCause::OwnLimit(what) | UnknownCause::Forbidden(what) => what,
+            UnknownCause::QueueFull => "too much work is queued on the director",
+            UnknownCause::NotStarted => "a check command was not started",
+            UnknownCause::Panic => "a bug in this program",
+        })
+    }
 }
 
 /// One run of one check: the answer, why, and how long it took.
@@ -63,10 +96,16 @@ impl Verdict {
         Verdict::new(Outcome::Down, reason)
     }
 
-    /// The check could not be carried out.
+    /// The director could not carry out the check.
     #[must_use]
-    pub fn unknown(reason: impl Into<String>) -> Verdict {
-        Verdict::new(Outcome::Unknown, reason)
+    pub fn unknown(cause: UnknownCause, reason: impl Into<String>) -> Verdict {
+        Verdict::new(Outcome::Unknown(cause), reason)
+    }
+
+    /// Whether the check says nothing of the server.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.outcome, Outcome::Unknown(_))
     }
 
     /// Adds something that the operator should know.

@@ -10,9 +10,8 @@ use super::Told;
 use super::talk::{Reply, Talk};
 use crate::check::{say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, is_own_limit};
+use crate::net::{cause, dial, local_cause};
 use crate::plan::DialogueProbe;
-use crate::value::Verdict;
 
 /// So many bytes of a file are read and matched.
 const MAX_FILE: usize = 1024 * 1024;
@@ -85,9 +84,9 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
         }
     }
     let address = passive(talk).await?;
-    let data = dial::connect(address).await.map_err(|error| match is_own_limit(&error) {
-        true => unreachable(&format!("ftp: data connection to {address}"), &error),
-        false => talk.down(&format!("data connection to {address}: {}", cause(&error))),
+    let data = dial::connect(address).await.map_err(|error| match local_cause(&error) {
+        Some(_) => unreachable(&format!("ftp: data connection to {address}"), &error),
+        None => talk.down(&format!("data connection to {address}: {}", cause(&error))),
     })?;
     let opened = command(talk, &format!("RETR {request}"), "the answer to RETR").await?;
     if !matches!(opened.code, 125 | 150) {
@@ -109,7 +108,7 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
 /// Where the server listens for us. Its address is the one of the dialogue, whatever it says: behind address translation it knows
 /// no better, and a check must not be sent to third parties.
 async fn passive(talk: &mut Talk<'_>) -> Told<SocketAddr> {
-    let (_, peer) = talk.ends().map_err(|error| Verdict::unknown(format!("ftp: {}", cause(&error))))?;
+    let (_, peer) = talk.ends().map_err(|error| unreachable("ftp", &error))?;
     let (word, code) = if peer.is_ipv4() { ("PASV", 227) } else { ("EPSV", 229) };
     let reply = command(talk, word, "the address of the data connection").await?;
     let text = String::from_utf8_lossy(&reply.line).into_owned();

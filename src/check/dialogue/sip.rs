@@ -11,7 +11,7 @@ use super::Told;
 use super::talk::Talk;
 use crate::check::progress::{Progress, Step};
 use crate::check::{say, unreachable};
-use crate::net::{cause, dial};
+use crate::net::dial;
 use crate::plan::{DialogueProbe, Probe};
 use crate::value::Verdict;
 
@@ -28,7 +28,7 @@ const DATAGRAM: usize = 65_536;
 /// Over TCP.
 pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     const WHAT: &str = "the answer to OPTIONS";
-    let ends = talk.ends().map_err(|error| Verdict::unknown(format!("sip: {}", cause(&error))))?;
+    let ends = talk.ends().map_err(|error| unreachable("sip", &error))?;
     talk.send(&options(dialogue, "TCP", ends.0), WHAT).await?;
     loop {
         let line = talk.line(WHAT).await?;

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use super::Told;
 use crate::check::clients::{Clients, shake_hands};
 use crate::check::progress::{Progress, Step};
-use crate::check::{injected, say, spoken, unreachable};
+use crate::check::{injected, judge_error, say, spoken, unreachable};
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
-use crate::net::{cause, dial, is_own_limit};
+use crate::net::{cause, dial};
 use crate::plan::{DialogueProbe, Probe, Transport};
 use crate::value::{Tls, Verdict};
 
@@ -100,7 +100,7 @@ impl<'a> Talk<'a> {
         self.step_began = Instant::now();
         self.progress.step(Step::Handshake);
         let Stream::Plain(stream) = self.stream else { return Ok(self) };
-        let address = stream.peer_addr().map_err(|error| Verdict::unknown(cause(&error)))?.ip();
+        let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
         match shake_hands(&client, tls, address, stream, self.progress).await {
             Ok(stream) => {
                 self.progress.step(Step::Greeting);
@@ -120,7 +120,7 @@ impl<'a> Talk<'a> {
     /// A data connection of this dialogue, in TLS where the dialogue is.
     pub(super) async fn data(&self, stream: TcpStream) -> Told<Stream> {
         let Some((client, tls)) = &self.seal else { return Ok(Stream::Plain(stream)) };
-        let address = stream.peer_addr().map_err(|error| Verdict::unknown(cause(&error)))?.ip();
+        let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
         let sealed = shake_hands(client, tls, address, stream, self.progress).await;
         sealed.map_err(|error| self.down(&format!("data connection: {error}")))
     }
@@ -230,7 +230,7 @@ impl<'a> Talk<'a> {
     fn broken(&self, what: &str, error: &io::Error) -> Verdict {
         let reason = format!("{}: {}, no {what}: {}", self.name, self.story, cause(error));
         let reason = reason.replace("no the ", "no ");
-        if is_own_limit(error) { Verdict::unknown(reason) } else { Verdict::down(reason) }
+        judge_error(reason, error)
     }
 
     /// Both ends of the connection: this one, and the server's.

@@ -12,7 +12,7 @@ use crate::check::progress::{Progress, Step};
 use crate::check::say;
 use crate::net::{cause, tls};
 use crate::plan::{Probe, SqlProbe};
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// The argument with which this program is that process.
 pub const ARGUMENT: &str = "--oracle-login";
@@ -53,7 +53,8 @@ pub(super) async fn run(
         Ok((true, said)) => Verdict::up(format!("{name}: {said}")),
         Ok((false, said)) => Verdict::down(format!("{name}: {said}")),
         Err(error) => {
-            Verdict::unknown(format!("{name}: the process that logs in cannot be run: {}", cause(&error)))
+            let reason = format!("{name}: the process that logs in cannot be run: {}", cause(&error));
+            Verdict::unknown(UnknownCause::NotStarted, reason)
         }
     }
 }
