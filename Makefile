@@ -10,7 +10,7 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 # And where Debian's cluster managers are in place.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-.PHONY: help setup demo test lint unit features doc lab judge cluster peers fuzz bench manual packages package-test corpus record \
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers faults fuzz bench manual packages package-test corpus record \
 	verdicts audit
 
 help:            ## this list
@@ -60,6 +60,9 @@ cluster: setup   ## under heartbeat, Pacemaker, keepalived and init; T='NAME…'
 
 peers: setup     ## every check against Debian's real servers, as root; T='NAME…' picks tests
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
+
+faults: setup    ## faults of the director itself: pauses, bursts, resolver, link, log, memory (minutes); T='NAME…' picks tests
+	FAULTS=full $(CARGO) test --test faults -- --test-threads=1 --nocapture $(T)
 
 fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with the nightly compiler; T='NAME…' picks
 	fuzz/run $(T)

@@ -1,0 +1,272 @@
+//! Faults of the director itself, tried on the program as a process with its table in memory: `make faults`.
+//!
+//! In each trial many servers are healthy and one really dies. The fault must not cost a healthy server one transition, and
+//! the dead one must be out in time. `make test` runs short versions; `FAULTS=full`, which `make faults` sets, runs the long ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test may fail by panic, and runs by the clock"
+)]
+
+mod crowd;
+#[path = "../it/site.rs"]
+#[expect(dead_code, reason = "only the program's own part is needed here")]
+mod site;
+#[path = "../lab/space.rs"]
+#[expect(dead_code, reason = "only a part is needed here")]
+mod space;
+mod trial;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crowd::{Crowd, page, redirect};
+use site::Foreground;
+use space::Space;
+use trial::{Trial, wait};
+
+/// The check of a healthy server.
+const HTTP: &str = "service=http\n\trequest=\"health\"\n\treceive=\"fine\"";
+const HTTPS: &str = "service=https\n\trequest=\"health\"\n\treceive=\"fine\"";
+
+/// The first value in `make faults`, the second in `make test`.
+fn full_or<T>(full: T, short: T) -> T {
+    if std::env::var_os("FAULTS").is_some_and(|value| value == "full") { full } else { short }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Whether this process may make namespaces; says so where it may not.
+fn may_make_namespaces(test: &str) -> bool {
+    let root = nix::unistd::Uid::effective().is_root();
+    if !root {
+        println!("{test} is skipped: network namespaces need root");
+    }
+    root
+}
+
+/// A1: a daemon that was stopped for a while has not looked, so no server has failed to answer it.
+#[test]
+fn a1_a_stopped_daemon_blames_no_server() {
+    // Each answer takes a while, so that many checks are in flight at any moment.
+    let crowd = Crowd::http_after(Duration::from_millis(300), page(b"I am fine"));
+    let servers = crowd.on_loopback(full_or(500, 200));
+    let mut trial = Trial::new("checkinterval=1\nchecktimeout=2", HTTP, servers, "127.0.0.1");
+    trial.start(seconds(60));
+    for _ in 0..3 {
+        trial.site.signal(Signal::SIGSTOP);
+        thread::sleep(seconds(full_or(60, 5)));
+        trial.site.signal(Signal::SIGCONT);
+        thread::sleep(seconds(3));
+    }
+    trial.assert_calm();
+    trial.site.signal(Signal::SIGSTOP);
+    thread::sleep(seconds(5));
+    let killed = trial.kill_victim();
+    trial.site.signal(Signal::SIGCONT);
+    trial.expect_victim_out(killed, seconds(10));
+    thread::sleep(seconds(4));
+    trial.assert_calm();
+}
+
+/// A2: a reload that changes the check of every server spreads the new checks over the time that they take.
+#[test]
+fn a2_a_changed_timeout_of_all_is_not_a_burst() {
+    let crowd = Crowd::https(page(b"I am fine"));
+    let count = full_or(8000, 3000);
+    let servers = crowd.on_loopback(count);
+    let (interval, longer, shorter) = full_or((60, 6, 3), (12, 4, 2));
+    let globals = |timeout: u32| format!("checkinterval={interval}\nchecktimeout={timeout}");
+    let mut trial = Trial::new(&globals(longer), HTTPS, servers, "127.0.0.1");
+    trial.start(seconds(4 * interval + 30));
+    trial.site.write(&trial.config(&globals(shorter), HTTPS));
+    trial.site.signal(Signal::SIGHUP);
+    trial.site.expect_log("Reloading Linux Director Daemon config");
+    let before = crowd.answered();
+    wait("every server checked after the reload", seconds(3 * interval), || {
+        let done = crowd.answered() - before;
+        if done >= usize::from(count) { Ok(()) } else { Err(format!("{done} checks")) }
+    });
+    trial.assert_calm();
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(2 * interval + 6));
+    trial.assert_calm();
+}
+
+/// A3: a name server that does not answer is the director's trouble, not that of the servers that redirect to a name.
+#[test]
+fn a3_a_silent_resolver_blames_no_server() {
+    if !may_make_namespaces("a3_a_silent_resolver_blames_no_server") {
+        return;
+    }
+    let files = tempfile::tempdir().unwrap();
+    let (hosts, resolv) = (files.path().join("hosts"), files.path().join("resolv.conf"));
+    let known = "127.0.0.1 localhost\n127.1.0.1 target.example\n";
+    fs::write(&hosts, known).unwrap();
+    fs::write(&resolv, "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n").unwrap();
+    let space = Space::with_mounts(
+        "director",
+        &[(&hosts, Path::new("/etc/hosts")), (&resolv, Path::new("/etc/resolv.conf"))],
+    );
+    // It takes questions and never answers.
+    let _name_server = space.run(|| std::net::UdpSocket::bind("127.0.0.1:53").unwrap());
+    space.run(|| {
+        let target = Crowd::http(page(b"I am fine"));
+        let redirecting = Crowd::http(redirect(&format!("http://target.example:{}/", target.port())));
+        let globals = "checkinterval=1\nchecktimeout=3";
+        let servers = redirecting.on_loopback(100);
+        let mut trial = Trial::new(globals, HTTP, servers, "127.0.0.1");
+        trial.start(seconds(60));
+        fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+        thread::sleep(seconds(full_or(60, 12)));
+        trial.assert_calm();
+        let killed = trial.kill_victim();
+        trial.expect_victim_out(killed, seconds(10));
+        trial.assert_calm();
+    });
+}
+
+/// A4: the director's own link goes away for less than a check's deadline.
+#[test]
+fn a4_a_link_bounce_blames_no_server() {
+    if !may_make_namespaces("a4_a_link_bounce_blames_no_server") {
+        return;
+    }
+    let (director, network) = (Space::new("director"), Space::new("servers"));
+    director.ip(&format!("link add link type veth peer name link netns {}", network.path()));
+    director.ip("addr add 10.77.0.254/24 dev link\nlink set link up");
+    let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev link\n");
+    network.ip(&format!("{}link set link up", (1..=81).map(addresses).collect::<String>()));
+    let crowd = network.run(|| Crowd::http(page(b"I am fine")));
+    let servers = (1..=80).map(|host| format!("10.77.0.{host}:{}", crowd.port()).parse().unwrap()).collect();
+    let globals = "checkinterval=1\nchecktimeout=5";
+    let mut trial = network.run(|| Trial::new(globals, HTTP, servers, "10.77.0.81"));
+    director.run(|| trial.start(seconds(60)));
+    for _ in 0..full_or(10, 2) {
+        director.ip("link set link down");
+        thread::sleep(seconds(2));
+        director.ip("link set link up");
+        thread::sleep(seconds(3));
+    }
+    trial.assert_calm();
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(15));
+    trial.assert_calm();
+}
+
+/// A6: the configuration is written again and again, slowly and in place; what it says in the end has not changed.
+#[test]
+fn a6_slow_rewrites_change_nothing() {
+    let crowd = Crowd::http(page(b"I am fine"));
+    let servers = crowd.on_loopback(20);
+    let callback = tempfile::tempdir().unwrap();
+    let (script, calls) = (callback.path().join("callback"), callback.path().join("calls"));
+    fs::write(&script, format!("#!/bin/sh\necho called >>{}\n", calls.display())).unwrap();
+    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let globals =
+        format!("checkinterval=1\nchecktimeout=2\nautoreload=yes\ncallback=\"{}\"", script.display());
+    let mut trial = Trial::new(&globals, HTTP, servers, "127.0.0.1");
+    trial.start(seconds(60));
+    let text = trial.site.text(&trial.config(&globals, HTTP));
+    let half = text.len() / 2;
+    let half = half + text[half..].find('\n').unwrap() + 1;
+    for round in 0..full_or(100_u64, 8) {
+        let mut file = fs::File::create(trial.site.path("web.cf")).unwrap();
+        file.write_all(&text.as_bytes()[..half]).unwrap();
+        file.sync_all().unwrap();
+        thread::sleep(Duration::from_millis(100 + round * 70 % 250));
+        file.write_all(&text.as_bytes()[half..]).unwrap();
+        drop(file);
+        thread::sleep(Duration::from_millis(round * 130 % 400));
+    }
+    thread::sleep(seconds(4));
+    trial.assert_calm();
+    assert!(!trial.site.log().contains("has changed on disk"), "{}", trial.site.log());
+    assert!(!calls.exists(), "{}", fs::read_to_string(&calls).unwrap());
+    // A real change is still seen.
+    trial.site.write(&trial.config(&format!("{globals}\nfailurecount=1"), HTTP));
+    trial.site.expect_log("has changed on disk");
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(10));
+    trial.assert_calm();
+}
+
+/// B3: the log is a pipe that nothing reads from, and it is full.
+#[test]
+fn b3_a_frozen_log_stops_no_check() {
+    let crowd = Crowd::http(page(b"I am fine"));
+    let servers = crowd.on_loopback(20);
+    let mut trial = Trial::new("checkinterval=1\nchecktimeout=2", HTTP, servers, "127.0.0.1");
+    let pipe = trial.site.path("log");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let non_blocking = nix::libc::O_NONBLOCK;
+    let mut full = OpenOptions::new().read(true).write(true).custom_flags(non_blocking).open(&pipe).unwrap();
+    assert!(full.as_raw_fd() > 2);
+    while full.write(&[b'x'; 4096]).is_ok() {}
+    act_within(&trial, "start", seconds(15));
+    trial.settle(seconds(20));
+    let before = crowd.answered();
+    thread::sleep(seconds(full_or(40, 5)));
+    let rounds = (crowd.answered() - before) / 20;
+    assert!(rounds >= full_or(30, 3), "{rounds} rounds of checks while the log was frozen");
+    trial.assert_calm();
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(10));
+    trial.assert_calm();
+    act_within(&trial, "stop", seconds(15));
+}
+
+/// Runs an action that must succeed and end in time; one that does not end is killed.
+fn act_within(trial: &Trial, action: &str, limit: Duration) {
+    let mut running = Foreground(trial.site.command(&["web.cf", action]).spawn().unwrap());
+    wait(&format!("the end of {action}"), limit, || match running.0.try_wait().unwrap() {
+        Some(status) => {
+            assert!(status.success(), "{action}: {status}");
+            Ok(())
+        }
+        None => Err("still running".to_owned()),
+    });
+}
+
+/// B4: servers whose answers are large and wrong cost little memory.
+#[test]
+fn b4_large_wrong_answers_cost_little_memory() {
+    let crowd = Crowd::http(page(b"I am fine"));
+    let count = full_or(300, 100);
+    let servers = crowd.on_loopback(count);
+    let mut trial = Trial::new("checkinterval=4\nchecktimeout=20", HTTP, servers, "127.0.0.1");
+    trial.start(seconds(60));
+    let before = resident_kilobytes(&trial);
+    // No UTF-8, so that a lossy conversion makes three bytes of each.
+    crowd.reply(page(&vec![0xFF; 1024 * 1024]));
+    let answered = crowd.answered();
+    wait("four rounds of large answers", seconds(180), || {
+        let rounds = (crowd.answered() - answered) / usize::from(count);
+        if rounds >= 4 { Ok(()) } else { Err(format!("{rounds} rounds")) }
+    });
+    let growth = resident_kilobytes(&trial).saturating_sub(before);
+    println!("  {count} servers answer 1 MiB each: {growth} kB more resident memory");
+    assert!(growth < 30 * 1024, "{growth} kB more than {before} kB");
+    crowd.reply(page(b"I am fine"));
+    trial.settle(seconds(60));
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(30));
+    trial.assert_calm();
+}
+
+fn resident_kilobytes(trial: &Trial) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", trial.site.pid().unwrap())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,152 @@
+//! A daemon with many healthy servers and one that really dies: the fault must not touch the healthy ones, and the
+//! dead one must go out in time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::crowd::{Crowd, page};
+use crate::site::Site;
+
+/// The trial of one fault.
+pub struct Trial {
+    pub site: Site,
+    healthy: Vec<SocketAddr>,
+    victim: SocketAddr,
+    victim_server: Crowd,
+    /// When all servers were in rotation.
+    settled: Option<Instant>,
+}
+
+/// One server as the daemon shows it.
+struct Shown {
+    address: SocketAddr,
+    up_for: Option<Duration>,
+    reason: String,
+    weight: u64,
+}
+
+impl Trial {
+    /// A trial in which the daemon's configuration is `globals` and a virtual service of `service` with all `healthy`
+    /// servers; the server that will die has a virtual service of its own. The files are made, nothing is started.
+    pub fn new(globals: &str, service: &str, healthy: Vec<SocketAddr>, victim_host: &str) -> Trial {
+        let victim_server = Crowd::http(page(b"I am fine"));
+        let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());
+        let trial = Trial { site: Site::new(""), healthy, victim, victim_server, settled: None };
+        trial.site.write(&trial.config(globals, service));
+        trial
+    }
+
+    /// The text of the configuration.
+    pub fn config(&self, globals: &str, service: &str) -> String {
+        let mut text =
+            format!("quiescent=yes\n{globals}\nvirtual=192.0.2.1:80\n\tservice=http\n\trequest=\"health\"\n");
+        text.push_str(&format!(
+            "\treceive=\"fine\"\n\treal={} masq 1\nvirtual=192.0.2.2:80\n\t{service}\n",
+            self.victim
+        ));
+        for server in &self.healthy {
+            text.push_str(&format!("\treal={server} masq 1\n"));
+        }
+        text
+    }
+
+    /// Starts the daemon and waits until all servers are in rotation.
+    pub fn start(&mut self, limit: Duration) {
+        assert_eq!(self.site.act("start"), 0, "start: {}", self.site.log());
+        self.settle(limit);
+    }
+
+    /// Waits until all servers are in rotation.
+    pub fn settle(&mut self, limit: Duration) {
+        let all = self.healthy.len() + 1;
+        wait("all servers in rotation", limit, || {
+            let shown = self.shown();
+            let up = shown.iter().filter(|server| server.up_for.is_some() && server.weight == 1).count();
+            if up == all {
+                return Ok(());
+            }
+            let example = shown.iter().find(|server| server.weight == 0).map(|server| server.reason.clone());
+            Err(format!("{up} of {all} in rotation; one that is not: {example:?}"))
+        });
+        self.settled = Some(Instant::now());
+    }
+
+    /// Kills the one server that really dies.
+    pub fn kill_victim(&mut self) -> Instant {
+        self.victim_server.kill();
+        Instant::now()
+    }
+
+    /// Waits until the dead server is out of rotation, and says how long that took since `killed`.
+    pub fn expect_victim_out(&self, killed: Instant, limit: Duration) {
+        wait("the dead server out of rotation", limit, || {
+            let shown = self.shown();
+            match shown.iter().find(|server| server.address == self.victim) {
+                Some(server) if server.weight == 0 => Ok(()),
+                Some(server) => {
+                    Err(format!("{}: weight {}, {}", server.address, server.weight, server.reason))
+                }
+                None => Err("not shown".to_owned()),
+            }
+        });
+        println!("  the dead server was out {:.1} s after its end", killed.elapsed().as_secs_f64());
+    }
+
+    /// Asserts that every healthy server is in rotation and has been since all were.
+    #[track_caller]
+    pub fn assert_calm(&self) {
+        let settled = self.settled.expect("a trial that was started").elapsed();
+        let shown = self.shown();
+        let calm = |server: &Shown| server.weight == 1 && server.up_for.is_some_and(|time| time >= settled);
+        let healthy: Vec<&Shown> = shown.iter().filter(|server| server.address != self.victim).collect();
+        assert_eq!(healthy.len(), self.healthy.len());
+        let touched: Vec<&&Shown> = healthy.iter().filter(|server| !calm(server)).collect();
+        let example = touched.first().map(|server| (server.address, server.up_for, &server.reason));
+        assert!(touched.is_empty(), "{} of {} healthy servers: {example:?}", touched.len(), healthy.len());
+        println!("  {} healthy servers, no transition in {:.1} s", healthy.len(), settled.as_secs_f64());
+    }
+
+    fn shown(&self) -> Vec<Shown> {
+        let output = self.site.run(&["show", "web.cf", "--json"]);
+        let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let services = snapshot["virtuals"].as_array().cloned().unwrap_or_default();
+        services.iter().flat_map(|service| rows(service)).collect()
+    }
+}
+
+fn rows(service: &Value) -> Vec<Shown> {
+    let none = Vec::new();
+    let destinations = service["destinations"].as_array().unwrap_or(&none);
+    let weights: BTreeMap<&str, u64> =
+        destinations.iter().filter_map(|d| Some((d["address"].as_str()?, d["weight"].as_u64()?))).collect();
+    service["servers"]
+        .as_array()
+        .unwrap_or(&none)
+        .iter()
+        .filter_map(|server| {
+            let address = server["address"].as_str()?;
+            let since = server["since_seconds"].as_f64().map(Duration::from_secs_f64);
+            let out = matches!(server["state"].as_str(), Some("down" | "maintenance" | "off"));
+            Some(Shown {
+                address: address.parse().ok()?,
+                up_for: since.filter(|_| !out),
+                reason: server["last_check"]["reason"].as_str().unwrap_or_default().to_owned(),
+                weight: weights.get(address).copied().unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+/// Waits until `done` is true; its error says what is missing.
+#[track_caller]
+pub fn wait(what: &str, limit: Duration, mut done: impl FnMut() -> Result<(), String>) {
+    let end = Instant::now() + limit;
+    while let Err(missing) = done() {
+        assert!(Instant::now() < end, "{what}: not within {limit:?}: {missing}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
