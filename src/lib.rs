@@ -46,6 +46,7 @@
 //! | when the fallback is in, what weight a server has | `desired.rs` |
 //! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
+//! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
 //! | the words of the log | `notify/mod.rs`, `value/change.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |

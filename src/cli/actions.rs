@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
@@ -15,7 +18,7 @@ use super::privileges;
 use crate::check::{Checker, is_contained};
 use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
-use crate::sys::detach::{self, Launcher, Side, Verdict};
+use crate::sys::detach::{self, Side, Verdict};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::{self, PidFile, State};
@@ -23,6 +26,8 @@ use crate::sys::process::{self, Signal};
 
 /// How long `stop` and `restart` wait for the daemon to be gone. It needs a few seconds at most, even with hung checks.
 const GONE_LIMIT: Duration = Duration::from_secs(30);
+/// How long `start` waits for an answer of the file system with the log.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const GONE_POLL: Duration = Duration::from_millis(10);
 
 pub(super) fn run(context: &Context, action: Action) -> Exit {
@@ -118,12 +123,6 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
     let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
-    if foreground.is_none()
-        && let Err(error) = log.probe()
-    {
-        // R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
-        eprintln!("unable to open logfile: {error}; the daemon starts without a log");
-    }
     let checker = Checker::new().map_err(|error| {
         eprintln!("{error}");
         Exit::Failure
@@ -169,11 +168,15 @@ pub(super) fn check_limit(context: &Context) -> usize {
 const RESERVED_DESCRIPTORS: usize = 128;
 
 fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
+    limits::survive_file_size_limit();
     setup.log.redirect(target);
-    setup.log.install(context.settings.log.level.into());
+    let log = setup.log.clone();
+    log.install(context.settings.log.level.into());
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
-    match serve(context, setup) {
+    let result = serve(context, setup, None);
+    log.finish();
+    match result {
         Ok(()) => Exit::Ok,
         Err(_) => Exit::Failure,
     }
@@ -182,12 +185,13 @@ fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
-    let pid_path = context.pid_file();
-    let Some(mut pid_file) = claim(context)? else { return Ok(Exit::Ok) };
+    let Some(pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
         Ok(Side::Launcher(verdict)) => {
             pid_file.leave_to_child();
-            return launched(verdict);
+            let exit = launched(verdict)?;
+            probe_log(&setup);
+            return Ok(exit);
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => {
@@ -195,21 +199,27 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
             return Err(Exit::Failure);
         }
     };
-    if let Err(error) = pid_file.write_own_pid() {
-        fail(launcher, &format!("Can not write {}: {error}", pid_path.display()));
-        return Err(Exit::Failure);
-    }
     setup.launcher = Some(launcher);
     as_daemon(context, setup, pid_file)
 }
 
 fn launched(verdict: Verdict) -> Result<Exit, Exit> {
     match verdict {
-        Verdict::Ready => Ok(Exit::Ok),
+        Verdict::Ready { notes } => {
+            eprint!("{notes}");
+            Ok(Exit::Ok)
+        }
         Verdict::Failed { code, message } => {
             eprintln!("{message}");
             Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
         }
+    }
+}
+
+/// R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
+fn probe_log(setup: &Setup) {
+    if let Err(error) = setup.log.probe(PROBE_LIMIT) {
+        eprintln!("unable to open logfile: {error}; the daemon runs without a log until it can");
     }
 }
 
@@ -249,41 +259,59 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
         eprintln!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
         return Err(Exit::Failure);
     }
-    let Some(mut pid_file) = claimed else {
+    let Some(pid_file) = claimed else {
         eprintln!(
             "{} belongs to a daemon that is starting or ending; try again when that is over",
             path.display()
         );
         return Err(Exit::Failure);
     };
-    pid_file.write_own_pid().map_err(unusable)?;
     as_daemon(context, setup, pid_file)
 }
 
-fn as_daemon(context: &Context, setup: Setup, pid_file: PidFile) -> Result<Exit, Exit> {
-    setup.log.install(context.settings.log.level.into());
-    report_panics();
+fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Exit> {
+    limits::survive_file_size_limit();
+    let log = setup.log.clone();
+    log.install(context.settings.log.level.into());
+    report_panics(log.clone());
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
-    let result = serve(context, setup);
+    let unwritten = pid_file.write_own_pid().err().and_then(|error| {
+        let line = format!(
+            "Can not write {}: {error}; the daemon runs, but status and stop do not find it until the file can be written: free \
+             space there",
+            context.pid_file().display()
+        );
+        tracing::error!("{line}");
+        match &mut setup.launcher {
+            Some(launcher) => launcher.note(&line),
+            None => eprintln!("{line}"),
+        }
+        pid_file.write_later().map(FutureExt::boxed).ok()
+    });
+    let result = serve(context, setup, unwritten);
+    log.finish();
     pid_file.remove();
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
 }
 
-fn fail(launcher: Launcher, message: &str) {
-    launcher.failed(Exit::Failure as u8, message);
-}
-
 /// A daemon has no terminal to die on.
-fn report_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+fn report_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
         if !is_contained() {
             tracing::error!("a bug in this program: {panic}");
+            // It may be the end of the process.
+            log.finish();
         }
     }));
 }
 
-fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> {
+/// `unwritten` writes the pid file where that was not possible.
+fn serve(
+    context: &Context,
+    mut setup: Setup,
+    unwritten: Option<BoxFuture<'static, ()>>,
+) -> Result<(), daemon::StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -296,6 +324,14 @@ fn serve(context: &Context, mut setup: Setup) -> Result<(), daemon::StartError> 
     if let Err(error) = privileges::settle(context, &setup) {
         return Err(daemon::give_up(setup.launcher.take(), error.into()));
     }
+    if let Err(error) = setup.log.start_writer() {
+        let error = daemon::StartError::System { what: "a thread for the log", error };
+        return Err(daemon::give_up(setup.launcher.take(), error));
+    }
+    if setup.log_by_configuration && setup.launcher.is_none() {
+        probe_log(&setup);
+    }
+    unwritten.map(|unwritten| runtime.spawn(unwritten));
     let result = runtime.block_on(daemon::run(setup));
     // A name that the system's resolver still asks for must not delay the end.
     runtime.shutdown_background();

@@ -15,13 +15,15 @@ use crate::value::VirtualId;
 pub struct OwnedServices {
     path: PathBuf,
     written: Option<BTreeSet<ServiceKey>>,
+    /// The last attempt to write failed, which was reported.
+    failing: bool,
 }
 
 impl OwnedServices {
     /// The file at this path, which need not exist.
     #[must_use]
     pub fn open(path: PathBuf) -> OwnedServices {
-        OwnedServices { path, written: None }
+        OwnedServices { path, written: None, failing: false }
     }
 
     /// What an earlier run left behind; lines that make no sense are passed over.
@@ -34,7 +36,8 @@ impl OwnedServices {
     /// Notes what is ours now, if it is not what the file says already.
     ///
     /// # Errors
-    /// When the file cannot be written: after a crash services of an older configuration would stay.
+    /// When the file cannot be written: after a crash services of an older configuration would stay. The next calls try again, and
+    /// give no error until it has worked once.
     pub fn write(&mut self, owned: &BTreeSet<ServiceKey>) -> io::Result<()> {
         if self.written.as_ref() == Some(owned) {
             return Ok(());
@@ -44,11 +47,18 @@ impl OwnedServices {
             text.push_str(&id.qualified());
             text.push('\n');
         }
-        self.replace(&text).map_err(|error| {
-            io::Error::new(error.kind(), format!("{} cannot be written: {error}", self.path.display()))
-        })?;
-        self.written = Some(owned.clone());
-        Ok(())
+        match self.replace(&text) {
+            Ok(()) => {
+                self.failing = false;
+                self.written = Some(owned.clone());
+                Ok(())
+            }
+            Err(_) if std::mem::replace(&mut self.failing, true) => Ok(()),
+            Err(error) => {
+                let what = format!("{} cannot be written: {error}", self.path.display());
+                Err(io::Error::new(error.kind(), what))
+            }
+        }
     }
 
     /// A crash in the middle leaves the old file or the new one, never half of one.
@@ -80,6 +90,10 @@ mod tests {
         assert_eq!(OwnedServices::open(path.clone()).read(), owned);
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
+        let directory = dir.path().join("none").join("services");
+        let mut unwritable = OwnedServices::open(directory);
+        assert!(unwritable.write(&owned).is_err(), "b3: said once");
+        assert!(unwritable.write(&owned).is_ok() && unwritable.written.is_none());
         OwnedServices::open(path.clone()).remove();
         assert!(OwnedServices::open(path).read().is_empty());
     }

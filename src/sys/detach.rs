@@ -26,7 +26,10 @@ pub enum Side {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The daemon is up.
-    Ready,
+    Ready {
+        /// What the operator should know, for standard error; empty where all is well.
+        notes: String,
+    },
     /// It gave up.
     Failed {
         /// The exit code for the launcher.
@@ -38,18 +41,27 @@ pub enum Verdict {
 
 /// The daemon's line to its launcher.
 #[derive(Debug)]
-pub struct Launcher(File);
+pub struct Launcher {
+    pipe: File,
+    notes: String,
+}
 
 impl Launcher {
+    /// Has the launcher print a line when the daemon is ready.
+    pub fn note(&mut self, line: &str) {
+        self.notes.push_str(line);
+        self.notes.push('\n');
+    }
+
     /// Lets the launcher go.
     pub fn ready(mut self) {
         // A launcher that was killed meanwhile does not matter to the daemon.
-        let _ = self.0.write_all(&[READY]);
+        let _ = self.pipe.write_all(&[&[READY], self.notes.as_bytes()].concat());
     }
 
     /// Has the launcher print why, and exit with a code.
     pub fn failed(mut self, code: u8, message: &str) {
-        let _ = self.0.write_all(&[code]).and_then(|()| self.0.write_all(message.as_bytes()));
+        let _ = self.pipe.write_all(&[code]).and_then(|()| self.pipe.write_all(message.as_bytes()));
     }
 }
 
@@ -83,7 +95,7 @@ pub fn detach() -> io::Result<Side> {
             dup2_stdin(&null)?;
             dup2_stdout(&null)?;
             dup2_stderr(&null)?;
-            Ok(Side::Daemon(Launcher(File::from(writing))))
+            Ok(Side::Daemon(Launcher { pipe: File::from(writing), notes: String::new() }))
         }
     }
 }
@@ -91,11 +103,10 @@ pub fn detach() -> io::Result<Side> {
 fn wait_for_verdict(reading: OwnedFd) -> io::Result<Verdict> {
     let mut answer = Vec::new();
     File::from(reading).read_to_end(&mut answer)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(match answer.split_first() {
-        Some((&READY, _)) => Verdict::Ready,
-        Some((code, message)) => {
-            Verdict::Failed { code: *code, message: String::from_utf8_lossy(message).into_owned() }
-        }
+        Some((&READY, notes)) => Verdict::Ready { notes: text(notes) },
+        Some((code, message)) => Verdict::Failed { code: *code, message: text(message) },
         None => Verdict::Failed {
             code: 1,
             message: "the daemon died before it was ready; see its log".to_owned(),

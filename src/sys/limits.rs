@@ -1,7 +1,10 @@
-//! How many descriptors this process may hold, and what the commands that it starts may.
+//! How many descriptors this process may hold, what the commands that it starts may, and what happens at the limit of file sizes.
+
+#![expect(unsafe_code, reason = "a handler for a signal is unsafe: it may do only what is async-signal-safe")]
 
 use std::sync::OnceLock;
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// The soft limit before it was raised; none is no limit.
@@ -32,4 +35,12 @@ pub fn for_command(pid: u32) {
         limit(Resource::Nofile, *soft);
     }
     limit(Resource::Core, Some(0));
+}
+
+/// A write beyond the limit of file sizes (RLIMIT_FSIZE) is an error from now on and does not end the process. A handler and not
+/// `SIG_IGN`, which commands would inherit.
+pub fn survive_file_size_limit() {
+    extern "C" fn nothing(_: nix::libc::c_int) {}
+    // SAFETY: the handler does nothing.
+    let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::Handler(nothing)) };
 }

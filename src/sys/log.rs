@@ -1,20 +1,38 @@
-//! Where log lines end up: a file that is opened anew for each line, syslog, standard output or standard error.
+//! Where log lines end up: a file that is opened again for each line, syslog, standard output or standard error.
 //!
 //! The rest of the program says what it has to say by `tracing`; the [`Layer`] here writes the message alone, in the
 //! original's line formats. The target can be changed at any time, since the configuration is read after the start.
+//!
+//! The lines of a daemon go through a bounded queue to a thread of their own: a log that hangs (a file on a dead server, a pipe
+//! that is not read) delays no check. Short commands write at once.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use chrono::{DateTime, Local, Utc};
+use nix::errno::Errno;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::lane::Lane;
+
+/// Bytes of lines that wait for a log that hangs. What comes then is dropped, counted and reported.
+const QUEUE_LIMIT: usize = 1024 * 1024;
+
+/// How long the last lines may take when the process ends.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,109 +52,236 @@ pub enum Target {
 /// The log of this process. Clones are the same log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct State {
+struct Shared {
+    destination: Mutex<Arc<Destination>>,
+    /// For lines that are written at once.
+    sinks: Mutex<Sinks>,
+    /// Since [`Log::install`].
+    queue: Mutex<Option<Lane<Line>>>,
+    started: AtomicBool,
+}
+
+/// Where a line goes, and in which form.
+#[derive(Clone, Debug)]
+struct Destination {
     target: Target,
     json: bool,
     name: String,
-    syslog: Option<UnixDatagram>,
     journald: bool,
-    journal: Option<UnixDatagram>,
+}
+
+#[derive(Debug)]
+struct Line {
+    at: DateTime<Utc>,
+    level: Level,
+    text: String,
+    to: Arc<Destination>,
 }
 
 impl Log {
     /// A log for the configuration of this name (it stands in each line of a log file).
     #[must_use]
     pub fn new(name: &str, target: Target) -> Log {
+        let destination = Destination { target, json: false, name: name.to_owned(), journald: false };
         Log {
-            state: Arc::new(Mutex::new(State {
-                target,
-                json: false,
-                name: name.to_owned(),
-                syslog: None,
-                journald: false,
-                journal: None,
-            })),
+            shared: Arc::new(Shared {
+                destination: Mutex::new(Arc::new(destination)),
+                sinks: Mutex::default(),
+                queue: Mutex::default(),
+                started: AtomicBool::new(false),
+            }),
         }
     }
 
     /// Whether lines are JSON objects instead of the original's text. Syslog keeps its text.
     pub fn set_json(&self, json: bool) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).json = json;
+        Arc::make_mut(&mut self.destination()).json = json;
     }
 
     /// Whether lines go to the journal of systemd too, with the name of the configuration as the field `LDIRECTORD_CONFIG`.
     pub fn set_journald(&self, journald: bool) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).journald = journald;
+        Arc::make_mut(&mut self.destination()).journald = journald;
     }
 
-    /// Looks whether lines can be written; a log file is made by that, as the first line would.
+    /// Looks whether lines can be written within this time; a log file is made by that, as the first line would. Starts a thread,
+    /// so it is not for a process that is going to fork.
     ///
     /// # Errors
     /// When the log file cannot be opened; names it.
-    pub fn probe(&self) -> Result<(), String> {
-        match &self.state.lock().unwrap_or_else(PoisonError::into_inner).target {
-            Target::File(path) => append(path, "").map_err(|error| format!("{}: {error}", path.display())),
-            _ => Ok(()),
+    pub fn probe(&self, limit: Duration) -> Result<(), String> {
+        let Target::File(path) = self.destination().target.clone() else { return Ok(()) };
+        let (sender, opened) = sync_channel(1);
+        let named = path.display().to_string();
+        thread::spawn(move || drop(sender.send(can_be_opened(&path))));
+        match opened.recv_timeout(limit) {
+            Ok(result) => result.map_err(|error| format!("{named}: {error}")),
+            Err(_) => Err(format!("{named}: the file system gives no answer within {} s", limit.as_secs())),
         }
     }
 
-    /// Makes this the process's log for all of `tracing`; lines less important than `level` are dropped.
+    /// Makes this the process's log for all of `tracing`; lines less important than `level` are dropped. From now on lines are queued,
+    /// until [`Log::start_writer`] starts the thread that writes them.
     pub fn install(&self, level: Level) {
+        *self.queue() = Some(Lane::new(QUEUE_LIMIT));
         // What a library thinks of a server's reply is in the verdict already.
         let filter = Targets::new().with_default(level).with_target("ldap3_proto", LevelFilter::OFF);
         // A second call in one process (tests) leaves the first log in place.
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
     }
 
-    /// Sends lines somewhere else from now on.
+    /// Starts the thread that writes. Only after a fork, which threads do not survive, and after privileges are given up, which
+    /// each thread has of its own.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start_writer(&self) -> io::Result<()> {
+        match &*self.queue() {
+            Some(queue) if !self.shared.started.swap(true, Ordering::Relaxed) => start(queue),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what is queued, before the process ends. A log that hangs delays the end by at most a second.
+    pub fn finish(&self) {
+        let started = self.start_writer();
+        if let Some(queue) = &*self.queue()
+            && started.is_ok()
+        {
+            queue.flush(LAST_LINES);
+        }
+    }
+
+    /// Sends lines somewhere else from now on. Lines that wait still go where they were meant to, by a thread of their own, so that a
+    /// place that hangs does not hold up the new one.
     pub fn redirect(&self, target: Target) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.target = target;
-        state.syslog = None;
+        if self.destination().target == target {
+            return;
+        }
+        let mut queue = self.queue();
+        if self.shared.started.load(Ordering::Relaxed) {
+            let new = Lane::new(QUEUE_LIMIT);
+            // Without a thread for it the old queue has to do.
+            if start(&new).is_ok() {
+                *queue = Some(new);
+            }
+        }
+        Arc::make_mut(&mut self.destination()).target = target;
     }
 
     /// Writes one line of no special weight.
     pub fn line(&self, text: &str) {
-        self.write(Level::INFO, text);
+        self.write(Level::INFO, text.to_owned());
     }
 
-    fn write(&self, level: Level, text: &str) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).write(level, text);
+    fn destination(&self) -> MutexGuard<'_, Arc<Destination>> {
+        self.shared.destination.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Option<Lane<Line>>> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, level: Level, text: String) {
+        let queue = self.queue();
+        let line = Line { at: Utc::now(), level, text, to: Arc::clone(&self.destination()) };
+        match &*queue {
+            Some(queue) => {
+                let length = line.text.len();
+                queue.push(line, length);
+            }
+            None => self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner).write(&line, 0),
+        }
     }
 }
 
-impl State {
-    fn write(&mut self, level: Level, text: &str) {
-        if self.journald {
-            let packet = journal_packet(level, &self.name, text);
+/// Starts the thread of a queue.
+fn start(queue: &Lane<Line>) -> io::Result<()> {
+    let mut sinks = Sinks::default();
+    queue.start("log", move |line, lost| sinks.write(line, lost))
+}
+
+/// What a writer of lines keeps open, and what it could not write.
+#[derive(Debug, Default)]
+struct Sinks {
+    syslog: Option<UnixDatagram>,
+    journal: Option<UnixDatagram>,
+    /// Lines that did not get into their file since the last one that did, and why.
+    failed: Option<(u64, io::Error)>,
+}
+
+impl Sinks {
+    /// Writes a line; before it, how many were dropped because they did not fit into the queue.
+    fn write(&mut self, line: &Line, lost: u64) {
+        if lost > 0 {
+            let text =
+                format!("{lost} log lines before this one were dropped: the log was not writable in time");
+            self.put(&Line { text, level: Level::WARN, at: line.at, to: Arc::clone(&line.to) });
+        }
+        self.put(line);
+    }
+
+    fn put(&mut self, line: &Line) {
+        let Line { at, level, text, to } = line;
+        if to.journald {
+            let packet = journal_packet(*level, &to.name, text);
             send(&mut self.journal, Path::new(JOURNAL), &packet);
         }
-        let json = self.json.then(|| json_line(level, &self.name, text));
-        match &self.target {
+        match &to.target {
             Target::Nowhere => {}
-            Target::Stderr => to_stderr(json.as_deref().unwrap_or(text)),
+            Target::Stderr if to.json => to_stderr(&line.json()),
+            Target::Stderr => to_stderr(text),
             Target::Stdout => {
                 // A supervisor that closed its end must not end the daemon.
-                let line = json.unwrap_or_else(|| format!("[{}] {text}", time_stamp()));
-                let _ = writeln!(std::io::stdout().lock(), "{line}");
+                let line = if to.json { line.json() } else { format!("[{}] {text}", time_stamp(*at)) };
+                let _ = writeln!(io::stdout().lock(), "{line}");
             }
-            Target::File(path) => {
-                let line = json.unwrap_or_else(|| {
-                    format!("[{}|{}|{}] {text}", time_stamp(), self.name, std::process::id())
-                });
-                if append(path, &format!("{line}\n")).is_err() {
-                    to_stderr(text);
-                }
-            }
+            Target::File(path) => self.put_into_file(path, line),
             Target::Syslog(facility) => {
-                let packet = syslog_packet(*facility, level, text);
+                let packet = syslog_packet(*at, *facility, *level, text);
                 send(&mut self.syslog, Path::new(SYSLOG), packet.as_bytes());
             }
         }
+    }
+
+    /// Lines that do not get into the file go to standard error. When the file can be written again it says how many.
+    fn put_into_file(&mut self, path: &Path, line: &Line) {
+        let mut lines = String::new();
+        if let Some((lines_lost, error)) = &self.failed {
+            let text = format!("{lines_lost} log lines before this one could not be written: {error}");
+            lines = Line { text, level: Level::WARN, at: line.at, to: Arc::clone(&line.to) }.of_file();
+        }
+        lines.push_str(&line.of_file());
+        match append(path, &lines) {
+            Ok(()) => self.failed = None,
+            Err(error) => {
+                to_stderr(&line.text);
+                let before = self.failed.take().map_or(0, |(lines, _)| lines);
+                self.failed = Some((before + 1, error));
+            }
+        }
+    }
+}
+
+impl Line {
+    /// As a log file has it, with its end.
+    fn of_file(&self) -> String {
+        if self.to.json {
+            return format!("{}\n", self.json());
+        }
+        format!("[{}|{}|{}] {}\n", time_stamp(self.at), self.to.name, std::process::id(), self.text)
+    }
+
+    fn json(&self) -> String {
+        let time = self.at.with_timezone(&Local).to_rfc3339_opts(chrono::SecondsFormat::Millis, false);
+        let level = self.level.as_str().to_ascii_lowercase();
+        serde_json::json!({
+            "time": time, "level": level, "config": self.to.name, "pid": std::process::id(), "message": self.text
+        })
+        .to_string()
     }
 }
 
@@ -175,23 +320,32 @@ fn connect_to_syslog(path: &Path) -> Option<UnixDatagram> {
 }
 
 fn to_stderr(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Opens the file for each line, as the original does: log rotation then needs no signal.
-fn append(path: &Path, line: &str) -> std::io::Result<()> {
+fn append(path: &Path, line: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
 }
 
+/// A pipe that is not read yet is in order: its reader gets the lines that wait.
+fn can_be_opened(path: &Path) -> io::Result<()> {
+    let options = OpenOptions::new().append(true).create(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+    match options {
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(()),
+        opened => opened.map(drop),
+    }
+}
+
 /// `Mon Nov 23 22:50:55 2026`, local time.
-fn time_stamp() -> String {
-    chrono::Local::now().format("%a %b %e %H:%M:%S %Y").to_string()
+fn time_stamp(at: DateTime<Utc>) -> String {
+    at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y").to_string()
 }
 
 /// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
-fn syslog_packet(facility: u8, level: Level, text: &str) -> String {
+fn syslog_packet(at: DateTime<Utc>, facility: u8, level: Level, text: &str) -> String {
     let priority = facility * 8 + severity(level);
-    let time = chrono::Local::now().format("%b %e %H:%M:%S");
+    let time = at.with_timezone(&Local).format("%b %e %H:%M:%S");
     format!("<{priority}>{time} ldirectord[{}]: {text}", std::process::id())
 }
 
@@ -205,18 +359,11 @@ fn severity(level: Level) -> u8 {
     }
 }
 
-fn json_line(level: Level, name: &str, text: &str) -> String {
-    let time = chrono::Local::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, false);
-    let level = level.as_str().to_ascii_lowercase();
-    serde_json::json!({ "time": time, "level": level, "config": name, "pid": std::process::id(), "message": text })
-        .to_string()
-}
-
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        self.write(*event.metadata().level(), &text.0);
+        self.write(*event.metadata().level(), text.0);
     }
 }
 
@@ -233,63 +380,4 @@ impl Visit for Message {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_file_may_be_moved_away_at_any_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let log = Log::new("web.cf", Target::File(path.clone()));
-        log.line("one");
-        std::fs::rename(&path, dir.path().join("log.1")).unwrap();
-        log.line("two");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.ends_with(&format!("|web.cf|{}] two\n", std::process::id())), "{text}");
-        assert!(!text.contains("one"));
-    }
-
-    #[test]
-    fn json_has_the_facts_of_a_line() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let log = Log::new("web.cf", Target::File(path.clone()));
-        log.set_json(true);
-        log.write(Level::WARN, "one \"two\"\nthree");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(text.lines().count(), 1);
-        assert_eq!((value["level"].as_str(), value["config"].as_str()), (Some("warn"), Some("web.cf")));
-        assert_eq!(value["message"], "one \"two\"\nthree");
-        assert_eq!(value["pid"], std::process::id());
-        assert!(chrono::DateTime::parse_from_rfc3339(value["time"].as_str().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn the_journal_gets_fields_and_a_counted_message() {
-        let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG=web.cf\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n";
-        assert_eq!(journal_packet(Level::WARN, "web.cf", "a\nb"), expected);
-    }
-
-    #[test]
-    fn syslog_gets_the_severity_of_the_level() {
-        // L04
-        for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
-            assert!(syslog_packet(3, level, "x").starts_with(start), "{level}");
-        }
-    }
-
-    #[test]
-    fn syslog_is_found_again_after_its_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        assert!(connect_to_syslog(&path).is_none());
-        let server = UnixDatagram::bind(&path).unwrap();
-        let client = connect_to_syslog(&path).unwrap();
-        client.send(syslog_packet(16, Level::INFO, "hello").as_bytes()).unwrap();
-        let mut buffer = [0; 200];
-        let length = server.recv(&mut buffer).unwrap();
-        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        assert!(text.starts_with("<134>") && text.ends_with("]: hello"), "{text}");
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod detach;
 pub mod icmp;
+pub mod lane;
 pub mod limits;
 pub mod log;
 pub mod manager;

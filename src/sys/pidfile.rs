@@ -7,11 +7,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::process;
+
+/// Between two attempts to write a pid file.
+const LATER: Duration = Duration::from_secs(2);
 
 /// What a pid file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +79,21 @@ impl PidFile {
     /// # Errors
     /// When the disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        writeln!(self.file, "{}", process::own_pid())?;
-        self.file.flush()
+        write_own_pid(&mut self.file)
+    }
+
+    /// For a disk that is full now: writes the pid of this process as soon as that works. Ends with that.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    pub fn write_later(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let (path, mut file) = (self.path.clone(), self.file.try_clone()?);
+        Ok(async move {
+            while write_own_pid(&mut file).is_err() {
+                tokio::time::sleep(LATER).await;
+            }
+            tracing::info!("{} is written: status and stop find the daemon again", path.display());
+        })
     }
 
     /// Keeps the hands off the file in a process whose child holds it now. To drop it would end the lock for both: it is one lock.
@@ -92,6 +107,13 @@ impl PidFile {
             let _ = self.file.set_len(0);
         }
     }
+}
+
+fn write_own_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    writeln!(file, "{}", process::own_pid())?;
+    file.flush()
 }
 
 fn is_same_file(file: &File, path: &Path) -> bool {

@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod corpus;
 mod life;
+mod log;
 mod mail;
 mod manager;
 #[cfg(feature = "oracle")]

@@ -1,0 +1,179 @@
+//! A queue, bounded in bytes, and the thread that writes what is in it: a file that hangs holds up this thread and nothing else.
+
+#![expect(clippy::disallowed_methods, reason = "waiting for a thread with a limit needs the clock")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The stack of a thread that formats a line and writes it.
+const STACK: usize = 256 * 1024;
+
+/// What an entry takes besides its text.
+const OVERHEAD: usize = 128;
+
+/// A queue for one place. Its thread ends, after what is queued, when the lane is dropped.
+#[derive(Debug)]
+pub struct Lane<T> {
+    shared: Arc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    limit: usize,
+    queue: Mutex<Queue<T>>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    entries: VecDeque<Entry<T>>,
+    bytes: usize,
+    /// Dropped since the last entry.
+    lost: u64,
+    /// The thread is writing an entry.
+    writing: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    item: T,
+    size: usize,
+    lost_before: u64,
+}
+
+impl<T: Send + 'static> Lane<T> {
+    /// An empty queue for at most `limit` bytes. Without [`Lane::start`] nothing is written.
+    #[must_use]
+    pub fn new(limit: usize) -> Lane<T> {
+        let queue = Queue { entries: VecDeque::new(), bytes: 0, lost: 0, writing: false, closed: false };
+        Lane { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
+    }
+
+    /// Starts the thread. `write` gets each item, and how many were dropped just before it.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(&self, name: &str, mut write: impl FnMut(&T, u64) + Send + 'static) -> std::io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let work = move || {
+            while let Some(entry) = shared.next() {
+                write(&entry.item, entry.lost_before);
+                shared.lock().writing = false;
+                shared.changed.notify_all();
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work).map(drop)
+    }
+
+    /// Queues an item whose text has this many bytes. Never waits: without room the item is dropped and counted.
+    pub fn push(&self, item: T, text: usize) {
+        let mut queue = self.shared.lock();
+        let size = text + OVERHEAD;
+        if queue.bytes + size > self.shared.limit {
+            queue.lost += 1;
+            return;
+        }
+        let lost_before = std::mem::take(&mut queue.lost);
+        queue.bytes += size;
+        queue.entries.push_back(Entry { item, size, lost_before });
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until all is written, for at most this time. Gives what is left then: entries in the queue, and items dropped.
+    pub fn flush(&self, limit: Duration) -> u64 {
+        let end = Instant::now() + limit;
+        let mut queue = self.shared.lock();
+        while queue.writing || !queue.entries.is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.shared.changed.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.lost + queue.entries.len() as u64 + u64::from(queue.writing)
+    }
+}
+
+impl<T> Drop for Lane<T> {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next entry; none when the lane is dropped and empty.
+    fn next(&self) -> Option<Entry<T>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(entry) = queue.entries.pop_front() {
+                queue.bytes -= entry.size;
+                queue.writing = true;
+                return Some(entry);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const GENEROUS: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn b4_a_lane_is_bounded_in_bytes_and_counts_what_it_drops() {
+        let lane = Lane::new(10 * (1000 + OVERHEAD));
+        let (release, gate) = mpsc::channel::<()>();
+        let (seen, written) = mpsc::channel();
+        lane.start("test", move |item: &u32, lost| {
+            let _ = gate.recv();
+            seen.send((*item, lost)).unwrap();
+        })
+        .unwrap();
+        // The first is taken by the thread, which hangs with it.
+        lane.push(0, 1000);
+        let limit = Instant::now() + GENEROUS;
+        while !lane.shared.lock().writing {
+            assert!(Instant::now() < limit);
+            thread::yield_now();
+        }
+        (1..=15).for_each(|item| lane.push(item, 1000));
+        assert!(lane.shared.lock().bytes <= 10 * (1000 + OVERHEAD));
+        assert_eq!(lane.flush(Duration::from_millis(10)), 16, "ten wait, one is written, five are dropped");
+        release.send(()).unwrap();
+        assert_eq!(written.recv_timeout(GENEROUS), Ok((0, 0)));
+        drop(release);
+        for item in 1..=10 {
+            assert_eq!(written.recv_timeout(GENEROUS), Ok((item, 0)));
+        }
+        lane.push(16, 1000);
+        assert_eq!(written.recv_timeout(GENEROUS), Ok((16, 5)));
+        assert_eq!(lane.flush(GENEROUS), 0);
+    }
+
+    #[test]
+    fn b4_a_dropped_lane_writes_what_is_queued() {
+        let (seen, written) = mpsc::channel();
+        let lane = Lane::new(10_000);
+        (0..3).for_each(|item| lane.push(item, 10));
+        lane.start("test", move |item: &u32, _| seen.send(*item).unwrap()).unwrap();
+        drop(lane);
+        assert_eq!(written.iter().collect::<Vec<u32>>(), [0, 1, 2]);
+    }
+}

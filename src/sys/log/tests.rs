@@ -1,0 +1,138 @@
+//! Files that move, hang and fill up; JSON; the packets of syslog and the journal.
+
+#![expect(clippy::disallowed_methods, reason = "a generous limit needs the clock")]
+
+use super::*;
+
+#[test]
+fn a_log_file_may_be_moved_away_at_any_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = Log::new("web.cf", Target::File(path.clone()));
+    log.line("one");
+    std::fs::rename(&path, dir.path().join("log.1")).unwrap();
+    log.line("two");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.ends_with(&format!("|web.cf|{}] two\n", std::process::id())), "{text}");
+    assert!(!text.contains("one"));
+}
+
+#[test]
+fn json_has_the_facts_of_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = Log::new("web.cf", Target::File(path.clone()));
+    log.set_json(true);
+    log.write(Level::WARN, "one \"two\"\nthree".to_owned());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    assert_eq!((value["level"].as_str(), value["config"].as_str()), (Some("warn"), Some("web.cf")));
+    assert_eq!(value["message"], "one \"two\"\nthree");
+    assert_eq!(value["pid"], std::process::id());
+    assert!(DateTime::parse_from_rfc3339(value["time"].as_str().unwrap()).is_ok());
+}
+
+#[test]
+fn the_journal_gets_fields_and_a_counted_message() {
+    let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG=web.cf\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n";
+    assert_eq!(journal_packet(Level::WARN, "web.cf", "a\nb"), expected);
+}
+
+#[test]
+fn syslog_gets_the_severity_of_the_level() {
+    // L04
+    for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
+        assert!(syslog_packet(Utc::now(), 3, level, "x").starts_with(start), "{level}");
+    }
+}
+
+#[test]
+fn syslog_is_found_again_after_its_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    assert!(connect_to_syslog(&path).is_none());
+    let server = UnixDatagram::bind(&path).unwrap();
+    let client = connect_to_syslog(&path).unwrap();
+    client.send(syslog_packet(Utc::now(), 16, Level::INFO, "hello").as_bytes()).unwrap();
+    let mut buffer = [0; 200];
+    let length = server.recv(&mut buffer).unwrap();
+    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    assert!(text.starts_with("<134>") && text.ends_with("]: hello"), "{text}");
+}
+
+/// Reads a pipe until the text is there.
+fn read_until(pipe: &mut std::fs::File, words: &str) -> String {
+    use std::io::Read;
+    let mut text = String::new();
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    while !text.contains(words) {
+        assert!(std::time::Instant::now() < limit, "{words} is not in {text}");
+        let mut buffer = [0; 4096];
+        match pipe.read(&mut buffer) {
+            Ok(length) => text.push_str(std::str::from_utf8(&buffer[..length]).unwrap()),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        thread::yield_now();
+    }
+    text
+}
+
+#[test]
+fn b3_a_pipe_that_is_not_read_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let log = Log::new("web.cf", Target::File(path.clone()));
+    log.probe(Duration::from_secs(10)).unwrap();
+    *log.queue() = Some(Lane::new(QUEUE_LIMIT));
+    log.start_writer().unwrap();
+    let long = "x".repeat(10_000);
+    for number in 0..200 {
+        log.line(&format!("{number} {long}"));
+    }
+    // The process could end now, after a second.
+    log.finish();
+    let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
+    let mut pipe = options.unwrap();
+    read_until(&mut pipe, "] 50 xx");
+    log.line("the last");
+    let text = read_until(&mut pipe, "the last");
+    assert!(text.contains("log lines before this one were dropped"), "{}", &text[text.len() - 500..]);
+    let numbers: Vec<u32> =
+        text.lines().filter_map(|line| line.split_once("] ")?.1.split_once(" x")?.0.parse().ok()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+}
+
+#[test]
+fn b3_lines_wait_for_their_writer_and_keep_their_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let log = Log::new("web.cf", Target::File(one.clone()));
+    *log.queue() = Some(Lane::new(QUEUE_LIMIT));
+    log.line("before");
+    assert!(!one.exists());
+    log.redirect(Target::File(two.clone()));
+    log.line("after");
+    log.finish();
+    assert!(std::fs::read_to_string(&one).unwrap().ends_with("] before\n"));
+    assert!(std::fs::read_to_string(&two).unwrap().ends_with("] after\n"));
+}
+
+#[test]
+fn b3_lines_of_a_file_that_was_not_writable_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    std::fs::create_dir(&path).unwrap();
+    let log = Log::new("web.cf", Target::File(path.clone()));
+    assert!(log.probe(Duration::from_secs(10)).is_err());
+    log.line("one");
+    log.line("two");
+    std::fs::remove_dir(&path).unwrap();
+    log.line("three");
+    log.line("four");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().map(|line| line.split_once("] ").unwrap().1).collect();
+    assert!(lines[0].starts_with("2 log lines before this one could not be written: "), "{text}");
+    assert_eq!(lines[1..], ["three", "four"]);
+}

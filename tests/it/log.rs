@@ -1,0 +1,78 @@
+//! A log that hangs and a disk that is full: the checks go on.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::Mode;
+
+use crate::site::{Foreground, Site, WebServer, two_servers};
+
+/// Far more than anything here takes, and far less than a log that hangs.
+const PROMPT: Duration = Duration::from_secs(15);
+
+/// R86
+#[test]
+fn b3_a_log_that_hangs_stops_neither_start_nor_checks_nor_stop() {
+    let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new("");
+    let pipe = site.path("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    site.write(&two_servers(&one, &two, &format!("logfile=\"{}\"", pipe.display())));
+    let start = Instant::now();
+    let (code, out, errors) = site.told("start");
+    assert_eq!((code, out.as_str(), errors.as_str()), (0, "", ""));
+    assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    one.stop();
+    site.expect("a dead server goes out", &[(one.address, 0), (two.address, 3)]);
+    let stop = Instant::now();
+    assert_eq!(site.act("stop"), 0);
+    assert!(stop.elapsed() < PROMPT, "{:?}", stop.elapsed());
+    assert_eq!(site.pid(), None);
+}
+
+/// A report, and so a line in the log of the configuration in force.
+fn reported(site: &Site) -> bool {
+    site.signal(nix::sys::signal::Signal::SIGUSR1);
+    false
+}
+
+#[test]
+fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new("");
+    let pipe = site.path("pipe");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    site.write(&two_servers(&one, &two, &format!("logfile=\"{}\"", pipe.display())));
+    assert_eq!(site.act("start"), 0);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    site.write(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("reload"), 0);
+    site.wait_for("the new log", || site.path("log").exists() || reported(&site), &String::new);
+    assert_eq!(site.act("stop"), 0);
+    site.expect_log("terminated on signal: TERM");
+}
+
+/// No file can grow, as on a full disk, and each attempt gets a signal that ends a process unless it is prepared.
+#[test]
+fn b3_a_full_disk_refuses_no_start() {
+    let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    let own = site.command(&["--foreground", "web.cf", "start"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -S -f 0; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());
+    command.current_dir(own.get_current_dir().unwrap_or(Path::new("/")));
+    command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let daemon = Foreground(command.spawn().unwrap());
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    one.stop();
+    site.expect("a dead server goes out", &[(one.address, 0), (two.address, 3)]);
+    assert_eq!(site.pid(), None);
+    // Space is free again.
+    let pid = daemon.0.id().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status().unwrap().success());
+    site.wait_for("the pid file", || site.pid().is_some(), &String::new);
+    site.expect_log("log lines before this one could not be written: File too large");
+    assert_eq!(site.act("stop"), 0);
+}
