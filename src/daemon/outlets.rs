@@ -73,6 +73,7 @@ impl Outlets {
     /// A configuration is taken up.
     pub fn replan(&mut self, plan: &Plan) {
         self.mail.replan(plan);
+        self.monitor.replan(plan);
     }
 
     /// When [`Outlets::remind`] has something to do.

@@ -1,21 +1,22 @@
 //! `monitorfile`: a line for each check, in the original's form.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
+use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Local, Utc};
 use tracing::{error, info};
 
 use crate::health::Health;
 use crate::plan::{Action, CheckType, Member, Negotiate, Plan, Real, Virtual};
+use crate::sys::lane::Lane;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId};
 
-/// So many lines wait for a disk that is slow; what comes then is lost, and said.
-const WAITING: usize = 4096;
+/// Bytes of lines that wait for a file that is slow. What comes then is dropped, counted and reported.
+const WAITING: usize = 256 * 1024;
 
 /// One line for one file, without its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,58 +111,101 @@ fn encoded(text: &str) -> String {
     out
 }
 
-/// Writes to monitor files on a thread of its own, so that a slow disk delays no check.
+/// Writes to monitor files: a queue and a thread for each, so that a slow disk delays no check and a file that hangs no other file.
+#[derive(Default)]
 pub struct Monitor {
-    lines: SyncSender<Line>,
-    lost: u64,
+    files: BTreeMap<PathBuf, Lane<Entry>>,
 }
 
-impl Default for Monitor {
-    fn default() -> Monitor {
-        let (lines, receiver) = sync_channel(WAITING);
-        thread::spawn(move || write_all(&receiver));
-        Monitor { lines, lost: 0 }
-    }
-}
+/// What is to be written, and the time that it gets.
+type Entry = (DateTime<Utc>, String);
 
 impl Monitor {
     /// Hands a line over. Never waits.
-    pub fn write(&mut self, mut line: Line) {
-        let time = chrono::Local::now().format("%a %b %e %H:%M:%S %Y");
-        line.text = format!("[{time}] [{}] {}\n", std::process::id(), line.text);
-        match self.lines.try_send(line) {
-            Ok(()) if self.lost > 0 => {
-                error!(
-                    "{} lines for monitor files were lost, because they could not be written in time",
-                    self.lost
-                );
-                self.lost = 0;
+    pub fn write(&mut self, Line { path, text }: Line) {
+        let lane = match self.files.entry(path) {
+            Occupied(known) => known.into_mut(),
+            Vacant(new) => {
+                let lane = Lane::new(WAITING);
+                let mut file = MonitorFile { path: new.key().clone(), failing: false };
+                if let Err(error) = lane.start("monitorfile", move |entry, lost| file.write(entry, lost)) {
+                    error!("monitorfile {}: no thread for it: {error}; a line is lost", new.key().display());
+                    return;
+                }
+                new.insert(lane)
             }
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
-        }
+        };
+        let length = text.len();
+        lane.push((Utc::now(), text), length);
+    }
+
+    /// Lets go of files that the configuration does not name any more. What waits for them is still written.
+    pub fn replan(&mut self, plan: &Plan) {
+        let named: BTreeSet<&PathBuf> =
+            plan.virtuals().iter().filter_map(|v| v.monitorfile.as_ref()).collect();
+        self.files.retain(|path, _| named.contains(path));
     }
 }
 
-/// Ends when nobody hands lines over any more.
-fn write_all(lines: &Receiver<Line>) {
-    // Whether each file could be written last time: what cannot be written is said once.
-    let mut failing: BTreeMap<PathBuf, bool> = BTreeMap::new();
-    while let Ok(line) = lines.recv() {
-        let result = append(&line);
-        let path = line.path.display();
-        let before = failing.insert(line.path.clone(), result.is_err()).unwrap_or(false);
-        match result {
-            Err(error) if !before => {
+/// A file, and whether it could be written last time: what cannot be written is reported once.
+struct MonitorFile {
+    path: PathBuf,
+    failing: bool,
+}
+
+impl MonitorFile {
+    fn write(&mut self, (at, text): &Entry, lost: u64) {
+        let path = self.path.display();
+        if lost > 0 {
+            error!("monitorfile {path}: {lost} lines were dropped, as it could not be written in time");
+        }
+        let time = at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y");
+        let result = append(&self.path, &format!("[{time}] [{}] {text}\n", std::process::id()));
+        match (&result, self.failing) {
+            (Err(error), false) => {
                 error!("monitorfile {path} cannot be written: {error}; checks go on without it");
             }
-            Ok(()) if before => info!("monitorfile {path} can be written again"),
+            (Ok(()), true) => info!("monitorfile {path} can be written again"),
             _ => {}
         }
+        self.failing = result.is_err();
     }
 }
 
 /// Opens the file for each line, as the original does: log rotation then needs no signal.
-fn append(line: &Line) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(&line.path)?.write_all(line.text.as_bytes())
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a generous limit needs the clock")]
+
+    use std::time::{Duration, Instant};
+    use std::{fs, thread};
+
+    use super::*;
+
+    #[test]
+    fn b4_a_monitor_file_that_hangs_stops_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let (pipe, good) = (directory.path().join("pipe"), directory.path().join("good"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut monitor = Monitor::default();
+        for number in 0..3000 {
+            let text = format!("{number} {}", "x".repeat(200));
+            monitor.write(Line { path: pipe.clone(), text });
+            if number % 300 == 0 {
+                monitor.write(Line { path: good.clone(), text: format!("good {number}") });
+            }
+        }
+        let limit = Instant::now() + Duration::from_secs(20);
+        while !fs::read_to_string(&good).is_ok_and(|text| text.ends_with("] good 2700\n")) {
+            assert!(Instant::now() < limit, "{:?}", fs::read_to_string(&good));
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(fs::read_to_string(&good).unwrap().lines().count(), 10);
+        // The program could end; the thread with the pipe ends with it.
+        assert!(monitor.files[&pipe].flush(Duration::ZERO) > 2000, "no bound in bytes");
+    }
 }
