@@ -42,7 +42,9 @@
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | when a server counts as down | `health/mod.rs` |
-//! | when a check runs | `health/schedule.rs` |
+//! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
+//! | how many checks run at once, and which first | `daemon/places.rs`, `health/schedule.rs` |
+//! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
 //! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |

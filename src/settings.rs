@@ -71,7 +71,7 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checks {
-    /// So many checks run at the same time at most, 1 to 1,000,000.
+    /// At most this many checks run at the same time, 1 to 1,000,000. Descriptors may be a narrower limit.
     pub limit: usize,
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use ipvs_rs::Memory;
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::daemon::{Checks, Director, load};
+use ldirectord_rs::daemon::{Checks, Director, Limits, load};
 
 use site::WebServer;
 
@@ -68,13 +68,17 @@ async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime:
     let plan = load(path).unwrap().plan;
     let (mut director, _) =
         Director::start(plan, Box::new(memory.clone()), &BTreeSet::new(), None, now).unwrap();
-    let mut checks = Checks::new(Checker::new().unwrap(), 100);
+    let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 100, descriptors: 100 });
     let mut warm = None;
     for round in 0..ROUNDS {
         now += Duration::from_secs(1);
-        let due = director.due(now);
-        let mut open = due.len();
-        checks.start(due);
+        let mut open = 0;
+        checks.begin_turn();
+        director.due(now, |due| {
+            let started = checks.start(due);
+            open += usize::from(started);
+            started
+        });
         while open > 0 {
             let verdicts = checks.finished().await;
             open -= verdicts.len();

@@ -6,6 +6,7 @@ mod clients;
 mod connect;
 mod contain;
 mod datagram;
+mod descriptors;
 mod dialogue;
 mod dns;
 mod external;
@@ -37,6 +38,7 @@ use crate::value::Verdict;
 use clients::Clients;
 use contain::contain;
 pub use contain::is_contained;
+pub use descriptors::descriptors;
 #[cfg(feature = "oracle")]
 pub use oracle::login as oracle_login;
 use progress::Progress;

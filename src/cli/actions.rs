@@ -16,7 +16,7 @@ use super::arguments::Action;
 use super::context::Context;
 use super::privileges;
 use crate::check::{Checker, is_contained};
-use crate::daemon::{self, CommandSetup, LoadError, Loaded, Setup, instances};
+use crate::daemon::{self, CommandSetup, Limits, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::detach::{self, Side, Verdict};
 use crate::sys::limits;
@@ -136,7 +136,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
         state_directory: context.state_directory(),
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
-        check_limit: check_limit(context),
+        check_limits: check_limits(context),
         grace: context.settings.stop.grace(),
         mail: context.settings.mail.clone(),
         log,
@@ -159,11 +159,23 @@ fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result
     }
 }
 
-/// Each check in flight needs a descriptor; some are left for all else.
-pub(super) fn check_limit(context: &Context) -> usize {
+/// Checks in flight need descriptors; some are left for all else.
+pub(super) fn check_limits(context: &Context) -> Limits {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
-    context.settings.checks.limit.min(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).max(1)
+    if descriptors < FEW_DESCRIPTORS {
+        eprintln!(
+            "warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
+             same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
+        );
+    }
+    Limits {
+        checks: context.settings.checks.limit,
+        descriptors: descriptors.saturating_sub(RESERVED_DESCRIPTORS),
+    }
 }
+
+/// With fewer descriptors than this the operator is warned.
+const FEW_DESCRIPTORS: usize = 256;
 
 const RESERVED_DESCRIPTORS: usize = 128;
 

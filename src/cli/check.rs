@@ -10,7 +10,7 @@ use super::Exit;
 use super::actions;
 use super::context::Context;
 use crate::check::{Checker, CheckerError};
-use crate::daemon::{Checks, Loaded};
+use crate::daemon::{Checks, Limits, Loaded};
 use crate::health::Health;
 use crate::report::{self, Snapshot};
 
@@ -27,8 +27,8 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
             return Exit::Failure;
         }
     };
-    let limit = actions::check_limit(context);
-    let result = runtime.block_on(look(&loaded, limit));
+    let limits = actions::check_limits(context);
+    let result = runtime.block_on(look(&loaded, limits));
     runtime.shutdown_background();
     let snapshot = match result {
         Ok(snapshot) => snapshot,
@@ -46,19 +46,25 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
     if snapshot.all_well() { Exit::Ok } else { Exit::Failure }
 }
 
-async fn look(loaded: &Loaded, limit: usize) -> Result<Snapshot, CheckerError> {
+async fn look(loaded: &Loaded, limits: Limits) -> Result<Snapshot, CheckerError> {
     let start = Instant::now();
     let plan = &loaded.plan;
     let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
-    let mut checks = Checks::new(Checker::new()?, limit);
+    let mut checks = Checks::new(Checker::new()?, limits);
     let in_maintenance = loaded.in_maintenance();
     health.maintain(plan, |address| in_maintenance.get(&address).cloned(), start);
-    checks.start(health.all_at_once());
+    health.hurry_all(start);
     while !health.all_seen() {
+        checks.begin_turn();
+        // Always the same time: nothing is due twice.
+        health.due(plan, start, |due| checks.start(due));
+        tokio::task::yield_now().await;
+        if checks.turn_is_full() {
+            continue;
+        }
         for (id, verdict) in checks.finished().await {
             health.verdict(plan, id, verdict, Instant::now());
         }
-        checks.start(Vec::new());
     }
     Ok(Snapshot::of(plan, &health, &Table::default(), start).without_table())
 }

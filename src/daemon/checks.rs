@@ -1,69 +1,102 @@
 //! The checks in flight: a task each, never more than a limit, none outliving the daemon.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::places::{Limits, Place, Places};
+use super::turn::measured;
 use crate::check::Checker;
 use crate::health::{CheckId, Due};
+use crate::plan::Probe;
 use crate::value::{UnknownCause, Verdict};
 
-/// All checks that run or wait for a place.
+/// Checks that are started, and verdicts that are taken, in one turn of the loop: what more there is comes in the next, so that
+/// answers are read in between.
+const PER_TURN: usize = 64;
+
+/// All checks that run.
 pub struct Checks {
     checker: Arc<Checker>,
-    limit: usize,
+    places: Places,
     tasks: JoinSet<Verdict>,
-    running: BTreeMap<CheckId, AbortHandle>,
-    ids: std::collections::HashMap<Id, CheckId>,
-    waiting: VecDeque<Due>,
-    limit_said: bool,
+    running: BTreeMap<CheckId, Running>,
+    ids: HashMap<Id, CheckId>,
+    /// Started in this turn.
+    started: usize,
+    full_said: bool,
+}
+
+struct Running {
+    task: AbortHandle,
+    place: Place,
 }
 
 impl Checks {
-    /// No checks yet; at most `limit` at once.
+    /// No checks yet.
     #[must_use]
-    pub fn new(checker: Checker, limit: usize) -> Checks {
+    pub fn new(checker: Checker, limits: Limits) -> Checks {
         Checks {
             checker: Arc::new(checker),
-            limit: limit.max(1),
+            places: Places::new(limits),
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
-            ids: std::collections::HashMap::new(),
-            waiting: VecDeque::new(),
-            limit_said: false,
+            ids: HashMap::new(),
+            started: 0,
+            full_said: false,
         }
     }
 
-    /// Starts checks, or has them wait for a place.
-    pub fn start(&mut self, due: Vec<Due>) {
-        self.waiting.extend(due);
-        while self.tasks.len() < self.limit {
-            let Some(Due { id, probe }) = self.waiting.pop_front() else { return };
-            let checker = Arc::clone(&self.checker);
-            let handle = self.tasks.spawn(async move { checker.run(&probe).await });
-            self.ids.insert(handle.id(), id);
-            self.running.insert(id, handle);
+    /// A turn of the loop begins, in which checks may be started.
+    pub fn begin_turn(&mut self) {
+        self.started = 0;
+    }
+
+    /// Whether as many checks as one turn may start were started in this one: more may be due.
+    #[must_use]
+    pub fn turn_is_full(&self) -> bool {
+        self.started >= PER_TURN
+    }
+
+    /// Starts a check; false where it has to wait, for a place or for the next turn.
+    pub fn start(&mut self, due: Due) -> bool {
+        if self.turn_is_full() {
+            return false;
         }
-        if !self.waiting.is_empty() && !std::mem::replace(&mut self.limit_said, true) {
+        let Some(place) = self.places.take(&due) else {
+            self.say_full();
+            return false;
+        };
+        let checker = Arc::clone(&self.checker);
+        let task = self.tasks.spawn(async move { run(&checker, &due.probe).await });
+        self.ids.insert(task.id(), due.id);
+        self.running.insert(due.id, Running { task, place });
+        self.started += 1;
+        true
+    }
+
+    fn say_full(&mut self) {
+        if !std::mem::replace(&mut self.full_said, true) {
             warn!(
-                "{} checks are in flight and more are due: checks run late. Raise [checks] limit in the settings, \
-                 or the limit of open files",
-                self.limit
+                "{} checks are in flight and more are due: those of servers that are down run late. Raise [checks] limit in \
+                 the settings, or the limit of open files",
+                self.running.len()
             );
         }
     }
 
-    /// Waits for verdicts, and gives all that are there. Never comes while no check runs. Safe to cancel.
+    /// Waits for verdicts, and gives those that are there, at most as many as one turn takes. Never comes while no check runs. Safe
+    /// to cancel.
     pub async fn finished(&mut self) -> Vec<(CheckId, Verdict)> {
         let Some(first) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
         let mut verdicts = Vec::new();
         let mut next = Some(first);
         while let Some(result) = next {
             verdicts.extend(self.take(result));
-            next = self.tasks.try_join_next_with_id();
+            next = if verdicts.len() < PER_TURN { self.tasks.try_join_next_with_id() } else { None };
         }
         verdicts
     }
@@ -74,7 +107,9 @@ impl Checks {
             Err(error) => error.id(),
         };
         let id = self.ids.remove(&task)?;
-        self.running.remove(&id);
+        if let Some(running) = self.running.remove(&id) {
+            self.places.free(running.place);
+        }
         match result {
             Ok((_, verdict)) => Some((id, verdict)),
             Err(error) if error.is_panic() => {
@@ -96,19 +131,61 @@ impl Checks {
 
     /// Ends the checks that are not wanted any more.
     pub fn retain(&mut self, wanted: impl Fn(CheckId) -> bool) {
-        self.waiting.retain(|due| wanted(due.id));
-        for (id, handle) in &self.running {
+        for (id, running) in &self.running {
             if !wanted(*id) {
-                handle.abort();
+                running.task.abort();
             }
         }
     }
 
     /// Ends all checks; those that cannot be ended in time are left to the end of the process.
     pub async fn shut_down(&mut self, grace: Duration) {
-        self.waiting.clear();
         if tokio::time::timeout(grace, self.tasks.shutdown()).await.is_err() {
             warn!("{} checks did not end within {grace:?}", self.tasks.len());
         }
+    }
+}
+
+/// Runs one check, and measures the CPU time that it takes on this thread.
+async fn run(checker: &Checker, probe: &Probe) -> Verdict {
+    let mut cpu = Duration::ZERO;
+    let mut verdict = measured(checker.run(probe), |spent| cpu += spent).await;
+    verdict.cpu_micros = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX);
+    verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::steps::{World, plan};
+    use crate::health::Health;
+
+    /// A hundred checks that end at once: a turn starts and takes a part of them, and none is lost.
+    #[tokio::test]
+    async fn a11_one_turn_starts_and_takes_a_part() {
+        let mut text = String::from("virtual=10.0.0.1:80\n\tchecktype=on\n");
+        for host in 1..=100 {
+            text.push_str(&format!("\treal=10.0.1.{host}:80 masq\n"));
+        }
+        let (plan, now) = (plan(&text), World::new().now);
+        let mut health = Health::new(&plan, &std::collections::BTreeSet::new(), now);
+        health.hurry_all(now);
+        let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });
+        let mut turns = Vec::new();
+        while !health.all_seen() {
+            checks.begin_turn();
+            health.due(&plan, now, |due| checks.start(due));
+            let (full, running) = (checks.turn_is_full(), checks.running.len());
+            tokio::task::yield_now().await;
+            let verdicts = checks.finished().await;
+            assert!(verdicts.len() <= PER_TURN);
+            turns.push((full, running));
+            for (id, verdict) in verdicts {
+                health.verdict(&plan, id, verdict, now);
+            }
+        }
+        assert_eq!(turns[0], (true, PER_TURN));
+        assert!(turns.len() >= 2, "{turns:?}");
+        assert!(checks.running.is_empty() && checks.ids.is_empty());
     }
 }

@@ -103,9 +103,16 @@ impl Director {
         [self.health.poll_timeout(), self.verify_at].into_iter().flatten().min()
     }
 
-    /// The checks to start now.
-    pub fn due(&mut self, now: Instant) -> Vec<Due> {
-        self.health.due(now)
+    /// Gives the checks to start now to `start`, until it has no place for one. Says when checks fall behind.
+    pub fn due(&mut self, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<Notice> {
+        self.health.due(&self.plan, now, start);
+        self.health.punctuality(now).map(Notice::Punctuality).into_iter().collect()
+    }
+
+    /// Has every check run now.
+    #[cfg(test)]
+    pub fn hurry_all(&mut self, now: Instant) {
+        self.health.hurry_all(now);
     }
 
     /// Whether a check is one of the plan's.
@@ -154,12 +161,6 @@ impl Director {
             .iter()
             .filter_map(|member| monitor::line(&self.plan, &self.health, *member, verdict))
             .collect()
-    }
-
-    /// Whether a check need not be run, because all servers that wait for it are in maintenance.
-    #[must_use]
-    pub fn is_idle(&self, id: CheckId) -> bool {
-        self.health.members(&self.plan, id).iter().all(|member| self.health.server(*member).maintenance)
     }
 
     /// Takes servers out for maintenance, by their configured addresses and with the reason of each; all others return.

@@ -9,12 +9,14 @@ mod maintenance;
 mod observe;
 mod outlets;
 mod owned;
+mod places;
 mod run;
 mod signals;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod steps;
+mod turn;
 
 pub use checks::Checks;
 pub use control::socket_name;
@@ -22,4 +24,5 @@ pub use director::Director;
 pub use load::{LoadError, Loaded, judge, load};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
+pub use places::Limits;
 pub use run::{Setup, StartError, give_up, log_target, run};

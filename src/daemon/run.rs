@@ -29,10 +29,12 @@ use super::maintenance::{InMaintenance, Maintenance, NAMES_LIMIT, Names, Rules};
 use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
 use super::owned::OwnedServices;
+use super::places::Limits;
 use super::signals::{Request, Signals};
+use super::turn::{Turns, measured};
 use crate::check::Checker;
 use crate::config::LogTarget;
-use crate::health::Due;
+use crate::health::Standing;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
 use crate::settings;
@@ -63,8 +65,8 @@ pub struct Setup {
     pub remember: bool,
     /// How often the table is read back without a cause; none: never.
     pub verify_interval: Option<Duration>,
-    /// Checks in flight at most.
-    pub check_limit: usize,
+    /// What all checks together may use.
+    pub check_limits: Limits,
     /// How long checks may take to end when the daemon stops.
     pub grace: Duration,
     /// How alerts are sent.
@@ -107,7 +109,8 @@ pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     match Daemon::start(setup).await {
         Ok((mut daemon, notices)) => {
             daemon.settle(notices);
-            daemon.serve(launcher).await;
+            let mut turns = Turns::default();
+            measured(daemon.serve(launcher), |cpu| turns.spent(cpu)).await;
             Ok(())
         }
         Err(error) => Err(give_up(launcher, error)),
@@ -195,7 +198,7 @@ impl Daemon {
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
         let daemon = Daemon {
-            checks: Checks::new(setup.checker, setup.check_limit),
+            checks: Checks::new(setup.checker, setup.check_limits),
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval),
@@ -252,19 +255,28 @@ impl Daemon {
 
     /// Starts the checks that are due. One that nobody waits for, since all its servers are in maintenance, is over at once.
     fn start_checks(&mut self, now: Instant) {
-        let (idle, due): (Vec<Due>, Vec<Due>) =
-            self.director.due(now).into_iter().partition(|due| self.director.is_idle(due.id));
-        self.checks.start(due);
+        let mut idle = Vec::new();
+        let checks = &mut self.checks;
+        checks.begin_turn();
+        let mut notices = self.director.due(now, |due| match due.standing {
+            Standing::Idle => {
+                idle.push((due.id, Verdict::down("in maintenance")));
+                true
+            }
+            _ => checks.start(due),
+        });
         if !idle.is_empty() {
-            let verdicts = idle.iter().map(|due| (due.id, Verdict::down("in maintenance"))).collect();
-            let notices = self.director.verdicts(verdicts, now);
-            self.settle(notices);
+            notices.extend(self.director.verdicts(idle, now));
         }
+        self.settle(notices);
     }
 
     /// Waits for one thing to happen and takes it in.
     async fn wait(&mut self, wake: Option<Instant>) -> Option<End> {
+        // Between two turns checks go on, and answers are read.
+        tokio::task::yield_now().await;
         tokio::select! {
+            () = async {}, if self.checks.turn_is_full() => {}
             verdicts = self.checks.finished() => {
                 let notices = self.director.verdicts(verdicts, Instant::now());
                 self.settle(notices);

@@ -36,6 +36,7 @@ use ipvs_rs::{
 use super::Director;
 use crate::config::{self, Answers};
 use crate::desired;
+use crate::health::Due;
 use crate::notify::Notice;
 use crate::notify::fallback::FallbackCommands;
 use crate::plan::Plan;
@@ -102,7 +103,8 @@ impl World {
         self.now += ROUND;
         let now = self.now;
         let mut notices = Vec::new();
-        for due in self.director().due(now) {
+        self.director().hurry_all(now);
+        for due in self.due(now) {
             let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
             let warning = self.warnings.get(&due.probe.target).cloned();
             let reason = match outcome {
@@ -114,6 +116,17 @@ impl World {
             notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
         }
         notices
+    }
+
+    /// What is due, with a place for each.
+    fn due(&mut self, now: Instant) -> Vec<Due> {
+        let mut all = Vec::new();
+        let notices = self.director().due(now, |due| {
+            all.push(due);
+            true
+        });
+        assert_eq!(notices, []);
+        all
     }
 
     pub fn table(&mut self) -> Table {
@@ -325,7 +338,7 @@ fn the_interval_goes_from_check_to_check() {
         let at = world.now;
         world.now = world.director().health().poll_timeout().unwrap().max(at);
         let now = world.now;
-        for due in world.director().due(now) {
+        for due in world.due(now) {
             begins.push(now);
             world.now = now + Duration::from_secs(4);
             let later = world.now;

@@ -1,6 +1,10 @@
 //! The state machine: verdicts and *now* → which server is up, what changed, which check is due next.
 
+mod lateness;
 mod schedule;
+mod spread;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,8 +13,9 @@ use std::time::Instant;
 
 use crate::plan::{Member, Plan, Virtual};
 use crate::value::{Outcome, Verdict, VirtualId};
-use schedule::Schedule;
-pub use schedule::{CheckId, Due};
+pub use lateness::Punctuality;
+pub use schedule::{CheckId, Due, Standing};
+use schedule::{Origin, Schedule};
 
 /// A real server of a virtual, by what survives a reload.
 pub type ServerId = (VirtualId, SocketAddr);
@@ -74,7 +79,13 @@ impl Health {
             let (v, real) = plan.member(member);
             Server::fresh(in_service.contains(&(v.id, real.address)), now)
         };
-        Health { servers: rows(plan, fresh), schedule: Schedule::new(plan, now) }
+        let servers = rows(plan, fresh);
+        let origin = |check: usize| Origin {
+            predecessor: None,
+            urgent: is_urgent(&servers, &plan.checks()[check].members),
+        };
+        let schedule = Schedule::new(plan, origin, now);
+        Health { servers, schedule }
     }
 
     /// The state after a reload: what was known of a server that is still there stays known.
@@ -102,13 +113,17 @@ impl Health {
                 None => Server::fresh(in_service.contains(&id), now),
             }
         };
-        // A server that nothing is known of must not wait for its check to come round.
-        let is_new = |member: &Member| {
+        let servers = rows(new, carried);
+        let predecessor = |member: &Member| {
             let (v, real) = new.member(*member);
-            !before.contains_key(&(v.id, real.address))
+            before.get(&(v.id, real.address))?.iter().find_map(|member| old.check_index(*member))
         };
-        let urgent = |check: usize| new.checks()[check].members.iter().any(is_new);
-        Health { servers: rows(new, carried), schedule: self.schedule.replan(new, urgent, now) }
+        let origin = |check: usize| {
+            let members = &new.checks()[check].members;
+            Origin { predecessor: members.iter().find_map(predecessor), urgent: is_urgent(&servers, members) }
+        };
+        let schedule = self.schedule.replan(new, origin, now);
+        Health { servers, schedule }
     }
 
     /// What is known of one server.
@@ -135,14 +150,27 @@ impl Health {
         self.schedule.poll_timeout()
     }
 
-    /// The checks to start now. Each is in flight from here on until its verdict is given.
-    pub fn due(&mut self, now: Instant) -> Vec<Due> {
-        self.schedule.due(now)
+    /// Gives the checks that are due to `start`, one after the other, until it says that there is no place for one. Each that
+    /// was taken is in flight from here on until its verdict is given; the others wait, and have no verdict by it.
+    pub fn due(&mut self, plan: &Plan, now: Instant, start: impl FnMut(Due) -> bool) {
+        let servers = &self.servers;
+        self.schedule.due(|check| standing(servers, &plan.checks()[check].members), now, start);
     }
 
-    /// Every check, to be started now whenever it is due: for a single look at all servers.
-    pub fn all_at_once(&mut self) -> Vec<Due> {
-        self.schedule.all_at_once()
+    /// Has every check run now whenever it is due: for a single look at all servers.
+    pub fn hurry_all(&mut self, now: Instant) {
+        self.schedule.hurry_all(now);
+    }
+
+    /// Checks that began more than one interval late, since the start of the daemon.
+    #[must_use]
+    pub fn late_checks(&self) -> u64 {
+        self.schedule.late_checks()
+    }
+
+    /// Whether checks have fallen behind or caught up since this was asked last.
+    pub fn punctuality(&mut self, now: Instant) -> Option<Punctuality> {
+        self.schedule.punctuality(now)
     }
 
     /// The servers that wait for a check.
@@ -189,7 +217,7 @@ impl Health {
 
     /// Takes in the verdict of one check for every server that waits for it. A verdict of a check that is gone is no news.
     pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
-        let Some(index) = self.schedule.finished(id, verdict.outcome, now) else { return Vec::new() };
+        let Some(index) = self.schedule.finished(id, &verdict, now) else { return Vec::new() };
         let verdict = Arc::new(verdict);
         let mut transitions = Vec::new();
         for member in &plan.checks()[index].members {
@@ -206,6 +234,11 @@ impl Health {
 impl Server {
     fn fresh(up: bool, now: Instant) -> Server {
         Server { up, failures: 0, since: now, verdict: None, maintenance: false }
+    }
+
+    /// Whether it is out of rotation, and no check has spoken yet.
+    fn is_new(&self) -> bool {
+        !self.up && !self.maintenance && self.verdict.is_none()
     }
 
     fn take_out(&mut self, verdict: &Arc<Verdict>, now: Instant) {
@@ -247,6 +280,24 @@ impl Server {
                 Some(Event::Down)
             }
         }
+    }
+}
+
+/// A server that is not in rotation and of which nothing is known must not wait for its check to come round.
+fn is_urgent(servers: &[Vec<Server>], members: &[Member]) -> bool {
+    members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(Server::is_new)
+}
+
+fn standing(servers: &[Vec<Server>], members: &[Member]) -> Standing {
+    let waiting = || members.iter().map(|m| &servers[m.virtual_index][m.real_index]);
+    if waiting().any(|server| server.up) {
+        Standing::InRotation
+    } else if waiting().any(Server::is_new) {
+        Standing::Unseen
+    } else if waiting().any(|server| !server.maintenance) {
+        Standing::Out
+    } else {
+        Standing::Idle
     }
 }
 

@@ -1,21 +1,33 @@
-//! When each check runs: a fixed grid per check, one run in flight at most, first runs spread out.
+//! When each check runs: a fixed grid per check, one run in flight at most, bursts spread out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lateness::{Lateness, Punctuality, Waiting};
+use super::spread::{Costs, fraction, place};
 use crate::plan::{CheckKey, Plan, Probe};
-use crate::value::Outcome;
+use crate::value::{Outcome, UnknownCause, Verdict};
 
-/// First runs are spread over this much for each check, so that a few servers are seen at once and many do not burst.
-const SPREAD_PER_CHECK: Duration = Duration::from_millis(1);
-/// First runs are never spread over more than this: at start every second without a verdict is one without servers.
-const SPREAD_LIMIT: Duration = Duration::from_secs(1);
+/// When the check that was due first is this late, the loop stood still, and what is due is spread as at a start.
+const GAP: Duration = Duration::from_millis(500);
 
 /// One check for as long as its key stays in the configuration, across reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(u64);
+
+/// What the servers that wait for a check do, in the order in which checks begin where places are scarce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// One of them is in rotation.
+    InRotation,
+    /// One of them was not checked yet.
+    Unseen,
+    /// All of them are down.
+    Out,
+    /// All of them are in maintenance: the check need not be run.
+    Idle,
+}
 
 /// A check that is to be started now.
 #[derive(Clone, Debug)]
@@ -24,6 +36,17 @@ pub struct Due {
     pub id: CheckId,
     /// What to do.
     pub probe: Arc<Probe>,
+    /// For whom.
+    pub standing: Standing,
+}
+
+/// What a check of a new plan begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The check of the old plan that the same servers waited for; none where it is to be run first.
+    pub(super) predecessor: Option<usize>,
+    /// A server waits for it that is not in rotation and has no verdict.
+    pub(super) urgent: bool,
 }
 
 #[derive(Debug)]
@@ -31,9 +54,14 @@ pub(super) struct Schedule {
     /// In the order of the plan's checks.
     checks: Vec<Entry>,
     index: BTreeMap<CheckId, usize>,
+    /// Those that are to come.
     queue: BTreeSet<(Instant, CheckId)>,
+    /// Those that are due, and have found no place yet.
+    ready: BTreeMap<Standing, BTreeSet<(Instant, CheckId)>>,
     next_id: u64,
     unseen: usize,
+    costs: Costs,
+    lateness: Lateness,
 }
 
 #[derive(Clone, Debug)]
@@ -42,63 +70,96 @@ struct Entry {
     key: Arc<CheckKey>,
     /// The point of the grid that the last or next run belongs to.
     slot: Instant,
+    /// When the next run begins at the earliest: the slot, or later where runs are spread.
+    at: Instant,
     in_flight: bool,
     seen: bool,
+    /// The first run came early, and the place in the interval is found after it.
+    unplaced: bool,
+    /// The last run was one more for the sake of the one before.
+    repeated: bool,
     /// Combined checks: connects left before the next negotiation.
     connects_left: u32,
 }
 
 impl Schedule {
-    pub(super) fn new(plan: &Plan, now: Instant) -> Schedule {
+    pub(super) fn new(plan: &Plan, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
         let empty = Schedule {
             checks: Vec::new(),
             index: BTreeMap::new(),
             queue: BTreeSet::new(),
+            ready: BTreeMap::new(),
             next_id: 0,
             unseen: 0,
+            costs: Costs::default(),
+            lateness: Lateness::default(),
         };
-        empty.replan(plan, |_| false, now)
+        empty.replan(plan, origin, now)
     }
 
-    /// Checks whose key is unchanged keep their id and a run that is in flight, and their place in time unless they are
-    /// urgent now.
-    pub(super) fn replan(&self, plan: &Plan, urgent: impl Fn(usize) -> bool, now: Instant) -> Schedule {
+    /// Checks whose key is unchanged keep their id, a run that is in flight and their place in time. Those whose key changed keep the
+    /// place in time. All others are spread from now on, the urgent ones first.
+    pub(super) fn replan(&self, plan: &Plan, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
         let before: BTreeMap<&CheckKey, &Entry> = self.checks.iter().map(|e| (&*e.key, e)).collect();
-        let mut next = Schedule {
-            checks: Vec::with_capacity(plan.checks().len()),
-            index: BTreeMap::new(),
-            queue: BTreeSet::new(),
-            next_id: self.next_id,
-            unseen: 0,
-        };
-        let spread = SPREAD_PER_CHECK * u32::try_from(plan.checks().len()).unwrap_or(u32::MAX);
+        let mut next_id = self.next_id;
+        let mut taken = BTreeSet::new();
+        let (mut urgent, mut first) = (Vec::new(), Vec::new());
+        let mut checks = Vec::with_capacity(plan.checks().len());
         for (position, check) in plan.checks().iter().enumerate() {
-            let entry = match before.get(&*check.key) {
-                Some(entry) if urgent(position) => Entry { slot: now, ..(*entry).clone() },
-                Some(entry) => (*entry).clone(),
-                None => next.fresh(&check.key, now, spread),
-            };
-            next.index.insert(entry.id, position);
-            if !entry.in_flight {
-                next.queue.insert((entry.slot, entry.id));
+            let origin = origin(position);
+            let known = before.get(&*check.key).copied();
+            let entry = known.cloned().unwrap_or_else(|| {
+                next_id += 1;
+                Entry::fresh(CheckId(next_id - 1), &check.key, now)
+            });
+            checks.push(entry);
+            match (known, origin) {
+                (_, Origin { urgent: true, .. }) => urgent.push(position),
+                (Some(_), _) => {}
+                // Only one takes the place of the old check: where one became many, the others are spread.
+                (None, Origin { predecessor: Some(old), .. }) if taken.insert(old) => {
+                    checks[position].follow(&self.checks[old], now);
+                }
+                (None, _) => first.push(position),
             }
-            next.unseen += usize::from(!entry.seen);
-            next.checks.push(entry);
         }
+        urgent.extend(first);
+        self.spread(&mut checks, &urgent, now);
+        let mut next = Schedule {
+            index: checks.iter().enumerate().map(|(position, entry)| (entry.id, position)).collect(),
+            queue: checks.iter().filter(|e| !e.in_flight).map(|e| (e.at, e.id)).collect(),
+            ready: BTreeMap::new(),
+            next_id,
+            unseen: checks.iter().filter(|entry| !entry.seen).count(),
+            checks,
+            costs: self.costs,
+            lateness: self.lateness.clone(),
+        };
+        next.keep_ready(self);
         next
     }
 
-    fn fresh(&mut self, key: &Arc<CheckKey>, now: Instant, spread: Duration) -> Entry {
-        let id = CheckId(self.next_id);
-        self.next_id += 1;
-        let window = spread.min(SPREAD_LIMIT).min(key.interval);
-        Entry {
-            id,
-            key: Arc::clone(key),
-            slot: now + window.mul_f64(fraction(id)),
-            in_flight: false,
-            seen: false,
-            connects_left: 0,
+    /// Gives checks their places from now on, in their order; none is put off by it.
+    fn spread(&self, checks: &mut [Entry], positions: &[usize], now: Instant) {
+        let window = self.costs.window(positions.iter().map(|p| checks[*p].key.probe.effort()));
+        for (index, position) in positions.iter().enumerate() {
+            let entry = &mut checks[*position];
+            let within = window.min(entry.key.interval);
+            let at = now + place(within, index, positions.len());
+            if at < entry.at {
+                (entry.slot, entry.at) = (at, at);
+                // Where the first runs take up most of the interval, they are as far apart as they can be.
+                entry.unplaced = within < entry.key.interval / 2;
+            }
+        }
+    }
+
+    /// What waits for a place goes on waiting.
+    fn keep_ready(&mut self, old: &Schedule) {
+        for (standing, waiting) in &old.ready {
+            let kept: BTreeSet<_> =
+                waiting.iter().filter(|check| self.queue.remove(check)).copied().collect();
+            self.ready.insert(*standing, kept);
         }
     }
 
@@ -115,19 +176,28 @@ impl Schedule {
         self.index.get(&id).copied()
     }
 
+    /// Checks that began more than one interval late so far.
+    pub(super) fn late_checks(&self) -> u64 {
+        self.lateness.checks
+    }
+
+    pub(super) fn punctuality(&mut self, now: Instant) -> Option<Punctuality> {
+        self.lateness.news(now)
+    }
+
     /// Has the check at this place of the plan run now, unless it is on its way.
     pub(super) fn hurry(&mut self, position: usize, now: Instant) {
         let entry = &mut self.checks[position];
-        if self.queue.remove(&(entry.slot, entry.id)) {
-            entry.slot = now;
+        if self.queue.remove(&(entry.at, entry.id)) {
+            (entry.slot, entry.at) = (now, now);
             self.queue.insert((now, entry.id));
         }
     }
 
-    pub(super) fn all_at_once(&mut self) -> Vec<Due> {
-        match self.queue.last().copied() {
-            Some((latest, _)) => self.due(latest),
-            None => Vec::new(),
+    /// Has every check run now that is not on its way.
+    pub(super) fn hurry_all(&mut self, now: Instant) {
+        for position in 0..self.checks.len() {
+            self.hurry(position, now);
         }
     }
 
@@ -135,66 +205,168 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn due(&mut self, now: Instant) -> Vec<Due> {
-        let mut due = Vec::new();
-        while let Some((at, id)) = self.queue.first().copied() {
-            if at > now {
+    /// Starts what is due until `start` says that there is no place, in the order of [`Standing`].
+    pub(super) fn due(
+        &mut self,
+        standing: impl Fn(usize) -> Standing,
+        now: Instant,
+        mut start: impl FnMut(Due) -> bool,
+    ) {
+        self.collect(standing, now);
+        loop {
+            let Some((standing, id)) = self.longest_waiting().next() else { return };
+            let entry = &mut self.checks[self.index[&id]];
+            if !start(Due { id, probe: Arc::clone(entry.probe()), standing }) {
                 break;
             }
-            self.queue.pop_first();
-            let entry = &mut self.checks[self.index[&id]];
-            entry.in_flight = true;
-            // After a time in which nothing ran, nothing is made up for.
-            if now >= entry.slot + entry.key.interval {
-                entry.slot = now;
+            let (waiting, at) = (entry.waiting(), entry.at);
+            entry.begin(now);
+            if let Some(ready) = self.ready.get_mut(&standing) {
+                ready.remove(&(at, id));
             }
-            let probe = match &entry.key.combined {
-                Some(combined) if entry.connects_left > 0 => &combined.probe,
-                _ => &entry.key.probe,
-            };
-            due.push(Due { id, probe: Arc::clone(probe) });
+            self.lateness.begin(&waiting, self.waiting(), now);
         }
-        due
+        let waiting: Vec<Waiting> =
+            self.longest_waiting().map(|(_, id)| self.checks[self.index[&id]].waiting()).collect();
+        for check in waiting {
+            self.lateness.look(&check, self.waiting(), now);
+        }
+    }
+
+    /// The check of each standing that waits longest for a place.
+    fn longest_waiting(&self) -> impl Iterator<Item = (Standing, CheckId)> + '_ {
+        self.ready.iter().filter_map(|(standing, ready)| ready.first().map(|(_, id)| (*standing, *id)))
+    }
+
+    /// How many checks wait for a place.
+    fn waiting(&self) -> usize {
+        self.ready.values().map(BTreeSet::len).sum()
+    }
+
+    /// Takes what is due out of the queue. After a time in which nothing ran it is spread first.
+    fn collect(&mut self, standing: impl Fn(usize) -> Standing, now: Instant) {
+        if self.queue.first().is_some_and(|(at, _)| *at + GAP < now) {
+            self.spread_overdue(now);
+        }
+        while let Some((at, id)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
+            self.queue.pop_first();
+            self.ready.entry(standing(self.index[&id])).or_default().insert((at, id));
+        }
+    }
+
+    fn spread_overdue(&mut self, now: Instant) {
+        let later = self.queue.split_off(&(now, CheckId(0)));
+        let overdue: Vec<usize> = self.queue.iter().map(|(_, id)| self.index[id]).collect();
+        self.queue = later;
+        let window = self.costs.window(overdue.iter().map(|p| self.checks[*p].key.probe.effort()));
+        for (index, position) in overdue.iter().enumerate() {
+            let entry = &mut self.checks[*position];
+            entry.at = now + place(window.min(entry.key.interval), index, overdue.len());
+            self.queue.insert((entry.at, entry.id));
+        }
     }
 
     /// Puts a check that has its verdict back into the queue. Gives its place in the plan, none if it is unknown.
-    pub(super) fn finished(&mut self, id: CheckId, outcome: Outcome, now: Instant) -> Option<usize> {
+    pub(super) fn finished(&mut self, id: CheckId, verdict: &Verdict, now: Instant) -> Option<usize> {
         let position = *self.index.get(&id)?;
         let entry = &mut self.checks[position];
         if !entry.in_flight {
             return None;
         }
         entry.in_flight = false;
-        let first = !std::mem::replace(&mut entry.seen, true);
-        self.unseen -= usize::from(first);
-        entry.connects_left = match &entry.key.combined {
-            Some(combined) if outcome == Outcome::Up && entry.connects_left == 0 => combined.count,
-            Some(_) if outcome == Outcome::Up => entry.connects_left - 1,
-            _ => 0,
-        };
-        entry.slot = if first { entry.second_slot(now) } else { entry.next_slot(now) };
-        self.queue.insert((entry.slot, id));
+        self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
+        self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
+        // Repeated at once, but only once: a check that comes to nothing again and again would take up the whole machine.
+        let late = verdict.outcome == Outcome::Unknown(UnknownCause::DirectorLate);
+        entry.repeated = late && !entry.repeated;
+        if entry.repeated {
+            entry.slot = entry.last_slot(now);
+            entry.at = now;
+        } else {
+            entry.count(verdict.outcome);
+            entry.slot = entry.next_slot(now);
+            entry.at = entry.slot;
+        }
+        self.queue.insert((entry.at, id));
         Some(position)
     }
 }
 
 impl Entry {
-    /// The next point of the grid; a check that overran its interval starts again at once.
-    fn next_slot(&self, now: Instant) -> Instant {
-        (self.slot + self.key.interval).max(now)
+    fn fresh(id: CheckId, key: &Arc<CheckKey>, now: Instant) -> Entry {
+        Entry {
+            id,
+            key: Arc::clone(key),
+            slot: now + key.interval,
+            at: now + key.interval,
+            in_flight: false,
+            seen: false,
+            unplaced: false,
+            repeated: false,
+            connects_left: 0,
+        }
     }
 
-    /// First runs come soon after the start; from the second on the checks are spread over their whole interval.
-    fn second_slot(&self, now: Instant) -> Instant {
-        let phase = self.slot + self.key.interval.mul_f64(fraction(self.id));
-        if phase < now + self.key.interval / 8 { self.next_slot(now) } else { phase }
+    /// Takes the place in time of the check before.
+    fn follow(&mut self, old: &Entry, now: Instant) {
+        let next = if old.in_flight { old.slot + old.key.interval } else { old.at };
+        let ahead = next.saturating_duration_since(now);
+        self.at = match ahead > self.key.interval {
+            true => now + remainder(ahead, self.key.interval),
+            false => next,
+        };
+        self.slot = self.at;
+        self.unplaced = old.unplaced;
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting { server: self.key.probe.target, slot: self.slot, interval: self.key.interval }
+    }
+
+    /// What the next run does.
+    fn probe(&self) -> &Arc<Probe> {
+        match &self.key.combined {
+            Some(combined) if self.connects_left > 0 => &combined.probe,
+            _ => &self.key.probe,
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.in_flight = true;
+        self.slot = self.last_slot(now);
+    }
+
+    /// The last point of the grid before now: after a time in which nothing ran, nothing is made up for.
+    fn last_slot(&self, now: Instant) -> Instant {
+        let late = now.saturating_duration_since(self.slot);
+        if late < self.key.interval {
+            return self.slot;
+        }
+        now.checked_sub(remainder(late, self.key.interval)).unwrap_or(now)
+    }
+
+    /// Combined checks: which half comes next.
+    fn count(&mut self, outcome: Outcome) {
+        self.connects_left = match &self.key.combined {
+            Some(combined) if outcome == Outcome::Up && self.connects_left == 0 => combined.count,
+            Some(_) if outcome == Outcome::Up => self.connects_left - 1,
+            _ => 0,
+        };
+    }
+
+    /// The next point of the grid; a check that overran its interval starts again at once. First runs come soon after the start; from
+    /// the second on the checks are spread over their whole interval.
+    fn next_slot(&mut self, now: Instant) -> Instant {
+        let next = (self.slot + self.key.interval).max(now);
+        if !std::mem::take(&mut self.unplaced) {
+            return next;
+        }
+        let phase = self.slot + self.key.interval.mul_f64(fraction(self.id.0));
+        if phase < now + self.key.interval / 8 { next } else { phase }
     }
 }
 
-/// A number from 0 to 1 that looks random and is always the same for a check.
-fn fraction(id: CheckId) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    let bits = u32::try_from(hasher.finish() >> 32).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
+fn remainder(time: Duration, interval: Duration) -> Duration {
+    let nanos = time.as_nanos().checked_rem(interval.as_nanos()).unwrap_or(0);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
 }

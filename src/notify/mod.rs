@@ -11,7 +11,7 @@ mod reminders;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::health::{Event, Transition};
+use crate::health::{Event, Punctuality, Transition};
 use crate::plan::Plan;
 use crate::value::Change;
 
@@ -47,6 +47,8 @@ pub enum Notice {
         /// What it is, as the rest of a sentence.
         warning: String,
     },
+    /// Checks begin late, or on time again.
+    Punctuality(Punctuality),
     /// A check of a server whose virtual has a `monitorfile` has spoken: this line belongs there, and not into the log.
     Monitor(monitor::Line),
 }
@@ -133,6 +135,18 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::Warning { server, warning } => write!(f, "Real server {server}: {warning}"),
+            Notice::Punctuality(Punctuality::Behind { server, late, interval, waiting }) => {
+                write!(
+                    f,
+                    "Checks fall behind: that of {server} is {:.1} s late, its interval is {:.1} s, and {waiting} more are due. \
+                     Until this ends failures are noticed late. Raise checkinterval, or [checks] limit in the settings",
+                    late.as_secs_f64(),
+                    interval.as_secs_f64()
+                )
+            }
+            Notice::Punctuality(Punctuality::CaughtUp { checks }) => {
+                write!(f, "Checks are on time again; {checks} checks began more than one interval late")
+            }
             Notice::Monitor(line) => write!(f, "{} {}", line.path.display(), line.text),
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
 pub use probe::{
-    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
-    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
+    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, Effort, ExternalProbe, HttpProbe, LdapProbe,
+    Probe, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
 /// A configuration together with the checks that it asks for.

@@ -17,6 +17,41 @@ pub struct Probe {
     pub action: Action,
 }
 
+impl Probe {
+    /// What it costs this machine.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        let tls = match &self.action {
+            Action::Nothing => return Effort::Nothing,
+            Action::External(_) => return Effort::Command,
+            Action::Http(http) => http.scheme == Scheme::Https,
+            Action::Ldap(ldap) => ldap.transport.tls().is_some(),
+            Action::Dialogue(dialogue) => dialogue.transport.tls().is_some(),
+            Action::Mysql(sql) | Action::Pgsql(sql) | Action::Oracle(sql) => sql.starttls,
+            Action::Connect
+            | Action::Ping { .. }
+            | Action::SimpleTcp(_)
+            | Action::Datagram(_)
+            | Action::Dns(_)
+            | Action::Radius(_) => false,
+        };
+        if tls { Effort::Tls } else { Effort::Plain }
+    }
+}
+
+/// Kinds of probes by what they cost this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Nothing is done.
+    Nothing,
+    /// Packets are sent and read.
+    Plain,
+    /// As before, and keys are exchanged.
+    Tls,
+    /// A process is started.
+    Command,
+}
+
 /// The protocol of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {

@@ -15,6 +15,9 @@ use crate::value::Outcome;
 pub struct Snapshot {
     /// In the order of the file.
     pub virtuals: Vec<VirtualService>,
+    /// Checks that began more than one interval late, since the start of the daemon.
+    #[serde(default)]
+    pub late_checks: u64,
 }
 
 /// One virtual service.
@@ -102,7 +105,7 @@ impl Snapshot {
                 .collect(),
             destinations: Some(destinations(table, desired::service_key(v.id))),
         });
-        Snapshot { virtuals: virtuals.collect() }
+        Snapshot { virtuals: virtuals.collect(), late_checks: health.late_checks() }
     }
 
     /// The same for a single look at the servers: no table was looked at, and no state has lasted.

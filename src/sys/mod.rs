@@ -1,6 +1,7 @@
 //! The machine underneath: pid file, detaching, limits, log sinks, the watch on a file. The only place where `unsafe` may stand.
 
 pub mod command;
+pub mod cpu;
 pub mod detach;
 pub mod icmp;
 pub mod lane;

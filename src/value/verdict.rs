@@ -59,6 +59,8 @@ pub struct Verdict {
     pub warning: Option<String>,
     /// From the start of the check to its answer.
     pub took: Duration,
+    /// CPU time that it took on the thread of the loop, in microseconds; zero where that was not measured.
+    pub cpu_micros: u32,
 }
 
 /// The longest text for `monitorfile` in bytes (R85). A verdict is kept for each server, so no server may make it large.
@@ -80,8 +82,14 @@ impl Verdict {
     /// A verdict whose duration the engine fills in.
     #[must_use]
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Verdict {
-        let reason = cut(reason.into(), MAX_REASON);
-        Verdict { outcome, reason, monitor: None, warning: None, took: Duration::ZERO }
+        Verdict {
+            outcome,
+            reason: cut(reason.into(), MAX_REASON),
+            monitor: None,
+            warning: None,
+            took: Duration::ZERO,
+            cpu_micros: 0,
+        }
     }
 
     /// The server does its work.

@@ -1,0 +1,147 @@
+//! How many checks may run at once: a limit of checks, and the descriptors that they need.
+
+use crate::check;
+use crate::health::{Due, Standing};
+
+/// What all checks together may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Checks that run at once; at least 1.
+    pub checks: usize,
+    /// Descriptors that they hold at once.
+    pub descriptors: usize,
+}
+
+/// Checks for servers that are not in rotation get at most this share of the places: servers that are silent until the deadline
+/// must not keep those that are up from being checked.
+const SHARE_OF_OTHERS: (usize, usize) = (3, 4);
+
+/// What one check uses while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    checks: usize,
+    descriptors: usize,
+    in_rotation: bool,
+}
+
+/// The places that are taken.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: Limits,
+    all: Place,
+    others: Place,
+}
+
+impl Limits {
+    fn hold(self, used: Place, more: Place) -> bool {
+        // One alone always runs, however little there is.
+        used.checks == 0
+            || (used.checks + more.checks <= self.checks
+                && used.descriptors + more.descriptors <= self.descriptors)
+    }
+
+    fn of_others(self) -> Limits {
+        let (part, whole) = SHARE_OF_OTHERS;
+        let share = |limit: usize| (limit.saturating_mul(part) / whole).max(1);
+        Limits { checks: share(self.checks), descriptors: share(self.descriptors) }
+    }
+}
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Places {
+        let limits = Limits { checks: limits.checks.max(1), ..limits };
+        Places { limits, all: Place::default(), others: Place::default() }
+    }
+
+    /// A place for a check; none while there is none.
+    pub(super) fn take(&mut self, due: &Due) -> Option<Place> {
+        let place = Place {
+            checks: 1,
+            descriptors: check::descriptors(&due.probe),
+            in_rotation: due.standing == Standing::InRotation,
+        };
+        let has_room = self.limits.hold(self.all, place)
+            && (place.in_rotation || self.limits.of_others().hold(self.others, place));
+        if !has_room {
+            return None;
+        }
+        self.all.add(place);
+        if !place.in_rotation {
+            self.others.add(place);
+        }
+        Some(place)
+    }
+
+    /// Gives a place back.
+    pub(super) fn free(&mut self, place: Place) {
+        self.all.remove(place);
+        if !place.in_rotation {
+            self.others.remove(place);
+        }
+    }
+}
+
+impl Place {
+    fn add(&mut self, other: Place) {
+        self.checks += other.checks;
+        self.descriptors += other.descriptors;
+    }
+
+    fn remove(&mut self, other: Place) {
+        self.checks -= other.checks;
+        self.descriptors -= other.descriptors;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::steps::plan;
+    use crate::health::Health;
+    use std::collections::BTreeSet;
+
+    /// A check for a server of the given standing.
+    fn due(check: &str, standing: Standing) -> Due {
+        let plan = plan(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\t{check}\n"));
+        let now = crate::daemon::steps::World::new().now;
+        let mut found = None;
+        Health::new(&plan, &BTreeSet::new(), now).due(&plan, now, |due| {
+            found = Some(Due { standing, ..due });
+            true
+        });
+        found.unwrap()
+    }
+
+    fn taken(places: &mut Places, due: &Due) -> usize {
+        std::iter::from_fn(|| places.take(due)).take(1000).count()
+    }
+
+    #[test]
+    fn a11_silent_down_servers_leave_places_for_the_others() {
+        let mut places = Places::new(Limits { checks: 100, descriptors: 1000 });
+        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::Out)), 75);
+        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::Unseen)), 0);
+        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::InRotation)), 25);
+    }
+
+    #[test]
+    fn a11_a_command_takes_more_descriptors() {
+        let command = "checktype=external\n\tcheckcommand=/bin/true";
+        let free = Limits { checks: 4096, descriptors: 272 };
+        assert_eq!(taken(&mut Places::new(free), &due(command, Standing::InRotation)), 45);
+        assert_eq!(taken(&mut Places::new(free), &due("checktype=connect", Standing::InRotation)), 272);
+        // Pings need none of their own.
+        assert_eq!(taken(&mut Places::new(free), &due("checktype=ping", Standing::InRotation)), 1000);
+    }
+
+    #[test]
+    fn a11_one_check_always_runs_and_places_come_back() {
+        let mut places = Places::new(Limits { checks: 0, descriptors: 0 });
+        let command = due("checktype=external\n\tcheckcommand=/bin/true", Standing::Out);
+        for _ in 0..3 {
+            let place = places.take(&command).unwrap();
+            assert!(places.take(&command).is_none());
+            places.free(place);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! When checks run: how first runs are spread, what a reload keeps of the old times, what happens after a gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::config::{self, Answers};
+use crate::value::UnknownCause;
+
+const MANY: usize = 8000;
+const WINDOW: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_secs(10);
+
+fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+fn start() -> Instant {
+    Instant::now()
+}
+
+/// Server `index` of the tests.
+fn address(index: usize) -> SocketAddr {
+    let [_, _, high, low] = u32::try_from(index).unwrap().to_be_bytes();
+    SocketAddr::from(([10, 1, high, low], 443))
+}
+
+/// One service with servers from `range`, and what else its block says.
+fn plan(range: std::ops::Range<usize>, more: &str) -> Plan {
+    let mut text = format!("checkinterval=10\nvirtual=10.0.0.1:443\n\t{more}\n");
+    for index in range {
+        let _ = writeln!(text, "\treal={} masq", address(index));
+    }
+    let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+    Plan::new(Arc::new(config))
+}
+
+/// All servers of a plan that `wanted` names, as the kernel has them in service.
+fn in_service(plan: &Plan, wanted: impl Fn(usize) -> bool) -> BTreeSet<ServerId> {
+    let id = plan.virtuals()[0].id;
+    (0..MANY).filter(|index| wanted(*index)).map(|index| (id, address(index))).collect()
+}
+
+/// What is due, with a place for each.
+fn all_due(health: &mut Health, plan: &Plan, now: Instant) -> Vec<Due> {
+    let mut all = Vec::new();
+    health.due(plan, now, |due| {
+        all.push(due);
+        true
+    });
+    all
+}
+
+/// Runs the clock in steps of 10 ms, answers every check at once, and gives when each check ran.
+fn run(health: &mut Health, plan: &Plan, from: Instant, to: Instant) -> BTreeMap<SocketAddr, Vec<Instant>> {
+    let mut runs: BTreeMap<SocketAddr, Vec<Instant>> = BTreeMap::new();
+    let mut now = from;
+    while now < to {
+        for due in all_due(health, plan, now) {
+            runs.entry(due.probe.target).or_default().push(now);
+            health.verdict(plan, due.id, Verdict::up("fine"), now);
+        }
+        now += millis(10);
+    }
+    runs
+}
+
+/// The largest number of runs that fall into any window of 100 ms.
+fn densest(runs: &BTreeMap<SocketAddr, Vec<Instant>>) -> usize {
+    let mut times: Vec<Instant> = runs.values().flatten().copied().collect();
+    times.sort();
+    (0..times.len()).map(|i| times.partition_point(|at| *at < times[i] + WINDOW) - i).max().unwrap_or(0)
+}
+
+/// 8,000 https servers in rotation, checked for half a minute; then a reload gives each check another key.
+#[test]
+fn a2_changed_keys_keep_their_phase() {
+    let (old, new) = (
+        plan(0..MANY, "service=https\n\tnegotiatetimeout=6"),
+        plan(0..MANY, "service=https\n\tnegotiatetimeout=3"),
+    );
+    let begin = start();
+    let mut health = Health::new(&old, &in_service(&old, |_| true), begin);
+    let reload = begin + 3 * INTERVAL;
+    let before = run(&mut health, &old, begin, reload);
+    let mut health = health.replan(&old, &new, &BTreeSet::new(), reload);
+    let after = run(&mut health, &new, reload, reload + 3 * INTERVAL);
+    assert_eq!(after.len(), MANY);
+    // 80 on average.
+    let most = densest(&after);
+    assert!(most <= 160, "{most} checks in 100 ms");
+    for (server, runs) in &after {
+        let last = *before[server].last().unwrap();
+        let gap = runs[0] - last;
+        assert!(gap <= INTERVAL + millis(20), "{server}: {gap:?} between the last check and the next");
+    }
+}
+
+#[test]
+fn a2_first_checks_are_spread_by_their_cost() {
+    let begin = start();
+    let within = |servers: usize, service: &str| {
+        let plan = plan(0..servers, &format!("service={service}"));
+        let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+        let runs = run(&mut health, &plan, begin, begin + INTERVAL);
+        let first = runs.values().map(|runs| runs[0]).max().unwrap();
+        let firsts = runs.iter().map(|(server, runs)| (*server, vec![runs[0]])).collect();
+        (first - begin, densest(&firsts))
+    };
+    let (few, _) = within(100, "http");
+    assert!(few <= Duration::from_secs(1), "{few:?}");
+    let (many, most) = within(MANY, "https");
+    assert!((millis(6000)..millis(8500)).contains(&many), "{many:?}");
+    assert!(most <= 140, "{most} first checks in 100 ms");
+}
+
+/// One server in ten is out of rotation.
+#[test]
+fn a2_servers_out_of_rotation_go_first() {
+    let begin = start();
+    let plan = plan(0..MANY, "service=https");
+    let mut health = Health::new(&plan, &in_service(&plan, |index| index % 10 != 0), begin);
+    let runs = run(&mut health, &plan, begin, begin + INTERVAL);
+    let first = |wanted: bool| {
+        let servers = (0..MANY).filter(|index| (index % 10 == 0) == wanted);
+        servers.map(|index| runs[&address(index)][0]).collect::<Vec<_>>()
+    };
+    let (out, in_rotation) = (first(true), first(false));
+    let last_out = *out.iter().max().unwrap();
+    assert!(last_out <= *in_rotation.iter().min().unwrap() + millis(10));
+    assert!(last_out - begin <= Duration::from_secs(1), "{:?}", last_out - begin);
+}
+
+/// The operator repairs the check of a server that is out: it does not wait for its old time.
+#[test]
+fn a2_changed_check_of_a_down_server_goes_first() {
+    let (old, new) = (plan(0..2, "service=http\n\trequest=\"wrong\""), plan(0..2, "service=http"));
+    let begin = start();
+    let mut health = Health::new(&old, &in_service(&old, |_| true), begin);
+    let mut now = begin + INTERVAL;
+    run(&mut health, &old, begin, now);
+    while health.servers[0][0].up {
+        for due in all_due(&mut health, &old, now) {
+            let outcome = if due.probe.target == address(0) { Outcome::Down } else { Outcome::Up };
+            health.verdict(&old, due.id, Verdict::new(outcome, ""), now);
+        }
+        now += millis(10);
+    }
+    let mut health = health.replan(&old, &new, &BTreeSet::new(), now);
+    let due: Vec<SocketAddr> = all_due(&mut health, &new, now).iter().map(|due| due.probe.target).collect();
+    assert_eq!(due, [address(0)]);
+}
+
+/// The loop stood still for a minute.
+#[test]
+fn a2_overdue_checks_are_spread_after_a_gap() {
+    let begin = start();
+    let plan = plan(0..500, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    run(&mut health, &plan, begin, begin + 3 * INTERVAL);
+    let awake = begin + 9 * INTERVAL;
+    let runs = run(&mut health, &plan, awake, awake + 2 * INTERVAL);
+    assert_eq!(runs.len(), 500);
+    let most = densest(&runs);
+    assert!(most <= 120, "{most} checks in 100 ms");
+    // They are as far apart afterwards as before.
+    let later = run(&mut health, &plan, awake + 2 * INTERVAL, awake + 3 * INTERVAL);
+    assert!(densest(&later) <= 20, "{} checks in 100 ms", densest(&later));
+}
+
+/// Ten servers of which one is down, and there is never a place.
+#[test]
+fn a2_falling_behind_is_said_once_and_counted() {
+    let begin = start();
+    let plan = plan(0..10, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    run(&mut health, &plan, begin, begin + 2 * INTERVAL);
+    let mut now = begin + 2 * INTERVAL;
+    let mut news = Vec::new();
+    while now < begin + 5 * INTERVAL {
+        health.due(&plan, now, |_| false);
+        news.extend(health.punctuality(now));
+        now += millis(100);
+    }
+    let [Punctuality::Behind { late, waiting: 10, .. }] = &news[..] else { panic!("{news:?}") };
+    assert!((INTERVAL..INTERVAL + millis(200)).contains(late), "{late:?}");
+    // A check that has not begun has no verdict, and nothing changes.
+    assert_eq!((health.any_up(0), health.late_checks()), (true, 0));
+    run(&mut health, &plan, now, now + millis(10));
+    assert_eq!(health.late_checks(), 10);
+    let later = now + 2 * INTERVAL;
+    run(&mut health, &plan, now, later);
+    assert_eq!(health.punctuality(later), Some(Punctuality::CaughtUp { checks: 10 }));
+    assert_eq!(health.punctuality(later), None);
+}
+
+/// The reason why a check said nothing is over.
+#[test]
+fn a2_a_repeat_comes_at_once_and_only_once() {
+    let begin = start();
+    let plan = plan(0..1, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    run(&mut health, &plan, begin, begin + 2 * INTERVAL);
+    let mut now = begin + 2 * INTERVAL;
+    let mut next = |health: &mut Health, verdict: Verdict| {
+        let at = health.poll_timeout().unwrap().max(now);
+        let waited = at - now;
+        now = at + millis(100);
+        for due in all_due(health, &plan, at) {
+            health.verdict(&plan, due.id, verdict.clone(), now);
+        }
+        waited
+    };
+    let late = || Verdict::unknown(UnknownCause::DirectorLate, "late");
+    next(&mut health, late());
+    assert_eq!(next(&mut health, late()), Duration::ZERO);
+    let rest = next(&mut health, Verdict::up("fine"));
+    // The grid stays.
+    assert_eq!(rest, INTERVAL - millis(200));
+    assert_eq!(next(&mut health, Verdict::up("fine")), INTERVAL - millis(100));
+}
+
+/// Where places are scarce, servers in rotation go first, then those that nothing is known of.
+#[test]
+fn a11_servers_in_rotation_go_first() {
+    let begin = start();
+    let plan = plan(0..6, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |index| index % 2 == 1), begin);
+    for due in all_due(&mut health, &plan, begin + millis(100)) {
+        let outcome = if due.probe.target == address(0) {
+            Outcome::Down
+        } else {
+            Outcome::Unknown(UnknownCause::Panic)
+        };
+        if due.probe.target != address(2) {
+            health.verdict(&plan, due.id, Verdict::new(outcome, ""), begin + millis(100));
+        }
+    }
+    health.hurry_all(begin + INTERVAL);
+    let order: Vec<(Standing, SocketAddr)> =
+        all_due(&mut health, &plan, begin + INTERVAL).iter().map(|d| (d.standing, d.probe.target)).collect();
+    let standings: Vec<Standing> = order.iter().map(|(standing, _)| *standing).collect();
+    assert!(standings.is_sorted(), "{order:?}");
+    assert_eq!(order.iter().filter(|(standing, _)| *standing == Standing::InRotation).count(), 3);
+    assert!(order.contains(&(Standing::Out, address(0))), "{order:?}");
+}
