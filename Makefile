@@ -19,11 +19,12 @@ help:            ## this list
 setup:           ## what the build and the tests need: installed as root, else named
 	@tests/setup
 
-demo: setup      ## the main job on this machine, without privileges
+demo:            ## the main job on this machine, without privileges
+	@tests/setup demo
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit features doc peers lab package-test  ## everything, the lab included
+test: lint unit demo features doc peers lab package-test  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check

@@ -20,8 +20,11 @@ use serde_json::Value;
 
 /// A step that takes longer than this has failed.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
+/// The time from the start of the demonstration to its first table: longer than this has failed.
+const FIRST_TABLE_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() {
+    let start = Instant::now();
     let directory = tempfile::tempdir().unwrap();
     let mut one = WebServer::start("127.0.0.2:0".parse().unwrap());
     let mut two = WebServer::start("127.0.0.3:0".parse().unwrap());
@@ -32,20 +35,28 @@ fn main() {
     let daemon = Daemon::start(directory.path(), &config);
     let both = [(one.address, 1), (two.address, 3)];
     daemon.step("Both servers answer: each has its weight.", &both);
+    let first = start.elapsed();
+    assert!(first < FIRST_TABLE_LIMIT, "the first table came after {:.1} s", first.as_secs_f64());
     one.stop();
     daemon.step(
-        "The first dies: weight 0, its connections may end in peace.",
+        "The first server fails: it gets weight 0, and its connections may end in peace.",
         &[(one.address, 0), (two.address, 3)],
     );
     two.stop();
     let fallback = (FALLBACK.parse().unwrap(), 1);
-    daemon.step("All are dead: the fallback comes in.", &[(one.address, 0), (two.address, 0), fallback]);
+    daemon.step(
+        "Both servers are down: the fallback is activated.",
+        &[(one.address, 0), (two.address, 0), fallback],
+    );
     two.start_again();
-    daemon.step("The second is back: the fallback goes.", &[(one.address, 0), (two.address, 3)]);
+    daemon.step(
+        "The second server is up again: the fallback is deactivated.",
+        &[(one.address, 0), (two.address, 3)],
+    );
     one.start_again();
-    daemon.step("All is well again.", &both);
+    daemon.step("Both servers are up again.", &both);
     daemon.stop();
-    println!("The daemon has ended and cleaned its table up. That was the main job.");
+    println!("The daemon has stopped and cleaned up its table. That was the main job.");
 }
 
 const FALLBACK: &str = "127.0.0.1:8099";

@@ -125,3 +125,42 @@ fn the_pid_file_of_a_unit_can_be_read_by_all() {
         assert!(unit.contains(&format!("ExecStartPre=+/usr/bin/chmod 644 {file}\n")), "{name}");
     }
 }
+
+/// A folder with these programs of the machine and no other.
+fn only(programs: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for program in programs {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|place| place.join(program))
+            .find(|path| path.is_file());
+        let found = found.unwrap_or_else(|| panic!("this machine has no {program}"));
+        std::os::unix::fs::symlink(found, folder.path().join(program)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_demo_needs_rust_and_a_c_compiler() {
+    let setup = |programs: &[&str]| {
+        let path = only(programs);
+        Command::new("/bin/bash")
+            .args(["tests/setup", "demo"])
+            .current_dir(ROOT)
+            .env("PATH", path.path())
+            .output()
+            .unwrap()
+    };
+    let output = setup(&["cargo", "cc"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    for (there, absent, named) in [("cargo", "cc", "gcc"), ("cc", "cargo", "Rust 1.88")] {
+        // Without apt-get nothing is installed.
+        let output = setup(&[there]);
+        assert!(!output.status.success(), "without {absent}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(named), "without {absent}: {output:?}");
+    }
+    let make = read("Makefile");
+    let (_, demo) = make.split_once("\ndemo:").unwrap();
+    let (demo, _) = demo.split_once("\n\n").unwrap();
+    assert!(demo.contains("tests/setup demo\n"), "{demo}");
+    assert!(demo.trim_start().starts_with("##"), "make demo depends on another target: {demo}");
+}
