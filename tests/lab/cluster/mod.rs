@@ -162,3 +162,22 @@ fn closing(line: &str) {
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
+
+/// Also on a machine where an operator has installed them: what is fetched does not depend on that.
+#[test]
+fn d3_everything_is_fetched() {
+    let root = std::env::var("CLUSTER_ROOT").expect("the folder of the packages (tests/lab/cluster/run)");
+    let sbin = ["keepalived", "pacemakerd", "corosync", "crm_mon", "ldirectord"];
+    let files = sbin.iter().map(|name| format!("usr/sbin/{name}"));
+    // A library and a script that only a package behind these needs.
+    let more = [
+        "usr/lib/heartbeat/heartbeat",
+        "usr/lib/x86_64-linux-gnu/libqb.so.100",
+        "usr/lib/ocf/resource.d/heartbeat/IPaddr2",
+    ];
+    let missing: Vec<String> = files
+        .chain(more.map(str::to_owned))
+        .filter(|file| !FilePath::new(&root).join(file).exists())
+        .collect();
+    assert!(missing.is_empty(), "not fetched: {missing:?}");
+}
