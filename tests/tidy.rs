@@ -201,15 +201,66 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '-')
 }
 
+/// The part of a file of `src` that is a test; `test_modules` are the files that their parents declare under `#[cfg(test)]`.
+fn tests_of<'a>(path: &Path, text: &'a str, test_modules: &BTreeSet<PathBuf>) -> &'a str {
+    let in_tests = path.components().any(|part| part.as_os_str() == "tests");
+    if in_tests || path.ends_with("tests.rs") || test_modules.contains(path) {
+        return text;
+    }
+    text.find("\n#[cfg(test)]\nmod tests {").map_or("", |begin| &text[begin..])
+}
+
+/// The files of modules without a body that stand under `#[cfg(test)]`: `#[cfg(test)] mod steps;`.
+fn test_modules(files: &[(PathBuf, String)]) -> BTreeSet<PathBuf> {
+    let declared = |(path, text): &(PathBuf, String)| {
+        let names = text
+            .split("\n#[cfg(test)]\nmod ")
+            .skip(1)
+            .filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+        let folder = if path.ends_with("mod.rs") {
+            path.parent().unwrap().to_owned()
+        } else {
+            path.with_extension("")
+        };
+        names.map(|name| folder.join(format!("{name}.rs"))).collect::<Vec<_>>()
+    };
+    files.iter().flat_map(declared).collect()
+}
+
+fn ids_in(text: &str) -> impl Iterator<Item = String> {
+    words(text).filter(|word| is_id(word)).map(ToOwned::to_owned)
+}
+
+/// An id in a comment of the program says why, and proves nothing.
+#[test]
+fn d5_an_id_in_the_program_is_not_a_test() {
+    let text = "//! B01\nfn f() {} // B02\n\n#[cfg(test)]\nmod tests {\n    // B03\n}\n";
+    let ids = |path: &str, text: &str, modules: &BTreeSet<PathBuf>| {
+        ids_in(tests_of(Path::new(path), text, modules)).collect::<Vec<_>>()
+    };
+    let none = BTreeSet::new();
+    assert_eq!(ids("src/one.rs", text, &none), ["B03"]);
+    assert_eq!(ids("src/one.rs", "// B01\n\n#[cfg(test)]\nmod tests;\n// B02\n", &none), [""; 0]);
+    for path in ["src/one/tests.rs", "src/one/tests/two.rs"] {
+        assert_eq!(ids(path, "// B04", &none), ["B04"]);
+    }
+    let parent = (PathBuf::from("src/one/mod.rs"), "mod two;\n#[cfg(test)]\nmod steps;\n".to_owned());
+    let modules = test_modules(&[parent]);
+    assert_eq!(ids("src/one/steps.rs", "// B05", &modules), ["B05"]);
+    assert_eq!(ids("src/one/two.rs", "// B06", &modules), [""; 0]);
+}
+
 #[test]
 fn every_difference_is_named_by_a_test() {
-    let named: BTreeSet<String> = ["tests", "src"]
-        .iter()
-        .flat_map(|folder| texts(&root().join(folder)))
-        .flat_map(|(_, text)| {
-            words(&text).filter(|word| is_id(word)).map(ToOwned::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
+    let source = texts(&root().join("src"));
+    let modules = test_modules(&source);
+    let in_source =
+        source.iter().flat_map(|(path, text)| ids_in(tests_of(path, text, &modules)).collect::<Vec<_>>());
+    let tests = texts(&root().join("tests"));
+    // This file names ids that do not exist.
+    let others =
+        tests.iter().filter(|(path, _)| !path.ends_with("tidy.rs")).flat_map(|(_, text)| ids_in(text));
+    let named: BTreeSet<String> = in_source.chain(others).collect();
     let ids = differences();
     assert!(ids.len() > 30, "{ids:?}");
     let unnamed: Vec<_> = ids.iter().filter(|id| !named.contains(*id)).collect();

@@ -174,6 +174,24 @@ fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
+/// B33: the sender is the user of the process, whatever the environment says.
+#[test]
+fn d5_the_senders_user_is_that_of_the_uid() {
+    let relay = Relay::start(Mood::Good);
+    let site = relay.site(
+        "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    let settings = site.path("settings.toml");
+    let mut command = site.command(&["--settings", settings.to_str().unwrap(), "alert-test", "web.cf"]);
+    for name in ["USER", "LOGNAME", "USERNAME", "EMAIL"] {
+        command.env(name, "mallory");
+    }
+    assert!(command.status().unwrap().success());
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    assert!(relay.has(&format!("From: {user}@")), "{:?}", relay.taken());
+    assert!(!relay.has("mallory"), "{:?}", relay.taken());
+}
+
 #[test]
 fn a_dead_server_is_called_to_mind() {
     let relay = Relay::start(Mood::Good);
