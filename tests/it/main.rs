@@ -12,6 +12,7 @@ mod commands;
 mod corpus;
 mod life;
 mod log;
+mod machine;
 mod mail;
 mod manager;
 #[cfg(feature = "oracle")]
