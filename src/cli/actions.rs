@@ -45,7 +45,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
 /// The configuration, or the exit code after everything that is wrong with it has been said.
 pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
-        eprintln!("Config file {} not found", context.argument);
+        eprintln!("{}", context.not_found());
         return Err(Exit::Failure);
     };
     let colour = io::stderr().is_terminal();

@@ -46,7 +46,7 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-CONFIG is looked for in /etc/ha.d, in /etc/ha.d/conf, and as it is; without it, ldirectord.cf.
+CONFIG is looked for in /etc/ha.d, in /etc/ha.d/conf, and as it is; without it, ldirectord.cf, last in /etc.
 
 start         start the daemon; returns when it is ready, or says why it cannot be
 stop          end it and clean the table up (see cleanstop); returns when it is gone

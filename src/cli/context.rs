@@ -1,5 +1,6 @@
 //! What every command needs: the settings, and which configuration is meant.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -11,6 +12,10 @@ use crate::settings::{Backend, Settings};
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
 /// The name of the default configuration in the names of its files, as in the original: not that of its file.
 const DEFAULT_NAME: &str = "ldirectord";
+/// Where the default configuration is looked for last: Debian's init script of the original reads it there.
+const LAST_PLACE: &str = "/etc/ldirectord.cf";
+/// Where the packages put the annotated sample.
+const SAMPLE: &str = "/usr/share/doc/ldirectord-rs/examples/ldirectord.cf";
 
 /// The surroundings of a command.
 #[derive(Clone, Debug)]
@@ -62,18 +67,23 @@ impl Context {
         })
     }
 
-    /// Where the configuration is, absolute; none if it is nowhere. The directories of heartbeat come first, also for an
-    /// absolute path, as in the original.
+    /// Where the configuration is, absolute; none if it is nowhere.
     pub fn find_config(&self) -> Option<PathBuf> {
-        let ha = self.settings.paths.ha.display();
-        let candidates = [
-            format!("{ha}/{}", self.argument),
-            format!("{ha}/conf/{}", self.argument),
-            self.argument.clone(),
-        ];
-        let found = candidates.iter().map(Path::new).find(|path| path.is_file())?;
+        let found =
+            candidates(&self.settings.paths.ha, &self.argument).into_iter().find(|path| path.is_file())?;
         // The daemon lives in `/`; a relative path would lead nowhere from there.
-        Some(std::path::absolute(found).unwrap_or_else(|_| found.to_owned()))
+        Some(std::path::absolute(&found).unwrap_or(found))
+    }
+
+    /// That the configuration is nowhere: the original's line, and behind an empty one where it was looked for.
+    pub fn not_found(&self) -> String {
+        let places: Vec<String> =
+            candidates(&self.settings.paths.ha, &self.argument).iter().map(|path| place(path)).collect();
+        format!(
+            "Config file {} not found\n\nlooked for: {}\na sample: {SAMPLE}; its manual: man ldirectord-rs.cf",
+            self.argument,
+            places.join(", ")
+        )
     }
 
     /// The configuration for messages: where it is, or what was asked for.
@@ -100,6 +110,31 @@ impl Context {
     }
 }
 
+/// Where a configuration is looked for, in this order. The directories of heartbeat come first, also for an absolute path, as in
+/// the original; the last place is only for the default configuration (R52).
+fn candidates(ha: &Path, argument: &str) -> Vec<PathBuf> {
+    let ha = ha.display();
+    let mut candidates = vec![
+        PathBuf::from(format!("{ha}/{argument}")),
+        PathBuf::from(format!("{ha}/conf/{argument}")),
+        PathBuf::from(argument),
+    ];
+    if argument == DEFAULT_CONFIG {
+        candidates.push(PathBuf::from(LAST_PLACE));
+    }
+    candidates
+}
+
+/// A place where no configuration was found, with the reason if it is another than that there is none.
+fn place(path: &Path) -> String {
+    let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+    match path.metadata() {
+        Ok(_) => format!("{shown} (not a regular file)"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => shown,
+        Err(error) => format!("{shown} ({error})"),
+    }
+}
+
 fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
     let called = || arguments.first().cloned().unwrap_or_default();
     let program = std::env::current_exe().map_or_else(|_| called(), |path| path.display().to_string());
@@ -117,4 +152,37 @@ fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
 
 fn last_component(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_default_configuration_has_a_last_place() {
+        // R52
+        let looked_for = |argument: &str| -> Vec<String> {
+            let candidates = candidates(Path::new("/etc/ha.d"), argument);
+            candidates.iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(
+            looked_for("ldirectord.cf"),
+            [
+                "/etc/ha.d/ldirectord.cf",
+                "/etc/ha.d/conf/ldirectord.cf",
+                "ldirectord.cf",
+                "/etc/ldirectord.cf"
+            ]
+        );
+        assert_eq!(looked_for("web.cf"), ["/etc/ha.d/web.cf", "/etc/ha.d/conf/web.cf", "web.cf"]);
+        assert_eq!(looked_for("/x/web.cf"), ["/etc/ha.d//x/web.cf", "/etc/ha.d/conf//x/web.cf", "/x/web.cf"]);
+    }
+
+    #[test]
+    fn a_place_has_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let absent = folder.path().join("absent.cf");
+        assert_eq!(place(&absent), absent.display().to_string());
+        assert_eq!(place(folder.path()), format!("{} (not a regular file)", folder.path().display()));
+    }
 }

@@ -11,6 +11,7 @@ use crate::config::{self, Answers, Diagnostic, Question};
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
 use crate::net::{cause, tls};
 use crate::plan::Plan;
+use crate::sys::privileges;
 use crate::value::{Family, Protocol, TlsPolicy};
 
 /// A file larger than this is no configuration, and no certificate.
@@ -64,7 +65,8 @@ impl LoadError {
         let pid = std::process::id();
         match self {
             LoadError::Unreadable { path, error } => {
-                vec![format!("Error [{pid}] reading file {}: {error}", path.display())]
+                let advice = advice(path, error.kind(), &privileges::own_name());
+                vec![format!("Error [{pid}] reading file {}: {error}{advice}", path.display())]
             }
             LoadError::Invalid { path, diagnostics, silence } => {
                 let about = |what: &String| format!("Error [{pid}] reading file {}: {what}", path.display());
@@ -145,6 +147,21 @@ fn load_with(
     match &*tls_faults(&plan) {
         [] => Ok(Loaded { plan, content, warnings: diagnostics }),
         faults => Err(LoadError::Tls { path: path.to_owned(), faults: faults.to_vec() }),
+    }
+}
+
+/// The user that runs the daemon under the packages' units, and its group.
+const PACKAGED_USER: &str = "ldirectord-rs";
+
+/// What to do about a file that this user may not read.
+fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
+    let path = path.display();
+    match kind {
+        io::ErrorKind::PermissionDenied if user == PACKAGED_USER => {
+            format!("; user {user} must be able to read it: chown root:{user} {path} && chmod 0640 {path}")
+        }
+        io::ErrorKind::PermissionDenied => format!("; user {user} may not read it: try again as root"),
+        _ => String::new(),
     }
 }
 
@@ -266,6 +283,19 @@ mod tests {
 
     use super::*;
     use crate::config::Names;
+
+    #[test]
+    fn an_unreadable_file_names_its_reader_and_the_remedy() {
+        let advice = |kind, user| advice(Path::new("/etc/ha.d/web.cf"), kind, user);
+        let denied = io::ErrorKind::PermissionDenied;
+        assert_eq!(
+            advice(denied, "ldirectord-rs"),
+            "; user ldirectord-rs must be able to read it: chown root:ldirectord-rs /etc/ha.d/web.cf && chmod 0640 \
+             /etc/ha.d/web.cf"
+        );
+        assert_eq!(advice(denied, "ann"), "; user ann may not read it: try again as root");
+        assert_eq!(advice(io::ErrorKind::IsADirectory, "ldirectord-rs"), "");
+    }
 
     fn hosts(count: usize) -> Vec<Question> {
         let host = |number| Question::Host { name: format!("web{number}"), family: Family::V4 };

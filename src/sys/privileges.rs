@@ -50,6 +50,13 @@ pub struct Identity {
     gid: Gid,
 }
 
+/// The name of the user that this process acts as; its number where it has none.
+#[must_use]
+pub fn own_name() -> String {
+    let uid = geteuid();
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
 impl Identity {
     /// Looks the user up.
     ///

@@ -119,7 +119,12 @@ fn without_a_file() {
     fs::remove_file(site.path("web.cf")).unwrap();
     for action in ["start", "restart", "try-restart", "reload"] {
         let (code, _, err) = site.told(action);
-        assert_eq!((code, err.as_str()), (1, "Config file web.cf not found\n"), "{action}");
+        let lines: Vec<&str> = err.lines().collect();
+        assert_eq!((code, &lines[..2]), (1, &["Config file web.cf not found", ""][..]), "{action}");
+        let places =
+            ["ha.d/web.cf", "ha.d/conf/web.cf", "web.cf"].map(|place| site.path(place).display().to_string());
+        assert_eq!(lines[2], format!("looked for: {}", places.join(", ")), "{action}");
+        assert!(lines[3].contains("/usr/share/doc/ldirectord-rs/examples/ldirectord.cf"), "{action}: {err}");
     }
     // B02: what runs can be asked for and ended whatever became of its file.
     assert_eq!(site.told("status"), (3, "ldirectord is stopped for web.cf\n".to_owned(), String::new()));
