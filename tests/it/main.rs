@@ -10,6 +10,7 @@ mod cases;
 mod check;
 mod commands;
 mod corpus;
+mod lateness;
 mod life;
 mod log;
 mod machine;
