@@ -3,11 +3,11 @@
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local actions="start stop restart try-restart reload force-reload status" commands="check show alert-test"
-	local options="--debug --foreground --help --version --settings --table" words=() configs i
+	local options="--debug --foreground --help --version --settings --table --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
 	case $prev in
-	--settings)
+	-t | --test | --settings)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -19,6 +19,7 @@ _ldirectord_rs() {
 	# The words before this one that are no options.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
+		-t | --test) return ;;
 		--settings | --table) ((i++)) ;;
 		-*) ;;
 		*) words+=("${COMP_WORDS[i]}") ;;
@@ -31,7 +32,10 @@ _ldirectord_rs() {
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 		;;
 	*:check | *:show | *:alert-test)
-		[[ $cur != -* || ${words[0]} == alert-test ]] || configs=--json
+		case $cur:${words[0]} in
+		-*:check) configs="--config-only --strict --json" ;;
+		-*:show) configs=--json ;;
+		esac
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 		;;

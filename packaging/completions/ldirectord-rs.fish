@@ -13,6 +13,7 @@ complete -c ldirectord-rs -s d -l debug -d 'Stay in the foreground and log to st
 complete -c ldirectord-rs -l foreground -d 'Stay in the foreground, with pid file and log'
 complete -c ldirectord-rs -s h -l help -d 'Print help'
 complete -c ldirectord-rs -s v -l version -d 'Print the version'
+complete -c ldirectord-rs -s t -l test -r -F -d 'Judge this file alone'
 complete -c ldirectord-rs -l settings -r -F -d 'The settings of the daemon'
 complete -c ldirectord-rs -l table -x -a 'kernel memory' -d 'The table to work on'
 
@@ -21,4 +22,6 @@ complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Judge the file and probe every server once'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'What the running daemon knows'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from check show" -l json -d 'Print JSON'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Judge the file alone'
+complete -c ldirectord-rs -l strict -d 'With -t and check: a warning fails, too'
+complete -c ldirectord-rs -l json -d 'With -t, check and show: print JSON'

@@ -46,7 +46,10 @@ _ldirectord_rs() {
 		'(-v --version)'{-v,--version}'[print the version]' \
 		"--settings[the daemon's settings]:file:_files" \
 		'--table[the table to work on]:table:(kernel memory)' \
-		'--json[for check and show: print JSON]' \
+		'(-t --test)'{-t,--test}'[judge this file alone]:file:_files' \
+		'--config-only[for check: judge the file alone]' \
+		'--strict[with -t and check: a warning fails, too]' \
+		'--json[with -t, check and show: print JSON]' \
 		'1: :_ldirectord_rs_first' \
 		'2: :_ldirectord_rs_second'
 }

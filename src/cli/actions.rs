@@ -48,7 +48,6 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
         eprintln!("{}", context.not_found());
         return Err(Exit::Failure);
     };
-    let colour = io::stderr().is_terminal();
     match daemon::load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
@@ -57,15 +56,25 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
             Ok((path, loaded))
         }
         Err(error) => {
-            let LoadError::Invalid { .. } = &error else {
-                eprintln!("{}", error.lines().join("\n"));
-                return Err(Exit::Config);
-            };
-            // The original's one-line form first, for whoever reads it with a script; then each error where it stands.
-            eprintln!("{}\n\n{}", error.lines().join("\n"), error.render(colour));
+            report(&error);
             Err(Exit::Config)
         }
     }
+}
+
+/// Prints everything that is wrong with a file.
+pub(super) fn report(error: &LoadError) {
+    let lines = error.lines().join("\n");
+    match error {
+        // The original's one-line form first, for whoever reads it with a script; then each error where it stands.
+        LoadError::Invalid { .. } => eprintln!("{lines}\n\n{}", error.render(has_colour())),
+        _ => eprintln!("{lines}"),
+    }
+}
+
+/// Whether diagnostics are printed in colour.
+pub(super) fn has_colour() -> bool {
+    io::stderr().is_terminal()
 }
 
 fn running(context: &Context) -> Result<Option<i32>, Exit> {

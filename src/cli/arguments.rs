@@ -16,7 +16,8 @@ use crate::settings::Backend;
     disable_version_flag = true,
     disable_help_subcommand = true,
     override_usage = "ldirectord-rs [OPTIONS] [CONFIG] start|stop|restart|try-restart|reload|force-reload|status\n       \
-                      ldirectord-rs [OPTIONS] check [CONFIG] [--json]\n       \
+                      ldirectord-rs [OPTIONS] check [CONFIG] [--config-only] [--strict] [--json]\n       \
+                      ldirectord-rs -t FILE [--strict] [--json]\n       \
                       ldirectord-rs [OPTIONS] show [CONFIG] [--json]\n       \
                       ldirectord-rs [OPTIONS] alert-test [CONFIG]",
     after_help = AFTER_HELP
@@ -40,6 +41,15 @@ struct Arguments {
     /// The table to work on: the kernel's, or one in memory (a dry run; nothing is changed).
     #[arg(long, value_enum, value_name = "BACKEND")]
     table: Option<Backend>,
+    /// Judge this file alone, wherever it is, and exit: 0 usable, 2 not. Nothing is probed, no name server is asked.
+    #[arg(short = 't', long, value_name = "FILE")]
+    test: Option<String>,
+    /// With -t and check: a warning fails, too (exit 2).
+    #[arg(long)]
+    strict: bool,
+    /// With -t, check and show: print JSON.
+    #[arg(long)]
+    json: bool,
     /// CONFIG and what to do.
     #[arg(trailing_var_arg = true, hide = true)]
     words: Vec<String>,
@@ -54,7 +64,8 @@ restart       end it, leave the table as it is, start again
 try-restart   restart if it runs
 reload        read the configuration again (force-reload is the same)
 status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown
-check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable
+check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable;
+              with --config-only judge the file alone, as -t does
 show          what the running daemon knows of its servers, and its table
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -73,15 +84,35 @@ pub(super) struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Action(Action),
-    Check { json: bool },
-    Show { json: bool },
+    /// Judge the file and probe the servers.
+    Check(Judging),
+    /// Judge the file alone: where configurations are looked for, or exactly the named file.
+    Judge {
+        judging: Judging,
+        named: bool,
+    },
+    Show {
+        json: bool,
+    },
     AlertTest,
 }
 
+/// How a file is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Judging {
+    /// The findings are printed as JSON.
+    pub json: bool,
+    /// A warning fails, too.
+    pub strict: bool,
+}
+
 impl Command {
-    /// Whether it asks or ends a daemon that is there already, for which nothing but its place has to be known.
-    pub fn only_finds_the_daemon(self) -> bool {
-        matches!(self, Command::Action(Action::Stop | Action::Status) | Command::Show { .. })
+    /// Whether it needs nothing of the settings but `[paths]`: it asks or ends a running daemon, or judges a file alone.
+    pub fn needs_only_paths(self) -> bool {
+        matches!(
+            self,
+            Command::Action(Action::Stop | Action::Status) | Command::Show { .. } | Command::Judge { .. }
+        )
     }
 }
 
@@ -139,7 +170,12 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
         table: arguments.table,
         config: None,
     };
-    match words(&arguments.words) {
+    let judging = Judging { json: arguments.json, strict: arguments.strict };
+    let parsed = match &arguments.test {
+        Some(file) => test(file, judging, &arguments.words),
+        None => words(&arguments.words, judging),
+    };
+    match parsed {
         Ok((config, command)) => {
             options.config = config;
             Parsed::Run(options, command)
@@ -148,32 +184,91 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
     }
 }
 
+/// The configuration and the command, or what is wrong with the line, if there is more to say than the usage.
+type Words = Result<(Option<String>, Command), Option<String>>;
+
+/// `-t FILE`, which stands alone.
+fn test(file: &str, judging: Judging, words: &[String]) -> Words {
+    match words {
+        [] => Ok((Some(file.to_owned()), Command::Judge { judging, named: true })),
+        [word, ..] => Err(Some(format!("{word}: -t takes one file and no action"))),
+    }
+}
+
 /// One word is the action; of two the first is the configuration; more are not looked at.
-fn words(words: &[String]) -> Result<(Option<String>, Command), Option<String>> {
+fn words(words: &[String], judging: Judging) -> Words {
     match words {
         [] => Err(None),
-        [action] if Action::from_word(action).is_some() => Ok((None, action_command(action))),
+        [action] if Action::from_word(action).is_some() => action_alone(None, action, judging),
         [config, action, ..] if Action::from_word(action).is_some() => {
-            Ok((Some(config.clone()), action_command(action)))
+            action_alone(Some(config.clone()), action, judging)
         }
-        [command, rest @ ..] if command == "check" || command == "show" => {
-            let json = rest.iter().any(|word| word == "--json");
-            let others: Vec<&String> = rest.iter().filter(|word| *word != "--json").collect();
-            let command = if command == "check" { Command::Check { json } } else { Command::Show { json } };
-            match others[..] {
-                [] => Ok((None, command)),
-                [config] if !config.starts_with('-') => Ok((Some(config.clone()), command)),
-                [word, ..] => Err(Some(format!("{word}: neither --json nor the only configuration"))),
+        [command, rest @ ..] if command == "check" => check(rest, judging),
+        [command, rest @ ..] if command == "show" => {
+            let flags = Flags::read(rest, &["--json"])?;
+            no_strict(judging)?;
+            let json = judging.json || flags.has("--json");
+            Ok((flags.config, Command::Show { json }))
+        }
+        [command, rest @ ..] if command == "alert-test" => {
+            no_flags(judging)?;
+            Ok((Flags::read(rest, &[])?.config, Command::AlertTest))
+        }
+        [word] | [_, word, ..] => Err(Some(format!("{word}: no such action"))),
+    }
+}
+
+fn check(words: &[String], judging: Judging) -> Words {
+    let flags = Flags::read(words, &["--json", "--strict", "--config-only"])?;
+    let judging = Judging {
+        json: judging.json || flags.has("--json"),
+        strict: judging.strict || flags.has("--strict"),
+    };
+    let command = match flags.has("--config-only") {
+        true => Command::Judge { judging, named: false },
+        false => Command::Check(judging),
+    };
+    Ok((flags.config, command))
+}
+
+/// What stands after a command that the original does not have: some of its flags, and at most one configuration.
+struct Flags {
+    given: Vec<String>,
+    config: Option<String>,
+}
+
+impl Flags {
+    fn read(words: &[String], known: &[&str]) -> Result<Flags, Option<String>> {
+        let is_known = |word: &String| known.contains(&word.as_str());
+        let (given, others): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_known);
+        match &others[..] {
+            [] => Ok(Flags { given, config: None }),
+            [config] if !config.starts_with('-') => Ok(Flags { given, config: Some(config.clone()) }),
+            [word, ..] if known.is_empty() => Err(Some(format!("{word}: not the only configuration"))),
+            [word, ..] => {
+                Err(Some(format!("{word}: not one of {} and not the only configuration", known.join(", "))))
             }
         }
-        [command, rest @ ..] if command == "alert-test" => match rest {
-            [] => Ok((None, Command::AlertTest)),
-            [config] if !config.starts_with('-') => Ok((Some(config.clone()), Command::AlertTest)),
-            [word, ..] => Err(Some(format!("{word}: not the only configuration"))),
-        },
-        [word] => Err(Some(format!("{word}: no such action"))),
-        [_, word, ..] => Err(Some(format!("{word}: no such action"))),
     }
+
+    fn has(&self, flag: &str) -> bool {
+        self.given.iter().any(|given| given == flag)
+    }
+}
+
+fn no_strict(judging: Judging) -> Result<(), Option<String>> {
+    if judging.strict { Err(Some("--strict: only with -t and check".to_owned())) } else { Ok(()) }
+}
+
+fn no_flags(judging: Judging) -> Result<(), Option<String>> {
+    no_strict(judging)?;
+    if judging.json { Err(Some("--json: only with -t, check and show".to_owned())) } else { Ok(()) }
+}
+
+/// One of the original's actions.
+fn action_alone(config: Option<String>, word: &str, judging: Judging) -> Words {
+    no_flags(judging)?;
+    Ok((config, action_command(word)))
 }
 
 fn action_command(word: &str) -> Command {
@@ -225,15 +320,36 @@ mod tests {
         check("-- x.cf stop", Some("x.cf"), false, Command::Action(Action::Stop));
         check("start start", Some("start"), false, Command::Action(Action::Start));
         check("check start", Some("check"), false, Command::Action(Action::Start));
-        check("check", None, false, Command::Check { json: false });
-        check("check x.cf --json", Some("x.cf"), false, Command::Check { json: true });
+        let judging = |json, strict| Judging { json, strict };
+        check("check", None, false, Command::Check(judging(false, false)));
+        check("check x.cf --json", Some("x.cf"), false, Command::Check(judging(true, false)));
+        check("--json check --strict x.cf", Some("x.cf"), false, Command::Check(judging(true, true)));
+        let judge = |named, json, strict| Command::Judge { judging: judging(json, strict), named };
+        check("check --config-only x.cf --strict", Some("x.cf"), false, judge(false, false, true));
+        check("-t /x.cf", Some("/x.cf"), false, judge(true, false, false));
+        check("--strict -t start --json", Some("start"), false, judge(true, true, true));
+        check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
         check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
         check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
     }
 
     #[test]
     fn a_wrong_line_gets_the_usage_on_standard_output_and_255() {
-        for line in ["", "x.cf", "nonsense start-it", "--nosuch start", "check a b", "check --bogus"] {
+        for line in [
+            "",
+            "x.cf",
+            "nonsense start-it",
+            "--nosuch start",
+            "check a b",
+            "check --bogus",
+            "-t",
+            "-t x.cf start",
+            "--strict x.cf start",
+            "--json x.cf start",
+            "--strict show",
+            "show --strict",
+            "--json alert-test",
+        ] {
             match run(line) {
                 Parsed::Answer { text, exit, .. } => {
                     assert_eq!(exit, Exit::Usage, "{line}");

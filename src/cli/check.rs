@@ -7,19 +7,25 @@ use std::time::Instant;
 use ipvs_rs::Table;
 
 use super::Exit;
-use super::actions;
+use super::arguments::Judging;
 use super::context::Context;
+use super::{actions, judge};
 use crate::check::{Checker, CheckerError};
-use crate::daemon::{Checks, Limits, Loaded};
+use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
 use crate::report::{self, Snapshot};
 
-pub(super) fn run(context: &Context, json: bool) -> Exit {
-    let (path, loaded) = match actions::load(context) {
+pub(super) fn run(context: &Context, judging: Judging) -> Exit {
+    let Some(path) = context.find_config() else { return judge::not_found(context, judging.json) };
+    let loaded = match daemon::load(&path) {
         Ok(loaded) => loaded,
-        // A file that is not there cannot be used either.
-        Err(_) => return Exit::Config,
+        Err(error) => return judge::refused(&path, &error, judging.json),
     };
+    let warnings = loaded.warning_lines(&path);
+    warnings.iter().for_each(|line| eprintln!("{line}"));
+    if judge::too_odd(&path, warnings.len(), judging) {
+        return Exit::Config;
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -37,7 +43,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
             return Exit::Failure;
         }
     };
-    if json {
+    if judging.json {
         println!("{}", serde_json::to_string_pretty(&snapshot).unwrap_or_default());
     } else {
         eprintln!("{}: the file is fine", path.display());

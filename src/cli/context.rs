@@ -38,11 +38,13 @@ impl Context {
     pub fn new(options: &Options, command: Command, arguments: &[String]) -> Result<Context, String> {
         let path = options.settings.as_deref();
         let mut settings = match Settings::load(path) {
+            // A named file is judged alone.
+            _ if matches!(command, Command::Judge { named: true, .. }) => Settings::default(),
             Ok(settings) => settings,
-            Err(error) if command.only_finds_the_daemon() => {
+            Err(error) if command.needs_only_paths() => {
                 let settings = Settings::places(path);
-                let run = settings.paths.run.display();
-                eprintln!("Warning: {error}; without the settings the daemon is looked for in {run}");
+                let (run, ha) = (settings.paths.run.display(), settings.paths.ha.display());
+                eprintln!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
                 settings
             }
             Err(error) => return Err(error.to_string()),

@@ -1,13 +1,15 @@
 //! Arguments → command → exit code.
 //!
 //! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored) is kept to the letter;
-//! the commands that it does not have (`check`, `show`, `alert-test`) stand where its action or configuration would.
+//! the commands that it does not have (`check`, `show`, `alert-test`) stand where its action or configuration would; `-t` is
+//! not an option of the original.
 
 mod actions;
 mod alert_test;
 mod arguments;
 mod check;
 mod context;
+mod judge;
 mod privileges;
 mod show;
 
@@ -71,7 +73,8 @@ pub fn main(arguments: &[String]) -> Exit {
             };
             match command {
                 Command::Action(action) => actions::run(&context, action),
-                Command::Check { json } => check::run(&context, json),
+                Command::Check(judging) => check::run(&context, judging),
+                Command::Judge { judging, named } => judge::run(&context, judging, named),
                 Command::AlertTest => alert_test::run(&context),
                 Command::Show { json } => show::run(&context, json),
             }

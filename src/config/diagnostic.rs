@@ -32,6 +32,10 @@ pub enum Original {
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
+    /// What kind of finding it is, for programs: the manual of the file lists all.
+    pub code: &'static str,
+    /// The directive that it is about, where it is one.
+    pub directive: Option<&'static str>,
     /// What is wrong; the original's words where it has some.
     pub message: String,
     /// What to do about it.
@@ -65,13 +69,15 @@ impl Diagnostic {
         let text = &source.text()[line.span.clone()];
         let column = source.text()[line.span.start..span.start].chars().count() + 1;
         let (shown, mark) = show(text, &line, &span);
-        let original = match severity {
-            Severity::Error => Original::Refuses,
-            Severity::Warning => Original::Accepts,
+        let (original, code) = match severity {
+            Severity::Error => (Original::Refuses, "invalid-value"),
+            Severity::Warning => (Original::Accepts, "odd-value"),
         };
         let number = line.number;
         Diagnostic {
             severity,
+            code,
+            directive: None,
             message: message.into(),
             help: None,
             original,
@@ -82,6 +88,18 @@ impl Diagnostic {
             shown,
             mark,
         }
+    }
+
+    /// Says what kind of finding it is; without it one of a value.
+    pub fn code(&mut self, code: &'static str) -> &mut Diagnostic {
+        self.code = code;
+        self
+    }
+
+    /// Names the directive that it is about.
+    pub fn directive(&mut self, name: &'static str) -> &mut Diagnostic {
+        self.directive = Some(name);
+        self
     }
 
     /// Adds what to do about it.
@@ -171,7 +189,9 @@ impl<'a> Report<'a> {
         self.diagnostics.sort_by_key(|found| found.span.start);
         if let Some(last) = self.surplus {
             let message = format!("{} more findings are not shown", self.unkept);
-            self.diagnostics.push(Diagnostic::new(self.source, last.severity, last.span, message));
+            let mut surplus = Diagnostic::new(self.source, last.severity, last.span, message);
+            surplus.code("more-findings");
+            self.diagnostics.push(surplus);
         }
         self.diagnostics
     }

@@ -29,6 +29,7 @@ pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> 
         parser
             .report
             .warning(block.head.span(), "virtual without any line after it, at the end of the file")
+            .code("virtual-at-end")
             .help("the original reads it twice and refuses it as a duplicate; an empty line after it avoids that")
             .original(Original::Refuses);
     }
@@ -93,6 +94,7 @@ impl<'a> Parser<'a, '_, '_> {
         if self.place == Place::Inside && blanks > INDENT {
             self.report
                 .warning(line.span.clone(), "a line of nothing but blanks inside a virtual")
+                .code("blank-line")
                 .help("the original takes it for an unknown command; make it empty or a comment")
                 .original(Original::Refuses);
         } else {
@@ -119,6 +121,7 @@ impl<'a> Parser<'a, '_, '_> {
         };
         self.report
             .warning(found.span(), "an empty line stands between this line and its virtual")
+            .code("blank-line")
             .help("the original refuses this; make the line above a comment or remove it")
             .original(Original::Refuses);
         self.place = Place::Inside;
@@ -145,11 +148,13 @@ impl<'a> Parser<'a, '_, '_> {
     /// `supervised` needs no value; anything else that begins like it is a bad value of it.
     fn bare_supervised(&mut self, line: &Line, raw: &'a str) {
         if !raw[SUPERVISED.len()..].trim_start_matches(is_blank).is_empty() {
-            self.report.error(line.span.clone(), "supervised must be 'yes' or 'no'");
+            self.report.error(line.span.clone(), "supervised must be 'yes' or 'no'").directive(SUPERVISED);
             return;
         }
         self.report
             .warning(line.span.clone(), "please update your config not to use a bare supervised directive")
+            .code("deprecated")
+            .directive(SUPERVISED)
             .help("write supervised=yes")
             .original(Original::Warns);
         if let Some(directive) = directive::find(SUPERVISED) {
@@ -187,6 +192,7 @@ impl<'a> Parser<'a, '_, '_> {
             Some(found) => {
                 self.report
                     .error(found.name, "a virtual cannot stand behind #rs:")
+                    .code("conflict")
                     .help("its lines would belong to another virtual for the original")
                     .original(Original::Accepts);
             }
@@ -200,6 +206,7 @@ impl<'a> Parser<'a, '_, '_> {
                         start..start + body.len().max(1).min(line.span.end - start),
                         "Unknown command behind #rs:",
                     )
+                    .code("unknown-directive")
                     .help(suggestion)
                     .original(Original::Accepts);
             }
@@ -230,6 +237,8 @@ impl<'a> Parser<'a, '_, '_> {
             let name = found.directive.name;
             self.report
                 .warning(found.span(), format!("the original does not know {name} and refuses the file"))
+                .code("unmarked-extension")
+                .directive(name)
                 .help(format!("write it as `#rs: {name}={}`, which is a comment there", found.value.text()))
                 .original(Original::Refuses);
         }
@@ -252,6 +261,8 @@ impl<'a> Parser<'a, '_, '_> {
         if self.source.is_latin1() && !found.value.text().is_ascii() {
             self.report
                 .warning(found.value.span(), "this value is not UTF-8; it is read as Latin-1")
+                .code("not-utf8")
+                .directive(found.directive.name)
                 .help("save the file as UTF-8");
         }
     }
@@ -277,7 +288,7 @@ impl<'a> Parser<'a, '_, '_> {
             true => format!("Unknown command \"{}\"", shown.trim_matches(is_blank)),
             false => format!("Unknown command {}", shown.trim_matches(is_blank)),
         };
-        self.report.error(span, message).help(help);
+        self.report.error(span, message).code("unknown-directive").help(help);
     }
 }
 

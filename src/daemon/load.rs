@@ -124,8 +124,8 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     load_with(path, |questions| answer(questions, resolve::host))
 }
 
-/// Judges a file without a name server, which may be dead: a host that it names counts as known, at an invented address. For
-/// who needs a word on the file and nobody's address.
+/// Judges a file without a name server, which may be dead, and without any socket: a host that it names counts as known, at an
+/// invented address. For those who need to know whether the file is right, and nobody's address.
 ///
 /// # Errors
 /// As [`load`].
@@ -216,7 +216,7 @@ fn answer(
     let answers = Mutex::new(Answers::new(hostname));
     let unanswered = resolve::each(questions, |question| {
         let mut silent = None;
-        ask(question, &answers, |name, family| match look_up(name, family) {
+        ask(question, &answers, resolve::port, |name, family| match look_up(name, family) {
             Ok(addresses) => addresses.into_iter().next(),
             Err(ResolveError::NotFound(_)) => None,
             Err(error @ ResolveError::Failed { .. }) => {
@@ -241,7 +241,7 @@ fn answer(
 fn invent(questions: Vec<Question>) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
-        ask(question, &answers, |_, family| match family {
+        ask(question, &answers, resolve::listed_port, |_, family| match family {
             // 240.0.0.0/4 and 100::/64 belong to nobody.
             Family::V4 => Some(Ipv4Addr::from_bits(0xF000_0000 | number).into()),
             Family::V6 => Some(Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number)).into()),
@@ -251,7 +251,12 @@ fn invent(questions: Vec<Question>) -> Answers {
 }
 
 /// Finds one answer. Hosts are asked of `host`; ports and files are of this machine.
-fn ask(question: Question, answers: &Mutex<Answers>, host: impl FnOnce(&str, Family) -> Option<IpAddr>) {
+fn ask(
+    question: Question,
+    answers: &Mutex<Answers>,
+    port: impl Fn(&str, Protocol) -> Option<u16>,
+    host: impl FnOnce(&str, Family) -> Option<IpAddr>,
+) {
     match question {
         Question::Host { name, family } => {
             if let Some(address) = host(&name, family) {
@@ -261,7 +266,7 @@ fn ask(question: Question, answers: &Mutex<Answers>, host: impl FnOnce(&str, Fam
         Question::Port { name, protocol } => {
             // A real server's port may be a name of any protocol.
             let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
-            if let Some(port) = protocols.into_iter().find_map(|protocol| resolve::port(&name, protocol)) {
+            if let Some(port) = protocols.into_iter().find_map(|protocol| port(&name, protocol)) {
                 lock(answers).add_port(name, protocol, port);
             }
         }

@@ -65,6 +65,29 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     answers.flatten().map(|answer| answer.sockaddr.port()).next()
 }
 
+/// As [`port`], but without a socket where `/etc/services` has the name for any protocol: the C library opens some to sort its
+/// answers, and to ask its cache.
+#[must_use]
+pub fn listed_port(name: &str, protocol: Protocol) -> Option<u16> {
+    let listed = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    let mut ports = ports_in(&listed, name).peekable();
+    if ports.peek().is_none() {
+        return port(name, protocol);
+    }
+    let protocol = protocol.to_string();
+    ports.find(|(_, of)| *of == protocol).map(|(port, _)| port)
+}
+
+/// The ports that a text in the form of `services(5)` gives a name, each with its protocol.
+fn ports_in<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (u16, &'a str)> {
+    text.lines().filter_map(move |line| {
+        let mut words = line.split('#').next()?.split_whitespace();
+        let (first, (port, protocol)) = (words.next()?, words.next()?.split_once('/')?);
+        let is_meant = first == name || words.any(|alias| alias == name);
+        port.parse().ok().filter(|_| is_meant).map(|port| (port, protocol))
+    })
+}
+
 /// The name of an address.
 ///
 /// # Errors
@@ -180,6 +203,22 @@ mod tests {
         assert_eq!(port("65536", Protocol::Tcp), None);
         assert_eq!(port("no-such-service", Protocol::Tcp), None);
         assert_eq!(port("", Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn services_are_read_with_aliases_and_comments() {
+        let text =
+            "# http 1/tcp\nhttp\t80/tcp www # http 2/tcp\ndomain 53/tcp\ndomain 54/udp\nodd\nbad x/tcp\n";
+        let found = |name| ports_in(text, name).collect::<Vec<_>>();
+        assert_eq!((found("http"), found("www")), (vec![(80, "tcp")], vec![(80, "tcp")]));
+        assert_eq!(found("domain"), [(53, "tcp"), (54, "udp")]);
+        for name in ["odd", "bad", "", "80"] {
+            assert!(found(name).is_empty(), "{name}");
+        }
+        let listed = [("8080", Some(8080)), ("http", Some(80)), ("no-such-service", None), ("", None)];
+        for (name, port) in listed {
+            assert_eq!(listed_port(name, Protocol::Tcp), port, "{name}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod cases;
 mod check;
 mod commands;
 mod corpus;
-mod lateness;
+mod judge;
 mod life;
 mod log;
 mod machine;

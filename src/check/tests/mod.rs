@@ -1,6 +1,5 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
-mod attendance;
 mod authority;
 mod datagram;
 mod dialogue;

@@ -202,6 +202,7 @@ fn loopback(line: &Assignment<'_>, family: Family, reader: &mut Reader<'_, '_>) 
     reader
         .report
         .warning(line.span(), format!("no address is given; {address} is used"))
+        .directive(line.directive.name)
         .help("write it out");
     Some(address)
 }

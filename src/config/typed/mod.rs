@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::ast::{Assignment, Ast};
 use super::diagnostic::{Original, Report};
+use super::directive::Kind;
 use super::names::Names;
 use super::{Config, Virtual};
 use crate::value::{TlsPolicy, VirtualId};
@@ -33,7 +34,8 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
         match seen.get(&found.id) {
             Some(line) => {
                 let help = format!("{} is in line {line} already", found.id);
-                reader.report.error(block.head.span(), "duplicate virtual server").help(help);
+                let found = reader.report.error(block.head.span(), "duplicate virtual server");
+                found.code("duplicate-virtual").directive(block.head.directive.name).help(help);
             }
             None => {
                 seen.insert(found.id, found.line);
@@ -62,7 +64,9 @@ impl Reader<'_, '_> {
 
     fn refuse(&mut self, line: &Assignment<'_>, wrong: Wrong) {
         let span = wrong.part.map_or_else(|| line.span(), |part| line.value.part(part));
-        let diagnostic = self.report.error(span, wrong.message);
+        let diagnostic = self.report.error(span, wrong.message).directive(line.directive.name);
+        let replaced = line.directive.kind == Kind::Refused;
+        diagnostic.code(if replaced { "replaced-directive" } else { wrong.code });
         // What only we know is a comment to the original.
         diagnostic.original(if line.directive.extension { Original::Accepts } else { wrong.original });
         if let Some(help) = wrong.help {
@@ -72,7 +76,7 @@ impl Reader<'_, '_> {
 
     /// Says what is odd about a part of a value.
     fn warn(&mut self, line: &Assignment<'_>, part: Range<usize>, message: impl Into<String>, help: &str) {
-        self.report.warning(line.value.part(part), message).help(help);
+        self.report.warning(line.value.part(part), message).directive(line.directive.name).help(help);
     }
 }
 
@@ -82,6 +86,7 @@ struct Wrong {
     /// The part of the value's text; absent: the whole line.
     part: Option<Range<usize>>,
     message: String,
+    code: &'static str,
     help: Option<String>,
     original: Original,
 }
@@ -89,12 +94,23 @@ struct Wrong {
 impl Wrong {
     /// The value as a whole is wrong.
     fn new(message: impl Into<String>) -> Wrong {
-        Wrong { part: None, message: message.into(), help: None, original: Original::Refuses }
+        Wrong {
+            part: None,
+            message: message.into(),
+            code: "invalid-value",
+            help: None,
+            original: Original::Refuses,
+        }
     }
 
     /// This part of the value is wrong.
     fn at(mut self, part: Range<usize>) -> Wrong {
         self.part = Some(part);
+        self
+    }
+
+    fn code(mut self, code: &'static str) -> Wrong {
+        self.code = code;
         self
     }
 

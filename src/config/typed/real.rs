@@ -172,6 +172,7 @@ impl Options {
                 reader
                     .report
                     .warning(line.span(), "ldirectord takes a number inside the quotes for the weight")
+                    .directive(line.directive.name)
                     .help("write the weight in front of the request")
                     .original(Original::Refuses);
             }

@@ -38,6 +38,7 @@ impl SchedFlags {
             reader
                 .report
                 .error(self.line.clone(), format!("{unknown} is no flag of the scheduler {scheduler}"))
+                .directive("schedflags")
                 .help(format!("there are {}", known.join(", ")))
                 .original(Original::Accepts);
             return None;

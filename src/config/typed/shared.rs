@@ -46,6 +46,8 @@ impl Shared {
                         line.span(),
                         "checkcount option is deprecated and slated for removal.  please see 'failurecount'",
                     )
+                    .code("deprecated")
+                    .directive("checkcount")
                     .original(Original::Warns);
                 set(&mut self.checkcount, value::count(line, reader), line, reader);
             }

@@ -64,6 +64,7 @@ impl Said {
         };
         let message = format!("{given} without {missing}");
         let diagnostic = reader.report.error(one.line.clone(), message);
+        diagnostic.code("missing-directive").directive(given);
         diagnostic.help(format!("give both in the same place: add {missing}=\"…\""));
         diagnostic.original(Original::Accepts);
     }
@@ -81,6 +82,8 @@ impl Said {
             reader
                 .report
                 .warning(ca.line.clone(), "tlsca has no effect without tlsverify=yes")
+                .code("no-effect")
+                .directive("tlsca")
                 .help("add `#rs: tlsverify=yes`, or remove it");
         }
         let ca = self.ca.as_ref().or(outside.ca.as_ref());
@@ -122,7 +125,8 @@ fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
         return Err(Wrong::new(message).at(inner).help("begin it with /"));
     }
     let content = reader.names.file(path).map_err(|cause| {
-        Wrong::new(format!("{}: {path} cannot be read: {cause}", line.directive.name)).at(inner)
+        let message = format!("{}: {path} cannot be read: {cause}", line.directive.name);
+        Wrong::new(message).code("unreadable-file").at(inner)
     })?;
     Ok(File { pem: PemFile::new(path, content), line: line.span() })
 }
@@ -168,5 +172,5 @@ pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mu
     };
     let why = if sealed { "begins with TLS" } else { "has no STARTTLS" };
     let diagnostic = reader.report.error(line, format!("starttls=yes, but service={word} {why}"));
-    diagnostic.help(help).original(Original::Accepts);
+    diagnostic.code("conflict").directive("starttls").help(help).original(Original::Accepts);
 }

@@ -167,7 +167,7 @@ impl Draft {
         if !right {
             let suffix = if six { "" } else { "6" };
             let message = format!("cannot specify \"{name}\" here.  please use \"{bare}{suffix}\" instead");
-            reader.report.error(line.span(), message);
+            reader.report.error(line.span(), message).code("wrong-family").directive(name);
         }
         right
     }
@@ -391,6 +391,8 @@ impl Draft {
             reader
                 .report
                 .warning(head.span(), message)
+                .code("no-effect")
+                .directive("checkinterval")
                 .help("write fork=yes outside all virtuals, or remove it")
                 .original(Original::Warns)
                 .without_line();
@@ -402,7 +404,7 @@ impl Draft {
         let negotiates = matches!(self.checktype, CheckType::Negotiate | CheckType::Combined(_));
         if negotiates && service == Negotiate::Oracle && !cfg!(feature = "oracle") {
             let message = "service=oracle: this build asks whether the listener connects to the database, and does not log in";
-            reader.report.warning(head.span(), message).help(
+            reader.report.warning(head.span(), message).code("limited-build").directive("service").help(
                 "for a login and the query build it with the feature oracle, or use checktype=external with sqlplus",
             );
         }
@@ -421,6 +423,8 @@ impl Draft {
                     head.span(),
                     "udpprobe without udpreply: a machine that is switched off counts as up",
                 )
+                .code("missing-directive")
+                .directive("udpprobe")
                 .help(
                     "add `#rs: udpreply=\"…\"` if the service answers, or remove udpprobe: then it is a ping",
                 );
@@ -436,7 +440,7 @@ impl Draft {
         ] {
             if idle {
                 let message = format!("{name} is without effect here: it goes with {needs}");
-                reader.report.warning(head.span(), message).help("remove the line");
+                reader.report.warning(head.span(), message).code("no-effect").help("remove the line");
             }
         }
     }
@@ -453,7 +457,7 @@ impl Draft {
         let text = pick(&self.shared).or_else(|| pick(&outside.shared))?;
         let resolved = text.resolve(protocol, reader);
         if resolved.is_none() {
-            reader.report.error(text.span.clone(), "invalid port for fallback server");
+            reader.report.error(text.span.clone(), "invalid port for fallback server").directive("fallback");
         }
         resolved
     }

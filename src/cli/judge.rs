@@ -1,0 +1,150 @@
+//! `-t` and `check --config-only`: judges a file alone. No server is probed, no name server is asked, and no socket is opened.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Exit;
+use super::actions;
+use super::arguments::Judging;
+use super::context::Context;
+use crate::config::{self, Diagnostic, Original, Severity};
+use crate::daemon::{self, LoadError};
+
+pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Exit {
+    let path = match named {
+        true => Some(PathBuf::from(&context.argument)),
+        false => context.find_config(),
+    };
+    let Some(path) = path else { return not_found(context, judging.json) };
+    match daemon::judge(&path) {
+        Err(error) => refused(&path, &error, judging.json),
+        Ok(loaded) => accepted(&path, &loaded.warnings, judging),
+    }
+}
+
+/// Reports that there is no such file.
+pub(super) fn not_found(context: &Context, json: bool) -> Exit {
+    eprintln!("{}", context.not_found());
+    if json {
+        let message = format!("Config file {} not found", context.argument);
+        print(Path::new(&context.argument), false, vec![Finding::about_the_file("not-found", message)]);
+    }
+    Exit::Config
+}
+
+/// Reports why a file cannot be used: all of it as JSON, or in the original's form and with an excerpt for each error.
+pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
+    match json {
+        true => print(path, false, findings(error)),
+        false => actions::report(error),
+    }
+    Exit::Config
+}
+
+/// Whether `--strict` refuses a file with these warnings. It says so then.
+pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
+    let refused = judging.strict && warnings > 0;
+    if refused {
+        eprintln!("{}: {}, and --strict allows none", path.display(), count(warnings));
+    }
+    refused
+}
+
+fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Exit {
+    if !judging.json && !warnings.is_empty() {
+        eprintln!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+    }
+    let refused = too_odd(path, warnings.len(), judging);
+    if judging.json {
+        print(path, !refused, warnings.iter().map(Finding::from).collect());
+    } else if !refused && warnings.is_empty() {
+        eprintln!("{}: the file is fine", path.display());
+    } else if !refused {
+        eprintln!("{}: the file is usable, with {}", path.display(), count(warnings.len()));
+    }
+    if refused { Exit::Config } else { Exit::Ok }
+}
+
+fn count(warnings: usize) -> String {
+    if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") }
+}
+
+/// The JSON of a judged file.
+#[derive(Debug, Serialize)]
+struct Judged {
+    file: String,
+    /// Whether the daemon would run it; with `--strict` also whether there is no warning.
+    usable: bool,
+    diagnostics: Vec<Finding>,
+}
+
+/// One finding. The fields and the codes are an interface: programs read them.
+#[derive(Debug, Serialize)]
+struct Finding {
+    severity: &'static str,
+    code: &'static str,
+    /// Absent: about the file as a whole.
+    line: Option<usize>,
+    column: Option<usize>,
+    directive: Option<&'static str>,
+    message: String,
+    help: Option<String>,
+    /// What the Perl original does there; absent where that is not known.
+    original: Option<&'static str>,
+}
+
+impl Finding {
+    fn about_the_file(code: &'static str, message: String) -> Finding {
+        let (line, column, directive, help, original) = (None, None, None, None, None);
+        Finding { severity: "error", code, line, column, directive, message, help, original }
+    }
+}
+
+impl From<&Diagnostic> for Finding {
+    fn from(found: &Diagnostic) -> Finding {
+        Finding {
+            severity: match found.severity {
+                Severity::Warning => "warning",
+                Severity::Error => "error",
+            },
+            code: found.code,
+            line: Some(found.line),
+            column: Some(found.column),
+            directive: found.directive,
+            message: found.message.clone(),
+            help: found.help.clone(),
+            original: Some(match found.original {
+                Original::Accepts => "accepts",
+                Original::Warns => "warns",
+                Original::Refuses => "refuses",
+            }),
+        }
+    }
+}
+
+fn findings(error: &LoadError) -> Vec<Finding> {
+    match error {
+        LoadError::Invalid { diagnostics, silence, .. } => {
+            let silence = silence.iter().map(|what| Finding::about_the_file("silent-resolver", what.clone()));
+            diagnostics.iter().map(Finding::from).chain(silence).collect()
+        }
+        LoadError::Tls { faults, .. } => {
+            let fault = |(line, what): &(usize, String)| Finding {
+                line: Some(*line),
+                column: Some(1),
+                ..Finding::about_the_file("unusable-tls-file", what.clone())
+            };
+            faults.iter().map(fault).collect()
+        }
+        LoadError::Unreadable { error, .. } => {
+            vec![Finding::about_the_file("unreadable-file", error.to_string())]
+        }
+        other => vec![Finding::about_the_file("unreadable-file", other.lines().join("; "))],
+    }
+}
+
+fn print(path: &Path, usable: bool, diagnostics: Vec<Finding>) {
+    let judged = Judged { file: path.display().to_string(), usable, diagnostics };
+    println!("{}", serde_json::to_string_pretty(&judged).unwrap_or_default());
+}

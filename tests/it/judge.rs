@@ -1,0 +1,172 @@
+//! `-t` and `check --config-only`: a file is judged alone, and what is wrong with it can be read by a program.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::site::Site;
+
+/// Usable, and full of names that only a name server knows, or the list of services.
+const NAMES: &str = "virtual=www.example.net:https\n\treal=web1.example.net:https masq\n\treal=web2.example.net:8443 masq\n\
+                     \tfallback=sorry.example.net:http masq\n\tsmtp=relay.example.net\n";
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// The directory that the configuration is looked for in must not matter, nor may settings.
+#[test]
+fn any_path_is_judged_with_0_or_2() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
+    let staged = site.path("staged");
+    fs::create_dir(&staged).unwrap();
+    let (good, bad) = (staged.join(".ansible-x.cf.tmp"), staged.join("bad"));
+    fs::write(&good, "virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n").unwrap();
+    fs::write(&bad, "virtual=192.0.2.1:80\n\treel=192.0.2.2:80 masq\n").unwrap();
+    fs::write(site.path("ha.d/web.cf"), "nonsense\n").unwrap();
+    let code = |words: &[&str]| site.run(words).status.code();
+    assert_eq!(code(&["-t", good.to_str().unwrap()]), Some(0));
+    assert_eq!(code(&["check", "--config-only", good.to_str().unwrap()]), Some(0));
+    assert_eq!(code(&["-t", "web.cf"]), Some(0), "-t takes the file as it is named");
+    assert_eq!(code(&["check", "--config-only", "web.cf"]), Some(2), "check looks where start does");
+    for words in [["-t", bad.to_str().unwrap()], ["-t", "missing.cf"], ["-t", "staged"]] {
+        assert_eq!(code(&words), Some(2), "{words:?}");
+    }
+    let told = site.run(&["-t", bad.to_str().unwrap()]);
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains("at line 2") && told.contains("did you mean real?"), "{told}");
+    let wrong_settings =
+        site.command(&["-t", "web.cf"]).env("LDIRECTORD_RS_STOP__GRACE", "-1").output().unwrap();
+    assert_eq!(wrong_settings.status.code(), Some(0), "{wrong_settings:?}");
+    assert!(!site.pid_file().exists() && site.log().is_empty(), "-t wrote something");
+}
+
+#[test]
+fn json_has_line_column_code_and_help() {
+    let site =
+        Site::new("checkinterval=none\nvirtual=192.0.2.1:80\n\treel=192.0.2.2:80 masq\n\tpersistent=0\n");
+    for words in [&["-t", "web.cf", "--json"] as &[&str], &["check", "web.cf", "--json"]] {
+        let output = site.run(words);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let judged = json(&output);
+        assert_eq!(judged["usable"], false);
+        let found = judged["diagnostics"].as_array().unwrap();
+        let row = |found: &Value| {
+            let text = |key: &str| found[key].as_str().unwrap_or("-").to_owned();
+            let place = format!("{}:{}", found["line"], found["column"]);
+            [text("severity"), text("code"), place, text("directive"), text("original")].join(" ")
+        };
+        // The first line of the site is its log.
+        assert_eq!(
+            found.iter().map(row).collect::<Vec<_>>(),
+            [
+                "error invalid-value 2:15 checkinterval refuses",
+                "error unknown-directive 4:2 - refuses",
+                "warning odd-value 5:13 persistent accepts",
+            ]
+        );
+        assert_eq!(found[1]["help"], "did you mean real?");
+    }
+    let good = site.path("good.cf");
+    fs::write(&good, "virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n").unwrap();
+    let judged = json(&site.run(&["--json", "-t", "good.cf"]));
+    assert_eq!((&judged["usable"], &judged["diagnostics"]), (&Value::Bool(true), &Value::Array(Vec::new())));
+    let missing = json(&site.run(&["check", "missing.cf", "--json"]));
+    assert_eq!(
+        (&missing["diagnostics"][0]["code"], &missing["diagnostics"][0]["line"]),
+        (&"not-found".into(), &Value::Null)
+    );
+}
+
+#[test]
+fn strict_makes_warnings_fail() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n\tchecktype=on\n\tpersistent=0\n");
+    for words in [&["-t", "web.cf"] as &[&str], &["check", "web.cf"], &["check", "--config-only", "web.cf"]] {
+        assert_eq!(site.run(words).status.code(), Some(0), "{words:?}");
+        let strict = [words, &["--strict"]].concat();
+        let output = site.run(&strict);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{strict:?}: {told}");
+        assert!(told.contains("1 warning, and --strict allows none"), "{strict:?}: {told}");
+    }
+    let judged = json(&site.run(&["-t", "web.cf", "--strict", "--json"]));
+    assert_eq!(
+        (&judged["usable"], &judged["diagnostics"][0]["code"]),
+        (&Value::Bool(false), &"odd-value".into())
+    );
+}
+
+/// Without any network, and without a single socket: no name server is asked, nor anybody else.
+#[test]
+fn a_file_is_judged_without_network_or_socket() {
+    let site = Site::new(NAMES);
+    let judge = |before: &[&str]| {
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_ldirectord-rs"));
+        command.args(["-t", "web.cf"]).current_dir(site.path("")).output()
+    };
+    let alone = ["unshare", "--user", "--map-root-user", "--net"];
+    match Command::new(alone[0]).args(&alone[1..]).arg("true").status() {
+        Ok(status) if status.success() => {
+            let output = judge(&alone).unwrap();
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+        _ => println!("skipped in part: no network namespace can be made here"),
+    }
+    let trace = site.path("trace");
+    match judge(&["strace", "-f", "-e", "trace=socket,socketpair", "-o", trace.to_str().unwrap()]) {
+        Ok(output) if output.status.code() == Some(0) => {
+            let calls = fs::read_to_string(&trace).unwrap();
+            assert!(!calls.contains("socket("), "{calls}");
+        }
+        other => println!("skipped in part: no strace here: {other:?}"),
+    }
+}
+
+fn repository(path: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The commands of the manual for Ansible and Puppet, each with a good and a bad file in the place of its sign.
+#[test]
+fn validation_commands_of_the_manual_work() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
+    fs::write(site.path("bad.cf"), "nonsense\n").unwrap();
+    let manual = fs::read_to_string(repository("docs/man/ldirectord-rs.md")).unwrap();
+    for (key, sign) in [("    validate: ", "%s"), ("    validate_cmd => ", "%")] {
+        let line = manual.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let words: Vec<&str> = line.trim_matches('\'').split(' ').collect();
+        assert_eq!((words[0], words.last()), ("/usr/sbin/ldirectord-rs", Some(&sign)), "{line}");
+        for (file, code) in [("web.cf", 0), ("bad.cf", 2)] {
+            let path = site.path(file);
+            let with_file = |word: &&str| {
+                if *word == sign { path.to_str().unwrap().to_owned() } else { (*word).to_owned() }
+            };
+            let words: Vec<String> = words[1..].iter().map(with_file).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(site.run(&words).status.code(), Some(code), "{words:?}");
+        }
+    }
+}
+
+/// Codes are an interface: none is printed that the manual does not list.
+#[test]
+fn every_code_is_in_the_manual() {
+    let site = Site::new("");
+    let manual = fs::read_to_string(repository("docs/man/ldirectord-rs.md")).unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for file in fs::read_dir(repository("tests/data/config")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "cf") {
+            for found in
+                json(&site.run(&["-t", path.to_str().unwrap(), "--json"]))["diagnostics"].as_array().unwrap()
+            {
+                let code = found["code"].as_str().unwrap().to_owned();
+                assert!(manual.contains(&format!("`{code}`")), "{code} is not in the manual: {found}");
+                seen.insert(code);
+            }
+        }
+    }
+    assert!(seen.len() >= 10, "{seen:?}");
+}
