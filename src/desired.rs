@@ -21,26 +21,24 @@ use crate::value::{
 pub fn wanted(plan: &Plan, health: &Health) -> Table {
     let mut table = Table::default();
     for (virtual_index, v) in plan.virtuals().iter().enumerate() {
-        table.services.insert(service_key(v.id), wanted_service(v, virtual_index, health));
+        table.services.insert(service_key(v.id), wanted_service(plan, virtual_index, v, health));
     }
     table
 }
 
-fn wanted_service(v: &Virtual, virtual_index: usize, health: &Health) -> Service {
+fn wanted_service(plan: &Plan, virtual_index: usize, v: &Virtual, health: &Health) -> Service {
     let mut service = Service::new(service_config(v));
-    let mut up_keys = BTreeSet::new();
     for (real_index, real) in v.reals.iter().enumerate() {
-        let up = health.server(Member { virtual_index, real_index }).up;
+        let member = Member { virtual_index, real_index };
         let key = real_key(v, real);
-        // Two lines may name one destination; then it is in service while any of them is up, as the last such line says.
-        if up {
-            up_keys.insert(key);
+        // Where several lines name one destination, the last one says what it looks like.
+        if health.is_in(plan, member) {
             service.destinations.insert(key, real_config(real, real.weight));
-        } else if v.quiescent && !up_keys.contains(&key) {
+        } else if v.quiescent && !plan.is_leaving(member) {
             service.destinations.insert(key, real_config(real, 0));
         }
     }
-    if let Some(fallback) = v.fallback.filter(|_| !health.any_up(virtual_index)) {
+    if let Some(fallback) = v.fallback.filter(|_| !health.any_in(plan, virtual_index)) {
         let (key, config) = fallback_destination(v, fallback);
         service.destinations.insert(key, config);
     }
@@ -132,7 +130,8 @@ pub fn virtual_id(key: ServiceKey) -> Option<VirtualId> {
 #[must_use]
 pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<Change> {
     let of = virtual_id(operation.service())?;
-    let v = plan.virtuals().iter().find(|v| v.id == of);
+    let position = plan.virtuals().iter().position(|v| v.id == of);
+    let v = position.map(|index| &plan.virtuals()[index]);
     let server =
         |key: &DestinationKey, action: fn(&DestinationConfig) -> ServerAction, config: &DestinationConfig| {
             Change::Server(server_change(v, of, key, action(config), Some(config)))
@@ -147,7 +146,7 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<
         Operation::EditDestination { key, config, .. } => server(key, edited, config),
         Operation::RemoveDestination { key, .. } => {
             let mut change = server_change(v, of, key, ServerAction::Deleted, None);
-            let known = v.is_some_and(|v| names(v, key).next().is_some());
+            let known = position.is_some_and(|index| is_configured(plan, index, key));
             if !known && change.role == Role::Real {
                 change.action = ServerAction::Purged(occasion);
             }
@@ -170,6 +169,15 @@ pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> 
 
 fn edited(config: &DestinationConfig) -> ServerAction {
     if config.weight == 0 { ServerAction::Quiescent } else { ServerAction::Restored(config.weight) }
+}
+
+/// Whether the configuration has a real server for a destination; one that is leaving is no longer in it.
+fn is_configured(plan: &Plan, virtual_index: usize, key: &DestinationKey) -> bool {
+    let v = &plan.virtuals()[virtual_index];
+    let mut reals = v.reals.iter().enumerate();
+    reals.any(|(real_index, real)| {
+        real_key(v, real) == *key && !plan.is_leaving(Member { virtual_index, real_index })
+    })
 }
 
 /// The real servers of a virtual that a destination stands for.
@@ -201,11 +209,8 @@ fn server_change(
 }
 
 fn destination_key(v: &Virtual, address: SocketAddr, method: ForwardingMethod) -> DestinationKey {
-    let port = match (method, v.id.port()) {
-        (ForwardingMethod::Gate | ForwardingMethod::Ipip, Some(port)) => port,
-        _ => address.port(),
-    };
-    DestinationKey { address: address.ip(), port }
+    let destination = v.destination(address, method);
+    DestinationKey { address: destination.ip(), port: destination.port() }
 }
 
 fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {

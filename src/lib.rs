@@ -42,6 +42,7 @@
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | when a server counts as down | `health/mod.rs` |
+//! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `daemon/director.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | how many checks run at once, and which first | `daemon/places.rs`, `health/schedule.rs` |
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |

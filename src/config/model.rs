@@ -131,6 +131,19 @@ pub struct Virtual {
     pub comment: Option<String>,
 }
 
+impl Virtual {
+    /// The destination that a server is in the kernel's table: direct routing and tunnels cannot change the port, so there the port
+    /// is the virtual's (as `ipvsadm` makes it).
+    #[must_use]
+    pub fn destination(&self, server: SocketAddr, method: ForwardingMethod) -> SocketAddr {
+        let port = match (method, self.id.port()) {
+            (ForwardingMethod::Gate | ForwardingMethod::Ipip, Some(port)) => port,
+            _ => server.port(),
+        };
+        SocketAddr::new(server.ip(), port)
+    }
+}
+
 /// One real server of one virtual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Real {

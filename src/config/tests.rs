@@ -253,3 +253,21 @@ fn tls_is_inherited_and_equal_policies_are_one() {
     );
     assert_eq!(virtuals.iter().map(|v| v.starttls).collect::<Vec<_>>(), [false, true, false, false]);
 }
+
+/// R66
+#[test]
+fn a12_two_lines_for_one_destination_are_warned_of() {
+    let warnings = |reals: &str| {
+        let text = format!("virtual=10.0.0.1:80\n{reals}");
+        let loaded = load(text.as_bytes(), &Answers::new("director"));
+        loaded.diagnostics.iter().map(|warning| warning.one_line(1, "test.cf")).collect::<Vec<_>>()
+    };
+    let one =
+        warnings("\treal=10.0.0.2:80 masq\n\treal=10.0.0.2:81 masq\n\treal=10.0.0.1->10.0.0.1:80 gate\n");
+    assert_eq!(one, [""; 0]);
+    let two = warnings("\treal=10.0.0.2:80 gate 1 \"a\", \"x\"\n\treal=10.0.0.1->10.0.0.3:81 gate\n");
+    assert_eq!(two.len(), 1, "{two:?}");
+    let line = &two[0];
+    assert!(line.contains("10.0.0.2:80 is the destination of line 2, too"), "{line}");
+    assert!(line.contains("line 3") || line.contains(":3"), "{line}");
+}

@@ -21,6 +21,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The state of a running daemon.
 pub struct Director {
     plan: Plan,
+    /// The plan without the servers that are leaving, while there are some.
+    settled: Option<Plan>,
     health: Health,
     ipvs: Box<dyn Ipvs>,
     /// Our part of the kernel's table as far as we know it.
@@ -58,6 +60,7 @@ impl Director {
         let health = Health::new(&plan, &desired::in_service(&plan, &present), now);
         let mut director = Director {
             plan,
+            settled: None,
             health,
             ipvs,
             present,
@@ -100,11 +103,13 @@ impl Director {
     /// When [`Director::due`] or [`Director::verify`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.health.poll_timeout(), self.verify_at].into_iter().flatten().min()
+        let times = [self.health.poll_timeout(), self.verify_at, self.health.leaves_at(&self.plan)];
+        times.into_iter().flatten().min()
     }
 
     /// Gives the checks to start now to `start`, until it has no place for one. Says when checks fall behind.
     pub fn due(&mut self, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<Notice> {
+        self.settle(now);
         self.health.due(&self.plan, now, start);
         self.health.punctuality(now).map(Notice::Punctuality).into_iter().collect()
     }
@@ -173,12 +178,21 @@ impl Director {
         notices
     }
 
-    /// Takes up another plan as a whole: servers that stay keep their state, services that go are removed.
+    /// Applies another plan as a whole: servers that stay keep their state, services that go are removed. Where a service would be
+    /// left without a server in rotation, those that go stay until another one is up.
     pub fn reload(&mut self, plan: Plan, now: Instant) -> Vec<Notice> {
         let mut notices = self.read_back(&planned(&plan));
         let in_service = desired::in_service(&plan, &self.present);
-        self.health = self.health.replan(&self.plan, &plan, &in_service, now);
-        self.plan = plan;
+        let health = self.health.replan(&self.plan, &plan, &in_service, now);
+        let kept = self.health.to_keep(&self.plan, &plan, &health);
+        if kept.is_empty() {
+            (self.plan, self.settled, self.health) = (plan, None, health);
+        } else {
+            let with_leaving = plan.with_leaving(&self.plan, &kept);
+            self.health = self.health.replan(&self.plan, &with_leaving, &in_service, now);
+            (self.plan, self.settled) = (with_leaving, Some(plan));
+        }
+        notices.extend(self.plan.leaving().iter().map(|member| Notice::Leaving(*member)));
         self.warned.retain(|id, _| self.health.knows(*id));
         self.refused.clear();
         self.withdrawn.clear();
@@ -186,8 +200,28 @@ impl Director {
         notices
     }
 
-    /// Reads the table back if it is time to, and repairs what somebody else changed.
+    /// Forgets the servers that were leaving when all have gone. Not before what happened to them was told: their places in the plan
+    /// go with them.
+    fn settle(&mut self, now: Instant) {
+        if self.health.leaves_at(&self.plan).is_some() {
+            return;
+        }
+        if let Some(plan) = self.settled.take() {
+            self.health = self.health.replan(&self.plan, &plan, &BTreeSet::new(), now);
+            self.plan = plan;
+        }
+    }
+
+    /// Reads the table back if it is time to, and repairs what somebody else changed. Lets go of servers whose time to leave has come.
     pub fn verify(&mut self, now: Instant) -> Vec<Notice> {
+        let mut notices = self.look_at_table(now);
+        if self.health.let_go(&self.plan, now) {
+            notices.extend(self.reconcile(now));
+        }
+        notices
+    }
+
+    fn look_at_table(&mut self, now: Instant) -> Vec<Notice> {
         if self.verify_at.is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -238,6 +272,7 @@ impl Director {
 
     /// Makes the table what it should be. An operation that is refused has the table read back and is tried once more.
     fn reconcile(&mut self, now: Instant) -> Vec<Notice> {
+        self.health.let_go(&self.plan, now);
         let wanted = self.wanted();
         let mut notices = self.carry_out(&diff(&self.present, &wanted), Occasion::Start);
         if notices.iter().any(Notice::is_refusal) {

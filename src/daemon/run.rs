@@ -415,8 +415,9 @@ impl Daemon {
     /// One line about all servers, for the service manager.
     fn summary(&self) -> String {
         let (plan, health) = (self.director.plan(), self.director.health());
-        let up = plan.members().filter(|member| health.server(*member).up).count();
-        format!("{up} of {} real servers up in {} services", plan.members().count(), plan.virtuals().len())
+        let servers = || plan.members().filter(|member| !plan.is_leaving(*member));
+        let up = servers().filter(|member| health.server(*member).up).count();
+        format!("{up} of {} real servers up in {} services", servers().count(), plan.virtuals().len())
     }
 
     /// A file that was emptied by accident must not be the end of all services.

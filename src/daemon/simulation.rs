@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::steps::{World, plan, render};
 use crate::desired;
-use crate::plan::Plan;
+use crate::plan::{Plan, Virtual};
 use crate::value::{Outcome, UnknownCause, VirtualId};
 
 const FOREIGN: &str = "tcp:10.9.9.9:80";
@@ -26,6 +26,11 @@ fn configurations() -> Vec<Plan> {
         format!("fallback=127.0.0.9:80\n{shared}"),
         format!("quiescent=no\n{}", two.replace("masq 7", "masq 0")),
         format!("quiescent=yes\n{}", two.replace("masq 5", "masq 0").replace("masq 7", "masq 0")),
+        format!(
+            "quiescent=yes\n{}{shared}",
+            two.replace("10.0.0.2", "10.0.0.4").replace("10.0.0.3", "10.0.0.5")
+        ),
+        format!("failurecount=2\n{}", two.replace("10.0.0.2", "10.0.0.4")),
     ]
     .iter()
     .map(|text| plan(&format!("readdquiescent=yes\n{text}")))
@@ -49,9 +54,9 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(Outcome::Unknown(UnknownCause::DirectorLate))];
     prop_oneof![
-        6 => (2..4u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
+        6 => (2..6u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
         3 => Just(Act::Round),
-        2 => (0..6usize).prop_map(Act::Reload),
+        2 => (0..8usize).prop_map(Act::Reload),
         1 => Just(Act::Kill),
         1 => (1..4usize).prop_map(Act::Refuse),
         1 => (2..4u8, proptest::option::of(0..9u32)).prop_map(|(server, weight)| Act::Meddle(server, weight)),
@@ -82,6 +87,23 @@ impl Model {
         }
     }
 
+    fn is_up(&self, id: VirtualId, server: SocketAddr) -> bool {
+        self.servers.get(&(id, server)).is_some_and(|(up, _)| *up)
+    }
+
+    /// The services that have a working server in rotation which the next configuration does not set to a weight of 0.
+    fn in_rotation(&self, plan: &Plan, next: &Plan) -> Vec<VirtualId> {
+        let drained = |v: &Virtual, server: SocketAddr| {
+            let mut reals = next.virtuals().iter().filter(|n| n.id == v.id).flat_map(|n| &n.reals);
+            reals.any(|real| real.address == server && real.weight == 0)
+        };
+        let works = |v: &Virtual| {
+            let mut reals = v.reals.iter().filter(|r| r.weight > 0 && !drained(v, r.address));
+            reals.any(|r| self.is_up(v.id, r.address))
+        };
+        plan.virtuals().iter().filter(|v| works(v)).map(|v| v.id).collect()
+    }
+
     /// One round in which every check is run once.
     fn round(&mut self, plan: &Plan, outcomes: &BTreeMap<SocketAddr, Outcome>) {
         for member in plan.members() {
@@ -103,7 +125,8 @@ impl Model {
 fn assert_consistent(world: &mut World, model: &Model, context: &str) {
     let director = world.director.as_ref().unwrap();
     let plan = director.plan().clone();
-    for member in plan.members() {
+    // Servers that were leaving have gone by now.
+    for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
         let (v, real) = plan.member(member);
         let (up, _) = model.servers[&(v.id, real.address)];
         assert_eq!(director.health().server(member).up, up, "{context}: {} of {}", real.address, v.id);
@@ -119,7 +142,7 @@ fn assert_consistent(world: &mut World, model: &Model, context: &str) {
         let Some(fallback) = v.fallback else { continue };
         let service = &wanted.services[&desired::service_key(v.id)];
         let stands = service.destinations.keys().any(|key| key.address == fallback.address);
-        let any_up = v.reals.iter().any(|real| model.servers[&(v.id, real.address)].0);
+        let any_up = v.reals.iter().any(|real| model.is_up(v.id, real.address));
         assert_eq!(stands, !any_up, "{context}: fallback of virtual {index}");
     }
 }
@@ -152,6 +175,9 @@ fn live(world: &mut World, acts: &[Act]) {
                     !same || world.kernel.operations() == before,
                     "{context}: the same file was written anew"
                 );
+                for id in model.in_rotation(&plans[current], &plans[*next]) {
+                    assert_make_before_break(&world.table(), &plans[*next], id, &context);
+                }
                 current = *next;
                 model.take_up(&plans[current], &kernel);
             }
@@ -176,6 +202,17 @@ fn live(world: &mut World, acts: &[Act]) {
         repair(world);
         assert_consistent(world, &model, &context);
     }
+}
+
+/// A service that had a working server in rotation is not without one after a reload, unless the new configuration wants none there.
+fn assert_make_before_break(table: &Table, plan: &Plan, id: VirtualId, context: &str) {
+    let Some(v) = plan.virtuals().iter().find(|v| v.id == id) else { return };
+    if v.reals.iter().all(|real| real.weight == 0) {
+        return;
+    }
+    let mut destinations = table.services[&desired::service_key(id)].destinations.iter();
+    let in_rotation = destinations.any(|(key, config)| config.weight > 0 && !key.address.is_loopback());
+    assert!(in_rotation, "{context}: {id} was left without a server\n{}", render(table));
 }
 
 /// The kernel takes operations again, and the table is read back.
@@ -203,6 +240,7 @@ fn meddle(world: &mut World, plan: &Plan, server: u8, weight: Option<u32>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
+    // A7 and R65: also that no reload leaves a service without a server.
     fn a_director_does_what_the_model_says(acts in proptest::collection::vec(act(), 1..40)) {
         let mut world = World::new();
         let key = desired::service_key(FOREIGN.parse().unwrap());

@@ -17,6 +17,7 @@
 //! | `%admin ID` | somebody removes a service by hand |
 //! | `%foreign ID` | somebody adds a service of their own |
 //! | `%verify` | a minute passes without a check |
+//! | `%wait SECONDS` | time passes without a check |
 //! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
 //!
 //! `run` before a line says that this fallback command is run.
@@ -40,6 +41,7 @@ use crate::health::Due;
 use crate::notify::Notice;
 use crate::notify::fallback::FallbackCommands;
 use crate::plan::Plan;
+use crate::report::{Snapshot, State};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Every check of a test configuration comes round in this time.
@@ -116,6 +118,13 @@ impl World {
             notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
         }
         notices
+    }
+
+    /// Time passes without a check.
+    fn pass(&mut self, time: Duration) -> Vec<Notice> {
+        self.now += time;
+        let now = self.now;
+        self.director().verify(now)
     }
 
     /// What is due, with a place for each.
@@ -212,11 +221,8 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             let now = world.now;
             world.director().maintain(&servers, now)
         }
-        ["verify"] => {
-            world.now += VERIFY;
-            let now = world.now;
-            world.director().verify(now)
-        }
+        ["verify"] => world.pass(VERIFY),
+        ["wait", seconds] => world.pass(Duration::from_secs(seconds.parse().unwrap())),
         ["refuse", count] => {
             world.kernel.fail_next(count.parse().unwrap(), Error::Busy);
             Vec::new()
@@ -364,4 +370,34 @@ fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
     world.start(plan(text));
     world.director().stop();
     assert!(world.director().owned().is_empty());
+}
+
+/// R65
+#[test]
+fn a7_a_leaving_server_is_shown_until_it_goes() {
+    let text = |host: u8| format!("checktimeout=20\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
+    let mut world = World::new();
+    world.start(plan(&text(2)));
+    world.round();
+    let now = world.now;
+    world.director().reload(plan(&text(3)), now);
+    let shown = |world: &World| {
+        let director = world.director.as_ref().unwrap();
+        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), world.now);
+        let servers = &snapshot.virtuals[0].servers;
+        servers.iter().map(|server| (server.address.clone(), server.state)).collect::<Vec<_>>()
+    };
+    let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
+    assert_eq!(shown(&world), [(new.clone(), State::Down), (old, State::Leaving)]);
+    // It is awaited for no longer than that.
+    let latest = now + Duration::from_secs(21);
+    let director = world.director();
+    assert_eq!(director.health().leaves_at(director.plan()), Some(latest));
+    world.round();
+    assert_eq!(shown(&world), [(new, State::Up)]);
+    assert!(!world.director().plan().leaving().is_empty());
+    // Then it is forgotten, with its check.
+    world.round();
+    assert!(world.director().plan().leaving().is_empty());
+    assert_eq!(world.director().plan().checks().len(), 1);
 }

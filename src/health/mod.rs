@@ -1,6 +1,7 @@
 //! The state machine: verdicts and *now* → which server is up, what changed, which check is due next.
 
 mod lateness;
+mod leaving;
 mod schedule;
 mod spread;
 #[cfg(test)]
@@ -40,6 +41,8 @@ pub struct Server {
     pub verdict: Option<Arc<Verdict>>,
     /// Somebody took it out (`maintenancedir`): it is down, whatever its checks would find.
     pub maintenance: bool,
+    /// It is no longer in the configuration, and goes at this time at the latest. Once down it has gone.
+    pub leaves_at: Option<Instant>,
 }
 
 /// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
@@ -102,16 +105,20 @@ impl Health {
             let same_check =
                 |m: &&Member| old.check_of(**m).map(|c| &c.key) == new.check_of(member).map(|c| &c.key);
             let candidates = before.get(&id).map_or(&[][..], Vec::as_slice);
-            if let Some(unchanged) = candidates.iter().find(same_check) {
-                return self.server(*unchanged).clone();
+            let unchanged = candidates.iter().find(same_check);
+            let Some(old) = unchanged.or(candidates.first()).map(|member| self.server(*member)) else {
+                return Server::fresh(in_service.contains(&id), now);
+            };
+            if new.is_leaving(member) {
+                let limit = now + new.leaving_time(member.virtual_index);
+                return Server { leaves_at: Some(old.leaves_at.unwrap_or(limit)), ..old.clone() };
             }
-            match candidates.first() {
-                // Whoever is in maintenance has its verdict from there, whatever check it has.
-                Some(changed) if self.server(*changed).maintenance => self.server(*changed).clone(),
-                // Another check: what the old one found holds until the new one has spoken, but its failures do not count.
-                Some(changed) => Server { failures: 0, verdict: None, ..self.server(*changed).clone() },
-                None => Server::fresh(in_service.contains(&id), now),
-            }
+            // Whoever is in maintenance has its verdict from there, whatever check it has. With another check, what the old one found
+            // holds until the new one has spoken, but its failures do not count. One that had gone begins again.
+            let had_gone = old.leaves_at.is_some() && !old.up;
+            let forget = !old.maintenance && (unchanged.is_none() || had_gone);
+            let (failures, verdict) = if forget { (0, None) } else { (old.failures, old.verdict.clone()) };
+            Server { leaves_at: None, failures, verdict, ..old.clone() }
         };
         let servers = rows(new, carried);
         let predecessor = |member: &Member| {
@@ -132,10 +139,17 @@ impl Health {
         &self.servers[member.virtual_index][member.real_index]
     }
 
-    /// Whether any server of a virtual is up: if not, its fallback is in.
+    /// Whether a server belongs into the table with its weight: it is up, and so are all lines that name the same destination.
     #[must_use]
-    pub fn any_up(&self, virtual_index: usize) -> bool {
-        self.servers[virtual_index].iter().any(|server| server.up)
+    pub fn is_in(&self, plan: &Plan, member: Member) -> bool {
+        self.server(member).up && plan.twins(member).iter().all(|twin| self.server(*twin).up)
+    }
+
+    /// Whether any server of a virtual is in: if not, its fallback is.
+    #[must_use]
+    pub fn any_in(&self, plan: &Plan, virtual_index: usize) -> bool {
+        let reals = 0..self.servers[virtual_index].len();
+        reals.into_iter().any(|real_index| self.is_in(plan, Member { virtual_index, real_index }))
     }
 
     /// Whether every check has given its first verdict.
@@ -199,7 +213,7 @@ impl Health {
                 None if server.maintenance => {
                     server.maintenance = false;
                     server.verdict = None;
-                    if let Some(check) = plan.check_index(member) {
+                    if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
                         self.schedule.hurry(check, now);
                     }
                 }
@@ -233,12 +247,18 @@ impl Health {
 
 impl Server {
     fn fresh(up: bool, now: Instant) -> Server {
-        Server { up, failures: 0, since: now, verdict: None, maintenance: false }
+        Server { up, failures: 0, since: now, verdict: None, maintenance: false, leaves_at: None }
     }
 
     /// Whether it is out of rotation, and no check has spoken yet.
     fn is_new(&self) -> bool {
-        !self.up && !self.maintenance && self.verdict.is_none()
+        !self.up && !self.maintenance && !self.has_gone() && self.verdict.is_none()
+    }
+
+    /// Whether it was leaving, and has gone.
+    #[must_use]
+    pub fn has_gone(&self) -> bool {
+        self.leaves_at.is_some() && !self.up
     }
 
     fn take_out(&mut self, verdict: &Arc<Verdict>, now: Instant) {
@@ -251,7 +271,7 @@ impl Server {
     }
 
     fn take(&mut self, verdict: &Arc<Verdict>, failurecount: u32, now: Instant) -> Option<Event> {
-        if self.maintenance {
+        if self.maintenance || self.has_gone() {
             return None;
         }
         let before = self.verdict.replace(Arc::clone(verdict));
@@ -294,7 +314,7 @@ fn standing(servers: &[Vec<Server>], members: &[Member]) -> Standing {
         Standing::InRotation
     } else if waiting().any(Server::is_new) {
         Standing::Unseen
-    } else if waiting().any(|server| !server.maintenance) {
+    } else if waiting().any(|server| !server.maintenance && !server.has_gone()) {
         Standing::Out
     } else {
         Standing::Idle

@@ -189,7 +189,7 @@ fn a2_falling_behind_is_said_once_and_counted() {
     let [Punctuality::Behind { late, waiting: 10, .. }] = &news[..] else { panic!("{news:?}") };
     assert!((INTERVAL..INTERVAL + millis(200)).contains(late), "{late:?}");
     // A check that has not begun has no verdict, and nothing changes.
-    assert_eq!((health.any_up(0), health.late_checks()), (true, 0));
+    assert_eq!((health.any_in(&plan, 0), health.late_checks()), (true, 0));
     run(&mut health, &plan, now, now + millis(10));
     assert_eq!(health.late_checks(), 10);
     let later = now + 2 * INTERVAL;

@@ -73,12 +73,12 @@ impl FallbackCommands {
 }
 
 fn word(plan: &Plan, health: &Health, virtual_index: usize, v: &Virtual) -> Option<Word> {
-    if health.any_up(virtual_index) {
+    if health.any_in(plan, virtual_index) {
         return Some(Word::Stop);
     }
     let seen = |real_index: usize| {
         let member = Member { virtual_index, real_index };
-        plan.check_of(member).is_none() || health.server(member).verdict.is_some()
+        plan.check_of(member).is_none() || health.server(member).verdict.is_some() || plan.is_leaving(member)
     };
     (0..v.reals.len()).all(seen).then_some(Word::Start)
 }

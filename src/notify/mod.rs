@@ -12,7 +12,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::health::{Event, Punctuality, Transition};
-use crate::plan::Plan;
+use crate::plan::{Member, Plan};
 use crate::value::Change;
 
 /// Something worth telling.
@@ -47,6 +47,8 @@ pub enum Notice {
         /// What it is, as the rest of a sentence.
         warning: String,
     },
+    /// A server is no longer in the configuration, and stays until another one is up.
+    Leaving(Member),
     /// Checks begin late, or on time again.
     Punctuality(Punctuality),
     /// A check of a server whose virtual has a `monitorfile` has spoken: this line belongs there, and not into the log.
@@ -80,9 +82,20 @@ impl Notice {
     pub fn line(&self, plan: &Plan) -> String {
         match self {
             Notice::Health(transition) => health_line(transition, plan),
+            Notice::Leaving(member) => leaving_line(*member, plan),
             other => other.to_string(),
         }
     }
+}
+
+fn leaving_line(member: Member, plan: &Plan) -> String {
+    let (v, real) = plan.member(member);
+    format!(
+        "Real server is leaving: {} ({}): it is no longer in the configuration and stays until another server is up, {} s at most",
+        real.address,
+        v.id.qualified(),
+        plan.leaving_time(member.virtual_index).as_secs()
+    )
 }
 
 fn health_line(transition: &Transition, plan: &Plan) -> String {
@@ -105,6 +118,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Health(transition) => write!(f, "{:?}: {}", transition.event, transition.verdict.reason),
+            Notice::Leaving(_) => f.write_str("A real server is leaving"),
             Notice::Table(change) => change.fmt(f),
             Notice::Refused { operation, error } => {
                 write!(

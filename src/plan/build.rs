@@ -1,6 +1,6 @@
 //! From directives to probes: which port, which request, which deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,26 +12,51 @@ use super::{Check, CheckKey, Combined, Member, Plan};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
-pub(super) fn plan(config: Arc<Config>) -> Plan {
+/// `leaving` are the servers of an earlier configuration at the end of their virtuals, each with the check that it had.
+pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<CheckKey>>>) -> Plan {
     let mut checks: Vec<Check> = Vec::new();
     let mut known: BTreeMap<Arc<CheckKey>, usize> = BTreeMap::new();
     let mut assignments = Vec::with_capacity(config.virtuals.len());
     for (virtual_index, v) in config.virtuals.iter().enumerate() {
         let mut row = Vec::with_capacity(v.reals.len());
         for (real_index, real) in v.reals.iter().enumerate() {
-            row.push(check_key(v, real).map(|key| {
-                let key = Arc::new(key);
+            let member = Member { virtual_index, real_index };
+            let key = match leaving.get(&member) {
+                Some(old) => old.clone(),
+                None => check_key(v, real).map(Arc::new),
+            };
+            row.push(key.map(|key| {
                 let index = *known.entry(Arc::clone(&key)).or_insert_with(|| {
                     checks.push(Check { key, members: Vec::new() });
                     checks.len() - 1
                 });
-                checks[index].members.push(Member { virtual_index, real_index });
+                checks[index].members.push(member);
                 index
             }));
         }
         assignments.push(row);
     }
-    Plan { config, assignments, checks }
+    let leaving = leaving.into_keys().collect();
+    let twins = twins(&config, &leaving);
+    Plan { config, assignments, checks, leaving, twins }
+}
+
+/// For each server whose destination other lines of its virtual name, too: all of them.
+fn twins(config: &Config, leaving: &BTreeSet<Member>) -> BTreeMap<Member, Vec<Member>> {
+    let mut twins = BTreeMap::new();
+    for (virtual_index, v) in config.virtuals.iter().enumerate() {
+        let mut lines: BTreeMap<SocketAddr, Vec<Member>> = BTreeMap::new();
+        for (real_index, real) in v.reals.iter().enumerate() {
+            let member = Member { virtual_index, real_index };
+            if !leaving.contains(&member) {
+                lines.entry(v.destination(real.address, real.method)).or_default().push(member);
+            }
+        }
+        for members in lines.into_values().filter(|members| members.len() > 1) {
+            twins.extend(members.iter().map(|member| (*member, members.clone())));
+        }
+    }
+    twins
 }
 
 /// The check of one server, none for `checktype=off`.

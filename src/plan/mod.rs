@@ -3,6 +3,7 @@
 mod build;
 mod probe;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub struct Plan {
     /// Index into `checks` for each real server of each virtual; none for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
     checks: Vec<Check>,
+    /// Servers of an earlier configuration that stay for a while, at the end of their virtuals.
+    leaving: BTreeSet<Member>,
+    /// Servers whose destination several lines name, each with all of these.
+    twins: BTreeMap<Member, Vec<Member>>,
 }
 
 /// One check, run once however many servers of however many virtuals wait for it.
@@ -63,7 +68,53 @@ impl Plan {
     /// Derives the checks of a configuration.
     #[must_use]
     pub fn new(config: Arc<Config>) -> Plan {
-        build::plan(config)
+        build::plan(config, BTreeMap::new())
+    }
+
+    /// The same plan with servers of an earlier one that stay for a while, each with the check that it has there.
+    #[must_use]
+    pub fn with_leaving(&self, old: &Plan, servers: &[Member]) -> Plan {
+        let mut config = Config::clone(&self.config);
+        let mut checks = BTreeMap::new();
+        for member in servers {
+            let (of, real) = old.member(*member);
+            let place = config.virtuals.iter_mut().enumerate().find(|(_, v)| v.id == of.id);
+            let Some((virtual_index, v)) = place else { continue };
+            let real_index = v.reals.len();
+            v.reals.push(real.clone());
+            let check = old.check_of(*member).map(|check| Arc::clone(&check.key));
+            checks.insert(Member { virtual_index, real_index }, check);
+        }
+        build::plan(Arc::new(config), checks)
+    }
+
+    /// Whether a server is one of an earlier configuration that stays for a while.
+    #[must_use]
+    pub fn is_leaving(&self, member: Member) -> bool {
+        self.leaving.contains(&member)
+    }
+
+    /// The servers of an earlier configuration that stay for a while.
+    #[must_use]
+    pub fn leaving(&self) -> &BTreeSet<Member> {
+        &self.leaving
+    }
+
+    /// All lines that name the destination of a server; none where it is the only one.
+    #[must_use]
+    pub fn twins(&self, member: Member) -> &[Member] {
+        self.twins.get(&member).map_or(&[], Vec::as_slice)
+    }
+
+    /// How long a leaving server of a virtual stays at most: the longest deadline of its checks, and a second.
+    #[must_use]
+    pub fn leaving_time(&self, virtual_index: usize) -> Duration {
+        let checks = self.assignments[virtual_index].iter().flatten().map(|check| &self.checks[*check].key);
+        let deadline = |key: &Arc<CheckKey>| {
+            let connect = key.combined.as_ref().map_or(Duration::ZERO, |combined| combined.probe.deadline);
+            key.probe.deadline.max(connect)
+        };
+        checks.map(deadline).max().unwrap_or_default() + Duration::from_secs(1)
     }
 
     /// The configuration behind the plan.

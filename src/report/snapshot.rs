@@ -66,6 +66,8 @@ pub enum State {
     Unknown,
     /// Somebody took it out (`maintenancedir`).
     Maintenance,
+    /// It is no longer in the configuration, and stays until another server is up.
+    Leaving,
 }
 
 /// One run of a check.
@@ -101,7 +103,9 @@ impl Snapshot {
             id: v.id.qualified(),
             scheduler: v.scheduler.clone(),
             servers: (0..v.reals.len())
-                .map(|real_index| server(plan, health, Member { virtual_index, real_index }, now))
+                .map(|real_index| Member { virtual_index, real_index })
+                .filter(|member| !health.server(*member).has_gone())
+                .map(|member| server(plan, health, member, now))
                 .collect(),
             destinations: Some(destinations(table, desired::service_key(v.id))),
         });
@@ -124,7 +128,9 @@ impl Snapshot {
     #[must_use]
     pub fn all_well(&self) -> bool {
         let mut servers = self.virtuals.iter().flat_map(|v| &v.servers);
-        servers.all(|server| matches!(server.state, State::Up | State::Off | State::Maintenance))
+        servers.all(|server| {
+            matches!(server.state, State::Up | State::Off | State::Maintenance | State::Leaving)
+        })
     }
 }
 
@@ -139,6 +145,7 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
         weight: real.weight,
         state: match (check, verdict.map(|v| v.outcome)) {
             _ if known.maintenance => State::Maintenance,
+            _ if plan.is_leaving(member) => State::Leaving,
             (None, _) => State::Off,
             (Some(_), Some(Outcome::Unknown(_))) => State::Unknown,
             _ if known.up => State::Up,

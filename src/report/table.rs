@@ -32,6 +32,7 @@ fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
         State::Off => "off",
         State::Unknown => "UNKNOWN",
         State::Maintenance => "maintenance",
+        State::Leaving => "leaving",
     };
     let (took, reason) = match &server.last_check {
         Some(checked) => (format!("{:.1} ms", checked.took_ms), checked.reason.clone()),

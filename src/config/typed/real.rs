@@ -1,14 +1,15 @@
 //! `real=`: `address[->address][:port] method [weight] ["request", "receive"] [l:n] [u:n]`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use super::address::{self, prefix};
 use super::{MAX_REALS, Reader, Wrong, value};
-use crate::config::Real;
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::source::{is_blank, is_word};
+use crate::config::{Real, Virtual};
 use crate::value::{Family, ForwardingMethod, Pattern};
 
 /// `ipvsadm` takes no larger weight and no larger threshold.
@@ -120,6 +121,26 @@ fn addresses(
         _ => Err(Wrong::new("Address range for IPv6 is not supported yet")
             .at(whole)
             .help("write a real6 line for each server")),
+    }
+}
+
+/// Warns where a line names a destination that a line before it names, too; once a line.
+pub(super) fn warn_of_twins(v: &Virtual, spans: &[Range<usize>], reader: &mut Reader<'_, '_>) {
+    let mut first = BTreeMap::new();
+    let mut warned = BTreeSet::new();
+    for (real, span) in v.reals.iter().zip(spans) {
+        let destination = v.destination(real.address, real.method);
+        let before = *first.entry(destination).or_insert(real.line);
+        if before != real.line && warned.insert(real.line) {
+            let message = format!(
+                "{destination} is the destination of line {before}, too: it is in rotation while the checks of both lines pass, \
+                 with the weight of the last line"
+            );
+            reader
+                .report
+                .warning(span.clone(), message)
+                .help("remove one of them, unless two checks are meant");
+        }
     }
 }
 

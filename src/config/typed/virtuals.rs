@@ -74,6 +74,8 @@ struct Draft {
     protocol: Protocol,
     shared: Shared,
     reals: Vec<Real>,
+    /// Where each of them stands in the file.
+    real_spans: Vec<Range<usize>>,
     scheduler: String,
     schedflags: Option<SchedFlags>,
     persistent: Option<u32>,
@@ -111,6 +113,7 @@ impl Draft {
             protocol: if head.is_some_and(domain) { Protocol::Udp } else { Protocol::Tcp },
             shared: Shared::default(),
             reals: Vec::new(),
+            real_spans: Vec::new(),
             scheduler: "wrr".to_owned(),
             schedflags: None,
             persistent: None,
@@ -145,6 +148,7 @@ impl Draft {
             Key::Real | Key::Real6 => {
                 let reals = real::read(line, self.family, reader);
                 self.reals.extend(reader.take(line, reals).into_iter().flatten());
+                self.real_spans.resize(self.reals.len(), line.span());
             }
             _ if self.shared.take(line, reader) || self.kernel(line, reader) || self.check(line, reader) => {}
             Key::MonitorFile => {
@@ -328,7 +332,8 @@ impl Draft {
             own.checktimeout.or(own.negotiatetimeout).or(all.checktimeout).or(all.negotiatetimeout);
         let negotiatetimeout =
             own.negotiatetimeout.or(own.checktimeout).or(all.negotiatetimeout).or(all.checktimeout);
-        Virtual {
+        let spans = self.real_spans;
+        let v = Virtual {
             id,
             line: head.line,
             reals: self.reals,
@@ -376,7 +381,9 @@ impl Draft {
             monitorfile: self.monitorfile,
             servicename: self.servicename,
             comment: self.comment,
-        }
+        };
+        real::warn_of_twins(&v, &spans, reader);
+        v
     }
 
     fn warn_of_interval(

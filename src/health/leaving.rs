@@ -1,0 +1,66 @@
+//! Servers that a reload took out of the configuration, and that stay until another one is up: make before break.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Health;
+use crate::plan::{Member, Plan};
+use crate::value::VirtualId;
+
+impl Health {
+    /// The servers of the old plan that have to stay for a while, because `next`, the state after the reload without them, leaves
+    /// their service without a server in rotation. A service for which the configuration wants none keeps none.
+    #[must_use]
+    pub fn to_keep(&self, old: &Plan, new: &Plan, next: &Health) -> Vec<Member> {
+        let before: BTreeMap<VirtualId, usize> =
+            old.virtuals().iter().enumerate().map(|(index, v)| (v.id, index)).collect();
+        let mut kept = Vec::new();
+        for (index, v) in new.virtuals().iter().enumerate() {
+            let Some(virtual_index) = before.get(&v.id).copied() else { continue };
+            if next.has_rotation(new, index) || v.reals.iter().all(|real| real.weight == 0) {
+                continue;
+            }
+            let stay: BTreeSet<SocketAddr> = v.reals.iter().map(|real| real.address).collect();
+            let reals = old.virtuals()[virtual_index].reals.iter().enumerate();
+            let gone = reals.filter(|(_, real)| real.weight > 0 && !stay.contains(&real.address));
+            let members = gone.map(|(real_index, _)| Member { virtual_index, real_index });
+            kept.extend(members.filter(|member| self.is_in(old, *member)));
+        }
+        kept
+    }
+
+    /// Lets go of leaving servers whose service has another one in rotation, or whose time is over. Gives whether one went.
+    pub fn let_go(&mut self, plan: &Plan, now: Instant) -> bool {
+        let mut went = false;
+        for member in plan.leaving() {
+            let replaced = || self.has_rotation(plan, member.virtual_index);
+            let goes = match self.server(*member) {
+                server if !server.up => false,
+                server => server.leaves_at.is_some_and(|at| at <= now) || replaced(),
+            };
+            if goes {
+                let server = &mut self.servers[member.virtual_index][member.real_index];
+                (server.up, server.since) = (false, now);
+                went = true;
+            }
+        }
+        went
+    }
+
+    /// When the next leaving server goes at the latest; none where all have gone.
+    #[must_use]
+    pub fn leaves_at(&self, plan: &Plan) -> Option<Instant> {
+        let leaving = plan.leaving().iter().map(|member| self.server(*member)).filter(|server| server.up);
+        leaving.filter_map(|server| server.leaves_at).min()
+    }
+
+    /// Whether the service has a server with a weight above 0 that stays.
+    fn has_rotation(&self, plan: &Plan, virtual_index: usize) -> bool {
+        let mut reals = plan.virtuals()[virtual_index].reals.iter().enumerate();
+        reals.any(|(real_index, real)| {
+            let member = Member { virtual_index, real_index };
+            real.weight > 0 && !plan.is_leaving(member) && self.is_in(plan, member)
+        })
+    }
+}
