@@ -164,3 +164,18 @@ fn the_demo_needs_rust_and_a_c_compiler() {
     assert!(demo.contains("tests/setup demo\n"), "{demo}");
     assert!(demo.trim_start().starts_with("##"), "make demo depends on another target: {demo}");
 }
+
+/// Scripts that root runs read pid files that may belong to an unprivileged user.
+#[test]
+fn c1_a_pid_file_of_a_user_gives_root_no_command() {
+    let namespaces = ["--mount", "--pid", "--fork", "--mount-proc"];
+    let may = Command::new("unshare").args(namespaces).arg("true").output();
+    if !nix::unistd::geteuid().is_root() || !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped: only root can be root and another user in namespaces of its own");
+        return;
+    }
+    let script = Path::new(ROOT).join("tests/packages/hostile");
+    let output = Command::new("unshare").args(namespaces).arg(script).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && out.ends_with("all is well\n"), "{output:?}");
+}
