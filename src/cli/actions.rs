@@ -31,6 +31,11 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const GONE_POLL: Duration = Duration::from_millis(10);
 
 pub(super) fn run(context: &Context, action: Action) -> Exit {
+    if matches!(action, Action::Start | Action::Restart | Action::TryRestart) {
+        // Before anything is opened. What runs from here on may become the daemon.
+        detach::close_inherited();
+        process::set_umask();
+    }
     let result = match action {
         Action::Start => start(context),
         Action::Stop => stop(context),
@@ -211,7 +216,9 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
         Ok(Side::Launcher(verdict)) => {
             pid_file.leave_to_child();
             let exit = launched(verdict)?;
-            probe_log(&setup);
+            if privileges::become_writer(context) {
+                probe_log(&setup);
+            }
             return Ok(exit);
         }
         Ok(Side::Daemon(launcher)) => launcher,
@@ -311,7 +318,9 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
         pid_file.write_later().map(FutureExt::boxed).ok()
     });
     let result = serve(context, setup, unwritten);
-    log.finish();
+    if privileges::become_writer(context) {
+        log.finish();
+    }
     pid_file.remove();
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
 }
@@ -342,7 +351,7 @@ fn serve(
         setup.checker.open_pings();
     }
     // The runtime has no thread yet besides this one.
-    if let Err(error) = privileges::settle(context, &setup) {
+    if let Err(error) = privileges::settle(context, &mut setup) {
         return Err(daemon::give_up(setup.launcher.take(), error.into()));
     }
     if let Err(error) = setup.log.start_writer() {
@@ -423,7 +432,9 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load(context)?;
     let Some(pid) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
-        Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
+        if privileges::become_writer(context) {
+            Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
+        }
         return Err(Exit::Failure);
     };
     process::send(pid, Signal::SIGHUP).map(|()| Exit::Ok).map_err(|error| {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use super::context::Context;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
@@ -44,15 +46,19 @@ fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
 }
 
 /// Gives up what is not needed, as `[privileges]` says.
-pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeError> {
+pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), PrivilegeError> {
     let config = setup.loaded.plan.config();
     let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
-    if let Some(user) = &user {
-        written_files(config)
-            .iter()
-            .filter(|file| is_to_be_given(file))
-            .try_for_each(|file| user.give(file))?;
+    let files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
+    let refused = user.iter().flat_map(|user| files.iter().filter_map(|file| user.give(file).err()));
+    for error in refused {
+        let line = format!("{error}; the daemon goes on, and writes it only if its user may");
+        tracing::warn!("{line}");
+        // The log may be the file that it cannot write.
+        if let Some(launcher) = &mut setup.launcher {
+            launcher.note(&line);
+        }
     }
     if context.settings.privileges.sandbox {
         let directories = writable(&context.settings.paths.run, config);
@@ -61,6 +67,13 @@ pub(super) fn settle(context: &Context, setup: &Setup) -> Result<(), PrivilegeEr
         }
     }
     wanted(user.is_some(), privileges::give_up(user.as_ref()))
+}
+
+/// Before a process of root opens the log, which may lie in a directory of the user: from now on it is the user, for good. False
+/// where it cannot be, and then it must not open the log.
+pub(super) fn become_writer(context: &Context) -> bool {
+    let user = user(context).and_then(|user| user.map_or(Ok(()), |user| user.assume()));
+    user.inspect_err(|error| eprintln!("{error}; nothing is written to the log")).is_ok()
 }
 
 /// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.
@@ -86,12 +99,6 @@ fn written_files(config: &Config) -> Vec<&Path> {
 fn can_be_made(file: &Path) -> bool {
     // A relative path is one from `/`, where the daemon lives.
     file.exists() || Path::new("/").join(file).parent().is_none_or(Path::is_dir)
-}
-
-/// A pipe, a terminal or the file of somebody else stays as it is.
-fn is_to_be_given(file: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    file.metadata().map_or(true, |metadata| metadata.is_file() && metadata.uid() == 0)
 }
 
 /// Where something is written. A file that is not there yet needs its directory.

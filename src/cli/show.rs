@@ -1,20 +1,20 @@
 //! `show`: asks the running daemon what it knows.
 
 use std::io::Read;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use super::Exit;
 use super::context::Context;
 use crate::daemon;
 use crate::report::{self, Snapshot};
+use crate::sys::socket;
 
 /// A daemon answers at once; one that does not in this time is in trouble.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, json: bool) -> Exit {
     let path = context.state_directory().join(daemon::socket_name(&context.name));
-    let answer = UnixStream::connect(&path).and_then(|mut stream| {
+    let answer = socket::connect(&path).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

@@ -3,13 +3,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use ipvs_rs::ServiceKey;
+use nix::fcntl::OFlag;
 
 use crate::desired;
 use crate::value::VirtualId;
+
+/// Bytes that are read of the file: some 300,000 services.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// The file, a line for each service.
 pub struct OwnedServices {
@@ -29,7 +34,7 @@ impl OwnedServices {
     /// What an earlier run left behind; lines that make no sense are passed over.
     #[must_use]
     pub fn read(&self) -> BTreeSet<ServiceKey> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        let text = self.text().unwrap_or_default();
         text.lines().filter_map(|line| line.parse::<VirtualId>().ok()).map(desired::service_key).collect()
     }
 
@@ -61,11 +66,27 @@ impl OwnedServices {
         }
     }
 
-    /// A crash in the middle leaves the old file or the new one, never half of one.
+    /// Neither a link nor a pipe is read: a user that this daemon ran as before may have put it there.
+    fn text(&self) -> io::Result<String> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
+        let mut text = String::new();
+        if file.metadata()?.is_file() {
+            file.take(LARGEST).read_to_string(&mut text)?;
+        }
+        Ok(text)
+    }
+
+    /// A crash in the middle leaves the old file or the new one, never half of one. The new file is one of our own making, never
+    /// what a link leads to.
     fn replace(&self, text: &str) -> io::Result<()> {
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
-        let mut file = fs::File::create(&new)?;
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
         file.write_all(text.as_bytes())?;
         fs::rename(&new, &self.path)
     }
@@ -79,6 +100,25 @@ impl OwnedServices {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c2_a_link_in_the_place_of_the_file_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("services"), dir.path().join("victim"));
+        fs::write(&victim, "tcp:10.0.0.9:80\n").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        std::os::unix::fs::symlink(&victim, dir.path().join("services.new")).unwrap();
+        let mut file = OwnedServices::open(path.clone());
+        assert!(file.read().is_empty());
+        let owned = BTreeSet::from([desired::service_key("tcp:10.0.0.1:80".parse().unwrap())]);
+        file.write(&owned).unwrap();
+        assert_eq!(file.read(), owned);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "tcp:10.0.0.9:80\n");
+        // Nor does a pipe without a writer hold the start up.
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(file.read().is_empty());
+    }
 
     #[test]
     fn what_is_written_is_read_and_rubbish_is_passed_over() {

@@ -65,6 +65,24 @@ impl Launcher {
     }
 }
 
+/// Closes every descriptor that whoever started this process left open in it, but the three standard streams: a lock, a pipe or a
+/// deleted file of theirs must not live as long as the daemon. To be called before this process opens anything.
+pub fn close_inherited() {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet.
+    let closed = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, nix::libc::c_uint::MAX, 0) };
+    if closed == 0 {
+        return;
+    }
+    // A kernel before 5.9. The listing has a descriptor of its own, which is in the list.
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let inherited: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in inherited.into_iter().filter(|descriptor| *descriptor > 2) {
+        // SAFETY: as above; the listing is closed, and closing a number that is not open does nothing.
+        unsafe { nix::libc::close(descriptor) };
+    }
+}
+
 /// Stands for "ready" where else an exit code stands; no exit code of ours has this value.
 const READY: u8 = 0;
 

@@ -3,6 +3,7 @@
 pub mod command;
 pub mod cpu;
 pub mod detach;
+pub mod give;
 pub mod icmp;
 pub mod lane;
 pub mod limits;
@@ -11,4 +12,5 @@ pub mod manager;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+pub mod socket;
 pub mod watch;

@@ -2,9 +2,8 @@
 //!
 //! These things belong to a thread, and are inherited by those that it starts: they are done before there is a second one.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -12,10 +11,10 @@ use landlock::{
     ABI, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr,
     RulesetStatus,
 };
-use nix::unistd::{
-    Gid, Uid, User, chown, getegid, geteuid, getgroups, setegid, seteuid, setgid, setgroups, setuid,
-};
+use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgroups, setegid, seteuid, setgid, setgroups, setuid};
 use thiserror::Error;
+
+use super::give;
 
 /// What a daemon that stays root keeps: the table, files of others (logs, monitor files), commands that changed their user, and
 /// taking rights away. Commands of the operator are root's processes, to which the kernel gives all of root's capabilities anew.
@@ -74,27 +73,36 @@ impl Identity {
         Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
     }
 
-    /// Gives a file or directory to the user; a file that is not there is made.
+    /// Gives a file of root to the user; a file that is not there is made ([`give::give`]).
     ///
     /// # Errors
-    /// When it cannot be made or given away.
+    /// When it cannot be made or given away, or the path leads where the user can have put a link.
     pub fn give(&self, path: &Path) -> Result<(), PrivilegeError> {
-        let what = || format!("{} cannot be given to {}", path.display(), self.name);
-        if !path.exists() {
-            let new = OpenOptions::new().append(true).create(true).mode(0o640).open(path);
-            new.map_err(failed(what()))?;
+        let what = format!("{} cannot be given to {}", path.display(), self.name);
+        give::give(path, self.uid, self.gid).map_err(failed(what))
+    }
+
+    /// Becomes the user for good, in a process that ends soon: what it still opens, the user could open.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn assume(&self) -> Result<(), PrivilegeError> {
+        if geteuid() == self.uid {
+            return Ok(());
         }
-        chown(path, Some(self.uid), Some(self.gid)).map_err(failed(what()))
+        let became = setgroups(&[self.gid]).and_then(|()| setgid(self.gid)).and_then(|()| setuid(self.uid));
+        became.map_err(failed(format!("becoming {}", self.name)))
     }
 }
 
-/// Makes a directory for what outlives the start, and gives it to the user.
+/// Makes a directory for what outlives the start. It belongs to the user, or to this process's own, and no other may write to it.
 ///
 /// # Errors
-/// When it cannot be made or given away.
+/// When it cannot be made, or is another user's and cannot be taken.
 pub fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
     fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
-    owner.map_or(Ok(()), |owner| owner.give(path))
+    let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
+    give::take_directory(path, uid, Some(gid)).map_err(failed(format!("{} cannot be used", path.display())))
 }
 
 /// Gives up what is not needed any more: being root, if there is a user to be instead, and all capabilities but that for the table

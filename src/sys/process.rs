@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal;
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, Pid, access};
 
 pub use nix::sys::signal::Signal;
@@ -73,6 +74,11 @@ pub fn kill_group(leader: u32) {
         // The error says that nobody of the group lives any more, which is what is wanted.
         let _ = signal::killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
+}
+
+/// Lets files that this process makes be read by all and written by their owner alone, whatever its parent had set.
+pub fn set_umask() {
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
 }
 
 /// This process.

@@ -20,6 +20,7 @@ mod manager;
 mod oracle;
 mod packages;
 mod pattern;
+mod privileges;
 mod reload;
 mod replies;
 mod site;

@@ -1,0 +1,21 @@
+//! Connecting to a Unix socket without waiting.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Connects to a socket; a listener whose queue is full is an error at once ([`io::ErrorKind::WouldBlock`]) instead of a wait without
+/// an end.
+///
+/// # Errors
+/// When nobody listens there, or the queue is full.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}

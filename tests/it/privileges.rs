@@ -1,0 +1,111 @@
+//! What the daemon's user and whoever starts the daemon cannot get from it: root's files, locks, an open umask.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::{Command, Stdio};
+
+use crate::site::Site;
+
+const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+/// Debian's `nobody`.
+const USER: u32 = 65534;
+
+/// A link of the user in the place of the log: neither given to the user nor written by root, at no action.
+#[test]
+fn c2_a_log_that_is_a_link_of_the_user_is_left_alone() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let site = Site::new("");
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = site.path("logs");
+    fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(USER), Some(USER)).unwrap();
+    let victim = site.path("victim");
+    fs::write(&victim, "root's").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&victim, folder.join("log")).unwrap();
+    symlink(site.path("made"), folder.join("monitor")).unwrap();
+    let config = format!("logfile=\"{0}/log\"\n{CONFIG}\tmonitorfile=\"{0}/monitor\"\n", folder.display());
+    fs::write(site.path("web.cf"), config).unwrap();
+    let act = |action: &str| {
+        let mut command = site.command(&["web.cf", action]);
+        let output = command.env("LDIRECTORD_RS_PRIVILEGES__USER", "nobody").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(act("reload").0, Some(1));
+    let (code, err) = act("start");
+    assert_eq!(code, Some(0), "{err}");
+    for name in ["log", "monitor"] {
+        let words = format!("{}/{name} cannot be given to nobody: {name} is a link", folder.display());
+        assert!(err.contains(&words), "{words} is missing in {err}");
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", site.pid().unwrap())).unwrap();
+    assert!(status.contains("Uid:\t65534\t65534\t65534\t65534\n"), "{status}");
+    assert_eq!(act("stop").0, Some(0));
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "root's");
+    assert_eq!(fs::metadata(&victim).unwrap().uid(), 0);
+    assert!(!site.path("made").exists());
+}
+
+/// The state directory may have belonged to the user of an earlier daemon, who may have put anything into it.
+#[test]
+fn c2_a_state_directory_of_another_user_is_taken() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can give a directory away");
+        return;
+    }
+    let site = Site::new(CONFIG);
+    let state = site.path("run/ldirectord-rs");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
+    chown(&state, Some(USER), Some(USER)).unwrap();
+    assert_eq!(site.act("start"), 0);
+    let found = fs::metadata(&state).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o777), (0, 0o755));
+    assert!(site.table().is_some());
+    assert_eq!(site.act("stop"), 0);
+}
+
+/// R90: the original's files get the modes of whoever starts it.
+#[test]
+fn c2_the_umask_is_set() {
+    for umask in ["000", "077"] {
+        let site = Site::new(CONFIG);
+        let mut start = Command::new("sh");
+        let program = site.command(&["web.cf", "start"]);
+        start
+            .args(["-c", "umask $0; exec \"$@\"", umask])
+            .arg(program.get_program())
+            .args(program.get_args());
+        let variables = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        start.envs(variables).current_dir(site.path("")).stdin(Stdio::null());
+        assert!(start.status().unwrap().success());
+        for file in [site.pid_file(), site.path("log")] {
+            assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o644, "{umask}: {}", file.display());
+        }
+        assert_eq!(site.act("stop"), 0);
+    }
+}
+
+/// A lock that a caller holds, as cluster scripts do, must not live on in the daemon.
+#[test]
+fn c4_inherited_descriptors_are_closed() {
+    for words in [&["web.cf", "start"][..], &["--foreground", "web.cf", "start"]] {
+        let site = Site::new(CONFIG);
+        let mut start = Command::new("sh");
+        let program = site.command(words);
+        start.args(["-c", "exec 7>lock; flock 7; exec \"$@\"", "sh"]);
+        start.arg(program.get_program()).args(program.get_args());
+        let variables = program.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        start.envs(variables).current_dir(site.path("")).stdin(Stdio::null());
+        let mut started = start.spawn().unwrap();
+        site.wait_for("the daemon", || site.told("status").0 == 0, &String::new);
+        let lock =
+            Command::new("flock").arg("--nonblock").arg(site.path("lock")).arg("true").status().unwrap();
+        assert!(lock.success(), "the daemon holds the lock of whoever started it");
+        assert_eq!(site.act("stop"), 0);
+        started.wait().unwrap();
+    }
+}
