@@ -4,7 +4,7 @@
 //! was left behind never keeps the next start from its work; and only the owner removes the file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,18 +33,28 @@ pub enum State {
 /// # Errors
 /// When there is one that cannot be read: nobody knows then who runs.
 pub fn state(path: &Path) -> io::Result<State> {
-    let bytes = match fs::read(path) {
+    let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
-        read => read?,
+        opened => opened?,
     };
+    let owner = file.metadata()?.uid();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,
         // This process only asks; its pid was that of a daemon once.
         Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
-        Some(pid) if process::is_ldirectord(pid) => State::Running(pid),
+        Some(pid) if process::is_ldirectord(pid) && may_name(owner, pid) => State::Running(pid),
         Some(pid) => State::Stale(pid),
     })
+}
+
+/// Whether the file of this owner may name this process, which root may then end. A user who is not root may name processes of its
+/// own, and of others only what is surely a daemon: the file may be one that an earlier daemon left behind. The word `ldirectord`
+/// in the command line alone would also fit root's editor.
+fn may_name(owner: u32, pid: i32) -> bool {
+    owner == 0 || process::user(pid) == Some(owner) || process::is_ours(pid) || process::is_original(pid)
 }
 
 /// A pid file that is ours.
@@ -149,6 +159,33 @@ mod tests {
         assert_eq!(state(&path).unwrap(), State::Stopped);
         // What cannot be read, even by root, says nothing.
         assert!(state(dir.path()).is_err());
+    }
+
+    #[test]
+    fn c1_a_user_cannot_name_a_process_of_root() {
+        use std::os::unix::process::CommandExt;
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: only root can give a file away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let mut editor =
+            std::process::Command::new("sleep").arg0("vi /etc/ha.d/ldirectord.cf").arg("60").spawn().unwrap();
+        let pid = i32::try_from(editor.id()).unwrap();
+        fs::write(&path, format!("{pid}\n")).unwrap();
+        // The command line is there a moment after the process.
+        while !process::is_ldirectord(pid) {
+            std::thread::yield_now();
+        }
+        assert_eq!(process::user(pid), Some(0));
+        let own = state(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        let of_user = state(&path).unwrap();
+        editor.kill().unwrap();
+        editor.wait().unwrap();
+        assert_eq!((own, of_user), (State::Running(pid), State::Stale(pid)));
+        assert_eq!(process::user(pid), None);
     }
 
     #[test]

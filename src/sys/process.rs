@@ -30,6 +30,24 @@ pub fn is_ours(pid: i32) -> bool {
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ldirectord-rs")))
 }
 
+/// Whether a process is surely the original: Perl with its script.
+#[must_use]
+pub fn is_original(pid: i32) -> bool {
+    let perl = fs::read_link(format!("/proc/{pid}/exe"))
+        .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"perl")));
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    perl && words.split(|byte| *byte == 0).any(|word| word.ends_with(b"/ldirectord"))
+}
+
+/// The user of a process, where all its ids are of one; none for a process that is gone.
+#[must_use]
+pub fn user(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let ids: Vec<u32> = ids.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+    ids.first().copied().filter(|first| ids.iter().all(|id| id == first))
+}
+
 /// The children of a process.
 #[must_use]
 pub fn children(pid: i32) -> Vec<i32> {

@@ -113,3 +113,16 @@ fn d4_the_packages_of_the_tests_may_lie_below_var_and_run() {
         assert_eq!(in_namespace(script, &[place.path(), Path::new(LAY)]), "usretcvarusr", "{below}");
     }
 }
+
+/// The tests of the program as a process, on a machine whose operator has settings, also in the environment.
+#[test]
+fn d2_the_settings_of_the_machine_do_not_count() {
+    if !may_mount() {
+        return;
+    }
+    let own = std::env::current_exe().unwrap();
+    let script = "\"$2\"; echo nonsense >/etc/ldirectord-rs.toml; export LDIRECTORD_RS_LOG__LEVEL=loud LDIRECTORD_RS_NONSENSE=1
+        exec \"$1\" life::exit_codes_while_stopped";
+    let said = in_namespace(script, &[&own, Path::new(LAY)]);
+    assert!(said.contains("1 passed"), "{said}");
+}

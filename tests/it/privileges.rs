@@ -89,7 +89,7 @@ fn c2_the_umask_is_set() {
     }
 }
 
-/// A lock that a caller holds, as cluster scripts do, must not live on in the daemon.
+/// R91: a lock that a caller holds, as cluster scripts do, must not live on in the daemon.
 #[test]
 fn c4_inherited_descriptors_are_closed() {
     for words in [&["web.cf", "start"][..], &["--foreground", "web.cf", "start"]] {

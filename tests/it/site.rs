@@ -1,5 +1,6 @@
 //! A place to run the program in: a directory with its files, and web servers that can be stopped.
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -30,6 +31,7 @@ impl Site {
         let site = Site { directory: TempDir::new().unwrap() };
         fs::create_dir(site.path("run")).unwrap();
         fs::create_dir(site.path("ha.d")).unwrap();
+        fs::write(site.path("settings-of-none.toml"), "").unwrap();
         site.write(config);
         site
     }
@@ -63,6 +65,15 @@ impl Site {
     /// The program with these words, on a table in memory.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ldirectord-rs"));
+        // Neither the settings of this machine nor those of whoever runs the tests count.
+        for (name, _) in
+            env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"LDIRECTORD_RS_"))
+        {
+            command.env_remove(name);
+        }
+        if !words.contains(&"--settings") {
+            command.arg("--settings").arg(self.path("settings-of-none.toml"));
+        }
         command
             .args(words)
             .env("LDIRECTORD_RS_TABLE__BACKEND", "memory")
