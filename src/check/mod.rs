@@ -1,6 +1,7 @@
 //! Runs one probe and says what it found: one file a protocol.
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
+mod attendance;
 mod bounded;
 mod clients;
 mod connect;
@@ -26,15 +27,16 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
-use tokio::time::timeout;
 
 use crate::net::tls;
 use crate::plan::{Action, Probe};
 use crate::value::Verdict;
+use attendance::Attendance;
 use clients::Clients;
 use contain::contain;
 pub use contain::is_contained;
@@ -53,6 +55,7 @@ pub enum CheckerError {
 
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
+    attendance: Arc<Attendance>,
     clients: Clients,
     ping: ping::Sockets,
 }
@@ -67,7 +70,7 @@ impl Checker {
         let clients = Clients::default();
         // What most checks need; that there is none is found out here.
         clients.of(&Arc::default())?;
-        Ok(Checker { clients, ping: ping::Sockets::default() })
+        Ok(Checker { attendance: Arc::default(), clients, ping: ping::Sockets::default() })
     }
 
     /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
@@ -76,14 +79,17 @@ impl Checker {
         self.ping.open();
     }
 
-    /// Carries out one probe, and answers by its deadline. Dropping the future ends whatever the probe was doing.
+    /// Carries out one probe, and answers by its deadline, which counts only time in which the loop of the checks ran. Dropping the
+    /// future ends whatever the probe was doing.
     pub async fn run(&self, probe: &Probe) -> Verdict {
-        let started = Instant::now();
-        let progress = Progress::new(started, probe.target);
-        let answer = timeout(probe.deadline, self.dispatch(probe, &progress)).await;
-        let verdict = answer.unwrap_or_else(|_| overdue(probe, &progress));
+        let shift = self.attendance.enter();
+        let progress = Progress::new(shift.began(), probe.target);
+        let verdict = match shift.within(probe.deadline, pin!(self.dispatch(probe, &progress))).await {
+            Some(verdict) => shift.judge(probe.deadline, verdict),
+            None => overdue(probe, &progress),
+        };
         let mut verdict = verdict.with_warning(progress.warning());
-        verdict.took = started.elapsed();
+        verdict.took = shift.began().elapsed();
         verdict
     }
 

@@ -10,6 +10,7 @@
 //! | `%stop` | it stops and cleans up |
 //! | `%reload` | it takes the last `%config` up |
 //! | `%down ADDRESS…`, `%up ADDRESS…`, `%unknown ADDRESS…` | checks find these servers so from now on; one round of checks |
+//! | `%late ADDRESS…` | checks of these servers fail while the director is late; one round, and the repeats that follow at once |
 //! | `%round` | one more round |
 //! | `%warn ADDRESS WORDS…` | the check of this server warns of it from now on, without words not any more; one round |
 //! | `%refuse N` | the kernel refuses the next N operations |
@@ -104,9 +105,22 @@ impl World {
     pub fn round(&mut self) -> Vec<Notice> {
         self.now += ROUND;
         let now = self.now;
-        let mut notices = Vec::new();
         self.director().hurry_all(now);
-        for due in self.due(now) {
+        let mut notices = Vec::new();
+        loop {
+            let due = self.due(now);
+            if due.is_empty() {
+                return notices;
+            }
+            notices.extend(self.finish(due));
+        }
+    }
+
+    /// The verdicts of these checks.
+    fn finish(&mut self, due: Vec<Due>) -> Vec<Notice> {
+        let now = self.now;
+        let mut notices = Vec::new();
+        for due in due {
             let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
             let warning = self.warnings.get(&due.probe.target).cloned();
             let reason = match outcome {
@@ -227,11 +241,12 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             world.kernel.fail_next(count.parse().unwrap(), Error::Busy);
             Vec::new()
         }
-        ["up" | "down" | "unknown", ref servers @ ..] => {
+        ["up" | "down" | "unknown" | "late", ref servers @ ..] => {
             let outcome = match words[0] {
                 "up" => Outcome::Up,
                 "down" => Outcome::Down,
-                _ => Outcome::Unknown(UnknownCause::DirectorLate),
+                "late" => Outcome::Unknown(UnknownCause::DirectorLate),
+                _ => Outcome::Unknown(UnknownCause::OwnLimit("no free local port")),
             };
             for server in servers {
                 world.outcomes.insert(server.parse().unwrap(), outcome);

@@ -231,6 +231,7 @@ impl Health {
 
     /// Takes in the verdict of one check for every server that waits for it. A verdict of a check that is gone is no news.
     pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
+        let verdict = self.schedule.judge(id, verdict);
         let Some(index) = self.schedule.finished(id, &verdict, now) else { return Vec::new() };
         let verdict = Arc::new(verdict);
         let mut transitions = Vec::new();

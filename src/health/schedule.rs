@@ -12,6 +12,10 @@ use crate::value::{Outcome, UnknownCause, Verdict};
 /// When the check that was due first is this late, the loop stood still, and what is due is spread as at a start.
 const GAP: Duration = Duration::from_millis(500);
 
+/// So many runs in a row may fail while the director is late; the last of them counts.
+const LATE_RUNS: u32 = 5;
+const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
+
 /// One check for as long as its key stays in the configuration, across reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(u64);
@@ -80,6 +84,8 @@ struct Entry {
     repeated: bool,
     /// Combined checks: connects left before the next negotiation.
     connects_left: u32,
+    /// Runs in a row, up to the last one, that failed while the director was late.
+    late_runs: u32,
 }
 
 impl Schedule {
@@ -266,6 +272,16 @@ impl Schedule {
         }
     }
 
+    /// What counts of a verdict: a run that failed while the director was late is repeated, but the last of [`LATE_RUNS`] in a row
+    /// counts as down, so that a dead server goes out on an overloaded director, too.
+    pub(super) fn judge(&self, id: CheckId, verdict: Verdict) -> Verdict {
+        let late_runs = self.position(id).map_or(0, |position| self.checks[position].late_runs);
+        match verdict.outcome {
+            LATE if late_runs + 1 >= LATE_RUNS => Verdict { outcome: Outcome::Down, ..verdict },
+            _ => verdict,
+        }
+    }
+
     /// Puts a check that has its verdict back into the queue. Gives its place in the plan, none if it is unknown.
     pub(super) fn finished(&mut self, id: CheckId, verdict: &Verdict, now: Instant) -> Option<usize> {
         let position = *self.index.get(&id)?;
@@ -277,7 +293,8 @@ impl Schedule {
         self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
         self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
         // Repeated at once, but only once: a check that comes to nothing again and again would take up the whole machine.
-        let late = verdict.outcome == Outcome::Unknown(UnknownCause::DirectorLate);
+        let late = verdict.outcome == LATE;
+        entry.late_runs = if late { entry.late_runs + 1 } else { 0 };
         entry.repeated = late && !entry.repeated;
         if entry.repeated {
             entry.slot = entry.last_slot(now);
@@ -304,6 +321,7 @@ impl Entry {
             unplaced: false,
             repeated: false,
             connects_left: 0,
+            late_runs: 0,
         }
     }
 

@@ -11,6 +11,7 @@ mod check;
 mod commands;
 mod corpus;
 mod judge;
+mod lateness;
 mod life;
 mod log;
 mod machine;

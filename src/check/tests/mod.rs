@@ -1,5 +1,6 @@
 //! Every protocol against real servers on the loopback addresses, good and bad.
 
+mod attendance;
 mod authority;
 mod datagram;
 mod dialogue;

@@ -1,0 +1,100 @@
+//! A daemon that does not run for a while: that is not the servers' fault.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::site::Site;
+
+/// How often a server is checked, and how long it may take.
+const INTERVAL: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long each answer of a server takes, and how long it waits for the client.
+const ANSWER: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// A mail server that takes its time, and hangs up on clients that say nothing.
+struct MailServer {
+    address: SocketAddr,
+    dead: Arc<AtomicBool>,
+}
+
+impl MailServer {
+    fn start() -> MailServer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let dead = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&dead);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if told.load(Ordering::SeqCst) {
+                    return;
+                }
+                thread::spawn(move || stream.and_then(talk));
+            }
+        });
+        MailServer { address, dead }
+    }
+
+    fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn talk(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    thread::sleep(ANSWER);
+    stream.write_all(b"220 ready\r\n")?;
+    for line in BufReader::new(stream.try_clone()?).lines() {
+        let answer = if line?.starts_with("QUIT") { "221 bye\r\n" } else { "250 fine\r\n" };
+        thread::sleep(ANSWER);
+        stream.write_all(answer.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn lines(site: &Site, words: &str) -> Vec<String> {
+    site.log().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
+}
+
+/// Twenty servers stay in rotation over three pauses; one that died in the last is out in time.
+#[test]
+fn a1_a_stopped_daemon_takes_only_the_dead_out() {
+    let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
+    let reals: String = servers.iter().map(|server| format!("\treal={} masq\n", server.address)).collect();
+    let site = Site::new(&format!(
+        "checkinterval={}\nchecktimeout={2}\nnegotiatetimeout={2}\nquiescent=yes\nvirtual=192.0.2.1:25\n{}\tservice=smtp\n",
+        INTERVAL.as_secs(),
+        reals,
+        TIMEOUT.as_secs(),
+    ));
+    assert_eq!(site.act("start"), 0);
+    let up = || lines(&site, "Real server is up").len() == servers.len();
+    site.wait_for("all are up", up, &String::new);
+    let dead = &servers[20];
+    for pause in 0..3 {
+        // After the first pause all checks begin, so the next ones find them half done.
+        thread::sleep(ANSWER / 2);
+        site.signal(Signal::SIGSTOP);
+        if pause == 2 {
+            dead.die();
+        }
+        thread::sleep(TIMEOUT + INTERVAL);
+        site.signal(Signal::SIGCONT);
+    }
+    let resumed = Instant::now();
+    site.expect_log(&format!("Real server is down: {}", dead.address));
+    assert!(resumed.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}", resumed.elapsed());
+    site.expect_log("The daemon did not run for ");
+    // Every check has come round since.
+    thread::sleep(INTERVAL * 2 + TIMEOUT);
+    let down = lines(&site, "Real server is down");
+    assert_eq!(down.len(), 1, "{down:#?}");
+    assert_eq!(site.act("stop"), 0);
+}
