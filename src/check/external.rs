@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use super::progress::{Progress, Step};
-use super::{judge_error, say};
-use crate::net::cause;
+use super::say;
+use crate::net::{cause, local_cause};
 use crate::plan::ExternalProbe;
 use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
@@ -14,7 +14,7 @@ use crate::value::{UnknownCause, Verdict};
 
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
-    progress.step(Step::Command(external.command.clone()));
+    progress.step(Step::Starting(external.command.clone()));
     let asked = external.clone();
     let words = match aside(move || words(&asked)).await {
         Ok(words) => words,
@@ -76,7 +76,11 @@ fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> 
         true => reason.push_str("cannot be run: the program that its first line names (#!) does not exist"),
         false => reason.push_str(&format!("cannot be run: {}", cause(error))),
     }
-    judge_error(reason, error)
+    match local_cause(error) {
+        Some(cause @ UnknownCause::OwnLimit(_)) => Verdict::unknown(cause, reason),
+        // Also EACCES and EPERM: the file is not executable.
+        _ => Verdict::down(reason),
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::clients::Clients;
 use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
-use super::{say, unreachable};
+use super::{judge_error, say, unreachable};
 use crate::net::{cause, dial, resolve};
 use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
 use crate::value::{Secret, Tls, UnknownCause, Verdict};
@@ -204,7 +204,7 @@ async fn ask(
             progress.connected(Step::Handshake);
             let shaken = clients.shake_hands(&hop.tls, address.ip(), stream, progress).await;
             let stream = shaken.map_err(|why| {
-                Verdict::down(format!("connect to {address}: {why}"))
+                judge_error(format!("connect to {address}: {why}"), &why)
                     .with_monitor(format!("500 Can't connect to {address} ({why})"))
             })?;
             progress.step(Step::Answer("the status line"));
@@ -212,8 +212,8 @@ async fn ask(
         }
     };
     answer.map_err(|why| {
-        Verdict::down(format!("{} {}: {why} (from {address})", method_word(method), hop.path))
-            .with_monitor(format!("500 {why}"))
+        let reason = format!("{} {}: {why} (from {address})", method_word(method), hop.path);
+        judge_error(reason, &why).with_monitor(format!("500 {why}"))
     })
 }
 

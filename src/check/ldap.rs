@@ -14,9 +14,9 @@ use tokio_util::codec::Framed;
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
-use super::{injected, say, unreachable};
+use super::{injected, judge_error, say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, local_cause};
+use crate::net::{cause, dial};
 use crate::plan::{LdapProbe, Probe, Transport};
 use crate::value::Verdict;
 
@@ -75,7 +75,7 @@ async fn connect(
         clients
             .shake_hands(tls, target.ip(), stream, progress)
             .await
-            .map_err(|error| Verdict::down(format!("{name}: {error}")).with_monitor(NOT_CONNECTED))
+            .map_err(|error| judge_error(format!("{name}: {error}"), &error).with_monitor(NOT_CONNECTED))
     };
     let stream = match &ldap.transport {
         Transport::Plain => {
@@ -213,10 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
             _ => "the answer is not LDAP".to_owned(),
         };
         let reason = format!("{}: {what}: {why}", self.name);
-        match local_cause(error) {
-            Some(cause) => Verdict::unknown(cause, reason),
-            None => Verdict::down(reason).with_monitor(monitor),
-        }
+        judge_error(reason, error).with_monitor(monitor)
     }
 }
 

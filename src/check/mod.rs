@@ -32,10 +32,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::sleep;
 
-use crate::net::tls;
+use crate::net::{self, tls};
 use crate::plan::{Action, Probe};
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 use attendance::Attendance;
 use clients::Clients;
 use contain::contain;
@@ -52,6 +53,9 @@ pub enum CheckerError {
     #[error("TLS for checks: {0}")]
     Tls(#[from] tls::ClientError),
 }
+
+/// How long a check waits before it tries again, where this machine has no route to the server.
+const ROUTE_PAUSE: Duration = Duration::from_millis(500);
 
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
@@ -84,13 +88,26 @@ impl Checker {
     pub async fn run(&self, probe: &Probe) -> Verdict {
         let shift = self.attendance.enter();
         let progress = Progress::new(shift.began(), probe.target);
-        let verdict = match shift.within(probe.deadline, pin!(self.dispatch(probe, &progress))).await {
+        let verdict = match shift.within(probe.deadline, pin!(self.attempts(probe, &progress))).await {
             Some(verdict) => shift.judge(probe.deadline, verdict),
             None => overdue(probe, &progress),
         };
         let mut verdict = verdict.with_warning(progress.warning());
         verdict.took = shift.began().elapsed();
         verdict
+    }
+
+    /// Repeats the probe while this machine has no route to the server: the deadline ends this.
+    async fn attempts(&self, probe: &Probe, progress: &Progress) -> Verdict {
+        loop {
+            let verdict = self.dispatch(probe, progress).await;
+            if !verdict.no_route {
+                return verdict;
+            }
+            progress.no_route(Some(verdict));
+            sleep(ROUTE_PAUSE).await;
+            progress.no_route(None);
+        }
     }
 
     async fn dispatch(&self, probe: &Probe, progress: &Progress) -> Verdict {
@@ -124,6 +141,13 @@ impl Checker {
 
 /// The verdict when the deadline came first.
 fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
+    if let Some(verdict) = progress.no_route(None) {
+        let reason = format!("{} (tried again for {})", verdict.reason, spoken(probe.deadline));
+        return Verdict { reason, ..verdict };
+    }
+    if progress.is_starting() {
+        return Verdict::unknown(UnknownCause::NotStarted, progress.overdue(probe.deadline));
+    }
     let verdict = Verdict::down(progress.overdue(probe.deadline));
     match &probe.action {
         Action::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
@@ -135,14 +159,14 @@ fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
 
 /// The verdict for a connection that could not be opened: a limit of this machine says nothing about the server.
 fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
-    judge_error(format!("{what}: {}", crate::net::cause(error)), error)
+    judge_error(format!("{what}: {}", net::cause(error)), error)
 }
 
-/// The verdict for an I/O error that `reason` tells of: down, except where the error is this machine's own trouble.
-fn judge_error(reason: String, error: &std::io::Error) -> Verdict {
-    match crate::net::local_cause(error) {
+/// The verdict for an error that `reason` tells of: down, except where the error is this machine's own trouble.
+fn judge_error(reason: String, error: &(dyn std::error::Error + 'static)) -> Verdict {
+    match net::local_cause(error) {
         Some(cause) => Verdict::unknown(cause, reason),
-        None => Verdict::down(reason),
+        None => Verdict { no_route: net::no_route(error), ..Verdict::down(reason) },
     }
 }
 

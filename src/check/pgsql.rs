@@ -12,7 +12,7 @@ use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
 use super::progress::{Progress, Step};
 use super::sealed::{MAX_ANSWER, Sealer};
-use super::{say, unreachable};
+use super::{judge_error, say, unreachable};
 use crate::net::dial;
 use crate::net::stream::Stream;
 use crate::plan::{Probe, SqlProbe};
@@ -36,7 +36,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
     match login {
         Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
         Err(Refusal::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
-        Err(Refusal::Login(error)) => Verdict::down(format!("{name}: login: {}", pgsql_said(&error))),
+        Err(Refusal::Login(error)) => judge_error(format!("{name}: login: {}", pgsql_said(&error)), &error),
     }
 }
 
@@ -107,7 +107,7 @@ async fn rows(
     match answer {
         Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
         Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
-        Err(error) => Verdict::down(format!("{name}: query: {}", pgsql_said(&error))),
+        Err(error) => judge_error(format!("{name}: query: {}", pgsql_said(&error)), &error),
     }
 }
 

@@ -83,7 +83,10 @@ pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progres
             Ok(()) if attempt == 1 => return Verdict::up(format!("ping {address}: answered")),
             Ok(()) => return Verdict::up(format!("ping {address}: answered at attempt {attempt}")),
             Err(SurgeError::Timeout { .. }) => {}
-            Err(SurgeError::IOError(error)) if last => {
+            // Without a route, or by this machine's own trouble, the whole check is repeated or ends.
+            Err(SurgeError::IOError(error))
+                if last || net::no_route(&error) || local_cause(&error).is_some() =>
+            {
                 return unreachable(&format!("ping {address}"), &error);
             }
             // The way there may be back in the time that is left.

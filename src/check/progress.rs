@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{say, spoken};
+use crate::value::Verdict;
 
 /// So many bytes of a reply are kept to show its beginning.
 const HEAD: usize = 64;
@@ -33,6 +34,8 @@ pub(super) enum Step {
     Datagram,
     /// The reply to the echo request of this number.
     Echo(u32),
+    /// A command that is being started.
+    Starting(String),
     /// A command that somebody is still writing to.
     Busy(String),
     /// A command that runs.
@@ -47,6 +50,7 @@ pub(super) struct Progress {
     lines: AtomicU64,
     head: Mutex<Vec<u8>>,
     warning: Mutex<Option<String>>,
+    no_route: Mutex<Option<Verdict>>,
 }
 
 struct State {
@@ -64,6 +68,7 @@ impl Progress {
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
             warning: Mutex::new(None),
+            no_route: Mutex::new(None),
         }
     }
 
@@ -75,6 +80,16 @@ impl Progress {
     /// What was noted last.
     pub(super) fn warning(&self) -> Option<String> {
         lock(&self.warning).take()
+    }
+
+    /// Notes the verdict while the check waits for a route to the server; gives the one before.
+    pub(super) fn no_route(&self, verdict: Option<Verdict>) -> Option<Verdict> {
+        std::mem::replace(&mut lock(&self.no_route), verdict)
+    }
+
+    /// Whether a command was to be started, and has not run yet.
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(lock(&self.state).step, Step::Starting(_) | Step::Busy(_))
     }
 
     /// A new connection is begun (the first, or the next of a redirect).
@@ -173,6 +188,9 @@ impl Progress {
                 "ping {}: no answer within {within} ({})",
                 peer.ip(),
                 say::count(u64::from(*attempts), "attempt")
+            ),
+            Step::Starting(command) => format!(
+                "run {command}: not started within {within}, because its file system does not answer or too many commands wait"
             ),
             Step::Busy(command) => {
                 format!("run {command}: not started within {within}, because somebody is writing to the file")

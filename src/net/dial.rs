@@ -16,7 +16,9 @@ use tokio::net::{TcpStream, UdpSocket};
 /// # Errors
 /// What `connect(2)` says.
 pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpStream::connect(address).await
+    let stream = TcpStream::connect(address).await?;
+    refuse_itself(stream.local_addr()?, stream.peer_addr()?)?;
+    Ok(stream)
 }
 
 /// Opens a connection for a dialogue: short messages go out at once instead of waiting for an acknowledgement.
@@ -24,7 +26,7 @@ pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
 /// # Errors
 /// What `connect(2)` says.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = probe(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -40,5 +42,15 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
+    refuse_itself(socket.local_addr()?, server)?;
     Ok(socket)
+}
+
+/// Refuses a connection to itself. Where no server listens on a port from which local ports are taken, the kernel may choose this very
+/// port for our end, and connects it to itself (RFC 9293 3.5, simultaneous open).
+fn refuse_itself(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
+    match own == peer {
+        true => Err(io::Error::other("connected to itself, so no server listens on this port")),
+        false => Ok(()),
+    }
 }

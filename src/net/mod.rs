@@ -5,6 +5,7 @@ pub mod resolve;
 pub mod stream;
 pub mod tls;
 
+use std::error::Error;
 use std::io;
 
 use nix::errno::Errno;
@@ -32,17 +33,76 @@ pub fn cause(error: &io::Error) -> String {
     }
 }
 
-/// The limit of this machine that an error comes from (descriptors, memory, ports): then it says nothing of the server.
+/// Why an error is the trouble of this machine and says nothing of the server: a limit (descriptors, memory, ports), the local firewall,
+/// or a missing permission. None where it speaks of the server or of the way there. The I/O error may be the source of the given one.
 #[must_use]
-pub fn local_cause(error: &io::Error) -> Option<UnknownCause> {
-    let what = match Errno::from_raw(error.raw_os_error()?) {
-        Errno::EMFILE => "too many open files in the daemon",
-        Errno::ENFILE => "too many open files on the director",
-        Errno::ENOBUFS => "no buffer space",
-        Errno::ENOMEM => "no memory",
-        Errno::EADDRNOTAVAIL => "no free local port",
-        Errno::EAGAIN => "resource temporarily unavailable",
+pub fn local_cause(error: &(dyn Error + 'static)) -> Option<UnknownCause> {
+    use UnknownCause::{Forbidden, OwnLimit};
+    Some(match errno(error)? {
+        Errno::EMFILE => OwnLimit("too many open files in the daemon"),
+        Errno::ENFILE => OwnLimit("too many open files on the director"),
+        Errno::ENOBUFS => OwnLimit("no buffer space"),
+        Errno::ENOMEM => OwnLimit("no memory"),
+        Errno::EADDRNOTAVAIL => OwnLimit("no free local port"),
+        Errno::EAGAIN => OwnLimit("resource temporarily unavailable"),
+        Errno::EPERM => Forbidden("operation not permitted; the local firewall may forbid it"),
+        Errno::EACCES => Forbidden("permission denied on the director"),
+        Errno::EAFNOSUPPORT => Forbidden("address family not supported by the director"),
         _ => return None,
-    };
-    Some(UnknownCause::OwnLimit(what))
+    })
+}
+
+/// Whether an error says that this machine has no route or no link to the server.
+#[must_use]
+pub fn no_route(error: &(dyn Error + 'static)) -> bool {
+    matches!(errno(error), Some(Errno::ENETUNREACH | Errno::ENETDOWN))
+}
+
+/// The number of the system's error that is behind an error.
+fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<io::Error>() {
+            Some(io) => match io.raw_os_error() {
+                Some(number) => return Some(Errno::from_raw(number)),
+                None => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            },
+            None => error.source(),
+        };
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a4_an_error_is_ours_or_the_servers() {
+        let plain = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
+        for errno in [
+            Errno::EMFILE,
+            Errno::ENFILE,
+            Errno::ENOBUFS,
+            Errno::ENOMEM,
+            Errno::EADDRNOTAVAIL,
+            Errno::EAGAIN,
+            Errno::EPERM,
+            Errno::EACCES,
+            Errno::EAFNOSUPPORT,
+        ] {
+            assert!(local_cause(&plain(errno)).is_some(), "{errno}");
+            // Also where a library has wrapped it.
+            assert!(local_cause(&io::Error::other(plain(errno))).is_some(), "{errno}");
+            assert!(!no_route(&plain(errno)));
+        }
+        for errno in [Errno::EHOSTUNREACH, Errno::ECONNREFUSED, Errno::ECONNRESET, Errno::ETIMEDOUT] {
+            assert_eq!((local_cause(&plain(errno)), no_route(&plain(errno))), (None, false), "{errno}");
+        }
+        for errno in [Errno::ENETUNREACH, Errno::ENETDOWN] {
+            assert_eq!(local_cause(&plain(errno)), None, "{errno}");
+            assert!(no_route(&plain(errno)), "{errno}");
+        }
+        assert_eq!(local_cause(&io::Error::other("words")), None);
+    }
 }

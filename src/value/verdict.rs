@@ -57,6 +57,8 @@ pub struct Verdict {
     pub monitor: Option<String>,
     /// Something that the operator should know though it changes nothing, as the rest of a sentence; the reason has it, too.
     pub warning: Option<String>,
+    /// Whether this machine has no route or no link to the server: the check is repeated until its deadline.
+    pub no_route: bool,
     /// From the start of the check to its answer.
     pub took: Duration,
     /// CPU time that it took on the thread of the loop, in microseconds; zero where that was not measured.
@@ -87,6 +89,7 @@ impl Verdict {
             reason: cut(reason.into(), MAX_REASON),
             monitor: None,
             warning: None,
+            no_route: false,
             took: Duration::ZERO,
             cpu_micros: 0,
         }

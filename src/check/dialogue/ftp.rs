@@ -10,7 +10,7 @@ use super::Told;
 use super::talk::{Reply, Talk};
 use crate::check::{say, unreachable};
 use crate::net::stream::Stream;
-use crate::net::{cause, dial, local_cause};
+use crate::net::{cause, dial};
 use crate::plan::DialogueProbe;
 
 /// So many bytes of a file are read and matched.
@@ -84,10 +84,9 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
         }
     }
     let address = passive(talk).await?;
-    let data = dial::connect(address).await.map_err(|error| match local_cause(&error) {
-        Some(_) => unreachable(&format!("ftp: data connection to {address}"), &error),
-        None => talk.down(&format!("data connection to {address}: {}", cause(&error))),
-    })?;
+    let data = dial::connect(address)
+        .await
+        .map_err(|error| talk.failed(&format!("data connection to {address}: {}", cause(&error)), &error))?;
     let opened = command(talk, &format!("RETR {request}"), "the answer to RETR").await?;
     if !matches!(opened.code, 125 | 150) {
         return Err(talk.refused("RETR answered", &opened.line));

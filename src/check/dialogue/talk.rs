@@ -108,7 +108,7 @@ impl<'a> Talk<'a> {
                 self.step_began = Instant::now();
                 Ok(Talk { stream, ..self })
             }
-            Err(error) => Err(Verdict::down(format!("{}: {}, {error}", self.name, self.story))),
+            Err(error) => Err(judge_error(format!("{}: {}, {error}", self.name, self.story), &error)),
         }
     }
 
@@ -122,7 +122,7 @@ impl<'a> Talk<'a> {
         let Some((client, tls)) = &self.seal else { return Ok(Stream::Plain(stream)) };
         let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
         let sealed = shake_hands(client, tls, address, stream, self.progress).await;
-        sealed.map_err(|error| self.down(&format!("data connection: {error}")))
+        sealed.map_err(|error| self.failed(&format!("data connection: {error}"), &error))
     }
 
     /// Sends text; what is waited for next stands in a sentence ("the answer to EHLO").
@@ -220,6 +220,11 @@ impl<'a> Talk<'a> {
     /// The verdict of one that did not.
     pub(super) fn down(&self, why: &str) -> Verdict {
         Verdict::down(format!("{}: {}, {why}", self.name, self.story))
+    }
+
+    /// The verdict of one in which an error came up.
+    pub(super) fn failed(&self, why: &str, error: &(dyn std::error::Error + 'static)) -> Verdict {
+        judge_error(format!("{}: {}, {why}", self.name, self.story), error)
     }
 
     /// The verdict when the server says something else than it should.

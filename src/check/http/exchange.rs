@@ -32,6 +32,20 @@ pub(super) struct Answer {
     pub(super) end: End,
 }
 
+/// Why there is no answer, as a piece of a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(super) struct Failure {
+    why: String,
+    source: hyper::Error,
+}
+
+impl Failure {
+    fn new(source: hyper::Error, progress: &Progress) -> Failure {
+        Failure { why: explain(&source, progress), source }
+    }
+}
+
 /// How a body ended.
 pub(super) enum End {
     /// As announced.
@@ -42,12 +56,12 @@ pub(super) enum End {
     Broken(String),
 }
 
-/// Sends the request and reads the answer; the error is a piece of a sentence.
+/// Sends the request and reads the answer.
 pub(super) async fn run<S>(
     stream: S,
     request: Request<Empty<Bytes>>,
     progress: &Progress,
-) -> Result<Answer, String>
+) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -61,10 +75,10 @@ where
         .max_buf_size(MAX_HEAD)
         .handshake(io)
         .await
-        .map_err(|error| explain(&error, progress))?;
+        .map_err(|error| Failure::new(error, progress))?;
     let mut driven = pin!(Driven { connection: Some(connection) });
     let response = driven.as_mut().until(sender.send_request(request)).await;
-    let response = response.map_err(|error| explain(&error, progress))?;
+    let response = response.map_err(|error| Failure::new(error, progress))?;
     let mut answer = Answer {
         status: response.status(),
         phrase: phrase(&response),

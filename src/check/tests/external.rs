@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::plan::ExternalProbe;
 use crate::sys::process::{self, Signal};
+use crate::value::UnknownCause;
 
 /// A folder with scripts in it.
 struct Scripts(tempfile::TempDir);
@@ -216,11 +217,32 @@ async fn a_script_that_is_being_written_is_waited_for() {
     assert_says(&verdict, Outcome::Up, "exit code 0");
     let _writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
     let verdict = run(&command(&path, IMPATIENCE)).await;
+    // A4: what was not started says nothing of the server.
     assert_says(
         &verdict,
-        Outcome::Down,
+        Outcome::Unknown(UnknownCause::NotStarted),
         "not started within 200 ms, because somebody is writing to the file",
     );
+}
+
+/// No thread is free that could start the command, as when a file system hangs under others.
+#[test]
+fn a4_a_command_that_finds_no_thread_says_nothing() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let (free, wait) = std::sync::mpsc::channel::<()>();
+    let verdict = runtime.block_on(async {
+        tokio::task::spawn_blocking(move || {
+            let _ = wait.recv();
+        });
+        run(&command("/bin/true", IMPATIENCE)).await
+    });
+    assert_says(
+        &verdict,
+        Outcome::Unknown(UnknownCause::NotStarted),
+        "run /bin/true: not started within 200 ms",
+    );
+    drop(free);
 }
 
 #[tokio::test]

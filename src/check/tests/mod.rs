@@ -9,6 +9,7 @@ mod external;
 mod hostile;
 mod http;
 mod ldap;
+mod network;
 mod oracle;
 mod ping;
 mod radius;

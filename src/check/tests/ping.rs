@@ -3,17 +3,11 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use nix::sched::{CloneFlags, unshare};
-
+use super::network::{in_own_network, skip};
 use super::*;
 
 /// The test that [`without_the_right_nothing_is_known`] runs as somebody else.
 const AS_NOBODY: &str = "LDIRECTORD_TEST_AS_NOBODY";
-
-/// Says why a test cannot be run here.
-fn skip(why: &str) {
-    println!("skipped: {why}");
-}
 
 fn ping(address: &str, deadline: Duration, attempts: u32) -> Probe {
     probe(SocketAddr::new(address.parse().unwrap(), 0), deadline, Action::Ping { attempts })
@@ -21,18 +15,6 @@ fn ping(address: &str, deadline: Duration, attempts: u32) -> Probe {
 
 fn may_not_ping(verdict: &Verdict) -> bool {
     verdict.is_unknown() && verdict.reason.contains("may not send pings")
-}
-
-/// Runs a future in a network of its own, where nothing can leave the machine; none where this process may not have one.
-fn in_own_network<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> Option<T> {
-    let inside = || {
-        unshare(CloneFlags::CLONE_NEWNET).ok()?;
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        up.ok()?.success().then_some(())?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        Some(runtime.block_on(work()))
-    };
-    std::thread::scope(|scope| scope.spawn(inside).join()).unwrap()
 }
 
 /// Has the machine answer no echo request: for this network alone, so it must be one of our own.
@@ -111,15 +93,14 @@ fn a_later_attempt_may_succeed() {
 }
 
 #[test]
-fn no_way_to_the_server_is_down_at_once() {
+fn no_way_to_the_server_is_down_at_the_deadline() {
     let verdicts = in_own_network(async || {
         // Nothing but loopback is there, so no packet can go anywhere.
-        [run(&ping("10.1.2.3", PATIENCE, 1)).await, run(&ping("fd00::3", PATIENCE, 1)).await]
+        [run(&ping("10.1.2.3", IMPATIENCE, 1)).await, run(&ping("fd00::3", IMPATIENCE, 1)).await]
     });
     let Some([v4, v6]) = verdicts else { return skip("a network namespace and `ip` are needed, so root") };
     assert_says(&v4, Outcome::Down, "ping 10.1.2.3: network is unreachable");
     assert_says(&v6, Outcome::Down, "ping fd00::3: ");
-    assert!(v4.took < PATIENCE && v6.took < PATIENCE);
 }
 
 #[test]

@@ -1,0 +1,169 @@
+//! A network of the test's own: routes, links and port ranges may be changed in it, and nothing leaves the machine.
+
+use std::process::Command;
+use std::thread;
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+use crate::plan::DatagramProbe;
+use crate::value::UnknownCause;
+
+/// Says why a test cannot be run here.
+pub(super) fn skip(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Runs a future in a network of its own, where nothing can leave the machine; none where this process may not have one.
+pub(super) fn in_own_network<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> Option<T> {
+    let inside = || {
+        unshare(CloneFlags::CLONE_NEWNET).ok()?;
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        up.ok()?.success().then_some(())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Some(runtime.block_on(work()))
+    };
+    thread::scope(|scope| scope.spawn(inside).join()).unwrap()
+}
+
+/// Runs `ip` with these words.
+fn ip(words: &str) {
+    let status = Command::new("ip").args(words.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {words}");
+}
+
+const NO_NETWORK: &str = "a network namespace and `ip` are needed, so root";
+
+/// A datagram that no answer is waited for.
+const DATAGRAM: Action = Action::Datagram(DatagramProbe { payload: Vec::new(), reply: None });
+
+fn connect(target: &str, deadline: Duration) -> Probe {
+    probe(target.parse().unwrap(), deadline, Action::Connect)
+}
+
+/// Where only the port of the server is left for our end, the kernel connects the socket to itself.
+#[test]
+fn a10_a_connection_to_itself_is_down() {
+    let verdicts = in_own_network(async || {
+        let mut verdicts = Vec::new();
+        let mut port = 40_000;
+        for address in ["127.0.0.1", "::1"] {
+            let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+            for action in [Action::Connect, smtp, Action::Http(get("/", None)), DATAGRAM] {
+                port += 1;
+                let range = format!("{port} {port}");
+                std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
+                let target = SocketAddr::new(address.parse().unwrap(), port);
+                verdicts.push(run(&probe(target, IMPATIENCE, action)).await);
+            }
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_says(verdict, Outcome::Down, "connected to itself");
+    }
+}
+
+/// A real server on an address of the director, with a port from which local ports are taken.
+#[test]
+fn a10_a_server_on_the_director_itself_is_up() {
+    let verdict = in_own_network(async || {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40003").unwrap();
+        let _listener = std::net::TcpListener::bind("127.0.0.1:40000").unwrap();
+        run(&connect("127.0.0.1:40000", PATIENCE)).await
+    });
+    let Some(verdict) = verdict else { return skip(NO_NETWORK) };
+    assert_says(&verdict, Outcome::Up, "connected to");
+}
+
+/// A listener, and its port at an address to which there is no route yet. The route comes after two seconds.
+#[test]
+fn a4_a_route_that_comes_back_in_time_is_no_failure() {
+    let verdicts = in_own_network(async || {
+        let mut verdicts = Vec::new();
+        for (address, action) in [
+            ("10.1.2.3", Action::Connect),
+            ("10.1.2.4", Action::Ping { attempts: 1 }),
+            ("10.1.2.5", DATAGRAM),
+        ] {
+            let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+            let _socket = std::net::UdpSocket::bind(listener.local_addr().unwrap()).unwrap();
+            let target = SocketAddr::new(address.parse().unwrap(), listener.local_addr().unwrap().port());
+            let repair = thread::spawn(move || {
+                thread::sleep(Duration::from_secs(2));
+                ip(&format!("address add {address}/32 dev lo"));
+            });
+            verdicts.push(run(&probe(target, PATIENCE, action)).await);
+            repair.join().unwrap();
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_eq!(verdict.outcome, Outcome::Up, "{verdict:?}");
+        assert!(verdict.took >= Duration::from_secs(1), "{verdict:?}");
+    }
+}
+
+/// R60: without a route until the deadline the server is down, with the reason and the words of the original for the monitor file.
+#[test]
+fn a4_without_a_route_a_server_is_down_at_the_deadline() {
+    let verdicts = in_own_network(async || {
+        let target = "10.1.2.3:80";
+        let http = probe(target.parse().unwrap(), IMPATIENCE, Action::Http(get("/", None)));
+        [run(&connect(target, IMPATIENCE)).await, run(&http).await]
+    });
+    let Some([tcp, http]) = verdicts else { return skip(NO_NETWORK) };
+    assert_says(
+        &tcp,
+        Outcome::Down,
+        "connect to 10.1.2.3:80: network is unreachable (tried again for 200 ms)",
+    );
+    assert_eq!(http.monitor.as_deref(), Some("500 Can't connect to 10.1.2.3:80 (Network is unreachable)"));
+}
+
+/// R61
+#[test]
+fn a4_what_the_kernel_forbids_here_says_nothing() {
+    let verdicts = in_own_network(async || {
+        ip("route add prohibit 10.1.2.3");
+        ip("route add unreachable 10.1.2.4");
+        let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+        let mut verdicts = Vec::new();
+        for action in
+            [Action::Connect, Action::Http(get("/", None)), smtp, DATAGRAM, Action::Ping { attempts: 2 }]
+        {
+            for target in ["10.1.2.3:80", "10.1.2.4:80"] {
+                verdicts.push(run(&probe(target.parse().unwrap(), PATIENCE, action.clone())).await);
+            }
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for pair in verdicts.chunks(2) {
+        assert!(matches!(pair[0].outcome, Outcome::Unknown(UnknownCause::Forbidden(_))), "{:?}", pair[0]);
+        // What speaks of the server is down.
+        assert_eq!(pair[1].outcome, Outcome::Down, "{:?}", pair[1]);
+    }
+}
+
+#[test]
+fn a4_without_a_free_port_nothing_is_known() {
+    let verdicts = in_own_network(async || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        let _held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(target)).collect();
+        let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+        let mut verdicts = Vec::new();
+        for action in [Action::Connect, Action::Http(get("/", None)), smtp] {
+            verdicts.push(run(&probe(target, PATIENCE, action)).await);
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_says(verdict, Outcome::Unknown(UnknownCause::OwnLimit("no free local port")), "");
+    }
+}
