@@ -51,7 +51,7 @@
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
 //! | the words of the log | `notify/mod.rs`, `value/change.rs` |
-//! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs` |
+//! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs` |

@@ -241,7 +241,7 @@ impl Default for Mail {
             password_file: PathBuf::new(),
             timeout: 30,
             sendmail: PathBuf::from("/usr/sbin/sendmail"),
-            queue: 1000,
+            queue: 10_000,
             hello: String::new(),
         }
     }

@@ -1,13 +1,15 @@
 //! `alert-test`: sends one test message along each way that alerts take, and says what happened.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Exit;
 use super::actions;
 use super::context::Context;
-use crate::notify::alerts::{seal, writer};
+use crate::notify::alerts::writer;
 use crate::notify::letter::Letter;
-use crate::notify::post;
+use crate::notify::parcel::{Failure, Parcel};
+use crate::notify::way::Way;
 use crate::settings;
 
 const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has failed.\n";
@@ -17,11 +19,9 @@ pub(super) fn run(context: &Context) -> Exit {
     let writer = writer();
     let from = loaded.plan.config().globals.emailalertfrom.clone();
     let mut ways = BTreeMap::new();
-    for v in loaded.plan.virtuals() {
-        let recipients = writer.recipients(&v.alert.recipients);
-        if !recipients.is_empty() {
-            ways.entry((recipients, v.alert.smtp.clone())).or_insert_with(Vec::new).push(v.id.to_string());
-        }
+    for v in loaded.plan.virtuals().iter().filter(|v| !v.alert.recipients.is_empty()) {
+        let way = (v.alert.recipients.clone(), v.alert.smtp.clone());
+        ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
     }
     if ways.is_empty() {
         println!("no virtual has an emailalert, so no alert is ever sent");
@@ -35,12 +35,16 @@ pub(super) fn run(context: &Context) -> Exit {
         }
     };
     let mut exit = Exit::Ok;
-    for ((recipients, relay), virtuals) in ways {
-        let subject = "ldirectord-rs: test of alerts".to_owned();
-        let body = format!("{TEXT}ldirectord host: {}\nVirtuals: {}\n", writer.host, virtuals.join(", "));
-        let from = writer.sender(from.as_deref());
-        let letter = Letter { from, recipients, relay, subject, body };
-        if let Err(problem) = runtime.block_on(send(&letter, &context.settings.mail)) {
+    for ((list, relay), virtuals) in ways {
+        let (recipients, mut problems) = writer.recipients(&list);
+        if !recipients.is_empty() {
+            let subject = "ldirectord-rs: test of alerts".to_owned();
+            let body = format!("{TEXT}ldirectord host: {}\nVirtuals: {}\n", writer.host, virtuals.join(", "));
+            let from = writer.sender(from.as_deref());
+            let letter = Letter { from, recipients, relay, subject, body };
+            problems.extend(runtime.block_on(send(&letter, &context.settings.mail)));
+        }
+        for problem in problems {
             println!("{problem}");
             exit = Exit::Failure;
         }
@@ -48,17 +52,41 @@ pub(super) fn run(context: &Context) -> Exit {
     exit
 }
 
-async fn send(letter: &Letter, settings: &settings::Mail) -> Result<(), String> {
-    let place = post::place(letter.relay.as_deref(), settings);
-    let (parcel, wrong) = seal(letter)?;
-    let to = parcel.recipients().join(", ");
-    if let Err(failure) = post::deliver(letter.relay.as_deref(), settings, &parcel).await {
-        return Err(format!(
+/// Sends a letter, and gives what is wrong with each recipient that does not get it.
+async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
+    let (parcel, mut problems) = match Parcel::seal(letter) {
+        Ok(sealed) => sealed,
+        Err(problem) => return vec![problem],
+    };
+    let mut way = Way::new(letter.relay.clone(), Arc::new(settings.clone()));
+    let place = way.place();
+    let refused = |to: &str, failure: &Failure| {
+        format!(
             "not accepted by {place} for {to}: {}; look at emailalert, emailalertfrom and smtp in the configuration, and at [mail] \
              in the settings",
             failure.reason()
-        ));
+        )
+    };
+    let mut accepted = Vec::new();
+    let mut parcels = vec![parcel];
+    while let Some(parcel) = parcels.pop() {
+        match way.deliver(&parcel).await {
+            Ok(refusals) => {
+                let is_refused = |to: &String| refusals.iter().any(|refusal| refusal.to.to_string() == *to);
+                accepted.extend(parcel.recipients().into_iter().filter(|to| !is_refused(to)));
+                problems
+                    .extend(refusals.iter().map(|refusal| refused(refusal.to.as_ref(), &refusal.failure)));
+            }
+            // Whom it was refused for is seen when each gets a letter of its own.
+            Err(Failure::NotTaken(_) | Failure::Never(_)) if parcel.recipients().len() > 1 => {
+                parcels.extend(parcel.split().into_iter().rev());
+            }
+            Err(failure) => problems.push(refused(&parcel.recipients().join(", "), &failure)),
+        }
     }
-    println!("accepted by {place} for {to}");
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    way.close().await;
+    if !accepted.is_empty() {
+        println!("accepted by {place} for {}", accepted.join(", "));
+    }
+    problems
 }

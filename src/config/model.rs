@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::value::{DaemonStatus, DnsType, ForwardingMethod, Pattern, Secret, Tls, VirtualId};
+use crate::value::{DaemonStatus, DnsType, ForwardingMethod, Pattern, Relay, Secret, Tls, VirtualId};
 
 /// A whole `ldirectord.cf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +251,7 @@ pub struct Alert {
     /// `emailalertstatus`: in which states of the daemon mail is sent.
     pub status: AlertStatus,
     /// `smtp`: the relay; absent: the local sendmail.
-    pub smtp: Option<String>,
+    pub smtp: Option<Relay>,
 }
 
 /// `emailalertstatus`

@@ -67,8 +67,8 @@ impl Outlets {
     }
 
     /// The daemon is about something else from now on, which filters mail.
-    pub fn set_status(&mut self, status: DaemonStatus) {
-        self.mail.set_status(status);
+    pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
+        self.mail.set_status(status, plan);
     }
 
     /// A configuration is taken up.

@@ -225,7 +225,7 @@ impl Daemon {
             self.start_checks(now);
             self.outlets.remind(self.director.plan(), now);
             if self.director.health().all_seen() {
-                self.outlets.set_status(DaemonStatus::Running);
+                self.outlets.set_status(DaemonStatus::Running, self.director.plan());
             }
             if let Some(at) = ready_at
                 && (self.director.health().all_seen() || now >= at)
@@ -450,7 +450,7 @@ impl Daemon {
         let end_of_grace = Instant::now() + self.grace;
         let left = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
-        self.outlets.set_status(DaemonStatus::Stopping);
+        self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
         if let Some(reloading) = self.reloading.take() {
             reloading.task.abort();
         }

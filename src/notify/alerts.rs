@@ -1,14 +1,16 @@
 //! Mail about servers: which notices become alerts, and when dead servers are called to mind.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::Notice;
-use super::letter::{Letter, Writer};
-use super::post::{Parcel, Post};
-use super::reminders::{Reminders, virtual_of};
+use super::letter::Writer;
+use super::parcel::Parcel;
+use super::post::Post;
+use super::reminders::{Reminders, Server, virtual_of};
 use crate::health::Event;
 use crate::net::resolve;
 use crate::plan::Plan;
@@ -22,6 +24,9 @@ pub struct Alerts {
     post: Post,
     reminders: Reminders,
     status: DaemonStatus,
+    /// Fallback servers that were activated while not all servers had been checked. Mail of them is held back: they may be there
+    /// for a moment.
+    held: BTreeMap<VirtualId, String>,
 }
 
 /// This machine and the user of this process, who is found by uid whatever the environment says (B33).
@@ -49,11 +54,18 @@ impl Alerts {
             post: Post::new(settings),
             reminders: Reminders::default(),
             status: DaemonStatus::Starting,
+            held: BTreeMap::new(),
         }
     }
 
-    /// The daemon is about something else from now on.
-    pub fn set_status(&mut self, status: DaemonStatus) {
+    /// The daemon is about something else from now on. With the first verdicts of all servers it is known which fallback servers stay.
+    pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
+        let held = std::mem::take(&mut self.held);
+        if status == DaemonStatus::Running {
+            for (of, text) in held {
+                self.send(plan, of, &text);
+            }
+        }
         self.status = status;
     }
 
@@ -65,8 +77,10 @@ impl Alerts {
 
     /// Sends what is to be sent about these notices.
     pub fn tell(&mut self, notices: &[Notice], plan: &Plan, now: Instant) {
+        let told: BTreeSet<Server> = notices.iter().filter_map(tells_of).collect();
         for notice in notices {
             match notice {
+                Notice::Table(Change::Server(change)) if self.hold(change) => {}
                 Notice::Table(Change::Server(change)) => {
                     self.note(change, plan, now);
                     self.send(plan, change.of, &change.to_string());
@@ -75,7 +89,7 @@ impl Alerts {
                 Notice::Health(transition) if transition.event == Event::Down => {
                     let (v, real) = plan.member(transition.member);
                     self.reminders.dead((v.id, real.address), v.alert.frequency, now);
-                    if !notices.iter().any(|other| tells_of(other, v.id, real.address)) {
+                    if !told.contains(&(v.id, real.address)) {
                         self.send(plan, v.id, &inaccessible(v.id, real.address));
                     }
                 }
@@ -106,6 +120,21 @@ impl Alerts {
         self.post.finish(grace).await;
     }
 
+    /// Whether a fallback server comes, or goes again, while not all servers have been checked: then nobody is told yet.
+    fn hold(&mut self, change: &ServerChange) -> bool {
+        if change.role != Role::Fallback {
+            return false;
+        }
+        match (self.status, change.action) {
+            (DaemonStatus::Starting | DaemonStatus::Reloading, ServerAction::Added(_)) => {
+                self.held.insert(change.of, change.to_string());
+                true
+            }
+            (_, ServerAction::Deleted) => self.held.remove(&change.of).is_some(),
+            _ => false,
+        }
+    }
+
     fn note(&mut self, change: &ServerChange, plan: &Plan, now: Instant) {
         let often = virtual_of(plan, change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
         let server = (change.of, change.configured.unwrap_or(change.server));
@@ -127,7 +156,7 @@ impl Alerts {
         let letter = virtual_of(plan, of).and_then(|v| self.writer.letter(v, from, self.status, text));
         let Some(letter) = letter else { return };
         info!("emailalert: {text}");
-        match seal(&letter) {
+        match Parcel::seal(&letter) {
             Ok((parcel, wrong)) => {
                 for word in wrong {
                     warn!("emailalert: {word}");
@@ -139,25 +168,17 @@ impl Alerts {
     }
 }
 
-/// A letter ready for the way, and what is wrong with some of its recipients.
-///
-/// # Errors
-/// When no recipient or no sender is an address.
-pub fn seal(letter: &Letter) -> Result<(Parcel, Vec<String>), String> {
-    Parcel::seal(letter)
-}
-
 fn inaccessible(id: VirtualId, address: SocketAddr) -> String {
     format!("Inaccessible real server: {address} ({id})")
 }
 
-/// Whether a change of the table says already that this server is out of service.
-fn tells_of(notice: &Notice, id: VirtualId, address: SocketAddr) -> bool {
-    let Notice::Table(Change::Server(change)) = notice else { return false };
+/// The server of which a change of the table says that it is out of service.
+fn tells_of(notice: &Notice) -> Option<Server> {
+    let Notice::Table(Change::Server(change)) = notice else { return None };
     let is_out =
         matches!(change.action, ServerAction::Deleted | ServerAction::Quiescent | ServerAction::Added(0));
     let server = change.configured.unwrap_or(change.server);
-    change.of == id && change.role == Role::Real && is_out && server == address
+    (change.role == Role::Real && is_out).then_some((change.of, server))
 }
 
 #[cfg(test)]
@@ -188,7 +209,7 @@ mod tests {
                 configured: configured.map(|address| address.parse().unwrap()),
                 of,
             };
-            tells_of(&Notice::Table(Change::Server(change)), of, "10.0.0.2:81".parse().unwrap())
+            tells_of(&Notice::Table(Change::Server(change))) == Some((of, "10.0.0.2:81".parse().unwrap()))
         };
         assert!(tells(ServerAction::Deleted, "10.0.0.2:81", None));
         assert!(tells(ServerAction::Quiescent, "10.0.0.2:81", None));

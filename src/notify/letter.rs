@@ -1,7 +1,7 @@
 //! What an alert says, and to whom: pure text, in the original's words.
 
 use crate::plan::Virtual;
-use crate::value::DaemonStatus;
+use crate::value::{DaemonStatus, Mailbox, Relay};
 
 /// Who writes: this machine and the user of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +17,12 @@ pub struct Writer {
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// The sender, as a mail header has it.
-    pub from: String,
-    /// The recipients, each as a mail header has it; not empty.
-    pub recipients: Vec<String>,
+    /// The sender.
+    pub from: Mailbox,
+    /// The recipients; not empty.
+    pub recipients: Vec<Mailbox>,
     /// The relay (`smtp`); none: the local sendmail.
-    pub relay: Option<String>,
+    pub relay: Option<Relay>,
     /// The subject.
     pub subject: String,
     /// The text; lines end in LF.
@@ -39,7 +39,7 @@ impl Writer {
         status: DaemonStatus,
         text: &str,
     ) -> Option<Letter> {
-        let recipients = self.recipients(&v.alert.recipients);
+        let (recipients, _) = self.recipients(&v.alert.recipients);
         if recipients.is_empty() || !v.alert.status.includes(status) {
             return None;
         }
@@ -62,20 +62,29 @@ impl Writer {
         Some(Letter { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
     }
 
-    /// The sender: `emailalertfrom`, or the user of this process.
+    /// The sender: `emailalertfrom`, or the user of this process where that is not an address.
     #[must_use]
-    pub fn sender(&self, from: Option<&str>) -> String {
-        self.complete(from.unwrap_or(&self.user))
+    pub fn sender(&self, from: Option<&str>) -> Mailbox {
+        let own = || Mailbox { name: None, user: self.user.clone(), domain: None };
+        self.complete(from.and_then(|from| from.parse().ok()).unwrap_or_else(own))
     }
 
-    /// The recipients of a comma list. A bare name is a user of this machine.
+    /// The recipients of a comma list, and what is wrong with those that are not addresses. A bare name is a user of this machine.
     #[must_use]
-    pub fn recipients(&self, list: &str) -> Vec<String> {
-        list.split(',').map(str::trim).filter(|one| !one.is_empty()).map(|one| self.complete(one)).collect()
+    pub fn recipients(&self, list: &str) -> (Vec<Mailbox>, Vec<String>) {
+        let (mut mailboxes, mut wrong) = (Vec::new(), Vec::new());
+        for recipient in Mailbox::list(list).into_iter().map(|part| &list[part]) {
+            match recipient.parse() {
+                Ok(mailbox) => mailboxes.push(self.complete(mailbox)),
+                Err(why) => wrong.push(format!("{recipient} is not a mail address: {why}")),
+            }
+        }
+        (mailboxes, wrong)
     }
 
-    fn complete(&self, address: &str) -> String {
-        if address.contains('@') { address.to_owned() } else { format!("{address}@{}", self.domain) }
+    fn complete(&self, mut mailbox: Mailbox) -> Mailbox {
+        mailbox.domain.get_or_insert_with(|| self.domain.clone());
+        mailbox
     }
 }
 
@@ -86,11 +95,30 @@ mod tests {
     #[test]
     fn recipients_are_a_list() {
         let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
-        let check = |list: &str, expected: &[&str]| assert_eq!(writer.recipients(list), expected, "{list}");
+        let check = |list: &str, expected: &[&str]| {
+            let (recipients, wrong) = writer.recipients(list);
+            let addresses: Vec<String> = recipients.iter().map(|one| one.address("elsewhere")).collect();
+            assert_eq!(addresses, expected, "{list}");
+            assert_eq!(wrong.len(), usize::from(list.contains("no address")), "{wrong:?}");
+        };
         // B17
         check("a@b, c@d", &["a@b", "c@d"]);
         check("root", &["root@vm"]);
         check(" ,", &[]);
+        check("\"Doe, J\" <a@b>, no address, c@d", &["a@b", "c@d"]);
+    }
+
+    #[test]
+    fn b7_an_unusable_sender_becomes_the_user_of_the_daemon() {
+        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
+        let check = |from: Option<&str>, expected: &str| {
+            assert_eq!(writer.sender(from).address("elsewhere"), expected, "{from:?}");
+        };
+        check(None, "root@vm");
+        check(Some("no address"), "root@vm");
+        check(Some("ld"), "ld@vm");
+        check(Some("\"ld@x.example\""), "ld@x.example");
+        check(Some("Load Balancer <ld@x.example>"), "ld@x.example");
     }
 
     /// The texts are those that the original sent in the same cases.
@@ -104,7 +132,7 @@ mod tests {
             let config = crate::config::load(file.as_bytes(), &answers).config.unwrap();
             let letter = writer.letter(&config.virtuals[0], None, status, text);
             assert_eq!(letter.as_ref().map(|letter| letter.body.as_str()), expected, "{directives}");
-            assert!(letter.is_none_or(|letter| letter.from == "root@vm"));
+            assert!(letter.is_none_or(|letter| letter.from.address("") == "root@vm"));
         };
         let to = "\temailalert=root@localhost\n";
         check("", DaemonStatus::Starting, None);

@@ -5,8 +5,12 @@ pub mod commands;
 pub mod fallback;
 pub mod letter;
 pub mod monitor;
-pub mod post;
+pub mod parcel;
+mod post;
+mod relay;
 mod reminders;
+mod sendmail;
+pub mod way;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,6 @@
 //! Brings letters on their way: a lane for each relay, so that a dead one delays neither checks nor the mail of others.
+//!
+//! All of it runs in a runtime of its own: whatever a relay sends costs the checks no time.
 
 #![expect(
     clippy::disallowed_methods,
@@ -9,231 +11,90 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lettre::address::Envelope;
-use lettre::message::header::ContentTransferEncoding;
-use lettre::message::{Body, Mailbox, Mailboxes};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSendmailTransport, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::letter::Letter;
-use crate::settings::{self, Security};
+use super::parcel::{Failure, Parcel, Refusal};
+use super::way::{Way, place};
+use crate::settings;
+use crate::value::Relay;
 
 /// After a failure a lane waits so long, then twice as long, and so on.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// A lane waits so long at most.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// After so long a letter that was not taken, while the place works, is tried again.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// A letter that is not taken, while the place works, is tried so long: an alert that is older helps nobody.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A letter in the form of the wire.
-#[derive(Clone, Debug)]
-pub struct Parcel {
-    envelope: Envelope,
-    bytes: Vec<u8>,
-    subject: String,
-    /// When it was first not taken.
-    refused_since: Option<Instant>,
-}
-
-/// Why a letter did not go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The place cannot be reached or takes no mail: every letter has to wait.
-    Closed(String),
-    /// The place did not take this letter, for now or for good: SMTP says 450 or 452, a sendmail ends with an error.
-    NotTaken(String),
-    /// It will never go as it is.
-    Never(String),
-}
-
-impl Failure {
-    /// What the relay, the sendmail or the system said.
-    #[must_use]
-    pub fn reason(&self) -> &str {
-        let (Failure::Closed(reason) | Failure::NotTaken(reason) | Failure::Never(reason)) = self;
-        reason
-    }
-}
-
-impl Parcel {
-    /// Writes a letter out, with date and id; gives what is wrong with some of its recipients too.
-    ///
-    /// # Errors
-    /// When the sender or every recipient is no address.
-    pub fn seal(letter: &Letter) -> Result<(Parcel, Vec<String>), String> {
-        let address = |text: &String| {
-            text.parse::<Mailbox>()
-                .map_err(|error| format!("{text} is no mail address, nothing is sent to it: {error}"))
-        };
-        let (good, wrong): (Vec<_>, Vec<_>) = letter.recipients.iter().map(address).partition(Result::is_ok);
-        let wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
-        let good: Mailboxes = good.into_iter().filter_map(Result::ok).collect();
-        let from: Mailbox = letter.from.parse().map_err(|error| format!("{}: {error}", letter.from))?;
-        let message = Message::builder()
-            .from(from)
-            .mailbox(lettre::message::header::To::from(good))
-            .subject(letter.subject.clone())
-            .date_now()
-            .message_id(None)
-            .body(body(&letter.body))
-            .map_err(|error| format!("{error} {}", wrong.join("; ")))?;
-        let parcel = Parcel {
-            envelope: message.envelope().clone(),
-            bytes: message.formatted(),
-            subject: letter.subject.clone(),
-            refused_since: None,
-        };
-        Ok((parcel, wrong))
-    }
-
-    /// The recipients.
-    #[must_use]
-    pub fn recipients(&self) -> Vec<String> {
-        self.envelope.to().iter().map(ToString::to_string).collect()
-    }
-
-    /// The same for each recipient alone.
-    fn split(&self) -> Vec<Parcel> {
-        let alone =
-            |to: &lettre::Address| Envelope::new(self.envelope.from().cloned(), vec![to.clone()]).ok();
-        let envelopes = self.envelope.to().iter().filter_map(alone);
-        envelopes.map(|envelope| Parcel { envelope, ..self.clone() }).collect()
-    }
-}
-
-/// Plain text goes as it is, as the original sends it; what is not ASCII is encoded.
-fn body(text: &str) -> Body {
-    let plain = |line: &str| {
-        line.len() <= LONGEST_LINE && line.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
-    };
-    if text.split('\n').all(plain) {
-        let bytes = text.replace('\n', "\r\n").into_bytes();
-        Body::dangerous_pre_encoded(bytes, ContentTransferEncoding::SevenBit)
-    } else {
-        Body::new(text.to_owned())
-    }
-}
-
-/// The longest line that mail may have (RFC 5322, 2.1.1).
-const LONGEST_LINE: usize = 998;
-
-/// Brings one letter to the relay, or to the local sendmail.
-///
-/// # Errors
-/// With the reason, and what can be done: see [`Failure`].
-pub async fn deliver(relay: Option<&str>, settings: &settings::Mail, parcel: &Parcel) -> Result<(), Failure> {
-    let limit = settings.timeout();
-    let work = async {
-        match relay {
-            Some(relay) => {
-                let transport = smtp(relay, settings).map_err(Failure::Closed)?;
-                let sent = transport.send_raw(&parcel.envelope, &parcel.bytes).await;
-                sent.map(drop).map_err(|error| {
-                    let reason = error.to_string();
-                    match error.status().map(u16::from) {
-                        // A mailbox that is busy, blocked or full; other codes of 4xx are the relay's own state (RFC 5321, 4.2.3).
-                        Some(450 | 452) => Failure::NotTaken(reason),
-                        Some(500..) => Failure::Never(reason),
-                        _ => Failure::Closed(reason),
-                    }
-                })
-            }
-            None => {
-                let transport =
-                    AsyncSendmailTransport::<Tokio1Executor>::new_with_command(&settings.sendmail);
-                let sent = transport.send_raw(&parcel.envelope, &parcel.bytes).await;
-                sent.map_err(|error| {
-                    let reason = format!("{}: {error}", settings.sendmail.display());
-                    if error.is_client() { Failure::NotTaken(reason) } else { Failure::Closed(reason) }
-                })
-            }
-        }
-    };
-    match tokio::time::timeout(limit, work).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::Closed(format!("no answer within {} s", limit.as_secs()))),
-    }
-}
-
-/// Where a letter goes, for messages.
-#[must_use]
-pub fn place(relay: Option<&str>, settings: &settings::Mail) -> String {
-    match relay {
-        Some(relay) => format!("relay {relay} port {}", settings.port),
-        None => settings.sendmail.display().to_string(),
-    }
-}
-
-fn smtp(relay: &str, settings: &settings::Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
-    let parameters = || {
-        TlsParameters::builder(relay.to_owned())
-            .dangerous_accept_invalid_certs(!settings.verify)
-            .build()
-            .map_err(|error| error.to_string())
-    };
-    let tls = match settings.security {
-        Security::None => Tls::None,
-        Security::Opportunistic => Tls::Opportunistic(parameters()?),
-        Security::Starttls => Tls::Required(parameters()?),
-        Security::Tls => Tls::Wrapper(parameters()?),
-    };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(relay)
-        .port(settings.port)
-        .timeout(Some(settings.timeout()))
-        .tls(tls);
-    if !settings.hello.is_empty() {
-        builder = builder.hello_name(ClientId::Domain(settings.hello.clone()));
-    }
-    if !settings.login.is_empty() {
-        let password = settings.password()?;
-        builder = builder.credentials(Credentials::new(settings.login.clone(), password.reveal().to_owned()));
-    }
-    Ok(builder.build())
-}
+/// So long a session without a letter is kept open.
+const IDLE: Duration = Duration::from_secs(5);
+/// Bytes of letters that wait in a lane, whatever `[mail] queue` says.
+const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// All lanes.
 #[derive(Debug)]
 pub struct Post {
     settings: Arc<settings::Mail>,
-    lanes: BTreeMap<Option<String>, (Arc<Lane>, JoinHandle<()>)>,
+    lanes: BTreeMap<Option<Relay>, (Arc<Lane>, JoinHandle<()>)>,
+    /// Made for the first letter.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        // A name that is still looked up must not delay the end.
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
+    }
 }
 
 impl Post {
     /// No lane yet.
     #[must_use]
     pub fn new(settings: settings::Mail) -> Post {
-        Post { settings: Arc::new(settings), lanes: BTreeMap::new() }
+        Post { settings: Arc::new(settings), lanes: BTreeMap::new(), runtime: None }
     }
 
     /// Takes a letter over; never waits. When the lane is full its oldest letter is lost, which is counted and said.
-    pub fn send(&mut self, relay: Option<String>, parcel: Parcel) {
+    pub fn send(&mut self, relay: Option<Relay>, parcel: Parcel) {
+        if self.runtime.is_none() {
+            let built = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .max_blocking_threads(16)
+                .thread_name("mail")
+                .enable_all()
+                .build();
+            match built {
+                Ok(runtime) => self.runtime = Some(runtime),
+                Err(error) => {
+                    error!("failed to send email message: no thread for mail: {error}: {}", parcel.subject);
+                    return;
+                }
+            }
+        }
+        let Some(runtime) = &self.runtime else { return };
         let (lane, _) = self.lanes.entry(relay).or_insert_with_key(|relay| {
             let lane = Arc::new(Lane::new(relay.clone(), Arc::clone(&self.settings)));
-            let task = tokio::spawn(Arc::clone(&lane).run());
+            let task = runtime.spawn(Arc::clone(&lane).run());
             (lane, task)
         });
         lane.push(parcel);
     }
 
     /// Tries what is left for so long at most, then gives it up and says so.
-    pub async fn finish(self, grace: Duration) {
+    pub async fn finish(mut self, grace: Duration) {
         let end = Instant::now() + grace;
         for (lane, _) in self.lanes.values() {
             lane.queue().closing = true;
             lane.wake.notify_one();
         }
-        for (lane, mut task) in self.lanes.into_values() {
-            if tokio::time::timeout_at(end, &mut task).await.is_err() {
-                task.abort();
-                let left = lane.queue().letters.len() + 1;
-                warn!("{}: {left} not sent before the end, and given up", lane.words());
-            }
+        for (lane, mut task) in std::mem::take(&mut self.lanes).into_values() {
+            let in_time = tokio::time::timeout_at(end, &mut task).await.is_ok();
+            task.abort();
+            lane.say_end(in_time);
         }
     }
 }
@@ -241,7 +102,7 @@ impl Post {
 /// The letters for one relay.
 #[derive(Debug)]
 struct Lane {
-    relay: Option<String>,
+    relay: Option<Relay>,
     settings: Arc<settings::Mail>,
     queue: Mutex<Queue>,
     wake: Notify,
@@ -250,12 +111,57 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Queue {
     letters: VecDeque<Parcel>,
+    /// Those that were not taken, in the order in which they are tried again.
+    later: VecDeque<Parcel>,
+    bytes: usize,
+    /// Dropped since the last report of it.
     lost: usize,
+    /// Dropped since the start.
+    lost_in_all: usize,
     closing: bool,
 }
 
+impl Queue {
+    /// Whether another letter of this size fits.
+    fn has_room(&self, size: usize, most: usize) -> bool {
+        self.letters.len() + self.later.len() < most && self.bytes + size <= QUEUE_LIMIT
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.later.pop_front().or_else(|| self.letters.pop_front()) else { return false };
+        self.bytes -= oldest.size();
+        self.lose();
+        true
+    }
+
+    fn lose(&mut self) {
+        self.lost += 1;
+        self.lost_in_all += 1;
+    }
+
+    /// The next letter to try. At the end of the daemon all are due.
+    fn next(&mut self, now: Instant) -> Option<Parcel> {
+        let is_due = |parcel: &Parcel| parcel.again_at.is_none_or(|at| at <= now);
+        let due = self.later.front().is_some_and(is_due) || (self.closing && self.letters.is_empty());
+        let next = if due { self.later.pop_front() } else { self.letters.pop_front() }?;
+        self.bytes -= next.size();
+        Some(next)
+    }
+
+    fn len(&self) -> usize {
+        self.letters.len() + self.later.len()
+    }
+}
+
+/// How a lane fares.
+struct Course {
+    /// How many letters were late since the lane is in trouble.
+    trouble: Option<usize>,
+    wait: Duration,
+}
+
 impl Lane {
-    fn new(relay: Option<String>, settings: Arc<settings::Mail>) -> Lane {
+    fn new(relay: Option<Relay>, settings: Arc<settings::Mail>) -> Lane {
         Lane { relay, settings, queue: Mutex::default(), wake: Notify::new() }
     }
 
@@ -263,14 +169,26 @@ impl Lane {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn most(&self) -> usize {
+        self.settings.queue.max(1)
+    }
+
     fn push(&self, parcel: Parcel) {
         let mut queue = self.queue();
-        if queue.letters.len() >= self.settings.queue.max(1) {
-            queue.letters.pop_front();
-            queue.lost += 1;
-        }
+        let lost_before = queue.lost;
+        while !queue.has_room(parcel.size(), self.most()) && queue.drop_oldest() {}
+        queue.bytes += parcel.size();
         queue.letters.push_back(parcel);
+        let begins = lost_before == 0 && queue.lost > 0;
+        let waiting = queue.len();
         drop(queue);
+        if begins {
+            error!(
+                "{} ({}): {waiting} messages wait, which is all that [mail] queue allows; the oldest are dropped from now on",
+                self.words(),
+                self.place()
+            );
+        }
         self.wake.notify_one();
     }
 
@@ -283,50 +201,92 @@ impl Lane {
     }
 
     fn place(&self) -> String {
-        place(self.relay.as_deref(), &self.settings)
+        place(self.relay.as_ref(), &self.settings)
     }
 
     async fn run(self: Arc<Lane>) {
-        // How many letters were late since the lane is in trouble.
-        let mut trouble: Option<usize> = None;
-        let mut wait = FIRST_RETRY;
+        let mut way = Way::new(self.relay.clone(), Arc::clone(&self.settings));
+        let mut course = Course { trouble: None, wait: FIRST_RETRY };
+        while let Some(parcel) = self.next(&mut way).await {
+            let result = way.deliver(&parcel).await;
+            if let Err(Failure::Closed(_)) = result
+                && self.give_up(&parcel)
+            {
+                return;
+            }
+            self.follow_up(parcel, result, &mut course).await;
+        }
+        way.close().await;
+    }
+
+    /// Whether the daemon ends: then a place that takes nothing is not tried again. The letter counts with those that are left.
+    fn give_up(&self, parcel: &Parcel) -> bool {
+        let mut queue = self.queue();
+        if queue.closing {
+            queue.bytes += parcel.size();
+            queue.letters.push_front(parcel.clone());
+        }
+        queue.closing
+    }
+
+    /// The next letter, when there is one to try; none at the end of the daemon.
+    async fn next(&self, way: &mut Way) -> Option<Parcel> {
         loop {
-            let (next, closing) = {
+            let (next, closing, again_at) = {
                 let mut queue = self.queue();
-                (queue.letters.pop_front(), queue.closing)
+                let next = queue.next(Instant::now());
+                (next, queue.closing, queue.later.front().and_then(|parcel| parcel.again_at))
             };
-            let Some(parcel) = next else {
-                if closing {
-                    return;
+            if next.is_some() || closing {
+                return next;
+            }
+            let again_at = async {
+                match again_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
-                self.wake.notified().await;
-                continue;
             };
-            match deliver(self.relay.as_deref(), &self.settings, &parcel).await {
-                Ok(()) => {
-                    wait = FIRST_RETRY;
-                    if let Some(late) = &mut trouble {
-                        *late += 1;
-                    }
-                    if self.queue().letters.is_empty() {
-                        self.say_recovery(trouble.take());
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = again_at => {}
+                () = tokio::time::sleep(IDLE), if way.is_open() => way.close().await,
+            }
+        }
+    }
+
+    async fn follow_up(&self, parcel: Parcel, result: Result<Vec<Refusal>, Failure>, course: &mut Course) {
+        match result {
+            Ok(refused) => {
+                course.wait = FIRST_RETRY;
+                if let Some(late) = &mut course.trouble {
+                    *late += 1;
+                }
+                for Refusal { to, failure } in refused {
+                    if let Some(one) = parcel.to(&to) {
+                        self.keep(one, failure);
                     }
                 }
-                // One bad recipient must not keep the letter from the others.
-                Err(Failure::Never(_) | Failure::NotTaken(_)) if parcel.envelope.to().len() > 1 => {
-                    let mut queue = self.queue();
-                    parcel.split().into_iter().rev().for_each(|one| queue.letters.push_front(one));
+                if self.queue().letters.is_empty() {
+                    self.say_recovery(course.trouble.take());
                 }
-                Err(Failure::Never(reason)) => self.say_refusal(&parcel, &reason),
-                Err(failure @ (Failure::Closed(_) | Failure::NotTaken(_))) => {
-                    if trouble.is_none() {
-                        self.say_trouble(failure.reason());
-                    }
-                    trouble.get_or_insert(0);
-                    self.keep(parcel, failure);
-                    self.pause(wait).await;
-                    wait = (wait * 2).min(LONGEST_RETRY);
+            }
+            // One bad recipient must not keep the letter from the others.
+            Err(Failure::Never(_) | Failure::NotTaken(_)) if parcel.envelope().to().len() > 1 => {
+                let mut queue = self.queue();
+                for one in parcel.split().into_iter().rev() {
+                    queue.bytes += one.size();
+                    queue.letters.push_front(one);
                 }
+            }
+            Err(failure @ (Failure::Never(_) | Failure::NotTaken(_))) => self.keep(parcel, failure),
+            Err(failure @ Failure::Closed(_)) => {
+                if course.trouble.is_none() {
+                    self.say_trouble(failure.reason());
+                }
+                course.trouble.get_or_insert(0);
+                self.keep(parcel, failure);
+                self.pause(course.wait).await;
+                course.wait = (course.wait * 2).min(LONGEST_RETRY);
             }
         }
     }
@@ -342,25 +302,42 @@ impl Lane {
     }
 
     /// Back into the queue, unless newer letters have taken the room or it was tried for long: to the front where all have to wait,
-    /// else to the end, so that it does not hold up the others.
+    /// else among those that are tried later, so that it does not hold up the others.
     fn keep(&self, mut parcel: Parcel, failure: Failure) {
+        if let Failure::Never(reason) = &failure {
+            self.say_refusal(&parcel, reason);
+            return;
+        }
         let mut queue = self.queue();
         if queue.closing {
-            queue.lost += 1;
+            queue.lose();
             drop(queue);
-            warn!("{}: given up at the end: {}", self.words(), parcel.subject);
-        } else if queue.letters.len() >= self.settings.queue.max(1) {
-            queue.lost += 1;
-        } else if let Failure::NotTaken(reason) = failure {
-            let now = Instant::now();
-            if now - *parcel.refused_since.get_or_insert(now) < PATIENCE {
-                queue.letters.push_back(parcel);
-            } else {
-                drop(queue);
-                self.say_refusal(&parcel, &format!("not taken for a day: {reason}"));
-            }
-        } else {
+            warn!("{}: given up at the end: {}: {}", self.words(), parcel.subject, failure.reason());
+            return;
+        }
+        if !queue.has_room(parcel.size(), self.most()) {
+            queue.lose();
+            return;
+        }
+        let Failure::NotTaken(reason) = failure else {
+            queue.bytes += parcel.size();
             queue.letters.push_front(parcel);
+            return;
+        };
+        let now = Instant::now();
+        let first = parcel.refused_since.is_none();
+        if now - *parcel.refused_since.get_or_insert(now) >= PATIENCE {
+            drop(queue);
+            self.say_refusal(&parcel, &format!("not taken for a day: {reason}"));
+            return;
+        }
+        parcel.again_at = Some(now + REFUSED_RETRY);
+        let to = parcel.recipients().join(", ");
+        queue.bytes += parcel.size();
+        queue.later.push_back(parcel);
+        drop(queue);
+        if first {
+            warn!("{} to {to} ({}): {reason}; it is tried again for a day", self.words(), self.place());
         }
     }
 
@@ -391,6 +368,21 @@ impl Lane {
             info!("email messages go again ({}): {late} late, {lost} lost", self.place());
         } else if lost > 0 {
             warn!("{} ({}): {lost} lost, as too many came at once", self.words(), self.place());
+        }
+    }
+
+    /// What did not go until the end of the daemon.
+    fn say_end(&self, in_time: bool) {
+        let queue = self.queue();
+        // One was on its way when the time was over.
+        let left = queue.len() + usize::from(!in_time);
+        let lost = queue.lost_in_all;
+        drop(queue);
+        if left > 0 {
+            warn!("{}: {left} not sent before the end, and given up", self.words());
+        }
+        if lost > 0 {
+            warn!("{} ({}): {lost} lost since the start of the daemon", self.words(), self.place());
         }
     }
 }

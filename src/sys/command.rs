@@ -1,5 +1,6 @@
 //! A program of the operator, run without a shell in a process group of its own, which ends with the future that waits for it.
 
+use std::fs::File;
 use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,6 +25,9 @@ const KEPT: usize = 4096;
 
 /// So much is still read after the end of a command: what it printed last. Somebody it left behind may go on printing.
 const LEFT: usize = 64 * 1024;
+
+/// The pause after each [`LEFT`] bytes of output, so that a command that prints for ever does not take the processor.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// So long a process that was killed may need to be gone. If it hangs in the kernel, the runtime takes its exit status some day.
 const GONE: Duration = Duration::from_secs(1);
@@ -88,15 +92,28 @@ pub type Variable = (&'static str, String);
 ///
 /// # Errors
 /// When it cannot be started.
-pub async fn start(
+pub async fn start(words: &[String], variable: Option<&Variable>, busy: impl FnMut()) -> io::Result<Running> {
+    start_reading(words, variable, &|| Ok(Stdio::null()), busy).await
+}
+
+/// Starts a program with its arguments and with a file as its standard input.
+///
+/// # Errors
+/// When it cannot be started.
+pub async fn start_with_input(words: &[String], input: &File) -> io::Result<Running> {
+    start_reading(words, None, &|| input.try_clone().map(Stdio::from), || {}).await
+}
+
+async fn start_reading(
     words: &[String],
     variable: Option<&Variable>,
+    input: &(dyn Fn() -> io::Result<Stdio> + Sync),
     mut busy: impl FnMut(),
 ) -> io::Result<Running> {
     let mut sh = false;
     loop {
-        let (words, variable) = (words.to_vec(), variable.cloned());
-        match started(move || spawn(&words, variable, sh)).await {
+        let (words, variable, input) = (words.to_vec(), variable.cloned(), input()?);
+        match started(move || spawn(&words, variable, input, sh)).await {
             // Somebody replaces the file at this moment, which is soon over.
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 busy();
@@ -126,7 +143,7 @@ async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -
     }
 }
 
-fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<Running> {
+fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -> io::Result<Running> {
     let (reader, writer) = io::pipe()?;
     let output = Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let words: Vec<&str> =
@@ -134,7 +151,7 @@ fn spawn(words: &[String], variable: Option<Variable>, sh: bool) -> io::Result<R
     let mut command = Command::new(words[0]);
     command
         .args(&words[1..])
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .envs(variable)
@@ -170,14 +187,20 @@ impl Running {
         let mut kept = Vec::new();
         let mut buffer = vec![0; KEPT];
         let mut open = true;
+        let mut since_breath = 0;
         let status = loop {
             tokio::select! {
                 // Its end counts, not that of the output: a child of it may hold that open.
                 biased;
                 status = self.child.wait() => break status?,
                 ready = self.output.readable(), if open => {
-                    open = ready.is_ok()
-                        && matches!(read(&self.output, &mut buffer, &mut kept, &mut printed), Ok(Some(_)));
+                    let length = ready.and_then(|()| read(&self.output, &mut buffer, &mut kept, &mut printed));
+                    open = matches!(length, Ok(Some(_)));
+                    since_breath += length.ok().flatten().unwrap_or_default();
+                    if since_breath >= LEFT {
+                        since_breath = 0;
+                        sleep(BREATH).await;
+                    }
                 }
             }
         };

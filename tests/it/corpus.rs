@@ -239,7 +239,11 @@ fn alert(alert: &Alert, line: &mut dyn FnMut(&str, String, &str)) {
     line("emailalert", quoted(alert.recipients.as_bytes()), "\"\"");
     line("emailalertfreq", alert.frequency.as_secs().to_string(), "0");
     line("emailalertstatus", states, "starting,running,stopping,reloading");
-    line("smtp", alert.smtp.as_ref().map(|name| quoted(name.as_bytes())).unwrap_or_default(), "");
+    line(
+        "smtp",
+        alert.smtp.as_ref().map(|relay| quoted(relay.to_string().as_bytes())).unwrap_or_default(),
+        "",
+    );
 }
 
 /// Whether ours is what the original says. Of a refusal only the line counts: the words may be better.

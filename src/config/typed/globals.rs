@@ -9,7 +9,7 @@ use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Globals, LogTarget};
-use crate::value::syslog_facility;
+use crate::value::{Mailbox, syslog_facility};
 
 /// Where the log goes when nothing is said.
 const LOGFILE: &str = "/var/log/ldirectord.log";
@@ -73,12 +73,28 @@ fn own(globals: &mut Globals, line: &Assignment<'_>, reader: &mut Reader<'_, '_>
         Key::Execute => {
             globals.execute.insert(line.value.text().to_owned());
         }
-        Key::EmailAlertFrom => set(&mut globals.emailalertfrom, value::whole(line), line, reader),
+        Key::EmailAlertFrom => {
+            set(&mut globals.emailalertfrom, value::whole(line), line, reader);
+            warn_of_sender(line, reader);
+        }
         Key::MaintenanceDir => {
             let directory = value::whole(line).map(PathBuf::from);
             set(&mut globals.maintenancedir, directory, line, reader);
         }
         _ => reader.refuse(line, Wrong::new(line.directive.refusal(false)).help(line.directive.help)),
+    }
+}
+
+fn warn_of_sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    let sender = line.value.text();
+    if let Err(why) = sender.parse::<Mailbox>()
+        && !sender.is_empty()
+    {
+        let message = format!(
+            "{sender} is not a mail address: {why}; the user of the daemon at this machine is the sender"
+        );
+        let help = "write user@host, or Name <user@host>";
+        reader.warn(line, 0..sender.len(), message, help);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::AlertStatus;
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::directive::Key;
-use crate::value::Family;
+use crate::value::{Family, Mailbox, Relay};
 
 /// What was said, in one place; nothing where nothing was said.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) emailalert: Option<String>,
     pub(super) emailalertfreq: Option<Duration>,
     pub(super) emailalertstatus: Option<AlertStatus>,
-    pub(super) smtp: Option<String>,
+    pub(super) smtp: Option<Relay>,
     pub(super) tls: tls::Said,
 }
 
@@ -68,7 +68,10 @@ impl Shared {
             }
             Key::Quiescent => set(&mut self.quiescent, value::yes_no(line), line, reader),
             Key::CleanStop => set(&mut self.cleanstop, value::yes_no(line), line, reader),
-            Key::EmailAlert => set(&mut self.emailalert, value::recipients(line), line, reader),
+            Key::EmailAlert => {
+                set(&mut self.emailalert, value::recipients(line), line, reader);
+                warn_of_recipients(line, reader);
+            }
             Key::EmailAlertFreq => {
                 let frequency = value::frequency(line);
                 set(&mut self.emailalertfreq, frequency, line, reader);
@@ -76,7 +79,7 @@ impl Shared {
             Key::EmailAlertStatus => {
                 set(&mut self.emailalertstatus, value::alert_status(line), line, reader);
             }
-            Key::Smtp => set(&mut self.smtp, value::host(line), line, reader),
+            Key::Smtp => set(&mut self.smtp, value::relay(line), line, reader),
             _ => return self.tls.take(line, reader),
         }
         true
@@ -89,6 +92,20 @@ fn warn_of_shell(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
         let sign = &line.value.text()[part.clone()];
         let help = "write the command into a script, or into sh -c '…'";
         reader.warn(line, part, format!("no shell runs this command: {sign} is a sign like any other"), help);
+    }
+}
+
+/// Names each recipient that is not an address. The others get their mail.
+fn warn_of_recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    let Ok(list) = value::recipients(line) else { return };
+    let start = line.value.text().find(&list).unwrap_or_default();
+    for part in Mailbox::list(&list) {
+        let recipient = &list[part.clone()];
+        if let Err(why) = recipient.parse::<Mailbox>() {
+            let message = format!("{recipient} is not a mail address: {why}; no alert is sent to it");
+            let help = "write user@host, Name <user@host>, or the name of a user of this machine";
+            reader.warn(line, start + part.start..start + part.end, message, help);
+        }
     }
 }
 

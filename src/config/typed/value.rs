@@ -8,7 +8,7 @@ use super::{Reader, Wrong};
 use crate::config::ast::Assignment;
 use crate::config::source::{is_blank, is_word};
 use crate::config::{AlertStatus, directive};
-use crate::value::Pattern;
+use crate::value::{Pattern, Relay};
 
 /// Longer than this is as good as for ever, and still safe to reckon with.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
@@ -270,13 +270,16 @@ pub(super) fn recipients(line: &Assignment<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// The name with which the value begins.
-pub(super) fn host(line: &Assignment<'_>) -> Result<String, Wrong> {
+/// The name with which the value begins, and the port after it (R87). What else follows is passed over, as in the original.
+pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
     let text = line.value.text();
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
     match &text[..end] {
         "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
-        name => Ok(name.to_owned()),
+        name => {
+            let port = text[end..].strip_prefix(':').and_then(|rest| rest.parse().ok());
+            Ok(Relay { host: name.to_owned(), port: port.filter(|port| *port > 0) })
+        }
     }
 }
 

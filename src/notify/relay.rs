@@ -1,0 +1,228 @@
+//! A session with a mail relay, kept open for many messages (SMTP, RFC 5321). What the relay says is bounded.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use lettre::Address;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::parcel::{Failure, Parcel, Refusal};
+use crate::net::stream::Stream;
+use crate::net::{cause, tls};
+use crate::settings::{self, Security};
+use crate::value::{Relay, Roots, TlsPolicy};
+
+/// The longest line of a reply in bytes, with its end (RFC 5321, 4.5.3.1.5).
+const LONGEST_LINE: usize = 512;
+
+/// The most lines of a reply.
+const MOST_LINES: usize = 100;
+
+/// The most bytes of a reason that a relay gives.
+const LONGEST_REASON: usize = 500;
+
+/// How long a relay may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A session.
+pub(super) struct Session {
+    connection: AsyncSmtpConnection,
+}
+
+impl Session {
+    /// Connects, starts TLS and logs in, as the settings say. The caller limits the time.
+    pub(super) async fn open(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
+        let stream = Bounded { stream: connect(relay, settings).await?, reply: Reply::default() };
+        let hello = match settings.hello.as_str() {
+            "" => ClientId::default(),
+            name => ClientId::Domain(name.to_owned()),
+        };
+        let connection = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &hello).await;
+        let mut connection = connection.map_err(failure)?;
+        let starttls = match settings.security {
+            Security::None | Security::Tls => false,
+            Security::Opportunistic => connection.can_starttls(),
+            Security::Starttls => true,
+        };
+        if starttls {
+            let parameters = TlsParameters::builder(relay.host.clone())
+                .dangerous_accept_invalid_certs(!settings.verify)
+                .build()
+                .map_err(failure)?;
+            connection.starttls(parameters, &hello).await.map_err(failure)?;
+        }
+        if !settings.login.is_empty() {
+            let password = settings.password().map_err(Failure::Closed)?;
+            let credentials = Credentials::new(settings.login.clone(), password.reveal().to_owned());
+            connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| {
+                // A wrong password is not the fault of this message.
+                Failure::Closed(failure(error).reason().to_owned())
+            })?;
+        }
+        Ok(Session { connection })
+    }
+
+    /// Sends a message to all recipients that the relay accepts, and gives the others. After an error other than
+    /// [`Failure::Closed`] the session can be used for the next message.
+    pub(super) async fn send(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
+        let sent = self.transact(parcel).await;
+        let all_refused = |refused: &Vec<Refusal>| refused.len() == parcel.envelope().to().len();
+        match &sent {
+            Err(Failure::Closed(_)) => {}
+            Ok(refused) if !all_refused(refused) => {}
+            // A relay that fails here fails the next message, which then needs a new session.
+            _ => drop(self.connection.command(Rset).await),
+        }
+        sent
+    }
+
+    async fn transact(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
+        let (envelope, mut parameters) = (parcel.envelope(), Vec::new());
+        let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+        if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
+            if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+                let why = "an address is not ASCII and the relay does not offer SMTPUTF8";
+                return Err(Failure::Never(why.to_owned()));
+            }
+            parameters.push(MailParameter::SmtpUtfEight);
+        }
+        let mail = Mail::new(envelope.from().cloned(), parameters);
+        self.connection.command(mail).await.map_err(failure)?;
+        let mut refused = Vec::new();
+        for to in envelope.to() {
+            match self.connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(failure) {
+                Ok(_) => {}
+                Err(failure @ Failure::Closed(_)) => return Err(failure),
+                Err(failure) => refused.push(Refusal { to: to.clone(), failure }),
+            }
+        }
+        if refused.len() < envelope.to().len() {
+            self.connection.command(Data).await.map_err(failure)?;
+            self.connection.message(parcel.bytes()).await.map_err(failure)?;
+        }
+        Ok(refused)
+    }
+
+    /// Ends the session in the ordinary way, if the relay is quick.
+    pub(super) async fn quit(mut self) {
+        drop(timeout(GOODBYE, self.connection.quit()).await);
+    }
+}
+
+async fn connect(relay: &Relay, settings: &settings::Mail) -> Result<Stream, Failure> {
+    let closed = |error: io::Error| Failure::Closed(format!("connect: {}", cause(&error)));
+    let port = relay.port.unwrap_or(settings.port);
+    let tcp = TcpStream::connect((relay.host.as_str(), port)).await.map_err(closed)?;
+    tcp.set_nodelay(true).map_err(closed)?;
+    if settings.security != Security::Tls {
+        return Ok(Stream::Plain(tcp));
+    }
+    let policy = TlsPolicy { verify: settings.verify.then_some(Roots::System), ..TlsPolicy::default() };
+    let client = tls::Client::new(&policy).map_err(|error| Failure::Closed(error.to_string()))?;
+    let address = tcp.peer_addr().map_err(closed)?.ip();
+    let name = tls::server_name(Some(&relay.host), address);
+    client.connect(name, tcp).await.map_err(|error| Failure::Closed(tls::explain(&error)))
+}
+
+/// What an error of the session means for the message.
+fn failure(error: lettre::transport::smtp::Error) -> Failure {
+    let text = error.to_string();
+    let reason = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign });
+    let reason: String = reason.take(LONGEST_REASON).collect();
+    match error.status().map(u16::from) {
+        // A mailbox that is busy, blocked or full; other codes of 4xx are the relay's own state (RFC 5321, 4.2.3).
+        Some(450 | 452) => Failure::NotTaken(reason),
+        Some(500..) => Failure::Never(reason),
+        _ => Failure::Closed(reason),
+    }
+}
+
+/// A connection whose replies are bounded: lettre keeps whatever comes until a line ends.
+#[derive(Debug)]
+struct Bounded {
+    stream: Stream,
+    reply: Reply,
+}
+
+/// What came since something was sent.
+#[derive(Debug, Default)]
+struct Reply {
+    bytes: usize,
+    lines: usize,
+    in_line: usize,
+    /// It began as replies do. After STARTTLS it is ciphertext, and only its bytes are counted.
+    is_text: bool,
+}
+
+impl Reply {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if self.bytes == 0 {
+            self.is_text = bytes.first().is_some_and(u8::is_ascii_digit);
+        }
+        self.bytes += bytes.len();
+        if self.bytes > MOST_LINES * LONGEST_LINE {
+            return Err(format!("the relay's reply is longer than {} bytes", MOST_LINES * LONGEST_LINE));
+        }
+        for byte in bytes.iter().filter(|_| self.is_text) {
+            self.in_line += 1;
+            if self.in_line > LONGEST_LINE {
+                return Err(format!("a line of the relay's reply is longer than {LONGEST_LINE} bytes"));
+            }
+            if *byte == b'\n' {
+                self.in_line = 0;
+                self.lines += 1;
+            }
+        }
+        if self.lines > MOST_LINES {
+            return Err(format!("the relay's reply has more than {MOST_LINES} lines"));
+        }
+        Ok(())
+    }
+}
+
+impl AsyncTokioStream for Bounded {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.tcp().peer_addr()
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let bounded = self.get_mut();
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut bounded.stream).poll_read(context, buffer);
+        match bounded.reply.take(buffer.filled().get(before..).unwrap_or_default()) {
+            Ok(()) => result,
+            Err(why) => Poll::Ready(Err(io::Error::other(why))),
+        }
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let bounded = self.get_mut();
+        bounded.reply = Reply::default();
+        Pin::new(&mut bounded.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

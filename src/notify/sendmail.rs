@@ -1,0 +1,36 @@
+//! The local sendmail: it gets a message on its standard input, and its time and what it prints are limited.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::parcel::{Failure, Parcel};
+use crate::settings;
+use crate::sys::command;
+
+/// Runs the program with a message. The caller limits the time: with the future the program ends, too.
+pub(super) async fn send(settings: &settings::Mail, parcel: &Parcel) -> Result<(), Failure> {
+    let program = settings.sendmail.display().to_string();
+    let mut words = vec![program.clone(), "-i".to_owned()];
+    words.extend(parcel.envelope().from().into_iter().flat_map(|from| ["-f".to_owned(), from.to_string()]));
+    words.push("--".to_owned());
+    words.extend(parcel.envelope().to().iter().map(ToString::to_string));
+    let closed = |error: std::io::Error| Failure::Closed(format!("{program}: {error}"));
+    let input = in_memory(parcel.bytes()).map_err(closed)?;
+    let running = command::start_with_input(&words, &input).await.map_err(closed)?;
+    let ended = running.end(|_| {}).await.map_err(closed)?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let printed = ended.first_line().map(|line| format!(": {}", line.escape_ascii())).unwrap_or_default();
+    Err(Failure::NotTaken(format!("{program}: {}{printed}", ended.status)))
+}
+
+/// A file without a place in a file system, so that no full disk and no pipe holds the message up.
+fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}

@@ -1,0 +1,140 @@
+//! Many alerts at once, odd addresses, a fallback server that is there for a moment.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use super::{Mood, Relay, act};
+use crate::site::{FALLBACK, WebServer, two_servers};
+
+/// `count` servers at which nobody listens.
+fn dead_servers(count: usize, directives: &str) -> String {
+    let mut config = format!("{directives}\nvirtual=192.0.2.1:80\n\tchecktype=connect\n");
+    for number in 0..count {
+        let (high, low) = (number / 250, number % 250 + 1);
+        writeln!(config, "\treal=127.1.{high}.{low}:1 masq").unwrap();
+    }
+    config
+}
+
+#[test]
+fn b8_each_of_1413_dead_servers_gives_a_mail() {
+    let relay = Relay::start(Mood::Good);
+    let site = relay.site(&dead_servers(1413, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let count = || {
+        let subject = "Log-Message: Inaccessible real server: ";
+        relay.taken().iter().filter(|(_, text)| text.contains(subject)).count()
+    };
+    site.wait_for("1,413 mails", || count() >= 1413, &|| count().to_string());
+    assert_eq!(count(), 1413);
+    let sessions = relay.sessions.load(Ordering::Relaxed);
+    assert!(sessions <= 5, "{sessions} sessions");
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert!(!site.log().contains("lost"), "{}", site.log());
+}
+
+#[test]
+fn b8_dropped_alerts_are_reported_and_counted() {
+    let relay = Relay::start(Mood::Silent);
+    let site = relay.site(&dead_servers(50, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    let settings = format!("[mail]\nport = {}\nqueue = 10\n", relay.address.port());
+    fs::write(site.path("settings.toml"), settings).unwrap();
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    site.expect_log("the oldest are dropped from now on");
+    site.wait_for("all dead", || site.log().matches("Real server is down").count() == 50, &String::new);
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert_eq!(site.log().matches("the oldest are dropped from now on").count(), 1);
+    assert!(site.log().contains(" lost since the start of the daemon"), "{}", site.log());
+}
+
+/// R88
+#[test]
+fn b8_no_mail_about_a_fallback_of_a_moment() {
+    let relay = Relay::start(Mood::Good);
+    let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    site.expect_log(&format!("Added fallback server: {FALLBACK}"));
+    site.expect_log(&format!("Deleted fallback server: {FALLBACK}"));
+    one.stop();
+    two.stop();
+    site.wait_for("the fallback", || relay.has("Log-Message: Added fallback server: "), &String::new);
+    let about =
+        |(_, text): &&super::Taken| text.contains("Log-Message: ") && text.contains(" fallback server: ");
+    let mails: Vec<super::Taken> = relay.taken().iter().filter(about).cloned().collect();
+    assert!(mails.len() == 1 && mails[0].1.contains("Daemon-Status: running"), "{mails:?}");
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+#[test]
+fn b8_a_fallback_that_stays_after_the_start_is_mailed_about() {
+    let relay = Relay::start(Mood::Good);
+    let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    one.stop();
+    two.stop();
+    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    site.wait_for("the fallback", || relay.has("Log-Message: Added fallback server: "), &String::new);
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
+/// Each form that a relay of the original gets as the sender of the letter; the recipients beside it get it all the same.
+#[test]
+fn b7_odd_addresses_keep_no_alert() {
+    for (sender, expected) in [
+        ("\"ld@here.example\"", "MAIL FROM:<ld@here.example>"),
+        ("Load Balancer <ld@here.example>", "MAIL FROM:<ld@here.example>"),
+        ("ld@here.example (the balancer)", "MAIL FROM:<ld@here.example>"),
+        ("ld@[192.0.2.1]", "MAIL FROM:<ld@[192.0.2.1]>"),
+        ("no address", "MAIL FROM:<root@"),
+    ] {
+        let relay = Relay::start(Mood::Good);
+        let site = relay.site(&format!(
+            "smtp=127.0.0.1\nemailalert=Operator <a@one.example>, b@[192.0.2.2], c d@two.example\nemailalertfrom={sender}\n\
+             virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n"
+        ));
+        let started = act(&site, &["web.cf", "start"]);
+        let errors = String::from_utf8(started.stderr).unwrap();
+        let line = |line: &str, words: &str| errors.lines().any(|e| e.contains(line) && e.contains(words));
+        assert!(line("at line 3", "c d@two.example is not a mail address"), "{errors}");
+        let warned = line("at line 4", "is not a mail address");
+        assert_eq!(warned, sender == "no address", "{errors}");
+        site.wait_for("the mail", || !relay.taken().is_empty(), &|| sender.to_owned());
+        let (to, _) = relay.taken().remove(0);
+        assert_eq!(to, ["RCPT TO:<a@one.example>", "RCPT TO:<b@[192.0.2.2]>"]);
+        let from = relay.senders.lock().unwrap().first().cloned().unwrap();
+        assert!(from.starts_with(expected), "{from}");
+        let tried = act(&site, &["alert-test", "web.cf"]);
+        let out = String::from_utf8(tried.stdout).unwrap();
+        assert_eq!(tried.status.code(), Some(1), "{out}");
+        assert!(
+            out.contains("accepted by") && out.contains("c d@two.example is not a mail address"),
+            "{out}"
+        );
+        assert!(act(&site, &["web.cf", "stop"]).status.success());
+    }
+}
+
+/// R87
+#[test]
+fn b7_the_port_of_smtp_counts() {
+    let relay = Relay::start(Mood::Picky);
+    let site = relay.site(&format!(
+        "smtp=127.0.0.1:{}\nemailalert=a@one.example, x@bad.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\t\
+         checktype=on\n",
+        relay.address.port()
+    ));
+    fs::write(site.path("settings.toml"), "[mail]\nport = 1\n").unwrap();
+    let output = act(&site, &["alert-test", "web.cf"]);
+    let out = String::from_utf8(output.stdout).unwrap();
+    let port = relay.address.port();
+    assert!(out.contains(&format!("accepted by relay 127.0.0.1 port {port} for a@one.example\n")), "{out}");
+    // The recipient that is refused is named, and it alone.
+    assert!(
+        out.contains(&format!("not accepted by relay 127.0.0.1 port {port} for x@bad.example: ")),
+        "{out}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
