@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +14,8 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::super::progress::{Progress, Step};
 use super::super::say;
@@ -30,6 +33,8 @@ pub(super) struct Answer {
     pub(super) location: Option<HeaderValue>,
     pub(super) body: Vec<u8>,
     pub(super) end: End,
+    /// Kept as long as a large body is.
+    pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
 /// Why there is no answer, as a piece of a sentence.
@@ -46,6 +51,17 @@ impl Failure {
     }
 }
 
+/// A body of at most so many bytes needs no place.
+const SMALL_BODY: usize = 16 * 1024;
+
+/// So many larger bodies are in memory at the same time, in all checks together: 64 MiB.
+const PLACES: usize = 64;
+
+static LARGE_BODIES: Semaphore = Semaphore::const_new(PLACES);
+
+/// How long a large body waits for its place. No server is to blame for that.
+const PLACE_WAIT: Duration = Duration::from_millis(500);
+
 /// How a body ended.
 pub(super) enum End {
     /// As announced.
@@ -54,6 +70,8 @@ pub(super) enum End {
     Cut,
     /// Before its end, and why.
     Broken(String),
+    /// There was no place for the rest of it.
+    NoPlace,
 }
 
 /// Sends the request and reads the answer.
@@ -85,6 +103,7 @@ where
         location: response.headers().get(LOCATION).cloned(),
         body: Vec::new(),
         end: End::Whole,
+        place: None,
     };
     // Nobody looks at the body of an answer that is bad or points elsewhere.
     if answer.status.is_success() {
@@ -112,6 +131,13 @@ async fn read<S>(
             }
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
+                if answer.body.len() + data.len() > SMALL_BODY && answer.place.is_none() {
+                    answer.place = place(&LARGE_BODIES).await;
+                    if answer.place.is_none() {
+                        answer.end = End::NoPlace;
+                        return;
+                    }
+                }
                 let room = MAX_BODY - answer.body.len();
                 answer.body.extend_from_slice(&data[..data.len().min(room)]);
                 if data.len() > room {
@@ -121,6 +147,11 @@ async fn read<S>(
             }
         }
     }
+}
+
+/// A place for a large body; none where all stay taken for a while.
+pub(super) async fn place(places: &'static Semaphore) -> Option<SemaphorePermit<'static>> {
+    timeout(PLACE_WAIT, places.acquire()).await.ok()?.ok()
 }
 
 /// The words of the status line when they are not the usual ones.

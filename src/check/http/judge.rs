@@ -4,7 +4,7 @@ use hyper::StatusCode;
 
 use super::super::say;
 use super::exchange::{Answer, End};
-use crate::value::{MAX_MONITOR, Pattern, Verdict};
+use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
 /// What an answer means: its status, then its body.
 pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
@@ -17,6 +17,12 @@ pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> V
     };
     let size = say::count(answer.body.len() as u64, "byte");
     let size = match &answer.end {
+        End::NoPlace => {
+            let reason = format!(
+                "{name}: {status}, and {size} of the body, but no memory for more: too many large bodies at once"
+            );
+            return Verdict::unknown(UnknownCause::QueueFull, reason);
+        }
         End::Whole => format!("the body ({size})"),
         End::Cut => format!("the first {size} of the body"),
         End::Broken(why) => format!("the body ({size}, then {why})"),
@@ -62,4 +68,39 @@ pub(super) fn redirect(answer: &Answer) -> Option<String> {
     );
     let location = answer.location.as_ref().filter(|_| follow)?;
     Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::super::exchange::place;
+    use super::*;
+    use crate::value::Outcome;
+
+    static NONE: Semaphore = Semaphore::const_new(0);
+    static ONE: Semaphore = Semaphore::const_new(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn b4_a_body_without_a_place_is_not_the_fault_of_its_server() {
+        assert!(place(&NONE).await.is_none());
+        let held = place(&ONE).await;
+        assert!(held.is_some() && place(&ONE).await.is_none());
+        drop(held);
+        assert!(place(&ONE).await.is_some());
+        let answer = Answer {
+            status: StatusCode::OK,
+            phrase: None,
+            location: None,
+            body: vec![b'x'; 16 * 1024],
+            end: End::NoPlace,
+            place: None,
+        };
+        let fine = Pattern::parse("fine").unwrap();
+        let verdict = judge("GET /", &answer, Some(&fine));
+        assert_eq!(verdict.outcome, Outcome::Unknown(UnknownCause::QueueFull));
+        assert!(verdict.reason.contains("16,384 bytes of the body, but no memory"), "{}", verdict.reason);
+        // Without a pattern nobody looks at the body.
+        assert_eq!(judge("GET /", &answer, None).outcome, Outcome::Up);
+    }
 }
