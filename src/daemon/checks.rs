@@ -16,7 +16,7 @@ use crate::value::{UnknownCause, Verdict};
 
 /// Checks that are started, and verdicts that are taken, in one turn of the loop: what more there is comes in the next, so that
 /// answers are read in between.
-const PER_TURN: usize = 64;
+pub(super) const PER_TURN: usize = 64;
 
 /// All checks that run.
 pub struct Checks {

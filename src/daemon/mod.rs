@@ -4,6 +4,7 @@ mod checks;
 mod control;
 mod director;
 pub mod instances;
+mod left_behind;
 mod load;
 mod maintenance;
 mod observe;

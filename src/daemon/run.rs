@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
+use super::left_behind::LeftBehind;
 use super::load::{self, LoadError, Loaded};
 use super::maintenance::{InMaintenance, Maintenance, NAMES_LIMIT, Names, Rules};
 use super::observe::{ConfigFile, Observed};
@@ -129,6 +130,7 @@ pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
 struct Daemon {
     director: Director,
     checks: Checks,
+    left_behind: LeftBehind,
     signals: Signals,
     file: ConfigFile,
     maintenance: Maintenance,
@@ -198,6 +200,7 @@ impl Daemon {
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
         let daemon = Daemon {
+            left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
@@ -223,6 +226,7 @@ impl Daemon {
         let end = loop {
             let now = Instant::now();
             self.start_checks(now);
+            self.left_behind.look(now);
             self.outlets.remind(self.director.plan(), now);
             if self.director.health().all_seen() {
                 self.outlets.set_status(DaemonStatus::Running, self.director.plan());

@@ -67,6 +67,9 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::checks::PER_TURN;
+    use crate::daemon::steps::{World, plan};
+    use crate::value::Verdict;
 
     #[test]
     fn a11_long_turns_are_reported_once_a_minute() {
@@ -96,5 +99,41 @@ mod tests {
         assert_eq!(result.await, 7);
         assert_eq!(polls, 2);
         assert!(cpu >= Duration::from_millis(5), "{cpu:?}");
+    }
+
+    /// 5,000 servers, of which as many die at once as one turn takes in.
+    #[test]
+    fn a11_a_turn_with_5000_servers_is_short() {
+        let mut text = String::from("quiescent=yes\n");
+        for service in 0..50 {
+            text.push_str(&format!("virtual=10.0.0.1:{}\n\tchecktype=connect\n", 1000 + service));
+            for host in 1..=100 {
+                text.push_str(&format!("\treal=10.1.{service}.{host}:80 masq\n"));
+            }
+        }
+        let mut world = World::new();
+        world.start(plan(&text));
+        let now = world.now;
+        let due = |world: &mut World, count: usize, verdict: &Verdict| {
+            let mut verdicts = Vec::new();
+            world.director().hurry_all(now);
+            world.director().due(now, |check| {
+                let starts = verdicts.len() < count;
+                verdicts.extend(starts.then(|| (check.id, verdict.clone())));
+                starts
+            });
+            verdicts
+        };
+        let all = due(&mut world, 5000, &Verdict::up("fine"));
+        world.director().verdicts(all, now);
+        let verdicts = due(&mut world, PER_TURN, &Verdict::down("gone"));
+        let before = thread_time();
+        let notices = world.director().verdicts(verdicts, now);
+        let cpu = thread_time() - before;
+        assert_eq!(notices.len(), 2 * PER_TURN, "{} notices", notices.len());
+        // Without optimization it takes about ten times as long.
+        let limit = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 10 });
+        println!("{cpu:?} of CPU time");
+        assert!(cpu < limit, "{cpu:?} of CPU time");
     }
 }

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::limits;
 use super::process::kill_group;
+use super::{left_behind, limits};
 
 /// So much of what a command prints is kept; the rest is read and thrown away, so that the command does not wait for us.
 const KEPT: usize = 4096;
@@ -179,11 +179,18 @@ impl Running {
         }
     }
 
+    /// Its process, which leads its group; none when it has ended.
+    #[must_use]
+    pub fn leader(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Waits for its end, and tells of each piece that it prints.
     ///
     /// # Errors
     /// When the system has no exit status for it.
     pub async fn end(mut self, mut printed: impl FnMut(&[u8])) -> io::Result<Ended> {
+        let leader = self.leader();
         let mut kept = Vec::new();
         let mut buffer = vec![0; KEPT];
         let mut open = true;
@@ -209,6 +216,7 @@ impl Running {
                 break;
             }
         }
+        leader.into_iter().for_each(left_behind::note);
         Ok(Ended { status, output: kept })
     }
 }

@@ -6,6 +6,7 @@ pub mod detach;
 pub mod give;
 pub mod icmp;
 pub mod lane;
+pub mod left_behind;
 pub mod limits;
 pub mod log;
 pub mod manager;

@@ -99,6 +99,14 @@ pub fn set_umask() {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 }
 
+/// Whether a process of a group lives.
+#[must_use]
+pub fn lives_group(leader: u32) -> bool {
+    // A group of 0 would be our own, 1 is init's.
+    let leader = i32::try_from(leader).ok().filter(|leader| *leader > 1);
+    leader.is_some_and(|leader| signal::killpg(Pid::from_raw(leader), None) != Err(Errno::ESRCH))
+}
+
 /// This process.
 #[must_use]
 pub fn own_pid() -> u32 {

@@ -13,6 +13,7 @@ mod corpus;
 mod judge;
 mod lateness;
 mod life;
+mod limits;
 mod log;
 mod machine;
 mod mail;
