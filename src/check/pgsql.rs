@@ -65,14 +65,16 @@ async fn log_in(
     config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await.map_err(Refusal::Login)
 }
 
-/// A server that lets somebody in only without TLS says that it has no entry for him; one that knows only old TLS breaks the
-/// handshake off. But who is to be verified is not let off because he cannot be.
+/// Whether the login is tried again without TLS, as the original's library does it. The rules of a server may differ for the two:
+/// it has no entry for the login in TLS, or another password. A server that knows only old TLS breaks the handshake off. Where the
+/// server is to be verified, there is no second attempt.
 fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
     if sql.starttls || sql.tls.policy.verify.is_some() {
         return false;
     }
     let handshake = std::error::Error::source(error).is_some_and(|source| source.is::<HandshakeError>());
-    handshake || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    let refused = [&SqlState::INVALID_AUTHORIZATION_SPECIFICATION, &SqlState::INVALID_PASSWORD];
+    handshake || error.code().is_some_and(|code| refused.contains(&code))
 }
 
 async fn rows(

@@ -1,5 +1,5 @@
-//! POP3 (RFC 1939): a greeting `+OK`; if a login is set, APOP where the greeting offers it, else CRAM-MD5 (RFC 5034) where it is
-//! offered, else, or where that is refused, USER and PASS; QUIT.
+//! POP3 (RFC 1939): a greeting `+OK`; if a login is set, APOP where the greeting offers it, then CRAM-MD5 (RFC 5034) where it is
+//! offered, then USER and PASS, until the server accepts one of them; QUIT.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -44,9 +44,11 @@ async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -
     let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
     if let Some(stamp) = stamp(greeting) {
         let digest = hex(&Md5::new().chain_update(stamp).chain_update(passwd).finalize());
-        return expect(talk, &format!("APOP {login} {digest}\r\n"), "APOP", "the answer to APOP").await;
+        if accepts(talk, &format!("APOP {login} {digest}\r\n"), "APOP", "the answer to APOP").await? {
+            return Ok(());
+        }
     }
-    // Like the original: some servers offer it without knowing the passwords that it needs.
+    // Like the original: some servers offer APOP and CRAM-MD5 without knowing the passwords that these need.
     if offers_cram_md5(talk).await? && cram_md5(talk, login, passwd).await? {
         return Ok(());
     }
@@ -62,6 +64,22 @@ async fn expect(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str)
     }
     talk.done(&format!("{word} +OK"));
     Ok(())
+}
+
+/// The same where a refusal does not end the dialogue.
+async fn accepts(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str) -> Told<bool> {
+    talk.send(text, what).await?;
+    let line = talk.line(what).await?;
+    Ok(answered(talk, word, &line))
+}
+
+/// Notes the answer to a login, and whether it accepts.
+fn answered(talk: &mut Talk<'_>, word: &str, line: &[u8]) -> bool {
+    let accepted = line.starts_with(b"+OK");
+    let answer =
+        if accepted { "+OK".to_owned() } else { format!("answered {}", say::beginning(line, SHOWN)) };
+    talk.done(&format!("{word} {answer}"));
+    accepted
 }
 
 /// `<1896.697170952@dbc.mtview.ca.us>` in the greeting.
@@ -96,8 +114,7 @@ async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<bool> 
     talk.send("AUTH CRAM-MD5\r\n", WHAT).await?;
     let line = talk.line(WHAT).await?;
     if !line.starts_with(b"+") {
-        talk.done(&format!("AUTH CRAM-MD5 answered {}", say::beginning(&line, SHOWN)));
-        return Ok(false);
+        return Ok(answered(talk, "AUTH CRAM-MD5", &line));
     }
     let challenge = line.strip_prefix(b"+ ").and_then(|text| BASE64.decode(text).ok());
     let Some(challenge) = challenge else {
@@ -108,13 +125,7 @@ async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<bool> 
     };
     let digest = hex(&mac.chain_update(&challenge).finalize().into_bytes());
     let text = format!("{}\r\n", BASE64.encode(format!("{login} {digest}")));
-    talk.send(&text, WHAT).await?;
-    let line = talk.line(WHAT).await?;
-    let accepted = line.starts_with(b"+OK");
-    let answer =
-        if accepted { "+OK".to_owned() } else { format!("answered {}", say::beginning(&line, SHOWN)) };
-    talk.done(&format!("AUTH CRAM-MD5 {answer}"));
-    Ok(accepted)
+    accepts(talk, &text, "AUTH CRAM-MD5", WHAT).await
 }
 
 fn hex(bytes: &[u8]) -> String {

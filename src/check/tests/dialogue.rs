@@ -212,6 +212,39 @@ async fn pop_goes_on_after_cram_md5_is_refused() {
     check(pop(), gone, Down, "the server closed the connection instead of the answer to USER").await;
 }
 
+/// As in the original's library, which was seen to do so: APOP, CRAM-MD5 where it is offered, USER and PASS.
+#[tokio::test]
+async fn a8_pop_goes_on_after_apop_is_refused() {
+    use Outcome::{Down, Up};
+    const GREETING: (&str, &str) = ("", "+OK ready <1896.697170952@dbc.mtview.ca.us>\r\n");
+    let pop = || DialogueProbe {
+        login: "mrose".to_owned(),
+        passwd: Secret::new("tanstaaf"),
+        ..speaks(Dialogue::Pop)
+    };
+    let plain: Script = &[
+        GREETING,
+        ("APOP mrose c4c9", "-ERR no APOP for you\r\n"),
+        ("CAPA", "-ERR what\r\n"),
+        ("USER mrose", "+OK\r\n"),
+        ("PASS tanstaaf", "+OK\r\n"),
+    ];
+    check(pop(), plain, Up, "APOP answered \"-ERR no APOP for you\" in ").await;
+    let all: Script = &[
+        GREETING,
+        ("APOP", "-ERR no\r\n"),
+        ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
+        ("AUTH CRAM-MD5", "+ PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+\r\n"),
+        ("bXJvc2Ug", "-ERR bad digest\r\n"),
+        ("USER mrose", "+OK\r\n"),
+        ("PASS tanstaaf", "-ERR wrong\r\n"),
+    ];
+    check(pop(), all, Down, "PASS answered \"-ERR wrong\"").await;
+    // A server that closes the connection with its refusal cannot be asked for more.
+    let gone: Script = &[GREETING, ("APOP", "-ERR no\r\n"), ("nothing", "")];
+    check(pop(), gone, Down, "the server closed the connection instead of the answer to CAPA").await;
+}
+
 /// R34: nobody vouches for the certificate.
 #[tokio::test]
 async fn pops_and_imaps_begin_with_tls() {

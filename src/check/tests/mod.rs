@@ -9,6 +9,7 @@ mod external;
 mod hostile;
 mod http;
 mod ldap;
+mod logins;
 mod network;
 mod oracle;
 mod ping;

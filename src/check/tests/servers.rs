@@ -100,7 +100,7 @@ impl Server {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
+pub(super) fn acceptor() -> TlsAcceptor {
     let own = rcgen::generate_simple_self_signed(["www.example.net".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
     let config =

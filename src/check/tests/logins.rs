@@ -1,0 +1,76 @@
+//! Servers that offer one way to log in and accept another.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::servers::{Server, acceptor};
+use super::starttls::{MYSQL_WITHOUT_TLS, sql};
+use super::*;
+use crate::plan::SqlProbe;
+
+fn plain() -> SqlProbe {
+    SqlProbe { starttls: false, ..sql(Tls::default()) }
+}
+
+/// What begins TLS, as far as its length.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// A PostgreSQL that refuses the password in TLS, and accepts the same login without TLS.
+async fn only_without_tls() -> Server {
+    let acceptor = acceptor();
+    Server::start(LOOPBACKS[0], move |mut stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let (mut head, mut buffer) = ([0; 8], [0; 1024]);
+            let _ = stream.read_exact(&mut head).await;
+            if head == SSL_REQUEST {
+                drop(stream.write_all(b"S").await);
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let _ = stream.read(&mut buffer).await;
+                let refusal = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0";
+                drop(
+                    stream
+                        .write_all(&[&[b'E', 0, 0, 0, 4 + refusal.len() as u8], &refusal[..]].concat())
+                        .await,
+                );
+                drop(stream.shutdown().await);
+                return;
+            }
+            let _ = stream.read(&mut buffer).await;
+            drop(stream.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I").await);
+            let _ = stream.read(&mut buffer).await;
+            let row = b"T\0\0\0\x06\0\0D\0\0\0\x06\0\0C\0\0\0\x0dSELECT 1\0Z\0\0\0\x05I";
+            drop(stream.write_all(row).await);
+            let _ = stream.read(&mut buffer).await;
+        }
+    })
+    .await
+}
+
+/// As the library of the original does it, which prefers TLS and tries without TLS what the server refuses in TLS.
+#[tokio::test]
+async fn a8_pgsql_goes_on_without_tls() {
+    let server = only_without_tls().await;
+    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(plain()))).await;
+    assert_says(&verdict, Outcome::Up, "the query gives rows");
+    // Where TLS is demanded, the refusal counts.
+    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql(Tls::default())))).await;
+    assert_says(&verdict, Outcome::Down, "login: FATAL 28P01 \"password authentication failed\"");
+}
+
+/// R75: these methods are not spoken, and the reason names the method.
+#[tokio::test]
+async fn a8_mysql_names_a_login_method_not_spoken() {
+    for method in ["client_ed25519", "dialog", "mysql_clear_password", "sha256_password"] {
+        let server = Server::start(LOOPBACKS[0], move |mut stream| async move {
+            drop(stream.write_all(MYSQL_WITHOUT_TLS).await);
+            let _ = stream.read(&mut [0; 1024]).await;
+            let wish = [&[0xfe], method.as_bytes(), b"\0abcdefghijklmnopqrst\0"].concat();
+            drop(stream.write_all(&[&[wish.len() as u8, 0, 0, 2], &wish[..]].concat()).await);
+            let _ = stream.read(&mut [0; 1024]).await;
+        })
+        .await;
+        let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(plain()))).await;
+        let words = format!("the server wants the login method \"{method}\", which is not spoken here");
+        assert_says(&verdict, Outcome::Down, &words);
+    }
+}
