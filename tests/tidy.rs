@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("desired", &["value", "plan", "health", "ipvs_rs"]),
     // The shell.
     ("net", &["value"]),
-    ("sys", &[]),
+    ("sys", &["value"]),
     ("settings", &["value"]),
     ("check", &["value", "plan", "net", "sys"]),
     ("notify", &["value", "plan", "health", "net", "sys", "settings"]),

@@ -2,10 +2,9 @@
 #![no_main]
 
 use std::cell::OnceCell;
-use std::panic;
 use std::time::Duration;
 
-use ldirectord_rs::check::is_contained;
+use ldirectord_rs::check::silence_contained_panics;
 use libfuzzer_sys::fuzz_target;
 use stage::{PROTOCOLS, Stage};
 use tokio::runtime::{Builder, Runtime};
@@ -16,12 +15,7 @@ thread_local! {
 
 fn open() -> (Runtime, Stage) {
     // What a library does on a broken reply is contained, and a verdict; only other panics are found.
-    let found = panic::take_hook();
-    panic::set_hook(Box::new(move |panic| {
-        if !is_contained() {
-            found(panic);
-        }
-    }));
+    silence_contained_panics();
     let name = std::env::var("PROTOCOL").expect("PROTOCOL names the protocol, as in fuzz/corpus");
     let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == name).expect("a protocol of this name");
     let deadline = Duration::from_millis(if protocol.udp { 4 } else { 60 });

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -12,10 +12,19 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside such a library: then a panic is nothing to report.
-#[must_use]
-pub fn is_contained() -> bool {
+/// Whether this thread is inside such a library: then a panic is not reported.
+fn is_contained() -> bool {
     INSIDE.get()
+}
+
+/// Keeps panics of these libraries from being reported, a stack trace included, by whatever reports panics at the moment.
+pub fn silence() {
+    let report = take_hook();
+    set_hook(Box::new(move |panic| {
+        if !is_contained() {
+            report(panic);
+        }
+    }));
 }
 
 /// The verdict of a check; down when a library could not understand the answer. `what` begins the reason.
@@ -34,8 +43,27 @@ pub(super) async fn contain(what: &str, check: impl Future<Output = Verdict>) ->
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::value::Outcome;
+
+    #[tokio::test]
+    async fn c4_contained_panics_are_not_reported() {
+        static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            let text = panic.payload_as_str().unwrap_or_default().to_owned();
+            REPORTED.lock().unwrap().push(text);
+            before(panic);
+        }));
+        silence();
+        contain("ldap 10.0.0.2:389", async { panic!("contained (this test wants it)") }).await;
+        assert!(std::thread::spawn(|| panic!("not contained (this test wants it)")).join().is_err());
+        let reported = REPORTED.lock().unwrap();
+        let times = |text: &str| reported.iter().filter(|line| line.starts_with(text)).count();
+        assert_eq!((times("contained ("), times("not contained (")), (0, 1));
+    }
 
     #[tokio::test]
     async fn a_panic_is_a_verdict_and_leaves_no_trace() {

@@ -10,29 +10,35 @@ use crate::net::{cause, local_cause};
 use crate::plan::ExternalProbe;
 use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
-use crate::value::{UnknownCause, Verdict};
+use crate::value::{UnknownCause, Verdict, shown};
 
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
-    progress.step(Step::Starting(external.command.clone()));
+    let name = name(external);
+    progress.step(Step::Starting(name.clone()));
     let asked = external.clone();
     let words = match aside(move || words(&asked)).await {
         Ok(words) => words,
-        Err(why) => return Verdict::down(format!("run {}: {why}", external.command)),
+        Err(why) => return Verdict::down(format!("run {name}: {why}")),
     };
-    let busy = || progress.step(Step::Busy(external.command.clone()));
+    let busy = || progress.step(Step::Busy(name.clone()));
     let running = match command::start(&words, None, busy).await {
         Ok(running) => running,
         Err(error) => return cannot_run(external, &words, &error),
     };
-    progress.step(Step::Command(external.command.clone()));
+    progress.step(Step::Command(name.clone()));
     match running.end(|piece| progress.received(piece)).await {
         Ok(ended) => judge(external, &ended),
         Err(error) => {
-            let reason = format!("run {}: no exit status: {}", external.command, cause(&error));
+            let reason = format!("run {name}: no exit status: {}", cause(&error));
             Verdict::unknown(UnknownCause::NotStarted, reason)
         }
     }
+}
+
+/// The command as it is shown: its arguments may hold a password.
+fn name(external: &ExternalProbe) -> String {
+    shown::command(&external.command).into_owned()
 }
 
 /// The program and its own arguments, before those that every check command gets.
@@ -50,7 +56,7 @@ fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
         Some(line) => format!("; it printed {}", say::beginning(line, 200)),
         None => String::new(),
     };
-    let name = &external.command;
+    let name = name(external);
     match (ended.status.code(), ended.status.signal()) {
         (Some(0), _) => Verdict::up(format!("run {name}: exit code 0")),
         (Some(code), _) => Verdict::down(format!("run {name}: exit code {code}{printed}")),
@@ -66,8 +72,9 @@ fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
 /// The original says "down" as well when its `exec` fails; only what this machine lacks says nothing about the server.
 fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> Verdict {
     let program = words.first().map(String::as_str).unwrap_or_default();
-    let mut reason = format!("run {}: ", external.command);
-    if program != external.command {
+    let name = name(external);
+    let mut reason = format!("run {name}: ");
+    if name.split(' ').next() != Some(program) {
         reason.push_str(&format!("{program}: "));
     }
     let no_interpreter =

@@ -110,7 +110,7 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -
     let mut name = format!("{} ", method_word(http.method));
     match target {
         Some(target) => name.push_str(&target.to_string()),
-        None => name.push_str(&http.request),
+        None => name.push_str(&say::url(&http.request)),
     }
     if target.is_some_and(|target| proxied(http, target)) {
         name.push_str(&format!(" through the proxy {}", probe.target));
@@ -212,13 +212,14 @@ async fn ask(
         }
     };
     answer.map_err(|why| {
-        let reason = format!("{} {}: {why} (from {address})", method_word(method), hop.path);
+        let reason = format!("{} {}: {why} (from {address})", method_word(method), say::url(&hop.path));
         judge_error(reason, &why).with_monitor(format!("500 {why}"))
     })
 }
 
 fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
-    let refuse = |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), hop.path));
+    let refuse =
+        |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), say::url(&hop.path)));
     let uri =
         Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())

@@ -40,7 +40,7 @@ use crate::value::{UnknownCause, Verdict};
 use attendance::Attendance;
 use clients::Clients;
 use contain::contain;
-pub use contain::is_contained;
+pub use contain::silence as silence_contained_panics;
 pub use descriptors::descriptors;
 #[cfg(feature = "oracle")]
 pub use oracle::login as oracle_login;

@@ -17,6 +17,7 @@ use crate::net::dial;
 use crate::net::stream::Stream;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
+use crate::value::shown::escaped;
 
 /// What the original says of a check that lacks one of them.
 pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
@@ -117,7 +118,7 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => {
             let message = say::beginning(error.message().as_bytes(), 200);
-            format!("{} {} {message}", error.severity(), error.code().code())
+            format!("{} {message}", escaped(&format!("{} {}", error.severity(), error.code().code())))
         }
         None => {
             let source = std::error::Error::source(error);

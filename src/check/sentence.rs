@@ -7,6 +7,7 @@ use crate::plan::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme,
     SimpleTcpProbe, SqlProbe, Transport,
 };
+use crate::value::shown::command;
 use crate::value::{Pattern, Tls};
 
 /// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
@@ -147,6 +148,6 @@ fn verifying(f: &mut fmt::Formatter<'_>, probe: &Probe, tls: &Tls) -> fmt::Resul
 }
 
 fn external_sentence(f: &mut fmt::Formatter<'_>, external: &ExternalProbe) -> fmt::Result {
-    write!(f, "run {}{}", if external.perl { "perl " } else { "" }, external.command)?;
+    write!(f, "run {}{}", if external.perl { "perl " } else { "" }, command(&external.command))?;
     external.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
 }

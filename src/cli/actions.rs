@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,10 @@ use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
 use super::privileges;
-use crate::check::{Checker, is_contained};
+use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, Limits, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
+use crate::sys::access;
 use crate::sys::detach::{self, Side, Verdict};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
@@ -47,12 +48,21 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
     result.unwrap_or_else(|exit| exit)
 }
 
+/// Warns of files that decide what the daemon does, and as whom, when every user may change them.
+pub(super) fn warn_of_access(context: &Context, config: &Path) {
+    let files = [config, &context.settings_file, &context.settings.mail.password_file];
+    for warning in files.into_iter().filter_map(access::warning) {
+        eprintln!("Warning: {warning}");
+    }
+}
+
 /// The configuration, or the exit code after everything that is wrong with it has been said.
 pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
         eprintln!("{}", context.not_found());
         return Err(Exit::Failure);
     };
+    warn_of_access(context, &path);
     match daemon::load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
@@ -328,12 +338,11 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
 /// A daemon has no terminal to die on.
 fn report_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
-        if !is_contained() {
-            tracing::error!("a bug in this program: {panic}");
-            // It may be the end of the process.
-            log.finish();
-        }
+        tracing::error!("a bug in this program: {panic}");
+        // It may be the end of the process.
+        log.finish();
     }));
+    silence_contained_panics();
 }
 
 /// `unwritten` writes the pid file where that was not possible.

@@ -10,13 +10,14 @@ use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
 use super::{actions, judge};
-use crate::check::{Checker, CheckerError};
+use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
 use crate::report::{self, Snapshot};
 
 pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     let Some(path) = context.find_config() else { return judge::not_found(context, judging.json) };
+    actions::warn_of_access(context, &path);
     let loaded = match daemon::load(&path) {
         Ok(loaded) => loaded,
         Err(error) => return judge::refused(&path, &error, judging.json),
@@ -34,6 +35,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
         }
     };
     let limits = actions::check_limits(context);
+    silence_contained_panics();
     let result = runtime.block_on(look(&loaded, limits));
     runtime.shutdown_background();
     let snapshot = match result {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
-use crate::settings::{Backend, Settings};
+use crate::settings::{self, Backend, Settings};
 
 /// The configuration that is meant when none is named.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -21,6 +21,8 @@ const SAMPLE: &str = "/usr/share/doc/ldirectord-rs/examples/ldirectord.cf";
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub settings: Settings,
+    /// Where they were read from, if the file exists.
+    pub settings_file: PathBuf,
     pub debug: bool,
     pub foreground: bool,
     /// As named on the command line.
@@ -60,6 +62,7 @@ impl Context {
         let own = own_command(options, arguments);
         Ok(Context {
             settings,
+            settings_file: path.unwrap_or(Path::new(settings::PATH)).to_owned(),
             debug: options.debug,
             foreground: options.foreground,
             argument,

@@ -1,5 +1,6 @@
 //! `monitorfile`: a line for each check, in the original's form.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use tracing::{error, info};
 use crate::health::Health;
 use crate::plan::{Action, CheckType, Member, Negotiate, Plan, Real, Virtual};
 use crate::sys::lane::Lane;
-use crate::value::{Outcome, Protocol, Verdict, VirtualId};
+use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
 
 /// Bytes of lines that wait for a file that is slow. What comes then is dropped, counted and reported.
 const WAITING: usize = 256 * 1024;
@@ -60,6 +61,7 @@ fn server_id(v: &Virtual, real: &Real) -> String {
         Some(request) => (request, real.receive.as_ref()),
         None => (&v.request, v.receive.as_ref()),
     };
+    let request = shown_request(v, request);
     let ip = real.address.ip();
     let ip = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
     let id = format!(
@@ -83,6 +85,14 @@ fn server_id(v: &Virtual, real: &Real) -> String {
     text.replace('\u{0}', " ")
 }
 
+/// Everybody may read a monitor file, so queries and the passwords of URLs are not in it (R76).
+fn shown_request<'a>(v: &Virtual, request: &'a str) -> Cow<'a, str> {
+    match v.service {
+        Negotiate::Mysql | Negotiate::Oracle | Negotiate::Pgsql if request != "/" => Cow::Borrowed("***"),
+        _ => shown::url(request),
+    }
+}
+
 fn check_word(v: &Virtual) -> String {
     let service = |kind: &str, service: Negotiate| format!("{kind}:{}", service.word());
     match v.checktype {
@@ -92,8 +102,8 @@ fn check_word(v: &Virtual) -> String {
         CheckType::Ping => "ping".to_owned(),
         CheckType::Off => "off".to_owned(),
         CheckType::On => "on".to_owned(),
-        CheckType::External => format!("external:{}", v.checkcommand),
-        CheckType::ExternalPerl => format!("external-perl:{}", v.checkcommand),
+        CheckType::External => format!("external:{}", shown::command(&v.checkcommand)),
+        CheckType::ExternalPerl => format!("external-perl:{}", shown::command(&v.checkcommand)),
     }
 }
 
@@ -185,6 +195,29 @@ mod tests {
     use std::{fs, thread};
 
     use super::*;
+
+    /// R76
+    #[test]
+    fn c3_monitor_files_hold_no_secrets() {
+        let id = |lines: &str, own: &str| {
+            let text = format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 1 {own}\n{lines}");
+            let names = crate::config::Answers::new("director");
+            let config = crate::config::load(text.as_bytes(), &names).config.unwrap();
+            server_id(&config.virtuals[0], &config.virtuals[0].reals[0])
+        };
+        let url = "\"http://mon:secret@10.0.0.3/x\", \"fine\"";
+        assert_eq!(
+            id("\tservice=http\n", url),
+            "negotiate http tcp 10.0.0.2 80 1 masq /http //10.0.0.3/x fine"
+        );
+        let sql = "\tlogin=\"joe\"\n\trequest=\"SELECT secret FROM users\"\n";
+        for service in ["mysql", "pgsql", "oracle"] {
+            let lines = format!("\tservice={service}\n{sql}");
+            assert_eq!(id(&lines, ""), format!("negotiate {service} tcp 10.0.0.2 80 1 masq *** "));
+        }
+        let command = "\tchecktype=external\n\tcheckcommand=\"/usr/bin/check -p secret\"\n";
+        assert_eq!(id(command, ""), "external /usr/bin/check … tcp 10.0.0.2 80 1 masq / ");
+    }
 
     #[test]
     fn b4_a_monitor_file_that_hangs_stops_no_other() {

@@ -27,6 +27,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::lane::Lane;
+use crate::value::shown::escaped_except;
 
 /// Bytes of lines that wait for a log that hangs. What comes then is dropped, counted and reported.
 const QUEUE_LIMIT: usize = 1024 * 1024;
@@ -363,7 +364,9 @@ impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut text = Message(String::new());
         event.record(&mut text);
-        self.write(*event.metadata().level(), text.0);
+        // What relays and commands say may be in it: a line stays one line, and no sign of it acts on a terminal.
+        let text = escaped_except(&text.0, &['\t']).into_owned();
+        self.write(*event.metadata().level(), text);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The machine underneath: pid file, detaching, limits, log sinks, the watch on a file. The only place where `unsafe` may stand.
 
+pub mod access;
 pub mod command;
 pub mod cpu;
 pub mod detach;

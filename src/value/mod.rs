@@ -9,6 +9,7 @@ mod method;
 mod pattern;
 mod relay;
 mod secret;
+pub mod shown;
 mod status;
 mod tls;
 mod verdict;

@@ -1,7 +1,10 @@
 //! What one run of a check found.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
+
+use super::shown::{escaped, escaped_except};
 
 /// The answer of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +74,15 @@ pub const MAX_MONITOR: usize = 200;
 /// The longest reason and the longest warning in bytes. A redirect to a long URL stands in a reason.
 pub const MAX_REASON: usize = 4096;
 
+/// What a server said may stand in a reason: here it becomes one line without signs that act on a terminal, whoever wrote it.
+fn line(text: String) -> String {
+    let text = cut(text, MAX_REASON);
+    match escaped(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => cut(escaped, MAX_REASON),
+    }
+}
+
 /// The text, or its first `most` bytes in a string of that size. The last character stays whole.
 fn cut(text: String, most: usize) -> String {
     if text.len() <= most {
@@ -86,7 +98,7 @@ impl Verdict {
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Verdict {
         Verdict {
             outcome,
-            reason: cut(reason.into(), MAX_REASON),
+            reason: line(reason.into()),
             monitor: None,
             warning: None,
             no_route: false,
@@ -122,7 +134,7 @@ impl Verdict {
     /// Adds something that the operator should know.
     #[must_use]
     pub fn with_warning(mut self, warning: Option<String>) -> Verdict {
-        let warning = warning.map(|warning| cut(warning, MAX_REASON));
+        let warning = warning.map(line);
         if let Some(warning) = &warning {
             self.reason.push_str(&format!("; warning: {warning}"));
         }
@@ -133,7 +145,9 @@ impl Verdict {
     /// Adds the text for `monitorfile`.
     #[must_use]
     pub fn with_monitor(mut self, text: impl Into<String>) -> Verdict {
-        self.monitor = Some(cut(text.into(), MAX_MONITOR));
+        // Line ends are encoded by the file's own rule.
+        let text = cut(text.into(), MAX_MONITOR);
+        self.monitor = Some(cut(escaped_except(&text, &['\r', '\n']).into_owned(), MAX_MONITOR));
         self
     }
 }

@@ -2,13 +2,15 @@
 
 use super::Told;
 use super::talk::Talk;
+use crate::value::shown::escaped;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.line("the greeting").await?;
     if greeting.first() != Some(&b'2') {
         return Err(talk.refused("greeting", &greeting));
     }
-    talk.done(&format!("greeting {}", String::from_utf8_lossy(greeting.get(..3).unwrap_or(&greeting))));
+    let number = greeting.get(..3).unwrap_or(&greeting);
+    talk.done(&format!("greeting {}", escaped(&String::from_utf8_lossy(number))));
     Ok(greeting)
 }
 

@@ -21,6 +21,7 @@ use super::super::progress::{Progress, Step};
 use super::super::say;
 use super::{MAX_BODY, MAX_HEAD};
 use crate::net::cause;
+use crate::value::shown::escaped;
 
 /// So many header lines are accepted: what the original's library takes.
 const MAX_HEADERS: usize = 128;
@@ -158,7 +159,7 @@ pub(super) async fn place(places: &'static Semaphore) -> Option<SemaphorePermit<
 fn phrase(response: &Response<Incoming>) -> Option<String> {
     let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>()?;
     let words = String::from_utf8_lossy(phrase.as_bytes());
-    Some(words.chars().filter(|letter| !letter.is_control()).take(100).collect())
+    Some(escaped(&words.chars().take(100).collect::<String>()).into_owned())
 }
 
 /// Says what hyper found wrong.

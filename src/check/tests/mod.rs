@@ -5,6 +5,7 @@ mod authority;
 mod datagram;
 mod dialogue;
 mod dns;
+mod escapes;
 mod external;
 mod hostile;
 mod http;

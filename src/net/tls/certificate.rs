@@ -9,6 +9,8 @@ use x509_parser::asn1_rs::nom::Parser as _;
 use x509_parser::certificate::X509CertificateParser;
 use x509_parser::x509::X509Name;
 
+use crate::value::shown::escaped;
+
 const DAY: i64 = 24 * 60 * 60;
 /// So much of a name is shown.
 const SHOWN: usize = 80;
@@ -97,12 +99,12 @@ fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// The common name, else the whole name. It comes from the server: what would upset a log is left out.
+/// The common name, else the whole name. It comes from the server.
 fn name(subject: &X509Name<'_>) -> String {
     let common = subject.iter_common_name().find_map(|part| part.as_str().ok());
     let text = common.map_or_else(|| subject.to_string(), |name| format!("CN={name}"));
-    let shown: String = text.chars().filter(|sign| !sign.is_control()).take(SHOWN).collect();
-    if shown.trim().is_empty() { "a server without a name".to_owned() } else { shown }
+    let shown: String = text.chars().take(SHOWN).collect();
+    if shown.trim().is_empty() { "a server without a name".to_owned() } else { escaped(&shown).into_owned() }
 }
 
 #[cfg(test)]

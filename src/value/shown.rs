@@ -1,0 +1,107 @@
+//! How text of others is shown: in one line, without signs that act on a terminal, and without secrets.
+
+use std::borrow::Cow;
+
+/// Text of a server, a relay or a command, fit for a log line, a mail or a terminal: control characters, line ends and marks that
+/// change the direction of writing become escapes such as `\n` and `\u{202e}`. Text that has none of them stays as it is.
+#[must_use]
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    escaped_except(text, &[])
+}
+
+/// The same, but these characters stay.
+#[must_use]
+pub fn escaped_except<'a>(text: &'a str, stay: &[char]) -> Cow<'a, str> {
+    let escape = |sign: char| acts(sign) && !stay.contains(&sign);
+    if !text.chars().any(escape) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for sign in text.chars() {
+        if escape(sign) {
+            shown.extend(sign.escape_default());
+        } else {
+            shown.push(sign);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a sign does something else than to be seen: it moves the cursor, ends the line, hides, or turns the text around.
+fn acts(sign: char) -> bool {
+    sign.is_control()
+        || matches!(
+            sign,
+            '\u{61c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A URL without the user and the password that it may name, also where it is not a valid URL.
+#[must_use]
+pub fn url(url: &str) -> Cow<'_, str> {
+    let start = url.find("://").map_or(0, |colon| colon + 3);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
+    match url[start..end].rfind('@') {
+        Some(at) => Cow::Owned(format!("{}{}", &url[..start], &url[start + at + 1..])),
+        None => Cow::Borrowed(url),
+    }
+}
+
+/// A command line without its arguments, which may hold passwords: `/usr/bin/check …`.
+#[must_use]
+pub fn command(line: &str) -> Cow<'_, str> {
+    let line = line.trim();
+    match line.split_once(char::is_whitespace) {
+        Some((program, _)) => Cow::Owned(format!("{program} …")),
+        None => Cow::Borrowed(line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c4_signs_that_act_become_escapes() {
+        for (given, shown) in [
+            ("plain text, café, 漢字", "plain text, café, 漢字"),
+            ("a\x1b[31m\x07\r\n\tb", "a\\u{1b}[31m\\u{7}\\r\\n\\tb"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+            (
+                "\u{202e}\u{2066}\u{200f}\u{61c}\u{feff}\u{2028}",
+                "\\u{202e}\\u{2066}\\u{200f}\\u{61c}\\u{feff}\\u{2028}",
+            ),
+            ("\\n", "\\n"),
+        ] {
+            assert_eq!(escaped(given), shown);
+        }
+        assert_eq!(escaped_except("a\nb\x1b", &['\n']), "a\nb\\u{1b}");
+    }
+
+    #[test]
+    fn c3_urls_show_no_password() {
+        for (given, shown) in [
+            ("http://u:secret@h:80/a@b", "http://h:80/a@b"),
+            ("/http://u:secret@h:80/a@b", "/http://h:80/a@b"),
+            ("http://h/x?mail=a@b", "http://h/x?mail=a@b"),
+            ("http://a@b@h", "http://h"),
+            ("/path://x", "/path://x"),
+            ("/path@x", "/path@x"),
+            ("http:u:secret@h/x", "h/x"),
+        ] {
+            assert_eq!(url(given), shown);
+        }
+    }
+
+    #[test]
+    fn c3_commands_show_no_arguments() {
+        assert_eq!(command("/usr/bin/check -p secret"), "/usr/bin/check …");
+        assert_eq!(command("/usr/bin/check"), "/usr/bin/check");
+    }
+}
