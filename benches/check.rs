@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::HttpMethod;
-use ldirectord_rs::plan::{Action, ExternalProbe, HttpProbe, Probe, Scheme, SimpleTcpProbe};
+use ldirectord_rs::plan::{Action, ExternalProbe, HttpProbe, Probe, Redirects, Scheme, SimpleTcpProbe};
 use ldirectord_rs::value::{Outcome, Pattern, Tls};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -159,6 +159,7 @@ fn http(target: SocketAddr, scheme: Scheme) -> Probe {
         host: Some("www.example.net".to_owned()),
         tls: Tls { server_name: Some("www.example.net".to_owned()), ..Tls::default() },
         receive: Some(Pattern::parse("I am fine").unwrap()),
+        redirects: Redirects::Any,
         proxy: false,
     };
     probe(target, Action::Http(http))

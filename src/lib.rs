@@ -41,6 +41,9 @@
 //! | a directive: its name, place, type, default and help | `config/directive.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
+//! | which names redirects lead to, and what a silent resolver means | `net/lookup.rs`, `check/http/open.rs` |
+//! | how text of servers is made fit to be shown, and what is left out as a secret | `value/shown.rs` |
+//! | where a pattern runs that takes long | `check/matching.rs` |
 //! | when a server counts as down | `health/mod.rs` |
 //! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `daemon/director.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |

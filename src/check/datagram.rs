@@ -6,7 +6,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::progress::{Progress, Step};
-use super::{say, spoken, unreachable};
+use super::{matching, say, spoken, unreachable};
 use crate::net::dial;
 use crate::plan::{DatagramProbe, Probe};
 use crate::value::{Pattern, Verdict};
@@ -49,7 +49,7 @@ async fn answered(
         progress.received(answer);
         let (target, source) = (probe.target, reply.source());
         let shown = say::beginning(answer, SHOWN);
-        return Ok(match reply.is_match(answer) {
+        return Ok(match matching::is_match(reply, answer, progress).await {
             Ok(true) => Verdict::up(format!("udp {target}: the answer {shown} matches /{source}/")),
             Ok(false) => Verdict::down(format!("udp {target}: the answer {shown} does not match /{source}/")),
             Err(limit) => Verdict::down(format!("udp {target}: the answer {shown}, but /{source}/: {limit}")),

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::progress::{Progress, Step};
-use super::{say, unreachable};
+use super::{matching, say, unreachable};
 use crate::net::{dial, resolve};
 use crate::plan::{DnsProbe, Probe};
 use crate::sys::command::aside;
@@ -44,7 +44,7 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
     for (name, kinds) in questions(dns).await? {
         for kind in kinds {
             let answer = ask(probe, dns, &name, kind, progress).await?;
-            match judge(probe, dns, &name, kind, &answer) {
+            match judge(probe, dns, &name, kind, &answer, progress).await {
                 Ok(up) => return Ok(up),
                 // What was found and does not match says more than what was not found.
                 Err(_) if last.monitor.as_deref() == Some(MISMATCH) && answer.answers.is_empty() => {}
@@ -168,12 +168,13 @@ fn belongs(answer: &Message, question: &Message) -> bool {
 }
 
 /// `Ok` is up, `Err` down.
-fn judge(
+async fn judge(
     probe: &Probe,
     dns: &DnsProbe,
     name: &Name,
     kind: RecordType,
     answer: &Message,
+    progress: &Progress,
 ) -> Result<Verdict, Verdict> {
     let asked = format!("dns {}: {kind} {}", probe.target, text(name));
     let code = answer.metadata.response_code;
@@ -194,7 +195,7 @@ fn judge(
     };
     let source = pattern.source();
     for record in &found {
-        match pattern.is_match(record.as_bytes()) {
+        match matching::is_match(pattern, record.as_bytes(), progress).await {
             Ok(true) => {
                 let reason = format!("{asked}: {} matches /{source}/", one(record));
                 return Ok(Verdict::up(reason).with_monitor("Success"));

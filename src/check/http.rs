@@ -2,28 +2,28 @@
 
 mod exchange;
 mod judge;
+mod lenient;
+mod open;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
-use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::{JoinError, spawn_blocking};
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
 use super::sentence::method_word;
 use super::target::{Target, escape};
-use super::{judge_error, say, unreachable};
-use crate::net::{cause, dial, resolve};
-use crate::plan::{HttpMethod, HttpProbe, Probe, Scheme};
-use crate::value::{Secret, Tls, UnknownCause, Verdict};
-use exchange::Answer;
+use super::{judge_error, say};
+use crate::net::lookup::Lookups;
+use crate::plan::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
+use crate::value::{Secret, Tls, Verdict};
+use exchange::{Answer, Wanted};
 use judge::{judge, redirect, status_line};
+use open::open;
 
 /// Names this program to the servers.
 const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
@@ -36,12 +36,6 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// So many redirects are followed.
 const MAX_HOPS: usize = 7;
-
-/// So many names are looked up at the same time. A lookup cannot be ended and may outlive its check; more of them could take all
-/// threads that block, of which commands need some, too.
-const MAX_LOOKUPS: usize = 32;
-
-static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
 /// Where one request of a check goes. The parts of the first are borrowed from the probe.
 struct Hop<'a> {
@@ -61,8 +55,30 @@ enum Peer<'a> {
     Name(&'a str, u16),
 }
 
+/// What all requests of one check have in common.
+struct Check<'a> {
+    clients: &'a Clients,
+    lookups: &'a Lookups,
+    probe: &'a Probe,
+    http: &'a HttpProbe,
+    progress: &'a Progress,
+}
+
+/// An answer, and where it came from.
+struct Reply {
+    /// What was asked for, as the beginning of a sentence.
+    name: String,
+    answer: Answer,
+}
+
 /// Asks, follows redirects, and judges the last answer.
-pub(super) async fn run(clients: &Clients, probe: &Probe, http: &HttpProbe, progress: &Progress) -> Verdict {
+pub(super) async fn run(
+    clients: &Clients,
+    lookups: &Lookups,
+    probe: &Probe,
+    http: &HttpProbe,
+    progress: &Progress,
+) -> Verdict {
     let mut target: Option<Target> = None;
     let first = escape(&http.request);
     if http.proxy || !first.starts_with('/') {
@@ -71,42 +87,77 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, http: &HttpProbe, prog
             Err(why) => return Verdict::down(format!("{}: {why}", method_word(http.method))),
         }
     }
+    let check = Check { clients, lookups, probe, http, progress };
+    let mut asked_first = None;
     for hops in 0.. {
         let hop = hop(probe, http, &first, target.as_ref(), hops);
-        let answer = match ask(clients, &hop, http.method, progress).await {
-            Ok(answer) => answer,
+        let reply = match check.ask(&hop, target.as_ref(), hops, &mut asked_first).await {
+            Ok(reply) => reply,
             Err(verdict) => return verdict,
         };
-        let name = || name(probe, http, target.as_ref(), hops);
-        let Some(location) = redirect(&answer) else {
-            return judge(&name(), &answer, http.receive.as_ref());
+        let Some(location) = redirect(&reply.answer) else {
+            return judge(&reply.name, reply.answer, http.receive.as_ref(), progress).await;
         };
-        if hops == MAX_HOPS {
-            let reason = format!(
-                "{}: {}, and no more than {MAX_HOPS} redirects are followed",
-                name(),
-                status_line(&answer)
-            );
-            return Verdict::down(reason).with_monitor(status_line(&answer));
-        }
-        let next = match &target {
-            Some(target) => target.join(&location),
-            None => base(probe, http, &first).join(&location),
-        };
-        match next {
+        let base = || base(probe, http, &first);
+        match follow(http, probe, target.as_ref(), base, &location, hops) {
             Ok(next) => target = Some(next),
             Err(why) => {
-                let reason =
-                    format!("{}: {} to a place that is not checked: {why}", name(), status_line(&answer));
-                return Verdict::down(reason).with_monitor(status_line(&answer));
+                let status = status_line(&reply.answer);
+                return Verdict::down(format!("{}: {status}{why}", reply.name)).with_monitor(status);
             }
         }
     }
     Verdict::down("the redirects have no end")
 }
 
+/// Where a redirect leads; the error is the rest of a sentence.
+fn follow(
+    http: &HttpProbe,
+    probe: &Probe,
+    target: Option<&Target>,
+    base: impl Fn() -> Target,
+    location: &str,
+    hops: usize,
+) -> Result<Target, String> {
+    if http.redirects == Redirects::No {
+        return Err(", and redirects=no follows none".to_owned());
+    }
+    if hops == MAX_HOPS {
+        return Err(format!(", and no more than {MAX_HOPS} redirects are followed"));
+    }
+    let next = match target {
+        Some(target) => target.join(location),
+        None => base().join(location),
+    };
+    let next = next.map_err(|why| format!(" to a place that is not checked: {why}"))?;
+    if http.redirects == Redirects::SameHost && !is_same_host(http, probe, &next) {
+        return Err(format!(" to {next}, which redirects=same-host does not follow"));
+    }
+    Ok(next)
+}
+
+/// Whether a URL names the server that is checked: by its address, by the name in the Host header, or, of a proxy or a request that
+/// is a URL, by the host in that.
+fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Target) -> bool {
+    let own = Target::parse(&http.request).ok();
+    match own {
+        Some(own) => own.host.eq_ignore_ascii_case(&next.host) || names_host(http, &next.host),
+        None => next.address() == Some(probe.target.ip()) || names_host(http, &next.host),
+    }
+}
+
+/// Whether a host is the one of the Host header, which may have a port.
+fn names_host(http: &HttpProbe, host: &str) -> bool {
+    let own = http.host.as_deref().unwrap_or_default();
+    let own = own
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(own, |(name, _)| name);
+    !own.is_empty() && own.eq_ignore_ascii_case(host)
+}
+
 /// What was asked for, as the beginning of a sentence.
-fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -> String {
+fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, elsewhere: bool) -> String {
     let mut name = format!("{} ", method_word(http.method));
     match target {
         Some(target) => name.push_str(&target.to_string()),
@@ -116,7 +167,8 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize) -
         name.push_str(&format!(" through the proxy {}", probe.target));
     }
     if hops > 0 {
-        name.push_str(&format!(" (after {})", say::count(hops as u64, "redirect")));
+        let elsewhere = if elsewhere { ", by another host" } else { "" };
+        name.push_str(&format!(" (after {}{elsewhere})", say::count(hops as u64, "redirect")));
     }
     name
 }
@@ -156,6 +208,10 @@ fn hop<'a>(
     }
     let peer = match target.address() {
         Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
+        // The name of the server leads to its virtual service, where another one may answer.
+        None if hops > 0 && http.redirects == Redirects::SameHost && names_host(http, &target.host) => {
+            Peer::Address(SocketAddr::new(probe.target.ip(), target.port))
+        }
         None => Peer::Name(&target.host, target.port),
     };
     // Only the configured request carries the configured names; after a redirect the Location's own count.
@@ -186,35 +242,54 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
     }
 }
 
-/// One request, one answer, on one connection.
-async fn ask(
-    clients: &Clients,
-    hop: &Hop<'_>,
-    method: HttpMethod,
-    progress: &Progress,
-) -> Result<Answer, Verdict> {
-    let request = request(hop, method)?;
-    let (stream, address) = open(&hop.peer, progress).await?;
-    let answer = match hop.scheme {
-        Scheme::Http => {
-            progress.connected(Step::Answer("the status line"));
-            exchange::run(stream, request, progress).await
-        }
-        Scheme::Https => {
-            progress.connected(Step::Handshake);
-            let shaken = clients.shake_hands(&hop.tls, address.ip(), stream, progress).await;
-            let stream = shaken.map_err(|why| {
-                judge_error(format!("connect to {address}: {why}"), &why)
-                    .with_monitor(format!("500 Can't connect to {address} ({why})"))
-            })?;
-            progress.step(Step::Answer("the status line"));
-            exchange::run(stream, request, progress).await
-        }
-    };
-    answer.map_err(|why| {
-        let reason = format!("{} {}: {why} (from {address})", method_word(method), say::url(&hop.path));
-        judge_error(reason, &why).with_monitor(format!("500 {why}"))
-    })
+/// Who answers: the server that is connected to, or the one that a proxy is asked for.
+#[derive(Clone, PartialEq, Eq)]
+enum Answers {
+    Address(IpAddr),
+    Host(String),
+}
+
+impl Check<'_> {
+    /// One request, one answer, on one connection.
+    async fn ask(
+        &self,
+        hop: &Hop<'_>,
+        target: Option<&Target>,
+        hops: usize,
+        asked_first: &mut Option<Answers>,
+    ) -> Result<Reply, Verdict> {
+        let (method, progress) = (self.http.method, self.progress);
+        let request = request(hop, method)?;
+        let (stream, address) = open(&hop.peer, self.probe.target, self.lookups, progress).await?;
+        let who = match target {
+            Some(target) if proxied(self.http, target) => Answers::Host(target.host.clone()),
+            _ => Answers::Address(address.ip()),
+        };
+        let elsewhere = *asked_first.get_or_insert_with(|| who.clone()) != who;
+        let name = name(self.probe, self.http, target, hops, elsewhere);
+        let wanted = Wanted { name: &name, body: self.http.receive.is_some() };
+        let answer = match hop.scheme {
+            Scheme::Http => {
+                progress.connected(Step::Answer("the status line"));
+                exchange::run(stream, request, &wanted, progress).await
+            }
+            Scheme::Https => {
+                progress.connected(Step::Handshake);
+                let shaken = self.clients.shake_hands(&hop.tls, address.ip(), stream, progress).await;
+                let stream = shaken.map_err(|why| {
+                    judge_error(format!("connect to {address}: {why}"), &why)
+                        .with_monitor(format!("500 Can't connect to {address} ({why})"))
+                })?;
+                progress.step(Step::Answer("the status line"));
+                exchange::run(stream, request, &wanted, progress).await
+            }
+        };
+        let answer = answer.map_err(|why| {
+            let what = format!("{} {}", method_word(method), say::url(&hop.path));
+            judge_error(format!("{what}: {why} (from {address})"), &why).with_monitor(format!("500 {why}"))
+        })?;
+        Ok(Reply { name, answer })
+    }
 }
 
 fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
@@ -241,71 +316,4 @@ fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, V
         headers.insert(AUTHORIZATION, value);
     }
     Ok(request)
-}
-
-/// The monitor file has the system's own words, which begin with a capital.
-fn as_the_system_says(why: &str) -> String {
-    let mut letters = why.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// Looks something up on a thread that may block. Its place is free when the work is done, not when nobody waits for it any more.
-pub(super) async fn look_up<T: Send + 'static>(
-    places: &'static Semaphore,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, JoinError> {
-    // It is never closed.
-    let place = places.acquire().await;
-    spawn_blocking(move || {
-        let _place = place;
-        work()
-    })
-    .await
-}
-
-/// Connects to the peer; of a name, to the first of its addresses that lets us.
-async fn open(peer: &Peer<'_>, progress: &Progress) -> Result<(TcpStream, SocketAddr), Verdict> {
-    let failed = |address: SocketAddr, error: std::io::Error| {
-        let verdict = unreachable(&format!("connect to {address}"), &error);
-        if verdict.is_unknown() {
-            verdict
-        } else {
-            verdict.with_monitor(format!(
-                "500 Can't connect to {address} ({})",
-                as_the_system_says(&cause(&error))
-            ))
-        }
-    };
-    let (name, port) = match *peer {
-        Peer::Address(address) => {
-            progress.connecting(address);
-            return match dial::connect(address).await {
-                Ok(stream) => Ok((stream, address)),
-                Err(error) => Err(failed(address, error)),
-            };
-        }
-        Peer::Name(name, port) => (name.to_owned(), port),
-    };
-    progress.step(Step::Resolve(name.clone()));
-    let bad_name = format!("500 Can't connect to {name}:{port} (Bad hostname)");
-    let addresses = match look_up(&LOOKUPS, move || resolve::any_host(&name)).await {
-        Ok(Ok(addresses)) => addresses,
-        Ok(Err(error)) => return Err(Verdict::down(error.to_string()).with_monitor(bad_name)),
-        Err(error) => {
-            return Err(Verdict::unknown(
-                UnknownCause::Panic,
-                format!("the resolver's thread failed: {error}"),
-            ));
-        }
-    };
-    let mut verdict = Verdict::down("the name has no address");
-    for address in addresses {
-        let address = SocketAddr::new(address, port);
-        progress.connecting(address);
-        match dial::connect(address).await {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => verdict = failed(address, error),
-        }
-    }
-    Err(verdict)
 }

@@ -14,7 +14,7 @@ use tokio_util::codec::Framed;
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
-use super::{injected, judge_error, say, unreachable};
+use super::{injected, judge_error, matching, say, unreachable};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::{LdapProbe, Probe, Transport};
@@ -56,7 +56,7 @@ async fn ask(
     progress.step(Step::Answer("the answer to Search"));
     let dn = directory.search(&ldap.base).await?;
     drop(directory.send(LdapOp::UnbindRequest).await);
-    judge(&directory.name, ldap, &dn)
+    judge(&directory.name, ldap, &dn, progress).await
 }
 
 async fn connect(
@@ -217,13 +217,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
     }
 }
 
-fn judge(name: &str, ldap: &LdapProbe, dn: &str) -> Result<Verdict, Verdict> {
+async fn judge(name: &str, ldap: &LdapProbe, dn: &str, progress: &Progress) -> Result<Verdict, Verdict> {
     let shown = say::beginning(dn.as_bytes(), 200);
     let Some(pattern) = &ldap.receive else {
         return Ok(Verdict::up(format!("{name}: found {shown}")).with_monitor("Success"));
     };
     let source = pattern.source();
-    match pattern.is_match(dn.as_bytes()) {
+    match matching::is_match(pattern, dn.as_bytes(), progress).await {
         Ok(true) => Ok(Verdict::up(format!("{name}: {shown} matches /{source}/")).with_monitor("Success")),
         Ok(false) => Err(Verdict::down(format!("{name}: {shown} does not match /{source}/"))
             .with_monitor("Response mismatch")),

@@ -6,6 +6,7 @@ mod bounded;
 mod clients;
 mod connect;
 mod contain;
+mod content;
 mod datagram;
 mod descriptors;
 mod dialogue;
@@ -13,6 +14,7 @@ mod dns;
 mod external;
 mod http;
 mod ldap;
+mod matching;
 mod mysql;
 mod oracle;
 mod pgsql;
@@ -34,9 +36,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::sleep;
 
+use crate::net::lookup::Lookups;
 use crate::net::{self, tls};
 use crate::plan::{Action, Probe};
-use crate::value::{UnknownCause, Verdict};
+use crate::value::Verdict;
 use attendance::Attendance;
 use clients::Clients;
 use contain::contain;
@@ -61,6 +64,7 @@ const ROUTE_PAUSE: Duration = Duration::from_millis(500);
 pub struct Checker {
     attendance: Arc<Attendance>,
     clients: Clients,
+    lookups: Lookups,
     ping: ping::Sockets,
 }
 
@@ -74,7 +78,8 @@ impl Checker {
         let clients = Clients::default();
         // What most checks need; that there is none is found out here.
         clients.of(&Arc::default())?;
-        Ok(Checker { attendance: Arc::default(), clients, ping: ping::Sockets::default() })
+        let (attendance, lookups, ping) = (Arc::default(), Lookups::default(), ping::Sockets::default());
+        Ok(Checker { attendance, clients, lookups, ping })
     }
 
     /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
@@ -90,7 +95,7 @@ impl Checker {
         let progress = Progress::new(shift.began(), probe.target);
         let verdict = match shift.within(probe.deadline, pin!(self.attempts(probe, &progress))).await {
             Some(verdict) => shift.judge(probe.deadline, verdict),
-            None => overdue(probe, &progress),
+            None => overdue(probe, &progress).await,
         };
         let mut verdict = verdict.with_warning(progress.warning());
         verdict.took = shift.began().elapsed();
@@ -114,7 +119,7 @@ impl Checker {
         match &probe.action {
             Action::Nothing => Verdict::up("nothing is checked"),
             Action::Connect => connect::run(probe).await,
-            Action::Http(http) => http::run(&self.clients, probe, http, progress).await,
+            Action::Http(http) => http::run(&self.clients, &self.lookups, probe, http, progress).await,
             Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
             Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
             Action::Datagram(datagram) => datagram::run(probe, datagram, progress).await,
@@ -140,15 +145,24 @@ impl Checker {
 }
 
 /// The verdict when the deadline came first.
-fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
+async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     if let Some(verdict) = progress.no_route(None) {
         let reason = format!("{} (tried again for {})", verdict.reason, spoken(probe.deadline));
         return Verdict { reason, ..verdict };
     }
-    if progress.is_starting() {
-        return Verdict::unknown(UnknownCause::NotStarted, progress.overdue(probe.deadline));
+    let reason = progress.overdue(probe.deadline);
+    if let Some(cause) = progress.own_fault() {
+        return Verdict::unknown(cause, reason);
     }
-    let verdict = Verdict::down(progress.overdue(probe.deadline));
+    let receive = match &probe.action {
+        Action::Http(http) => http.receive.as_ref(),
+        Action::Dialogue(dialogue) => dialogue.receive.as_ref(),
+        _ => None,
+    };
+    if let Some(verdict) = content::at_the_deadline(probe.deadline, receive, progress).await {
+        return verdict;
+    }
+    let verdict = Verdict::down(reason);
     match &probe.action {
         Action::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
         Action::Dns(_) => verdict.with_monitor(dns::NO_ANSWER),

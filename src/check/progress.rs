@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::SemaphorePermit;
+
 use super::{say, spoken};
-use crate::value::Verdict;
+use crate::value::{UnknownCause, Verdict};
 
 /// So many bytes of a reply are kept to show its beginning.
 const HEAD: usize = 64;
@@ -32,6 +34,10 @@ pub(super) enum Step {
     Line,
     /// The same, over UDP.
     Datagram,
+    /// A place among the patterns that run on threads of their own.
+    Queue,
+    /// The answer of a pattern, which stands here.
+    Matching(String),
     /// The reply to the echo request of this number.
     Echo(u32),
     /// A command that is being started.
@@ -40,6 +46,21 @@ pub(super) enum Step {
     Busy(String),
     /// A command that runs.
     Command(String),
+}
+
+/// A page or a file of which a part came.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// What was done, as the beginning of a sentence: `GET /: 200 OK`.
+    pub(super) said: String,
+    /// What it is: `the body`.
+    pub(super) what: &'static str,
+    /// The text for a monitor file, where there is one.
+    pub(super) monitor: Option<String>,
+    /// What came so far.
+    pub(super) bytes: Vec<u8>,
+    /// Its place among the large ones that are in memory.
+    pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
 /// The state of one running check. Written by the check, read when its deadline has come.
@@ -51,6 +72,7 @@ pub(super) struct Progress {
     head: Mutex<Vec<u8>>,
     warning: Mutex<Option<String>>,
     no_route: Mutex<Option<Verdict>>,
+    content: Mutex<Option<Content>>,
 }
 
 struct State {
@@ -69,15 +91,63 @@ impl Progress {
             head: Mutex::new(Vec::new()),
             warning: Mutex::new(None),
             no_route: Mutex::new(None),
+            content: Mutex::new(None),
         }
     }
 
     /// Something that the operator should know, whatever comes of the check.
     pub(super) fn warn(&self, warning: Option<String>) {
-        *lock(&self.warning) = warning;
+        let Some(warning) = warning else { return };
+        let mut noted = lock(&self.warning);
+        match &mut *noted {
+            None => *noted = Some(warning),
+            Some(text) if text.contains(&warning) => {}
+            Some(text) => text.push_str(&format!("; {warning}")),
+        }
     }
 
-    /// What was noted last.
+    /// A page or a file begins. When the deadline comes before its end, what is here by then is judged.
+    pub(super) fn begin(&self, content: Content) {
+        *lock(&self.content) = Some(content);
+    }
+
+    /// More of it came; so many bytes are here now.
+    pub(super) fn more(&self, bytes: &[u8]) -> usize {
+        lock(&self.content).as_mut().map_or(0, |content| {
+            content.bytes.extend_from_slice(bytes);
+            content.bytes.len()
+        })
+    }
+
+    /// It has a place among the large ones from now on.
+    pub(super) fn hold(&self, place: SemaphorePermit<'static>) {
+        if let Some(content) = lock(&self.content).as_mut() {
+            content.place = Some(place);
+        }
+    }
+
+    /// What has begun, if something has.
+    pub(super) fn take_content(&self) -> Option<Content> {
+        lock(&self.content).take()
+    }
+
+    /// The same as [`Progress::step`]; gives what was waited for before.
+    pub(super) fn swap(&self, step: Step) -> Step {
+        std::mem::replace(&mut lock(&self.state).step, step)
+    }
+
+    /// The cause, if there is no answer yet for a reason that is not the server's.
+    pub(super) fn own_fault(&self) -> Option<UnknownCause> {
+        match lock(&self.state).step {
+            Step::Resolve(_) => Some(UnknownCause::Resolver),
+            Step::Queue => Some(UnknownCause::QueueFull),
+            // A command was to be started, and has not run yet.
+            Step::Starting(_) | Step::Busy(_) => Some(UnknownCause::NotStarted),
+            _ => None,
+        }
+    }
+
+    /// What was noted.
     pub(super) fn warning(&self) -> Option<String> {
         lock(&self.warning).take()
     }
@@ -85,11 +155,6 @@ impl Progress {
     /// Notes the verdict while the check waits for a route to the server; gives the one before.
     pub(super) fn no_route(&self, verdict: Option<Verdict>) -> Option<Verdict> {
         std::mem::replace(&mut lock(&self.no_route), verdict)
-    }
-
-    /// Whether a command was to be started, and has not run yet.
-    pub(super) fn is_starting(&self) -> bool {
-        matches!(lock(&self.state).step, Step::Starting(_) | Step::Busy(_))
     }
 
     /// A new connection is begun (the first, or the next of a redirect).
@@ -146,6 +211,10 @@ impl Progress {
         let received = self.count();
         match &state.step {
             Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
+            Step::Queue => format!("{peer}: no thread was free within {within} to match a pattern"),
+            Step::Matching(pattern) => {
+                format!("{peer}: /{pattern}/ on the answer came to no result within {within}")
+            }
             Step::Connect => format!("connect to {peer}: no answer within {within}"),
             Step::Handshake => {
                 format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 
 use super::progress::{Progress, Step};
-use super::{say, unreachable};
+use super::{matching, say, unreachable};
 use crate::net::{cause, dial};
 use crate::plan::{Probe, SimpleTcpProbe};
 use crate::value::{Pattern, Verdict};
@@ -66,9 +66,9 @@ async fn receive(mut reader: impl AsyncRead + Unpin, progress: &Progress, lines:
     let mut buffer = [0; CHUNK];
     loop {
         let end = match reader.read(&mut buffer).await {
-            Ok(0) => return lines.end("the server closed the connection"),
-            Ok(length) => lines.take(&buffer[..length], progress),
-            Err(error) => return lines.broken(&error),
+            Ok(0) => return lines.end("the server closed the connection", progress).await,
+            Ok(length) => lines.take(&buffer[..length], progress).await,
+            Err(error) => return lines.broken(&error, progress).await,
         };
         if let Some(verdict) = end {
             return verdict;
@@ -92,11 +92,11 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
         // As in the original a datagram is a piece of a stream: only a newline ends a line.
         match socket.recv(&mut buffer).await {
             Ok(length) => {
-                if let Some(verdict) = lines.take(&buffer[..length], progress) {
+                if let Some(verdict) = lines.take(&buffer[..length], progress).await {
                     return verdict;
                 }
             }
-            Err(error) => return lines.broken(&error),
+            Err(error) => return lines.broken(&error, progress).await,
         }
         yield_now().await;
     }
@@ -117,7 +117,7 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     /// Takes bytes in; the verdict when they bring one.
-    fn take(&mut self, bytes: &[u8], progress: &Progress) -> Option<Verdict> {
+    async fn take(&mut self, bytes: &[u8], progress: &Progress) -> Option<Verdict> {
         progress.received(bytes);
         self.bytes += bytes.len();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -125,7 +125,7 @@ impl Lines<'_> {
             if piece.ends_with(b"\n") {
                 progress.line();
                 let line = std::mem::take(&mut self.open);
-                let verdict = self.line(&line);
+                let verdict = self.line(&line, progress).await;
                 self.open = line;
                 self.open.clear();
                 if verdict.is_some() {
@@ -133,18 +133,25 @@ impl Lines<'_> {
                 }
             } else if self.open.len() > MAX_LINE {
                 let line = std::mem::take(&mut self.open);
-                let limit = format!("no more than {} bytes of a line are read", say::number(MAX_LINE as u64));
-                return self.line(&line).or_else(|| Some(self.no_match(&limit)));
+                let limit = say::number(MAX_LINE as u64);
+                let limit = format!(
+                    "the answer was cut: no more than {limit} bytes of a line are read, so request a shorter answer"
+                );
+                return match self.line(&line, progress).await {
+                    Some(verdict) => Some(verdict),
+                    None => Some(self.no_match(&limit)),
+                };
             }
         }
         if self.bytes < MAX_ANSWER {
             return None;
         }
-        Some(self.end(&format!("no more than {} bytes are read", say::number(MAX_ANSWER as u64))))
+        let limit = say::number(MAX_ANSWER as u64);
+        Some(self.end(&format!("the answer was cut: no more than {limit} bytes are read"), progress).await)
     }
 
     /// Judges one line, with its newline, as the original does: `$` matches before that.
-    fn line(&mut self, line: &[u8]) -> Option<Verdict> {
+    async fn line(&mut self, line: &[u8], progress: &Progress) -> Option<Verdict> {
         self.seen += 1;
         if self.seen == 1 {
             self.first = line[..line.len().min(200)].to_vec();
@@ -153,7 +160,7 @@ impl Lines<'_> {
             return Some(Verdict::up(format!("{}: answered {}", self.name, quoted(line))));
         };
         let here = || format!("{}: line {} {}", self.name, say::number(self.seen as u64), quoted(line));
-        match pattern.is_match(line) {
+        match matching::is_match(pattern, line, progress).await {
             Ok(true) => Some(Verdict::up(format!("{} matches /{}/", here(), pattern.source()))),
             Ok(false) => None,
             Err(limit) => Some(Verdict::down(format!("{}, but /{}/: {limit}", here(), pattern.source()))),
@@ -161,10 +168,10 @@ impl Lines<'_> {
     }
 
     /// No more will come; what came last is a line even without a newline.
-    fn end(&mut self, how: &str) -> Verdict {
+    async fn end(&mut self, how: &str, progress: &Progress) -> Verdict {
         let last = std::mem::take(&mut self.open);
         if !last.is_empty()
-            && let Some(verdict) = self.line(&last)
+            && let Some(verdict) = self.line(&last, progress).await
         {
             return verdict;
         }
@@ -175,10 +182,10 @@ impl Lines<'_> {
     }
 
     /// Reading failed. What came before counts, as it does when the answer ends in the ordinary way.
-    fn broken(&mut self, error: &io::Error) -> Verdict {
+    async fn broken(&mut self, error: &io::Error, progress: &Progress) -> Verdict {
         match self.seen + self.open.len() {
             0 => unreachable(&format!("{}: no answer", self.name), error),
-            _ => self.end(&cause(error)),
+            _ => self.end(&cause(error), progress).await,
         }
     }
 

@@ -69,6 +69,8 @@ pub enum Kind {
     VirtualHost,
     /// The name of a kind of DNS record.
     DnsType,
+    /// `any`, `same-host` or `no`
+    Redirects,
     /// Bytes in double quotes: text with `\n`, `\r`, `\t`, `\\` and `\xHH`; may be empty.
     Bytes,
     /// `checktype`
@@ -113,6 +115,7 @@ impl fmt::Display for Kind {
             Kind::Pattern => "\"regular expression\"",
             Kind::VirtualHost => "\"host\"",
             Kind::DnsType => "A|AAAA|CAA|CNAME|MX|NAPTR|NS|PTR|SOA|SRV|TXT",
+            Kind::Redirects => "any|same-host|no",
             Kind::Bytes => "\"text, \\n, \\r, \\t, \\\\, \\xHH\"",
             Kind::CheckType => "connect|negotiate|ping|on|off|external|external-perl|number",
             Kind::Service => "protocol",
@@ -174,6 +177,7 @@ pub enum Key {
     Real,
     Real6,
     Receive,
+    Redirects,
     Request,
     SchedFlags,
     Scheduler,
@@ -371,6 +375,8 @@ pub static DIRECTIVES: &[Directive] = &[
     row(Key::DnsType, "dnstype", (Virtual, Kind::DnsType), "A and AAAA of a name, PTR of an address",
         "dnstype must be A, AAAA, CAA, CNAME, MX, NAPTR, NS, PTR, SOA, SRV or TXT",
         "the record that a DNS check asks for").extension(),
+    row(Key::Redirects, "redirects", (Virtual, Kind::Redirects), "any", "redirects must be any, same-host or no",
+        "which redirects HTTP checks follow").extension(),
     row(Key::UdpProbe, "udpprobe", (Virtual, Kind::Bytes), "a ping instead", "invalid udpprobe",
         "the datagram that a connect check on a UDP service sends; a refusal (ICMP) means down").extension(),
     row(Key::UdpReply, "udpreply", (Virtual, Kind::Pattern), "none is waited for", "invalid udpreply",
@@ -459,40 +465,4 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_stands_once_and_is_found() {
-        for row in DIRECTIVES {
-            assert_eq!(find(row.name).map(|found| found.key), Some(row.key), "{}", row.name);
-            assert!(!row.help.is_empty() && !row.help.ends_with('.'), "{}", row.name);
-            assert_eq!(DIRECTIVES.iter().filter(|other| other.key == row.key).count(), 1, "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn misspelt_names_find_their_neighbour() {
-        for (wrong, inside, right) in [
-            ("checkintervall", false, Some("checkinterval")),
-            ("CheckInterval", false, Some("checkinterval")),
-            ("shceduler", true, Some("scheduler")),
-            ("scheduler", false, None),
-            ("reel", true, Some("real")),
-            ("bogus", true, None),
-            ("", true, None),
-        ] {
-            assert_eq!(nearest(wrong, inside).map(|row| row.name), right, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_misspelt_password_is_still_one() {
-        for name in ["passwd", "passwrd", "password", "pasword", "Passwd", "secrets", "secert", "db_pwd"] {
-            assert!(smells_of_secret(name), "{name}");
-        }
-        for name in ["", "request", "receive", "service", "database"] {
-            assert!(!smells_of_secret(name), "{name}");
-        }
-    }
-}
+mod tests;

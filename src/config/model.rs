@@ -101,6 +101,8 @@ pub struct Virtual {
     pub receive: Option<Pattern>,
     /// `httpmethod`
     pub httpmethod: HttpMethod,
+    /// `redirects`
+    pub redirects: Redirects,
     /// `virtualhost`: the Host header (may be empty), and the name asked for in TLS.
     pub virtualhost: Option<String>,
     /// `starttls`: the dialogue goes over to TLS. Only where [`Negotiate::has_starttls`] says yes.
@@ -241,6 +243,31 @@ pub enum HttpMethod {
     Head,
 }
 
+/// `redirects`: which redirects HTTP checks follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Redirects {
+    /// All, to any host, as the original does.
+    #[default]
+    Any,
+    /// Those that lead to the server itself.
+    SameHost,
+    /// None: a redirect is a failure.
+    No,
+}
+
+impl Redirects {
+    /// Reads the word of the configuration file.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Redirects> {
+        match word {
+            "any" => Some(Redirects::Any),
+            "same-host" => Some(Redirects::SameHost),
+            "no" => Some(Redirects::No),
+            _ => None,
+        }
+    }
+}
+
 /// Mail about a virtual.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alert {
@@ -330,6 +357,12 @@ impl Negotiate {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Negotiate> {
         Negotiate::ALL.iter().find(|row| row.1 == word).map(|row| row.0)
+    }
+
+    /// Whether it is asked over HTTP.
+    #[must_use]
+    pub fn is_http(self) -> bool {
+        matches!(self, Negotiate::Http | Negotiate::Https | Negotiate::HttpProxy)
     }
 
     /// Whether a dialogue of this service can go over to TLS.

@@ -1,6 +1,7 @@
 //! Connections, names and TLS for the checks; no deadline of its own: the caller's is hard and covers all of it.
 
 pub mod dial;
+pub mod lookup;
 pub mod resolve;
 pub mod stream;
 pub mod tls;

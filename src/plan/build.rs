@@ -197,6 +197,7 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
             Scheme::Http => nameless(v),
         },
         receive: receive.cloned(),
+        redirects: v.redirects,
         proxy: false,
     }
 }
@@ -213,6 +214,7 @@ fn http_proxy(v: &Virtual, real: &Real) -> HttpProbe {
         host: None,
         tls: nameless(v),
         receive: receive.cloned(),
+        redirects: v.redirects,
         proxy: true,
     }
 }

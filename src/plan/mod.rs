@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::config::{CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
+pub use crate::config::{
+    CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Virtual,
+};
 pub use probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, Effort, ExternalProbe, HttpProbe, LdapProbe,
     Probe, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::HttpMethod;
+use super::{HttpMethod, Redirects};
 use crate::value::{DnsType, Pattern, Secret, Tls};
 
 /// What to ask of which server, and for how long at most.
@@ -142,6 +142,8 @@ pub struct HttpProbe {
     pub tls: Tls,
     /// What the body must match; absent: any body will do.
     pub receive: Option<Pattern>,
+    /// Which redirects are followed.
+    pub redirects: Redirects,
     /// Whether the target is a proxy that is asked for an absolute URL.
     pub proxy: bool,
 }

@@ -14,6 +14,7 @@ mod set;
 mod tests;
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Regex, RegexBuilder};
 use thiserror::Error;
@@ -21,8 +22,11 @@ use thiserror::Error;
 /// After so many steps back a pattern gives up: a fraction of a second at most.
 const BACKTRACK_LIMIT: usize = 1_000_000;
 /// A pattern whose steps may each read the whole text may read so many bytes; a shorter text than this is no matter.
-const FAR_BYTES: usize = 200_000_000;
+const FAR_BYTES: usize = 60_000_000;
 const FAR_TEXT: usize = 1024;
+/// What is tried at once, wherever it is: this takes a few milliseconds at most.
+const QUICK_STEPS: usize = 2_000;
+const QUICK_TEXT: usize = 64 * 1024;
 
 /// Why a pattern cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -43,9 +47,18 @@ pub struct PatternLimit;
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
-    regex: Regex,
-    /// The pattern for the engine, when each of its steps may read the whole text.
-    far: Option<String>,
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    /// The pattern for the engine.
+    rewritten: String,
+    /// Whether each of its steps may read the whole text.
+    far: bool,
+    /// Gives up after [`QUICK_STEPS`].
+    quick: Regex,
+    /// Gives up after [`BACKTRACK_LIMIT`]; made when it is needed, which is rare.
+    patient: OnceLock<Option<Regex>>,
 }
 
 impl Pattern {
@@ -55,12 +68,24 @@ impl Pattern {
     /// When the pattern is no regular expression, or needs what the engine does not have.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let rewritten = rewrite::rewrite(source)?;
-        let regex = engine(&rewritten.pattern)
-            .backtrack_limit(BACKTRACK_LIMIT)
+        let quick = engine(&rewritten.pattern)
+            .backtrack_limit(QUICK_STEPS)
             .build()
             .map_err(|error| too_much(&error, &rewritten))?;
-        let far = rewritten.far.then_some(rewritten.pattern);
-        Ok(Pattern { source: source.to_owned(), regex, far })
+        let (far, rewritten) = (rewritten.far, rewritten.pattern);
+        let compiled = Compiled { rewritten, far, quick, patient: OnceLock::new() };
+        Ok(Pattern { source: source.to_owned(), compiled: Arc::new(compiled) })
+    }
+
+    /// Whether the pattern matches, where that takes no time worth mentioning; none where [`Pattern::is_match`] must say, which may
+    /// take long.
+    #[must_use]
+    pub fn quick_match(&self, subject: &[u8]) -> Option<bool> {
+        let limit = if self.compiled.far { FAR_TEXT } else { QUICK_TEXT };
+        if subject.len() > limit {
+            return None;
+        }
+        self.compiled.quick.is_match(subject).ok()
     }
 
     /// Whether the pattern matches somewhere in the subject.
@@ -68,15 +93,16 @@ impl Pattern {
     /// # Errors
     /// When the pattern does not come to an answer within its limit of steps.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
-        let result = match &self.far {
+        let compiled = &*self.compiled;
+        if compiled.far && subject.len() > FAR_TEXT {
             // Fewer steps the longer the text.
-            Some(pattern) if subject.len() > FAR_TEXT => engine(pattern)
-                .backtrack_limit((FAR_BYTES / subject.len()).max(20))
-                .build()
-                .and_then(|regex| regex.is_match(subject)),
-            _ => self.regex.is_match(subject),
-        };
-        result.map_err(|_| PatternLimit)
+            let steps = (FAR_BYTES / subject.len()).max(20);
+            let regex = engine(&compiled.rewritten).backtrack_limit(steps).build();
+            return regex.and_then(|regex| regex.is_match(subject)).map_err(|_| PatternLimit);
+        }
+        let build = || engine(&compiled.rewritten).backtrack_limit(BACKTRACK_LIMIT).build().ok();
+        let patient = compiled.patient.get_or_init(build).as_ref().ok_or(PatternLimit)?;
+        patient.is_match(subject).map_err(|_| PatternLimit)
     }
 
     /// The pattern as it stands in the file.

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 
 use super::Told;
 use super::talk::{Reply, Talk};
-use crate::check::{say, unreachable};
+use crate::check::{matching, say, unreachable};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::DialogueProbe;
@@ -93,15 +93,16 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     }
     talk.done(&format!("RETR {}", opened.code));
     let mut data = talk.data(data).await?;
-    let content = read(talk, &mut data).await?;
+    let size = read(talk, &mut data).await?;
     drop(data);
     let ended = talk.reply("the end of the transfer").await?;
     // A transfer that was cut off by us is aborted there (426), which is no fault.
-    if !matches!(ended.code, 226 | 250) && content.len() < MAX_FILE {
+    if !matches!(ended.code, 226 | 250) && size < MAX_FILE {
         return Err(talk.refused("the transfer ended with", &ended.line));
     }
+    let content = talk.progress().take_content().unwrap_or_default().bytes;
     talk.farewell("QUIT\r\n").await;
-    judge(talk, dialogue, &content)
+    judge(talk, dialogue, &content).await
 }
 
 /// Where the server listens for us. Its address is the one of the dialogue, whatever it says: behind address translation it knows
@@ -142,26 +143,31 @@ fn extended_port(text: &str) -> Option<u16> {
     inside.split(sign).nth(3)?.parse().ok().filter(|port| *port != 0)
 }
 
-async fn read(talk: &Talk<'_>, data: &mut Stream) -> Told<Vec<u8>> {
-    let mut content = Vec::new();
-    let mut bounded = data.take(MAX_FILE as u64);
-    match bounded.read_to_end(&mut content).await {
-        Ok(_) => Ok(content),
-        // Many servers end a file in TLS without the farewell of TLS; that it is whole, the control connection says.
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(content),
-        Err(error) => Err(talk.down(&format!(
-            "data connection after {}: {}",
-            say::count(content.len() as u64, "byte"),
-            cause(&error)
-        ))),
+/// Reads the file, which is kept as it comes: where it has no end by the deadline, what came by then is judged. Gives its size.
+async fn read(talk: &Talk<'_>, data: &mut Stream) -> Told<usize> {
+    let progress = talk.begin("the file");
+    let (mut buffer, mut size) = ([0; 8192], 0);
+    while size < MAX_FILE {
+        let room = buffer.len().min(MAX_FILE - size);
+        match data.read(&mut buffer[..room]).await {
+            Ok(0) => break,
+            Ok(length) => size = progress.more(&buffer[..length]),
+            // Many servers end a file in TLS without the farewell of TLS; that it is whole, the control connection says.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => {
+                let size = say::count(size as u64, "byte");
+                return Err(talk.down(&format!("data connection after {size}: {}", cause(&error))));
+            }
+        }
     }
+    Ok(size)
 }
 
-fn judge(talk: &mut Talk<'_>, dialogue: &DialogueProbe, content: &[u8]) -> Told {
+async fn judge(talk: &mut Talk<'_>, dialogue: &DialogueProbe, content: &[u8]) -> Told {
     talk.done(&say::count(content.len() as u64, "byte"));
     let Some(pattern) = &dialogue.receive else { return Ok(talk.up()) };
     let source = pattern.source();
-    match pattern.is_match(content) {
+    match matching::is_match(pattern, content, talk.progress()).await {
         Ok(true) => Ok(talk.up()),
         Ok(false) => {
             let begins = say::beginning(content, 80);

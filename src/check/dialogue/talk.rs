@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::Told;
 use crate::check::clients::{Clients, shake_hands};
-use crate::check::progress::{Progress, Step};
+use crate::check::progress::{Content, Progress, Step};
 use crate::check::{injected, judge_error, say, spoken, unreachable};
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
@@ -137,6 +137,18 @@ impl<'a> Talk<'a> {
             Ok(()) => Ok(()),
             Err(error) => Err(self.broken(next, &error)),
         }
+    }
+
+    /// How far the check has come.
+    pub(super) fn progress(&self) -> &'a Progress {
+        self.progress
+    }
+
+    /// Begins to receive something that is judged at the deadline, too.
+    pub(super) fn begin(&self, what: &'static str) -> &'a Progress {
+        let said = format!("{}: {}", self.name, self.story);
+        self.progress.begin(Content { said, what, ..Content::default() });
+        self.progress
     }
 
     /// Sends a farewell that nobody waits for.

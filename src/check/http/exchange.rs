@@ -17,14 +17,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::super::content::End;
 use super::super::progress::{Progress, Step};
 use super::super::say;
+use super::judge::page;
+use super::lenient::Lenient;
 use super::{MAX_BODY, MAX_HEAD};
 use crate::net::cause;
 use crate::value::shown::escaped;
 
 /// So many header lines are accepted: what the original's library takes.
 const MAX_HEADERS: usize = 128;
+
+/// Where only the status decides, the end of the body is waited for so long after the headers.
+const IDLE_BODY: Duration = Duration::from_secs(1);
 
 /// What a server answered.
 pub(super) struct Answer {
@@ -63,28 +69,25 @@ static LARGE_BODIES: Semaphore = Semaphore::const_new(PLACES);
 /// How long a large body waits for its place. No server is to blame for that.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
-/// How a body ended.
-pub(super) enum End {
-    /// As announced.
-    Whole,
-    /// At our limit.
-    Cut,
-    /// Before its end, and why.
-    Broken(String),
-    /// There was no place for the rest of it.
-    NoPlace,
+/// What is to be done with the body of a good answer.
+pub(super) struct Wanted<'a> {
+    /// What was asked for, as the beginning of a sentence.
+    pub(super) name: &'a str,
+    /// Whether it is judged; else the status decides.
+    pub(super) body: bool,
 }
 
 /// Sends the request and reads the answer.
 pub(super) async fn run<S>(
     stream: S,
     request: Request<Empty<Bytes>>,
+    wanted: &Wanted<'_>,
     progress: &Progress,
 ) -> Result<Answer, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(Counted { stream, progress });
+    let io = TokioIo::new(Lenient::new(Counted { stream, progress }));
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         .allow_spaces_after_header_name_in_responses(true)
@@ -108,42 +111,54 @@ where
     };
     // Nobody looks at the body of an answer that is bad or points elsewhere.
     if answer.status.is_success() {
-        read(&mut answer, response.into_body(), driven, progress).await;
+        progress.begin(page(wanted.name, &answer));
+        let end = read(response.into_body(), driven, wanted.body, progress);
+        answer.end = match wanted.body {
+            true => end.await,
+            false => timeout(IDLE_BODY, end).await.unwrap_or(End::Cut),
+        };
+        let content = progress.take_content().unwrap_or_default();
+        (answer.body, answer.place) = (content.bytes, content.place);
     }
     Ok(answer)
 }
 
-/// Reads the body chunk by chunk, so that what came before an error is kept.
+/// Reads the body chunk by chunk, so that what came before an error, or before the deadline, is there to be judged, where it is kept.
 async fn read<S>(
-    answer: &mut Answer,
     mut incoming: Incoming,
     mut driven: Pin<&mut Driven<'_, S>>,
+    kept: bool,
     progress: &Progress,
-) where
+) -> End
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let (mut read, mut has_place) = (0, false);
     loop {
-        progress.step(Step::Body(answer.body.len()));
+        progress.step(Step::Body(read));
         match driven.as_mut().until(incoming.frame()).await {
-            None => return,
-            Some(Err(error)) => {
-                answer.end = End::Broken(explain(&error, progress));
-                return;
-            }
+            None => return End::Whole,
+            Some(Err(error)) => return End::Broken(explain(&error, progress)),
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
-                if answer.body.len() + data.len() > SMALL_BODY && answer.place.is_none() {
-                    answer.place = place(&LARGE_BODIES).await;
-                    if answer.place.is_none() {
-                        answer.end = End::NoPlace;
-                        return;
+                if !kept {
+                    read += data.len();
+                    if read > MAX_BODY {
+                        return End::Cut;
                     }
+                    continue;
                 }
-                let room = MAX_BODY - answer.body.len();
-                answer.body.extend_from_slice(&data[..data.len().min(room)]);
+                if !has_place && read + data.len() > SMALL_BODY {
+                    let before = progress.swap(Step::Queue);
+                    let Some(place) = place(&LARGE_BODIES).await else { return End::NoPlace };
+                    progress.step(before);
+                    progress.hold(place);
+                    has_place = true;
+                }
+                let room = MAX_BODY.saturating_sub(read);
+                read = progress.more(&data[..data.len().min(room)]);
                 if data.len() > room {
-                    answer.end = End::Cut;
-                    return;
+                    return End::Cut;
                 }
             }
         }
@@ -197,7 +212,7 @@ fn closed(progress: &Progress) -> String {
 
 /// A connection that moves whenever somebody waits for something that it brings.
 struct Driven<'a, S: AsyncRead + AsyncWrite + Unpin> {
-    connection: Option<http1::Connection<TokioIo<Counted<'a, S>>, Empty<Bytes>>>,
+    connection: Option<http1::Connection<TokioIo<Lenient<Counted<'a, S>>>, Empty<Bytes>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driven<'_, S> {

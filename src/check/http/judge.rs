@@ -2,47 +2,35 @@
 
 use hyper::StatusCode;
 
-use super::super::say;
-use super::exchange::{Answer, End};
-use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
+use super::super::content;
+use super::super::progress::{Content, Progress};
+use super::exchange::Answer;
+use crate::value::{Pattern, Verdict};
 
 /// What an answer means: its status, then its body.
-pub(super) fn judge(name: &str, answer: &Answer, receive: Option<&Pattern>) -> Verdict {
-    let status = status_line(answer);
+pub(super) async fn judge(
+    name: &str,
+    mut answer: Answer,
+    receive: Option<&Pattern>,
+    progress: &Progress,
+) -> Verdict {
     if !answer.status.is_success() {
+        let status = status_line(&answer);
         return Verdict::down(format!("{name}: {status}")).with_monitor(status);
     }
-    let Some(pattern) = receive else {
-        return Verdict::up(format!("{name}: {status}")).with_monitor(status);
-    };
-    let size = say::count(answer.body.len() as u64, "byte");
-    let size = match &answer.end {
-        End::NoPlace => {
-            let reason = format!(
-                "{name}: {status}, and {size} of the body, but no memory for more: too many large bodies at once"
-            );
-            return Verdict::unknown(UnknownCause::QueueFull, reason);
-        }
-        End::Whole => format!("the body ({size})"),
-        End::Cut => format!("the first {size} of the body"),
-        End::Broken(why) => format!("the body ({size}, then {why})"),
-    };
-    match pattern.is_match(&answer.body) {
-        Ok(true) => Verdict::up(format!("{name}: {status}, and {size} matches /{}/", pattern.source()))
-            .with_monitor(status),
-        Ok(false) => {
-            let begins = match answer.body.len() {
-                0 => String::new(),
-                _ => format!("; it begins with {}", say::beginning(&answer.body, 80)),
-            };
-            Verdict::down(format!(
-                "{name}: {status}, but {size} does not match /{}/{begins}",
-                pattern.source()
-            ))
-            .with_monitor(String::from_utf8_lossy(&answer.body[..answer.body.len().min(MAX_MONITOR)]))
-        }
-        Err(limit) => Verdict::down(format!("{name}: {status}, but /{}/: {limit}", pattern.source()))
-            .with_monitor(status),
+    let bytes = std::mem::take(&mut answer.body);
+    let content = Content { bytes, ..page(name, &answer) };
+    content::judge(&content, &answer.end, receive, progress).await
+}
+
+/// The body of an answer, of which nothing came yet.
+pub(super) fn page(name: &str, answer: &Answer) -> Content {
+    let status = status_line(answer);
+    Content {
+        said: format!("{name}: {status}"),
+        what: "the body",
+        monitor: Some(status),
+        ..Content::default()
     }
 }
 
@@ -76,7 +64,8 @@ mod tests {
 
     use super::super::exchange::place;
     use super::*;
-    use crate::value::Outcome;
+    use crate::check::content::End;
+    use crate::value::{Outcome, UnknownCause};
 
     static NONE: Semaphore = Semaphore::const_new(0);
     static ONE: Semaphore = Semaphore::const_new(1);
@@ -97,10 +86,9 @@ mod tests {
             place: None,
         };
         let fine = Pattern::parse("fine").unwrap();
-        let verdict = judge("GET /", &answer, Some(&fine));
+        let progress = Progress::new(std::time::Instant::now(), "127.0.0.1:80".parse().unwrap());
+        let verdict = judge("GET /", answer, Some(&fine), &progress).await;
         assert_eq!(verdict.outcome, Outcome::Unknown(UnknownCause::QueueFull));
         assert!(verdict.reason.contains("16,384 bytes of the body, but no memory"), "{}", verdict.reason);
-        // Without a pattern nobody looks at the body.
-        assert_eq!(judge("GET /", &answer, None).outcome, Outcome::Up);
     }
 }

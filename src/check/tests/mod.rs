@@ -5,6 +5,7 @@ mod authority;
 mod datagram;
 mod dialogue;
 mod dns;
+mod endless;
 mod escapes;
 mod external;
 mod hostile;
@@ -15,6 +16,7 @@ mod network;
 mod oracle;
 mod ping;
 mod radius;
+mod redirects;
 mod servers;
 mod simple_tcp;
 mod starttls;
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::plan::HttpMethod;
-use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Scheme, Transport};
+use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Redirects, Scheme, Transport};
 use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
 /// Both loopback addresses: every test of a connection runs on each.
@@ -53,6 +55,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
         host: Some("www.example.net".to_owned()),
         tls: Tls::default(),
         receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
+        redirects: Redirects::Any,
         proxy: false,
     }
 }

@@ -14,7 +14,7 @@ use crate::config::ast::{Assignment, Block};
 use crate::config::diagnostic::Original;
 use crate::config::directive::Key;
 use crate::config::source::is_word;
-use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Virtual};
+use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Virtual};
 use crate::value::{DnsType, Family, Pattern, Protocol, Secret, VirtualId};
 
 /// The longest persistence that `ipvsadm` sets: 31 days.
@@ -88,6 +88,7 @@ struct Draft {
     request: String,
     receive: Option<Pattern>,
     httpmethod: HttpMethod,
+    redirects: Option<Redirects>,
     virtualhost: Option<String>,
     tlsname: Option<String>,
     starttls: Option<Range<usize>>,
@@ -126,6 +127,7 @@ impl Draft {
             request: "/".to_owned(),
             receive: None,
             httpmethod: HttpMethod::Get,
+            redirects: None,
             virtualhost: None,
             tlsname: None,
             starttls: None,
@@ -274,6 +276,10 @@ impl Draft {
             Key::Secret => {
                 take(&mut self.secret, inner(value::quoted_text(line)).map(Secret::new), line, reader);
             }
+            Key::Redirects => {
+                let known = ["any", "same-host", "no"];
+                set(&mut self.redirects, value::one_of(line, &known, Redirects::from_word), line, reader);
+            }
             Key::DnsType => set(&mut self.dnstype, dns_type(line), line, reader),
             Key::UdpProbe => set(&mut self.udpprobe, value::bytes(line), line, reader),
             Key::UdpReply => set(&mut self.udpreply, value::pattern(line), line, reader),
@@ -358,6 +364,7 @@ impl Draft {
             request: self.request,
             receive: self.receive,
             httpmethod: self.httpmethod,
+            redirects: self.redirects.unwrap_or_default(),
             starttls: self.starttls.is_some(),
             tls: own.tls.resolve(
                 &all.tls,
@@ -441,6 +448,11 @@ impl Draft {
         for (name, idle, needs) in [
             ("starttls", self.starttls.is_some() && !negotiates, "checktype=negotiate"),
             ("a directive of TLS", tls_is_said && !speaks_tls, "a service that speaks TLS, or starttls=yes"),
+            (
+                "redirects",
+                self.redirects.is_some() && !(negotiates && service.is_http()),
+                "service=http, https or http_proxy",
+            ),
             ("dnstype", self.dnstype.is_some() && !(negotiates && service == Negotiate::Dns), "service=dns"),
             ("udpprobe", self.udpprobe.is_some() && !(connects && udp), "checktype=connect and protocol=udp"),
             ("udpreply", self.udpreply.is_some() && self.udpprobe.is_none(), "udpprobe"),

@@ -1,0 +1,226 @@
+//! The heads of answers as the original's library takes them: it reads several blanks in a status line, any HTTP version, and a
+//! Content-Length that is repeated or not a number.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::MAX_HEAD;
+
+/// A stream whose heads are put right before anybody reads them. Bodies pass as they are.
+pub(super) struct Lenient<S> {
+    stream: S,
+    /// The head that is not complete yet; none in a body.
+    head: Option<Vec<u8>>,
+    /// What is put right and not read yet.
+    ready: Vec<u8>,
+    at: usize,
+}
+
+impl<S> Lenient<S> {
+    pub(super) fn new(stream: S) -> Lenient<S> {
+        Lenient { stream, head: Some(Vec::new()), ready: Vec::new(), at: 0 }
+    }
+
+    /// Takes bytes of a head in, and lets go of it when it is complete, or is none.
+    fn take(&mut self, bytes: &[u8]) {
+        let Some(mut head) = self.head.take() else { return };
+        let new = head.len();
+        head.extend_from_slice(bytes);
+        self.ready.clear();
+        self.at = 0;
+        match end(&head, new) {
+            Some(end) => {
+                let rest = head.split_off(end);
+                let (head, interim) = right(&head);
+                self.ready = head;
+                if interim {
+                    // Another head follows.
+                    self.head = Some(Vec::new());
+                    self.take_more(&rest);
+                } else {
+                    self.ready.extend_from_slice(&rest);
+                }
+            }
+            None if bytes.is_empty() || !may_be_http(&head) || head.len() > MAX_HEAD => self.ready = head,
+            None => self.head = Some(head),
+        }
+    }
+
+    /// What comes after an interim head: that is ready, and stays so.
+    fn take_more(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
+        let before = std::mem::take(&mut self.ready);
+        self.take(rest);
+        self.ready.splice(0..0, before);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lenient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let ready = &self.ready[self.at..];
+            if !ready.is_empty() {
+                let length = ready.len().min(buffer.remaining());
+                buffer.put_slice(&ready[..length]);
+                self.at += length;
+                return Poll::Ready(Ok(()));
+            }
+            if self.head.is_none() {
+                return Pin::new(&mut self.stream).poll_read(context, buffer);
+            }
+            let mut chunk = [0; 4096];
+            let mut chunk = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut chunk))?;
+            self.take(chunk.filled());
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Where a head ends, if it does; `new` bytes were looked at before.
+fn end(head: &[u8], new: usize) -> Option<usize> {
+    let from = new.saturating_sub(3);
+    (from..head.len()).find_map(|at| {
+        let rest = &head[at..];
+        [&b"\n\r\n"[..], b"\n\n"].iter().find(|end| rest.starts_with(end)).map(|end| at + end.len())
+    })
+}
+
+fn may_be_http(head: &[u8]) -> bool {
+    let start = b"HTTP/";
+    head.iter().zip(start).all(|(byte, expected)| byte == expected)
+}
+
+/// The head put right, and whether it is an interim one (1xx).
+fn right(head: &[u8]) -> (Vec<u8>, bool) {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    let (mut out, interim) = match status(first) {
+        Some((line, interim)) => (line, interim),
+        None => (first.to_vec(), false),
+    };
+    let lines: Vec<&[u8]> = lines.collect();
+    // Of several the last one counts. One that is not a number is left out: then the body ends with the connection.
+    let last = lines.iter().rposition(|line| length(line).is_some());
+    for (at, line) in lines.iter().enumerate() {
+        let stays = match length(line) {
+            None => true,
+            Some(value) => Some(at) == last && is_number(value),
+        };
+        if stays {
+            out.extend_from_slice(line);
+        }
+    }
+    (out, interim)
+}
+
+/// A status line with one blank between its parts and a version that is known; none where it is not a status line.
+fn status(line: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let line = line.trim_ascii_end();
+    let version = line.strip_prefix(b"HTTP/")?;
+    let blank = version.iter().position(is_blank)?;
+    let (version, rest) = version.split_at(blank);
+    if !version.first().is_some_and(u8::is_ascii_digit)
+        || !version.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    {
+        return None;
+    }
+    let rest = rest.trim_ascii_start();
+    let (code, words) = rest.split_at_checked(3)?;
+    if !code.iter().all(u8::is_ascii_digit) || !words.first().is_none_or(is_blank) {
+        return None;
+    }
+    let minor: &[u8] = if version == b"1.0" { b"0" } else { b"1" };
+    let interim = code[0] == b'1' && code != b"101";
+    let line = [b"HTTP/1.", minor, b" ", code, b" ", words.trim_ascii_start(), b"\r\n"].concat();
+    Some((line, interim))
+}
+
+/// The value of a header line, if it is a Content-Length.
+fn length(line: &[u8]) -> Option<&[u8]> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = line.split_at(colon);
+    name.trim_ascii_end().eq_ignore_ascii_case(b"content-length").then(|| value[1..].trim_ascii())
+}
+
+/// Whether it is a length that can be waited for; more digits than these name no body that ends.
+fn is_number(value: &[u8]) -> bool {
+    (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    fn put_right(head: &str) -> String {
+        String::from_utf8(right(head.as_bytes()).0).unwrap()
+    }
+
+    #[test]
+    fn a9_heads_are_put_right() {
+        for (given, expected) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", "HTTP/1.1 200 OK\r\nA: b\r\n\r\n"),
+            ("HTTP/1.1  200 \t OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+            ("HTTP/1.0\t200\r\n\r\n", "HTTP/1.0 200 \r\n\r\n"),
+            ("HTTP/2 200 OK\n\n", "HTTP/1.1 200 OK\r\n\n"),
+            ("HTTP/1.10 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
+            ("HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n"),
+            ("HTTP/1.1 200OK\r\n\r\n", "HTTP/1.1 200OK\r\n\r\n"),
+            ("HTTP/x 200 OK\r\n\r\n", "HTTP/x 200 OK\r\n\r\n"),
+            (
+                "HTTP/1.1 200 \r\nContent-Length: 4\r\ncontent-length: 2\r\n\r\n",
+                "HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n",
+            ),
+            ("HTTP/1.1 200 \r\nContent-Length: many\r\nB: c\r\n\r\n", "HTTP/1.1 200 \r\nB: c\r\n\r\n"),
+            ("HTTP/1.1 200 \r\nContent-Length: 4, 2\r\n\r\n", "HTTP/1.1 200 \r\n\r\n"),
+            ("HTTP/1.1 200 \r\nContent-Length:\r\n\r\n", "HTTP/1.1 200 \r\n\r\n"),
+            ("HTTP/1.1 200 \r\nContent-Length: 99999999999999999999\r\n\r\n", "HTTP/1.1 200 \r\n\r\n"),
+        ] {
+            assert_eq!(put_right(given), expected, "{given:?}");
+        }
+    }
+
+    /// However the bytes are cut into pieces.
+    #[tokio::test]
+    async fn a9_interim_heads_and_bodies_pass() {
+        let given = b"HTTP/1.1  100 Go\r\n\r\nHTTP/2  200 OK\r\n\r\nHTTP/2  body\r\n\r\n";
+        let expected = b"HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\n\r\nHTTP/2  body\r\n\r\n";
+        for size in 1..given.len() {
+            let (mut server, client) = tokio::io::duplex(size);
+            let write = tokio::spawn(async move { server.write_all(given).await });
+            let mut read = Vec::new();
+            Lenient::new(client).read_to_end(&mut read).await.unwrap();
+            write.await.unwrap().unwrap();
+            assert_eq!(String::from_utf8_lossy(&read), String::from_utf8_lossy(expected), "{size}");
+        }
+    }
+}

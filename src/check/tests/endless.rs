@@ -1,0 +1,159 @@
+//! Pages and files without an end, heads that are not quite right, and patterns that take long: each is judged once.
+
+use std::future::pending;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+use super::servers::{Server, read_request};
+use super::*;
+use crate::plan::SimpleTcpProbe;
+
+/// A server that sends pieces, and then neither more nor an end.
+async fn open_ended(pieces: &'static [&'static str]) -> Server {
+    Server::start(LOOPBACKS[0], move |mut stream| async move {
+        read_request(&mut stream).await;
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await);
+        for piece in pieces {
+            drop(stream.write_all(piece.as_bytes()).await);
+            sleep(Duration::from_millis(50)).await;
+        }
+        pending::<()>().await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a9_a_page_without_an_end_is_judged_at_the_deadline() {
+    let server = open_ended(&["all is ", "well"]).await;
+    let check =
+        async |pattern| run(&probe(server.address, IMPATIENCE, Action::Http(get("/", Some(pattern))))).await;
+    let verdict = check("all is well").await;
+    assert_says(&verdict, Outcome::Up, "200 OK, and the body (11 bytes, no end within 200 ms) matches");
+    assert_eq!(verdict.monitor.as_deref(), Some("200 OK"));
+    let verdict = check("dead").await;
+    assert_says(
+        &verdict,
+        Outcome::Down,
+        "but the body (11 bytes, no end within 200 ms) does not match /dead/",
+    );
+    assert_eq!(verdict.monitor.as_deref(), Some("all is well"));
+}
+
+#[tokio::test]
+async fn a9_the_second_piece_of_a_page_counts() {
+    let server = open_ended(&["all is well\n", "ERROR\n"]).await;
+    let http = get("/", Some("^(?s)(?!.*ERROR)"));
+    let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(http))).await;
+    assert_says(&verdict, Outcome::Down, "does not match");
+}
+
+#[tokio::test]
+async fn a9_without_receive_the_status_decides() {
+    let server = open_ended(&["for ever"]).await;
+    let verdict = run(&probe(server.address, PATIENCE, Action::Http(get("/", None)))).await;
+    assert_says(&verdict, Outcome::Up, "GET /: 200 OK");
+    assert!(verdict.took < Duration::from_secs(4), "{verdict:?}");
+    let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(get("/", None)))).await;
+    assert_says(&verdict, Outcome::Up, "GET /: 200 OK");
+}
+
+/// As the original's library was seen to take them.
+#[tokio::test]
+async fn a9_odd_heads_are_taken_as_in_the_original() {
+    for (head, body) in [
+        ("HTTP/1.1  200 OK\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1\t200  OK\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 2\r\n", "we"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 4, 2\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: many\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length:\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n", "well"),
+        ("HTTP/2 200 OK\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.10 200\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\nContent-Length: 4\n", "well"),
+    ] {
+        let answer = format!("{head}\r\nwell").into_bytes();
+        let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
+        let http = get("/", Some(&format!("^{body}$")));
+        let verdict = run(&probe(server.address, PATIENCE, Action::Http(http))).await;
+        assert_eq!(verdict.outcome, Outcome::Up, "{head:?}: {verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn a9_a_cut_line_is_said_to_be_cut() {
+    let server = Server::start(LOOPBACKS[0], |mut stream| async move {
+        while stream.write_all(&[b'a'; 4096]).await.is_ok() {}
+    })
+    .await;
+    let simple = SimpleTcpProbe {
+        request: "x".to_owned(),
+        receive: Some(Pattern::parse("well").unwrap()),
+        udp: false,
+    };
+    let verdict = run(&probe(server.address, PATIENCE, Action::SimpleTcp(simple))).await;
+    assert_says(&verdict, Outcome::Down, "the answer was cut: no more than 65,536 bytes of a line are read");
+}
+
+/// A file whose end does not come is judged like a page.
+#[tokio::test]
+async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
+    let data = TcpListener::bind(LOOPBACKS[0]).await.unwrap();
+    let port = data.local_addr().unwrap().port();
+    let data = Arc::new(data);
+    let server = Server::start(LOOPBACKS[0], move |mut stream| {
+        let data = Arc::clone(&data);
+        async move {
+            drop(stream.write_all(b"220 hi\r\n").await);
+            let (high, low) = (port / 256, port % 256);
+            let passive = format!("227 passive (127,0,0,1,{high},{low})\r\n");
+            for reply in ["331 x\r\n", "230 x\r\n", "200 x\r\n", &passive, "150 x\r\n"] {
+                let _ = stream.read(&mut [0; 1024]).await;
+                drop(stream.write_all(reply.as_bytes()).await);
+            }
+            let Ok((mut file, _)) = data.accept().await else { return };
+            drop(file.write_all(b"all is well").await);
+            pending::<()>().await;
+        }
+    })
+    .await;
+    for (pattern, outcome) in [("well$", Outcome::Up), ("ERROR", Outcome::Down)] {
+        let dialogue = DialogueProbe {
+            login: "joe".to_owned(),
+            request: "/alive".to_owned(),
+            receive: Some(Pattern::parse(pattern).unwrap()),
+            ..speaks(Dialogue::Ftp)
+        };
+        let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(dialogue))).await;
+        assert_says(&verdict, outcome, "the file (11 bytes, no end within 200 ms)");
+    }
+}
+
+/// While the pattern runs, the loop's thread does other things.
+#[tokio::test]
+async fn a11_a_dear_pattern_does_not_stop_the_loop() {
+    let body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'a'; 1_000_000], b"b"].concat();
+    let server = Server::answering(LOOPBACKS[0], move |_| body.clone()).await;
+    let http = get("/", Some("^(a+)+\\1$"));
+    let check = probe(server.address, PATIENCE, Action::Http(http));
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let longest = tokio::spawn(async move {
+        let mut longest = Duration::ZERO;
+        loop {
+            let before = std::time::Instant::now();
+            if timeout(Duration::from_millis(1), &mut stopped).await.is_ok() {
+                return longest;
+            }
+            longest = longest.max(before.elapsed());
+        }
+    });
+    let verdict = run(&check).await;
+    drop(stop);
+    assert_says(&verdict, Outcome::Down, "the pattern needs too many steps on this text");
+    let longest = longest.await.unwrap();
+    assert!(longest < Duration::from_millis(500), "the loop stood still for {longest:?}");
+}

@@ -1,0 +1,211 @@
+//! The addresses of the names that redirects lead to, asked while checks run.
+//!
+//! The system's resolver is asked, so `nsswitch.conf` counts; it blocks, cannot be stopped and may hang for a minute. So:
+//! a server has one lookup at a time, a zone has a few, all together are bounded, and a name that is being asked for is not asked
+//! for a second time. What `/etc/hosts` knows needs no place.
+#![expect(clippy::disallowed_methods, reason = "an answer has an age")]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+
+use super::resolve::{self, ResolveError};
+
+/// The most lookups at a time: each occupies a thread until the resolver answers.
+const MAX_LOOKUPS: usize = 64;
+/// The most lookups at a time in one zone, which is the last two labels of a name: its name servers may all hang.
+const MAX_OF_ZONE: usize = 8;
+/// How long the last good answer is used for a name that does not exist any more.
+const REMEMBERED: Duration = Duration::from_secs(5 * 60);
+/// The most names whose answers are remembered. A hostile server may redirect to ever new names.
+const MAX_REMEMBERED: usize = 4096;
+const SWEPT_EVERY: Duration = Duration::from_secs(10);
+
+type Answer = Result<Vec<IpAddr>, ResolveError>;
+
+/// Asks the resolver, and blocks until it answers.
+pub type Ask = dyn Fn(&str) -> Answer + Send + Sync;
+
+/// What a name leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where to connect to, in this order.
+    pub addresses: Vec<IpAddr>,
+    /// Whether the resolver says that the name does not exist, and this is its answer of a few minutes ago.
+    pub stale: bool,
+}
+
+/// All lookups of this process. Clones are the same lookups.
+#[derive(Clone)]
+pub struct Lookups(Arc<Inner>);
+
+struct Inner {
+    ask: Box<Ask>,
+    hosts: PathBuf,
+    state: Mutex<State>,
+    ended: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    running: BTreeMap<String, Running>,
+    /// The last good answer of each name.
+    known: BTreeMap<String, (Instant, Vec<IpAddr>)>,
+    /// When those that are too old were last removed because there were too many.
+    swept: Option<Instant>,
+}
+
+struct Running {
+    server: SocketAddr,
+    answer: watch::Receiver<Option<Answer>>,
+}
+
+impl Default for Lookups {
+    fn default() -> Lookups {
+        Lookups::new(Box::new(resolve::any_host), Path::new("/etc/hosts"))
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lookups")
+    }
+}
+
+impl Lookups {
+    /// Lookups by a resolver and a file of hosts.
+    #[must_use]
+    pub fn new(ask: Box<Ask>, hosts: &Path) -> Lookups {
+        let (hosts, state) = (hosts.to_owned(), Mutex::default());
+        Lookups(Arc::new(Inner { ask, hosts, state, ended: Notify::new() }))
+    }
+
+    /// The addresses of a name for a check of this server. It may wait for long, for the resolver or for a place: the caller has a
+    /// deadline.
+    ///
+    /// # Errors
+    /// [`ResolveError::NotFound`] when the name definitely does not exist, [`ResolveError::Failed`] when nobody can say.
+    pub async fn addresses(&self, name: &str, server: SocketAddr) -> Result<Found, ResolveError> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let inner = Arc::clone(&self.0);
+        let wanted = name.clone();
+        let listed = spawn_blocking(move || listed(&inner.hosts, &wanted)).await.unwrap_or_default();
+        if !listed.is_empty() {
+            return Ok(Found { addresses: listed, stale: false });
+        }
+        let mut running = loop {
+            let ended = self.0.ended.notified();
+            if let Some(running) = self.start(&name, server) {
+                break running;
+            }
+            ended.await;
+        };
+        let answer = running.wait_for(Option::is_some).await.map(|answer| answer.clone());
+        self.judge(&name, answer.ok().flatten())
+    }
+
+    /// Starts a lookup, or joins the one that asks for the same name; none while there is no place for it.
+    fn start(&self, name: &str, server: SocketAddr) -> Option<watch::Receiver<Option<Answer>>> {
+        let mut state = self.0.lock();
+        if let Some(running) = state.running.get(name) {
+            return Some(running.answer.clone());
+        }
+        let of_zone = state.running.keys().filter(|other| zone(other) == zone(name)).count();
+        let of_server = state.running.values().any(|running| running.server == server);
+        if of_server || of_zone >= MAX_OF_ZONE || state.running.len() >= MAX_LOOKUPS {
+            return None;
+        }
+        let (sender, answer) = watch::channel(None);
+        state.running.insert(name.to_owned(), Running { server, answer: answer.clone() });
+        let place = Place { inner: Arc::clone(&self.0), name: name.to_owned() };
+        spawn_blocking(move || {
+            let answer = (place.inner.ask)(&place.name);
+            // The place is free before anybody hears of the answer.
+            drop(place);
+            sender.send_replace(Some(answer));
+        });
+        Some(answer)
+    }
+
+    fn judge(&self, name: &str, answer: Option<Answer>) -> Result<Found, ResolveError> {
+        let mut state = self.0.lock();
+        match answer {
+            Some(Ok(addresses)) => {
+                state.remember(name, &addresses);
+                Ok(Found { addresses, stale: false })
+            }
+            Some(Err(missing @ ResolveError::NotFound(_))) => match state.known.get(name) {
+                Some((when, addresses)) if when.elapsed() < REMEMBERED => {
+                    Ok(Found { addresses: addresses.clone(), stale: true })
+                }
+                _ => Err(missing),
+            },
+            Some(Err(failed)) => Err(failed),
+            None => {
+                let cause = "the lookup ended without an answer, which is a bug in this program".to_owned();
+                Err(ResolveError::Failed { name: name.to_owned(), cause })
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// What a panicking thread left is still a list of lookups.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remember(&mut self, name: &str, addresses: &[IpAddr]) {
+        let is_full = self.known.len() >= MAX_REMEMBERED;
+        if is_full && self.swept.is_none_or(|when| when.elapsed() > SWEPT_EVERY) {
+            self.known.retain(|_, (when, _)| when.elapsed() < REMEMBERED);
+            self.swept = Some(Instant::now());
+        }
+        if self.known.len() < MAX_REMEMBERED || self.known.contains_key(name) {
+            self.known.insert(name.to_owned(), (Instant::now(), addresses.to_vec()));
+        }
+    }
+}
+
+/// The place of a lookup that runs. It is free when the resolver has answered, however long nobody waits for that any more.
+struct Place {
+    inner: Arc<Inner>,
+    name: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.inner.lock().running.remove(&self.name);
+        self.inner.ended.notify_waiters();
+    }
+}
+
+/// The last two labels of a name.
+fn zone(name: &str) -> &str {
+    name.rmatch_indices('.').nth(1).map_or(name, |(dot, _)| &name[dot + 1..])
+}
+
+/// The addresses of a name in a file of hosts (hosts(5)).
+fn listed(hosts: &Path, name: &str) -> Vec<IpAddr> {
+    let text = std::fs::read(hosts).unwrap_or_default();
+    let mut found = Vec::new();
+    for line in String::from_utf8_lossy(&text).lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else { continue };
+        if words.any(|word| word.eq_ignore_ascii_case(name)) && !found.contains(&address) {
+            found.push(address);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;
