@@ -71,12 +71,22 @@ pub(super) async fn shake_hands(
     stream: TcpStream,
     progress: &Progress,
 ) -> Result<Stream, HandshakeError> {
+    let (stream, warning) = handshake(client, tls, address, stream).await?;
+    progress.warn(warning);
+    Ok(stream)
+}
+
+/// Shakes hands; gives what the certificate is to be warned of, too.
+pub(super) async fn handshake(
+    client: &Client,
+    tls: &Tls,
+    address: IpAddr,
+    stream: TcpStream,
+) -> Result<(Stream, Option<String>), HandshakeError> {
     let name = tls::server_name(tls.server_name.as_deref(), address);
     let stream = client.connect(name, stream).await?;
-    if tls.warn_days > 0 {
-        progress.warn(warning(&stream, tls.warn_days));
-    }
-    Ok(stream)
+    let warning = if tls.warn_days > 0 { warning(&stream, tls.warn_days) } else { None };
+    Ok((stream, warning))
 }
 
 fn warning(stream: &Stream, warn_days: u32) -> Option<String> {

@@ -17,6 +17,19 @@ fn is_contained() -> bool {
     INSIDE.get()
 }
 
+/// Does a piece of work of such a library on another thread, where a panic is not reported either; it goes on in the caller.
+pub(super) fn silenced<T>(work: impl FnOnce() -> T) -> T {
+    struct Outside;
+    impl Drop for Outside {
+        fn drop(&mut self) {
+            INSIDE.set(false);
+        }
+    }
+    INSIDE.set(true);
+    let _outside = Outside;
+    work()
+}
+
 /// Keeps panics of these libraries from being reported, a stack trace included, by whatever reports panics at the moment.
 pub fn silence() {
     let report = take_hook();

@@ -1,6 +1,7 @@
 //! Runs one probe and says what it found: one file a protocol.
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
+mod aside;
 mod attendance;
 mod bounded;
 mod clients;

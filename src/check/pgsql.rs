@@ -1,6 +1,7 @@
 //! `service=pgsql`: a login, and a query that must give at least one row.
 
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::StreamExt;
 use tokio::net::TcpStream;
@@ -8,6 +9,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
+use super::aside::polled_aside;
 use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
 use super::progress::{Progress, Step};
@@ -15,6 +17,7 @@ use super::sealed::{MAX_ANSWER, Sealer};
 use super::{judge_error, say, unreachable};
 use crate::net::dial;
 use crate::net::stream::Stream;
+use crate::net::tls::ClientError;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 use crate::value::shown::escaped;
@@ -36,6 +39,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
     }
     match login {
         Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
+        Err(Refusal::Client(error)) => Verdict::down(format!("{name}: {error}")),
         Err(Refusal::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
         Err(Refusal::Login(error)) => judge_error(format!("{name}: login: {}", pgsql_said(&error)), &error),
     }
@@ -44,6 +48,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
 /// How a login failed.
 enum Refusal {
     Connection(std::io::Error),
+    Client(ClientError),
     Login(tokio_postgres::Error),
 }
 
@@ -62,8 +67,15 @@ async fn log_in(
     if !sql.database.is_empty() {
         config.dbname(&sql.database);
     }
-    let sealer = Sealer { clients, tls: &sql.tls, address: probe.target.ip(), progress };
-    config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await.map_err(Refusal::Login)
+    let client = clients.of(&sql.tls.policy).map_err(Refusal::Client)?;
+    let warning = Arc::new(OnceLock::new());
+    let sealer =
+        Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), warning: Arc::clone(&warning) };
+    // The server chooses how dear the hash of the password is (SCRAM, 100,000 rounds at most): 50 ms and more.
+    let login = async move { config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await };
+    let login = polled_aside(login, progress).await;
+    progress.warn(warning.get().cloned());
+    login.map_err(Refusal::Login)
 }
 
 /// Whether the login is tried again without TLS, as the original's library does it. The rules of a server may differ for the two:

@@ -34,7 +34,7 @@ pub(super) enum Step {
     Line,
     /// The same, over UDP.
     Datagram,
-    /// A place among the patterns that run on threads of their own.
+    /// A place on a thread for what takes long.
     Queue,
     /// The answer of a pattern, which stands here.
     Matching(String),
@@ -211,7 +211,7 @@ impl Progress {
         let received = self.count();
         match &state.step {
             Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
-            Step::Queue => format!("{peer}: no thread was free within {within} to match a pattern"),
+            Step::Queue => format!("{peer}: no thread of the director was free within {within}"),
             Step::Matching(pattern) => {
                 format!("{peer}: /{pattern}/ on the answer came to no result within {within}")
             }

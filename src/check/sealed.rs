@@ -3,36 +3,41 @@
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::bounded::Bounded;
-use super::clients::{Clients, HandshakeError};
-use super::progress::Progress;
+use super::clients::{HandshakeError, handshake};
 use crate::net::stream::Stream;
+use crate::net::tls::Client;
 use crate::value::Tls;
 
 /// What the library is given to shake hands with.
-pub(super) struct Sealer<'a> {
-    pub(super) clients: &'a Clients,
-    pub(super) tls: &'a Tls,
+pub(super) struct Sealer {
+    pub(super) client: Client,
+    pub(super) tls: Tls,
     pub(super) address: IpAddr,
-    pub(super) progress: &'a Progress,
+    /// What the certificate is to be warned of.
+    pub(super) warning: Arc<OnceLock<String>>,
 }
 
 /// What a server says in a check is read up to this; the library keeps it all.
 pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-impl<'a> TlsConnect<Bounded<TcpStream>> for Sealer<'a> {
+impl TlsConnect<Bounded<TcpStream>> for Sealer {
     type Stream = Bounded<Stream>;
     type Error = HandshakeError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, HandshakeError>> + Send + 'a>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, HandshakeError>> + Send>>;
 
     fn connect(self, stream: Bounded<TcpStream>) -> Self::Future {
         Box::pin(async move {
-            let sealed =
-                self.clients.shake_hands(self.tls, self.address, stream.stream, self.progress).await?;
+            let (sealed, warning) = handshake(&self.client, &self.tls, self.address, stream.stream).await?;
+            if let Some(warning) = warning {
+                // It is the only handshake.
+                drop(self.warning.set(warning));
+            }
             Ok(Bounded::new(sealed, MAX_ANSWER))
         })
     }

@@ -11,6 +11,7 @@ use crate::notify::letter::Letter;
 use crate::notify::parcel::{Failure, Parcel};
 use crate::notify::way::Way;
 use crate::settings;
+use crate::value::shown::escaped;
 
 const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has failed.\n";
 
@@ -64,7 +65,7 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
         format!(
             "not accepted by {place} for {to}: {}; look at emailalert, emailalertfrom and smtp in the configuration, and at [mail] \
              in the settings",
-            failure.reason()
+            escaped(failure.reason())
         )
     };
     let mut accepted = Vec::new();

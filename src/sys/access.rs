@@ -29,6 +29,7 @@ mod tests {
 
     use super::*;
 
+    /// R79
     #[test]
     fn c3_a_file_that_everybody_may_change_is_warned_of() {
         let directory = tempfile::tempdir().unwrap();

@@ -210,9 +210,12 @@ fn closed(progress: &Progress) -> String {
     }
 }
 
+/// What the library reads: heads put right, and counted.
+type Wire<'a, S> = TokioIo<Lenient<Counted<'a, S>>>;
+
 /// A connection that moves whenever somebody waits for something that it brings.
 struct Driven<'a, S: AsyncRead + AsyncWrite + Unpin> {
-    connection: Option<http1::Connection<TokioIo<Lenient<Counted<'a, S>>>, Empty<Bytes>>>,
+    connection: Option<http1::Connection<Wire<'a, S>, Empty<Bytes>>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driven<'_, S> {

@@ -133,13 +133,8 @@ async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
     }
 }
 
-/// While the pattern runs, the loop's thread does other things.
-#[tokio::test]
-async fn a11_a_dear_pattern_does_not_stop_the_loop() {
-    let body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'a'; 1_000_000], b"b"].concat();
-    let server = Server::answering(LOOPBACKS[0], move |_| body.clone()).await;
-    let http = get("/", Some("^(a+)+\\1$"));
-    let check = probe(server.address, PATIENCE, Action::Http(http));
+/// What a check gives, and for how long the loop stood still at most while it ran.
+pub(super) async fn while_watched<T>(check: impl Future<Output = T>) -> (Duration, T) {
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let longest = tokio::spawn(async move {
         let mut longest = Duration::ZERO;
@@ -151,9 +146,19 @@ async fn a11_a_dear_pattern_does_not_stop_the_loop() {
             longest = longest.max(before.elapsed());
         }
     });
-    let verdict = run(&check).await;
+    let result = check.await;
     drop(stop);
+    (longest.await.unwrap(), result)
+}
+
+/// While the pattern runs, the loop's thread does other things.
+#[tokio::test]
+async fn a11_a_dear_pattern_does_not_stop_the_loop() {
+    let body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'a'; 1_000_000], b"b"].concat();
+    let server = Server::answering(LOOPBACKS[0], move |_| body.clone()).await;
+    let http = get("/", Some("^(a+)+\\1$"));
+    let check = probe(server.address, PATIENCE, Action::Http(http));
+    let (longest, verdict) = while_watched(run(&check)).await;
     assert_says(&verdict, Outcome::Down, "the pattern needs too many steps on this text");
-    let longest = longest.await.unwrap();
     assert!(longest < Duration::from_millis(500), "the loop stood still for {longest:?}");
 }

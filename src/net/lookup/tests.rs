@@ -1,5 +1,5 @@
 use std::io::Write as _;
-use std::sync::RwLock;
+use std::sync::Condvar;
 
 use tokio::time::timeout;
 
@@ -10,11 +10,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Short enough to wait for in a test.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-/// What the fake resolver does: a name that begins with `hang` waits until `hung` can be read; `gone` is a name that exists as long as
-/// the test wants.
+/// What the fake resolver does: a name that begins with `hang` waits until it is released; `gone` is a name that exists as long as the
+/// test wants.
 #[derive(Default)]
 struct Script {
-    hung: RwLock<()>,
+    released: Mutex<bool>,
+    changed: Condvar,
     gone: Mutex<Option<ResolveError>>,
     asked: Mutex<Vec<String>>,
 }
@@ -25,7 +26,7 @@ fn lookups(hosts: &Path) -> (Lookups, Arc<Script>) {
     let ask = move |name: &str| {
         own.asked.lock().unwrap().push(name.to_owned());
         if name.starts_with("hang") {
-            drop(own.hung.read());
+            drop(own.changed.wait_while(own.released.lock().unwrap(), |released| !*released));
         }
         match (name, own.gone.lock().unwrap().clone()) {
             ("gone.example", Some(error)) => Err(error),
@@ -33,6 +34,16 @@ fn lookups(hosts: &Path) -> (Lookups, Arc<Script>) {
         }
     };
     (Lookups::new(Box::new(ask), hosts), script)
+}
+
+/// Releases the names that hang when it goes.
+struct Held(Arc<Script>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        *self.0.released.lock().unwrap() = true;
+        self.0.changed.notify_all();
+    }
 }
 
 fn server(last: u8) -> SocketAddr {
@@ -46,7 +57,7 @@ fn nowhere() -> &'static Path {
 #[tokio::test]
 async fn a3_a_hung_name_delays_no_other_server() {
     let (lookups, script) = lookups(nowhere());
-    let held = script.hung.write().unwrap();
+    let held = Held(Arc::clone(&script));
     assert!(timeout(IMPATIENCE, lookups.addresses("hang.example", server(1))).await.is_err());
     // The same name is not asked for again, by whatever server.
     assert!(timeout(IMPATIENCE, lookups.addresses("HANG.example.", server(2))).await.is_err());
@@ -65,7 +76,7 @@ async fn a3_a_hung_name_delays_no_other_server() {
 #[tokio::test]
 async fn a3_a_hung_zone_starves_no_other() {
     let (lookups, script) = lookups(nowhere());
-    let held = script.hung.write().unwrap();
+    let held = Held(Arc::clone(&script));
     for number in 0..100 {
         let (lookups, name) = (lookups.clone(), format!("hang{number}.hung.example"));
         tokio::spawn(async move { lookups.addresses(&name, server(number)).await });
@@ -88,7 +99,7 @@ async fn a3_the_file_of_hosts_needs_no_place() {
     let mut hosts = tempfile::NamedTempFile::new().unwrap();
     hosts.write_all(b"# 192.0.2.9 web\n192.0.2.7 other Web # web2\n::1 web\n").unwrap();
     let (lookups, script) = lookups(hosts.path());
-    let held = script.hung.write().unwrap();
+    let held = Held(Arc::clone(&script));
     assert!(timeout(IMPATIENCE, lookups.addresses("hang.example", server(1))).await.is_err());
     let found = timeout(PATIENCE, lookups.addresses("web", server(1))).await.unwrap().unwrap();
     assert_eq!(found.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
