@@ -74,6 +74,23 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     found
 }
 
+/// The servers of a plan that the kernel has at weight 0 wherever it has them, although another weight is configured.
+#[must_use]
+pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
+    let (mut out, mut taking) = (BTreeSet::new(), BTreeSet::new());
+    for v in plan.virtuals() {
+        let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
+        for real in v.reals.iter().filter(|real| real.weight > 0) {
+            match service.destinations.get(&real_key(v, real)) {
+                Some(destination) if destination.weight > 0 => drop(taking.insert(real.address)),
+                Some(_) => drop(out.insert(real.address)),
+                None => {}
+            }
+        }
+    }
+    out.difference(&taking).copied().collect()
+}
+
 /// The kernel's key of a virtual.
 #[must_use]
 pub fn service_key(id: VirtualId) -> ServiceKey {

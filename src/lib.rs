@@ -51,6 +51,8 @@
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
 //! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
+//! | when a changed file counts | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
+//! | how the configuration is read again | `daemon/reload.rs`; which address of a name counts: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
 //! | the words of the log | `notify/mod.rs`, `value/change.rs` |

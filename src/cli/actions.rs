@@ -16,7 +16,7 @@ use super::arguments::Action;
 use super::context::Context;
 use super::privileges;
 use crate::check::{Checker, silence_contained_panics};
-use crate::daemon::{self, CommandSetup, Limits, LoadError, Loaded, Setup, instances};
+use crate::daemon::{self, CommandSetup, InUse, Limits, LoadError, Loaded, Setup, instances};
 use crate::settings::{Backend, LogFormat};
 use crate::sys::access;
 use crate::sys::detach::{self, Side, Verdict};
@@ -58,12 +58,32 @@ pub(super) fn warn_of_access(context: &Context, config: &Path) {
 
 /// The configuration, or the exit code after everything that is wrong with it has been said.
 pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
+    load_for(context, &InUse::default())
+}
+
+/// As [`load`], to start a daemon: servers that the kernel's table has keep their addresses.
+fn load_to_start(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
+    load_for(context, &in_use(context))
+}
+
+/// The addresses that our services have in the kernel's table. Where it cannot be read, what follows says so.
+fn in_use(context: &Context) -> InUse {
+    match context.settings.table.backend {
+        Backend::Memory => InUse::default(),
+        Backend::Kernel => {
+            let table = context.open_table().and_then(|mut table| table.dump()).unwrap_or_default();
+            daemon::in_use(&context.state_directory(), &context.name, &table)
+        }
+    }
+}
+
+fn load_for(context: &Context, in_use: &InUse) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
         eprintln!("{}", context.not_found());
         return Err(Exit::Failure);
     };
     warn_of_access(context, &path);
-    match daemon::load(&path) {
+    match daemon::load_for(&path, in_use) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
                 eprintln!("{line}");
@@ -79,12 +99,7 @@ pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
 
 /// Prints everything that is wrong with a file.
 pub(super) fn report(error: &LoadError) {
-    let lines = error.lines().join("\n");
-    match error {
-        // The original's one-line form first, for whoever reads it with a script; then each error where it stands.
-        LoadError::Invalid { .. } => eprintln!("{lines}\n\n{}", error.render(has_colour())),
-        _ => eprintln!("{lines}"),
-    }
+    eprintln!("{}", error.render(has_colour()));
 }
 
 /// Whether diagnostics are printed in colour.
@@ -113,7 +128,7 @@ fn unreadable(context: &Context, error: &io::Error) {
 }
 
 fn start(context: &Context) -> Result<Exit, Exit> {
-    let (path, loaded) = load(context)?;
+    let (path, loaded) = load_to_start(context)?;
     // Whoever waits for the end of this process must not take that of a second one for it.
     if running(context)?.is_some() && !context.foreground {
         return Ok(Exit::Ok);
@@ -396,7 +411,7 @@ fn try_restart(context: &Context) -> Result<Exit, Exit> {
 
 /// Whatever may refuse the new daemon is asked before the old one is ended, and the table is handed over as it is.
 fn restart(context: &Context) -> Result<Exit, Exit> {
-    let (path, loaded) = load(context)?;
+    let (path, loaded) = load_to_start(context)?;
     let prepared = prepare(context, path, loaded)?;
     if let Some(pid) = running(context)? {
         hand_over(pid)?;
@@ -472,10 +487,12 @@ fn status(context: &Context) -> Exit {
                 // A cluster manager asks every few seconds, and also while the name server is dead.
                 Some(path) => match daemon::judge(&path) {
                     Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
-                    Err(error) => {
-                        eprintln!("Warning: it runs with what it has read before; the file is wrong now:");
-                        eprintln!("{}", error.lines().join("\n"));
-                    }
+                    Err(error) => eprintln!(
+                        "Warning: it runs with what it has read before; the file is wrong now (errors: {}); to see them: \
+                         ldirectord-rs check {}",
+                        error.count(),
+                        path.display()
+                    ),
                 },
             }
             Exit::Ok

@@ -153,8 +153,11 @@ impl Diagnostic {
     }
 }
 
-/// So many findings are kept: a log that was copied over the configuration has one in each line.
-const MOST: usize = 1000;
+/// So many findings are kept, for a file of bare garbage must not take gigabytes.
+const MOST: usize = 100_000;
+
+/// So many of them get a suggestion: to look for the nearest directive takes most of the time that a finding does.
+const EXPLAINED: usize = 100;
 
 /// The findings of one run, in the order in which they were made.
 #[derive(Debug)]
@@ -165,11 +168,28 @@ pub(crate) struct Report<'a> {
     /// The last one that was not kept, and how many those are.
     surplus: Option<Diagnostic>,
     unkept: usize,
+    /// Nobody reads the findings.
+    muted: bool,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(source: &'a Source) -> Report<'a> {
-        Report { source, diagnostics: Vec::new(), has_errors: false, surplus: None, unkept: 0 }
+        Report { source, diagnostics: Vec::new(), has_errors: false, surplus: None, unkept: 0, muted: false }
+    }
+
+    /// A report that nobody reads.
+    pub(crate) fn muted(source: &'a Source) -> Report<'a> {
+        Report { muted: true, ..Report::new(source) }
+    }
+
+    /// Whether nobody reads the findings.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted
+    }
+
+    /// Whether the next finding should suggest what was meant.
+    pub(crate) fn explains(&self) -> bool {
+        !self.muted && self.diagnostics.len() < EXPLAINED
     }
 
     pub(crate) fn error(&mut self, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
@@ -198,7 +218,11 @@ impl<'a> Report<'a> {
 
     fn add(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Diagnostic {
         self.has_errors |= severity == Severity::Error;
-        let found = Diagnostic::new(self.source, severity, span, message);
+        let source = self.source;
+        if self.muted {
+            return self.surplus.get_or_insert_with(|| Diagnostic::new(source, severity, span, message));
+        }
+        let found = Diagnostic::new(source, severity, span, message);
         if self.diagnostics.len() == MOST {
             self.unkept += 1;
             return self.surplus.insert(found);

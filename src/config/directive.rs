@@ -421,8 +421,9 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Opt
     // A third of the letters may be wrong: below that, nobody would see the likeness.
     let limit = 1.max(word.chars().count() / 3);
     known
-        .map(|candidate| (distance(&word, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(far, _)| *far <= limit)
+        .filter_map(|candidate| {
+            Some((distance_within(limit, &word, &candidate.to_ascii_lowercase())?, candidate))
+        })
         .min_by_key(|(far, _)| *far)
         .map(|(_, candidate)| candidate)
 }
@@ -433,7 +434,9 @@ pub(crate) fn smells_of_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let known = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
     find(&name).is_none_or(Directive::is_secret)
-        && (known.chain(["password"]).any(|known| name.contains(known) || distance(&name, known) <= 2)
+        && (known
+            .chain(["password"])
+            .any(|known| name.contains(known) || distance_within(2, &name, known).is_some())
             || ["pass", "pwd"].iter().any(|part| name.contains(part)))
 }
 
@@ -442,6 +445,12 @@ pub(crate) fn smells_of_secret(name: &str) -> bool {
 pub(crate) fn secret_prefix(word: &str) -> usize {
     let names = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
     names.filter(|name| word.starts_with(name)).map(str::len).max().unwrap_or(0)
+}
+
+/// The distance, if it is at most `limit`. It is at least the difference of the lengths, which is found sooner.
+fn distance_within(limit: usize, a: &str, b: &str) -> Option<usize> {
+    let close = a.chars().count().abs_diff(b.chars().count()) <= limit;
+    close.then(|| distance(a, b)).filter(|far| *far <= limit)
 }
 
 /// How many letters must be changed, added, removed or swapped with their neighbour.

@@ -37,23 +37,37 @@ pub struct Loaded {
 pub fn load(content: &[u8], names: &dyn Names) -> Loaded {
     let source = Source::decode(content);
     let mut report = Report::new(&source);
-    let ast = parse::parse(&source, &mut report);
-    let config = typed::read(&ast, &mut report, names);
-    let config = (!report.has_errors()).then_some(config);
+    let config = read(&source, &mut report, names);
     Loaded { config, diagnostics: report.into_diagnostics() }
+}
+
+fn read(source: &Source, report: &mut Report<'_>, names: &dyn Names) -> Option<Config> {
+    let ast = parse::parse(source, report);
+    let config = typed::read(&ast, report, names);
+    (!report.has_errors()).then_some(config)
 }
 
 /// All that has to be looked up for a text before it can be [loaded](load).
 #[must_use]
 pub fn questions(content: &[u8]) -> Vec<Question> {
     let recorder = Recorder::default();
-    let _ = load(content, &recorder);
+    let source = Source::decode(content);
+    let _ = read(&source, &mut Report::muted(&source), &recorder);
     recorder.into_questions()
 }
 
-/// The diagnostics for people, each with its line and a mark under the place.
+/// The diagnostics for people, each with its line and a mark under the place. After the first 100 only their number is given.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> String {
-    let shown: Vec<String> = diagnostics.iter().map(|found| found.render(path, coloured)).collect();
+    let mut shown: Vec<String> =
+        diagnostics.iter().take(RENDERED).map(|found| found.render(path, coloured)).collect();
+    if diagnostics.len() > RENDERED {
+        let more = diagnostics.len() - RENDERED;
+        shown
+            .push(format!("{more} more findings are not shown; ldirectord-rs check {path} --json lists all"));
+    }
     shown.join("\n")
 }
+
+/// So many findings are shown with their lines.
+const RENDERED: usize = 100;

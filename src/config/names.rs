@@ -9,7 +9,7 @@ use crate::value::{Family, Protocol};
 
 /// Who knows the addresses of hosts, the numbers of ports and the contents of files. Numbers and plain dotted quads are never asked.
 pub trait Names {
-    /// The first address of this family. Also asked for the odd numeric forms (`1.2.3`, `010.0.0.1`) that
+    /// The address of this family that counts. Also asked for the odd numeric forms (`1.2.3`, `010.0.0.1`) that
     /// `getaddrinfo` understands.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// The number of a port by name; without a protocol: of any.
@@ -98,6 +98,12 @@ impl Answers {
     /// Adds the address of a host.
     pub fn add_host(&mut self, name: impl Into<String>, family: Family, address: IpAddr) {
         self.hosts.insert((name.into(), family), address);
+    }
+
+    /// The addresses of hosts.
+    #[must_use]
+    pub fn into_hosts(self) -> BTreeMap<(String, Family), IpAddr> {
+        self.hosts
     }
 
     /// Adds the number of a port.

@@ -198,7 +198,7 @@ impl<'a> Parser<'a, '_, '_> {
             }
             None => {
                 let suggestion =
-                    suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
+                    self.suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
                         "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
                     });
                 self.report
@@ -268,7 +268,7 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     fn unknown(&mut self, line: &Line, text: &str, inside: bool) {
-        let help = suggest(text, inside).or_else(|| misplaced(text, inside)).unwrap_or_else(|| {
+        let help = self.suggest(text, inside).or_else(|| misplaced(text, inside)).unwrap_or_else(|| {
             match split(text) {
                 Some(_) => "no directive of this name",
                 None => "a line is `directive = value`, a comment that begins with #, or empty",
@@ -278,7 +278,16 @@ impl<'a> Parser<'a, '_, '_> {
         self.unknown_with(line, inside, &help);
     }
 
+    fn suggest(&self, text: &str, inside: bool) -> Option<String> {
+        if self.report.explains() { suggest(text, inside) } else { None }
+    }
+
     fn unknown_with(&mut self, line: &Line, inside: bool, help: &str) {
+        if self.report.is_muted() {
+            // To look for secrets in the line takes most of the time.
+            self.report.error(line.span.clone(), "");
+            return;
+        }
         let raw = &self.source.text()[line.span.clone()];
         let shown = blank_secret(raw).map_or_else(|| raw.to_owned(), |(_, shown)| shown);
         let from = raw.len() - raw.trim_start_matches(is_blank).len();

@@ -101,11 +101,28 @@ fn check_all(content: &[u8]) {
 }
 
 #[test]
-fn a_file_of_errors_has_so_many_and_no_more() {
+fn b2_a_file_of_errors_has_each_and_few_are_rendered() {
     let loaded = load("x\n".repeat(5000).as_bytes(), &Answers::new("director"));
     assert!(loaded.config.is_none());
-    assert_eq!(loaded.diagnostics.len(), 1001);
-    assert_eq!(loaded.diagnostics[1000].message, "4000 more findings are not shown");
+    assert_eq!(loaded.diagnostics.len(), 5000);
+    let shown = render(&loaded.diagnostics, "x.cf", false);
+    assert!(shown.lines().count() < 1000, "{}", shown.lines().count());
+    assert!(shown.ends_with("4900 more findings are not shown; ldirectord-rs check x.cf --json lists all"));
+    // One of bare garbage does not take gigabytes.
+    let loaded = load("x\n".repeat(100_010).as_bytes(), &Answers::new("director"));
+    assert_eq!(loaded.diagnostics.len(), 100_001);
+    assert_eq!(loaded.diagnostics[100_000].message, "10 more findings are not shown");
+}
+
+/// The time is not measured, but what takes it: the search for the nearest directive.
+#[test]
+fn b2_only_the_first_findings_get_a_suggestion() {
+    let loaded = load("autorelod=yes\n".repeat(5000).as_bytes(), &Answers::new("director"));
+    let suggested = loaded
+        .diagnostics
+        .iter()
+        .filter(|found| found.help.as_ref().is_some_and(|help| help.contains("did you mean")));
+    assert_eq!(suggested.count(), 100);
 }
 
 #[test]

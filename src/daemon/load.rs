@@ -1,21 +1,28 @@
 //! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::addresses::{Hosts, InUse};
 use super::maintenance::{self, InMaintenance};
-use crate::config::{self, Answers, Diagnostic, Question};
+use crate::config::{self, Answers, Diagnostic, Question, Severity};
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
 use crate::net::{cause, tls};
 use crate::plan::Plan;
-use crate::sys::privileges;
+use crate::sys::{privileges, regular};
 use crate::value::{Family, Protocol, TlsPolicy};
 
 /// A file larger than this is no configuration, and no certificate.
-const MAX_SIZE: u64 = 16 * 1024 * 1024;
+pub(super) const MAX_SIZE: u64 = 16 * 1024 * 1024;
+
+/// So many errors of a file have a line of the log each.
+const LOGGED: usize = 1000;
+
+/// So many lines are printed on a terminal.
+const SHOWN: usize = 100;
 
 /// A configuration that can be run.
 #[derive(Debug)]
@@ -24,8 +31,12 @@ pub struct Loaded {
     pub plan: Plan,
     /// The bytes of the file.
     pub content: Vec<u8>,
+    /// The address of each name in it.
+    pub hosts: Hosts,
     /// What is odd in it.
     pub warnings: Vec<Diagnostic>,
+    /// What is odd about the machine.
+    notes: Vec<String>,
 }
 
 /// Why a configuration cannot be run.
@@ -54,6 +65,13 @@ pub enum LoadError {
         /// The line of each virtual, from 1, and what is wrong.
         faults: Vec<(usize, String)>,
     },
+    /// It was not read in time.
+    Late {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A bug in this program.
     Bug(String),
 }
@@ -78,20 +96,52 @@ impl LoadError {
                 };
                 faults.iter().map(line).collect()
             }
+            LoadError::Late { path, why } => vec![format!(
+                "Error [{pid}] reading file {}: {why}; the file, a file that it names, maintenancedir or the name server does not \
+                 answer; reload again when it does",
+                path.display()
+            )],
             LoadError::Bug(what) => {
                 vec![format!("a bug in this program while reading the configuration: {what}")]
             }
         }
     }
 
-    /// All errors with the lines that they are in, for a terminal.
+    /// The lines for the log of a daemon. More than a thousand would fill the log's queue, and later lines would be lost.
+    #[must_use]
+    pub fn log_lines(&self) -> Vec<String> {
+        let mut lines = self.lines();
+        if let more @ 1.. = lines.len().saturating_sub(LOGGED) {
+            lines.truncate(LOGGED);
+            lines.push(format!("{more} more errors: ldirectord-rs check --json lists all"));
+        }
+        lines
+    }
+
+    /// For a terminal: the original's form, for whoever reads it with a script, and then the errors with the lines that they are
+    /// in. Not more of either than a person reads.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
+        let lines = self.lines();
+        let first = lines[..lines.len().min(SHOWN)].join("\n");
         match self {
             LoadError::Invalid { path, diagnostics, .. } => {
-                config::render(diagnostics, &path.display().to_string(), colour)
+                let excerpts = config::render(diagnostics, &path.display().to_string(), colour);
+                format!("{first}\n\n{excerpts}")
             }
-            other => other.lines().join("\n"),
+            _ => first,
+        }
+    }
+
+    /// How many errors there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            LoadError::Invalid { diagnostics, .. } => {
+                diagnostics.iter().filter(|found| found.severity == Severity::Error).count()
+            }
+            LoadError::Tls { faults, .. } => faults.len(),
+            _ => 1,
         }
     }
 }
@@ -101,8 +151,8 @@ impl Loaded {
     /// so may block.
     #[must_use]
     pub fn in_maintenance(&self) -> InMaintenance {
-        let rules = maintenance::Rules::of(&self.plan, maintenance::Names::new());
-        rules.and_then(|rules| rules.look()).unwrap_or_default()
+        let rules = maintenance::Rules::of(&self.plan, maintenance::Learned::default());
+        rules.and_then(|rules| rules.look().ok()).unwrap_or_default()
     }
 
     /// A line for each warning, for the log, in the original's form.
@@ -111,8 +161,8 @@ impl Loaded {
         let pid = std::process::id();
         let about_the_file =
             |what: String| format!("Warning [{pid}] reading file {}: {what}", path.display());
-        let others = maintenance::missing(&self.plan).into_iter();
-        lines(&self.warnings, path).into_iter().chain(others.map(about_the_file)).collect()
+        let notes = self.notes.iter().cloned();
+        lines(&self.warnings, path).into_iter().chain(notes.map(about_the_file)).collect()
     }
 }
 
@@ -121,7 +171,23 @@ impl Loaded {
 /// # Errors
 /// When the file cannot be read or run; everything that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, |questions| answer(questions, resolve::host))
+    load_for(path, &InUse::default())
+}
+
+/// As [`load`], where addresses are in use that stay in use.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(path: &Path, in_use: &InUse) -> Result<Loaded, LoadError> {
+    load_content(path, read(path)?, in_use)
+}
+
+/// As [`load_for`], with the content of the file.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loaded, LoadError> {
+    load_with(path, content, |questions| answer(questions, in_use, resolve::host))
 }
 
 /// Judges a file without a name server, which may be dead, and without any socket: a host that it names counts as known, at an
@@ -130,14 +196,18 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, |questions| (invent(questions), None))
+    load_with(path, read(path)?, |questions| (invent(questions), None))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    regular::read(path, MAX_SIZE).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })
 }
 
 fn load_with(
     path: &Path,
+    content: Vec<u8>,
     answer: impl FnOnce(Vec<Question>) -> (Answers, Option<String>),
 ) -> Result<Loaded, LoadError> {
-    let content = read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
     let (answers, silence) = answer(config::questions(&content));
     let config::Loaded { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
@@ -145,7 +215,10 @@ fn load_with(
     };
     let plan = Plan::new(Arc::new(config));
     match &*tls_faults(&plan) {
-        [] => Ok(Loaded { plan, content, warnings: diagnostics }),
+        [] => {
+            let notes = maintenance::missing(&plan).into_iter().collect();
+            Ok(Loaded { plan, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
+        }
         faults => Err(LoadError::Tls { path: path.to_owned(), faults: faults.to_vec() }),
     }
 }
@@ -181,23 +254,6 @@ fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
     faults
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_SIZE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {MAX_SIZE} bytes")));
-    }
-    Ok(content)
-}
-
-/// A file that a directive names. A pipe there would hold up this load and all that come after it.
-fn read_named(path: &Path) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    read(path)
-}
-
 /// The original's form of each diagnostic.
 fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
     let (pid, path) = (std::process::id(), path.display().to_string());
@@ -208,24 +264,33 @@ fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
 /// stays without an answer, no more are asked, which the second part of the result says.
 fn answer(
     questions: Vec<Question>,
+    in_use: &InUse,
     look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
 ) -> (Answers, Option<String>) {
     // The environment counts first, as with the original.
     let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     let hostname = named.or_else(|| resolve::hostname().ok()).unwrap_or_else(|| "localhost".to_owned());
     let answers = Mutex::new(Answers::new(hostname));
-    let unanswered = resolve::each(questions, |question| {
-        let mut silent = None;
-        ask(question, &answers, resolve::port, |name, family| match look_up(name, family) {
-            Ok(addresses) => addresses.into_iter().next(),
-            Err(ResolveError::NotFound(_)) => None,
-            Err(error @ ResolveError::Failed { .. }) => {
-                silent = Some(error);
-                None
+    let found = Mutex::new(BTreeMap::new());
+    let unanswered = resolve::each(questions, |question| match question {
+        Question::Host { name, family } => match look_up(&name, family) {
+            Ok(addresses) => {
+                lock(&found).insert((name, family), addresses);
+                Ok(())
             }
-        });
-        silent.map_or(Ok(()), Err)
+            Err(ResolveError::NotFound(_)) => Ok(()),
+            Err(error @ ResolveError::Failed { .. }) => Err(error),
+        },
+        local => {
+            answer_locally(local, &answers, resolve::port);
+            Ok(())
+        }
     });
+    let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for ((name, family), address) in in_use.choose(found) {
+        answers.add_host(name, family, address);
+    }
     let silence = match &*unanswered {
         [first, others @ ..] if others.len() + 1 >= AT_ONCE => Some(format!(
             "the system's resolver is silent ({first}; {} more), and was not asked for the names after these; see \
@@ -234,35 +299,36 @@ fn answer(
         )),
         _ => None,
     };
-    (answers.into_inner().unwrap_or_else(PoisonError::into_inner), silence)
+    (answers, silence)
 }
 
 /// Answers without asking for hosts. No two get the same address, so that none is taken for a duplicate of another.
 fn invent(questions: Vec<Question>) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
-        ask(question, &answers, resolve::listed_port, |_, family| match family {
+        match question {
             // 240.0.0.0/4 and 100::/64 belong to nobody.
-            Family::V4 => Some(Ipv4Addr::from_bits(0xF000_0000 | number).into()),
-            Family::V6 => Some(Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number)).into()),
-        });
+            Question::Host { name, family: Family::V4 } => {
+                lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());
+            }
+            Question::Host { name, family: Family::V6 } => {
+                let address = Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number));
+                lock(&answers).add_host(name, Family::V6, address.into());
+            }
+            local => answer_locally(local, &answers, resolve::listed_port),
+        }
     }
     answers.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Finds one answer. Hosts are asked of `host`; ports and files are of this machine.
-fn ask(
+/// Finds the answer that this machine has: ports and files.
+fn answer_locally(
     question: Question,
     answers: &Mutex<Answers>,
     port: impl Fn(&str, Protocol) -> Option<u16>,
-    host: impl FnOnce(&str, Family) -> Option<IpAddr>,
 ) {
     match question {
-        Question::Host { name, family } => {
-            if let Some(address) = host(&name, family) {
-                lock(answers).add_host(name, family, address);
-            }
-        }
+        Question::Host { .. } => {}
         Question::Port { name, protocol } => {
             // A real server's port may be a name of any protocol.
             let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
@@ -271,7 +337,8 @@ fn ask(
             }
         }
         Question::File(path) => {
-            let content = read_named(Path::new(&path)).map(Arc::from).map_err(|error| cause(&error));
+            let content =
+                regular::read(Path::new(&path), MAX_SIZE).map(Arc::from).map_err(|error| cause(&error));
             lock(answers).add_file(path, content);
         }
     }
@@ -310,7 +377,7 @@ mod tests {
     #[test]
     fn a_silent_resolver_is_asked_one_round_of_names() {
         let asked = AtomicUsize::new(0);
-        let (_, silence) = answer(hosts(500), |name, _| {
+        let (_, silence) = answer(hosts(500), &InUse::default(), |name, _| {
             asked.fetch_add(1, Ordering::Relaxed);
             Err(ResolveError::Failed { name: name.to_owned(), cause: "try again".to_owned() })
         });
@@ -321,9 +388,30 @@ mod tests {
         assert!(silence.contains("silent (cannot resolve web") && silence.contains("try again"), "{silence}");
     }
 
+    /// One name server gives the addresses of a name in another order each time.
+    #[test]
+    fn b5_the_same_file_keeps_its_addresses_in_any_order() {
+        let content = b"virtual=10.0.0.1:80\n\treal=web:80 masq\n\treal=db:80 masq\n".to_vec();
+        let addresses = |order: [u8; 2]| order.map(|last| Ipv4Addr::new(10, 0, 0, last).into()).to_vec();
+        let load = |order: [u8; 2], in_use: &InUse| {
+            load_with(Path::new("web.cf"), content.clone(), |questions| {
+                answer(questions, in_use, |_, _| Ok(addresses(order)))
+            })
+            .unwrap()
+        };
+        let reals = |loaded: &Loaded| {
+            loaded.plan.virtuals()[0].reals.iter().map(|real| real.address.to_string()).collect::<Vec<_>>()
+        };
+        let first = load([2, 3], &InUse::default());
+        assert_eq!(reals(&first), ["10.0.0.2:80", "10.0.0.2:80"]);
+        let running = InUse::new(first.hosts.clone(), &ipvs_rs::Table::default());
+        assert_eq!(reals(&load([3, 2], &running)), reals(&first));
+        assert_eq!(reals(&load([3, 2], &InUse::default())), ["10.0.0.3:80", "10.0.0.3:80"]);
+    }
+
     #[test]
     fn names_that_do_not_exist_are_no_silence() {
-        let (answers, silence) = answer(hosts(100), |name, _| match name {
+        let (answers, silence) = answer(hosts(100), &InUse::default(), |name, _| match name {
             "web99" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
             name => Err(ResolveError::NotFound(name.to_owned())),
         });

@@ -1,5 +1,6 @@
 //! One loop that owns all mutable state and joins the parts.
 
+mod addresses;
 mod checks;
 mod control;
 mod director;
@@ -11,18 +12,21 @@ mod observe;
 mod outlets;
 mod owned;
 mod places;
+mod reload;
 mod run;
 mod signals;
 #[cfg(test)]
 mod simulation;
+mod stable;
 #[cfg(test)]
 mod steps;
 mod turn;
 
+pub use addresses::{InUse, in_use};
 pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;
-pub use load::{LoadError, Loaded, judge, load};
+pub use load::{LoadError, Loaded, judge, load, load_for};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
 pub use places::Limits;

@@ -1,31 +1,23 @@
 //! The configuration file while the daemon runs: a task of its own says when its content has changed.
 
-use std::io::ErrorKind;
+#![expect(clippy::disallowed_methods, reason = "here the clock of the tracker is read")]
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::sys::watch::FileWatch;
-
-/// After a hint this much quiet, and the same content twice, make a change: nobody is in the middle of writing.
-const QUIET: Duration = Duration::from_millis(100);
-/// A file that never stops changing is looked at again at the next interval.
-const READS: usize = 20;
-
-/// What was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Observed {
-    /// Another content than the last one that was seen or taken up.
-    Changed,
-    /// The file cannot be opened where it could be before.
-    Missing,
-}
+use super::load::MAX_SIZE;
+pub use super::stable::Observed;
+use super::stable::{Step, Tracker};
+use crate::sys::command::aside;
+use crate::sys::regular;
+use crate::sys::watch::{FileWatch, Hints};
 
 /// The observer of one file. It ends when this is dropped.
 pub struct ConfigFile {
-    events: mpsc::Receiver<Observed>,
+    events: mpsc::Receiver<(u64, Observed)>,
     in_force: watch::Sender<InForce>,
     task: JoinHandle<()>,
 }
@@ -36,34 +28,39 @@ struct InForce {
     content: Vec<u8>,
     /// The file is looked at this often even if the system reports nothing.
     interval: Duration,
+    /// How many contents came before it.
+    number: u64,
 }
 
 impl ConfigFile {
     /// Observes a file whose content is in force.
     #[must_use]
     pub fn new(path: &Path, content: Vec<u8>, interval: Duration) -> ConfigFile {
+        let (watch, hints) = FileWatch::new(path);
+        ConfigFile::looked_at_by(look(watch, path.to_owned()), hints, content, interval)
+    }
+
+    fn looked_at_by(look: Look, hints: Hints, content: Vec<u8>, interval: Duration) -> ConfigFile {
         let (sender, events) = mpsc::channel(1);
-        let (in_force, receiver) = watch::channel(InForce { content: content.clone(), interval });
-        let observer = Observer {
-            path: path.to_owned(),
-            watch: FileWatch::new(path),
-            content,
-            missing: false,
-            in_force: receiver,
-        };
+        let tracker = Tracker::new(content.clone(), interval, Instant::now());
+        let (in_force, receiver) = watch::channel(InForce { content, interval, number: 0 });
+        let observer = Observer { look: Some(look), hints, tracker, in_force: receiver };
         ConfigFile { events, in_force, task: tokio::spawn(observer.run(sender)) }
     }
 
-    /// The content that is in force from now on; it is no news.
+    /// The content that is in force from now on; it is no news, and neither is what was seen before it.
     pub fn taken_up(&self, content: Vec<u8>, interval: Duration) {
-        self.in_force.send_replace(InForce { content, interval });
+        self.in_force.send_modify(|now| *now = InForce { content, interval, number: now.number + 1 });
     }
 
     /// What was seen next. Safe to cancel.
     pub async fn next(&mut self) -> Observed {
-        match self.events.recv().await {
-            Some(observed) => observed,
-            None => std::future::pending().await,
+        loop {
+            match self.events.recv().await {
+                Some((number, observed)) if number == self.in_force.borrow().number => return observed,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 }
@@ -74,65 +71,79 @@ impl Drop for ConfigFile {
     }
 }
 
+/// Watches the way to the file and reads it; none where it cannot be read. Blocks where a file system hangs.
+type Look = Box<dyn FnMut() -> Option<Vec<u8>> + Send>;
+
+fn look(mut watch: FileWatch, path: PathBuf) -> Look {
+    Box::new(move || {
+        watch.follow();
+        regular::read(&path, MAX_SIZE).ok()
+    })
+}
+
 struct Observer {
-    path: PathBuf,
-    watch: FileWatch,
-    /// The content that was last seen, or is in force.
-    content: Vec<u8>,
-    missing: bool,
+    /// Not here while it is on its thread. One that hangs is never followed by a second one.
+    look: Option<Look>,
+    hints: Hints,
+    tracker: Tracker,
     in_force: watch::Receiver<InForce>,
 }
 
 impl Observer {
-    async fn run(mut self, events: mpsc::Sender<Observed>) {
+    async fn run(mut self, events: mpsc::Sender<(u64, Observed)>) {
         loop {
-            let interval = self.in_force.borrow().interval;
-            tokio::select! {
-                () = self.watch.hint() => {}
-                () = tokio::time::sleep(interval) => {}
-                changed = self.in_force.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.content = self.in_force.borrow_and_update().content.clone();
-                }
-            }
-            if let Some(observed) = self.look().await
-                && events.send(observed).await.is_err()
+            let observed = match self.tracker.step(Instant::now()) {
+                Step::Read => self.read().await,
+                Step::Wait(until) => self.wait(until).await,
+            };
+            let number = self.in_force.borrow().number;
+            if let Some(observed) = observed
+                && events.send((number, observed)).await.is_err()
             {
                 return;
             }
         }
     }
 
-    async fn look(&mut self) -> Option<Observed> {
-        self.watch.follow();
-        let mut before = read(&self.path).await;
-        for _ in 0..READS {
-            if before.as_deref().is_ok_and(|content| content == self.content) {
-                self.missing = false;
-                return None;
+    async fn read(&mut self) -> Option<Observed> {
+        let mut look = self.look.take()?;
+        let (look, found) = aside(move || {
+            let found = look();
+            (look, found)
+        })
+        .await;
+        self.look = Some(look);
+        self.follow_daemon();
+        // What changed while it was read may be half of something.
+        match self.hints.next_now() {
+            Some(change) => {
+                self.tracker.reported(change, Instant::now());
+                None
             }
-            tokio::time::sleep(QUIET).await;
-            let now = read(&self.path).await;
-            match (before, now) {
-                (Ok(one), Ok(two)) if one == two => {
-                    self.content = two;
-                    self.missing = false;
-                    return Some(Observed::Changed);
-                }
-                (Err(_), Err(_)) => {
-                    return (!std::mem::replace(&mut self.missing, true)).then_some(Observed::Missing);
-                }
-                (_, now) => before = now,
-            }
+            None => self.tracker.read(found, Instant::now()),
         }
-        None
     }
-}
 
-async fn read(path: &Path) -> Result<Vec<u8>, ErrorKind> {
-    tokio::fs::read(path).await.map_err(|error| error.kind())
+    async fn wait(&mut self, until: Instant) -> Option<Observed> {
+        tokio::select! {
+            change = self.hints.next() => self.tracker.reported(change, Instant::now()),
+            () = tokio::time::sleep_until(until.into()) => {}
+            changed = self.in_force.changed() => match changed {
+                Ok(()) => self.in_force.mark_changed(),
+                // The daemon ends, and this task with it.
+                Err(_) => std::future::pending().await,
+            },
+        }
+        self.follow_daemon();
+        self.tracker.overdue(Instant::now())
+    }
+
+    fn follow_daemon(&mut self) {
+        if self.in_force.has_changed().unwrap_or(false) {
+            let now = self.in_force.borrow_and_update();
+            self.tracker.in_force(now.content.clone(), now.interval, Instant::now());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +154,11 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
 
     async fn next(file: &mut ConfigFile) -> Option<Observed> {
-        tokio::time::timeout(Duration::from_secs(5), file.next()).await.ok()
+        tokio::time::timeout(Duration::from_secs(20), file.next()).await.ok()
+    }
+
+    fn changed(content: &str) -> Option<Observed> {
+        Some(Observed::Changed(content.as_bytes().to_vec()))
     }
 
     #[tokio::test]
@@ -154,15 +169,16 @@ mod tests {
         let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
         fs::write(&path, "one").unwrap();
         fs::write(&path, "two").unwrap();
-        assert_eq!(next(&mut file).await, Some(Observed::Changed));
+        assert_eq!(next(&mut file).await, changed("two"));
         fs::remove_file(&path).unwrap();
         assert_eq!(next(&mut file).await, Some(Observed::Missing));
         // It comes back as it was: no news, so the next thing seen is the change after it.
         fs::write(&path, "two").unwrap();
-        tokio::time::sleep(QUIET * 5).await;
-        fs::write(&path, "three").unwrap();
-        assert_eq!(next(&mut file).await, Some(Observed::Changed));
-        assert!(tokio::time::timeout(QUIET * 3, file.next()).await.is_err());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        fs::write(dir.path().join("new"), "three").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        assert_eq!(next(&mut file).await, changed("three"));
+        assert!(tokio::time::timeout(Duration::from_millis(300), file.next()).await.is_err());
     }
 
     #[tokio::test]
@@ -171,7 +187,37 @@ mod tests {
         let path = dir.path().join("web.cf");
         fs::write(&path, "two").unwrap();
         let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
+        // Also where it was seen, and not asked for yet.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
         file.taken_up(b"two".to_vec(), NEVER);
-        assert!(tokio::time::timeout(QUIET * 5, file.next()).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(2500), file.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn b2_what_is_no_regular_file_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.cf");
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
+        assert_eq!(next(&mut file).await, Some(Observed::Missing));
+    }
+
+    /// The test has one thread, as the daemon has: a look that hangs on it would hang the test.
+    #[tokio::test]
+    async fn b3_a_file_system_that_hangs_keeps_one_thread() {
+        let (looks, looked) = std::sync::mpsc::channel();
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let look: Look = Box::new(move || {
+            looks.send(()).unwrap();
+            let _ = hang.recv();
+            Some(b"two".to_vec())
+        });
+        let (_watch, hints) = FileWatch::new(Path::new("/nowhere/web.cf"));
+        let interval = Duration::from_millis(1);
+        let mut file = ConfigFile::looked_at_by(look, hints, b"one".to_vec(), interval);
+        assert!(tokio::time::timeout(Duration::from_millis(300), file.next()).await.is_err());
+        assert_eq!(looked.try_iter().count(), 1, "one thread hangs, whatever the interval");
+        drop(release);
+        assert_eq!(next(&mut file).await, changed("two"));
     }
 }

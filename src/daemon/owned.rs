@@ -24,6 +24,12 @@ pub struct OwnedServices {
     failing: bool,
 }
 
+/// The name of the file for the daemon of this name.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    format!("{name}.services")
+}
+
 impl OwnedServices {
     /// The file at this path, which need not exist.
     #[must_use]

@@ -18,19 +18,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipvs_rs::Ipvs;
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
+use super::addresses::{Hosts, InUse};
 use super::checks::Checks;
 use super::control::{self, Control};
 use super::director::Director;
 use super::left_behind::LeftBehind;
-use super::load::{self, LoadError, Loaded};
-use super::maintenance::{InMaintenance, Maintenance, NAMES_LIMIT, Names, Rules};
+use super::load::{LoadError, Loaded};
+use super::maintenance::{self, Learned, Maintenance, Rules};
 use super::observe::{ConfigFile, Observed};
 use super::outlets::{CommandSetup, Outlets};
-use super::owned::OwnedServices;
+use super::owned::{self, OwnedServices};
 use super::places::Limits;
+use super::reload::{Cause, Reloads, Source, ToRun};
 use super::signals::{Request, Signals};
 use super::turn::{Turns, measured};
 use crate::check::Checker;
@@ -106,8 +107,8 @@ pub enum StartError {
 /// # Errors
 /// When it cannot start; nothing has been changed then.
 pub async fn run(mut setup: Setup) -> Result<(), StartError> {
-    let launcher = setup.launcher.take();
-    match Daemon::start(setup).await {
+    let mut launcher = setup.launcher.take();
+    match Daemon::start(setup, launcher.as_mut()).await {
         Ok((mut daemon, notices)) => {
             daemon.settle(notices);
             let mut turns = Turns::default();
@@ -142,32 +143,10 @@ struct Daemon {
     log_by_configuration: bool,
     path: PathBuf,
     grace: Duration,
-    reloading: Option<Reloading>,
-    /// A reload was asked for while one was on its way.
-    reload_again: Option<Cause>,
-}
-
-/// A configuration that can be taken up, and what is known of maintenance.
-struct ToRun {
-    loaded: Loaded,
-    rules: Option<Rules>,
-    /// None where the directory cannot be read.
-    in_maintenance: Option<InMaintenance>,
-}
-
-/// A configuration that is being read.
-struct Reloading {
-    task: JoinHandle<Result<ToRun, LoadError>>,
-    cause: Cause,
-}
-
-/// Why the configuration is read again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    /// Somebody asked for it.
-    Wish,
-    /// The file has changed.
-    Change,
+    reloads: Reloads,
+    /// The content and the addresses in force.
+    content: Vec<u8>,
+    hosts: Hosts,
 }
 
 /// How the loop ends.
@@ -179,18 +158,23 @@ enum End {
 }
 
 impl Daemon {
-    async fn start(setup: Setup) -> Result<(Daemon, Vec<Notice>), StartError> {
+    async fn start(
+        mut setup: Setup,
+        launcher: Option<&mut Launcher>,
+    ) -> Result<(Daemon, Vec<Notice>), StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
-        let owned =
-            setup.remember.then(|| OwnedServices::open(setup.state_directory.join(owned_name(&setup.name))));
+        let owned = setup
+            .remember
+            .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
-        let rules = Rules::of(&setup.loaded.plan, Names::new());
-        let in_maintenance = match &rules {
-            Some(rules) => rules.look_within(NAMES_LIMIT).await.unwrap_or_default(),
-            None => InMaintenance::new(),
-        };
-        let Loaded { plan, content, .. } = setup.loaded;
+        let rules = Rules::of(&setup.loaded.plan, Learned::default());
+        let (in_maintenance, note) =
+            maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
+        if let (Some(launcher), false) = (launcher, note.is_empty()) {
+            launcher.note(&format!("Warning: {note}"));
+        }
+        let Loaded { plan, content, hosts, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
         let (mut director, mut notices) =
@@ -203,8 +187,8 @@ impl Daemon {
             left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
             signals,
-            file: ConfigFile::new(&setup.path, content, interval),
-            maintenance: Maintenance::observe(rules, in_maintenance, interval),
+            file: ConfigFile::new(&setup.path, content.clone(), interval),
+            maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
             control,
             manager: Manager::new(now),
@@ -214,8 +198,9 @@ impl Daemon {
             path: setup.path,
             grace: setup.grace,
             director,
-            reloading: None,
-            reload_again: None,
+            reloads: Reloads::default(),
+            content,
+            hosts,
         };
         Ok((daemon, notices))
     }
@@ -294,8 +279,9 @@ impl Daemon {
                 self.settle(notices);
             }
             request = self.signals.next() => return self.obey(request),
-            observed = self.file.next() => self.file_changed(observed),
-            (result, cause) = joined(&mut self.reloading) => self.reloaded(result, cause),
+            // What is being reloaded may be what was seen.
+            observed = self.file.next(), if !self.reloads.is_running() => self.file_changed(observed),
+            (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
             question = control::next(&mut self.control) => {
                 question.answer(self.snapshot_json());
             }
@@ -309,7 +295,7 @@ impl Daemon {
             Request::HandOver => return Some(End::HandOver),
             Request::Reload => {
                 info!("Reloading Linux Director Daemon config on signal");
-                self.start_reload(Cause::Wish);
+                self.request_reload();
             }
             Request::Report => {
                 for line in report::render(&self.snapshot()).lines() {
@@ -335,11 +321,22 @@ impl Daemon {
             Observed::Missing => {
                 warn!("can not open file {path} for checking; the running configuration stays in force");
             }
-            Observed::Changed => {
+            Observed::Unquiet { open } => {
+                let why = if open {
+                    "a program has it open for writing; end that program (fuser -v shows it)"
+                } else {
+                    "a program changes it again and again"
+                };
+                error!(
+                    "Configuration file '{path}' has not been complete for 60 s: {why}; the running configuration stays in force"
+                );
+            }
+            Observed::Changed(content) if content == self.content => {}
+            Observed::Changed(content) => {
                 info!("Configuration file '{path}' has changed on disk");
                 if self.director.plan().config().globals.autoreload {
                     info!(" - reread new configuration");
-                    self.start_reload(Cause::Change);
+                    self.start_reload(Cause::Changed, Some(content));
                 } else {
                     info!(" - ignore new configuration");
                     self.outlets.call_back(self.director.plan(), &self.path);
@@ -348,27 +345,29 @@ impl Daemon {
         }
     }
 
-    fn start_reload(&mut self, cause: Cause) {
-        if self.reloading.is_some() {
-            self.reload_again = Some(cause);
-            return;
+    fn request_reload(&mut self) {
+        if self.reloads.is_running() {
+            self.reloads.again();
+        } else {
+            self.start_reload(Cause::Requested, None);
         }
+    }
+
+    fn start_reload(&mut self, cause: Cause, content: Option<Vec<u8>>) {
         self.manager.reloading();
-        let (path, names) = (self.path.clone(), self.maintenance.names());
-        let task = tokio::task::spawn_blocking(move || {
-            let loaded = load::load(&path)?;
-            let rules = Rules::of(&loaded.plan, names);
-            let in_maintenance = rules.as_ref().map_or_else(|| Some(InMaintenance::new()), Rules::look);
-            Ok(ToRun { loaded, rules, in_maintenance })
-        });
-        self.reloading = Some(Reloading { task, cause });
+        let source = Source {
+            path: self.path.clone(),
+            content,
+            in_use: InUse::new(self.hosts.clone(), self.director.table()),
+            learned: self.maintenance.learned(),
+        };
+        self.reloads.start(source, cause);
     }
 
     /// Takes a configuration up as a whole, or says why not and changes nothing.
     fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
-        self.reloading = None;
         match result {
-            Ok(to_run) if cause == Cause::Change && self.would_take_everything(&to_run.loaded) => {
+            Ok(to_run) if cause == Cause::Changed && self.would_take_everything(&to_run.loaded) => {
                 error!(
                     "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
                      ldirectord-rs {} reload",
@@ -376,9 +375,7 @@ impl Daemon {
                 );
             }
             Err(error) => {
-                for line in error.lines() {
-                    error!("{line}");
-                }
+                error.log_lines().iter().for_each(|line| error!("{line}"));
                 error!("The configuration was not reloaded; the running one stays in force");
             }
             Ok(to_run) => {
@@ -389,11 +386,11 @@ impl Daemon {
             }
         }
         self.manager.ready(&self.summary());
-        if cause == Cause::Change {
+        if cause == Cause::Changed {
             self.outlets.call_back(self.director.plan(), &self.path);
         }
-        if let Some(cause) = self.reload_again.take() {
-            self.start_reload(cause);
+        if self.reloads.take_again() {
+            self.start_reload(Cause::Requested, None);
         }
     }
 
@@ -401,10 +398,11 @@ impl Daemon {
         let interval = loaded.plan.config().globals.checkinterval;
         let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
-        self.file.taken_up(loaded.content, interval);
+        self.file.taken_up(loaded.content.clone(), interval);
+        (self.content, self.hosts) = (loaded.content, loaded.hosts);
         let mut notices = self.director.reload(loaded.plan, now);
         notices.extend(self.director.maintain(&in_maintenance, now));
-        self.maintenance = Maintenance::observe(rules, in_maintenance, interval);
+        self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
         self.outlets.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
         if self.log_by_configuration {
@@ -455,9 +453,6 @@ impl Daemon {
         let left = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
         self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
-        if let Some(reloading) = self.reloading.take() {
-            reloading.task.abort();
-        }
         if let End::Stop(_) = end {
             self.outlets.stop();
         }
@@ -492,24 +487,9 @@ pub fn log_target(target: &LogTarget) -> Target {
     }
 }
 
-fn owned_name(name: &str) -> String {
-    format!("{name}.services")
-}
-
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The result of a reload that is on its way; never comes when none is.
-async fn joined(reloading: &mut Option<Reloading>) -> (Result<ToRun, LoadError>, Cause) {
-    match reloading {
-        None => std::future::pending().await,
-        Some(Reloading { task, cause }) => {
-            let result = task.await.unwrap_or_else(|error| Err(LoadError::Bug(error.to_string())));
-            (result, *cause)
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! The machine underneath: pid file, detaching, limits, log sinks, the watch on a file. The only place where `unsafe` may stand.
+//! The machine underneath: pid file, detaching, limits, log sinks, reading and watching files. The only place where `unsafe` may stand.
 
 pub mod access;
 pub mod command;
@@ -14,5 +14,6 @@ pub mod manager;
 pub mod pidfile;
 pub mod privileges;
 pub mod process;
+pub mod regular;
 pub mod socket;
 pub mod watch;

@@ -1,86 +1,196 @@
-//! The watch on a file. What the system reports is a hint that it is worth looking; the content decides.
+//! The watch on a file or directory. What the system reports is a hint that it is worth looking; the content decides.
 //!
 //! Editors and configuration tools replace files, and links to them, rather than write to them. So every directory that
-//! has a part in the name, of the file and of each link on the way to it, is watched, and no event is asked what it is about.
+//! has a part in the name, of the file and of each link on the way to it, is watched.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 /// Links that may lead from one to the next, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
 
-/// A watch on one path, for as long as it lives.
+/// What happened to a watched name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Another file, link or directory is there at once: it was renamed into place or linked, or is gone.
+    Replaced,
+    /// A file is being written in place.
+    Written,
+    /// A program that could write to the file has closed it.
+    Closed,
+    /// The system lost events, or has reported none yet.
+    Unknown,
+}
+
+/// The watch on one path, for as long as it lives.
 pub struct FileWatch {
     path: PathBuf,
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
-    hints: watch::Receiver<u64>,
+    watched: Arc<Mutex<Watched>>,
+}
+
+/// What is watched.
+struct Watched {
+    directories: BTreeSet<PathBuf>,
+    /// The names whose changes count; none: all names in the directories.
+    names: Option<BTreeSet<OsString>>,
+}
+
+/// The changes of one [`FileWatch`].
+pub struct Hints(watch::Receiver<Hint>);
+
+/// The changes so far. Only the last one counts: it says whether the file may be in the middle of a change.
+#[derive(Clone, Copy, Debug)]
+struct Hint {
+    count: u64,
+    last: Change,
 }
 
 impl FileWatch {
-    /// Watches a path, which need not exist. Where the system has no watches left, only [`FileWatch::hint`] never comes;
-    /// the caller looks at times by itself anyway.
+    /// Watches a path, which need not exist. It watches nothing before the first [`FileWatch::follow`]. Where the system has no
+    /// watches left, hints never come; the caller looks at times by itself anyway.
     #[must_use]
-    pub fn new(path: &Path) -> FileWatch {
-        let (sender, hints) = watch::channel(0);
+    pub fn new(path: &Path) -> (FileWatch, Hints) {
+        FileWatch::of(path.to_owned(), Some(BTreeSet::new()))
+    }
+
+    /// As [`FileWatch::new`], for all names in a directory.
+    #[must_use]
+    pub fn directory(path: &Path) -> (FileWatch, Hints) {
+        FileWatch::of(path.join("*"), None)
+    }
+
+    fn of(path: PathBuf, names: Option<BTreeSet<OsString>>) -> (FileWatch, Hints) {
+        let (sender, hints) = watch::channel(Hint { count: 0, last: Change::Unknown });
+        let watched = Arc::new(Mutex::new(Watched { directories: BTreeSet::new(), names }));
+        let known = Arc::clone(&watched);
         let report = move |event: notify::Result<Event>| {
-            if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
-                sender.send_modify(|count| *count += 1);
+            // What went wrong with the watch may have hidden anything.
+            let event = event.unwrap_or_else(|_| Event::new(EventKind::Other));
+            if lock(&known).concerns(&event) {
+                let change = change(&event);
+                sender.send_modify(|hint| {
+                    *hint = Hint { count: hint.count + 1, last: change.unwrap_or(hint.last) };
+                });
             }
         };
         let watcher = notify::recommended_watcher(report).ok();
-        let mut watch = FileWatch { path: path.to_owned(), watcher, watched: BTreeSet::new(), hints };
-        watch.follow();
-        watch
+        (FileWatch { path, watcher, watched }, Hints(hints))
     }
 
-    /// Comes when something near the file has changed. Safe to cancel.
-    pub async fn hint(&mut self) {
-        if self.hints.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Watches the directories that the path leads through now; to be called after each hint.
+    /// Watches the directories that the path leads through now; to be called after each hint. Blocks where a file system hangs.
     pub fn follow(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        let wanted = directories(&self.path);
-        for gone in self.watched.difference(&wanted) {
+        let way = Way::of(&self.path);
+        let before = {
+            let mut watched = lock(&self.watched);
+            if watched.names.is_some() {
+                watched.names = Some(way.names);
+            }
+            std::mem::replace(&mut watched.directories, way.directories.clone())
+        };
+        for gone in before.difference(&way.directories) {
             let _ = watcher.unwatch(gone);
         }
         // A directory that was replaced by another of the same name has lost its watch, so all are asked for again.
-        let works = |directory: &&PathBuf| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok();
-        self.watched = wanted.iter().filter(works).cloned().collect();
+        for directory in way.directories {
+            let _ = watcher.watch(&directory, RecursiveMode::NonRecursive);
+        }
     }
 }
 
-/// The directories in which the path, or a link on the way to the file, has its entry.
-fn directories(path: &Path) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        let parent = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-        // The directory itself may be reached by links, each with an entry in a directory of its own.
-        for ancestor in parent.ancestors() {
-            if fs::symlink_metadata(ancestor).is_ok_and(|meta| meta.is_symlink()) {
-                found.extend(directories_of_link(ancestor));
+impl Hints {
+    /// Comes when something happened to a watched name since the last call, with the last thing that did. Safe to cancel.
+    pub async fn next(&mut self) -> Change {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.0.borrow_and_update().last
+    }
+
+    /// As [`Hints::next`], if it would come at once.
+    pub fn next_now(&mut self) -> Option<Change> {
+        self.0.has_changed().is_ok_and(|changed| changed).then(|| self.0.borrow_and_update().last)
+    }
+}
+
+impl Watched {
+    /// Whether an event can mean that there is another content.
+    fn concerns(&self, event: &Event) -> bool {
+        let is_ours = |path: &PathBuf| {
+            let named = |names: &BTreeSet<OsString>| path.file_name().is_none_or(|name| names.contains(name));
+            self.names.as_ref().is_none_or(named) || self.directories.contains(path)
+        };
+        let reads = matches!(event.kind, EventKind::Access(access) if access != CLOSED_BY_A_WRITER);
+        !reads && (event.paths.is_empty() || event.paths.iter().any(is_ours))
+    }
+}
+
+const CLOSED_BY_A_WRITER: AccessKind = AccessKind::Close(AccessMode::Write);
+
+/// What an event says about the content; none where it leaves the content as it was before.
+fn change(event: &Event) -> Option<Change> {
+    match event.kind {
+        EventKind::Access(_) => Some(Change::Closed),
+        EventKind::Create(_) if event.paths.first().is_some_and(|path| is_linked(path)) => {
+            Some(Change::Replaced)
+        }
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(Change::Written),
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Some(Change::Replaced),
+        EventKind::Modify(_) => None,
+        _ => Some(Change::Unknown),
+    }
+}
+
+/// Whether a new name was linked, and not opened by a program that is about to write.
+fn is_linked(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.nlink() > 1)
+}
+
+/// What a panicking thread left is still a list of names.
+fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The way to a file: each entry that another content may come through.
+#[derive(Default)]
+struct Way {
+    /// Where the entries are.
+    directories: BTreeSet<PathBuf>,
+    names: BTreeSet<OsString>,
+}
+
+impl Way {
+    /// The entries of the path, and of each link on the way to the file.
+    fn of(path: &Path) -> Way {
+        let mut way = Way::default();
+        let mut path = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let parent = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+            // The directory itself may be reached by links, each with an entry in a directory of its own.
+            for ancestor in parent.ancestors() {
+                if fs::symlink_metadata(ancestor).is_ok_and(|meta| meta.is_symlink()) {
+                    way.directories.extend(ancestor.parent().map(Path::to_owned));
+                    way.names.extend(ancestor.file_name().map(ToOwned::to_owned));
+                }
+            }
+            way.directories.insert(parent.clone());
+            way.names.extend(path.file_name().map(ToOwned::to_owned));
+            match fs::read_link(&path) {
+                Ok(target) => path = parent.join(target),
+                Err(_) => break,
             }
         }
-        found.insert(parent.clone());
-        match fs::read_link(&path) {
-            Ok(target) => path = parent.join(target),
-            Err(_) => break,
-        }
+        way
     }
-    found
-}
-
-fn directories_of_link(link: &Path) -> Vec<PathBuf> {
-    link.parent().map(Path::to_owned).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -89,24 +199,61 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
-    async fn hinted(watch: &mut FileWatch) -> bool {
-        let hint = tokio::time::timeout(Duration::from_secs(5), watch.hint()).await.is_ok();
+    async fn hinted(watch: &mut FileWatch, hints: &mut Hints) -> Option<Change> {
+        let hint = tokio::time::timeout(Duration::from_secs(5), hints.next()).await.ok();
+        // The last of the changes that belong together.
+        let last = hinted_soon(hints).await.or(hint);
         watch.follow();
-        hint
+        last
+    }
+
+    /// Takes hints that are still on their way.
+    async fn hinted_soon(hints: &mut Hints) -> Option<Change> {
+        let mut last = None;
+        while let Ok(hint) = tokio::time::timeout(Duration::from_millis(200), hints.next()).await {
+            last = Some(hint);
+        }
+        last
     }
 
     #[tokio::test]
     async fn every_way_to_change_a_file_gives_a_hint() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.cf");
-        let mut watch = FileWatch::new(&path);
+        let (mut watch, mut hints) = FileWatch::new(&path);
+        watch.follow();
         for round in 0..3 {
             fs::write(&path, format!("in place {round}")).unwrap();
-            assert!(hinted(&mut watch).await, "written in place, round {round}");
+            assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed), "in place, round {round}");
             fs::write(dir.path().join("new"), "renamed").unwrap();
             fs::rename(dir.path().join("new"), &path).unwrap();
-            assert!(hinted(&mut watch).await, "renamed over, round {round}");
+            assert_eq!(
+                hinted(&mut watch, &mut hints).await,
+                Some(Change::Replaced),
+                "renamed, round {round}"
+            );
         }
+    }
+
+    #[tokio::test]
+    async fn a6_a_hint_says_what_kind_of_change_it_was() {
+        use std::io::Write;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let (mut watch, mut hints) = FileWatch::new(&at("web.cf"));
+        watch.follow();
+        let mut file = fs::File::create(at("web.cf")).unwrap();
+        file.write_all(b"half").unwrap();
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Written));
+        drop(file);
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed));
+        fs::write(at("other"), "other").unwrap();
+        fs::read(at("web.cf")).unwrap();
+        assert_eq!(hinted_soon(&mut hints).await, None, "another file, and reading");
+        fs::remove_file(at("web.cf")).unwrap();
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "removed");
+        fs::hard_link(at("other"), at("web.cf")).unwrap();
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "linked");
     }
 
     #[tokio::test]
@@ -121,20 +268,15 @@ mod tests {
         fs::create_dir(at("etc")).unwrap();
         symlink("../v1", at("etc/..data")).unwrap();
         symlink("..data/web.cf", at("etc/web.cf")).unwrap();
-        let mut watch = FileWatch::new(&at("etc/web.cf"));
+        let (mut watch, mut hints) = FileWatch::new(&at("etc/web.cf"));
+        watch.follow();
         for version in ["v2", "v3", "v1"] {
             symlink(format!("../{version}"), at("etc/..new")).unwrap();
             fs::rename(at("etc/..new"), at("etc/..data")).unwrap();
-            assert!(hinted(&mut watch).await, "swapped to {version}");
+            assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "swapped to {version}");
             assert_eq!(fs::read_to_string(at("etc/web.cf")).unwrap(), version);
         }
-        while hinted_soon(&mut watch).await {}
         fs::write(at("v1/web.cf"), "target written").unwrap();
-        assert!(hinted(&mut watch).await, "the target of the link was written");
-    }
-
-    /// Takes hints that are still on their way.
-    async fn hinted_soon(watch: &mut FileWatch) -> bool {
-        tokio::time::timeout(Duration::from_millis(200), watch.hint()).await.is_ok()
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed), "the target was written");
     }
 }

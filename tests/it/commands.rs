@@ -222,10 +222,31 @@ fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
     site.write(&config);
     site.signal(Signal::SIGHUP);
     site.expect("only the other one has changed", &[(one.address, 0), (two.address, 4)]);
-    site.expect_log("cannot be read; servers in maintenance stay so until it can be");
+    site.expect_log("cannot be read: not a directory; servers in maintenance stay so until it can be");
     assert!(!site.log().contains(&format!("Real server is up: {}", one.address)), "{}", site.log());
     fs::remove_file(&directory).unwrap();
     site.expect("both are up", &[(one.address, 1), (two.address, 4)]);
+}
+
+#[test]
+fn b1_start_says_that_maintenancedir_cannot_be_read() {
+    let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let directory = site.path("maintenance");
+    // What is not a directory cannot be read, even by root.
+    fs::write(&directory, "").unwrap();
+    site.write(&two_servers(&one, &two, &format!("maintenancedir={}", directory.display())));
+    let (code, _, told) = site.told("start");
+    let words =
+        format!("maintenancedir {} cannot be read: not a directory; 0 real servers", directory.display());
+    assert!(code == 0 && told.contains(&words), "{code} {told}");
+    site.expect_log(&words);
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("nobody"), "").unwrap();
+    site.expect_log("can be read again");
+    site.expect_log("the file \"nobody\" takes no server out");
+    assert_eq!(site.log().matches("cannot be read").count(), 1, "{}", site.log());
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The file changes while the daemon runs.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -94,4 +97,116 @@ fn an_empty_file_is_not_taken_for_a_wish() {
     fs::write(site.path("web.cf"), "").unwrap();
     site.expect_log("has no virtual service");
     site.expect("unchanged", &[(one.address, 1), (two.address, 3)]);
+}
+
+/// A program that keeps what it sees in the file each time.
+fn callback(site: &Site) -> String {
+    let (path, seen) = (site.path("callback"), site.path("seen"));
+    fs::write(&path, format!("#!/bin/sh\ncat \"$1\" >> {0}; echo END >> {0}\n", seen.display())).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("autoreload=yes\ncallback=\"{}\"", path.display())
+}
+
+/// Writes a file in place with a pause in the middle, as scp and template engines do.
+fn write_slowly(site: &Site, text: &str, pause: Duration) {
+    let text = site.text(text);
+    let (one, two) = text.split_at(text.find("\treal=").unwrap());
+    let mut file = File::create(site.path("web.cf")).unwrap();
+    file.write_all(one.as_bytes()).unwrap();
+    thread::sleep(pause);
+    file.write_all(two.as_bytes()).unwrap();
+}
+
+#[test]
+fn a6_slow_rewrites_never_show_half_a_file() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new("");
+    let more = callback(&site);
+    let config = |weight: u32| two_servers(&one, &two, &more).replace("masq 1", &format!("masq {weight}"));
+    site.write(&config(1));
+    assert_eq!(site.act("start"), 0);
+    site.expect("at the start", &[(one.address, 1), (two.address, 3)]);
+    let before = site.log().len();
+    // Pauses of 0.1 to 0.35 s.
+    for round in 0..100 {
+        let weight = if round == 99 { 1 } else { round };
+        write_slowly(&site, &config(weight), Duration::from_millis(u64::from(100 + round * 250 / 99)));
+    }
+    // It ends as it was, which is no change. What is renamed into place is one, and the only one.
+    fs::write(site.path("new"), site.text(&config(7))).unwrap();
+    fs::rename(site.path("new"), site.path("web.cf")).unwrap();
+    site.expect("renamed", &[(one.address, 7), (two.address, 3)]);
+    // A slow one that is left alone is one change.
+    write_slowly(&site, &config(8), Duration::from_millis(300));
+    site.expect("written slowly", &[(one.address, 8), (two.address, 3)]);
+    let log = site.log()[before..].to_owned();
+    assert_eq!(log.matches("has changed on disk").count(), 2, "{log}");
+    for never in ["Purged", "Deleted", "Error"] {
+        assert!(!log.contains(never), "{never}: {log}");
+    }
+    let seen = || fs::read_to_string(site.path("seen")).unwrap_or_default();
+    let expected = [7, 8].map(|weight| format!("{}END\n", site.text(&config(weight)))).concat();
+    site.wait_for("two calls", || seen() == expected, &seen);
+}
+
+#[test]
+fn a6_what_a_reload_applied_is_not_ignored() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    let config = |weight: u32| two_servers(&one, &two, "").replace("masq 1", &format!("masq {weight}"));
+    site.write(&config(4));
+    site.signal(Signal::SIGHUP);
+    site.expect("applied at once", &[(one.address, 4), (two.address, 3)]);
+    // Written in place, the same content is seen 2 s later; the next change is seen after it.
+    thread::sleep(Duration::from_millis(2500));
+    let before = site.log().len();
+    fs::write(site.path("new"), site.text(&config(5))).unwrap();
+    fs::rename(site.path("new"), site.path("web.cf")).unwrap();
+    site.wait_for("the next one", || site.log()[before..].contains(" - ignore new"), &String::new);
+    assert_eq!(site.log().matches("has changed on disk").count(), 1, "{}", site.log());
+}
+
+#[test]
+fn b2_a_device_in_the_file_s_place_is_not_read() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
+    assert_eq!(site.act("start"), 0);
+    symlink("/dev/zero", site.path("new")).unwrap();
+    fs::rename(site.path("new"), site.path("web.cf")).unwrap();
+    site.expect_log("can not open file");
+    site.signal(Signal::SIGHUP);
+    site.expect_log("web.cf: not a regular file");
+    let config = two_servers(&one, &two, "autoreload=yes").replace("masq 1", "masq 2");
+    fs::write(site.path("new"), site.text(&config)).unwrap();
+    fs::rename(site.path("new"), site.path("web.cf")).unwrap();
+    site.expect("the next file is applied", &[(one.address, 2), (two.address, 3)]);
+}
+
+#[test]
+fn b2_status_counts_the_errors_of_a_long_file() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    site.write(&"a line of a log that was copied over it\n".repeat(20_000));
+    let before = Instant::now();
+    let (code, _, told) = site.told("status");
+    // Without optimisation, and beside other tests.
+    assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
+    assert!(code == 0 && told.contains("the file is wrong now (errors: 20000)"), "{code} {told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+    let output = site.run(&["check", "web.cf"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("19900 more findings are not shown"), "{text}");
+    assert!(text.len() < 100_000, "{} bytes", text.len());
+    let output = site.run(&["check", "web.cf", "--json"]);
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = all["diagnostics"].as_array().unwrap();
+    assert_eq!((findings.len(), findings[0]["line"].as_u64()), (20_000, Some(2)));
+    // The log has a line for each of the first ones, and loses no line after them.
+    site.signal(Signal::SIGHUP);
+    site.expect_log("The configuration was not reloaded");
+    let log = site.log();
+    assert_eq!(log.matches(" reading file ").count(), 1000);
+    assert!(log.contains("19000 more errors: ldirectord-rs check --json lists all"));
 }

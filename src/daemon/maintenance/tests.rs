@@ -1,0 +1,242 @@
+//! Files that name servers, resolvers that are silent, and directories that cannot be read.
+
+use super::*;
+
+fn rules(directory: &Path, names: &[(&str, &str)]) -> Rules {
+    let servers = ["10.0.0.2:80", "10.0.0.2:81", "10.0.0.3:80", "[fd00::2]:80"];
+    let learned = Learned {
+        names: names.iter().map(|(ip, name)| (ip.parse().unwrap(), (*name).to_owned())).collect(),
+        silent: BTreeSet::new(),
+        // No resolver is asked in this test.
+        asked: Some(far_future()),
+        reported: BTreeSet::new(),
+    };
+    Rules {
+        directory: directory.to_owned(),
+        servers: servers.iter().map(|server| server.parse().unwrap()).collect(),
+        learned: Arc::new(Mutex::new(learned)),
+        look_up: silent,
+    }
+}
+
+fn silent(address: IpAddr) -> Result<String, ResolveError> {
+    Err(ResolveError::Failed { name: address.to_string(), cause: "try again".to_owned() })
+}
+
+/// Rules of a plan whose resolver is another one.
+fn rules_of(text: &str, known: Names, look_up: LookUp) -> Rules {
+    let known = Learned { names: known, ..Learned::default() };
+    Rules { look_up, ..Rules::of(&crate::daemon::steps::plan(text), known).unwrap() }
+}
+
+#[test]
+fn names_that_were_known_stay_known_where_the_resolver_is_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web2"), "").unwrap();
+    let text = format!(
+        "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
+        directory.path().display()
+    );
+    let before =
+        rules_of(&text, Names::new(), |address| Ok(format!("web{}.example.net", &address.to_string()[7..])));
+    let found = before.look().unwrap();
+    assert_eq!(found.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2:80"]);
+    let after = rules_of(&text, lock(&before.learned).names.clone(), silent);
+    assert_eq!(after.look().unwrap(), found);
+    let fewer =
+        rules_of(&text.replace("\treal=10.0.0.2:80 masq\n", ""), lock(&before.learned).names.clone(), silent);
+    assert_eq!(lock(&fewer.learned).names.len(), 1);
+}
+
+#[test]
+fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_time() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web"), "").unwrap();
+    let text = format!(
+        "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.1.1->10.0.1.200:80 masq\n",
+        directory.path().display()
+    );
+    let rules = rules_of(&text, Names::new(), silent);
+    assert_eq!(rules.look().unwrap(), InMaintenance::new());
+    let asked = lock(&rules.learned).silent.clone();
+    // Those of a worker that looked just before the last one failed come on top.
+    assert!((resolve::AT_ONCE..2 * resolve::AT_ONCE).contains(&asked.len()), "{}", asked.len());
+    lock(&rules.learned).asked = None;
+    assert_eq!(rules.look().unwrap(), InMaintenance::new());
+    let both = lock(&rules.learned).silent.clone();
+    assert!(both.is_superset(&asked) && both.len() >= asked.len() + resolve::AT_ONCE, "{}", both.len());
+}
+
+#[tokio::test]
+async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["10.0.0.2", "web3"] {
+        fs::write(directory.path().join(file), "").unwrap();
+    }
+    let text = format!(
+        "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
+        directory.path().display()
+    );
+    let rules = rules_of(&text, Names::new(), |_| {
+        std::thread::sleep(Duration::from_secs(1));
+        Ok("web3.example.net".to_owned())
+    });
+    let keys = |found: InMaintenance| found.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(keys(rules.look_within(Duration::from_millis(50)).await.unwrap()), ["10.0.0.2:80"]);
+    // Whoever looks later finds what was learned meanwhile.
+    let mut found = keys(rules.look().unwrap());
+    for _ in 0..200 {
+        if found.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        found = keys(rules.look().unwrap());
+    }
+    assert_eq!(found, ["10.0.0.2:80", "10.0.0.3:80"]);
+}
+
+#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(3600)
+}
+
+fn check(files: &[&str], expected: &[&str]) {
+    let directory = tempfile::tempdir().unwrap();
+    for file in files {
+        fs::write(directory.path().join(file), "").unwrap();
+    }
+    let names =
+        [("10.0.0.2", "web2.example.net"), ("10.0.0.3", "X.example.net"), ("fd00::2", "six.example.net")];
+    let found = rules(directory.path(), &names).look().unwrap();
+    let found: Vec<String> = found.keys().map(ToString::to_string).collect();
+    assert_eq!(found, expected, "{files:?}");
+}
+
+#[test]
+fn files_name_servers_by_address_and_by_name() {
+    check(&[], &[]);
+    check(&["10.0.0.2"], &["10.0.0.2:80", "10.0.0.2:81"]);
+    check(&["10.0.0.2:81", "README"], &["10.0.0.2:81"]);
+    check(&["[fd00::2]"], &["[fd00::2]:80"]);
+    check(&["fd00::2"], &[]);
+    check(&["web2.example.net"], &["10.0.0.2:80", "10.0.0.2:81"]);
+    check(&["web2.example.net:80"], &["10.0.0.2:80"]);
+    check(&["web2:81"], &["10.0.0.2:81"]);
+    check(&["six", "web2"], &["10.0.0.2:80", "10.0.0.2:81", "[fd00::2]:80"]);
+    // The name must begin with two or more signs of lower case.
+    check(&["X"], &[]);
+    check(&["X.example.net"], &["10.0.0.3:80"]);
+}
+
+#[test]
+fn no_directory_is_no_maintenance() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(rules(&directory.path().join("absent"), &[]).look().unwrap(), InMaintenance::new());
+}
+
+#[tokio::test]
+async fn a_file_that_comes_and_goes_is_seen_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let never = Duration::from_secs(3600);
+    let mut maintenance =
+        Maintenance::observe(Some(rules(directory.path(), &[])), InMaintenance::new(), never, false);
+    let path = directory.path().join("10.0.0.3");
+    // The watch stands once the task has run for the first time.
+    tokio::task::yield_now().await;
+    fs::write(&path, "").unwrap();
+    let found = next(&mut maintenance).await;
+    assert_eq!(
+        found.into_values().collect::<Vec<_>>(),
+        [format!("Server in maintenance: {} exists", path.display())]
+    );
+    fs::remove_file(&path).unwrap();
+    assert!(next(&mut maintenance).await.is_empty());
+}
+
+async fn next(maintenance: &mut Maintenance) -> InMaintenance {
+    tokio::time::timeout(Duration::from_secs(5), maintenance.next()).await.unwrap()
+}
+
+/// The name that files stand under in the next test.
+static SLOW_DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+#[test]
+fn b1_files_that_come_while_names_are_asked_for_count() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web2"), "").unwrap();
+    *SLOW_DIRECTORY.lock().unwrap() = Some(directory.path().to_owned());
+    let text = format!(
+        "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
+        directory.path().display()
+    );
+    let rules = rules_of(&text, Names::new(), |address| {
+        let directory = SLOW_DIRECTORY.lock().unwrap().clone().unwrap();
+        let _ = fs::remove_file(directory.join("web2"));
+        fs::write(directory.join("10.0.0.3"), "").unwrap();
+        Ok(format!("web{}.example.net", &address.to_string()[7..]))
+    });
+    let found = rules.look().unwrap();
+    assert_eq!(found.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.3:80"]);
+}
+
+#[test]
+fn b1_a_file_that_names_no_server_is_reported_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = rules(directory.path(), &[("10.0.0.2", "web2.example.net")]);
+    let reported = || lock(&rules.learned).reported.iter().cloned().collect::<Vec<_>>();
+    for file in ["10.0.0.2", "web2", "README", "10.0.0.9"] {
+        fs::write(directory.path().join(file), "").unwrap();
+    }
+    rules.look().unwrap();
+    assert_eq!(reported(), ["10.0.0.9", "README"]);
+    // After a reload it is not said again, and what was removed is forgotten.
+    fs::remove_file(directory.path().join("README")).unwrap();
+    rules.look().unwrap();
+    assert_eq!(reported(), ["10.0.0.9"]);
+    // While a name is not known, a file may be named after it.
+    lock(&rules.learned).silent.insert("10.0.0.3".parse().unwrap());
+    fs::write(directory.path().join("web3"), "").unwrap();
+    rules.look().unwrap();
+    assert_eq!(reported(), ["10.0.0.9"]);
+}
+
+/// R71
+#[tokio::test]
+async fn b1_unreadable_at_start_keeps_weight_0_out() {
+    use ipvs_rs::Operation;
+    let directory = tempfile::tempdir().unwrap();
+    // What is not a directory cannot be read, even by root.
+    let path = directory.path().join("maintenance");
+    fs::write(&path, "").unwrap();
+    let text = format!(
+        "maintenancedir={}\nquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\
+         virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.4:80 masq 0\n",
+        path.display()
+    );
+    let plan = crate::daemon::steps::plan(&text);
+    let health = crate::health::Health::new(&plan, &BTreeSet::new(), far_future());
+    let mut ipvs = ipvs_rs::Memory::new();
+    // Nothing is up: all weights are 0.
+    let table = desired::wanted(&plan, &health);
+    for result in ipvs.apply(&ipvs_rs::diff(&ipvs_rs::Table::default(), &table)) {
+        result.unwrap();
+    }
+    let rules = Rules::of(&plan, Learned::default()).unwrap();
+    let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    let held: Vec<String> = held.keys().map(ToString::to_string).collect();
+    // A weight of 0 that is configured says nothing.
+    assert_eq!(held, ["10.0.0.2:80", "10.0.0.3:80"]);
+    assert!(note.contains("cannot be read: not a directory; 2 real servers"), "{note}");
+    // One that takes traffic in any service is not in maintenance.
+    let (service, found) = table.services.iter().next().unwrap();
+    let (key, config) = found.destinations.iter().next().unwrap();
+    let config = ipvs_rs::DestinationConfig { weight: 1, ..*config };
+    ipvs.apply(&[Operation::EditDestination { service: *service, key: *key, config }]);
+    let (held, _) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    assert_eq!(held.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.3:80"]);
+    // As soon as it can be read, its files count alone.
+    let mut maintenance = Maintenance::observe(Some(rules), held, Duration::from_millis(10), true);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(next(&mut maintenance).await.is_empty());
+}

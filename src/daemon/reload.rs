@@ -1,0 +1,186 @@
+//! Reading the configuration again, on a thread and within a time limit. One that hangs delays the next one no longer than that.
+
+#![expect(clippy::disallowed_methods, reason = "a reload has a deadline")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::addresses::InUse;
+use super::load::{self, LoadError, Loaded};
+use super::maintenance::{InMaintenance, Learned, Rules};
+
+/// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// So many threads of reloads that have failed may still hang.
+const HUNG: usize = 4;
+
+/// A configuration that can be applied, and what is known of maintenance.
+pub struct ToRun {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// What files take servers out.
+    pub rules: Option<Rules>,
+    /// None where the directory cannot be read.
+    pub in_maintenance: Option<InMaintenance>,
+}
+
+/// Why the configuration is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The operator asked for it.
+    Requested,
+    /// The file has changed.
+    Changed,
+}
+
+/// What a reload starts from.
+pub struct Source {
+    /// Where the file is.
+    pub path: PathBuf,
+    /// What is in it, where that is known already.
+    pub content: Option<Vec<u8>>,
+    /// The addresses that are in use.
+    pub in_use: InUse,
+    /// What was learned of maintenance.
+    pub learned: Learned,
+}
+
+impl Source {
+    /// Reads and resolves everything. Blocks for as long as disks and name servers do.
+    fn read(self) -> Result<ToRun, LoadError> {
+        let loaded = match self.content {
+            Some(content) => load::load_content(&self.path, content, &self.in_use),
+            None => load::load_for(&self.path, &self.in_use),
+        }?;
+        let rules = Rules::of(&loaded.plan, self.learned);
+        let in_maintenance =
+            rules.as_ref().map_or_else(|| Some(InMaintenance::new()), |rules| rules.look().ok());
+        Ok(ToRun { loaded, rules, in_maintenance })
+    }
+}
+
+/// The reload that is on its way.
+#[derive(Default)]
+pub struct Reloads {
+    current: Option<Reloading>,
+    /// Another one was asked for meanwhile.
+    again: bool,
+    /// Each thread has a copy.
+    threads: Arc<()>,
+}
+
+struct Reloading {
+    task: JoinHandle<Result<ToRun, LoadError>>,
+    cause: Cause,
+    path: PathBuf,
+    deadline: Instant,
+}
+
+impl Reloads {
+    /// Whether one is on its way.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Asks for another one as soon as that on its way has ended.
+    pub fn again(&mut self) {
+        self.again = true;
+    }
+
+    /// Whether another one was asked for since the last call.
+    pub fn take_again(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+
+    /// Starts one. The one before it, if there is one, is forgotten.
+    pub fn start(&mut self, source: Source, cause: Cause) {
+        self.start_with(source.path.clone(), cause, LIMIT, move || source.read());
+    }
+
+    fn start_with(
+        &mut self,
+        path: PathBuf,
+        cause: Cause,
+        limit: Duration,
+        read: impl FnOnce() -> Result<ToRun, LoadError> + Send + 'static,
+    ) {
+        let hung = Arc::strong_count(&self.threads) - 1;
+        let task = if hung < HUNG {
+            let thread = Arc::clone(&self.threads);
+            tokio::task::spawn_blocking(move || {
+                let result = read();
+                drop(thread);
+                result
+            })
+        } else {
+            let error = late(&path, &format!("{hung} earlier reloads still hang"));
+            tokio::spawn(async move { Err(error) })
+        };
+        self.current = Some(Reloading { task, cause, path, deadline: Instant::now() + limit });
+    }
+
+    /// The end of the reload that is on its way; never comes when there is none. Safe to cancel.
+    pub async fn finished(&mut self) -> (Result<ToRun, LoadError>, Cause) {
+        let Some(current) = &mut self.current else { return std::future::pending().await };
+        let result = match timeout_at(current.deadline, &mut current.task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) => Err(LoadError::Bug(error.to_string())),
+            Err(_) => Err(late(&current.path, "it took too long")),
+        };
+        let cause = current.cause;
+        self.current = None;
+        (result, cause)
+    }
+}
+
+fn late(path: &Path, why: &str) -> LoadError {
+    LoadError::Late { path: path.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R72
+    #[tokio::test]
+    async fn b2_a_reload_that_hangs_fails_and_the_next_one_works() {
+        let mut reloads = Reloads::default();
+        let path = || PathBuf::from("/etc/ha.d/web.cf");
+        let short = Duration::from_millis(50);
+        let (release, hang) = std::sync::mpsc::channel::<()>();
+        let hang = Arc::new(std::sync::Mutex::new(hang));
+        for _ in 0..HUNG {
+            let hang = Arc::clone(&hang);
+            reloads.start_with(path(), Cause::Requested, short, move || {
+                let _ = hang.lock().unwrap().recv();
+                Err(LoadError::Bug("released".to_owned()))
+            });
+            let (result, cause) = reloads.finished().await;
+            let lines = result.err().unwrap().lines();
+            assert!(lines[0].contains("web.cf: it took too long"), "{lines:?}");
+            assert_eq!((cause, reloads.is_running()), (Cause::Requested, false));
+        }
+        let works = || Err(LoadError::Bug("it ran".to_owned()));
+        reloads.start_with(path(), Cause::Changed, LIMIT, works);
+        let lines = reloads.finished().await.0.err().unwrap().lines();
+        assert!(lines[0].contains("4 earlier reloads still hang"), "{lines:?}");
+        drop(release);
+        // When the file system works again, so do reloads.
+        let mut lines = Vec::new();
+        for _ in 0..500 {
+            reloads.start_with(path(), Cause::Changed, LIMIT, works);
+            lines = reloads.finished().await.0.err().unwrap().lines();
+            if lines[0].contains("it ran") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{lines:?}");
+    }
+}

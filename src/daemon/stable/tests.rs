@@ -1,0 +1,181 @@
+//! The tracker of a file, with a clock and a file that exist in the test alone.
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A file whose program goes through `run`, and what the tracker reported of it with the time in milliseconds.
+struct World {
+    tracker: Tracker,
+    start: Instant,
+    now: Instant,
+    file: Content,
+    seen: Vec<(u128, Observed)>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+fn world(content: &str) -> World {
+    let start = Instant::now();
+    let file = Some(content.as_bytes().to_vec());
+    let tracker = Tracker::new(content.as_bytes().to_vec(), INTERVAL, start);
+    let mut world = World { tracker, start, now: start, file, seen: Vec::new() };
+    world.pass(1);
+    world
+}
+
+impl World {
+    /// Lets time pass, in milliseconds, with all reads that are due.
+    fn pass(&mut self, millis: u64) {
+        let end = self.now + Duration::from_millis(millis);
+        loop {
+            let observed = match self.tracker.step(self.now) {
+                Step::Read => self.tracker.read(self.file.clone(), self.now),
+                Step::Wait(until) if until <= end => {
+                    self.now = until;
+                    self.tracker.overdue(self.now)
+                }
+                Step::Wait(_) => break,
+            };
+            self.seen.extend(observed.map(|observed| ((self.now - self.start).as_millis(), observed)));
+        }
+        self.now = end;
+    }
+
+    /// A program changes the file, and the system reports it.
+    fn change(&mut self, content: &str, change: Change) {
+        self.file = Some(content.as_bytes().to_vec());
+        self.tracker.reported(change, self.now);
+    }
+
+    /// What was seen since the last call.
+    fn seen(&mut self) -> Vec<(u128, Observed)> {
+        std::mem::take(&mut self.seen)
+    }
+}
+
+fn changed(content: &str) -> Observed {
+    Observed::Changed(content.as_bytes().to_vec())
+}
+
+/// R70
+#[test]
+fn a6_a_file_renamed_into_place_counts_after_100_ms() {
+    let mut world = world("one");
+    world.pass(999);
+    world.change("two", Change::Replaced);
+    world.pass(5000);
+    assert_eq!(world.seen(), [(1100, changed("two"))]);
+    // Swapped twice: the second one counts.
+    world.change("three", Change::Replaced);
+    world.pass(50);
+    world.change("four", Change::Replaced);
+    world.pass(5000);
+    assert_eq!(world.seen(), [(6150, changed("four"))]);
+}
+
+#[test]
+fn a6_a_file_written_in_place_counts_2_s_after_the_close() {
+    let mut world = world("one");
+    world.pass(999);
+    world.change("", Change::Written);
+    world.pass(350);
+    world.change("tw", Change::Written);
+    // A writer that pauses for long with the file open.
+    world.pass(30_000);
+    world.change("two", Change::Written);
+    world.change("two", Change::Closed);
+    world.pass(5000);
+    assert_eq!(world.seen(), [(33_450, changed("two"))]);
+}
+
+#[test]
+fn a6_lines_appended_one_by_one_are_one_change() {
+    let mut world = world("one");
+    let mut text = String::new();
+    for _ in 0..100 {
+        text.push('x');
+        world.change(&text, Change::Written);
+        world.change(&text, Change::Closed);
+        world.pass(350);
+    }
+    world.pass(5000);
+    assert_eq!(world.seen(), [(36_751, changed(&text))]);
+}
+
+#[test]
+fn a6_without_events_two_reads_2_s_apart_count() {
+    let mut world = world("one");
+    world.pass(20_000);
+    world.file = Some(b"tw".to_vec());
+    world.pass(1000);
+    world.file = Some(b"two".to_vec());
+    world.pass(9000);
+    // Read at 20 s ("one"), then at 30 s and 32 s.
+    assert_eq!(world.seen(), []);
+    world.pass(5000);
+    assert_eq!(world.seen(), [(32_000, changed("two"))]);
+    // A half that is seen first does not count.
+    world.file = Some(b"thr".to_vec());
+    world.pass(7500);
+    world.file = Some(b"three".to_vec());
+    world.pass(6000);
+    assert_eq!(world.seen(), [(46_000, changed("three"))]);
+}
+
+#[test]
+fn a6_content_that_ends_as_it_was_is_no_change() {
+    let mut world = world("one");
+    for change in [Change::Replaced, Change::Closed, Change::Unknown] {
+        world.change("o", Change::Written);
+        world.pass(500);
+        world.change("one", change);
+        world.pass(60_000);
+        assert_eq!(world.seen(), [], "{change:?}");
+    }
+}
+
+#[test]
+fn a6_without_quiet_the_operator_is_told_once() {
+    let mut world = world("one");
+    for round in 0..100 {
+        world.change(&format!("round {round}"), Change::Closed);
+        world.pass(1000);
+    }
+    assert_eq!(world.seen(), [(60_001, Observed::Unquiet { open: false })]);
+    world.pass(5000);
+    assert_eq!(world.seen(), [(101_101, changed("round 99"))]);
+    // The next time begins with the next change.
+    world.change("open", Change::Written);
+    world.pass(200_000);
+    assert_eq!(world.seen(), [(165_001, Observed::Unquiet { open: true })]);
+}
+
+#[test]
+fn a6_content_that_was_applied_meanwhile_is_no_news() {
+    let mut world = world("one");
+    world.change("two", Change::Written);
+    world.change("two", Change::Closed);
+    world.pass(1000);
+    // SIGHUP reads at once.
+    world.tracker.in_force(b"two".to_vec(), INTERVAL, world.now);
+    world.pass(60_000);
+    assert_eq!(world.seen(), []);
+    world.change("one", Change::Replaced);
+    world.pass(200);
+    assert_eq!(world.seen(), [(61_101, changed("one"))]);
+}
+
+#[test]
+fn a_file_that_is_missing_is_told_once_and_may_come_back() {
+    let mut world = world("one");
+    world.file = None;
+    world.tracker.reported(Change::Replaced, world.now);
+    world.pass(60_000);
+    assert_eq!(world.seen(), [(101, Observed::Missing)]);
+    world.change("one", Change::Replaced);
+    world.pass(60_000);
+    assert_eq!(world.seen(), []);
+    world.file = None;
+    world.pass(20_000);
+    assert_eq!(world.seen().into_iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [Observed::Missing]);
+}

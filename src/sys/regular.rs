@@ -1,0 +1,50 @@
+//! Reads regular files that an operator named: bounded, and never stuck on what is not a file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+/// Reads a whole file of at most `limit` bytes. A pipe, a device or a directory is an error at once. A file system that hangs still
+/// blocks, so this belongs on a thread of its own.
+///
+/// # Errors
+/// When it cannot be opened or read, is not a regular file, or is larger.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Without O_NONBLOCK, opening a FIFO waits for a writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b2_only_regular_files_of_a_limited_size_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+        for other in [fifo.as_path(), directory.path(), Path::new("/dev/zero"), Path::new("/dev/tty")] {
+            assert!(read(other, 5).is_err(), "{}", other.display());
+        }
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(read(&link, 5).unwrap(), b"12345");
+    }
+}
