@@ -73,6 +73,18 @@ pub enum Backend {
 pub struct Checks {
     /// At most this many checks run at the same time, 1 to 1,000,000. Descriptors may be a narrower limit.
     pub limit: usize,
+    /// What a server is of which nothing is known because no check was possible for three intervals and a time-out, and for a minute.
+    pub unchecked: Unchecked,
+}
+
+/// What becomes of a server that cannot be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unchecked {
+    /// It stays what it was.
+    Keep,
+    /// It counts as down.
+    Down,
 }
 
 /// `[commands]`
@@ -209,7 +221,7 @@ impl Default for Table {
 
 impl Default for Checks {
     fn default() -> Checks {
-        Checks { limit: 4096 }
+        Checks { limit: 4096, unchecked: Unchecked::Keep }
     }
 }
 

@@ -17,7 +17,7 @@ use super::context::Context;
 use super::privileges;
 use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, InUse, Limits, LoadError, Loaded, Setup, instances};
-use crate::settings::{Backend, LogFormat};
+use crate::settings::{Backend, LogFormat, Unchecked};
 use crate::sys::access;
 use crate::sys::detach::{self, Side, Verdict};
 use crate::sys::limits;
@@ -176,6 +176,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
         check_limits: check_limits(context),
+        unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
         grace: context.settings.stop.grace(),
         mail: context.settings.mail.clone(),
         log,

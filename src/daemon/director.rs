@@ -76,6 +76,11 @@ impl Director {
         Ok((director, notices))
     }
 
+    /// Whether a server counts as down when no check could be carried out for long. It stays in rotation otherwise.
+    pub fn set_unchecked_is_down(&mut self, unchecked_is_down: bool) {
+        self.health.set_unchecked_is_down(unchecked_is_down);
+    }
+
     /// The plan in force.
     #[must_use]
     pub fn plan(&self) -> &Plan {
@@ -135,6 +140,7 @@ impl Director {
             let transitions = self.health.verdict(&self.plan, id, verdict, now);
             notices.extend(transitions.into_iter().map(Notice::Health));
         }
+        notices.extend(self.health.blindness(&self.plan).into_iter().map(Notice::Blindness));
         if notices.iter().any(Notice::moves_a_server) {
             notices.extend(self.reconcile(now));
         }

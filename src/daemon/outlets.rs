@@ -58,7 +58,7 @@ impl Outlets {
             match notice {
                 Notice::Monitor(line) => self.monitor.write(line.clone()),
                 warning @ Notice::Warning { .. } => warn!("{}", warning.line(plan)),
-                late @ Notice::Punctuality(_) => error!("{}", late.line(plan)),
+                late @ (Notice::Punctuality(_) | Notice::Blindness(_)) => error!("{}", late.line(plan)),
                 refusal if refusal.is_refusal() => error!("{}", refusal.line(plan)),
                 other => info!("{}", other.line(plan)),
             }

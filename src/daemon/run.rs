@@ -69,6 +69,8 @@ pub struct Setup {
     pub verify_interval: Option<Duration>,
     /// What all checks together may use.
     pub check_limits: Limits,
+    /// Whether a server counts as down when its checks were not possible for long.
+    pub unchecked_is_down: bool,
     /// How long checks may take to end when the daemon stops.
     pub grace: Duration,
     /// How alerts are sent.
@@ -179,6 +181,7 @@ impl Daemon {
         let now = Instant::now();
         let (mut director, mut notices) =
             Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
+        director.set_unchecked_is_down(setup.unchecked_is_down);
         notices.extend(director.maintain(&in_maintenance, now));
         let control = Control::open(&setup.state_directory.join(control::socket_name(&setup.name)))
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))

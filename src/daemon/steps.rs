@@ -49,6 +49,8 @@ use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 const ROUND: Duration = Duration::from_secs(10);
 const VERIFY: Duration = Duration::from_secs(60);
 
+const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
+
 /// The plan of a configuration of which the test is sure.
 pub(super) fn plan(text: &str) -> Plan {
     let loaded = config::load(text.as_bytes(), &Answers::new("director"));
@@ -106,14 +108,13 @@ impl World {
         self.now += ROUND;
         let now = self.now;
         self.director().hurry_all(now);
-        let mut notices = Vec::new();
-        loop {
-            let due = self.due(now);
-            if due.is_empty() {
-                return notices;
-            }
-            notices.extend(self.finish(due));
+        let due = self.due(now);
+        let mut notices = self.finish(due);
+        if self.outcomes.values().any(|outcome| *outcome == LATE) {
+            let repeats = self.due(now);
+            notices.extend(self.finish(repeats));
         }
+        notices
     }
 
     /// The verdicts of these checks.
@@ -245,7 +246,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             let outcome = match words[0] {
                 "up" => Outcome::Up,
                 "down" => Outcome::Down,
-                "late" => Outcome::Unknown(UnknownCause::DirectorLate),
+                "late" => LATE,
                 _ => Outcome::Unknown(UnknownCause::OwnLimit("no free local port")),
             };
             for server in servers {

@@ -6,17 +6,20 @@ mod schedule;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod unchecked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::plan::{Member, Plan, Virtual};
 use crate::value::{Outcome, Verdict, VirtualId};
 pub use lateness::Punctuality;
 pub use schedule::{CheckId, Due, Standing};
 use schedule::{Origin, Schedule};
+use unchecked::Unchecked;
+pub use unchecked::{Blindness, Impossible};
 
 /// A real server of a virtual, by what survives a reload.
 pub type ServerId = (VirtualId, SocketAddr);
@@ -26,6 +29,8 @@ pub type ServerId = (VirtualId, SocketAddr);
 pub struct Health {
     servers: Vec<Vec<Server>>,
     schedule: Schedule,
+    unchecked: Unchecked,
+    unchecked_is_down: bool,
 }
 
 /// What is known of one real server of one virtual.
@@ -39,6 +44,12 @@ pub struct Server {
     pub since: Instant,
     /// The last verdict; none before the first check.
     pub verdict: Option<Arc<Verdict>>,
+    /// Whether its check has found it up or down.
+    pub judged: bool,
+    /// When that was last, or since when the server is known.
+    pub judged_at: Instant,
+    /// That was too long ago: nothing is known of it.
+    pub unchecked: bool,
     /// Somebody took it out (`maintenancedir`): it is down, whatever its checks would find.
     pub maintenance: bool,
     /// It is no longer in the configuration, and goes at this time at the latest. Once down it has gone.
@@ -88,7 +99,7 @@ impl Health {
             urgent: is_urgent(&servers, &plan.checks()[check].members),
         };
         let schedule = Schedule::new(plan, origin, now);
-        Health { servers, schedule }
+        Health { servers, schedule, unchecked: Unchecked::default(), unchecked_is_down: false }
     }
 
     /// The state after a reload: what was known of a server that is still there stays known.
@@ -118,7 +129,8 @@ impl Health {
             let had_gone = old.leaves_at.is_some() && !old.up;
             let forget = !old.maintenance && (unchanged.is_none() || had_gone);
             let (failures, verdict) = if forget { (0, None) } else { (old.failures, old.verdict.clone()) };
-            Server { leaves_at: None, failures, verdict, ..old.clone() }
+            let judged = old.judged && !forget;
+            Server { leaves_at: None, failures, verdict, judged, ..old.clone() }
         };
         let servers = rows(new, carried);
         let predecessor = |member: &Member| {
@@ -130,7 +142,9 @@ impl Health {
             Origin { predecessor: members.iter().find_map(predecessor), urgent: is_urgent(&servers, members) }
         };
         let schedule = self.schedule.replan(new, origin, now);
-        Health { servers, schedule }
+        let mut unchecked = self.unchecked.clone();
+        unchecked.retain(|id| schedule.knows(id));
+        Health { servers, schedule, unchecked, unchecked_is_down: self.unchecked_is_down }
     }
 
     /// What is known of one server.
@@ -212,7 +226,7 @@ impl Health {
                 }
                 None if server.maintenance => {
                     server.maintenance = false;
-                    server.verdict = None;
+                    (server.verdict, server.judged, server.judged_at) = (None, false, now);
                     if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
                         self.schedule.hurry(check, now);
                     }
@@ -235,20 +249,55 @@ impl Health {
         let Some(index) = self.schedule.finished(id, &verdict, now) else { return Vec::new() };
         let verdict = Arc::new(verdict);
         let mut transitions = Vec::new();
+        let mut overdue = false;
         for member in &plan.checks()[index].members {
-            let failurecount = plan.member(*member).0.failurecount.max(1);
+            let rules = Rules {
+                failurecount: plan.member(*member).0.failurecount.max(1),
+                unchecked_after: unchecked::limit(&plan.checks()[index].key),
+                unchecked_is_down: self.unchecked_is_down,
+            };
             let server = &mut self.servers[member.virtual_index][member.real_index];
-            if let Some(event) = server.take(&verdict, failurecount, now) {
+            if let Some(event) = server.take(&verdict, &rules, now) {
                 transitions.push(Transition { member: *member, event, verdict: Arc::clone(&verdict) });
             }
+            overdue |= server.unchecked && !server.maintenance;
         }
+        self.unchecked.note(id, &verdict, overdue);
         transitions
     }
+
+    /// Whether a server counts as down when nothing is known of it any more; otherwise it stays what it was.
+    pub fn set_unchecked_is_down(&mut self, unchecked_is_down: bool) {
+        self.unchecked_is_down = unchecked_is_down;
+    }
+
+    /// Where times begin and end in which checks are not possible, to be told once.
+    pub fn blindness(&mut self, plan: &Plan) -> Vec<Blindness> {
+        self.unchecked.news(plan.checks().len())
+    }
+}
+
+/// How verdicts count for a server.
+struct Rules {
+    failurecount: u32,
+    /// After so long without a definite verdict nothing is known.
+    unchecked_after: Duration,
+    unchecked_is_down: bool,
 }
 
 impl Server {
     fn fresh(up: bool, now: Instant) -> Server {
-        Server { up, failures: 0, since: now, verdict: None, maintenance: false, leaves_at: None }
+        Server {
+            up,
+            failures: 0,
+            since: now,
+            verdict: None,
+            judged: false,
+            judged_at: now,
+            unchecked: false,
+            maintenance: false,
+            leaves_at: None,
+        }
     }
 
     /// Whether it is out of rotation, and no check has spoken yet.
@@ -271,13 +320,23 @@ impl Server {
         }
     }
 
-    fn take(&mut self, verdict: &Arc<Verdict>, failurecount: u32, now: Instant) -> Option<Event> {
+    fn take(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
         if self.maintenance || self.has_gone() {
             return None;
         }
         let before = self.verdict.replace(Arc::clone(verdict));
+        if verdict.is_unknown() {
+            self.unchecked = now.saturating_duration_since(self.judged_at) >= rules.unchecked_after;
+            if self.unchecked && rules.unchecked_is_down && self.up {
+                (self.up, self.since) = (false, now);
+                return Some(Event::Down);
+            }
+            return before.is_none_or(|v| !v.is_unknown()).then_some(Event::Unknown);
+        }
+        let is_first = !std::mem::replace(&mut self.judged, true);
+        (self.judged_at, self.unchecked) = (now, false);
         match verdict.outcome {
-            Outcome::Unknown(_) => before.is_none_or(|v| !v.is_unknown()).then_some(Event::Unknown),
+            Outcome::Unknown(_) => None,
             Outcome::Up => {
                 let soft = std::mem::take(&mut self.failures) > 0;
                 if !self.up {
@@ -290,10 +349,10 @@ impl Server {
             Outcome::Down => {
                 self.failures = self.failures.saturating_add(1);
                 if !self.up {
-                    // The first verdict is news, also when nothing changes by it: it says why the server is not in.
-                    return before.is_none().then_some(Event::Down);
+                    // The first definite verdict is news, also when nothing changes by it: it says why the server is not in.
+                    return is_first.then_some(Event::Down);
                 }
-                if self.failures < failurecount {
+                if self.failures < rules.failurecount {
                     return Some(Event::SoftFailure { failures: self.failures });
                 }
                 self.up = false;

@@ -15,7 +15,7 @@ pub mod way;
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::health::{Event, Punctuality, Transition};
+use crate::health::{Blindness, Event, Punctuality, Transition};
 use crate::plan::{Member, Plan};
 use crate::value::Change;
 
@@ -55,6 +55,8 @@ pub enum Notice {
     Leaving(Member),
     /// Checks begin late, or on time again.
     Punctuality(Punctuality),
+    /// Checks are not possible, or are again.
+    Blindness(Blindness),
     /// A check of a server whose virtual has a `monitorfile` has spoken: this line belongs there, and not into the log.
     Monitor(monitor::Line),
 }
@@ -153,6 +155,7 @@ impl fmt::Display for Notice {
                 )
             }
             Notice::Warning { server, warning } => write!(f, "Real server {server}: {warning}"),
+            Notice::Blindness(blindness) => blindness.fmt(f),
             Notice::Punctuality(Punctuality::Behind { server, late, interval, waiting }) => {
                 write!(
                     f,

@@ -1,0 +1,268 @@
+//! Checks that the director cannot carry out: how many, why, and when that begins and ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use super::CheckId;
+use crate::plan::CheckKey;
+use crate::value::{Outcome, UnknownCause, Verdict};
+
+/// So long at least nothing may be known of a server before that is reported.
+const SHORTEST: Duration = Duration::from_secs(60);
+/// Intervals without a definite verdict.
+const INTERVALS: u32 = 3;
+
+/// After this time without a definite verdict nothing is known of the servers of a check.
+pub(super) fn limit(key: &CheckKey) -> Duration {
+    let intervals = key.interval.saturating_mul(INTERVALS);
+    intervals.saturating_add(key.probe.deadline).max(SHORTEST)
+}
+
+/// Why checks are not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Impossible {
+    /// They say nothing of their servers.
+    Unknown(UnknownCause),
+    /// There is no way to the servers: they count as down.
+    NoRoute,
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Impossible::Unknown(cause) => cause.fmt(f),
+            Impossible::NoRoute => f.write_str("no route or no link to the servers"),
+        }
+    }
+}
+
+/// The begin and the end of a time in which checks are not possible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blindness {
+    /// The last definite verdict is too old, or more than half of all checks failed on the director itself.
+    Begins {
+        /// Why.
+        why: Impossible,
+        /// How many checks failed for this reason when they ran last.
+        checks: usize,
+        /// Of so many.
+        all: usize,
+    },
+    /// No check failed for this reason when it ran last.
+    Ends {
+        /// Why.
+        why: Impossible,
+    },
+}
+
+impl fmt::Display for Blindness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Blindness::Begins { why, checks, all } => {
+                write!(f, "{checks} of {all} checks not possible: {why}")
+            }
+            Blindness::Ends { why } => write!(f, "Checks are possible again: {why}: no longer"),
+        }
+    }
+}
+
+/// The checks whose last run was not possible.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unchecked {
+    /// Why, and whether nothing is known of the servers by now.
+    checks: BTreeMap<CheckId, (Impossible, bool)>,
+    counts: BTreeMap<Impossible, Count>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    checks: usize,
+    overdue: usize,
+    reported: bool,
+}
+
+impl Unchecked {
+    /// Takes in how a check ended. `overdue`: nothing is known of its servers by now.
+    pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool) {
+        let why = match verdict.outcome {
+            Outcome::Unknown(cause) => Some(Impossible::Unknown(cause)),
+            _ => verdict.no_route.then_some(Impossible::NoRoute),
+        };
+        let before = match why {
+            Some(why) => self.checks.insert(id, (why, overdue)),
+            None => self.checks.remove(&id),
+        };
+        if let Some(why) = why {
+            let count = self.counts.entry(why).or_default();
+            count.checks += 1;
+            count.overdue += usize::from(overdue);
+        }
+        self.subtract(before);
+    }
+
+    /// Forgets the checks that are gone.
+    pub(super) fn retain(&mut self, knows: impl Fn(CheckId) -> bool) {
+        let gone: Vec<CheckId> = self.checks.keys().copied().filter(|id| !knows(*id)).collect();
+        for id in gone {
+            let before = self.checks.remove(&id);
+            self.subtract(before);
+        }
+    }
+
+    fn subtract(&mut self, before: Option<(Impossible, bool)>) {
+        if let Some((why, overdue)) = before
+            && let Some(count) = self.counts.get_mut(&why)
+        {
+            count.checks -= 1;
+            count.overdue -= usize::from(overdue);
+        }
+    }
+
+    /// What begins and ends. `all`: how many checks there are.
+    pub(super) fn news(&mut self, all: usize) -> Vec<Blindness> {
+        let mut news = Vec::new();
+        self.counts.retain(|why, count| {
+            if !count.reported && (count.overdue > 0 || (is_local(*why) && count.checks * 2 > all)) {
+                count.reported = true;
+                news.push(Blindness::Begins { why: *why, checks: count.checks, all });
+            }
+            if count.checks == 0 && count.reported {
+                news.push(Blindness::Ends { why: *why });
+            }
+            count.checks > 0
+        });
+        news
+    }
+}
+
+/// Whether a cause is worth a line as soon as it strikes most checks. A late director has its own line, and is often soon over.
+fn is_local(why: Impossible) -> bool {
+    matches!(
+        why,
+        Impossible::NoRoute | Impossible::Unknown(UnknownCause::OwnLimit(_) | UnknownCause::Forbidden(_))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::{self, Answers};
+    use crate::health::{Event, Health, Transition};
+    use crate::plan::Plan;
+
+    const CAUSES: [UnknownCause; 6] = [
+        UnknownCause::Resolver,
+        UnknownCause::OwnLimit("no free local port"),
+        UnknownCause::Forbidden("permission denied on the director"),
+        UnknownCause::QueueFull,
+        UnknownCause::NotStarted,
+        UnknownCause::Panic,
+    ];
+
+    struct World {
+        plan: Plan,
+        health: Health,
+        now: Instant,
+    }
+
+    impl World {
+        /// Four servers, checked every 10 s and found up.
+        #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+        fn new(unchecked_is_down: bool) -> World {
+            let reals: String = (2..6).map(|n| format!("\treal=10.0.0.{n}:80 masq\n")).collect();
+            let text = format!("checkinterval=10\nchecktimeout=5\nvirtual=10.0.0.1:80\n{reals}");
+            let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+            let plan = Plan::new(Arc::new(config));
+            let now = Instant::now();
+            let mut health = Health::new(&plan, &BTreeSet::new(), now);
+            health.set_unchecked_is_down(unchecked_is_down);
+            let mut world = World { plan, health, now };
+            world.round(|_| Outcome::Up);
+            world
+        }
+
+        /// Ten seconds later every check has run; `outcome` is asked for each last byte of a server's address.
+        fn round(&mut self, outcome: impl Fn(u8) -> Outcome) -> Vec<(String, Event)> {
+            self.now += Duration::from_secs(10);
+            let mut due = Vec::new();
+            self.health.hurry_all(self.now);
+            self.health.due(&self.plan, self.now, |check| {
+                due.push(check);
+                true
+            });
+            let mut events = Vec::new();
+            for check in due {
+                let last = check.probe.target.to_string().chars().nth(7).and_then(|digit| digit.to_digit(10));
+                let verdict = Verdict::new(outcome(u8::try_from(last.unwrap()).unwrap()), "test");
+                let all = self.health.verdict(&self.plan, check.id, verdict, self.now);
+                let name = |t: &Transition| self.plan.member(t.member).1.address.to_string();
+                events.extend(all.iter().map(|t| (name(t), t.event)));
+            }
+            events.sort_by(|a, b| a.0.cmp(&b.0));
+            events
+        }
+
+        fn up(&self) -> Vec<bool> {
+            self.plan.members().map(|member| self.health.server(member).up).collect()
+        }
+
+        fn news(&mut self) -> Vec<String> {
+            self.health.blindness(&self.plan).iter().map(ToString::to_string).collect()
+        }
+    }
+
+    /// Three servers whose checks are not possible, beside one that is dead.
+    fn blind(cause: UnknownCause) -> impl Fn(u8) -> Outcome {
+        move |server| if server == 5 { Outcome::Down } else { Outcome::Unknown(cause) }
+    }
+
+    #[test]
+    fn a5_each_cause_has_an_end_and_spares_the_healthy() {
+        for cause in CAUSES {
+            let mut world = World::new(false);
+            let events = world.round(blind(cause));
+            assert_eq!(events.last(), Some(&("10.0.0.5:80".to_owned(), Event::Down)), "{cause}");
+            let mut news = world.news();
+            for _ in 0..5 {
+                assert!(world.plan.members().all(|member| !world.health.server(member).unchecked));
+                assert_eq!(world.round(blind(cause)), [], "{cause}");
+                news.extend(world.news());
+            }
+            // Said once: at once where it is this machine's network, else when the last verdict is 60 s old.
+            assert_eq!(news, [format!("3 of 4 checks not possible: {cause}")]);
+            assert_eq!(world.up(), [true, true, true, false], "{cause}");
+            let unchecked: Vec<bool> =
+                world.plan.members().map(|member| world.health.server(member).unchecked).collect();
+            assert_eq!(unchecked, [true, true, true, false], "{cause}");
+            world.round(|_| Outcome::Up);
+            assert_eq!(world.news(), [format!("Checks are possible again: {cause}: no longer")]);
+            assert_eq!(world.up(), [true; 4]);
+        }
+    }
+
+    #[test]
+    fn a5_unchecked_servers_go_down_where_that_is_wanted() {
+        let mut world = World::new(true);
+        for _ in 0..5 {
+            world.round(blind(UnknownCause::NotStarted));
+            assert_eq!(world.up(), [true, true, true, false]);
+        }
+        let events = world.round(blind(UnknownCause::NotStarted));
+        assert_eq!(events.iter().filter(|(_, event)| *event == Event::Down).count(), 3, "{events:?}");
+        assert_eq!(world.up(), [false; 4]);
+    }
+
+    #[test]
+    fn a5_unknown_brings_nothing_in_and_counts_no_failure() {
+        let mut world = World::new(false);
+        world.round(|_| Outcome::Down);
+        world.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
+        assert_eq!(world.up(), [false; 4]);
+        assert!(world.plan.members().all(|member| world.health.server(member).failures == 1));
+    }
+}
