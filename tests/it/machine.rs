@@ -121,7 +121,7 @@ fn d2_the_settings_of_the_machine_do_not_count() {
         return;
     }
     let own = std::env::current_exe().unwrap();
-    let script = "\"$2\"; echo nonsense >/etc/ldirectord-rs.toml; export LDIRECTORD_RS_LOG__LEVEL=loud LDIRECTORD_RS_NONSENSE=1
+    let script = "\"$2\" --hide; echo nonsense >/etc/ldirectord-rs.toml; export LDIRECTORD_RS_LOG__LEVEL=loud LDIRECTORD_RS_NONSENSE=1
         exec \"$1\" life::exit_codes_while_stopped";
     let said = in_namespace(script, &[&own, Path::new(LAY)]);
     assert!(said.contains("1 passed"), "{said}");
