@@ -109,6 +109,8 @@ async fn rows(
     };
     let mut query = pin!(query);
     let answer = tokio::select! {
+        // The query is sent first: an answer that is here already must find it.
+        biased;
         answer = &mut query => answer,
         // What the server said before it closed the connection is still on its way to the query.
         ended = connection => match (query.await, ended) {
