@@ -73,9 +73,9 @@ async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime:
     for round in 0..ROUNDS {
         now += Duration::from_secs(1);
         let mut open = 0;
-        checks.begin_turn();
+        checks.begin_turn(now);
         director.due(now, |due| {
-            let started = checks.start(due);
+            let started = checks.start(due, now);
             open += usize::from(started);
             started
         });

@@ -367,12 +367,8 @@ fn serve(
     mut setup: Setup,
     unwritten: Option<BoxFuture<'static, ()>>,
 ) -> Result<(), daemon::StartError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        // So many steps of checks between two looks at sockets: a TLS handshake takes half a millisecond.
-        .event_interval(16)
-        .build()
-        .map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
+    let runtime =
+        daemon::runtime().map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
     {
         let _inside = runtime.enter();
         setup.checker.open_pings();

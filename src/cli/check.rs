@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     if judge::too_odd(&path, warnings.len(), judging) {
         return Exit::Config;
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match daemon::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("no runtime: {error}");
@@ -63,9 +63,10 @@ async fn look(loaded: &Loaded, limits: Limits) -> Result<Snapshot, CheckerError>
     health.maintain(plan, |address| in_maintenance.get(&address).cloned(), start);
     health.hurry_all(start);
     while !health.all_seen() {
-        checks.begin_turn();
+        let now = Instant::now();
+        checks.begin_turn(now);
         // Always the same time: nothing is due twice.
-        health.due(plan, start, |due| checks.start(due));
+        health.due(plan, start, |due| checks.start(due, now));
         tokio::task::yield_now().await;
         if checks.turn_is_full() {
             continue;

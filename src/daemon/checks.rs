@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
+use super::backlog::{Backlog, RETRY, Ticket};
 use super::places::{Limits, Place, Places};
 use super::turn::measured;
 use crate::check::Checker;
@@ -25,14 +26,18 @@ pub struct Checks {
     tasks: JoinSet<Verdict>,
     running: BTreeMap<CheckId, Running>,
     ids: HashMap<Id, CheckId>,
+    backlog: Backlog,
     /// Started in this turn.
     started: usize,
+    /// When a check that was put off in this turn is to be tried again.
+    retry: Option<Instant>,
     full_said: bool,
 }
 
 struct Running {
     task: AbortHandle,
     place: Place,
+    ticket: Ticket,
 }
 
 impl Checks {
@@ -45,14 +50,17 @@ impl Checks {
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             ids: HashMap::new(),
+            backlog: Backlog::default(),
             started: 0,
+            retry: None,
             full_said: false,
         }
     }
 
     /// A turn of the loop begins, in which checks may be started.
-    pub fn begin_turn(&mut self) {
-        self.started = 0;
+    pub fn begin_turn(&mut self, now: Instant) {
+        self.backlog.look(now);
+        (self.started, self.retry) = (0, None);
     }
 
     /// Whether as many checks as one turn may start were started in this one: more may be due.
@@ -62,7 +70,7 @@ impl Checks {
     }
 
     /// Starts a check; false where it has to wait, for a place or for the next turn.
-    pub fn start(&mut self, due: Due) -> bool {
+    pub fn start(&mut self, due: Due, now: Instant) -> bool {
         if self.turn_is_full() {
             return false;
         }
@@ -70,10 +78,15 @@ impl Checks {
             self.say_full();
             return false;
         };
+        let Some(ticket) = self.backlog.begin(due.cost, due.probe.deadline, now) else {
+            self.places.free(place);
+            self.retry = Some(now + RETRY);
+            return false;
+        };
         let checker = Arc::clone(&self.checker);
         let task = self.tasks.spawn(async move { run(&checker, &due.probe).await });
         self.ids.insert(task.id(), due.id);
-        self.running.insert(due.id, Running { task, place });
+        self.running.insert(due.id, Running { task, place, ticket });
         self.started += 1;
         true
     }
@@ -88,10 +101,17 @@ impl Checks {
         }
     }
 
-    /// Waits for verdicts, and gives those that are there, at most as many as one turn takes. Never comes while no check runs. Safe
-    /// to cancel.
+    /// Waits for verdicts, and gives those that are there, at most as many as one turn takes; none when a check that was put off is
+    /// to be tried again. Never comes while no check runs. Safe to cancel.
     pub async fn finished(&mut self) -> Vec<(CheckId, Verdict)> {
-        let Some(first) = self.tasks.join_next_with_id().await else { return std::future::pending().await };
+        let retry = self.retry.map(|at| tokio::time::sleep_until(at.into()));
+        let first = tokio::select! {
+            first = self.tasks.join_next_with_id() => first,
+            () = async { if let Some(retry) = retry { retry.await } else { std::future::pending().await } } => {
+                return Vec::new();
+            }
+        };
+        let Some(first) = first else { return std::future::pending().await };
         let mut verdicts = Vec::new();
         let mut next = Some(first);
         while let Some(result) = next {
@@ -109,6 +129,7 @@ impl Checks {
         let id = self.ids.remove(&task)?;
         if let Some(running) = self.running.remove(&id) {
             self.places.free(running.place);
+            self.backlog.end(running.ticket);
         }
         match result {
             Ok((_, verdict)) => Some((id, verdict)),
@@ -173,8 +194,8 @@ mod tests {
         let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });
         let mut turns = Vec::new();
         while !health.all_seen() {
-            checks.begin_turn();
-            health.due(&plan, now, |due| checks.start(due));
+            checks.begin_turn(now);
+            health.due(&plan, now, |due| checks.start(due, now));
             let (full, running) = (checks.turn_is_full(), checks.running.len());
             tokio::task::yield_now().await;
             let verdicts = checks.finished().await;

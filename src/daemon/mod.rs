@@ -1,6 +1,7 @@
 //! One loop that owns all mutable state and joins the parts.
 
 mod addresses;
+mod backlog;
 mod checks;
 mod control;
 mod director;
@@ -23,6 +24,7 @@ mod steps;
 mod turn;
 
 pub use addresses::{InUse, in_use};
+pub use backlog::runtime;
 pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;

@@ -249,13 +249,13 @@ impl Daemon {
     fn start_checks(&mut self, now: Instant) {
         let mut idle = Vec::new();
         let checks = &mut self.checks;
-        checks.begin_turn();
+        checks.begin_turn(now);
         let mut notices = self.director.due(now, |due| match due.standing {
             Standing::Idle => {
                 idle.push((due.id, Verdict::down("in maintenance")));
                 true
             }
-            _ => checks.start(due),
+            _ => checks.start(due, now),
         });
         if !idle.is_empty() {
             notices.extend(self.director.verdicts(idle, now));

@@ -42,6 +42,8 @@ pub struct Due {
     pub probe: Arc<Probe>,
     /// For whom.
     pub standing: Standing,
+    /// The CPU time that it is expected to need.
+    pub cost: Duration,
 }
 
 /// What a check of a new plan begins with.
@@ -222,7 +224,9 @@ impl Schedule {
         loop {
             let Some((standing, id)) = self.longest_waiting().next() else { return };
             let entry = &mut self.checks[self.index[&id]];
-            if !start(Due { id, probe: Arc::clone(entry.probe()), standing }) {
+            let probe = Arc::clone(entry.probe());
+            let cost = self.costs.of(probe.effort());
+            if !start(Due { id, probe, standing, cost }) {
                 break;
             }
             let (waiting, at) = (entry.waiting(), entry.at);

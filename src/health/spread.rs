@@ -42,7 +42,8 @@ impl Costs {
         }
     }
 
-    fn of(&self, effort: Effort) -> Duration {
+    /// The CPU time that one check is expected to need.
+    pub(super) fn of(&self, effort: Effort) -> Duration {
         match effort {
             Effort::Nothing => Duration::ZERO,
             Effort::Plain => self.plain,
