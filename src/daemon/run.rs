@@ -226,11 +226,12 @@ impl Daemon {
                 if let Some(launcher) = launcher.take() {
                     launcher.ready();
                 }
-                self.manager.ready(&self.summary());
+                self.manager.ready(&self.summary(), now);
                 self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
             self.manager.alive(now);
+            self.manager.tell_status(now, || report::status(self.director.plan(), self.director.health()));
             let wakes = [
                 self.director.poll_timeout(),
                 self.outlets.poll_timeout(),
@@ -388,7 +389,7 @@ impl Daemon {
                 self.take_up(to_run);
             }
         }
-        self.manager.ready(&self.summary());
+        self.manager.ready(&self.summary(), Instant::now());
         if cause == Cause::Changed {
             self.outlets.call_back(self.director.plan(), &self.path);
         }
@@ -419,10 +420,7 @@ impl Daemon {
 
     /// One line about all servers, for the service manager.
     fn summary(&self) -> String {
-        let (plan, health) = (self.director.plan(), self.director.health());
-        let servers = || plan.members().filter(|member| !plan.is_leaving(*member));
-        let up = servers().filter(|member| health.server(*member).up).count();
-        format!("{up} of {} real servers up in {} services", servers().count(), plan.virtuals().len())
+        report::status(self.director.plan(), self.director.health())
     }
 
     /// A file that was emptied by accident must not be the end of all services.
@@ -433,6 +431,7 @@ impl Daemon {
     /// The tail of everything: what happened is told, and what is ours is remembered.
     fn settle(&mut self, notices: Vec<Notice>) {
         if !notices.is_empty() {
+            self.manager.changed(Instant::now());
             self.outlets.tell(&notices, self.director.plan(), Instant::now());
             self.follow_up();
         }

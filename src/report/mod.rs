@@ -1,7 +1,9 @@
-//! The state as others see it: one snapshot, rendered as JSON or as a table.
+//! The state as others see it: one snapshot, rendered as JSON or as a table, and one line for the service manager.
 
 mod snapshot;
+mod status;
 mod table;
 
 pub use snapshot::{Checked, Destination, Server, Snapshot, State, VirtualService};
+pub use status::status;
 pub use table::render;

@@ -5,9 +5,15 @@ use std::time::{Duration, Instant};
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 
+/// The state for people is told at most once in this time.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What is said to the manager.
 #[derive(Debug)]
 pub struct Manager {
+    /// Whether there is one.
+    listens: bool,
+    status: Status,
     /// The manager ends a daemon that has not spoken for so long.
     watchdog: Option<Duration>,
     next_sign: Option<Instant>,
@@ -18,12 +24,28 @@ impl Manager {
     #[must_use]
     pub fn new(now: Instant) -> Manager {
         let watchdog = watchdog_enabled();
-        Manager { watchdog, next_sign: watchdog.map(|_| now) }
+        let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
+        Manager { listens, status: Status::default(), watchdog, next_sign: watchdog.map(|_| now) }
     }
 
     /// The table is set up. `status` is a line for people.
-    pub fn ready(&self, status: &str) {
+    pub fn ready(&mut self, status: &str, now: Instant) {
+        self.status.told(status, now);
         say(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// Something has happened after which the line for people may be another one.
+    pub fn changed(&mut self, now: Instant) {
+        if self.listens {
+            self.status.changed(now);
+        }
+    }
+
+    /// Tells the line for people if it may be another one and it is time to. It is asked for only then.
+    pub fn tell_status(&mut self, now: Instant, line: impl FnOnce() -> String) {
+        if let Some(line) = self.status.due(now, line) {
+            say(&[NotifyState::Status(&line)]);
+        }
     }
 
     /// The configuration is read again; [`Manager::ready`] follows, whatever comes of it.
@@ -40,10 +62,10 @@ impl Manager {
         say(&[NotifyState::Stopping]);
     }
 
-    /// When the next sign of life is due.
+    /// When the next sign of life, or the line for people, is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_sign
+        [self.next_sign, self.status.due].into_iter().flatten().min()
     }
 
     /// Gives a sign of life if it is due: three in the time that the manager waits.
@@ -57,7 +79,72 @@ impl Manager {
     }
 }
 
+/// The line for people: what was told last, and when the next one may be.
+#[derive(Debug, Default)]
+struct Status {
+    told: String,
+    /// None before the daemon is ready.
+    earliest: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Status {
+    fn told(&mut self, line: &str, now: Instant) {
+        line.clone_into(&mut self.told);
+        self.earliest = Some(now + STATUS_INTERVAL);
+        self.due = None;
+    }
+
+    fn changed(&mut self, now: Instant) {
+        if self.due.is_none() {
+            self.due = self.earliest.map(|earliest| earliest.max(now));
+        }
+    }
+
+    /// The line, if it is due and another one than the last.
+    fn due(&mut self, now: Instant, line: impl FnOnce() -> String) -> Option<String> {
+        if self.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        self.due = None;
+        let line = line();
+        if line == self.told {
+            return None;
+        }
+        self.told(&line, now);
+        Some(line)
+    }
+}
+
 /// A manager that does not listen any more changes nothing for the servers.
 fn say(states: &[NotifyState<'_>]) {
     drop(notify(states));
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+
+    use super::*;
+
+    #[test]
+    fn status_is_told_when_it_changes_and_once_a_second() {
+        let start = Instant::now();
+        let at = |millis: u64| start + Duration::from_millis(millis);
+        let line = |text: &'static str| move || text.to_owned();
+        let mut status = Status::default();
+        status.changed(at(0));
+        assert_eq!(status.due(at(5000), line("0 of 2 up")), None, "not before the daemon is ready");
+        status.told("2 of 2 up", at(5000));
+        assert_eq!(status.due(at(9000), || panic!("nothing has changed")), None);
+        status.changed(at(9000));
+        assert_eq!(status.due(at(9000), line("1 of 2 up")), Some("1 of 2 up".to_owned()));
+        // Changes within a second become one line, and what is as before is not told.
+        status.changed(at(9100));
+        status.changed(at(9200));
+        assert_eq!((status.due, status.due(at(9999), line("0 of 2 up"))), (Some(at(10000)), None));
+        assert_eq!(status.due(at(10000), line("0 of 2 up")), Some("0 of 2 up".to_owned()));
+        status.changed(at(12000));
+        assert_eq!((status.due(at(12000), line("0 of 2 up")), status.due), (None, None));
+    }
 }

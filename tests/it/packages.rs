@@ -179,3 +179,14 @@ fn c1_a_pid_file_of_a_user_gives_root_no_command() {
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && out.ends_with("all is well\n"), "{output:?}");
 }
+
+/// `systemctl reload` fails with the reason where the file cannot be used, before the daemon is told to read it.
+#[test]
+fn a_reload_of_a_unit_judges_the_file_first() {
+    for (name, config) in [("ldirectord-rs.service", ""), ("ldirectord-rs@.service", " %i.cf")] {
+        let unit = read(&format!("packaging/systemd/{name}"));
+        let reloads: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
+        let judge = format!("/usr/sbin/ldirectord-rs check --config-only{config}");
+        assert_eq!(reloads, [judge.as_str(), "/bin/kill -HUP $MAINPID"], "{name}");
+    }
+}

@@ -28,6 +28,10 @@ fn the_unit_lives() {
         ("status", "0"),
         ("show", "0"),
         ("reload", "0"),
+        // It fails with the reason, and the daemon does not hear of it.
+        ("bad-reload", "1"),
+        ("unharmed", "0"),
+        ("status-line", "2 of 2 up"),
         ("restart", "0"),
         ("replaced", "yes"),
         ("crashed", "replaced"),

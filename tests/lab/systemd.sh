@@ -11,7 +11,10 @@ install -D -m 644 "$unit" /etc/systemd/system/ldirectord-rs.service
 getent passwd ldirectord-rs >/dev/null ||
 	echo 'ldirectord-rs:x:731:731::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
 getent group ldirectord-rs >/dev/null || echo 'ldirectord-rs:x:731:' >>/etc/group
-mkdir -p /etc/ha.d
+mkdir -p /etc/ha.d /etc/systemd/system/ldirectord-rs.service.d
+# Only root can read it; the daemon gets it from systemd.
+(umask 077 && echo hidden >/etc/ldap.password)
+printf '[Service]\nLoadCredential=ldap:/etc/ldap.password\n' >/etc/systemd/system/ldirectord-rs.service.d/credential.conf
 cat >/usr/local/bin/checked <<-'END'
 	#!/bin/sh
 	while read -r line; do echo "$line"; done </proc/self/status >/run/ldirectord-rs/command
@@ -25,6 +28,7 @@ cat >/etc/ha.d/ldirectord.cf <<-'END'
 	        real=127.0.0.1:80 masq
 	        checktype=external
 	        checkcommand=/usr/local/bin/checked
+	        #rs: passwdfile="credential:ldap"
 	virtual=10.0.0.1:81
 	        real=127.0.0.1:81 masq
 	        checktype=ping
@@ -52,6 +56,13 @@ cat >/usr/local/bin/steps <<-'END'
 	systemctl reload ldirectord-rs
 	note reload $?
 	before=$(main)
+	cp /etc/ha.d/ldirectord.cf /tmp/good.cf
+	echo nonsense >>/etc/ha.d/ldirectord.cf
+	systemctl reload ldirectord-rs
+	note bad-reload $?
+	note unharmed "$([ "$before" = "$(main)" ] && grep -c 'was not reloaded' /var/log/ldirectord.log)"
+	cp /tmp/good.cf /etc/ha.d/ldirectord.cf
+	note status-line "$(systemctl show --property StatusText --value ldirectord-rs)"
 	systemctl restart ldirectord-rs
 	note restart $?
 	note replaced $([ "$before" != "$(main)" ] && echo yes)
