@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use ipvs_rs::{
-    DestinationConfig, DestinationKey, Operation, Persistence, Service, ServiceConfig, ServiceFlags,
-    ServiceKey, Table,
+    Checksum, DestinationConfig, DestinationKey, Operation, Persistence, Service, ServiceConfig,
+    ServiceFlags, ServiceKey, Table,
 };
 
 use crate::health::{Health, ServerId};
-use crate::plan::{Fallback, Member, Netmask, Plan, Real, Virtual};
+use crate::plan::{Fallback, Member, Netmask, Plan, Real, Timeouts, Tunnel, Virtual};
 use crate::value::{
     Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
 };
@@ -33,9 +33,9 @@ fn wanted_service(plan: &Plan, virtual_index: usize, v: &Virtual, health: &Healt
         let key = real_key(v, real);
         // Where several lines name one destination, the last one says what it looks like.
         if health.is_in(plan, member) {
-            service.destinations.insert(key, real_config(real, real.weight));
+            service.destinations.insert(key, real_config(v, real, real.weight));
         } else if v.quiescent && !plan.is_leaving(member) {
-            service.destinations.insert(key, real_config(real, 0));
+            service.destinations.insert(key, real_config(v, real, 0));
         }
     }
     if let Some(fallback) = v.fallback.filter(|_| !health.any_in(plan, virtual_index)) {
@@ -99,6 +99,7 @@ pub fn service_key(id: VirtualId) -> ServiceKey {
             protocol: match protocol {
                 Protocol::Tcp => ipvs_rs::Protocol::Tcp,
                 Protocol::Udp => ipvs_rs::Protocol::Udp,
+                Protocol::Sctp => ipvs_rs::Protocol::Sctp,
             },
             address: address.ip(),
             port: address.port(),
@@ -121,24 +122,24 @@ pub fn real_key(v: &Virtual, real: &Real) -> DestinationKey {
     destination_key(v, real.address, real.method)
 }
 
-/// The virtual behind a kernel's key; none for SCTP, which `ldirectord.cf` does not know.
+/// The virtual service of a kernel's key.
 #[must_use]
-pub fn virtual_id(key: ServiceKey) -> Option<VirtualId> {
+pub fn virtual_id(key: ServiceKey) -> VirtualId {
     match key {
         ServiceKey::Address { protocol, address, port } => {
             let protocol = match protocol {
                 ipvs_rs::Protocol::Tcp => Protocol::Tcp,
                 ipvs_rs::Protocol::Udp => Protocol::Udp,
-                ipvs_rs::Protocol::Sctp => return None,
+                ipvs_rs::Protocol::Sctp => Protocol::Sctp,
             };
-            Some(VirtualId::Address { protocol, address: SocketAddr::new(address, port) })
+            VirtualId::Address { protocol, address: SocketAddr::new(address, port) }
         }
         ServiceKey::Mark { mark, family } => {
             let family = match family {
                 ipvs_rs::Family::V4 => Family::V4,
                 ipvs_rs::Family::V6 => Family::V6,
             };
-            Some(VirtualId::Mark { mark, family })
+            VirtualId::Mark { mark, family }
         }
     }
 }
@@ -146,7 +147,7 @@ pub fn virtual_id(key: ServiceKey) -> Option<VirtualId> {
 /// An operation in ldirectord's words. `occasion` says why what is not wanted is removed.
 #[must_use]
 pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<Change> {
-    let of = virtual_id(operation.service())?;
+    let of = virtual_id(operation.service());
     let position = plan.virtuals().iter().position(|v| v.id == of);
     let v = position.map(|index| &plan.virtuals()[index]);
     let server =
@@ -175,7 +176,7 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<
 /// The real servers that are in service and go with their service when the daemon stops.
 #[must_use]
 pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> {
-    let Some(of) = virtual_id(service) else { return Vec::new() };
+    let of = virtual_id(service);
     let v = plan.virtuals().iter().find(|v| v.id == of);
     let destinations = present.services.get(&service).into_iter().flat_map(|service| &service.destinations);
     let changes = destinations
@@ -233,12 +234,15 @@ fn destination_key(v: &Virtual, address: SocketAddr, method: ForwardingMethod) -
 fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {
     let port = fallback.port.or(v.id.port()).unwrap_or(0);
     let key = destination_key(v, SocketAddr::new(fallback.address, port), fallback.method);
-    (key, DestinationConfig::new(kernel_method(fallback.method), 1))
+    let mut config = DestinationConfig::new(kernel_method(fallback.method), 1);
+    config.tunnel = kernel_tunnel(v);
+    (key, config)
 }
 
-fn real_config(real: &Real, weight: u32) -> DestinationConfig {
+fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
     let mut config =
         DestinationConfig::new(kernel_method(real.method), weight.min(DestinationConfig::MAX_WEIGHT));
+    config.tunnel = kernel_tunnel(v);
     config.upper = real.upper;
     // The kernel refuses a lower threshold above the upper one, and with it the whole server.
     config.lower = if real.lower <= real.upper { real.lower } else { 0 };
@@ -261,9 +265,28 @@ fn service_config(v: &Virtual) -> ServiceConfig {
                 Netmask::V6(length) => ipvs_rs::Netmask::V6(length),
             },
         );
-        Persistence { timeout, netmask, engine: None }
+        Persistence { timeout, netmask, engine: v.persistengine.clone() }
     });
     config
+}
+
+/// The encapsulation of servers with `ipip`; for others it does not count.
+fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
+    let checksum = |wanted| if wanted { Checksum::Full } else { Checksum::None };
+    match v.tunnel {
+        None => ipvs_rs::Tunnel::Ipip,
+        Some(Tunnel::Gue { port, checksum: wanted }) => {
+            ipvs_rs::Tunnel::Gue { port, checksum: checksum(wanted) }
+        }
+        Some(Tunnel::Gre { checksum: wanted }) => ipvs_rs::Tunnel::Gre { checksum: checksum(wanted) },
+    }
+}
+
+/// The kernel's words for `timeouts`.
+#[must_use]
+pub fn timeouts(plan: &Plan) -> Option<ipvs_rs::Timeouts> {
+    let Timeouts { tcp, tcpfin, udp } = plan.config().globals.timeouts?;
+    Some(ipvs_rs::Timeouts { tcp, tcp_fin: tcpfin, udp })
 }
 
 fn kernel_family(family: Family) -> ipvs_rs::Family {
@@ -278,5 +301,46 @@ fn kernel_method(method: ForwardingMethod) -> ipvs_rs::ForwardingMethod {
         ForwardingMethod::Gate => ipvs_rs::ForwardingMethod::DirectRoute,
         ForwardingMethod::Masq => ipvs_rs::ForwardingMethod::Masquerade,
         ForwardingMethod::Ipip => ipvs_rs::ForwardingMethod::Tunnel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::config::{self, Answers};
+
+    /// The directives of ours that are for the kernel, in its words; the lab has them in a real table.
+    #[test]
+    fn words_for_the_kernel_are_translated() {
+        let text = "#rs: timeouts=900,0,300\n\
+                    virtual=10.0.0.1:80\n\treal=10.0.0.2:80 ipip\n\tquiescent=yes\n\tfallback=10.0.0.9 ipip\n\t#rs: tunnel=gue:5555,csum\n\
+                    virtual=10.0.0.1:81\n\treal=10.0.0.2:81 gate\n\tquiescent=yes\n\t#rs: protocol=sctp\n\
+                    virtual=10.0.0.1:82\n\treal=10.0.0.2:82 masq\n\tprotocol=udp\n\tpersistent=300\n\t#rs: persistengine=sip\n";
+        let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+        let plan = Plan::new(Arc::new(config));
+        let health = Health::new(&plan, &BTreeSet::new(), Instant::now());
+        let mut lines = Vec::new();
+        for (key, service) in &wanted(&plan, &health).services {
+            lines.push(format!("{key} {}", service.config));
+            lines.extend(service.destinations.iter().map(|(server, config)| format!("-> {server} {config}")));
+            assert_eq!(service_key(virtual_id(*key)), *key);
+        }
+        assert_eq!(
+            lines,
+            [
+                "tcp 10.0.0.1:80 wrr",
+                "-> 10.0.0.2:80 weight 0 (tunnel gue port 5555 csum)",
+                "-> 10.0.0.9:80 weight 1 (tunnel gue port 5555 csum)",
+                "udp 10.0.0.1:82 wrr persistent 300 pe sip",
+                "sctp 10.0.0.1:81 wrr",
+                "-> 10.0.0.2:81 weight 0 (route)",
+            ]
+        );
+        assert_eq!(timeouts(&plan), Some(ipvs_rs::Timeouts { tcp: 900, tcp_fin: 0, udp: 300 }));
     }
 }

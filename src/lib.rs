@@ -64,6 +64,10 @@
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs` |
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
+//! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
+//! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
+//! | what `credential:NAME` means | `settings/credential.rs` |
+//! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `daemon/timeouts.rs`, `check/sctp.rs` |
 
 pub mod check;
 pub mod cli;

@@ -2,6 +2,8 @@
 //!
 //! Every key is also a variable: `[table] backend` is `LDIRECTORD_RS_TABLE__BACKEND`.
 
+pub mod credential;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -271,8 +273,10 @@ impl Mail {
     /// # Errors
     /// When its file cannot be read; names the file, never its content.
     pub fn password(&self) -> Result<Secret, String> {
-        let text = std::fs::read_to_string(&self.password_file)
-            .map_err(|error| format!("[mail] password_file {}: {error}", self.password_file.display()))?;
+        let failed =
+            |error: String| format!("[mail] password_file {}: {error}", self.password_file.display());
+        let path = credential::locate(&self.password_file).map_err(failed)?;
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
         Ok(Secret::new(text.lines().next().unwrap_or_default()))
     }
 }

@@ -23,6 +23,7 @@ mod ping;
 mod progress;
 mod radius;
 mod say;
+mod sctp;
 mod sealed;
 mod sentence;
 mod simple_tcp;
@@ -119,6 +120,7 @@ impl Checker {
     async fn dispatch(&self, probe: &Probe, progress: &Progress) -> Verdict {
         match &probe.action {
             Action::Nothing => Verdict::up("nothing is checked"),
+            Action::SctpConnect => sctp::run(probe).await,
             Action::Connect => connect::run(probe).await,
             Action::Http(http) => http::run(&self.clients, &self.lookups, probe, http, progress).await,
             Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,

@@ -17,6 +17,7 @@ impl fmt::Display for Probe {
         match &self.action {
             Action::Nothing => f.write_str("nothing (always up)"),
             Action::Connect => write!(f, "connect to {target}"),
+            Action::SctpConnect => write!(f, "connect to sctp {target}"),
             Action::Ping { attempts: 1 } => write!(f, "ping {}", target.ip()),
             Action::Ping { attempts } => write!(f, "ping {} ({attempts} attempts)", target.ip()),
             Action::Http(http) => http_sentence(f, self, http),

@@ -30,6 +30,8 @@ pub struct Assignment<'a> {
     pub directive: &'static Directive,
     /// Whether it stands inside a block: the same directive has other rules there.
     pub inside: bool,
+    /// Whether it stands behind `#rs:`, so that the original reads a comment.
+    pub ours: bool,
     /// The line of the file, from 1.
     pub line: usize,
     /// Where the name stands.

@@ -83,6 +83,12 @@ pub enum Kind {
     Scheduler,
     /// `tcp` or `udp`; `fwm` for a firewall mark.
     Protocol,
+    /// `gue:port`, `gre`, either with `,csum`.
+    Tunnel,
+    /// The name of a persistence engine.
+    PersistEngine,
+    /// Three numbers of seconds with commas.
+    Timeouts,
     /// A dotted quad or, in `virtual6`, a prefix length.
     Netmask,
     /// `address:port`, or a firewall mark.
@@ -122,6 +128,9 @@ impl fmt::Display for Kind {
             Kind::HttpMethod => "GET|HEAD",
             Kind::Scheduler => "scheduler",
             Kind::Protocol => "tcp|udp|fwm",
+            Kind::Tunnel => "gue:port[,csum]|gre[,csum]",
+            Kind::PersistEngine => "sip",
+            Kind::Timeouts => "tcp,tcpfin,udp",
             Kind::Netmask => "netmask|prefix length",
             Kind::Virtual => "address:port|mark",
             Kind::Real => {
@@ -170,6 +179,8 @@ pub enum Key {
     Netmask,
     Ops,
     Passwd,
+    PasswdFile,
+    PersistEngine,
     Persistent,
     Protocol,
     Quiescent,
@@ -182,12 +193,15 @@ pub enum Key {
     SchedFlags,
     Scheduler,
     Secret,
+    SecretFile,
     Service,
     ServiceName,
     Smtp,
     StartTls,
     Supervised,
     Timeout,
+    Timeouts,
+    Tunnel,
     UdpProbe,
     UdpReply,
     TlsCa,
@@ -381,6 +395,18 @@ pub static DIRECTIVES: &[Directive] = &[
         "the datagram that a connect check on a UDP service sends; a refusal (ICMP) means down").extension(),
     row(Key::UdpReply, "udpreply", (Virtual, Kind::Pattern), "none is waited for", "invalid udpreply",
         "what must come back for udpprobe").extension(),
+    row(Key::PasswdFile, "passwdfile", (Virtual, Kind::Quoted), "", "no file of a password",
+        "a file with the password of checks in its first line, instead of passwd").extension(),
+    row(Key::SecretFile, "secretfile", (Virtual, Kind::Quoted), "", "no file of a secret",
+        "a file with the secret of radius checks in its first line, instead of secret").extension(),
+    // What the kernel can do and the original has no words for.
+    row(Key::Tunnel, "tunnel", (Virtual, Kind::Tunnel), "IP in IP", "tunnel must be gue:PORT, gre, or one of them with ,csum",
+        "how packets to servers with ipip are encapsulated").extension(),
+    row(Key::PersistEngine, "persistengine", (Virtual, Kind::PersistEngine), "the address of the client", "persistengine must be sip",
+        "what persistent goes by: sip is the Call-ID of a SIP message").extension(),
+    row(Key::Timeouts, "timeouts", (Global, Kind::Timeouts), "as the kernel has them: 900,120,300",
+        "timeouts must be three numbers of seconds: tcp,tcpfin,udp",
+        "for how many seconds the kernel keeps idle connections").extension(),
     // TLS: what the original lacks.
     row(Key::TlsVerify, "tlsverify", (Both, Kind::YesNo), "no", "",
         "whether a certificate must be valid now, for the name, and chain to a root").extension(),

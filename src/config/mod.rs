@@ -15,7 +15,7 @@ pub use diagnostic::{Diagnostic, Original, Severity};
 pub use directive::{DIRECTIVES, Directive, Kind, Scope};
 pub use model::{
     Alert, AlertStatus, CheckType, Config, Fallback, Globals, HttpMethod, LogTarget, Negotiate, Netmask,
-    Real, Redirects, Virtual,
+    Real, Redirects, Timeouts, Tunnel, Virtual,
 };
 pub use names::{Answers, Names, Question};
 

@@ -39,6 +39,19 @@ pub struct Globals {
     pub emailalertfrom: Option<String>,
     /// `maintenancedir`: a file named after a server there takes the server out.
     pub maintenancedir: Option<PathBuf>,
+    /// `timeouts`: for how long the kernel keeps idle connections; absent: as it is set.
+    pub timeouts: Option<Timeouts>,
+}
+
+/// `timeouts`, in seconds; one that is 0 stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of established TCP connections.
+    pub tcp: u32,
+    /// Of TCP connections after a FIN.
+    pub tcpfin: u32,
+    /// Of UDP.
+    pub udp: u32,
 }
 
 /// Where log lines go.
@@ -71,6 +84,10 @@ pub struct Virtual {
     pub persistent: Option<u32>,
     /// `netmask`: the granularity of persistence. IPv4: the mask as an address; IPv6: the prefix length.
     pub netmask: Option<Netmask>,
+    /// `persistengine`: what persistence goes by, by the kernel's name; absent: the address of the client.
+    pub persistengine: Option<String>,
+    /// `tunnel`: how packets to servers with `ipip` are encapsulated; absent: IP in IP.
+    pub tunnel: Option<Tunnel>,
     /// `ops`: one-packet scheduling (UDP only).
     pub ops: bool,
     /// `quiescent`: a dead server stays with weight 0 instead of being removed.
@@ -176,6 +193,23 @@ pub struct Fallback {
     pub port: Option<u16>,
     /// How packets reach it.
     pub method: ForwardingMethod,
+}
+
+/// `tunnel`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// Generic UDP encapsulation.
+    Gue {
+        /// The UDP port on which the server takes the packets.
+        port: u16,
+        /// Whether the outer header has a checksum.
+        checksum: bool,
+    },
+    /// Generic routing encapsulation.
+    Gre {
+        /// Whether the outer header has a checksum.
+        checksum: bool,
+    },
 }
 
 /// The netmask of persistence.

@@ -162,6 +162,7 @@ impl<'a> Parser<'a, '_, '_> {
             self.ast.globals.push(Assignment {
                 directive,
                 inside: false,
+                ours: false,
                 line: line.number,
                 name: line.span.start..name_end,
                 value: Value::verbatim("yes", name_end),
@@ -187,7 +188,7 @@ impl<'a> Parser<'a, '_, '_> {
                 if inside {
                     self.place = Place::Inside;
                 }
-                self.add(found);
+                self.add(Assignment { ours: true, ..found });
             }
             Some(found) => {
                 self.report
@@ -225,6 +226,7 @@ impl<'a> Parser<'a, '_, '_> {
         Some(Assignment {
             directive,
             inside,
+            ours: false,
             line: line.number,
             name: start + name.start..start + name.end,
             value,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Ipvs, Operation, ServiceKey, Table, diff};
 
+use super::timeouts;
 use crate::desired;
 use crate::health::{CheckId, Due, Health};
 use crate::notify::{Notice, monitor};
@@ -35,6 +36,8 @@ pub struct Director {
     verify_interval: Option<Duration>,
     verify_at: Option<Instant>,
     retry: Duration,
+    /// The kernel's time-outs have to be looked at.
+    timeouts_due: bool,
     /// What was refused and said already, so that it is said once.
     refused: BTreeSet<String>,
     /// What checks warn of and was said already. The words of a warning change when it is time to say it again.
@@ -69,6 +72,7 @@ impl Director {
             verify_interval,
             verify_at: verify_interval.map(|interval| now + interval),
             retry: FIRST_RETRY,
+            timeouts_due: true,
             refused: BTreeSet::new(),
             warned: BTreeMap::new(),
         };
@@ -201,6 +205,7 @@ impl Director {
         notices.extend(self.plan.leaving().iter().map(|member| Notice::Leaving(*member)));
         self.warned.retain(|id, _| self.health.knows(*id));
         self.refused.clear();
+        self.timeouts_due = true;
         self.withdrawn.clear();
         notices.extend(self.reconcile(now));
         notices
@@ -232,6 +237,7 @@ impl Director {
             return Vec::new();
         }
         self.verify_at = self.verify_interval.map(|interval| now + interval);
+        self.timeouts_due = true;
         let mut notices = self.read_back(&BTreeSet::new());
         notices.extend(self.reconcile(now));
         notices
@@ -296,6 +302,11 @@ impl Director {
                 notices.extend(drift(&repairs));
                 notices.extend(retried);
             }
+        }
+        if std::mem::take(&mut self.timeouts_due)
+            && let Some(wanted) = desired::timeouts(&self.plan)
+        {
+            notices.extend(timeouts::keep(&mut *self.ipvs, wanted));
         }
         self.owned = planned(&self.plan);
         self.owned.extend(self.present.services.keys());

@@ -12,6 +12,7 @@ use crate::config::{self, Answers, Diagnostic, Question, Severity};
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
 use crate::net::{cause, tls};
 use crate::plan::Plan;
+use crate::settings::credential;
 use crate::sys::{privileges, regular};
 use crate::value::{Family, Protocol, TlsPolicy};
 
@@ -244,7 +245,8 @@ fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
     let mut faults = Vec::new();
     for v in plan.virtuals() {
         let policy = &*v.tls.policy;
-        if !known.contains(&policy) {
+        let unread = policy.files().filter_map(|file| file.path().to_str()).any(credential::is_out_of_reach);
+        if !unread && !known.contains(&policy) {
             known.push(policy);
             if let Err(error) = tls::Client::new(policy) {
                 faults.push((v.line, error.to_string()));
@@ -252,6 +254,12 @@ fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
         }
     }
     faults
+}
+
+/// A file that a directive names, or a credential.
+fn read_named(named: &str) -> Result<Arc<[u8]>, String> {
+    let path = credential::locate(Path::new(named))?;
+    regular::read(&path, MAX_SIZE).map(Arc::from).map_err(|error| cause(&error))
 }
 
 /// The original's form of each diagnostic.
@@ -307,6 +315,10 @@ fn invent(questions: Vec<Question>) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
         match question {
+            // Only the daemon's unit has it; it counts as known, like a host.
+            Question::File(path) if credential::is_out_of_reach(&path) => {
+                lock(&answers).add_file(path, Ok(Arc::from([])));
+            }
             // 240.0.0.0/4 and 100::/64 belong to nobody.
             Question::Host { name, family: Family::V4 } => {
                 lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());
@@ -337,8 +349,7 @@ fn answer_locally(
             }
         }
         Question::File(path) => {
-            let content =
-                regular::read(Path::new(&path), MAX_SIZE).map(Arc::from).map_err(|error| cause(&error));
+            let content = read_named(&path);
             lock(answers).add_file(path, content);
         }
     }

@@ -21,6 +21,7 @@ mod simulation;
 mod stable;
 #[cfg(test)]
 mod steps;
+mod timeouts;
 mod turn;
 
 pub use addresses::{InUse, in_use};

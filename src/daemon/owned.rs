@@ -54,7 +54,7 @@ impl OwnedServices {
             return Ok(());
         }
         let mut text = String::new();
-        for id in owned.iter().filter_map(|key| desired::virtual_id(*key)) {
+        for id in owned.iter().map(|key| desired::virtual_id(*key)) {
             text.push_str(&id.qualified());
             text.push('\n');
         }
@@ -131,7 +131,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("services");
         let key = |text: &str| desired::service_key(text.parse().unwrap());
-        let owned = BTreeSet::from([key("tcp:10.0.0.1:80"), key("fwm6:5"), key("udp:[fd00::1]:53")]);
+        let owned = BTreeSet::from([
+            key("tcp:10.0.0.1:80"),
+            key("fwm6:5"),
+            key("udp:[fd00::1]:53"),
+            key("sctp:10.0.0.1:80"),
+        ]);
         OwnedServices::open(path.clone()).write(&owned).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned);
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();

@@ -59,6 +59,8 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     let socktype = match protocol {
         Protocol::Tcp => SockType::Stream,
         Protocol::Udp => SockType::DGram,
+        // Few lists have names for SCTP; those of TCP are meant then, as IANA assigns both.
+        Protocol::Sctp => return port(name, Protocol::Tcp),
     };
     let hints = AddrInfoHints { socktype: socktype.into(), ..AddrInfoHints::default() };
     let answers = dns_lookup::getaddrinfo(None, Some(name), Some(hints)).ok()?;
@@ -74,7 +76,7 @@ pub fn listed_port(name: &str, protocol: Protocol) -> Option<u16> {
     if ports.peek().is_none() {
         return port(name, protocol);
     }
-    let protocol = protocol.to_string();
+    let protocol = if protocol == Protocol::Sctp { Protocol::Tcp } else { protocol }.to_string();
     ports.find(|(_, of)| *of == protocol).map(|(port, _)| port)
 }
 

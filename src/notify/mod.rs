@@ -42,6 +42,13 @@ pub enum Notice {
     },
     /// The table was not as we had left it; the operations lead from what was found to what we knew.
     Drift(Vec<String>),
+    /// The kernel's time-outs of idle connections were set.
+    TimeoutsSet {
+        /// What they were.
+        from: String,
+        /// What they are.
+        to: String,
+    },
     /// The table could not be read back.
     Unreadable(String),
     /// A check has found something that changes nothing and should be known.
@@ -147,6 +154,9 @@ impl fmt::Display for Notice {
                     0 => Ok(()),
                     more => write!(f, " and {more} more"),
                 }
+            }
+            Notice::TimeoutsSet { from, to } => {
+                write!(f, "Set the kernel's time-outs of idle connections to {to} (before: {from})")
             }
             Notice::Unreadable(error) => {
                 write!(

@@ -55,6 +55,7 @@ fn server_id(v: &Virtual, real: &Real) -> String {
     let protocol = match v.id {
         VirtualId::Address { protocol: Protocol::Tcp, .. } => "tcp",
         VirtualId::Address { protocol: Protocol::Udp, .. } => "udp",
+        VirtualId::Address { protocol: Protocol::Sctp, .. } => "sctp",
         VirtualId::Mark { .. } => "fwm",
     };
     let (request, receive) = match &real.request {

@@ -83,6 +83,10 @@ fn is_udp(v: &Virtual) -> bool {
     matches!(v.id, VirtualId::Address { protocol: Protocol::Udp, .. })
 }
 
+fn is_sctp(v: &Virtual) -> bool {
+    matches!(v.id, VirtualId::Address { protocol: Protocol::Sctp, .. })
+}
+
 /// Where the check goes: `checkport`, else the server's own port, else the standard port of the service.
 fn target(v: &Virtual, real: &Real) -> SocketAddr {
     let own = Some(real.address.port()).filter(|port| *port != 0);
@@ -97,6 +101,7 @@ fn nothing(v: &Virtual, real: &Real) -> Probe {
 /// A connect on a UDP virtual is a ping, as in the original, unless a datagram is given.
 fn connect(v: &Virtual, real: &Real) -> Probe {
     let action = match &v.udpprobe {
+        _ if is_sctp(v) => Action::SctpConnect,
         _ if !is_udp(v) => Action::Connect,
         Some(payload) => {
             Action::Datagram(DatagramProbe { payload: payload.clone(), reply: v.udpreply.clone() })
@@ -230,7 +235,7 @@ fn simpletcp(v: &Virtual, real: &Real) -> SimpleTcpProbe {
 
 fn dns(v: &Virtual, real: &Real) -> DnsProbe {
     let (request, receive) = request_and_receive(v, real);
-    let tcp = matches!(v.id, VirtualId::Address { protocol: Protocol::Tcp, .. });
+    let tcp = matches!(v.id, VirtualId::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. });
     DnsProbe { name: without_slash(request), kind: v.dnstype, receive: receive.cloned(), tcp }
 }
 

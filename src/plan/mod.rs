@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::config::{
-    CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Virtual,
+    CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Timeouts, Tunnel, Virtual,
 };
 pub use probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, Effort, ExternalProbe, HttpProbe, LdapProbe,

@@ -29,6 +29,7 @@ impl Probe {
             Action::Dialogue(dialogue) => dialogue.transport.tls().is_some(),
             Action::Mysql(sql) | Action::Pgsql(sql) | Action::Oracle(sql) => sql.starttls,
             Action::Connect
+            | Action::SctpConnect
             | Action::Ping { .. }
             | Action::SimpleTcp(_)
             | Action::Datagram(_)
@@ -59,6 +60,8 @@ pub enum Action {
     Nothing,
     /// TCP connect, close.
     Connect,
+    /// SCTP association, close.
+    SctpConnect,
     /// ICMP echo, so many attempts, each with an equal share of the deadline.
     Ping {
         /// At least 1.

@@ -31,6 +31,8 @@ pub enum Protocol {
     Tcp,
     /// `protocol=udp`
     Udp,
+    /// `#rs: protocol=sctp`
+    Sctp,
 }
 
 impl fmt::Display for Protocol {
@@ -38,6 +40,7 @@ impl fmt::Display for Protocol {
         f.pad(match self {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         })
     }
 }
@@ -47,7 +50,7 @@ impl fmt::Display for Protocol {
 pub enum VirtualId {
     /// A service by protocol, address and port.
     Address {
-        /// TCP or UDP.
+        /// TCP, UDP or SCTP.
         protocol: Protocol,
         /// The virtual address and port.
         address: SocketAddr,
@@ -105,6 +108,7 @@ impl FromStr for VirtualId {
         match kind {
             "tcp" => address(Protocol::Tcp),
             "udp" => address(Protocol::Udp),
+            "sctp" => address(Protocol::Sctp),
             "fwm" => mark(Family::V4),
             "fwm6" => mark(Family::V6),
             _ => Err(NotAnId),
@@ -133,11 +137,11 @@ mod tests {
 
     #[test]
     fn a_qualified_id_is_read_back() {
-        for text in ["tcp:10.0.0.1:80", "udp:[fd00::1]:53", "fwm:5", "fwm6:5"] {
+        for text in ["tcp:10.0.0.1:80", "udp:[fd00::1]:53", "sctp:10.0.0.1:80", "fwm:5", "fwm6:5"] {
             let id: VirtualId = text.parse().expect(text);
             assert_eq!(id.qualified(), text);
         }
-        for text in ["", "tcp", "sctp:10.0.0.1:80", "fwm:x", "tcp:10.0.0.1"] {
+        for text in ["", "tcp", "dccp:10.0.0.1:80", "fwm:x", "tcp:10.0.0.1"] {
             assert_eq!(text.parse::<VirtualId>(), Err(NotAnId), "{text}");
         }
     }

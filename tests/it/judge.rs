@@ -124,6 +124,37 @@ fn a_file_is_judged_without_network_or_socket() {
     }
 }
 
+/// Only the daemon's unit has credentials, so a pipeline cannot judge them; who needs one is told how to get it.
+#[test]
+fn credentials_are_judged_where_they_are() {
+    let site = Site::new(
+        "virtual=192.0.2.1:443\n\treal=192.0.2.2:443 masq\n\tchecktype=on\n\t#rs: passwdfile=\"credential:ldap\"\n\
+         #rs: tlscert=\"credential:cert\"\n#rs: tlskey=\"credential:key\"\n",
+    );
+    assert_eq!(site.run(&["-t", "web.cf"]).status.code(), Some(0));
+    let told = site.run(&["check", "web.cf"]);
+    let text = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(2), "{text}");
+    assert!(text.contains("LoadCredential=ldap:"), "{text}");
+    let directory = site.path("credentials");
+    fs::create_dir(&directory).unwrap();
+    let within =
+        |words: &[&str]| site.command(words).env("CREDENTIALS_DIRECTORY", &directory).output().unwrap();
+    let judged = json(&within(&["-t", "web.cf", "--json"]));
+    let codes: Vec<&str> = judged["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["unreadable-file"; 3], "{judged}");
+    for (name, content) in [("ldap", "hidden word\n"), ("cert", "no certificate"), ("key", "no key")] {
+        fs::write(directory.join(name), content).unwrap();
+    }
+    let judged = json(&within(&["-t", "web.cf", "--json"]));
+    assert_eq!(judged["diagnostics"][0]["code"], "unusable-tls-file", "{judged}");
+}
+
 fn repository(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

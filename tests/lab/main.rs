@@ -12,6 +12,7 @@ mod director;
 mod first_hour;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
+mod kernel_words;
 mod life;
 mod paths;
 mod privileges;

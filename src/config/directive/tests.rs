@@ -1,4 +1,4 @@
-//! The table of directives itself.
+//! The table of directives, and the search for a misspelt one.
 
 use super::*;
 

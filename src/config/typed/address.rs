@@ -157,8 +157,8 @@ pub(super) fn fallback_text(
     }
     let (host, port) = host_and_port(server);
     // Ask for everything before anything is refused. Which protocol counts is known with the virtual.
-    let any = [Some(Protocol::Tcp), Some(Protocol::Udp), None];
-    let known = port.is_none_or(|name| any.map(|protocol| self::port(name, protocol, reader)) != [None; 3]);
+    let any = [Some(Protocol::Tcp), Some(Protocol::Udp), Some(Protocol::Sctp), None];
+    let known = port.is_none_or(|name| any.map(|protocol| self::port(name, protocol, reader)) != [None; 4]);
     let address =
         if host.is_empty() { loopback(line, family, reader) } else { fallback_host(host, family, reader) };
     let Some(address) = address else {

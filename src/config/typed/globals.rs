@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::shared::{Shared, set};
-use super::{Reader, Wrong, value};
+use super::{Reader, Wrong, kernel, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Globals, LogTarget};
@@ -38,6 +38,7 @@ pub(super) fn read(lines: &[Assignment<'_>], reader: &mut Reader<'_, '_>) -> Out
             readdquiescent: false,
             emailalertfrom: None,
             maintenancedir: None,
+            timeouts: None,
         },
         shared: Shared::default(),
     };
@@ -77,6 +78,7 @@ fn own(globals: &mut Globals, line: &Assignment<'_>, reader: &mut Reader<'_, '_>
             set(&mut globals.emailalertfrom, value::whole(line), line, reader);
             warn_of_sender(line, reader);
         }
+        Key::Timeouts => set(&mut globals.timeouts, kernel::timeouts(line), line, reader),
         Key::MaintenanceDir => {
             let directory = value::whole(line).map(PathBuf::from);
             set(&mut globals.maintenancedir, directory, line, reader);

@@ -2,6 +2,7 @@
 
 mod address;
 mod globals;
+mod kernel;
 mod real;
 mod service;
 mod shared;
@@ -28,6 +29,7 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
     let mut reader = Reader { report, names, reals: 0, policies: Vec::new() };
     let globals = globals::read(&ast.globals, &mut reader);
     let mut virtuals: Vec<Virtual> = Vec::with_capacity(ast.virtuals.len());
+    let mut heads = Vec::with_capacity(ast.virtuals.len());
     let mut seen: BTreeMap<VirtualId, usize> = BTreeMap::new();
     for block in &ast.virtuals {
         let Some(found) = virtuals::read(block, &globals, &mut reader) else { continue };
@@ -39,10 +41,12 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
             }
             None => {
                 seen.insert(found.id, found.line);
+                heads.push((found.id, &block.head));
                 virtuals.push(found);
             }
         }
     }
+    kernel::judge_twins(&heads, &seen, &mut reader);
     Config { globals: globals.own, virtuals }
 }
 

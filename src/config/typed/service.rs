@@ -99,6 +99,10 @@ pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Proto
         ("fwm", true) => Ok(None),
         ("tcp", false) => Ok(Some(Protocol::Tcp)),
         ("udp", false) => Ok(Some(Protocol::Udp)),
+        ("sctp", false) if line.ours => Ok(Some(Protocol::Sctp)),
+        ("sctp", false) => Err(Wrong::new(line.directive.refusal)
+            .at(run)
+            .help("write it as `#rs: protocol=sctp`, which is a comment for the original")),
         (_, true) => {
             Err(Wrong::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
         }

@@ -10,7 +10,7 @@ use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Negotiate, Original};
-use crate::value::{Identity, PemFile, Roots, Tls, TlsPolicy};
+use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
 /// What was said in one place; nothing where nothing was said.
 #[derive(Debug, Default)]
@@ -116,19 +116,33 @@ fn shared(policy: TlsPolicy, reader: &mut Reader<'_, '_>) -> Arc<TlsPolicy> {
     policy
 }
 
-/// A file by its full path: the daemon does not stay in the folder where it was started.
 fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
+    let (path, content) = named_file(line, reader)?;
+    Ok(File { pem: PemFile::new(path, content), line: line.span() })
+}
+
+/// A file by its full path, since the daemon does not stay in the folder where it was started, or a credential by its name.
+fn named_file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<(String, Arc<[u8]>), Wrong> {
     let inner = value::quoted_text(line)?;
     let path = &line.value.text()[inner.clone()];
-    if !path.starts_with('/') {
+    if !path.starts_with('/') && !path.starts_with("credential:") {
         let message = format!("{} needs the full path of a file", line.directive.name);
-        return Err(Wrong::new(message).at(inner).help("begin it with /"));
+        return Err(Wrong::new(message).at(inner).help("begin it with /, or with credential:"));
     }
     let content = reader.names.file(path).map_err(|cause| {
         let message = format!("{}: {path} cannot be read: {cause}", line.directive.name);
         Wrong::new(message).code("unreadable-file").at(inner)
     })?;
-    Ok(File { pem: PemFile::new(path, content), line: line.span() })
+    Ok((path.to_owned(), content))
+}
+
+/// The first line of a file: a password.
+pub(super) fn secret(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<Secret, Wrong> {
+    let (path, content) = named_file(line, reader)?;
+    let text = std::str::from_utf8(&content).map_err(|_| {
+        Wrong::new(format!("{}: {path} is not UTF-8", line.directive.name)).code("unreadable-file")
+    })?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default()))
 }
 
 /// `tlsname`: a host name, or an address.

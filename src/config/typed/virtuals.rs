@@ -9,12 +9,14 @@ use super::address::{self, Head};
 use super::globals::Outside;
 use super::service::{SchedFlags, check_port, check_type, dns_type, netmask, protocol};
 use super::shared::{Shared, set};
-use super::{Reader, Wrong, real, tls, value};
+use super::{Reader, Wrong, kernel, real, tls, value};
 use crate::config::ast::{Assignment, Block};
 use crate::config::diagnostic::Original;
 use crate::config::directive::Key;
 use crate::config::source::is_word;
-use crate::config::{Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Virtual};
+use crate::config::{
+    Alert, CheckType, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Tunnel, Virtual,
+};
 use crate::value::{DnsType, Family, Pattern, Protocol, Secret, VirtualId};
 
 /// The longest persistence that `ipvsadm` sets: 31 days.
@@ -80,6 +82,8 @@ struct Draft {
     schedflags: Option<SchedFlags>,
     persistent: Option<u32>,
     netmask: Option<Netmask>,
+    persistengine: Option<String>,
+    tunnel: Option<Tunnel>,
     ops: bool,
     checktype: CheckType,
     service: Option<Negotiate>,
@@ -94,8 +98,10 @@ struct Draft {
     starttls: Option<Range<usize>>,
     login: String,
     passwd: Secret,
+    passwdfile: Option<Secret>,
     database: String,
     secret: Secret,
+    secretfile: Option<Secret>,
     dnstype: Option<DnsType>,
     udpprobe: Option<Vec<u8>>,
     udpreply: Option<Pattern>,
@@ -119,6 +125,8 @@ impl Draft {
             schedflags: None,
             persistent: None,
             netmask: None,
+            persistengine: None,
+            tunnel: None,
             ops: false,
             checktype: CheckType::Negotiate,
             service: None,
@@ -133,8 +141,10 @@ impl Draft {
             starttls: None,
             login: String::new(),
             passwd: Secret::default(),
+            passwdfile: None,
             database: String::new(),
             secret: Secret::default(),
+            secretfile: None,
             dnstype: None,
             udpprobe: None,
             udpreply: None,
@@ -204,6 +214,8 @@ impl Draft {
                     self.protocol = protocol.unwrap_or(self.protocol);
                 }
             }
+            Key::PersistEngine => set(&mut self.persistengine, kernel::engine(line), line, reader),
+            Key::Tunnel => set(&mut self.tunnel, kernel::tunnel(line), line, reader),
             Key::Ops => self.ops = reader.take(line, value::yes_no(line)).unwrap_or(self.ops),
             _ => return false,
         }
@@ -272,6 +284,8 @@ impl Draft {
             Key::Passwd => {
                 take(&mut self.passwd, inner(value::quoted_text(line)).map(Secret::new), line, reader);
             }
+            Key::PasswdFile => set(&mut self.passwdfile, tls::secret(line, reader), line, reader),
+            Key::SecretFile => set(&mut self.secretfile, tls::secret(line, reader), line, reader),
             Key::Database => take(&mut self.database, inner(value::quoted_text(line)), line, reader),
             Key::Secret => {
                 take(&mut self.secret, inner(value::quoted_text(line)).map(Secret::new), line, reader);
@@ -328,9 +342,7 @@ impl Draft {
             tls::judge_starttls(service, span.clone(), reader);
         }
         let schedflags = self.schedflags.as_ref().and_then(|flags| flags.of(&self.scheduler, reader));
-        self.warn_of_oracle(head, service, reader);
-        self.warn_of_idle(head, service, reader);
-        self.warn_of_interval(head, id, outside, reader);
+        self.warn(head, id, service, fallback, outside, reader);
         let (own, all) = (self.shared, &outside.shared);
         let checkinterval =
             own.checkinterval.filter(|_| outside.own.fork).unwrap_or(outside.own.checkinterval);
@@ -349,6 +361,8 @@ impl Draft {
             schedflags,
             persistent: self.persistent,
             netmask: self.netmask,
+            persistengine: self.persistengine,
+            tunnel: self.tunnel,
             ops: self.ops,
             quiescent: own.quiescent.or(all.quiescent).unwrap_or(false),
             cleanstop: own.cleanstop.or(all.cleanstop).unwrap_or(true),
@@ -373,9 +387,9 @@ impl Draft {
             ),
             virtualhost: self.virtualhost,
             login: self.login,
-            passwd: self.passwd,
+            passwd: self.passwdfile.unwrap_or(self.passwd),
             database: self.database,
-            secret: self.secret,
+            secret: self.secretfile.unwrap_or(self.secret),
             dnstype: self.dnstype,
             udpprobe: self.udpprobe,
             udpreply: self.udpreply,
@@ -391,6 +405,18 @@ impl Draft {
         };
         real::warn_of_twins(&v, &spans, reader);
         v
+    }
+
+    fn kernel_facts(&self, id: VirtualId, fallback: Option<Fallback>) -> kernel::Facts<'_> {
+        kernel::Facts {
+            id,
+            reals: &self.reals,
+            fallback: fallback.map(|fallback| fallback.method),
+            checktype: self.checktype,
+            persistent: self.persistent.is_some(),
+            persistengine: self.persistengine.is_some(),
+            tunnel: self.tunnel.is_some(),
+        }
     }
 
     fn warn_of_interval(
@@ -411,6 +437,21 @@ impl Draft {
                 .original(Original::Warns)
                 .without_line();
         }
+    }
+
+    fn warn(
+        &self,
+        head: &Assignment<'_>,
+        id: VirtualId,
+        service: Negotiate,
+        fallback: Option<Fallback>,
+        outside: &Outside,
+        reader: &mut Reader<'_, '_>,
+    ) {
+        kernel::judge(&self.kernel_facts(id, fallback), head, reader);
+        self.warn_of_interval(head, id, outside, reader);
+        self.warn_of_oracle(head, service, reader);
+        self.warn_of_idle(head, service, reader);
     }
 
     /// A build without the feature cannot log in at Oracle, and says so before anybody relies on it.

@@ -1,0 +1,66 @@
+//! `checktype=connect` of a service by SCTP: the server accepts associations (RFC 9260).
+
+use std::io;
+use std::net::SocketAddr;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::unreachable;
+use crate::plan::Probe;
+use crate::value::{UnknownCause, Verdict};
+
+/// What a kernel without SCTP answers.
+const NO_SCTP: &str = "this kernel has no SCTP";
+
+/// Opens an association and closes it. The kernel shuts it down in the ordinary way.
+pub(super) async fn run(probe: &Probe) -> Verdict {
+    let what = format!("connect to sctp {}", probe.target);
+    match connect(probe.target).await {
+        Ok(_) => Verdict::up(format!("connected to sctp {}", probe.target)),
+        Err(error) if is_unsupported(&error) => {
+            let reason = format!("{what}: {NO_SCTP}; load its module: modprobe sctp");
+            Verdict::unknown(UnknownCause::OwnLimit(NO_SCTP), reason)
+        }
+        Err(error) => unreachable(&what, &error),
+    }
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EPROTONOSUPPORT | Errno::ESOCKTNOSUPPORT))
+}
+
+/// Tokio waits for this stream as for one of TCP: `connect(2)` opens both.
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::SCTP))?;
+    socket.set_nonblocking(true)?;
+    TcpSocket::from_std_stream(socket.into()).connect(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::Action;
+    use crate::value::Outcome;
+
+    /// Nobody listens there. Where the kernel has no SCTP, that is not the server's fault.
+    #[tokio::test]
+    async fn a_kernel_without_sctp_is_not_the_servers_fault() {
+        let target = "127.0.0.1:9".parse().unwrap();
+        let probe = Probe { target, deadline: Duration::from_secs(10), action: Action::SctpConnect };
+        let verdict = run(&probe).await;
+        match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)) {
+            Ok(_) => assert_eq!(verdict.outcome, Outcome::Down, "{verdict:?}"),
+            Err(_) => {
+                assert_eq!(verdict.outcome, Outcome::Unknown(UnknownCause::OwnLimit(NO_SCTP)), "{verdict:?}");
+                assert!(verdict.reason.ends_with("load its module: modprobe sctp"), "{verdict:?}");
+            }
+        }
+        assert_eq!(probe.to_string(), "connect to sctp 127.0.0.1:9");
+    }
+}

@@ -1,0 +1,109 @@
+//! Words for what the kernel can do and the original cannot ask for: `tunnel`, `persistengine`, `timeouts`, SCTP.
+
+use std::collections::BTreeMap;
+
+use super::{Reader, Wrong, value};
+use crate::config::ast::Assignment;
+use crate::config::diagnostic::Original;
+use crate::config::{CheckType, Real, Timeouts, Tunnel};
+use crate::value::{ForwardingMethod, Protocol, VirtualId};
+
+/// The longest time-out that a kernel of any clock rate counts, in seconds.
+const MAX_TIMEOUT: u32 = 2_147_483;
+
+/// `gue:PORT[,csum]` or `gre[,csum]`.
+pub(super) fn tunnel(line: &Assignment<'_>) -> Result<Tunnel, Wrong> {
+    let text = line.value.text().trim();
+    let (kind, checksum) = text.strip_suffix(",csum").map_or((text, false), |kind| (kind, true));
+    let port = |port: &str| port.parse().ok().filter(|port| *port > 0);
+    let tunnel = match kind.split_once(':') {
+        None if kind == "gre" => Some(Tunnel::Gre { checksum }),
+        Some(("gue", number)) => port(number).map(|port| Tunnel::Gue { port, checksum }),
+        _ => None,
+    };
+    tunnel.ok_or_else(|| Wrong::new(line.directive.refusal).help("write tunnel=gue:5555, for example"))
+}
+
+/// The name of a persistence engine of the kernel; there is one.
+pub(super) fn engine(line: &Assignment<'_>) -> Result<String, Wrong> {
+    value::one_of(line, &["sip"], |word| (word == "sip").then(|| word.to_owned()))
+}
+
+/// Three numbers of seconds; 0 leaves a time-out as it is.
+pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, Wrong> {
+    let numbers: Vec<Option<u32>> =
+        line.value.text().split(',').map(|number| number.trim().parse().ok()).collect();
+    let wrong = || Wrong::new(line.directive.refusal).at(0..line.value.text().len());
+    let [Some(tcp), Some(tcpfin), Some(udp)] = numbers[..] else {
+        return Err(wrong().help("write timeouts=900,120,300, for example; 0 leaves one as it is"));
+    };
+    if [tcp, tcpfin, udp].into_iter().max() > Some(MAX_TIMEOUT) {
+        return Err(
+            wrong().help(format!("each is at most {MAX_TIMEOUT} seconds: the kernel cannot count more"))
+        );
+    }
+    Ok(Timeouts { tcp, tcpfin, udp })
+}
+
+/// What a virtual service says that bears on these directives.
+pub(super) struct Facts<'a> {
+    pub(super) id: VirtualId,
+    pub(super) reals: &'a [Real],
+    pub(super) fallback: Option<ForwardingMethod>,
+    pub(super) checktype: CheckType,
+    pub(super) persistent: bool,
+    pub(super) persistengine: bool,
+    pub(super) tunnel: bool,
+}
+
+/// Says where one of these directives does nothing, and what a check of SCTP cannot do.
+pub(super) fn judge(facts: &Facts<'_>, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    let protocol = match facts.id {
+        VirtualId::Address { protocol, .. } => Some(protocol),
+        VirtualId::Mark { .. } => None,
+    };
+    let methods = facts.reals.iter().map(|real| real.method).chain(facts.fallback);
+    let tunnelled = methods.into_iter().any(|method| method == ForwardingMethod::Ipip);
+    // The engine reads UDP only.
+    let reads_sip = facts.persistent && matches!(protocol, Some(Protocol::Udp) | None);
+    for (name, idle, needs) in [
+        ("tunnel", facts.tunnel && !tunnelled, "a server with ipip"),
+        ("persistengine", facts.persistengine && !reads_sip, "persistent and protocol=udp"),
+    ] {
+        if idle {
+            let message = format!("{name} has no effect here: it requires {needs}");
+            let warning = reader.report.warning(head.span(), message);
+            warning.code("no-effect").directive(name).help("remove the line");
+        }
+    }
+    let negotiates = matches!(facts.checktype, CheckType::Negotiate | CheckType::Combined(_));
+    if protocol == Some(Protocol::Sctp) && negotiates {
+        reader
+            .report
+            .warning(head.span(), "protocol=sctp: a negotiate check speaks TCP to the server, not SCTP")
+            .code("conflict")
+            .directive("checktype")
+            .help("write checktype=connect, which opens an SCTP association");
+    }
+}
+
+/// Warns of a service by SCTP that is the same service as another one for the original, which refuses the file then. `lines` has the
+/// line of each service.
+pub(super) fn judge_twins(
+    heads: &[(VirtualId, &Assignment<'_>)],
+    lines: &BTreeMap<VirtualId, usize>,
+    reader: &mut Reader<'_, '_>,
+) {
+    for (id, head) in heads {
+        let VirtualId::Address { protocol: Protocol::Sctp, address } = *id else { continue };
+        if let Some(line) = lines.get(&VirtualId::Address { protocol: Protocol::Tcp, address }) {
+            reader
+                .report
+                .warning(head.span(), format!("to the original this is the service of line {line} again"))
+                .code("duplicate-virtual")
+                .directive(head.directive.name)
+                .help("it sees no #rs: and so two services by TCP; there is no way around it in one file")
+                .original(Original::Refuses);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `credential:NAME`: a file that the service manager passes to the daemon (systemd, `LoadCredential=`).
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// What a path begins with that names a credential.
+pub const PREFIX: &str = "credential:";
+/// Where the service manager puts the credentials of a unit.
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// Whether a path names a credential, and this process has got none: outside its unit nobody can judge it.
+#[must_use]
+pub fn is_out_of_reach(path: &str) -> bool {
+    path.starts_with(PREFIX) && std::env::var_os(DIRECTORY).is_none()
+}
+
+/// The file that a path means: itself, or a credential.
+///
+/// # Errors
+/// When it names a credential and there are none here, as the rest of a sentence.
+pub fn locate(path: &Path) -> Result<Cow<'_, Path>, String> {
+    within(path, std::env::var_os(DIRECTORY).as_deref())
+}
+
+fn within<'a>(path: &'a Path, directory: Option<&OsStr>) -> Result<Cow<'a, Path>, String> {
+    let Some(name) = path.to_str().and_then(|path| path.strip_prefix(PREFIX)) else {
+        return Ok(Cow::Borrowed(path));
+    };
+    if name.is_empty() || name.starts_with('.') || name.contains('/') {
+        return Err(format!("not the name of a credential: \"{name}\""));
+    }
+    let Some(directory) = directory else {
+        return Err(format!(
+            "this process has no credentials; write LoadCredential={name}:/path/of/the/file into the unit, and start it by systemctl"
+        ));
+    };
+    Ok(Cow::Owned(PathBuf::from(directory).join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_files_of_the_directory() {
+        let located = |path: &str, directory: Option<&str>| {
+            within(Path::new(path), directory.map(OsStr::new)).map(|path| path.display().to_string())
+        };
+        let directory = Some("/run/credentials/x");
+        assert_eq!(located("/etc/key.pem", None), Ok("/etc/key.pem".to_owned()));
+        assert_eq!(located("credential:relay", directory), Ok("/run/credentials/x/relay".to_owned()));
+        assert!(located("credential:relay", None).unwrap_err().contains("LoadCredential=relay:"));
+        for name in ["credential:", "credential:../key", "credential:a/b", "credential:.."] {
+            assert!(located(name, directory).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The directives for what the kernel can do and the original cannot ask for: each is in the kernel's table.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipvs_rs::{Ipvs, Kernel, Timeouts};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::director::{Director, Scene};
+use crate::space::Space;
+use crate::wait::until;
+use crate::world::{Family, Path, Plan};
+
+/// How long a change may take: an interval of 1 s, a check of 2 s, and an emulated processor.
+const SOON: Duration = Duration::from_secs(20);
+
+const CONFIGURATION: &str = "checktimeout=2\ncheckinterval=1\nquiescent=yes\nlogfile=\"/var/log/ldirectord.log\"\n\
+    #rs: timeouts=7200,0,30\n\
+    virtual=10.1.0.100:2905\n\treal=127.0.0.2:2905 masq\n\treal=127.0.0.3:2905 masq\n\tchecktype=connect\n\
+    \t#rs: protocol=sctp\n\
+    virtual=10.1.0.100:80\n\treal=10.1.0.11:80 ipip\n\tchecktype=on\n\t#rs: tunnel=gue:5555,csum\n\
+    virtual=10.1.0.100:81\n\treal=10.1.0.11:81 ipip\n\treal=10.1.0.12:81 gate\n\tchecktype=on\n\t#rs: tunnel=gre\n\
+    virtual=10.1.0.100:5060\n\treal=127.0.0.2:5060 masq\n\tprotocol=udp\n\tchecktype=on\n\tpersistent=300\n\
+    \t#rs: persistengine=sip\n";
+
+/// The kernel's table, a line for each service and for each of its servers.
+fn lines(space: &Space) -> BTreeSet<String> {
+    let table = space.run(|| Kernel::open().unwrap().dump().unwrap());
+    let mut lines = BTreeSet::new();
+    for (key, service) in &table.services {
+        lines.insert(format!("{key} {}", service.config));
+        for (server, config) in &service.destinations {
+            lines.insert(format!("{key} -> {server} {config}"));
+        }
+    }
+    lines
+}
+
+#[track_caller]
+fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
+    let expected: BTreeSet<String> = [
+        "sctp 10.1.0.100:2905 wrr",
+        &format!("sctp 10.1.0.100:2905 -> 127.0.0.2:2905 weight {sctp_weight} (masquerade)"),
+        // Nobody listens there.
+        "sctp 10.1.0.100:2905 -> 127.0.0.3:2905 weight 0 (masquerade)",
+        "tcp 10.1.0.100:80 wrr",
+        "tcp 10.1.0.100:80 -> 10.1.0.11:80 weight 1 (tunnel gue port 5555 csum)",
+        "tcp 10.1.0.100:81 wrr",
+        "tcp 10.1.0.100:81 -> 10.1.0.11:81 weight 1 (tunnel gre nocsum)",
+        "tcp 10.1.0.100:81 -> 10.1.0.12:81 weight 1 (route)",
+        "udp 10.1.0.100:5060 wrr persistent 300 pe sip",
+        "udp 10.1.0.100:5060 -> 127.0.0.2:5060 weight 1 (masquerade)",
+    ]
+    .map(str::to_owned)
+    .into();
+    until("table", SOON, || {
+        let found = lines(space);
+        if found == expected {
+            return Ok(());
+        }
+        Err(format!("expected {expected:#?}\nfound {found:#?}\n{}", director.log()))
+    });
+}
+
+#[test]
+fn words_for_the_kernel_are_in_its_table() {
+    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let (space, director) = (&scene.world.directors[0], &scene.directors[0]);
+    let listener = space.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).unwrap();
+        let address: SocketAddr = "127.0.0.2:2905".parse().unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(16).unwrap();
+        socket
+    });
+    director.configure(CONFIGURATION);
+    director.must("start");
+    comes_to(space, director, 1);
+    let timeouts = || space.run(|| Kernel::open().unwrap().timeouts().unwrap());
+    assert_eq!(timeouts(), Timeouts { tcp: 7200, tcp_fin: 120, udp: 30 });
+
+    // A new daemon finds all as it wants it: it writes nothing.
+    director.must("restart");
+    comes_to(space, director, 1);
+    drop(listener);
+    comes_to(space, director, 0);
+    let log = director.log();
+    assert!(!log.contains("somebody else") && !log.contains("refused to"), "{log}");
+    assert_eq!(log.matches("Set the kernel's time-outs").count(), 1, "{log}");
+    director.must("stop");
+    assert_eq!(lines(space), BTreeSet::new());
+}
