@@ -346,12 +346,12 @@ async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
                         format!("229 Entering Extended Passive Mode (|||{port}|)")
                     }
                 }
-                "RETR /alive" => {
+                name @ ("RETR /alive" | "RETR /broken") => {
                     let (mut transfer, _) = data.take().unwrap().accept().await.unwrap();
                     stream.write_all(b"150 here it comes\r\n").await.unwrap();
                     transfer.write_all(content).await.unwrap();
                     drop(transfer);
-                    "226 done".to_owned()
+                    if name.ends_with("alive") { "226 done" } else { "426 aborted" }.to_owned()
                 }
                 "QUIT" => "221 bye".to_owned(),
                 _ => "550 no".to_owned(),
@@ -386,6 +386,8 @@ async fn ftp() {
             (ftp("joe", "good", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),
             (ftp("joe", "good", "/alive", None), Outcome::Up, "RETR 150 in "),
             (ftp("joe", "good", "/alive", Some("dead")), Outcome::Down, "does not match /dead/"),
+            // R78
+            (ftp("joe", "good", "/broken", Some("alive$")), Outcome::Down, "426 aborted"),
             (ftp("joe", "good", "/gone", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
             (ftp("joe", "good", "/", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
         ] {

@@ -1,3 +1,5 @@
+//! Lookups with a resolver of the test's own, which may hang.
+
 use std::io::Write as _;
 use std::sync::Condvar;
 
