@@ -10,7 +10,8 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 # And where Debian's cluster managers are in place.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-.PHONY: help setup demo test lint unit features doc lab judge cluster peers faults fuzz bench manual packages package-test corpus record \
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers faults faults-short fuzz bench manual packages \
+	package-test corpus record \
 	verdicts audit
 
 help:            ## this list
@@ -64,6 +65,9 @@ peers: setup     ## every check against Debian's real servers, as root; T='NAME�
 
 faults: setup    ## faults of the director itself: pauses, bursts, resolver, link, log, memory (minutes); T='NAME…' picks tests
 	FAULTS=full $(CARGO) test --test faults -- --test-threads=1 --nocapture $(T)
+
+faults-short: setup  ## the same for less time each
+	$(CARGO) test --test faults -- --test-threads=1 --nocapture $(T)
 
 fuzz: setup      ## a minute of fuzzing for each reply parser and reader, with the nightly compiler; T='NAME…' picks
 	fuzz/run $(T)
