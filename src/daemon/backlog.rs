@@ -3,10 +3,15 @@
 //! A TLS handshake costs a hundred times what a connect does. Where thousands begin at once, the last ones end after their deadlines,
 //! and servers are marked down that answered in time. So a check is put off while those that have begun are expected to need
 //! [`SHARE`] of its deadline. A server that does not answer needs no CPU time: when the loop has nothing to do, it is not counted.
+//! Where other processes use the machine, CPU time takes longer than it lasts: that factor is measured, too.
+
+#![expect(clippy::disallowed_methods, reason = "how long the loop is awake needs the clock")]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use crate::sys::cpu::thread_time;
 
 /// The part of a check's deadline that the checks before it may need: one in this many.
 const SHARE: u32 = 8;
@@ -17,8 +22,22 @@ const PROMPT: Duration = Duration::from_millis(250);
 /// How soon a check that was put off is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
 
+/// Over how much time awake the factor is measured.
+const SAMPLE: Duration = Duration::from_millis(100);
+
+/// A larger factor is not believed.
+const MAX_SLOWDOWN: f64 = 50.0;
+
 thread_local! {
     static IDLE: Cell<bool> = const { Cell::new(false) };
+    /// Since when the loop is awake, and how long it was before.
+    static AWAKE: Cell<(Option<Instant>, Duration)> = const { Cell::new((None, Duration::ZERO)) };
+}
+
+/// How long this thread's loop was not waiting for anything.
+fn awake() -> Duration {
+    let (since, before) = AWAKE.get();
+    since.map_or(before, |since| before + since.elapsed())
 }
 
 /// The runtime in which checks are run, which notes when it has nothing to do.
@@ -30,7 +49,11 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .enable_all()
         // Steps of checks between two looks at sockets: a TLS handshake takes half a millisecond.
         .event_interval(16)
-        .on_thread_park(|| IDLE.set(true))
+        .on_thread_park(|| {
+            IDLE.set(true);
+            AWAKE.set((None, awake()));
+        })
+        .on_thread_unpark(|| AWAKE.set((Some(Instant::now()), awake())))
         .build()
 }
 
@@ -38,18 +61,41 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub(super) type Ticket = (Instant, u64);
 
 /// The checks that have begun and are expected to need CPU time, each with how much.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Backlog {
     expected: BTreeMap<Ticket, Duration>,
     sum: Duration,
     next: u64,
+    /// How many times longer than its CPU time a piece of work takes.
+    slowdown: f64,
+    /// The time awake and the CPU time of the last measurement.
+    measured: (Duration, Duration),
+}
+
+impl Default for Backlog {
+    fn default() -> Backlog {
+        let (sum, measured) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO));
+        Backlog { expected: BTreeMap::new(), sum, next: 0, slowdown: 1.0, measured }
+    }
 }
 
 impl Backlog {
     /// Looks whether the loop had nothing to do since the last look: then only checks that have just begun still need CPU time.
     pub(super) fn look(&mut self, now: Instant) {
+        self.measure(awake(), thread_time());
         if IDLE.take() {
             self.rest(now);
+        }
+    }
+
+    /// Takes in how long the loop was awake, and the CPU time that it got.
+    fn measure(&mut self, awake: Duration, cpu: Duration) {
+        let (awake_before, cpu_before) = self.measured;
+        let (awake_for, got) = (awake.saturating_sub(awake_before), cpu.saturating_sub(cpu_before));
+        if awake_for >= SAMPLE {
+            let factor = awake_for.as_secs_f64() / got.as_secs_f64().max(0.001);
+            self.slowdown = f64::midpoint(self.slowdown, factor.clamp(1.0, MAX_SLOWDOWN));
+            self.measured = (awake, cpu);
         }
     }
 
@@ -61,7 +107,8 @@ impl Backlog {
 
     /// Takes in a check that needs `cost` of CPU time by its `deadline`; none where it has to wait.
     pub(super) fn begin(&mut self, cost: Duration, deadline: Duration, now: Instant) -> Option<Ticket> {
-        if !self.expected.is_empty() && self.sum + cost > deadline / SHARE {
+        let needed = (self.sum + cost).mul_f64(self.slowdown);
+        if !self.expected.is_empty() && needed > deadline / SHARE {
             return None;
         }
         let ticket = (now, self.next);
@@ -116,6 +163,25 @@ mod tests {
         // Their end changes nothing any more.
         silent.into_iter().for_each(|ticket| backlog.end(ticket));
         assert!(begin(&mut backlog, now + PROMPT).is_empty());
+    }
+
+    #[test]
+    fn a2_fewer_checks_begin_where_cpu_time_is_scarce() {
+        let (mut backlog, now) = (Backlog::default(), World::new().now);
+        let (mut awake, mut cpu) = (Duration::ZERO, Duration::ZERO);
+        let mut goes_on = |backlog: &mut Backlog, got: u64| {
+            for _ in 0..20 {
+                awake += Duration::from_millis(100);
+                cpu += Duration::from_millis(got);
+                backlog.measure(awake, cpu);
+            }
+        };
+        goes_on(&mut backlog, 25);
+        let begun = begin(&mut backlog, now);
+        assert_eq!(begun.len(), 25);
+        begun.into_iter().for_each(|ticket| backlog.end(ticket));
+        goes_on(&mut backlog, 100);
+        assert!(begin(&mut backlog, now).len() >= 99);
     }
 
     #[test]

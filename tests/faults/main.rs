@@ -84,9 +84,9 @@ fn a1_a_stopped_daemon_blames_no_server() {
 #[test]
 fn a2_a_changed_timeout_of_all_is_not_a_burst() {
     let crowd = Crowd::https(page(b"I am fine"));
-    let count = full_or(8000, 3000);
+    let count = full_or(8000, 1500);
     let servers = crowd.on_loopback(count);
-    let (interval, longer, shorter) = full_or((60, 6, 3), (12, 4, 2));
+    let (interval, longer, shorter) = full_or((60, 6, 3), (20, 6, 2));
     let globals = |timeout: u32| format!("checkinterval={interval}\nchecktimeout={timeout}");
     let mut trial = Trial::new(&globals(longer), HTTPS, servers, "127.0.0.1");
     trial.start(seconds(4 * interval + 30));
@@ -144,19 +144,19 @@ fn a4_a_link_bounce_blames_no_server() {
         return;
     }
     let (director, network) = (Space::new("director"), Space::new("servers"));
-    director.ip(&format!("link add link type veth peer name link netns {}", network.path()));
-    director.ip("addr add 10.77.0.254/24 dev link\nlink set link up");
-    let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev link\n");
-    network.ip(&format!("{}link set link up", (1..=81).map(addresses).collect::<String>()));
+    director.ip(&format!("link add name uplink type veth peer name uplink netns {}", network.path()));
+    director.ip("addr add 10.77.0.254/24 dev uplink\nlink set uplink up");
+    let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev uplink\n");
+    network.ip(&format!("{}link set uplink up", (1..=81).map(addresses).collect::<String>()));
     let crowd = network.run(|| Crowd::http(page(b"I am fine")));
     let servers = (1..=80).map(|host| format!("10.77.0.{host}:{}", crowd.port()).parse().unwrap()).collect();
     let globals = "checkinterval=1\nchecktimeout=5";
     let mut trial = network.run(|| Trial::new(globals, HTTP, servers, "10.77.0.81"));
     director.run(|| trial.start(seconds(60)));
     for _ in 0..full_or(10, 2) {
-        director.ip("link set link down");
+        director.ip("link set uplink down");
         thread::sleep(seconds(2));
-        director.ip("link set link up");
+        director.ip("link set uplink up");
         thread::sleep(seconds(3));
     }
     trial.assert_calm();

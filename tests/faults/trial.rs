@@ -147,6 +147,7 @@ pub fn wait(what: &str, limit: Duration, mut done: impl FnMut() -> Result<(), St
     let end = Instant::now() + limit;
     while let Err(missing) = done() {
         assert!(Instant::now() < end, "{what}: not within {limit:?}: {missing}");
-        thread::sleep(Duration::from_millis(50));
+        // Each look at thousands of servers costs the daemon what a hundred checks do.
+        thread::sleep(Duration::from_millis(500));
     }
 }
