@@ -40,7 +40,7 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// What `bind(2)` and `connect(2)` say.
-pub async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
+pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0u16; 8], 0).into(),
@@ -48,7 +48,37 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     refuse_itself(socket.local_addr()?, server)?;
-    Ok(socket)
+    Ok(Datagrams(socket))
+}
+
+/// A UDP socket for one server. What [`datagrams`] did not refuse is refused by the network.
+#[derive(Debug)]
+pub struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// What `send(2)` says, also of a datagram before.
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes).await.map_err(of_the_network)
+    }
+
+    /// Receives a datagram, and gives its length.
+    ///
+    /// # Errors
+    /// What `recv(2)` says: what the network refused.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer).await.map_err(of_the_network)
+    }
+
+    /// Our end.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 /// As [`TcpStream::connect`]. An error that `connect(2)` gives at once is one of this machine; one that comes later is one of the
