@@ -43,25 +43,26 @@
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | which names redirects lead to, and what a silent resolver means | `net/lookup.rs`, `check/http/open.rs` |
 //! | how text of servers is made fit to be shown, and what is left out as a secret | `value/shown.rs` |
-//! | where a pattern runs that takes long | `check/matching.rs` |
+//! | where a pattern or a library runs that takes long | `check/matching.rs`, `check/aside.rs` |
+//! | what a page or a file without an end means | `check/content.rs`; which heads of HTTP are accepted: `check/http/lenient.rs` |
 //! | when a server counts as down | `health/mod.rs` |
 //! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `daemon/director.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | when a deadline moves because the daemon did not run | `check/attendance.rs` |
 //! | why a check says nothing of its server | `value/verdict.rs` (`UnknownCause`), `net/mod.rs`; for how long: `health/unchecked.rs` |
-//! | how many checks run at once, and which first | `daemon/places.rs`, `health/schedule.rs` |
+//! | how many checks run at once, and which first | `daemon/places.rs`, `daemon/backlog.rs`, `health/schedule.rs` |
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
-//! | what is adopted at the start, what happens on a refusal | `daemon/director.rs` |
+//! | what is adopted at the start, what happens on a refusal | `daemon/director.rs`; which services are ours: `daemon/owned.rs` |
 //! | when a changed file counts | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; which address of a name counts: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
 //! | the words of the log | `notify/mod.rs`, `value/change.rs` |
-//! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs` |
+//! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
-//! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs` |
+//! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |

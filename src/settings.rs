@@ -55,7 +55,7 @@ pub struct Table {
     /// Where the table is.
     #[serde(deserialize_with = "word")]
     pub backend: Backend,
-    /// Every so many seconds the table is read and drift repaired, at most a year; 0: only when something changes.
+    /// Seconds between two reconciliations of the kernel's table, at most a year; 0: only when something changes.
     pub verify_interval: u64,
 }
 
@@ -93,7 +93,8 @@ pub enum Unchecked {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
-    /// After so many seconds, 1 to 86,400, a `fallbackcommand`, `callback` or `execute` is killed with all that it has started.
+    /// Time limit of a `fallbackcommand`, `callback` or `execute` in seconds, 1 to 86,400. Then it is killed with all that it has
+    /// started.
     pub timeout: u64,
     /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
     pub fallbackcommand_at_stop: bool,
@@ -152,7 +153,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// For so many seconds at most, 0 to 3,600, the last work is waited for.
+    /// How long `stop` waits at most for the last work of the daemon, in seconds, 0 to 3,600.
     pub grace: u64,
 }
 
@@ -175,7 +176,7 @@ pub struct Mail {
     pub timeout: u64,
     /// What brings letters on their way where no relay is named.
     pub sendmail: PathBuf,
-    /// So many letters are kept for each relay while it is dead, 1 to 1,000,000.
+    /// How many messages are kept for each relay while it is down, 1 to 1,000,000.
     pub queue: usize,
     /// The name to say to the relay; empty: that of this machine.
     pub hello: String,

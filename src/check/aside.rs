@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 
 use super::contain::silenced;
@@ -36,13 +36,17 @@ pub(super) async fn polled_aside<T: Send + 'static>(
         let before = progress.swap(Step::Queue);
         // It is never closed.
         let place = PLACES.acquire().await;
-        progress.step(before);
         let waker = Waker::from(Arc::clone(&woken));
+        let (begun, begins) = oneshot::channel::<()>();
         let polled = spawn_blocking(move || {
             let _place = place;
+            drop(begun);
             let polled = silenced(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
             (future, polled)
         });
+        // Until a thread is free the director is late, not the server. The channel closes when the work begins.
+        let _ = begins.await;
+        progress.step(before);
         match polled.await {
             Ok((_, Poll::Ready(result))) => return result,
             Ok((pending, Poll::Pending)) => future = pending,

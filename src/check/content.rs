@@ -70,7 +70,8 @@ pub(super) async fn at_the_deadline(
 ) -> Option<Verdict> {
     let content = progress.take_content()?;
     let end = End::Late(deadline);
-    let judged = timeout(matching::LIMIT, judge(&content, &end, receive, progress)).await;
+    // First a thread for the pattern is waited for, then its answer. A pattern that is too slow ends by its own limit.
+    let judged = timeout(matching::LIMIT * 2, judge(&content, &end, receive, progress)).await;
     Some(judged.unwrap_or_else(|_| {
         let reason = format!("{}: no thread was free to match a pattern", content.said);
         Verdict::unknown(UnknownCause::QueueFull, reason)

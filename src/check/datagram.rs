@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::progress::{Progress, Step};
 use super::{matching, say, spoken, unreachable};
-use crate::net::dial;
+use crate::net::dial::{self, Datagrams};
 use crate::plan::{DatagramProbe, Probe};
 use crate::value::{Pattern, Verdict};
 
@@ -34,7 +33,7 @@ pub(super) async fn run(probe: &Probe, datagram: &DatagramProbe, progress: &Prog
 }
 
 async fn answered(
-    socket: &UdpSocket,
+    socket: &Datagrams,
     probe: &Probe,
     payload: &[u8],
     reply: &Pattern,
@@ -58,7 +57,7 @@ async fn answered(
 }
 
 /// Half of the deadline is waited for a refusal, a second at most: longer than the way there and back.
-async fn not_refused(socket: &UdpSocket, probe: &Probe, payload: &[u8]) -> std::io::Result<Verdict> {
+async fn not_refused(socket: &Datagrams, probe: &Probe, payload: &[u8]) -> std::io::Result<Verdict> {
     let patience = AGAIN.min(probe.deadline / 2);
     socket.send(payload).await?;
     let mut buffer = [0; 1];

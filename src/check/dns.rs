@@ -41,7 +41,7 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
         return Err(Verdict::down(reason).with_monitor(NO_ANSWER));
     }
     let mut last = Verdict::down("dns: nothing was asked");
-    for (name, kinds) in questions(dns).await? {
+    for (name, kinds) in questions(dns, progress).await? {
         for kind in kinds {
             let answer = ask(probe, dns, &name, kind, progress).await?;
             match judge(probe, dns, &name, kind, &answer, progress).await {
@@ -60,14 +60,17 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
 }
 
 /// The names to ask for, each with its kinds of record. A name without a dot is completed as the system does it.
-async fn questions(dns: &DnsProbe) -> Result<Vec<(Name, Vec<RecordType>)>, Verdict> {
+async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec<RecordType>)>, Verdict> {
     let kinds = |unless_said: &[RecordType]| dns.kind.map_or(unless_said.to_vec(), |kind| vec![wire(kind)]);
     if let Ok(address) = dns.name.parse::<IpAddr>() {
         return Ok(vec![(Name::from(address), kinds(&[RecordType::PTR]))]);
     }
     let mut names = vec![dns.name.clone()];
     if !dns.name.contains('.') {
+        // Where no thread is free, or the file system hangs, the director is late.
+        let before = progress.swap(Step::Queue);
         let search = aside(resolve::search_list).await;
+        progress.step(before);
         if !search.is_empty() {
             names = search.iter().map(|domain| format!("{}.{domain}", dns.name)).collect();
         }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
+use tokio::sync::Semaphore;
+
 use super::progress::{Progress, Step};
 use super::say;
 use crate::net::{cause, local_cause};
@@ -12,12 +14,22 @@ use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
 use crate::value::{UnknownCause, Verdict, shown};
 
+/// The most commands that are looked for in the file system at a time. Where it hangs, no more threads than these hang with it: the
+/// daemon needs the others for patterns, names and its own files.
+static PLACES: Semaphore = Semaphore::const_new(64);
+
 /// Runs the command and judges its end.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
     let name = name(external);
     progress.step(Step::Starting(name.clone()));
     let asked = external.clone();
-    let words = match aside(move || words(&asked)).await {
+    // It is never closed.
+    let place = PLACES.acquire().await;
+    let look = move || {
+        let _place = place;
+        words(&asked)
+    };
+    let words = match aside(look).await {
         Ok(words) => words,
         Err(why) => return Verdict::down(format!("run {name}: {why}")),
     };

@@ -36,7 +36,7 @@ pub(super) enum Step {
     Datagram,
     /// A place on a thread for what takes long.
     Queue,
-    /// The answer of a pattern, which stands here.
+    /// The result of this pattern.
     Matching(String),
     /// The reply to the echo request of this number.
     Echo(u32),
@@ -111,7 +111,7 @@ impl Progress {
         *lock(&self.content) = Some(content);
     }
 
-    /// More of it came; so many bytes are here now.
+    /// Adds what came, and gives how many bytes are here now.
     pub(super) fn more(&self, bytes: &[u8]) -> usize {
         lock(&self.content).as_mut().map_or(0, |content| {
             content.bytes.extend_from_slice(bytes);

@@ -270,7 +270,7 @@ fn launched(verdict: Verdict) -> Result<Exit, Exit> {
     }
 }
 
-/// R17: a full disk must not keep services from being checked, but whoever starts the daemon is told.
+/// R17: a full disk must not keep services from being checked, but the operator who starts the daemon is told.
 fn probe_log(setup: &Setup) {
     if let Err(error) = setup.log.probe(PROBE_LIMIT) {
         eprintln!("unable to open logfile: {error}; the daemon runs without a log until it can");

@@ -153,7 +153,7 @@ impl Diagnostic {
     }
 }
 
-/// So many findings are kept, for a file of bare garbage must not take gigabytes.
+/// The most findings that are kept: a file of garbage must not take gigabytes.
 const MOST: usize = 100_000;
 
 /// So many of them get a suggestion: to look for the nearest directive takes most of the time that a finding does.

@@ -223,7 +223,7 @@ impl Director {
         }
     }
 
-    /// Reads the table back if it is time to, and repairs what somebody else changed. Lets go of servers whose time to leave has come.
+    /// Reads the table back if it is time to, and undoes third-party changes. Lets go of servers whose time to leave has come.
     pub fn verify(&mut self, now: Instant) -> Vec<Notice> {
         let mut notices = self.look_at_table(now);
         if self.health.let_go(&self.plan, now) {

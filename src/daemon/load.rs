@@ -19,10 +19,10 @@ use crate::value::{Family, Protocol, TlsPolicy};
 /// A file larger than this is no configuration, and no certificate.
 pub(super) const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
-/// So many errors of a file have a line of the log each.
+/// The most errors of a file that get a line of the log each.
 const LOGGED: usize = 1000;
 
-/// So many lines are printed on a terminal.
+/// The most lines that are printed on a terminal.
 const SHOWN: usize = 100;
 
 /// A configuration that can be run.
@@ -192,7 +192,7 @@ pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loa
 }
 
 /// Judges a file without a name server, which may be dead, and without any socket: a host that it names counts as known, at an
-/// invented address. For those who need to know whether the file is right, and nobody's address.
+/// invented address. For commands that need to know whether the file is right, and no address.
 ///
 /// # Errors
 /// As [`load`].

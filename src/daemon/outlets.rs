@@ -14,7 +14,6 @@ use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::Monitor;
 use crate::plan::Plan;
 use crate::settings;
-use crate::sys::process;
 use crate::value::DaemonStatus;
 
 /// What the operator's commands need.
@@ -97,13 +96,9 @@ impl Outlets {
     /// Runs `callback`, if it can be run.
     pub fn call_back(&mut self, plan: &Plan, path: &Path) {
         let Some(callback) = &plan.config().globals.callback else { return };
-        if !process::is_executable(Path::new(callback)) {
-            warn!("callback {callback} is not run: it is no executable file");
-            return;
-        }
         let job = Job {
             what: "callback".to_owned(),
-            program: Program::Words(vec![callback.clone()]),
+            program: Program::File(callback.clone()),
             arguments: vec![path.display().to_string()],
             variable: None,
             otherwise: None,

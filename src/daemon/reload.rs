@@ -16,7 +16,7 @@ use super::maintenance::{InMaintenance, Learned, Rules};
 /// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// So many threads of reloads that have failed may still hang.
+/// The most threads of failed reloads that may still hang.
 const HUNG: usize = 4;
 
 /// A configuration that can be applied, and what is known of maintenance.

@@ -146,8 +146,7 @@ struct Daemon {
     path: PathBuf,
     grace: Duration,
     reloads: Reloads,
-    /// The content and the addresses in force.
-    content: Vec<u8>,
+    /// The addresses in force.
     hosts: Hosts,
 }
 
@@ -190,7 +189,7 @@ impl Daemon {
             left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
             signals,
-            file: ConfigFile::new(&setup.path, content.clone(), interval),
+            file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
             control,
@@ -202,7 +201,6 @@ impl Daemon {
             grace: setup.grace,
             director,
             reloads: Reloads::default(),
-            content,
             hosts,
         };
         Ok((daemon, notices))
@@ -335,7 +333,6 @@ impl Daemon {
                     "Configuration file '{path}' has not been complete for 60 s: {why}; the running configuration stays in force"
                 );
             }
-            Observed::Changed(content) if content == self.content => {}
             Observed::Changed(content) => {
                 info!("Configuration file '{path}' has changed on disk");
                 if self.director.plan().config().globals.autoreload {
@@ -402,8 +399,8 @@ impl Daemon {
         let interval = loaded.plan.config().globals.checkinterval;
         let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
-        self.file.taken_up(loaded.content.clone(), interval);
-        (self.content, self.hosts) = (loaded.content, loaded.hosts);
+        self.file.taken_up(loaded.content, interval);
+        self.hosts = loaded.hosts;
         let mut notices = self.director.reload(loaded.plan, now);
         notices.extend(self.director.maintain(&in_maintenance, now));
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);

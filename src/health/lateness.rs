@@ -1,4 +1,4 @@
-//! Whether checks begin when they should: a director that falls behind says so once, and once when it has caught up.
+//! Whether checks begin on time. A director that falls behind reports it once, and once more when it has caught up.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -124,7 +124,7 @@ impl Health {
                 let limit = now + new.leaving_time(member.virtual_index);
                 return Server { leaves_at: Some(old.leaves_at.unwrap_or(limit)), ..old.clone() };
             }
-            // Whoever is in maintenance has its verdict from there, whatever check it has. With another check, what the old one found
+            // A server in maintenance keeps its verdict, whatever check it has. With another check, what the old one found
             // holds until the new one has spoken, but its failures do not count. One that had gone begins again.
             let had_gone = old.leaves_at.is_some() && !old.up;
             let forget = !old.maintenance && (unchanged.is_none() || had_gone);

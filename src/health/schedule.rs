@@ -12,7 +12,7 @@ use crate::value::{Outcome, UnknownCause, Verdict};
 /// When the check that was due first is this late, the loop stood still, and what is due is spread as at a start.
 const GAP: Duration = Duration::from_millis(500);
 
-/// So many runs in a row may fail while the director is late; the last of them counts.
+/// Failures in a row while the director is late; the last of them counts as down.
 const LATE_RUNS: u32 = 5;
 const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 

@@ -8,7 +8,7 @@ use super::CheckId;
 use crate::plan::CheckKey;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
-/// So long at least nothing may be known of a server before that is reported.
+/// The shortest time without a definite verdict that is reported.
 const SHORTEST: Duration = Duration::from_secs(60);
 /// Intervals without a definite verdict.
 const INTERVALS: u32 = 3;
@@ -46,7 +46,7 @@ pub enum Blindness {
         why: Impossible,
         /// How many checks failed for this reason when they ran last.
         checks: usize,
-        /// Of so many.
+        /// How many checks there are.
         all: usize,
     },
     /// No check failed for this reason when it ran last.

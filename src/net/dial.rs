@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpStream, UdpSocket};
 
 /// Opens a connection that is only wanted for its being opened.
@@ -16,7 +18,10 @@ use tokio::net::{TcpStream, UdpSocket};
 /// # Errors
 /// What `connect(2)` says.
 pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = match address {
+        SocketAddr::V4(_) => TcpStream::connect(address).await?,
+        SocketAddr::V6(_) => connect_v6(address).await?,
+    };
     refuse_itself(stream.local_addr()?, stream.peer_addr()?)?;
     Ok(stream)
 }
@@ -35,7 +40,7 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// # Errors
 /// What `bind(2)` and `connect(2)` say.
-pub async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
+pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0u16; 8], 0).into(),
@@ -43,7 +48,65 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(server).await?;
     refuse_itself(socket.local_addr()?, server)?;
-    Ok(socket)
+    Ok(Datagrams(socket))
+}
+
+/// A UDP socket for one server. What [`datagrams`] did not refuse is refused by the network.
+#[derive(Debug)]
+pub struct Datagrams(UdpSocket);
+
+impl Datagrams {
+    /// Sends a datagram.
+    ///
+    /// # Errors
+    /// What `send(2)` says, also of a datagram before.
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(bytes).await.map_err(of_the_network)
+    }
+
+    /// Receives a datagram, and gives its length.
+    ///
+    /// # Errors
+    /// What `recv(2)` says: what the network refused.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.recv(buffer).await.map_err(of_the_network)
+    }
+
+    /// Our end.
+    ///
+    /// # Errors
+    /// What `getsockname(2)` says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// As [`TcpStream::connect`]. An error that `connect(2)` gives at once is one of this machine; one that comes later is one of the
+/// network.
+async fn connect_v6(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => return Err(error),
+        _ => {}
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    match stream.take_error()? {
+        Some(error) => Err(of_the_network(error)),
+        None => Ok(stream),
+    }
+}
+
+/// For the ICMPv6 messages by which firewalls and routers reject (RFC 4443 3.1, codes 1, 5 and 6) Linux gives EACCES, as for a route
+/// of this machine that prohibits. Like those of ICMP they speak of the server.
+fn of_the_network(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) if number == Errno::EACCES as i32 => {
+            io::Error::other("administratively prohibited, says a firewall or router on the way (ICMPv6)")
+        }
+        _ => error,
+    }
 }
 
 /// Refuses a connection to itself. Where no server listens on a port from which local ports are taken, the kernel may choose this very
@@ -52,5 +115,20 @@ fn refuse_itself(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     match own == peer {
         true => Err(io::Error::other("connected to itself, so no server listens on this port")),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::local_cause;
+
+    #[test]
+    fn a4_a_rejection_by_icmpv6_speaks_of_the_server() {
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
+        assert_eq!(local_cause(&of_the_network(error(Errno::EACCES))), None);
+        for other in [Errno::ECONNREFUSED, Errno::EHOSTUNREACH, Errno::ENETUNREACH, Errno::EPERM] {
+            assert_eq!(of_the_network(error(other)).raw_os_error(), Some(other as i32));
+        }
     }
 }

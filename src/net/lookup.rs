@@ -90,7 +90,8 @@ impl Lookups {
     /// deadline.
     ///
     /// # Errors
-    /// [`ResolveError::NotFound`] when the name definitely does not exist, [`ResolveError::Failed`] when nobody can say.
+    /// [`ResolveError::NotFound`] when the name definitely does not exist, [`ResolveError::Failed`] when the resolver does not
+    /// answer.
     pub async fn addresses(&self, name: &str, server: SocketAddr) -> Result<Found, ResolveError> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let inner = Arc::clone(&self.0);
@@ -175,7 +176,7 @@ impl State {
     }
 }
 
-/// The place of a lookup that runs. It is free when the resolver has answered, however long nobody waits for that any more.
+/// The place of a lookup that runs. It is free when the resolver has answered, also when no check waits for the answer any more.
 struct Place {
     inner: Arc<Inner>,
     name: String,

@@ -59,7 +59,7 @@ pub fn no_route(error: &(dyn Error + 'static)) -> bool {
     matches!(errno(error), Some(Errno::ENETUNREACH | Errno::ENETDOWN))
 }
 
-/// The number of the system's error that is behind an error.
+/// The number of the system's error that caused an error.
 fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut next = Some(error);
     while let Some(error) = next {

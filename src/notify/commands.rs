@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::sys::command::{self, Ended, Variable};
-use crate::sys::process::Signal;
+use crate::sys::process::{self, Signal};
 
 /// So many calls wait for one that takes long; what comes then is lost, and said.
 const WAITING: usize = 64;
@@ -36,6 +37,8 @@ pub enum Program {
     Line(String),
     /// As words.
     Words(Vec<String>),
+    /// As a file, which is not run, with a warning, where it cannot be.
+    File(String),
 }
 
 /// All programs that run or wait. Those of one lane run one after the other.
@@ -91,6 +94,14 @@ async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
     let program = job.program.clone();
     let words = match program {
         Program::Words(words) => Ok(words),
+        Program::File(path) => {
+            let file = PathBuf::from(&path);
+            if !command::aside(move || process::is_executable(&file)).await {
+                warn!("{} {path} is not run: it is no executable file", job.what);
+                return Ok(());
+            }
+            Ok(vec![path])
+        }
         Program::Line(line) => command::aside(move || command::words(&line)).await,
     };
     let words = words.map(|words| [words, job.arguments.clone()].concat());

@@ -30,7 +30,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// A letter that is not taken, while the place works, is tried so long: an alert that is older helps nobody.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// So long a session without a letter is kept open.
+/// How long a session without a message is kept open.
 const IDLE: Duration = Duration::from_secs(5);
 /// Bytes of letters that wait in a lane, whatever `[mail] queue` says.
 const QUEUE_LIMIT: usize = 16 * 1024 * 1024;

@@ -99,7 +99,12 @@ impl Session {
         self.connection.command(mail).await.map_err(failure)?;
         let mut refused = Vec::new();
         for to in envelope.to() {
-            match self.connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(failure) {
+            match self
+                .connection
+                .command(Rcpt::new(to.clone(), Vec::new()))
+                .await
+                .map_err(failure_of_recipient)
+            {
                 Ok(_) => {}
                 Err(failure @ Failure::Closed(_)) => return Err(failure),
                 Err(failure) => refused.push(Refusal { to: to.clone(), failure }),
@@ -143,6 +148,15 @@ fn failure(error: lettre::transport::smtp::Error) -> Failure {
         Some(450 | 452) => Failure::NotTaken(reason),
         Some(500..) => Failure::Never(reason),
         _ => Failure::Closed(reason),
+    }
+}
+
+/// What an error means that the relay gives for one recipient. 451 is often greylisting: the others need not wait for its end.
+fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
+    let is_451 = error.status().map(u16::from) == Some(451);
+    match failure(error) {
+        Failure::Closed(reason) if is_451 => Failure::NotTaken(reason),
+        other => other,
     }
 }
 

@@ -31,7 +31,7 @@ impl Way {
     /// Brings one letter to the place, and gives the recipients that the place does not take it for.
     ///
     /// # Errors
-    /// When nobody gets it; with the reason, and what can be done: see [`Failure`].
+    /// When no recipient gets it; with the reason, and what can be done: see [`Failure`].
     pub async fn deliver(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
         let was_open = self.session.is_some();
         match self.attempt(parcel).await {

@@ -4,7 +4,7 @@ use crate::health::Health;
 use crate::plan::Plan;
 use crate::value::VirtualId;
 
-/// So many services are named; of the others their number is given.
+/// The most services that are named; the others are counted.
 const NAMED: usize = 3;
 
 /// How many servers are up, how many are in maintenance, and which services have no server left.

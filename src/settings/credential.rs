@@ -9,7 +9,7 @@ pub const PREFIX: &str = "credential:";
 /// Where the service manager puts the credentials of a unit.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Whether a path names a credential, and this process has got none: outside its unit nobody can judge it.
+/// Whether a path names a credential and this process has none: outside the daemon's unit it cannot be read.
 #[must_use]
 pub fn is_out_of_reach(path: &str) -> bool {
     path.starts_with(PREFIX) && std::env::var_os(DIRECTORY).is_none()

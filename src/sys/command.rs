@@ -131,6 +131,10 @@ async fn start_reading(
 async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -> io::Result<Running> {
     let (sender, receiver) = oneshot::channel();
     let work = move || {
+        // After a file system hung, what waited for a thread meanwhile is not started any more.
+        if sender.is_closed() {
+            return;
+        }
         if let Err(Ok(late)) = sender.send(spawn()) {
             late.end_now();
         }
@@ -138,7 +142,7 @@ async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -
     aside(work).await;
     match receiver.await {
         Ok(result) => result,
-        // It has always sent its result, or its panic has gone on.
+        // As long as this waits, it has sent its result, or its panic has gone on.
         Err(_) => pending().await,
     }
 }

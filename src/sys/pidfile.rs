@@ -17,6 +17,9 @@ use super::process;
 /// Between two attempts to write a pid file.
 const LATER: Duration = Duration::from_secs(2);
 
+/// Bytes that are read of a pid file.
+const LARGEST: u64 = 4096;
+
 /// What a pid file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -33,13 +36,14 @@ pub enum State {
 /// # Errors
 /// When there is one that cannot be read: nobody knows then who runs.
 pub fn state(path: &Path) -> io::Result<State> {
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
         opened => opened?,
     };
     let owner = file.metadata()?.uid();
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    // The file may belong to an unprivileged user, who can make it as large as the disk.
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,

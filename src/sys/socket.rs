@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// an end.
 ///
 /// # Errors
-/// When nobody listens there, or the queue is full.
+/// When no process listens there, or the queue is full.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

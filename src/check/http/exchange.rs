@@ -58,10 +58,10 @@ impl Failure {
     }
 }
 
-/// A body of at most so many bytes needs no place.
+/// The largest body in bytes that needs no place.
 const SMALL_BODY: usize = 16 * 1024;
 
-/// So many larger bodies are in memory at the same time, in all checks together: 64 MiB.
+/// The most larger bodies that are in memory at the same time, in all checks together: 64 MiB.
 const PLACES: usize = 64;
 
 static LARGE_BODIES: Semaphore = Semaphore::const_new(PLACES);
