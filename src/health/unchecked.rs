@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::CheckId;
 use crate::plan::CheckKey;
-use crate::value::{Outcome, UnknownCause, Verdict};
+use crate::value::{Outcome, UnknownCause, Unreachable, Verdict};
 
 /// So long at least nothing may be known of a server before that is reported.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -87,7 +87,9 @@ impl Unchecked {
     pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool) {
         let why = match verdict.outcome {
             Outcome::Unknown(cause) => Some(Impossible::Unknown(cause)),
-            _ => verdict.no_route.then_some(Impossible::NoRoute),
+            _ => {
+                (verdict.unreachable == Some(Unreachable::NoRoute)).then_some(Impossible::NoRoute)
+            }
         };
         let before = match why {
             Some(why) => self.checks.insert(id, (why, overdue)),
