@@ -48,6 +48,7 @@
 //! | when a server counts as down | `health/mod.rs` |
 //! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `daemon/director.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
+//! | when "no route to host" is tried again | `check/mod.rs`; link events: `sys/links.rs` |
 //! | when a deadline moves because the daemon did not run | `check/attendance.rs` |
 //! | why a check says nothing of its server | `value/verdict.rs` (`UnknownCause`), `net/mod.rs`; for how long: `health/unchecked.rs` |
 //! | how many checks run at once, and which first | `daemon/places.rs`, `daemon/backlog.rs`, `health/schedule.rs` |

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, Environment, File, FileFormat};
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
@@ -112,6 +112,9 @@ pub struct Log {
     pub format: LogFormat,
     /// Whether lines go to the journal of systemd too.
     pub journald: bool,
+    /// The mode of a monitor file that the daemon creates; written in octal digits.
+    #[serde(deserialize_with = "file_mode")]
+    pub monitor_mode: u32,
 }
 
 /// How important a log line is, the most important first.
@@ -236,7 +239,7 @@ impl Default for Commands {
 
 impl Default for Log {
     fn default() -> Log {
-        Log { level: LogLevel::Info, format: LogFormat::Text, journald: false }
+        Log { level: LogLevel::Info, format: LogFormat::Text, journald: false, monitor_mode: 0o644 }
     }
 }
 
@@ -401,6 +404,16 @@ fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<T, D
     T::deserialize(text.into_deserializer())
 }
 
+/// Reads the mode of a file that the daemon writes. A number without quotes is read by its digits, because the environment has no quotes.
+fn file_mode<'de, D: Deserializer<'de>>(value: D) -> Result<u32, D::Error> {
+    let text = String::deserialize(value)?;
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && mode & !0o664 == 0);
+    mode.ok_or_else(|| {
+        let wanted = "must be octal, \"0600\" to \"0664\": its owner reads and writes, others do not write";
+        D::Error::custom(format!("\"{text}\" is not a mode of a file: {wanted}"))
+    })
+}
+
 fn environment() -> Environment {
     Environment::with_prefix("LDIRECTORD_RS").prefix_separator("_").separator("__").try_parsing(true)
 }
@@ -500,6 +513,24 @@ mod tests {
                 let key = format!("`{section}.{key}`");
                 assert!(error.contains(&key) && error.contains(words), "{wrong}: {error}");
             }
+        }
+    }
+
+    #[test]
+    fn c3_a_mode_of_monitor_files_is_octal_and_safe() {
+        let mode = |value: &str| loaded(&format!("[log]\nmonitor_mode = {value}\n"));
+        for (value, wanted) in [("\"0600\"", 0o600), ("\"640\"", 0o640), ("640", 0o640), ("\"0664\"", 0o664)]
+        {
+            assert_eq!(mode(value).unwrap().log.monitor_mode, wanted, "{value}");
+        }
+        for wrong in
+            ["\"0666\"", "\"0755\"", "\"0444\"", "\"4644\"", "\"0689\"", "\"rw-r--r--\"", "\"\"", "0o640"]
+        {
+            let error = mode(wrong).unwrap_err();
+            assert!(
+                error.contains("`log.monitor_mode`") && error.contains("must be octal"),
+                "{wrong}: {error}"
+            );
         }
     }
 

@@ -41,7 +41,8 @@ use tokio::time::sleep;
 use crate::net::lookup::Lookups;
 use crate::net::{self, tls};
 use crate::plan::{Action, Probe};
-use crate::value::Verdict;
+use crate::sys::links::Links;
+use crate::value::{Unreachable, Verdict};
 use attendance::Attendance;
 use clients::Clients;
 use contain::contain;
@@ -62,10 +63,14 @@ pub enum CheckerError {
 /// How long a check waits before it tries again, where this machine has no route to the server.
 const ROUTE_PAUSE: Duration = Duration::from_millis(500);
 
+/// How much later than an error the event of the link may come that caused it.
+const LINK_EVENT_PAUSE: Duration = Duration::from_millis(50);
+
 /// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
 pub struct Checker {
     attendance: Arc<Attendance>,
     clients: Clients,
+    links: Links,
     lookups: Lookups,
     ping: ping::Sockets,
 }
@@ -81,7 +86,7 @@ impl Checker {
         // What most checks need; that there is none is found out here.
         clients.of(&Arc::default())?;
         let (attendance, lookups, ping) = (Arc::default(), Lookups::default(), ping::Sockets::default());
-        Ok(Checker { attendance, clients, lookups, ping })
+        Ok(Checker { attendance, clients, links: Links::open(), lookups, ping })
     }
 
     /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
@@ -104,11 +109,23 @@ impl Checker {
         verdict
     }
 
-    /// Repeats the probe while this machine has no route to the server: the deadline ends this.
+    /// Repeats the probe while this machine has no route to the server, or a link to it that came or went: the deadline ends this.
     async fn attempts(&self, probe: &Probe, progress: &Progress) -> Verdict {
+        let (begin, mut link_changed) = (self.links.now(), false);
         loop {
             let verdict = self.dispatch(probe, progress).await;
-            if !verdict.no_route {
+            let again = match verdict.unreachable {
+                None => false,
+                Some(Unreachable::NoRoute) => true,
+                Some(Unreachable::Host) if link_changed => true,
+                Some(Unreachable::Host) => {
+                    // The kernel gives up what it wants to send a moment before it tells of the link.
+                    sleep(LINK_EVENT_PAUSE).await;
+                    link_changed = self.links.changed_since(begin, probe.target.ip());
+                    link_changed
+                }
+            };
+            if !again {
                 return verdict;
             }
             progress.no_route(Some(verdict));
@@ -183,7 +200,7 @@ fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
 fn judge_error(reason: String, error: &(dyn std::error::Error + 'static)) -> Verdict {
     match net::local_cause(error) {
         Some(cause) => Verdict::unknown(cause, reason),
-        None => Verdict { no_route: net::no_route(error), ..Verdict::down(reason) },
+        None => Verdict { unreachable: net::unreachable(error), ..Verdict::down(reason) },
     }
 }
 

@@ -179,6 +179,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
         unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
         grace: context.settings.stop.grace(),
         mail: context.settings.mail.clone(),
+        monitor_mode: context.settings.log.monitor_mode,
         log,
         log_by_configuration: foreground.is_none(),
         commands: CommandSetup {

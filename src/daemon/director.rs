@@ -144,7 +144,7 @@ impl Director {
             let transitions = self.health.verdict(&self.plan, id, verdict, now);
             notices.extend(transitions.into_iter().map(Notice::Health));
         }
-        notices.extend(self.health.blindness(&self.plan).into_iter().map(Notice::Blindness));
+        notices.extend(self.health.blindness(&self.plan, now).into_iter().map(Notice::Blindness));
         if notices.iter().any(Notice::moves_a_server) {
             notices.extend(self.reconcile(now));
         }

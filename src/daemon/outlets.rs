@@ -38,11 +38,11 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    /// Nobody has been told anything yet. `name` is that of the configuration.
+    /// Nobody has been told anything yet. `name` is that of the configuration, `monitor_mode` the mode of new monitor files.
     #[must_use]
-    pub fn new(setup: CommandSetup, mail: settings::Mail, name: &str) -> Outlets {
+    pub fn new(setup: CommandSetup, mail: settings::Mail, monitor_mode: u32, name: &str) -> Outlets {
         Outlets {
-            monitor: Monitor::default(),
+            monitor: Monitor::new(monitor_mode),
             mail: Alerts::new(mail),
             commands: Commands::new(setup.timeout),
             fallback: FallbackCommands::default(),

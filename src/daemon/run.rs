@@ -75,6 +75,8 @@ pub struct Setup {
     pub grace: Duration,
     /// How alerts are sent.
     pub mail: settings::Mail,
+    /// The mode of monitor files that the daemon creates.
+    pub monitor_mode: u32,
     /// The log.
     pub log: Log,
     /// Whether the log's target is that of the configuration; otherwise it stays what it is.
@@ -191,7 +193,7 @@ impl Daemon {
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
-            outlets: Outlets::new(setup.commands, setup.mail, &setup.name),
+            outlets: Outlets::new(setup.commands, setup.mail, setup.monitor_mode, &setup.name),
             control,
             manager: Manager::new(now),
             owned,

@@ -262,7 +262,7 @@ impl Health {
             }
             overdue |= server.unchecked && !server.maintenance;
         }
-        self.unchecked.note(id, &verdict, overdue);
+        self.unchecked.note(id, &verdict, overdue, now);
         transitions
     }
 
@@ -272,8 +272,8 @@ impl Health {
     }
 
     /// Where times begin and end in which checks are not possible, to be told once.
-    pub fn blindness(&mut self, plan: &Plan) -> Vec<Blindness> {
-        self.unchecked.news(plan.checks().len())
+    pub fn blindness(&mut self, plan: &Plan, now: Instant) -> Vec<Blindness> {
+        self.unchecked.news(plan.checks().len(), now)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::CheckId;
 use crate::plan::CheckKey;
-use crate::value::{Outcome, UnknownCause, Verdict};
+use crate::value::{Outcome, UnknownCause, Unreachable, Verdict};
 
 /// The shortest time without a definite verdict that is reported.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -53,6 +53,12 @@ pub enum Blindness {
     Ends {
         /// Why.
         why: Impossible,
+        /// How many checks failed for this reason at the worst time.
+        checks: usize,
+        /// Of so many.
+        all: usize,
+        /// From the first of these failures to now.
+        lasted: Duration,
     },
 }
 
@@ -62,7 +68,13 @@ impl fmt::Display for Blindness {
             Blindness::Begins { why, checks, all } => {
                 write!(f, "{checks} of {all} checks not possible: {why}")
             }
-            Blindness::Ends { why } => write!(f, "Checks are possible again: {why}: no longer"),
+            Blindness::Ends { why, checks, all, lasted } => {
+                let seconds = lasted.as_millis().div_ceil(1000);
+                write!(
+                    f,
+                    "Checks are possible again: {checks} of {all} were not possible for {seconds} s: {why}"
+                )
+            }
         }
     }
 }
@@ -75,30 +87,41 @@ pub(super) struct Unchecked {
     counts: BTreeMap<Impossible, Count>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Count {
+    since: Instant,
     checks: usize,
+    most: usize,
     overdue: usize,
     reported: bool,
 }
 
+impl Count {
+    fn new(since: Instant) -> Count {
+        Count { since, checks: 0, most: 0, overdue: 0, reported: false }
+    }
+}
+
 impl Unchecked {
     /// Takes in how a check ended. `overdue`: nothing is known of its servers by now.
-    pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool) {
+    pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool, now: Instant) {
         let why = match verdict.outcome {
             Outcome::Unknown(cause) => Some(Impossible::Unknown(cause)),
-            _ => verdict.no_route.then_some(Impossible::NoRoute),
+            _ => (verdict.unreachable == Some(Unreachable::NoRoute)).then_some(Impossible::NoRoute),
         };
         let before = match why {
             Some(why) => self.checks.insert(id, (why, overdue)),
             None => self.checks.remove(&id),
         };
         if let Some(why) = why {
-            let count = self.counts.entry(why).or_default();
+            let count = self.counts.entry(why).or_insert_with(|| Count::new(now));
             count.checks += 1;
             count.overdue += usize::from(overdue);
         }
         self.subtract(before);
+        if let Some(count) = why.and_then(|why| self.counts.get_mut(&why)) {
+            count.most = count.most.max(count.checks);
+        }
     }
 
     /// Forgets the checks that are gone.
@@ -120,7 +143,7 @@ impl Unchecked {
     }
 
     /// What begins and ends. `all`: how many checks there are.
-    pub(super) fn news(&mut self, all: usize) -> Vec<Blindness> {
+    pub(super) fn news(&mut self, all: usize, now: Instant) -> Vec<Blindness> {
         let mut news = Vec::new();
         self.counts.retain(|why, count| {
             if !count.reported && (count.overdue > 0 || (is_local(*why) && count.checks * 2 > all)) {
@@ -128,7 +151,8 @@ impl Unchecked {
                 news.push(Blindness::Begins { why: *why, checks: count.checks, all });
             }
             if count.checks == 0 && count.reported {
-                news.push(Blindness::Ends { why: *why });
+                let (checks, lasted) = (count.most, now.saturating_duration_since(count.since));
+                news.push(Blindness::Ends { why: *why, checks, all: all.max(checks), lasted });
             }
             count.checks > 0
         });
@@ -148,7 +172,6 @@ fn is_local(why: Impossible) -> bool {
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
-    use std::time::Instant;
 
     use super::*;
     use crate::config::{self, Answers};
@@ -212,7 +235,7 @@ mod tests {
         }
 
         fn news(&mut self) -> Vec<String> {
-            self.health.blindness(&self.plan).iter().map(ToString::to_string).collect()
+            self.health.blindness(&self.plan, self.now).iter().map(ToString::to_string).collect()
         }
     }
 
@@ -240,7 +263,8 @@ mod tests {
                 world.plan.members().map(|member| world.health.server(member).unchecked).collect();
             assert_eq!(unchecked, [true, true, true, false], "{cause}");
             world.round(|_| Outcome::Up);
-            assert_eq!(world.news(), [format!("Checks are possible again: {cause}: no longer")]);
+            let end = format!("Checks are possible again: 3 of 4 were not possible for 60 s: {cause}");
+            assert_eq!(world.news(), [end]);
             assert_eq!(world.up(), [true; 4]);
         }
     }

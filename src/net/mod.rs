@@ -11,7 +11,7 @@ use std::io;
 
 use nix::errno::Errno;
 
-use crate::value::UnknownCause;
+use crate::value::{UnknownCause, Unreachable};
 
 /// Says an operating system error in the words of `strerror`, without Rust's ` (os error N)`.
 #[must_use]
@@ -53,10 +53,20 @@ pub fn local_cause(error: &(dyn Error + 'static)) -> Option<UnknownCause> {
     })
 }
 
+/// What an error says of the way to the server.
+#[must_use]
+pub fn unreachable(error: &(dyn Error + 'static)) -> Option<Unreachable> {
+    match errno(error)? {
+        Errno::ENETUNREACH | Errno::ENETDOWN => Some(Unreachable::NoRoute),
+        Errno::EHOSTUNREACH => Some(Unreachable::Host),
+        _ => None,
+    }
+}
+
 /// Whether an error says that this machine has no route or no link to the server.
 #[must_use]
 pub fn no_route(error: &(dyn Error + 'static)) -> bool {
-    matches!(errno(error), Some(Errno::ENETUNREACH | Errno::ENETDOWN))
+    unreachable(error) == Some(Unreachable::NoRoute)
 }
 
 /// The number of the system's error that caused an error.

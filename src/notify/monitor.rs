@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Local, Utc};
@@ -123,8 +124,8 @@ fn encoded(text: &str) -> String {
 }
 
 /// Writes to monitor files: a queue and a thread for each, so that a slow disk delays no check and a file that hangs no other file.
-#[derive(Default)]
 pub struct Monitor {
+    mode: u32,
     files: BTreeMap<PathBuf, Lane<Entry>>,
 }
 
@@ -132,13 +133,19 @@ pub struct Monitor {
 type Entry = (DateTime<Utc>, String);
 
 impl Monitor {
+    /// No file is open yet. Files that do not exist get this mode.
+    #[must_use]
+    pub fn new(mode: u32) -> Monitor {
+        Monitor { mode, files: BTreeMap::new() }
+    }
+
     /// Hands a line over. Never waits.
     pub fn write(&mut self, Line { path, text }: Line) {
         let lane = match self.files.entry(path) {
             Occupied(known) => known.into_mut(),
             Vacant(new) => {
                 let lane = Lane::new(WAITING);
-                let mut file = MonitorFile { path: new.key().clone(), failing: false };
+                let mut file = MonitorFile { path: new.key().clone(), mode: self.mode, failing: false };
                 if let Err(error) = lane.start("monitorfile", move |entry, lost| file.write(entry, lost)) {
                     error!("monitorfile {}: no thread for it: {error}; a line is lost", new.key().display());
                     return;
@@ -161,6 +168,7 @@ impl Monitor {
 /// A file, and whether it could be written last time: what cannot be written is reported once.
 struct MonitorFile {
     path: PathBuf,
+    mode: u32,
     failing: bool,
 }
 
@@ -171,7 +179,7 @@ impl MonitorFile {
             error!("monitorfile {path}: {lost} lines were dropped, as it could not be written in time");
         }
         let time = at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y");
-        let result = append(&self.path, &format!("[{time}] [{}] {text}\n", std::process::id()));
+        let result = append(&self.path, self.mode, &format!("[{time}] [{}] {text}\n", std::process::id()));
         match (&result, self.failing) {
             (Err(error), false) => {
                 error!("monitorfile {path} cannot be written: {error}; checks go on without it");
@@ -184,8 +192,24 @@ impl MonitorFile {
 }
 
 /// Opens the file for each line, as the original does: log rotation then needs no signal.
-fn append(path: &Path, line: &str) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+fn append(path: &Path, mode: u32, line: &str) -> io::Result<()> {
+    let file = match OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, mode),
+        opened => opened,
+    };
+    file?.write_all(line.as_bytes())
+}
+
+/// Creates a file with this mode, whatever the umask is. Another program may have created it by now: then it keeps its mode.
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    match OpenOptions::new().append(true).create_new(true).mode(mode).open(path) {
+        Ok(file) => file.set_permissions(Permissions::from_mode(mode)).map(|()| file),
+        // A link that leads to no file yet is followed, as the original does.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().append(true).create(true).mode(mode).open(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -221,11 +245,34 @@ mod tests {
     }
 
     #[test]
+    fn c3_a_new_monitor_file_has_the_mode_of_the_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        for mode in [0o644, 0o640, 0o600, 0o664] {
+            let new = directory.path().join(format!("{mode:o}"));
+            let (link, target) = (new.with_extension("link"), new.with_extension("target"));
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            for path in [&new, &link] {
+                append(path, mode, "one\n").unwrap();
+                append(path, 0o600, "two\n").unwrap();
+                assert_eq!(fs::read_to_string(path).unwrap(), "one\ntwo\n");
+                // The umask of this process may cut the mode of what a link leads to.
+                let wanted = if path == &new { mode } else { mode_of(path) & mode };
+                assert_eq!(mode_of(path), wanted, "{}", path.display());
+            }
+            // A file that exists keeps its mode.
+            fs::set_permissions(&new, Permissions::from_mode(0o604)).unwrap();
+            append(&new, mode, "three\n").unwrap();
+            assert_eq!(mode_of(&new), 0o604);
+        }
+    }
+
+    #[test]
     fn b4_a_monitor_file_that_hangs_stops_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let (pipe, good) = (directory.path().join("pipe"), directory.path().join("good"));
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let mut monitor = Monitor::default();
+        let mut monitor = Monitor::new(0o644);
         for number in 0..3000 {
             let text = format!("{number} {}", "x".repeat(200));
             monitor.write(Line { path: pipe.clone(), text });

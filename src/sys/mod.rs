@@ -9,6 +9,7 @@ pub mod icmp;
 pub mod lane;
 pub mod left_behind;
 pub mod limits;
+pub mod links;
 pub mod log;
 pub mod manager;
 pub mod pidfile;

@@ -25,4 +25,4 @@ pub use relay::Relay;
 pub use secret::Secret;
 pub use status::DaemonStatus;
 pub use tls::{Identity, PemFile, Roots, Tls, TlsPolicy};
-pub use verdict::{MAX_MONITOR, MAX_REASON, Outcome, UnknownCause, Verdict};
+pub use verdict::{MAX_MONITOR, MAX_REASON, Outcome, UnknownCause, Unreachable, Verdict};

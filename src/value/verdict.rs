@@ -49,6 +49,15 @@ impl fmt::Display for UnknownCause {
     }
 }
 
+/// What is wrong with the way to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreachable {
+    /// This machine has no route or no link to it. The check is repeated until its deadline.
+    NoRoute,
+    /// It does not answer ARP, or a router says so. The check is repeated only where a link of this machine changed meanwhile.
+    Host,
+}
+
 /// One run of one check: the answer, why, and how long it took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -60,8 +69,8 @@ pub struct Verdict {
     pub monitor: Option<String>,
     /// Something that the operator should know though it changes nothing, as the rest of a sentence; the reason has it, too.
     pub warning: Option<String>,
-    /// Whether this machine has no route or no link to the server: the check is repeated until its deadline.
-    pub no_route: bool,
+    /// What is wrong with the way to the server, where the kernel says so.
+    pub unreachable: Option<Unreachable>,
     /// From the start of the check to its answer.
     pub took: Duration,
     /// CPU time that it took on the thread of the loop, in microseconds; zero where that was not measured.
@@ -101,7 +110,7 @@ impl Verdict {
             reason: line(reason.into()),
             monitor: None,
             warning: None,
-            no_route: false,
+            unreachable: None,
             took: Duration::ZERO,
             cpu_micros: 0,
         }

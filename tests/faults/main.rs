@@ -144,19 +144,19 @@ fn a4_a_link_bounce_blames_no_server() {
         return;
     }
     let (director, network) = (Space::new("director"), Space::new("servers"));
-    director.ip(&format!("link add name uplink type veth peer name uplink netns {}", network.path()));
-    director.ip("addr add 10.77.0.254/24 dev uplink\nlink set uplink up");
-    let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev uplink\n");
-    network.ip(&format!("{}link set uplink up", (1..=81).map(addresses).collect::<String>()));
+    director.ip(&format!("link add wire type veth peer name wire netns {}", network.path()));
+    director.ip("addr add 10.77.0.254/24 dev wire\nlink set wire up");
+    let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev wire\n");
+    network.ip(&format!("{}link set wire up", (1..=81).map(addresses).collect::<String>()));
     let crowd = network.run(|| Crowd::http(page(b"I am fine")));
     let servers = (1..=80).map(|host| format!("10.77.0.{host}:{}", crowd.port()).parse().unwrap()).collect();
     let globals = "checkinterval=1\nchecktimeout=5";
     let mut trial = network.run(|| Trial::new(globals, HTTP, servers, "10.77.0.81"));
     director.run(|| trial.start(seconds(60)));
     for _ in 0..full_or(10, 2) {
-        director.ip("link set uplink down");
+        director.ip("link set wire down");
         thread::sleep(seconds(2));
-        director.ip("link set uplink up");
+        director.ip("link set wire up");
         thread::sleep(seconds(3));
     }
     trial.assert_calm();

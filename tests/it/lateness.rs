@@ -1,7 +1,9 @@
 //! A daemon that does not run for a while: that is not the servers' fault.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -22,6 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 struct MailServer {
     address: SocketAddr,
     dead: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 impl MailServer {
@@ -29,16 +32,27 @@ impl MailServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let dead = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&dead);
+        let silent = Arc::new(AtomicBool::new(false));
+        let (told, hangs) = (Arc::clone(&dead), Arc::clone(&silent));
         thread::spawn(move || {
+            let mut held = Vec::new();
             for stream in listener.incoming() {
                 if told.load(Ordering::SeqCst) {
                     return;
                 }
+                if hangs.load(Ordering::SeqCst) {
+                    held.push(stream);
+                    continue;
+                }
                 thread::spawn(move || stream.and_then(talk));
             }
         });
-        MailServer { address, dead }
+        MailServer { address, dead, silent }
+    }
+
+    /// From now on it takes connections and says nothing.
+    fn hang(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 
     fn die(&self) {
@@ -63,17 +77,21 @@ fn lines(site: &Site, words: &str) -> Vec<String> {
     site.log().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
 }
 
-/// Twenty servers stay in rotation over three pauses; one that died in the last is out in time.
-#[test]
-fn a1_a_stopped_daemon_takes_only_the_dead_out() {
-    let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
+fn configuration(servers: &[MailServer]) -> String {
     let reals: String = servers.iter().map(|server| format!("\treal={} masq\n", server.address)).collect();
-    let site = Site::new(&format!(
+    format!(
         "checkinterval={}\nchecktimeout={2}\nnegotiatetimeout={2}\nquiescent=yes\nvirtual=192.0.2.1:25\n{}\tservice=smtp\n",
         INTERVAL.as_secs(),
         reals,
         TIMEOUT.as_secs(),
-    ));
+    )
+}
+
+/// Twenty servers stay in rotation over three pauses; one that died in the last is out in time.
+#[test]
+fn a1_a_stopped_daemon_takes_only_the_dead_out() {
+    let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
+    let site = Site::new(&configuration(&servers));
     assert_eq!(site.act("start"), 0);
     let up = || lines(&site, "Real server is up").len() == servers.len();
     site.wait_for("all are up", up, &String::new);
@@ -96,5 +114,63 @@ fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     thread::sleep(INTERVAL * 2 + TIMEOUT);
     let down = lines(&site, "Real server is down");
     assert_eq!(down.len(), 1, "{down:#?}");
+    assert_eq!(site.act("stop"), 0);
+}
+
+/// A control group whose processes get a twentieth of a core together.
+struct Slow(PathBuf);
+
+impl Slow {
+    /// Makes it in version 1 or 2 of control groups, whichever this process may; none where it may neither.
+    fn make(pid: i32) -> std::io::Result<Slow> {
+        let name = format!("ldirectord-rs-test-{}", std::process::id());
+        let in_one = |(root, file, value): (&str, &str, &str)| {
+            let group = Slow(Path::new(root).join(&name));
+            fs::create_dir(&group.0)?;
+            fs::write(group.0.join(file), value)?;
+            fs::write(group.0.join("cgroup.procs"), pid.to_string())?;
+            Ok(group)
+        };
+        in_one(("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "5000"))
+            .or_else(|_: std::io::Error| in_one(("/sys/fs/cgroup", "cpu.max", "5000 100000")))
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let processes = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+        for process in processes.lines() {
+            let _ = self.0.parent().map(|parent| fs::write(parent.join("cgroup.procs"), process));
+        }
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// A director with far too little CPU time still finds the dead: one that refuses connections, and one that takes them and is silent.
+#[test]
+fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
+    let servers: Vec<MailServer> = (0..22).map(|_| MailServer::start()).collect();
+    let site = Site::new(&configuration(&servers));
+    assert_eq!(site.act("start"), 0);
+    let up = || lines(&site, "Real server is up").len() == servers.len();
+    site.wait_for("all are up", up, &String::new);
+    let slow = match Slow::make(site.pid().unwrap()) {
+        Ok(slow) => slow,
+        Err(error) => return println!("skipped: no control group for CPU time can be made here: {error}"),
+    };
+    // The daemon lives on it for a while.
+    thread::sleep(INTERVAL * 4);
+    let died = Instant::now();
+    servers[20].die();
+    servers[21].hang();
+    for dead in &servers[20..] {
+        site.expect_log(&format!("Real server is down: {}", dead.address));
+        println!("{} is out after {:?}", dead.address, died.elapsed());
+        assert!(died.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}\n{}", died.elapsed(), site.log());
+    }
+    thread::sleep(INTERVAL * 4);
+    let time = fs::read_to_string(slow.0.join("cpu.stat")).unwrap_or_default();
+    println!("{} servers went down; CPU time: {time}", lines(&site, "Real server is down").len());
+    drop(slow);
     assert_eq!(site.act("stop"), 0);
 }

@@ -106,6 +106,73 @@ fn a4_a_route_that_comes_back_in_time_is_no_failure() {
     }
 }
 
+/// Two ends of a cable; behind this one no machine has an address that answers.
+fn cable(name: &str, network: &str) {
+    ip(&format!("link add {name} type veth peer name {name}-peer"));
+    ip(&format!("address add {network}.1/24 dev {name}"));
+    for end in [name.to_owned(), format!("{name}-peer")] {
+        ip(&format!("link set {end} up"));
+    }
+}
+
+/// A machine that answers no ARP is down, in this time after four requests for its address.
+const NO_ARP: Duration = Duration::from_secs(8);
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a4_a_dead_machine_on_the_lan_is_down_before_the_deadline() {
+    let verdicts = in_own_network(async || {
+        cable("one", "10.1.2");
+        cable("two", "10.1.3");
+        let quiet = run(&connect("10.1.2.9:80", LONG)).await;
+        // A link on which the server is not says nothing of it.
+        let bounce = thread::spawn(|| {
+            thread::sleep(Duration::from_millis(500));
+            ip("link set two-peer down");
+            ip("link set two-peer up");
+        });
+        let other = run(&connect("10.1.2.10:80", LONG)).await;
+        bounce.join().unwrap();
+        [quiet, other]
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_says(verdict, Outcome::Down, "no route to host");
+        assert!(verdict.took < NO_ARP, "{verdict:?}");
+    }
+}
+
+/// R62
+#[test]
+fn a4_no_route_to_host_after_a_link_event_is_tried_again() {
+    let verdicts = in_own_network(async || {
+        cable("one", "10.1.2");
+        let mut verdicts = Vec::new();
+        for (host, end) in [(9, "one-peer"), (10, "one")] {
+            let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+            let address = format!("10.1.2.{host}");
+            let target = SocketAddr::new(address.parse().unwrap(), listener.local_addr().unwrap().port());
+            let bounce = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(500));
+                ip(&format!("link set {end} down"));
+                thread::sleep(Duration::from_millis(1500));
+                ip(&format!("link set {end} up"));
+                thread::sleep(NO_ARP);
+                // Now it answers.
+                ip(&format!("address add {address}/32 dev lo"));
+            });
+            verdicts.push(run(&probe(target, LONG, Action::Connect)).await);
+            bounce.join().unwrap();
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_eq!(verdict.outcome, Outcome::Up, "{verdict:?}");
+        assert!(verdict.took > NO_ARP, "{verdict:?}");
+    }
+}
+
 /// R60: without a route until the deadline the server is down, with the reason and the words of the original for the monitor file.
 #[test]
 fn a4_without_a_route_a_server_is_down_at_the_deadline() {
