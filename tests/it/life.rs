@@ -241,7 +241,7 @@ fn restart_changes_the_process_and_needs_a_good_file() {
     assert_eq!(site.told("restart").0, 2);
     let (code, _, err) = site.told("status");
     assert_eq!((code, site.pid()), (0, Some(second)));
-    assert!(err.contains("1 error"), "{err}");
+    assert!(err.contains("errors: 1"), "{err}");
     assert_eq!(site.act("stop"), 0);
     assert_eq!(site.told("status").0, 3);
 }
