@@ -15,6 +15,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::super::content::End;
@@ -31,6 +32,9 @@ const MAX_HEADERS: usize = 128;
 
 /// Where only the status decides, the end of the body is waited for so long after the headers.
 const IDLE_BODY: Duration = Duration::from_secs(1);
+
+/// After so many pieces of a body the check lets others run: a server may send each byte as a piece.
+const FRAMES: usize = 64;
 
 /// What a server answered.
 pub(super) struct Answer {
@@ -134,7 +138,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut read, mut has_place) = (0, false);
+    let mut turns = (1..=FRAMES).cycle();
     loop {
+        if turns.next() == Some(FRAMES) {
+            yield_now().await;
+        }
         progress.step(Step::Body(read));
         match driven.as_mut().until(incoming.frame()).await {
             None => return End::Whole,
