@@ -76,6 +76,13 @@ async fn a9_odd_heads_are_taken_as_in_the_original() {
         ("HTTP/2 200 OK\r\nContent-Length: 4\r\n", "well"),
         ("HTTP/1.10 200\r\nContent-Length: 4\r\n", "well"),
         ("HTTP/1.1 200 OK\nContent-Length: 4\n", "well"),
+        ("HTTP/1.1 200 O\x1b[1mK\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 O\0K\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 O\rK\x7f\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX\0Y: z\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: y\0z\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: y\rz\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: \x1b\0z\r\nContent-Length: 4\r\n", "well"),
     ] {
         let answer = format!("{head}\r\nwell").into_bytes();
         let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
