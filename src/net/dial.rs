@@ -45,7 +45,7 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
         SocketAddr::V6(_) => ([0u16; 8], 0).into(),
     };
-    let socket = UdpSocket::bind(any).await?;
+    let socket = UdpSocket::bind(any).await.map_err(of_a_free_port)?;
     socket.connect(server).await?;
     refuse_itself(socket.local_addr()?, server)?;
     Ok(Datagrams(socket))
@@ -105,6 +105,14 @@ fn of_the_network(error: io::Error) -> io::Error {
         Some(number) if number == Errno::EACCES as i32 => {
             io::Error::other("administratively prohibited, says a firewall or router on the way (ICMPv6)")
         }
+        _ => error,
+    }
+}
+
+/// Where a UDP socket gets no free port, Linux says that the address is in use. TCP says that there is none, and so does this.
+fn of_a_free_port(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) if number == Errno::EADDRINUSE as i32 => Errno::EADDRNOTAVAIL.into(),
         _ => error,
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -15,6 +15,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::super::content::End;
@@ -31,6 +32,9 @@ const MAX_HEADERS: usize = 128;
 
 /// Where only the status decides, the end of the body is waited for so long after the headers.
 const IDLE_BODY: Duration = Duration::from_secs(1);
+
+/// After so many pieces of a body the check lets others run: a server may send each byte as a piece.
+const FRAMES: usize = 64;
 
 /// What a server answered.
 pub(super) struct Answer {
@@ -87,7 +91,7 @@ pub(super) async fn run<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let io = TokioIo::new(Lenient::new(Counted { stream, progress }));
+    let io = TokioIo::new(Lenient::new(Counted::new(stream, progress)));
     let (mut sender, connection) = http1::Builder::new()
         .title_case_headers(true)
         .allow_spaces_after_header_name_in_responses(true)
@@ -134,7 +138,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut read, mut has_place) = (0, false);
+    let mut turns = (1..=FRAMES).cycle();
     loop {
+        if turns.next() == Some(FRAMES) {
+            yield_now().await;
+        }
         progress.step(Step::Body(read));
         match driven.as_mut().until(incoming.frame()).await {
             None => return End::Whole,
@@ -234,10 +242,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driven<'_, S> {
     }
 }
 
-/// A stream that tells what came in.
+/// A stream that tells what came in. It gives nothing before the request goes out: the library refuses an answer that it reads while
+/// it has not been asked for anything, but some servers answer before they read.
 struct Counted<'a, S> {
     stream: S,
     progress: &'a Progress,
+    asked: bool,
+    /// Who wants to read, and waits for the request to go out.
+    reader: Option<Waker>,
+}
+
+impl<'a, S> Counted<'a, S> {
+    fn new(stream: S, progress: &'a Progress) -> Counted<'a, S> {
+        Counted { stream, progress, asked: false, reader: None }
+    }
+
+    /// Lets the reader go on once something of the request is written, or cannot be.
+    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.asked |= result.is_ready();
+        if self.asked
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
+        result
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
@@ -246,6 +275,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<'_, S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
         if let Some(new) = buffer.filled().get(before..)
@@ -263,7 +296,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(result)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -279,10 +313,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(result)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// As what `xinetd` starts does: it answers at once, and reads the request after that.
+    #[tokio::test]
+    async fn a9_an_answer_that_comes_before_the_request_counts() {
+        for closes in [false, true] {
+            let (client, mut server) = duplex(4096);
+            server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await.unwrap();
+            if closes {
+                server.shutdown().await.unwrap();
+            }
+            let progress = Progress::new(Instant::now(), "127.0.0.1:80".parse().unwrap());
+            let wanted = Wanted { name: "GET /", body: true };
+            let answer = run(client, Request::new(Empty::new()), &wanted, &progress).await;
+            let answer = answer.unwrap_or_else(|failure| panic!("{failure}, closes: {closes}"));
+            assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"fine"[..]));
+            let mut request = [0; 5];
+            server.read_exact(&mut request).await.unwrap();
+            assert_eq!(&request, b"GET /");
+        }
     }
 }

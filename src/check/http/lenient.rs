@@ -1,5 +1,5 @@
-//! The heads of answers as the original's library takes them: it reads several blanks in a status line, any HTTP version, and a
-//! Content-Length that is repeated or not a number.
+//! The heads of answers as the original's library takes them: it reads several blanks in a status line, any HTTP version, a
+//! Content-Length that is repeated or not a number, a Transfer-Encoding in HTTP/1.0, and control characters.
 
 use std::io;
 use std::pin::Pin;
@@ -119,13 +119,15 @@ fn may_be_http(head: &[u8]) -> bool {
 
 /// The head put right, and whether it is an interim one (1xx).
 fn right(head: &[u8]) -> (Vec<u8>, bool) {
+    let head = cleaned(head);
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
-    let (mut out, interim) = match status(first) {
+    let lines: Vec<&[u8]> = lines.collect();
+    let is_encoded = lines.iter().any(|line| value(line, b"transfer-encoding").is_some());
+    let (mut out, interim) = match status(first, is_encoded) {
         Some((line, interim)) => (line, interim),
         None => (first.to_vec(), false),
     };
-    let lines: Vec<&[u8]> = lines.collect();
     // Of several the last one counts. One that is not a number is left out: then the body ends with the connection.
     let last = lines.iter().rposition(|line| length(line).is_some());
     for (at, line) in lines.iter().enumerate() {
@@ -140,8 +142,20 @@ fn right(head: &[u8]) -> (Vec<u8>, bool) {
     (out, interim)
 }
 
-/// A status line with one blank between its parts and a version that is known; none where it is not a status line.
-fn status(line: &[u8]) -> Option<(Vec<u8>, bool)> {
+/// The head with `?` for what makes the library refuse it: a NUL, and a carriage return that does not end a line.
+fn cleaned(head: &[u8]) -> Vec<u8> {
+    let next = head.iter().skip(1).map(Some).chain([None]);
+    let clean = |(byte, next): (&u8, Option<&u8>)| match (byte, next) {
+        (0, _) => b'?',
+        (b'\r', Some(next)) if *next != b'\n' => b'?',
+        (byte, _) => *byte,
+    };
+    head.iter().zip(next).map(clean).collect()
+}
+
+/// A status line with one blank between its parts, a version that is known, and words without control characters; none where it is not
+/// a status line. The library knows of no Transfer-Encoding in HTTP/1.0, so then the version is 1.1.
+fn status(line: &[u8], is_encoded: bool) -> Option<(Vec<u8>, bool)> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let line = line.trim_ascii_end();
     let version = line.strip_prefix(b"HTTP/")?;
@@ -157,17 +171,24 @@ fn status(line: &[u8]) -> Option<(Vec<u8>, bool)> {
     if !code.iter().all(u8::is_ascii_digit) || !words.first().is_none_or(is_blank) {
         return None;
     }
-    let minor: &[u8] = if version == b"1.0" { b"0" } else { b"1" };
+    let minor: &[u8] = if version == b"1.0" && !is_encoded { b"0" } else { b"1" };
     let interim = code[0] == b'1' && code != b"101";
-    let line = [b"HTTP/1.", minor, b" ", code, b" ", words.trim_ascii_start(), b"\r\n"].concat();
+    let shown = |byte: &u8| if byte.is_ascii_control() && *byte != b'\t' { b'?' } else { *byte };
+    let words: Vec<u8> = words.trim_ascii_start().iter().map(shown).collect();
+    let line = [b"HTTP/1.", minor, b" ", code, b" ", &words, b"\r\n"].concat();
     Some((line, interim))
 }
 
 /// The value of a header line, if it is a Content-Length.
 fn length(line: &[u8]) -> Option<&[u8]> {
+    value(line, b"content-length")
+}
+
+/// The value of a header line, if it has this name.
+fn value<'a>(line: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = line.split_at(colon);
-    name.trim_ascii_end().eq_ignore_ascii_case(b"content-length").then(|| value[1..].trim_ascii())
+    name.trim_ascii_end().eq_ignore_ascii_case(wanted).then(|| value[1..].trim_ascii())
 }
 
 /// Whether it is a length that can be waited for; more digits than these name no body that ends.
@@ -194,6 +215,11 @@ mod tests {
             ("HTTP/2 200 OK\n\n", "HTTP/1.1 200 OK\r\n\n"),
             ("HTTP/1.10 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"),
             ("HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n"),
+            ("HTTP/1.1 200 \0O\x1bK\r\nA\0: b\rc\0\r\n\r\n", "HTTP/1.1 200 ?O?K\r\nA?: b?c?\r\n\r\n"),
+            (
+                "HTTP/1.0 200 OK\r\ntransfer-Encoding : chunked\r\n\r\n",
+                "HTTP/1.1 200 OK\r\ntransfer-Encoding : chunked\r\n\r\n",
+            ),
             ("HTTP/1.1 200OK\r\n\r\n", "HTTP/1.1 200OK\r\n\r\n"),
             ("HTTP/x 200 OK\r\n\r\n", "HTTP/x 200 OK\r\n\r\n"),
             (

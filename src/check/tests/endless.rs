@@ -76,6 +76,13 @@ async fn a9_odd_heads_are_taken_as_in_the_original() {
         ("HTTP/2 200 OK\r\nContent-Length: 4\r\n", "well"),
         ("HTTP/1.10 200\r\nContent-Length: 4\r\n", "well"),
         ("HTTP/1.1 200 OK\nContent-Length: 4\n", "well"),
+        ("HTTP/1.1 200 O\x1b[1mK\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 O\0K\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 O\rK\x7f\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX\0Y: z\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: y\0z\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: y\rz\r\nContent-Length: 4\r\n", "well"),
+        ("HTTP/1.1 200 OK\r\nX: \x1b\0z\r\nContent-Length: 4\r\n", "well"),
     ] {
         let answer = format!("{head}\r\nwell").into_bytes();
         let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
@@ -162,4 +169,17 @@ async fn a11_a_dear_pattern_does_not_stop_the_loop() {
     let (longest, verdict) = while_watched(run(&check)).await;
     assert_says(&verdict, Outcome::Down, "the pattern needs too many steps on this text");
     assert!(longest < Duration::from_millis(500), "the loop's thread was busy for {longest:?}");
+}
+
+/// A server that sends a page in very small chunks costs much time, but never without a look at the timers.
+#[tokio::test]
+async fn a11_a_page_in_small_chunks_does_not_stop_the_loop() {
+    let chunks = b"1\r\nx\r\n".repeat(300_000);
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = [&head[..], &chunks, b"5\r\nfine\n\r\n0\r\n\r\n"].concat();
+    let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
+    let check = probe(server.address, PATIENCE * 6, Action::Http(get("/", Some("fine$"))));
+    let (longest, verdict) = while_watched(run(&check)).await;
+    assert_says(&verdict, Outcome::Up, "the body (300,005 bytes) matches");
+    assert!(longest < Duration::from_millis(250), "the loop's thread was busy for {longest:?}");
 }

@@ -280,3 +280,17 @@ async fn b4_a_verdict_is_small_after_a_long_redirect() {
     let kept = verdict.reason.capacity() + monitor;
     assert!(kept < 8192, "{kept} bytes are kept: {:?}", &verdict.reason[..200]);
 }
+
+#[tokio::test]
+async fn a9_chunks_of_http_1_0_are_read_as_in_the_original() {
+    let answer = b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n0\r\n\r\n";
+    assert_says(&against(answer, get("/", Some("^fine$"))).await, Outcome::Up, "the body (4 bytes) matches");
+}
+
+/// R80
+#[tokio::test]
+async fn a9_a_chunk_size_that_ends_with_a_line_feed_is_refused() {
+    let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\nfine\r\n0\n\r\n";
+    let verdict = against(answer, get("/", Some("fine"))).await;
+    assert_says(&verdict, Outcome::Down, "chunk size line");
+}

@@ -6,7 +6,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
-use crate::plan::DatagramProbe;
+use crate::plan::{DatagramProbe, SimpleTcpProbe};
 use crate::value::UnknownCause;
 
 /// Says why a test cannot be run here.
@@ -226,6 +226,28 @@ fn a4_without_a_free_port_nothing_is_known() {
         let mut verdicts = Vec::new();
         for action in [Action::Connect, Action::Http(get("/", None)), smtp] {
             verdicts.push(run(&probe(target, PATIENCE, action)).await);
+        }
+        verdicts
+    });
+    let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
+    for verdict in &verdicts {
+        assert_says(verdict, Outcome::Unknown(UnknownCause::OwnLimit("no free local port")), "");
+    }
+}
+
+/// The same over UDP, where `bind` says that the address is in use.
+#[test]
+fn a4_without_a_free_udp_port_nothing_is_known() {
+    let verdicts = in_own_network(async || {
+        std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
+        let held: Result<Vec<_>, _> = (0..2).map(|_| std::net::UdpSocket::bind("[::]:0")).collect();
+        let _held = held.unwrap();
+        let mut verdicts = Vec::new();
+        for target in ["127.0.0.1:9", "[::1]:9"] {
+            let simple = SimpleTcpProbe { request: "x".to_owned(), receive: None, udp: true };
+            for action in [DATAGRAM, Action::SimpleTcp(simple)] {
+                verdicts.push(run(&probe(target.parse().unwrap(), PATIENCE, action)).await);
+            }
         }
         verdicts
     });
