@@ -15,6 +15,7 @@ mod dns;
 mod external;
 mod http;
 mod ldap;
+mod mask;
 mod matching;
 mod mysql;
 mod oracle;
@@ -106,7 +107,7 @@ impl Checker {
         };
         let mut verdict = verdict.with_warning(progress.warning());
         verdict.took = shift.began().elapsed();
-        verdict
+        mask::mask(probe, verdict)
     }
 
     /// Repeats the probe while this machine has no route to the server, or a link to it that came or went: the deadline ends this.

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::privileges;
 use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, InUse, Limits, LoadError, Loaded, Setup, instances};
+use crate::net::cause;
 use crate::settings::{Backend, LogFormat, Unchecked};
 use crate::sys::access;
 use crate::sys::detach::{self, Side, Verdict};
@@ -121,8 +122,9 @@ fn running(context: &Context) -> Result<Option<i32>, Exit> {
 /// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
 fn unreadable(context: &Context, error: &io::Error) {
     eprintln!(
-        "{} cannot be read: {error}; whether ldirectord runs for {} is unknown, ask as root",
+        "{} cannot be read: {}; whether ldirectord runs for {} is unknown, ask as root",
         context.pid_file().display(),
+        cause(error),
         context.display_config()
     );
 }
@@ -209,16 +211,18 @@ pub(super) fn check_limits(context: &Context) -> Limits {
              same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
     }
-    Limits {
-        checks: context.settings.checks.limit,
-        descriptors: descriptors.saturating_sub(RESERVED_DESCRIPTORS),
-    }
+    Limits { checks: context.settings.checks.limit, descriptors: for_checks(descriptors) }
 }
 
 /// With fewer descriptors than this the operator is warned.
 const FEW_DESCRIPTORS: usize = 256;
 
+/// So many descriptors are left for all else, or half of them where there are few.
 const RESERVED_DESCRIPTORS: usize = 128;
+
+fn for_checks(descriptors: usize) -> usize {
+    descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)
+}
 
 fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     limits::survive_file_size_limit();
@@ -293,7 +297,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
                 return Err(Exit::Failure);
             }
             Err(error) => {
-                eprintln!("Can not open {}: {error}", path.display());
+                eprintln!("Can not open {}: {}", path.display(), cause(&error));
                 return Err(Exit::Failure);
             }
         }
@@ -304,7 +308,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
     let unusable = |error: io::Error| {
-        eprintln!("Can not open {}: {error}", path.display());
+        eprintln!("Can not open {}: {}", path.display(), cause(&error));
         Exit::Failure
     };
     let claimed = PidFile::claim(&path).map_err(unusable)?;
@@ -517,6 +521,18 @@ fn status_of_instances(context: &Context, execute: &BTreeSet<String>) {
             Command::new(&words[0]).args(&words[1..]).env(instances::CALLERS, callers.join("\n")).status();
         if let Err(error) = status {
             eprintln!("execute={instance}: {} cannot be run: {error}", words[0]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_checks;
+
+    #[test]
+    fn a11_few_descriptors_are_shared_between_checks_and_the_rest() {
+        for (all, checks) in [(0, 0), (64, 32), (128, 64), (256, 128), (1024, 896)] {
+            assert_eq!(for_checks(all), checks, "{all}");
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `show`: asks the running daemon what it knows.
 
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 
 use super::Exit;
 use super::context::Context;
 use crate::daemon;
+use crate::net::cause;
 use crate::report::{self, Snapshot};
 use crate::sys::socket;
 
@@ -22,7 +23,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
     });
     match answer {
         Err(error) => {
-            eprintln!("no daemon answers at {}: {error}", path.display());
+            eprintln!("no daemon answers at {}: {}", path.display(), why(&error));
             Exit::Stopped
         }
         Ok(text) if json => {
@@ -39,5 +40,28 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
                 Exit::Failure
             }
         },
+    }
+}
+
+/// Why there is no answer. A socket says "try again" both where the daemon is silent and where others wait for it already.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("no answer within {} s; the daemon is busy or stuck, try again", PATIENCE.as_secs())
+        }
+        _ => cause(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d2_a_busy_daemon_is_told_from_one_that_does_not_run() {
+        let said = |number| why(&io::Error::from_raw_os_error(number));
+        assert_eq!(said(11), "no answer within 5 s; the daemon is busy or stuck, try again");
+        assert_eq!(said(2), "no such file or directory");
+        assert_eq!(said(111), "connection refused");
     }
 }

@@ -19,6 +19,9 @@ use crate::value::{UnknownCause, Verdict};
 /// answers are read in between.
 pub(super) const PER_TURN: usize = 64;
 
+/// When no check had to wait for a place for so long, the next one that has to is reported again.
+const FULL_FORGOTTEN: Duration = Duration::from_secs(60);
+
 /// All checks that run.
 pub struct Checks {
     checker: Arc<Checker>,
@@ -31,7 +34,8 @@ pub struct Checks {
     started: usize,
     /// When a check that was put off in this turn is to be tried again.
     retry: Option<Instant>,
-    full_said: bool,
+    /// When a check last had to wait for a place.
+    full: Option<Instant>,
 }
 
 struct Running {
@@ -53,7 +57,7 @@ impl Checks {
             backlog: Backlog::default(),
             started: 0,
             retry: None,
-            full_said: false,
+            full: None,
         }
     }
 
@@ -75,7 +79,7 @@ impl Checks {
             return false;
         }
         let Some(place) = self.places.take(&due) else {
-            self.say_full();
+            self.say_full(now);
             return false;
         };
         let Some(ticket) = self.backlog.begin(due.cost, due.probe.deadline, now) else {
@@ -91,11 +95,13 @@ impl Checks {
         true
     }
 
-    fn say_full(&mut self) {
-        if !std::mem::replace(&mut self.full_said, true) {
+    /// Says it once, and again after a time in which no check waited.
+    fn say_full(&mut self, now: Instant) {
+        let before = self.full.replace(now);
+        if before.is_none_or(|at| now >= at + FULL_FORGOTTEN) {
             warn!(
-                "{} checks are in flight and more are due: those of servers that are down run late. Raise [checks] limit in \
-                 the settings, or the limit of open files",
+                "all {} check slots are in use; checks of servers out of rotation are delayed; raise [checks] limit or the limit of \
+                 open files",
                 self.running.len()
             );
         }

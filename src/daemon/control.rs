@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::net::cause;
 use crate::sys::socket;
 
 /// Someone who asks and does not read is left alone after this time.
@@ -63,8 +64,9 @@ impl Control {
             }
             fs::remove_file(path)?;
         }
-        let listener = UnixListener::bind(path)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        let listener = UnixListener::bind(path).map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {}", path.display(), cause(&error)))
+        })?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         let (sender, questions) = mpsc::channel(8);
         Ok(Control { path: path.to_owned(), questions, task: tokio::spawn(listen(listener, sender)) })

@@ -85,7 +85,8 @@ impl LoadError {
         match self {
             LoadError::Unreadable { path, error } => {
                 let advice = advice(path, error.kind(), &privileges::own_name());
-                vec![format!("Error [{pid}] reading file {}: {error}{advice}", path.display())]
+                let why = cause(error);
+                vec![format!("Error [{pid}] reading file {}: {why}{advice}", path.display())]
             }
             LoadError::Invalid { path, diagnostics, silence } => {
                 let about = |what: &String| format!("Error [{pid}] reading file {}: {what}", path.display());

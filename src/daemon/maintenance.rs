@@ -281,6 +281,17 @@ impl Drop for Maintenance {
     }
 }
 
+/// Whether the directory was there when it was last looked into.
+#[derive(Default)]
+struct Presence(bool);
+
+impl Presence {
+    /// Whether it was there and is gone now.
+    fn goes(&mut self, there: bool) -> bool {
+        std::mem::replace(&mut self.0, there) && !there
+    }
+}
+
 async fn observe(
     rules: Rules,
     mut known: InMaintenance,
@@ -290,17 +301,21 @@ async fn observe(
 ) {
     let (mut watch, mut hints) = FileWatch::directory(&rules.directory);
     let directory = rules.directory.display();
+    let mut presence = Presence::default();
     loop {
         let looking = rules.clone();
         // Where the file system hangs, this one thread does.
         let (returned, looked) = aside(move || {
             watch.follow();
-            (watch, looking.look())
+            (watch, looking.look().map(|found| (found, looking.directory.is_dir())))
         })
         .await;
         watch = returned;
         match looked {
-            Ok(found) => {
+            Ok((found, there)) => {
+                if presence.goes(there) {
+                    error!("{}", describe_gone(&rules.directory, known.len().saturating_sub(found.len())));
+                }
                 if std::mem::take(&mut unreadable) {
                     info!("maintenancedir {directory} can be read again");
                 }
@@ -329,6 +344,16 @@ async fn observe(
 pub fn missing(plan: &Plan) -> Option<String> {
     let directory = plan.config().globals.maintenancedir.as_deref()?;
     (!directory.is_dir()).then(|| describe_missing(directory))
+}
+
+/// As with the original, without the directory no server is in maintenance.
+fn describe_gone(directory: &Path, servers: usize) -> String {
+    let plural = if servers == 1 { "" } else { "s" };
+    format!(
+        "maintenancedir {} is gone: {servers} real server{plural} in maintenance can get into rotation again; make the directory with \
+         its files again, or mount its file system, to keep them out",
+        directory.display()
+    )
 }
 
 fn describe_missing(directory: &Path) -> String {

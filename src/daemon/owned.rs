@@ -11,6 +11,7 @@ use ipvs_rs::ServiceKey;
 use nix::fcntl::OFlag;
 
 use crate::desired;
+use crate::net::cause;
 use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
@@ -66,7 +67,7 @@ impl OwnedServices {
             }
             Err(_) if std::mem::replace(&mut self.failing, true) => Ok(()),
             Err(error) => {
-                let what = format!("{} cannot be written: {error}", self.path.display());
+                let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
                 Err(io::Error::new(error.kind(), what))
             }
         }

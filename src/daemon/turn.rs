@@ -55,8 +55,9 @@ impl Turns {
         }
         self.reported = Some(now);
         let (long, longest) = (std::mem::take(&mut self.long), std::mem::take(&mut self.longest));
+        let turns = if long == 1 { "turn" } else { "turns" };
         Some(format!(
-            "{long} turns of the daemon's loop used more than {} ms of CPU time, the longest {} ms; no check is read in such a \
+            "{long} {turns} of the daemon's loop used more than {} ms of CPU time, the longest {} ms; no check is read in such a \
              time. Divide the configuration between two daemons if this goes on",
             LONG.as_millis(),
             longest.as_millis()
@@ -76,7 +77,7 @@ mod tests {
         let mut turns = Turns::default();
         let begin = Instant::now();
         let ms = Duration::from_millis;
-        assert!(turns.report(ms(73), begin).unwrap().contains("1 turns of the daemon's loop"));
+        assert!(turns.report(ms(73), begin).unwrap().starts_with("1 turn of the daemon's loop"));
         assert_eq!(turns.report(ms(90), begin + ms(1000)), None);
         let later = turns.report(ms(60), begin + ms(61_000)).unwrap();
         assert!(later.starts_with("2 turns") && later.contains("the longest 90 ms"), "{later}");

@@ -213,7 +213,7 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Starts what is due until `start` says that there is no place, in the order of [`Standing`].
+    /// Starts what is due until `start` says that there is no place, in the order of [`Standing`]; but see [`Schedule::next_due`].
     pub(super) fn due(
         &mut self,
         standing: impl Fn(usize) -> Standing,
@@ -221,13 +221,18 @@ impl Schedule {
         mut start: impl FnMut(Due) -> bool,
     ) {
         self.collect(standing, now);
-        loop {
-            let Some((standing, id)) = self.longest_waiting().next() else { return };
+        let mut only_rotation = false;
+        while let Some((standing, id)) = self.next_due(only_rotation, now) {
             let entry = &mut self.checks[self.index[&id]];
             let probe = Arc::clone(entry.probe());
             let cost = self.costs.of(probe.effort());
             if !start(Due { id, probe, standing, cost }) {
-                break;
+                // Some places are for servers in rotation alone.
+                if standing == Standing::InRotation || only_rotation {
+                    break;
+                }
+                only_rotation = true;
+                continue;
             }
             let (waiting, at) = (entry.waiting(), entry.at);
             entry.begin(now);
@@ -241,6 +246,25 @@ impl Schedule {
         for check in waiting {
             self.lateness.look(&check, self.waiting(), now);
         }
+    }
+
+    /// The check that begins next. Where places stay scarce, servers in rotation would take all of them: a first check that is more
+    /// than an interval late goes before those in rotation that have waited less. Of first checks there are only as many as servers,
+    /// so this comes to an end, which it would not for servers that are down.
+    fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Standing, CheckId)> {
+        let first = self.longest_waiting().next()?;
+        if first.0 != Standing::InRotation {
+            return (!only_rotation).then_some(first);
+        }
+        let entry = |id: CheckId| &self.checks[self.index[&id]];
+        let overtakes = |(standing, id): &(Standing, CheckId)| {
+            let (rotating, unseen) = (entry(first.1), entry(*id));
+            *standing == Standing::Unseen
+                && unseen.at < rotating.at
+                && now.saturating_duration_since(unseen.at) > unseen.key.interval
+        };
+        let late = self.longest_waiting().filter(|_| !only_rotation).find(overtakes);
+        Some(late.unwrap_or(first))
     }
 
     /// The check of each standing that waits longest for a place.

@@ -248,3 +248,25 @@ fn a11_servers_in_rotation_go_first() {
     assert_eq!(order.iter().filter(|(standing, _)| *standing == Standing::InRotation).count(), 3);
     assert!(order.contains(&(Standing::Out, address(0))), "{order:?}");
 }
+
+/// Four servers in rotation take up the one place at all times: the two that were never looked at get their turn, too.
+#[test]
+fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
+    let mut now = start();
+    let plan = plan(0..6, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |index| index < 4), now);
+    let mut runs: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    for _ in 0..30 {
+        // A check takes 4 s, so that not all of them fit into the interval of 10 s.
+        now += millis(4000);
+        let mut found = None;
+        health.due(&plan, now, |due| found.is_none() && found.replace(due).is_none());
+        let due = found.unwrap();
+        *runs.entry(due.probe.target).or_default() += 1;
+        let silent = [address(4), address(5)].contains(&due.probe.target);
+        let verdict = if silent { Verdict::down("silent") } else { Verdict::up("fine") };
+        health.verdict(&plan, due.id, verdict, now);
+    }
+    assert!(runs.contains_key(&address(4)) && runs.contains_key(&address(5)), "{runs:?}");
+    assert!((0..4).all(|index| runs[&address(index)] >= 5), "{runs:?}");
+}

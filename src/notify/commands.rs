@@ -104,12 +104,12 @@ async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
         }
         Program::Line(line) => command::aside(move || command::words(&line)).await,
     };
+    let line = words.as_ref().map_or_else(|_| String::new(), |own| shown_line(own, &job.arguments));
     let words = words.map(|words| [words, job.arguments.clone()].concat());
     let result = match &words {
         Ok(words) => run(words, job.variable.as_ref(), limit).await,
         Err(why) => Err((*why).to_owned()),
     };
-    let line = words.unwrap_or_default().join(" ");
     match result {
         Ok(()) => {
             info!("{}: {line}", job.what);
@@ -121,6 +121,13 @@ async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
             Err(())
         }
     }
+}
+
+/// A command for the log: its own arguments may hold a password, what it is told of the event does not.
+fn shown_line(own: &[String], told: &[String]) -> String {
+    let program = own.first().map(String::as_str).into_iter();
+    let hidden = (own.len() > 1).then_some("…");
+    program.chain(hidden).chain(told.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> Result<(), String> {
@@ -148,5 +155,20 @@ fn judge(ended: &Ended) -> Result<(), String> {
             let name = signal.map_or_else(|| "a signal".to_owned(), |signal| signal.to_string());
             Err(format!("killed by {name}{printed}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown_line;
+
+    #[test]
+    fn c4_a_command_is_logged_without_its_own_arguments() {
+        let line = |own: &[&str]| {
+            let own: Vec<String> = own.iter().map(|word| (*word).to_owned()).collect();
+            shown_line(&own, &["start".to_owned(), "10.0.0.1:80".to_owned()])
+        };
+        assert_eq!(line(&["/bin/fb", "--password", "geheim"]), "/bin/fb … start 10.0.0.1:80");
+        assert_eq!(line(&["/bin/fb"]), "/bin/fb start 10.0.0.1:80");
     }
 }

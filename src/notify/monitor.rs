@@ -13,6 +13,7 @@ use chrono::{DateTime, Local, Utc};
 use tracing::{error, info};
 
 use crate::health::Health;
+use crate::net::cause;
 use crate::plan::{Action, CheckType, Member, Negotiate, Plan, Real, Virtual};
 use crate::sys::lane::Lane;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
@@ -182,7 +183,7 @@ impl MonitorFile {
         let result = append(&self.path, self.mode, &format!("[{time}] [{}] {text}\n", std::process::id()));
         match (&result, self.failing) {
             (Err(error), false) => {
-                error!("monitorfile {path} cannot be written: {error}; checks go on without it");
+                error!("monitorfile {path} cannot be written: {}; checks go on without it", cause(error));
             }
             (Ok(()), true) => info!("monitorfile {path} can be written again"),
             _ => {}

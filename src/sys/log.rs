@@ -22,7 +22,7 @@ use chrono::{DateTime, Local, Utc};
 use nix::errno::Errno;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -128,8 +128,7 @@ impl Log {
     /// until [`Log::start_writer`] starts the thread that writes them.
     pub fn install(&self, level: Level) {
         *self.queue() = Some(Lane::new(QUEUE_LIMIT));
-        // What a library thinks of a server's reply is in the verdict already.
-        let filter = Targets::new().with_default(level).with_target("ldap3_proto", LevelFilter::OFF);
+        let filter = own_targets(level);
         // A second call in one process (tests) leaves the first log in place.
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
     }
@@ -197,6 +196,11 @@ impl Log {
             None => self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner).write(&line, 0),
         }
     }
+}
+
+/// The lines of this program. What libraries say is for those who write them: where it matters, this program says it in its own words.
+fn own_targets(level: Level) -> Targets {
+    Targets::new().with_target("ldirectord_rs", level).with_target("ipvs_rs", level)
 }
 
 /// Starts the thread of a queue.

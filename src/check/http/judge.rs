@@ -1,5 +1,7 @@
 //! What an answer means: its status, where it sends us, whether its body matches.
 
+use std::borrow::Cow;
+
 use hyper::StatusCode;
 
 use super::super::content;
@@ -36,12 +38,9 @@ pub(super) fn page(name: &str, answer: &Answer) -> Content {
 
 /// The status as the original names it: `404 Not Found`.
 pub(super) fn status_line(answer: &Answer) -> String {
-    match &answer.phrase {
-        Some(phrase) => format!("{} {phrase}", answer.status.as_u16()),
-        None => {
-            format!("{} {}", answer.status.as_u16(), answer.status.canonical_reason().unwrap_or_default())
-        }
-    }
+    let known = || Cow::Borrowed(answer.status.canonical_reason().unwrap_or_default());
+    let phrase = answer.phrase.as_deref().map_or_else(known, Cow::Borrowed);
+    format!("{} {phrase}", answer.status.as_u16()).trim_end().to_owned()
 }
 
 /// Where an answer sends us, if it does.
@@ -69,6 +68,20 @@ mod tests {
 
     static NONE: Semaphore = Semaphore::const_new(0);
     static ONE: Semaphore = Semaphore::const_new(1);
+
+    #[test]
+    fn d2_a_status_without_words_ends_without_a_blank() {
+        let said = |status, phrase: Option<&str>| {
+            let phrase = phrase.map(str::to_owned);
+            let (location, body, end) = (None, Vec::new(), End::NoPlace);
+            let status = StatusCode::from_u16(status).unwrap();
+            status_line(&Answer { status, phrase, location, body, end, place: None })
+        };
+        assert_eq!(said(200, Some("")), "200");
+        assert_eq!(said(200, Some("Fine")), "200 Fine");
+        assert_eq!(said(404, None), "404 Not Found");
+        assert_eq!(said(599, None), "599");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn b4_a_body_without_a_place_is_not_the_fault_of_its_server() {

@@ -74,6 +74,18 @@ async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words:
 }
 
 #[tokio::test]
+async fn c4_a_server_that_repeats_the_password_does_not_bring_it_into_the_log() {
+    let echo: Script = &[
+        ("", "+OK hi\r\n"),
+        ("CAPA", "-ERR what?\r\n"),
+        ("USER ", "+OK\r\n"),
+        ("PASS ", "-ERR unknown command: PASS pass\\word\r\n"),
+    ];
+    let heard = check(as_user(Dialogue::Pop), echo, Outcome::Down, "unknown command: PASS ***\"").await;
+    assert_eq!(heard.last().unwrap(), "PASS pass\\word");
+}
+
+#[tokio::test]
 async fn smtp() {
     use Outcome::{Down, Up};
     let smtp = || speaks(Dialogue::Smtp);

@@ -240,3 +240,12 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
     fs::create_dir(&path).unwrap();
     assert!(next(&mut maintenance).await.is_empty());
 }
+
+#[test]
+fn b4_a_directory_that_goes_away_is_reported_once() {
+    let mut presence = Presence::default();
+    let seen = [false, true, true, false, false, true, false].map(|there| presence.goes(there));
+    assert_eq!(seen, [false, false, false, true, false, false, true]);
+    let text = describe_gone(Path::new("/m"), 1);
+    assert!(text.starts_with("maintenancedir /m is gone: 1 real server in maintenance can"), "{text}");
+}

@@ -136,3 +136,15 @@ fn b3_lines_of_a_file_that_was_not_writable_are_counted() {
     assert!(lines[0].starts_with("2 log lines before this one could not be written: "), "{text}");
     assert_eq!(lines[1..], ["three", "four"]);
 }
+
+#[test]
+fn c4_lines_of_libraries_are_not_for_the_operator() {
+    let filter = own_targets(Level::INFO);
+    for own in ["ldirectord_rs", "ldirectord_rs::daemon::run", "ipvs_rs"] {
+        assert!(filter.would_enable(own, &Level::INFO), "{own}");
+        assert!(!filter.would_enable(own, &Level::DEBUG), "{own}");
+    }
+    for library in ["notify::inotify", "rustls", "ldap3_proto", "log"] {
+        assert!(!filter.would_enable(library, &Level::ERROR), "{library}");
+    }
+}
