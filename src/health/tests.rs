@@ -255,6 +255,7 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     let mut now = start();
     let plan = plan(0..6, "service=http");
     let mut health = Health::new(&plan, &in_service(&plan, |index| index < 4), now);
+    health.hurry_all(now);
     let mut runs: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     for _ in 0..30 {
         // A check takes 4 s, so that not all of them fit into the interval of 10 s.
