@@ -80,6 +80,11 @@ fn replaced(text: &str, secret: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut end = 0;
     for (at, found) in lower.match_indices(&secret) {
+        // A weak password may be a part of an ordinary word: `pass` in `password authentication failed`.
+        let inside = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
+        if inside(text[..at].chars().next_back()) || inside(text[at + found.len()..].chars().next()) {
+            continue;
+        }
         masked.push_str(&text[end..at]);
         masked.push_str(MASK);
         end = at + found.len();
@@ -123,6 +128,7 @@ mod tests {
             ("\"PASS ge…\"", "geheim", "\"PASS ge…\""),
             ("\"PASS süß…\"", "süße", "\"PASS ***…\""),
             ("nothing here", "geheim", "nothing here"),
+            ("password failed: pass", "pass", "password failed: ***"),
         ] {
             assert_eq!(masked(text, word), expected, "{text}");
         }
