@@ -11,10 +11,7 @@ install -D -m 644 "$unit" /etc/systemd/system/ldirectord-rs.service
 getent passwd ldirectord-rs >/dev/null ||
 	echo 'ldirectord-rs:x:731:731::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
 getent group ldirectord-rs >/dev/null || echo 'ldirectord-rs:x:731:' >>/etc/group
-mkdir -p /etc/ha.d /etc/systemd/system/ldirectord-rs.service.d
-# Only root can read it; the daemon gets it from systemd.
-(umask 077 && echo hidden >/etc/ldap.password)
-printf '[Service]\nLoadCredential=ldap:/etc/ldap.password\n' >/etc/systemd/system/ldirectord-rs.service.d/credential.conf
+mkdir -p /etc/ha.d
 cat >/usr/local/bin/checked <<-'END'
 	#!/bin/sh
 	while read -r line; do echo "$line"; done </proc/self/status >/run/ldirectord-rs/command
@@ -28,7 +25,6 @@ cat >/etc/ha.d/ldirectord.cf <<-'END'
 	        real=127.0.0.1:80 masq
 	        checktype=external
 	        checkcommand=/usr/local/bin/checked
-	        #rs: passwdfile="credential:ldap"
 	virtual=10.0.0.1:81
 	        real=127.0.0.1:81 masq
 	        checktype=ping
