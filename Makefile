@@ -30,7 +30,7 @@ test: lint unit demo features doc peers lab package-test  ## everything, the lab
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --test lab --test peers -- -D warnings
+	$(CARGO) clippy --test faults --test lab --test peers -- -D warnings
 
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace

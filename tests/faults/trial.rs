@@ -114,7 +114,7 @@ impl Trial {
         let output = self.site.run(&["show", "web.cf", "--json"]);
         let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let services = snapshot["virtuals"].as_array().cloned().unwrap_or_default();
-        services.iter().flat_map(|service| rows(service)).collect()
+        services.iter().flat_map(rows).collect()
     }
 }
 
