@@ -11,6 +11,7 @@ mod crowd;
 mod life;
 mod original;
 mod ours;
+mod recipes;
 mod server;
 mod table;
 
