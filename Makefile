@@ -10,8 +10,8 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 # And where Debian's cluster managers are in place.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-.PHONY: help setup demo test lint unit features doc lab judge cluster peers faults faults-short fuzz bench manual packages \
-	package-test corpus record \
+.PHONY: help setup demo test lint unit features doc lab judge cluster peers faults faults-short fuzz bench manual release \
+	release-check package-test corpus record \
 	verdicts audit
 
 help:            ## this list
@@ -78,10 +78,12 @@ bench: setup     ## CPU time a check, and the whole daemon under load, with peer
 manual:          ## the manual pages, to man/ in cargo's target folder
 	@$(CARGO) run --quiet --example manual -- $(TARGET)/man "$$(git log -1 --format=%cs 2>/dev/null || date +%F)"
 
-packages: setup  ## the .deb and the .rpm, to packages/ in cargo's target folder (the first time their tools are built)
-	$(CARGO) build --release --locked
-	packaging/build $(TARGET)/release/ldirectord-rs $(TARGET)/packages
+release: setup   ## .deb, .rpm, .tar.gz and checksums, to packages/ in cargo's target folder (the first time their tools are built)
+	packaging/release $(TARGET)/packages
 	@ls -l $(TARGET)/packages/
+
+release-check: setup  ## builds the release of the last commit a second time in another folder: the same bytes (after make release)
+	packaging/release $(TARGET)/packages check
 
 package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian; as root
 	tests/packages/run

@@ -309,3 +309,43 @@ fn every_difference_of_a_scenario_has_an_entry() {
     assert!(count > 0, "no scenario differs");
     assert!(wrong.is_empty(), "not in docs/compat.md:\n{}", wrong.join("\n"));
 }
+
+/// The owner writes the address for bugs into one line; packages and manual take it from there.
+#[test]
+fn the_address_for_bugs_stands_in_one_line() {
+    let address = env!("CARGO_PKG_AUTHORS").split(['<', '>']).nth(1).unwrap();
+    let mut places = Vec::new();
+    for name in [
+        "src",
+        "ipvs-rs",
+        "docs",
+        "etc",
+        "examples",
+        "packaging",
+        "tests",
+        "benches",
+        "fuzz",
+        "Cargo.toml",
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ] {
+        let path = root().join(name);
+        let texts = if path.is_dir() {
+            texts(&path)
+        } else {
+            vec![(path.clone(), fs::read_to_string(&path).unwrap_or_default())]
+        };
+        for (path, text) in texts {
+            let lines = text.lines().enumerate().filter(|(_, line)| line.contains(address));
+            places.extend(lines.map(|(number, _)| format!("{}:{}", path.display(), number + 1)));
+        }
+    }
+    assert_eq!(places.len(), 1, "{places:#?}");
+    assert!(places[0].contains("Cargo.toml:"), "{places:?}");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (before, _) = manifest.split_once("\nauthors = [").unwrap();
+    assert!(before.lines().last().unwrap().contains("The owner's address goes here"), "the line has no mark");
+}

@@ -79,6 +79,7 @@ mod tests {
             let long = format!("--{}", argument.get_long().unwrap());
             assert!(program.contains(&long), "{long}");
         }
+        assert!(program.contains("report bugs to ") && program.contains('@'), "no address for bugs");
         for word in ["verify_interval = 60", "LDIRECTORD_RS_TABLE__BACKEND", "try-restart", "alert-test"] {
             assert!(program.contains(word), "{word}");
         }

@@ -13,6 +13,13 @@ pub fn complete(text: &str) -> String {
     text.replace("<!-- options -->", &options())
         .replace("<!-- settings -->", &settings())
         .replace("<!-- directives -->", &directives())
+        .replace("<!-- address -->", address())
+}
+
+/// Where bugs are reported: from the line `authors` of Cargo.toml, without the name before it.
+fn address() -> &'static str {
+    let authors = env!("CARGO_PKG_AUTHORS");
+    authors.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(authors)
 }
 
 fn options() -> String {

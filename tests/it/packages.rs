@@ -190,3 +190,42 @@ fn a_reload_of_a_unit_judges_the_file_first() {
         assert_eq!(reloads, [judge.as_str(), "/bin/kill -HUP $MAINPID"], "{name}");
     }
 }
+
+#[test]
+fn the_agent_starts_no_program_that_is_not_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("web.cf");
+    fs::write(&config, "virtual=192.0.2.1:80\n").unwrap();
+    let agent = |program: &str, action: &str| {
+        Command::new("/bin/sh")
+            .args(["packaging/ocf/ldirectord-rs", action])
+            .current_dir(ROOT)
+            .env("OCF_RESKEY_configfile", &config)
+            .env("OCF_RESKEY_ldirectord", program)
+            .output()
+            .unwrap()
+    };
+    for action in ["start", "reload", "validate-all"] {
+        let output = agent("/bin/true", action);
+        assert_eq!(output.status.code(), Some(6), "{action}: {output:?}");
+        let reason = String::from_utf8(output.stderr).unwrap();
+        assert!(reason.starts_with("ocf-exit-reason:/bin/true is not ldirectord-rs"), "{action}: {reason}");
+    }
+    let output = agent(env!("CARGO_BIN_EXE_ldirectord-rs"), "validate-all");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// The drop-in takes back each limit of the unit that a command of root may meet.
+#[test]
+fn the_drop_in_takes_back_the_limits_of_the_unit() {
+    let unit = read("packaging/systemd/ldirectord-rs.service");
+    let drop_in = read("packaging/drop-in/root-commands.conf");
+    let (_, limits) = unit.split_once("\nCapabilityBoundingSet=").unwrap();
+    let (limits, _) = limits.split_once("[Install]").unwrap();
+    let names = limits.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+    let stay = ["ReadWritePaths", "RemoveIPC", "SystemCallErrorNumber", "LimitNOFILE", ""];
+    for name in names.filter(|name| !stay.contains(name)) {
+        assert!(drop_in.contains(&format!("\n{name}=")), "{name}");
+    }
+    assert!(drop_in.contains("\nUser=root\n") && drop_in.contains("\nCapabilityBoundingSet=~\n"));
+}
