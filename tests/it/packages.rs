@@ -222,7 +222,8 @@ fn the_drop_in_takes_back_the_limits_of_the_unit() {
     let drop_in = read("packaging/drop-in/root-commands.conf");
     let (_, limits) = unit.split_once("\nCapabilityBoundingSet=").unwrap();
     let (limits, _) = limits.split_once("[Install]").unwrap();
-    let names = limits.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
+    let lines = limits.lines().filter(|line| !line.starts_with('#'));
+    let names = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name);
     let stay = ["ReadWritePaths", "RemoveIPC", "SystemCallErrorNumber", "LimitNOFILE", ""];
     for name in names.filter(|name| !stay.contains(name)) {
         assert!(drop_in.contains(&format!("\n{name}=")), "{name}");
