@@ -319,7 +319,10 @@ impl Schedule {
         }
         entry.in_flight = false;
         self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
-        self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
+        // A run that was late has said nothing yet: it is repeated.
+        if verdict.outcome != LATE {
+            self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
+        }
         // Repeated at once, but only once: a check that comes to nothing again and again would take up the whole machine.
         let late = verdict.outcome == LATE;
         entry.late_runs = if late { entry.late_runs + 1 } else { 0 };
