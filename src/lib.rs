@@ -71,6 +71,8 @@
 //! | what `credential:NAME` means | `settings/credential.rs` |
 //! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `daemon/timeouts.rs`, `check/sctp.rs` |
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::contain::silenced;
-use super::progress::{Progress, Step};
+use super::progress::Progress;
 
 /// The most futures that are polled at a time outside the loop's thread.
 static PLACES: Semaphore = Semaphore::const_new(4);
@@ -25,6 +25,24 @@ impl Wake for Woken {
     }
 }
 
+/// Begins work on a thread of its own as soon as there is a place for it and a thread is free.
+pub(super) async fn begin<T: Send + 'static>(
+    places: &'static Semaphore,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    // It is never closed.
+    let place = places.acquire().await;
+    let (begun, begins) = oneshot::channel::<()>();
+    let work = spawn_blocking(move || {
+        let _place = place;
+        drop(begun);
+        work()
+    });
+    // The channel closes when the work begins.
+    let _ = begins.await;
+    work
+}
+
 /// What the future gives. It is polled outside the loop's thread only; a panic in it is one in here.
 pub(super) async fn polled_aside<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
@@ -33,21 +51,12 @@ pub(super) async fn polled_aside<T: Send + 'static>(
     let woken = Arc::new(Woken(Notify::new()));
     let mut future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(future);
     loop {
-        let before = progress.swap(Step::Queue);
-        // It is never closed.
-        let place = PLACES.acquire().await;
         let waker = Waker::from(Arc::clone(&woken));
-        let (begun, begins) = oneshot::channel::<()>();
-        let polled = spawn_blocking(move || {
-            let _place = place;
-            drop(begun);
+        let begun = progress.queued(begin(&PLACES, move || {
             let polled = silenced(|| future.as_mut().poll(&mut Context::from_waker(&waker)));
             (future, polled)
-        });
-        // Until a thread is free the director is late, not the server. The channel closes when the work begins.
-        let _ = begins.await;
-        progress.step(before);
-        match polled.await {
+        }));
+        match begun.await.await {
             Ok((_, Poll::Ready(result))) => return result,
             Ok((pending, Poll::Pending)) => future = pending,
             Err(error) => match error.try_into_panic() {

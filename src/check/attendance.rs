@@ -27,6 +27,11 @@ const KEPT: usize = 64;
 /// The log has at most one line about absences in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
+/// A check with this deadline is not late by less time in which this machine did not serve it.
+pub(super) fn shortest_absence(deadline: Duration) -> Duration {
+    SHORTEST.max(deadline / 10)
+}
+
 /// A time in which the loop did not run.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
@@ -79,7 +84,7 @@ impl State {
 
     /// How much later the deadline of a run is that began at `start`.
     fn missed(&self, start: Duration, deadline: Duration, now: Duration) -> Duration {
-        let least = SHORTEST.max(deadline / 10);
+        let least = shortest_absence(deadline);
         let gaps = self.gaps.iter().copied().chain(self.open_gap(now));
         gaps.map(|gap| gap.since(start)).filter(|missed| *missed >= least).take(MOVES).sum()
     }

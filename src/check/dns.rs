@@ -67,10 +67,8 @@ async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec
     }
     let mut names = vec![dns.name.clone()];
     if !dns.name.contains('.') {
-        // Where no thread is free, or the file system hangs, the director is late.
-        let before = progress.swap(Step::Queue);
-        let search = aside(resolve::search_list).await;
-        progress.step(before);
+        // The file system may hang.
+        let search = progress.queued(aside(resolve::search_list)).await;
         if !search.is_empty() {
             names = search.iter().map(|domain| format!("{}.{domain}", dns.name)).collect();
         }

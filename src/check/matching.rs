@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::aside::begin;
 use super::progress::{Progress, Step};
 use crate::value::{Pattern, PatternLimit};
 
@@ -28,19 +28,9 @@ pub(super) async fn is_match(
     if let Some(answer) = pattern.quick_match(subject) {
         return Ok(answer);
     }
-    let before = progress.swap(Step::Queue);
-    // It is never closed.
-    let place = PLACES.acquire().await;
     let (own, subject) = (pattern.clone(), subject.to_vec());
-    let (begun, begins) = oneshot::channel::<()>();
-    let work = spawn_blocking(move || {
-        let _place = place;
-        drop(begun);
-        own.is_match(&subject)
-    });
-    // Until a thread is free the director is late, not the server. The channel closes when the work begins.
-    let _ = begins.await;
-    progress.step(Step::Matching(pattern.source().to_owned()));
+    let work = progress.queued(begin(&PLACES, move || own.is_match(&subject))).await;
+    let before = progress.swap(Step::Matching(pattern.source().to_owned()));
     let answer = timeout(LIMIT, work).await;
     progress.step(before);
     answer.ok().and_then(Result::ok).unwrap_or(Err(PatternLimit))

@@ -172,7 +172,7 @@ async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
         return Verdict { reason, ..verdict };
     }
     let reason = progress.overdue(probe.deadline);
-    if let Some(cause) = progress.own_fault() {
+    if let Some(cause) = progress.own_fault(probe.deadline) {
         return Verdict::unknown(cause, reason);
     }
     let receive = match &probe.action {

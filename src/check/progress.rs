@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::SemaphorePermit;
 
+use super::attendance::shortest_absence;
 use super::{say, spoken};
 use crate::value::{UnknownCause, Verdict};
 
@@ -34,8 +35,6 @@ pub(super) enum Step {
     Line,
     /// The same, over UDP.
     Datagram,
-    /// A place on a thread for what takes long.
-    Queue,
     /// The result of this pattern.
     Matching(String),
     /// The reply to the echo request of this number.
@@ -79,13 +78,22 @@ struct State {
     peer: SocketAddr,
     step: Step,
     connected: Option<Duration>,
+    /// Since when the check waits for a place or a thread of this machine.
+    queued: Option<Instant>,
+}
+
+impl State {
+    /// Whether the check waits so long for this machine that its deadline has come by that.
+    fn is_stuck(&self, deadline: Duration) -> bool {
+        self.queued.is_some_and(|since| since.elapsed() >= shortest_absence(deadline))
+    }
 }
 
 impl Progress {
     pub(super) fn new(started: Instant, peer: SocketAddr) -> Progress {
         Progress {
             started,
-            state: Mutex::new(State { peer, step: Step::Connect, connected: None }),
+            state: Mutex::new(State { peer, step: Step::Connect, connected: None, queued: None }),
             received: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
@@ -136,11 +144,22 @@ impl Progress {
         std::mem::replace(&mut lock(&self.state).step, step)
     }
 
-    /// The cause, if there is no answer yet for a reason that is not the server's.
-    pub(super) fn own_fault(&self) -> Option<UnknownCause> {
-        match lock(&self.state).step {
+    /// Waits for a place or a thread of this machine. Until there is one the director is late, not the server.
+    pub(super) async fn queued<T>(&self, wait: impl Future<Output = T>) -> T {
+        lock(&self.state).queued = Some(Instant::now());
+        let result = wait.await;
+        lock(&self.state).queued = None;
+        result
+    }
+
+    /// The cause, if there is no answer by the deadline for a reason that is not the server's.
+    pub(super) fn own_fault(&self, deadline: Duration) -> Option<UnknownCause> {
+        let state = lock(&self.state);
+        if state.is_stuck(deadline) {
+            return Some(UnknownCause::QueueFull);
+        }
+        match state.step {
             Step::Resolve(_) => Some(UnknownCause::Resolver),
-            Step::Queue => Some(UnknownCause::QueueFull),
             // A command was to be started, and has not run yet.
             Step::Starting(_) | Step::Busy(_) => Some(UnknownCause::NotStarted),
             _ => None,
@@ -159,7 +178,7 @@ impl Progress {
 
     /// A new connection is begun (the first, or the next of a redirect).
     pub(super) fn connecting(&self, peer: SocketAddr) {
-        *lock(&self.state) = State { peer, step: Step::Connect, connected: None };
+        *lock(&self.state) = State { peer, step: Step::Connect, connected: None, queued: None };
         self.received.store(0, Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
         lock(&self.head).clear();
@@ -206,58 +225,19 @@ impl Progress {
     pub(super) fn overdue(&self, deadline: Duration) -> String {
         let state = lock(&self.state);
         let (peer, within) = (state.peer, spoken(deadline));
-        let connected = state.connected.map(|after| format!("connected in {}", spoken(after)));
-        let connected = connected.as_deref().unwrap_or("not connected");
-        let received = self.count();
+        if state.is_stuck(deadline) {
+            return format!("{peer}: no thread of the director was free within {within}");
+        }
         match &state.step {
             Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
-            Step::Queue => format!("{peer}: no thread of the director was free within {within}"),
+            Step::Connect => format!("connect to {peer}: no answer within {within}"),
+            Step::Echo(attempts) => {
+                let attempts = say::count(u64::from(*attempts), "attempt");
+                format!("ping {}: no answer within {within} ({attempts})", peer.ip())
+            }
             Step::Matching(pattern) => {
                 format!("{peer}: /{pattern}/ on the answer came to no result within {within}")
             }
-            Step::Connect => format!("connect to {peer}: no answer within {within}"),
-            Step::Handshake => {
-                format!("no answer from {peer} within {within} ({connected}, in the TLS handshake)")
-            }
-            Step::Greeting if received == 0 => {
-                format!("no answer from {peer} within {within} ({connected}, waiting for the greeting)")
-            }
-            Step::Greeting => format!(
-                "no complete answer from {peer} within {within} ({connected}, {} received, waiting for the greeting)",
-                say::count(received, "byte")
-            ),
-            Step::Answer(what) if received == 0 => {
-                format!(
-                    "no answer from {peer} within {within} ({connected}, request sent, waiting for {what})"
-                )
-            }
-            Step::Answer(what) => format!(
-                "no complete answer from {peer} within {within} ({connected}, request sent, {} received, waiting for {what})",
-                say::count(received, "byte")
-            ),
-            Step::Body(bytes) => format!(
-                "no complete answer from {peer} within {within} ({connected}, headers received, {} of the body received)",
-                say::count(*bytes as u64, "byte")
-            ),
-            Step::Send => format!(
-                "no line that matches from {peer} within {within} ({connected}, the server does not take the request, {})",
-                self.lines()
-            ),
-            Step::Line => format!(
-                "no line that matches from {peer} within {within} ({connected}, request sent, {})",
-                self.lines()
-            ),
-            Step::Datagram => {
-                format!(
-                    "no line that matches from udp {peer} within {within} (request sent, {})",
-                    self.lines()
-                )
-            }
-            Step::Echo(attempts) => format!(
-                "ping {}: no answer within {within} ({})",
-                peer.ip(),
-                say::count(u64::from(*attempts), "attempt")
-            ),
             Step::Starting(command) => format!(
                 "run {command}: not started within {within}, because its file system does not answer or too many commands wait"
             ),
@@ -273,6 +253,41 @@ impl Progress {
                     "run {command}: no end within {within}, so it was killed with all that it had started{printed}"
                 )
             }
+            Step::Datagram => {
+                format!(
+                    "no line that matches from udp {peer} within {within} (request sent, {})",
+                    self.lines()
+                )
+            }
+            step => {
+                let connected = state.connected.map(|after| format!("connected in {}", spoken(after)));
+                let connected = connected.as_deref().unwrap_or("not connected");
+                let (missing, done) = self.unanswered(step);
+                format!("no {missing} from {peer} within {within} ({connected}, {done})")
+            }
+        }
+    }
+
+    /// What did not come over a connection, and what did.
+    fn unanswered(&self, step: &Step) -> (&'static str, String) {
+        let received = self.count();
+        let bytes = say::count(received, "byte");
+        let missing = if received == 0 { "answer" } else { "complete answer" };
+        match step {
+            Step::Greeting if received == 0 => (missing, "waiting for the greeting".to_owned()),
+            Step::Greeting => (missing, format!("{bytes} received, waiting for the greeting")),
+            Step::Answer(what) if received == 0 => (missing, format!("request sent, waiting for {what}")),
+            Step::Answer(what) => (missing, format!("request sent, {bytes} received, waiting for {what}")),
+            Step::Body(bytes) => {
+                let bytes = say::count(*bytes as u64, "byte");
+                ("complete answer", format!("headers received, {bytes} of the body received"))
+            }
+            Step::Send => {
+                let lines = self.lines();
+                ("line that matches", format!("the server does not take the request, {lines}"))
+            }
+            Step::Line => ("line that matches", format!("request sent, {}", self.lines())),
+            _ => ("answer", "in the TLS handshake".to_owned()),
         }
     }
 

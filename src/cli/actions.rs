@@ -15,6 +15,7 @@ use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
 use super::privileges;
+use super::terminal::{say, tell};
 use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, InUse, Limits, LoadError, Loaded, Setup, instances};
 use crate::net::cause;
@@ -53,7 +54,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
 pub(super) fn warn_of_access(context: &Context, config: &Path) {
     let files = [config, &context.settings_file, &context.settings.mail.password_file];
     for warning in files.into_iter().filter_map(access::warning) {
-        eprintln!("Warning: {warning}");
+        tell!("Warning: {warning}");
     }
 }
 
@@ -80,14 +81,14 @@ fn in_use(context: &Context) -> InUse {
 
 fn load_for(context: &Context, in_use: &InUse) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
-        eprintln!("{}", context.not_found());
+        tell!("{}", context.not_found());
         return Err(Exit::Failure);
     };
     warn_of_access(context, &path);
     match daemon::load_for(&path, in_use) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
-                eprintln!("{line}");
+                tell!("{line}");
             }
             Ok((path, loaded))
         }
@@ -100,7 +101,7 @@ fn load_for(context: &Context, in_use: &InUse) -> Result<(PathBuf, Loaded), Exit
 
 /// Prints everything that is wrong with a file.
 pub(super) fn report(error: &LoadError) {
-    eprintln!("{}", error.render(has_colour()));
+    tell!("{}", error.render(has_colour()));
 }
 
 /// Whether diagnostics are printed in colour.
@@ -121,7 +122,7 @@ fn running(context: &Context) -> Result<Option<i32>, Exit> {
 
 /// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
 fn unreadable(context: &Context, error: &io::Error) {
-    eprintln!(
+    tell!(
         "{} cannot be read: {}; whether ldirectord runs for {} is unknown, ask as root",
         context.pid_file().display(),
         cause(error),
@@ -147,12 +148,12 @@ struct Prepared {
 /// All that can refuse the daemon is asked here, while another one may still run.
 fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
     let ipvs = context.open_table().map_err(|error| {
-        eprintln!("The kernel's IPVS table cannot be opened: {error}");
+        tell!("The kernel's IPVS table cannot be opened: {error}");
         Exit::Failure
     })?;
     let config = loaded.plan.config();
     privileges::judge(context, &path, config).map_err(|error| {
-        eprintln!("{error}");
+        tell!("{error}");
         Exit::Failure
     })?;
     let globals = &config.globals;
@@ -165,7 +166,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
     let checker = Checker::new().map_err(|error| {
-        eprintln!("{error}");
+        tell!("{error}");
         Exit::Failure
     })?;
     let setup = Setup {
@@ -206,7 +207,7 @@ fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result
 pub(super) fn check_limits(context: &Context) -> Limits {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
     if descriptors < FEW_DESCRIPTORS {
-        eprintln!(
+        tell!(
             "warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
              same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
@@ -254,7 +255,7 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => {
-            eprintln!("cannot detach: {error}");
+            tell!("cannot detach: {error}");
             return Err(Exit::Failure);
         }
     };
@@ -265,11 +266,11 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
 fn launched(verdict: Verdict) -> Result<Exit, Exit> {
     match verdict {
         Verdict::Ready { notes } => {
-            eprint!("{notes}");
+            notes.lines().for_each(|line| tell!("{line}"));
             Ok(Exit::Ok)
         }
         Verdict::Failed { code, message } => {
-            eprintln!("{message}");
+            tell!("{message}");
             Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
         }
     }
@@ -278,7 +279,7 @@ fn launched(verdict: Verdict) -> Result<Exit, Exit> {
 /// R17: a full disk must not keep services from being checked, but the operator who starts the daemon is told.
 fn probe_log(setup: &Setup) {
     if let Err(error) = setup.log.probe(PROBE_LIMIT) {
-        eprintln!("unable to open logfile: {error}; the daemon runs without a log until it can");
+        tell!("unable to open logfile: {error}; the daemon runs without a log until it can");
     }
 }
 
@@ -293,11 +294,11 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
-                eprintln!("{} is held by another start that comes to no end", path.display());
+                tell!("{} is held by another start that comes to no end", path.display());
                 return Err(Exit::Failure);
             }
             Err(error) => {
-                eprintln!("Can not open {}: {}", path.display(), cause(&error));
+                tell!("Can not open {}: {}", path.display(), cause(&error));
                 return Err(Exit::Failure);
             }
         }
@@ -308,18 +309,18 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
     let unusable = |error: io::Error| {
-        eprintln!("Can not open {}: {}", path.display(), cause(&error));
+        tell!("Can not open {}: {}", path.display(), cause(&error));
         Exit::Failure
     };
     let claimed = PidFile::claim(&path).map_err(unusable)?;
     // The original takes no lock: its pid in the file is all that there is of it.
     if let Some(pid) = running(context)? {
         let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
-        eprintln!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
+        tell!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
         return Err(Exit::Failure);
     }
     let Some(pid_file) = claimed else {
-        eprintln!(
+        tell!(
             "{} belongs to a daemon that is starting or ending; try again when that is over",
             path.display()
         );
@@ -344,7 +345,7 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
         tracing::error!("{line}");
         match &mut setup.launcher {
             Some(launcher) => launcher.note(&line),
-            None => eprintln!("{line}"),
+            None => tell!("{line}"),
         }
         pid_file.write_later().map(FutureExt::boxed).ok()
     });
@@ -438,13 +439,13 @@ fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
     if let Err(error) = process::send(pid, signal)
         && process::is_ldirectord(pid)
     {
-        eprintln!("{signal} cannot be sent to pid {pid}: {error}");
+        tell!("{signal} cannot be sent to pid {pid}: {error}");
         return Err(Exit::Failure);
     }
     let limit = Instant::now() + GONE_LIMIT;
     while process::is_ldirectord(pid) {
         if Instant::now() >= limit {
-            eprintln!(
+            tell!(
                 "pid {pid} is still there {} s after {signal}; look at its log, or end it with kill -KILL {pid} (the table \
                  then stays as it is)",
                 GONE_LIMIT.as_secs()
@@ -466,7 +467,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
         return Err(Exit::Failure);
     };
     process::send(pid, Signal::SIGHUP).map(|()| Exit::Ok).map_err(|error| {
-        eprintln!("SIGHUP cannot be sent to pid {pid}: {error}");
+        tell!("SIGHUP cannot be sent to pid {pid}: {error}");
         Exit::Failure
     })
 }
@@ -480,16 +481,16 @@ fn status(context: &Context) -> Exit {
             Exit::Unknown
         }
         Ok(State::Running(pid)) => {
-            eprintln!("ldirectord for {config} is running with pid: {pid}");
+            tell!("ldirectord for {config} is running with pid: {pid}");
             match context.find_config() {
-                None => eprintln!(
+                None => tell!(
                     "Warning: Config file {} not found; it runs with what it has read",
                     context.argument
                 ),
                 // A cluster manager asks every few seconds, and also while the name server is dead.
                 Some(path) => match daemon::judge(&path) {
                     Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
-                    Err(error) => eprintln!(
+                    Err(error) => tell!(
                         "Warning: it runs with what it has read before; the file is wrong now (errors: {}); to see them: \
                          ldirectord-rs check {}",
                         error.count(),
@@ -500,12 +501,12 @@ fn status(context: &Context) -> Exit {
             Exit::Ok
         }
         Ok(State::Stale(_)) => {
-            eprintln!("ldirectord stale pid file {} for {config}", context.pid_file().display());
-            println!("ldirectord is stopped for {config}");
+            tell!("ldirectord stale pid file {} for {config}", context.pid_file().display());
+            say!("ldirectord is stopped for {config}");
             Exit::Failure
         }
         Ok(State::Stopped) => {
-            println!("ldirectord is stopped for {config}");
+            say!("ldirectord is stopped for {config}");
             Exit::Stopped
         }
     }
@@ -520,7 +521,7 @@ fn status_of_instances(context: &Context, execute: &BTreeSet<String>) {
         let status =
             Command::new(&words[0]).args(&words[1..]).env(instances::CALLERS, callers.join("\n")).status();
         if let Err(error) = status {
-            eprintln!("execute={instance}: {} cannot be run: {error}", words[0]);
+            tell!("execute={instance}: {} cannot be run: {error}", words[0]);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Exit;
 use super::actions;
 use super::context::Context;
+use super::terminal::{say, tell};
 use crate::notify::alerts::writer;
 use crate::notify::letter::Letter;
 use crate::notify::parcel::{Failure, Parcel};
@@ -25,13 +26,13 @@ pub(super) fn run(context: &Context) -> Exit {
         ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
     }
     if ways.is_empty() {
-        println!("no virtual has an emailalert, so no alert is ever sent");
+        say!("no virtual has an emailalert, so no alert is ever sent");
         return Exit::Ok;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no runtime: {error}");
+            tell!("no runtime: {error}");
             return Exit::Failure;
         }
     };
@@ -46,7 +47,7 @@ pub(super) fn run(context: &Context) -> Exit {
             problems.extend(runtime.block_on(send(&letter, &context.settings.mail)));
         }
         for problem in problems {
-            println!("{problem}");
+            say!("{problem}");
             exit = Exit::Failure;
         }
     }
@@ -87,7 +88,7 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
     }
     way.close().await;
     if !accepted.is_empty() {
-        println!("accepted by {place} for {}", accepted.join(", "));
+        say!("accepted by {place} for {}", accepted.join(", "));
     }
     problems
 }

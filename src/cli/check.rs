@@ -9,6 +9,7 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
+use super::terminal::{answer, tell};
 use super::{actions, judge};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
@@ -23,14 +24,14 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
         Err(error) => return judge::refused(&path, &error, judging.json),
     };
     let warnings = loaded.warning_lines(&path);
-    warnings.iter().for_each(|line| eprintln!("{line}"));
+    warnings.iter().for_each(|line| tell!("{line}"));
     if judge::too_odd(&path, warnings.len(), judging) {
         return Exit::Config;
     }
     let runtime = match daemon::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("no runtime: {error}");
+            tell!("no runtime: {error}");
             return Exit::Failure;
         }
     };
@@ -41,17 +42,16 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     let snapshot = match result {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            eprintln!("the checks cannot be run: {error}");
+            tell!("the checks cannot be run: {error}");
             return Exit::Failure;
         }
     };
+    let exit = if snapshot.all_well() { Exit::Ok } else { Exit::Failure };
     if judging.json {
-        println!("{}", serde_json::to_string_pretty(&snapshot).unwrap_or_default());
-    } else {
-        eprintln!("{}: the file is fine", path.display());
-        anstream::println!("{}", report::render(&snapshot));
+        return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);
     }
-    if snapshot.all_well() { Exit::Ok } else { Exit::Failure }
+    tell!("{}: the file is fine", path.display());
+    answer(report::render(&snapshot), exit)
 }
 
 async fn look(loaded: &Loaded, limits: Limits) -> Result<Snapshot, CheckerError> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
+use super::terminal::tell;
 use crate::settings::{self, Backend, Settings};
 
 /// The configuration that is meant when none is named.
@@ -46,7 +47,7 @@ impl Context {
             Err(error) if command.needs_only_paths() => {
                 let settings = Settings::places(path);
                 let (run, ha) = (settings.paths.run.display(), settings.paths.ha.display());
-                eprintln!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
+                tell!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
                 settings
             }
             Err(error) => return Err(error.to_string()),

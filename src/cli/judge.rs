@@ -8,6 +8,7 @@ use super::Exit;
 use super::actions;
 use super::arguments::Judging;
 use super::context::Context;
+use super::terminal::{answer, tell};
 use crate::config::{self, Diagnostic, Original, Severity};
 use crate::daemon::{self, LoadError};
 
@@ -25,20 +26,20 @@ pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Exit {
 
 /// Reports that there is no such file.
 pub(super) fn not_found(context: &Context, json: bool) -> Exit {
-    eprintln!("{}", context.not_found());
-    if json {
-        let message = format!("Config file {} not found", context.argument);
-        print(Path::new(&context.argument), false, vec![Finding::about_the_file("not-found", message)]);
+    tell!("{}", context.not_found());
+    if !json {
+        return Exit::Config;
     }
-    Exit::Config
+    let message = format!("Config file {} not found", context.argument);
+    print(Path::new(&context.argument), Exit::Config, vec![Finding::about_the_file("not-found", message)])
 }
 
 /// Reports why a file cannot be used: all of it as JSON, or in the original's form and with an excerpt for each error.
 pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
-    match json {
-        true => print(path, false, findings(error)),
-        false => actions::report(error),
+    if json {
+        return print(path, Exit::Config, findings(error));
     }
+    actions::report(error);
     Exit::Config
 }
 
@@ -46,24 +47,26 @@ pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
 pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
     let refused = judging.strict && warnings > 0;
     if refused {
-        eprintln!("{}: {}, and --strict allows none", path.display(), count(warnings));
+        tell!("{}: {}, and --strict allows none", path.display(), count(warnings));
     }
     refused
 }
 
 fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Exit {
     if !judging.json && !warnings.is_empty() {
-        eprintln!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+        tell!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
     }
     let refused = too_odd(path, warnings.len(), judging);
+    let exit = if refused { Exit::Config } else { Exit::Ok };
     if judging.json {
-        print(path, !refused, warnings.iter().map(Finding::from).collect());
-    } else if !refused && warnings.is_empty() {
-        eprintln!("{}: the file is fine", path.display());
-    } else if !refused {
-        eprintln!("{}: the file is usable, with {}", path.display(), count(warnings.len()));
+        return print(path, exit, warnings.iter().map(Finding::from).collect());
     }
-    if refused { Exit::Config } else { Exit::Ok }
+    if !refused && warnings.is_empty() {
+        tell!("{}: the file is fine", path.display());
+    } else if !refused {
+        tell!("{}: the file is usable, with {}", path.display(), count(warnings.len()));
+    }
+    exit
 }
 
 fn count(warnings: usize) -> String {
@@ -144,7 +147,7 @@ fn findings(error: &LoadError) -> Vec<Finding> {
     }
 }
 
-fn print(path: &Path, usable: bool, diagnostics: Vec<Finding>) {
-    let judged = Judged { file: path.display().to_string(), usable, diagnostics };
-    println!("{}", serde_json::to_string_pretty(&judged).unwrap_or_default());
+fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Exit {
+    let judged = Judged { file: path.display().to_string(), usable: exit == Exit::Ok, diagnostics };
+    answer(serde_json::to_string_pretty(&judged).unwrap_or_default(), exit)
 }

@@ -12,11 +12,13 @@ mod context;
 mod judge;
 mod privileges;
 mod show;
+mod terminal;
 
 use std::process::ExitCode;
 
 use arguments::{Command, Parsed};
 use context::Context;
+use terminal::tell;
 
 /// Every exit code that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,16 +60,15 @@ pub fn main(arguments: &[String]) -> Exit {
     match arguments::parse(arguments) {
         Parsed::Answer { text, error, exit } => {
             if let Some(error) = error {
-                eprintln!("{error}");
+                tell!("{error}");
             }
-            anstream::print!("{text}");
-            exit
+            terminal::answer(text.trim_end(), exit)
         }
         Parsed::Run(options, command) => {
             let context = match Context::new(&options, command, arguments) {
                 Ok(context) => context,
                 Err(message) => {
-                    eprintln!("{message}");
+                    tell!("{message}");
                     return Exit::Config;
                 }
             };

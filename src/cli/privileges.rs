@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::context::Context;
+use super::terminal::tell;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
@@ -73,7 +74,7 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
 /// where it cannot be, and then it must not open the log.
 pub(super) fn become_writer(context: &Context) -> bool {
     let user = user(context).and_then(|user| user.map_or(Ok(()), |user| user.assume()));
-    user.inspect_err(|error| eprintln!("{error}; nothing is written to the log")).is_ok()
+    user.inspect_err(|error| tell!("{error}; nothing is written to the log")).is_ok()
 }
 
 /// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.

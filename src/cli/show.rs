@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Exit;
 use super::context::Context;
+use super::terminal::{answer, tell};
 use crate::daemon;
 use crate::net::cause;
 use crate::report::{self, Snapshot};
@@ -15,28 +16,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(context: &Context, json: bool) -> Exit {
     let path = context.state_directory().join(daemon::socket_name(&context.name));
-    let answer = socket::connect(&path).and_then(|mut stream| {
+    let read = socket::connect(&path).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         Ok(text)
     });
-    match answer {
+    match read {
         Err(error) => {
-            eprintln!("no daemon answers at {}: {}", path.display(), why(&error));
+            tell!("no daemon answers at {}: {}", path.display(), why(&error));
             Exit::Stopped
         }
-        Ok(text) if json => {
-            println!("{text}");
-            Exit::Ok
-        }
+        Ok(text) if json => answer(text.trim_end(), Exit::Ok),
         Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
-            Ok(snapshot) => {
-                anstream::println!("{}", report::render(&snapshot));
-                Exit::Ok
-            }
+            Ok(snapshot) => answer(report::render(&snapshot), Exit::Ok),
             Err(error) => {
-                eprintln!("the daemon at {} is of another version: {error}; try --json", path.display());
+                tell!("the daemon at {} is of another version: {error}; try --json", path.display());
                 Exit::Failure
             }
         },

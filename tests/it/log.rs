@@ -1,5 +1,7 @@
 //! A log that hangs and a disk that is full: the checks go on.
 
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -52,6 +54,28 @@ fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
     site.wait_for("the new log", || site.path("log").exists() || reported(&site), &String::new);
     assert_eq!(site.act("stop"), 0);
     site.expect_log("terminated on signal: TERM");
+}
+
+/// What is printed goes nowhere, as on a full disk; only an answer that was asked for is missed.
+#[test]
+fn b3_what_cannot_be_printed_ends_no_action() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    // Something to warn of.
+    fs::set_permissions(site.path("web.cf"), Permissions::from_mode(0o666)).unwrap();
+    let unprinted = |words: &[&str]| {
+        let full = || File::options().write(true).open("/dev/full").unwrap();
+        let status = site.command(words).stdout(full()).stderr(full()).status().unwrap();
+        status.code().unwrap()
+    };
+    assert_eq!(unprinted(&["web.cf", "start"]), 0);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    assert_eq!(unprinted(&["web.cf", "status"]), 0);
+    assert_eq!(unprinted(&["web.cf", "reload"]), 0);
+    assert_eq!(unprinted(&["show", "web.cf"]), 1);
+    assert_eq!(unprinted(&["web.cf", "stop"]), 0);
+    assert_eq!(unprinted(&["web.cf", "status"]), 3);
+    assert_eq!(unprinted(&["-h"]), 1);
 }
 
 /// No file can grow, as on a full disk, and each attempt gets a signal that ends a process unless it is prepared.

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::runtime::{Builder, Runtime};
 
+use ldirectord_rs::check::silence_contained_panics;
 use ldirectord_rs::value::Outcome;
 use stage::{PROTOCOLS, Protocol, Stage};
 
@@ -21,6 +23,9 @@ const IMPATIENCE: Duration = Duration::from_millis(40);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn runtime() -> Runtime {
+    static SILENCE: Once = Once::new();
+    // As in the daemon. Else a stack trace is printed for each broken answer on the check's thread, and the check is late.
+    SILENCE.call_once(silence_contained_panics);
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 

@@ -157,9 +157,9 @@ where
                     continue;
                 }
                 if !has_place && read + data.len() > SMALL_BODY {
-                    let before = progress.swap(Step::Queue);
-                    let Some(place) = place(&LARGE_BODIES).await else { return End::NoPlace };
-                    progress.step(before);
+                    let Some(place) = progress.queued(place(&LARGE_BODIES)).await else {
+                        return End::NoPlace;
+                    };
                     progress.hold(place);
                     has_place = true;
                 }

@@ -1,0 +1,41 @@
+//! What the program prints. A terminal that is gone, or a full disk behind it, ends no action: the macros of the standard library
+//! would end the process there, and a start or a stop would stay half done.
+
+use std::fmt::{Arguments, Display};
+use std::io::{self, ErrorKind, Write};
+
+use super::Exit;
+use crate::net::cause;
+
+/// Prints a line on standard error.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::cli::terminal::to_stderr(format_args!($($words)*)) };
+}
+
+/// Prints a line on standard output.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::cli::terminal::to_stdout(format_args!($($words)*)) };
+}
+
+pub(super) use {say, tell};
+
+pub(super) fn to_stderr(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+pub(super) fn to_stdout(line: Arguments<'_>) {
+    let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// Prints what was asked for, without its colours where that is not a terminal, and gives the exit code: `exit`, unless a part of
+/// the answer is lost. Whoever closes the pipe has read enough.
+pub(super) fn answer(text: impl Display, exit: Exit) -> Exit {
+    let mut out = anstream::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            tell!("standard output cannot be written: {}; a part of the answer is missing", cause(&error));
+            Exit::Failure
+        }
+        _ => exit,
+    }
+}
