@@ -60,12 +60,12 @@ pub(super) fn warn_of_access(context: &Context, config: &Path) {
 
 /// The configuration, or the exit code after everything that is wrong with it has been said.
 pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
-    load_for(context, &InUse::default())
+    load_by(context, daemon::load)
 }
 
 /// As [`load`], to start a daemon: servers that the kernel's table has keep their addresses.
 fn load_to_start(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
-    load_for(context, &in_use(context))
+    load_by(context, |path| daemon::load_for(path, &in_use(context)))
 }
 
 /// The addresses that our services have in the kernel's table. Where it cannot be read, what follows says so.
@@ -79,13 +79,16 @@ fn in_use(context: &Context) -> InUse {
     }
 }
 
-fn load_for(context: &Context, in_use: &InUse) -> Result<(PathBuf, Loaded), Exit> {
+fn load_by(
+    context: &Context,
+    load: impl FnOnce(&Path) -> Result<Loaded, LoadError>,
+) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
         tell!("{}", context.not_found());
         return Err(Exit::Failure);
     };
     warn_of_access(context, &path);
-    match daemon::load_for(&path, in_use) {
+    match load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
                 tell!("{line}");
@@ -458,7 +461,7 @@ fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
 }
 
 fn reload(context: &Context) -> Result<Exit, Exit> {
-    let (_, loaded) = load(context)?;
+    let (_, loaded) = load_by(context, daemon::load_for_daemon)?;
     let Some(pid) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
         if privileges::become_writer(context) {

@@ -189,7 +189,19 @@ pub fn load_for(path: &Path, in_use: &InUse) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loaded, LoadError> {
-    load_with(path, content, |questions| answer(questions, in_use, resolve::host))
+    let (answers, silence) = answer(config::questions(&content), in_use, NOTHING, resolve::host);
+    finish(path, content, answers, silence, NOTHING)
+}
+
+/// As [`load`], for a command to a daemon that runs: a credential that only the daemon can read counts as known.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_daemon(path: &Path) -> Result<Loaded, LoadError> {
+    let content = read(path)?;
+    let unread = credential::is_out_of_reach;
+    let (answers, silence) = answer(config::questions(&content), &InUse::default(), unread, resolve::host);
+    finish(path, content, answers, silence, unread)
 }
 
 /// Judges a file without a name server, which may be dead, and without any socket: a host that it names counts as known, at an
@@ -198,25 +210,34 @@ pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loa
 /// # Errors
 /// As [`load`].
 pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
-    load_with(path, read(path)?, |questions| (invent(questions), None))
+    let content = read(path)?;
+    let answers = invent(config::questions(&content));
+    finish(path, content, answers, None, credential::is_out_of_reach)
 }
+
+/// Whether a file counts as known although this process cannot read it.
+type Unread = fn(&str) -> bool;
+
+/// Each file is read.
+const NOTHING: Unread = |_| false;
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     regular::read(path, MAX_SIZE).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })
 }
 
-fn load_with(
+fn finish(
     path: &Path,
     content: Vec<u8>,
-    answer: impl FnOnce(Vec<Question>) -> (Answers, Option<String>),
+    answers: Answers,
+    silence: Option<String>,
+    unread: Unread,
 ) -> Result<Loaded, LoadError> {
-    let (answers, silence) = answer(config::questions(&content));
     let config::Loaded { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics, silence });
     };
     let plan = Plan::new(Arc::new(config));
-    match &*tls_faults(&plan) {
+    match &*tls_faults(&plan, unread) {
         [] => {
             let notes = maintenance::missing(&plan).into_iter().collect();
             Ok(Loaded { plan, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
@@ -241,13 +262,13 @@ fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
 }
 
 /// Makes a TLS client of each kind, to see whether its files are what they should be.
-fn tls_faults(plan: &Plan) -> Vec<(usize, String)> {
+fn tls_faults(plan: &Plan, unread: Unread) -> Vec<(usize, String)> {
     let mut known: Vec<&TlsPolicy> = Vec::new();
     let mut faults = Vec::new();
     for v in plan.virtuals() {
         let policy = &*v.tls.policy;
-        let unread = policy.files().filter_map(|file| file.path().to_str()).any(credential::is_out_of_reach);
-        if !unread && !known.contains(&policy) {
+        let is_whole = !policy.files().filter_map(|file| file.path().to_str()).any(unread);
+        if is_whole && !known.contains(&policy) {
             known.push(policy);
             if let Err(error) = tls::Client::new(policy) {
                 faults.push((v.line, error.to_string()));
@@ -274,6 +295,7 @@ fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
 fn answer(
     questions: Vec<Question>,
     in_use: &InUse,
+    unread: Unread,
     look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
 ) -> (Answers, Option<String>) {
     // The environment counts first, as with the original.
@@ -291,7 +313,7 @@ fn answer(
             Err(error @ ResolveError::Failed { .. }) => Err(error),
         },
         local => {
-            answer_locally(local, &answers, resolve::port);
+            answer_locally(local, &answers, resolve::port, unread);
             Ok(())
         }
     });
@@ -316,10 +338,6 @@ fn invent(questions: Vec<Question>) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
         match question {
-            // Only the daemon's unit has it; it counts as known, like a host.
-            Question::File(path) if credential::is_out_of_reach(&path) => {
-                lock(&answers).add_file(path, Ok(Arc::from([])));
-            }
             // 240.0.0.0/4 and 100::/64 belong to nobody.
             Question::Host { name, family: Family::V4 } => {
                 lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());
@@ -328,7 +346,9 @@ fn invent(questions: Vec<Question>) -> Answers {
                 let address = Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number));
                 lock(&answers).add_host(name, Family::V6, address.into());
             }
-            local => answer_locally(local, &answers, resolve::listed_port),
+            local => {
+                answer_locally(local, &answers, resolve::listed_port, credential::is_out_of_reach);
+            }
         }
     }
     answers.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -339,6 +359,7 @@ fn answer_locally(
     question: Question,
     answers: &Mutex<Answers>,
     port: impl Fn(&str, Protocol) -> Option<u16>,
+    unread: Unread,
 ) {
     match question {
         Question::Host { .. } => {}
@@ -350,7 +371,7 @@ fn answer_locally(
             }
         }
         Question::File(path) => {
-            let content = read_named(&path);
+            let content = if unread(&path) { Ok(Arc::from([])) } else { read_named(&path) };
             lock(answers).add_file(path, content);
         }
     }
@@ -389,7 +410,7 @@ mod tests {
     #[test]
     fn a_silent_resolver_is_asked_one_round_of_names() {
         let asked = AtomicUsize::new(0);
-        let (_, silence) = answer(hosts(500), &InUse::default(), |name, _| {
+        let (_, silence) = answer(hosts(500), &InUse::default(), NOTHING, |name, _| {
             asked.fetch_add(1, Ordering::Relaxed);
             Err(ResolveError::Failed { name: name.to_owned(), cause: "try again".to_owned() })
         });
@@ -406,10 +427,9 @@ mod tests {
         let content = b"virtual=10.0.0.1:80\n\treal=web:80 masq\n\treal=db:80 masq\n".to_vec();
         let addresses = |order: [u8; 2]| order.map(|last| Ipv4Addr::new(10, 0, 0, last).into()).to_vec();
         let load = |order: [u8; 2], in_use: &InUse| {
-            load_with(Path::new("web.cf"), content.clone(), |questions| {
-                answer(questions, in_use, |_, _| Ok(addresses(order)))
-            })
-            .unwrap()
+            let questions = config::questions(&content);
+            let (answers, silence) = answer(questions, in_use, NOTHING, |_, _| Ok(addresses(order)));
+            finish(Path::new("web.cf"), content.clone(), answers, silence, NOTHING).unwrap()
         };
         let reals = |loaded: &Loaded| {
             loaded.plan.virtuals()[0].reals.iter().map(|real| real.address.to_string()).collect::<Vec<_>>()
@@ -423,7 +443,7 @@ mod tests {
 
     #[test]
     fn names_that_do_not_exist_are_no_silence() {
-        let (answers, silence) = answer(hosts(100), &InUse::default(), |name, _| match name {
+        let (answers, silence) = answer(hosts(100), &InUse::default(), NOTHING, |name, _| match name {
             "web99" => Ok(vec![Ipv4Addr::LOCALHOST.into()]),
             name => Err(ResolveError::NotFound(name.to_owned())),
         });

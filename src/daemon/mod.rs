@@ -29,7 +29,7 @@ pub use backlog::runtime;
 pub use checks::Checks;
 pub use control::socket_name;
 pub use director::Director;
-pub use load::{LoadError, Loaded, judge, load, load_for};
+pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
 pub use places::Limits;

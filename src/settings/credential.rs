@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What a path begins with that names a credential.
@@ -9,10 +11,15 @@ pub const PREFIX: &str = "credential:";
 /// Where the service manager puts the credentials of a unit.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Whether a path names a credential and this process has none: outside the daemon's unit it cannot be read.
+/// Whether a path names a credential that only the daemon has: this process has none, or may not read it. The latter holds for the
+/// `ExecReload` of a unit (systemd 252), which is told the directory, while only the main process can read in it.
 #[must_use]
 pub fn is_out_of_reach(path: &str) -> bool {
-    path.starts_with(PREFIX) && std::env::var_os(DIRECTORY).is_none()
+    let is_forbidden = |file: Cow<'_, Path>| {
+        File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    path.starts_with(PREFIX)
+        && (std::env::var_os(DIRECTORY).is_none() || locate(Path::new(path)).is_ok_and(is_forbidden))
 }
 
 /// The file that a path means: itself, or a credential.

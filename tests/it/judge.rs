@@ -1,6 +1,8 @@
 //! `-t` and `check --config-only`: a file is judged alone, and what is wrong with it can be read by a program.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -153,6 +155,26 @@ fn credentials_are_judged_where_they_are() {
     }
     let judged = json(&within(&["-t", "web.cf", "--json"]));
     assert_eq!(judged["diagnostics"][0]["code"], "unusable-tls-file", "{judged}");
+    let (code, _, said) = site.told("reload");
+    assert_eq!((code, said.as_str()), (1, ""), "no daemon runs, and the file is fine for one that has them");
+    as_nobody(&site);
+}
+
+/// The process of `ExecReload=` knows of the directory and may not read in it.
+fn as_nobody(site: &Site) {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("skipped in part: only root can become another user");
+    }
+    let directory = site.path("credentials");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    // Where everybody gets at it.
+    let own = site.path("ldirectord-rs");
+    fs::copy(env!("CARGO_BIN_EXE_ldirectord-rs"), &own).unwrap();
+    let mut command = Command::new(&own);
+    command.args(["-t", "web.cf"]).current_dir(site.path(".")).env("CREDENTIALS_DIRECTORY", &directory);
+    let judged = command.uid(65534).gid(65534).output().unwrap();
+    assert_eq!(judged.status.code(), Some(0), "{}", String::from_utf8_lossy(&judged.stderr));
 }
 
 fn repository(path: &str) -> std::path::PathBuf {

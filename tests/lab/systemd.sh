@@ -11,7 +11,11 @@ install -D -m 644 "$unit" /etc/systemd/system/ldirectord-rs.service
 getent passwd ldirectord-rs >/dev/null ||
 	echo 'ldirectord-rs:x:731:731::/nonexistent:/usr/sbin/nologin' >>/etc/passwd
 getent group ldirectord-rs >/dev/null || echo 'ldirectord-rs:x:731:' >>/etc/group
-mkdir -p /etc/ha.d
+mkdir -p /etc/ha.d /etc/systemd/system/ldirectord-rs.service.d
+# Only root can read it; the daemon gets it from systemd.
+(umask 077 && echo hidden >/etc/ldap.password)
+printf '[Service]\nLoadCredential=ldap:/etc/ldap.password\nStandardError=append:/usr/local/noted.daemon\n' \
+	>/etc/systemd/system/ldirectord-rs.service.d/credential.conf
 cat >/usr/local/bin/checked <<-'END'
 	#!/bin/sh
 	while read -r line; do echo "$line"; done </proc/self/status >/run/ldirectord-rs/command
@@ -25,6 +29,7 @@ cat >/etc/ha.d/ldirectord.cf <<-'END'
 	        real=127.0.0.1:80 masq
 	        checktype=external
 	        checkcommand=/usr/local/bin/checked
+	        #rs: passwdfile="credential:ldap"
 	virtual=10.0.0.1:81
 	        real=127.0.0.1:81 masq
 	        checktype=ping
@@ -38,6 +43,9 @@ cat >/usr/local/bin/steps <<-'END'
 	field() { sed -n "s/^$1:[[:space:]]*\([^[:space:]]*\).*/\1/p" "$2"; }
 	services() { ipvsadm -Sn | grep -c -e '^-A'; }
 	up() { for _ in $(seq 600); do [ "$(ipvsadm -Sn | grep -c -e '-w 1$')" = 2 ] && return; sleep 0.1; done; return 1; }
+	# As systemd makes it where it takes itself for no container: else the credentials that it mounts do not come out of their mount
+	# namespace.
+	mount --make-rshared /
 	systemctl start ldirectord-rs
 	note start $?
 	up
@@ -102,5 +110,5 @@ rc=0
 container=lab timeout --kill-after=5 200 unshare --kill-child --pid --ipc --uts --cgroup --mount --fork --mount-proc \
 	/lib/systemd/systemd --system --unit=steps.target --log-target=console >&2 || rc=$?
 echo "systemd ended with $rc" >&2
-tail -n 40 /usr/local/noted.err /var/log/ldirectord.log >&2 || true
+tail -n 40 /usr/local/noted.err /usr/local/noted.daemon /var/log/ldirectord.log >&2 || true
 cat /usr/local/noted
