@@ -13,8 +13,6 @@ use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-use crate::value::Secret;
-
 /// Where the settings are when no other place is named.
 pub const PATH: &str = "/etc/ldirectord-rs.toml";
 
@@ -270,18 +268,6 @@ impl Mail {
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
-    }
-
-    /// The password, read anew each time so that it can be changed.
-    ///
-    /// # Errors
-    /// When its file cannot be read; names the file, never its content.
-    pub fn password(&self) -> Result<Secret, String> {
-        let failed =
-            |error: String| format!("[mail] password_file {}: {error}", self.password_file.display());
-        let path = credential::locate(&self.password_file).map_err(failed)?;
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        Ok(Secret::new(text.lines().next().unwrap_or_default()))
     }
 }
 

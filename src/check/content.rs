@@ -2,11 +2,26 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::progress::{Content, Progress};
 use super::{matching, say, spoken};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
+
+/// So many bytes of a page or a file are read and judged.
+pub(super) const MAX: usize = 1024 * 1024;
+
+/// The largest content in bytes that needs no place.
+const SMALL: usize = 16 * 1024;
+
+/// The most larger ones that are in memory at the same time, in all checks together: 64 MiB.
+const PLACES: usize = 64;
+
+static LARGE: Semaphore = Semaphore::const_new(PLACES);
+
+/// How long a large one waits for its place. No server is to blame for that.
+const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +36,25 @@ pub(super) enum End {
     NoPlace,
     /// Not before the deadline.
     Late(Duration),
+}
+
+/// Keeps what came of a page or a file, and gives how many bytes are here now.
+///
+/// # Errors
+/// The end of it, at our limit or where all places for large ones stay taken.
+pub(super) async fn keep(data: &[u8], progress: &Progress) -> Result<usize, End> {
+    keep_within(&LARGE, data, progress).await
+}
+
+async fn keep_within(places: &'static Semaphore, data: &[u8], progress: &Progress) -> Result<usize, End> {
+    let before = progress.more(&[]);
+    if before + data.len() > SMALL && !progress.has_place() {
+        let place = progress.queued(timeout(PLACE_WAIT, places.acquire())).await;
+        progress.hold(place.ok().and_then(Result::ok).ok_or(End::NoPlace)?);
+    }
+    let room = MAX - before;
+    let size = progress.more(&data[..data.len().min(room)]);
+    if data.len() > room { Err(End::Cut) } else { Ok(size) }
 }
 
 /// The verdict for what came.
@@ -82,5 +116,40 @@ fn with(verdict: Verdict, monitor: Option<&str>) -> Verdict {
     match monitor {
         Some(text) => verdict.with_monitor(text),
         None => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a check begins now")]
+
+    use std::time::Instant;
+
+    use super::*;
+
+    static ONE: Semaphore = Semaphore::const_new(1);
+
+    fn progress() -> Progress {
+        let progress = Progress::new(Instant::now(), "127.0.0.1:21".parse().unwrap());
+        progress.begin(Content { said: "RETR 150".to_owned(), what: "the file", ..Content::default() });
+        progress
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b4_large_contents_of_all_checks_are_bounded_together() {
+        let (first, second) = (progress(), progress());
+        assert_eq!(keep_within(&ONE, &[b'x'; SMALL], &first).await, Ok(SMALL));
+        assert_eq!(keep_within(&ONE, &[b'x'; SMALL], &second).await, Ok(SMALL), "small ones need no place");
+        assert_eq!(keep_within(&ONE, b"x", &first).await, Ok(SMALL + 1));
+        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::NoPlace));
+        let content = second.take_content().unwrap();
+        let fine = Pattern::parse("fine").unwrap();
+        let verdict = judge(&content, &End::NoPlace, Some(&fine), &second).await;
+        assert!(verdict.is_unknown(), "not the fault of its server: {verdict:?}");
+        // The place is free with the content.
+        second.begin(Content::default());
+        drop(first.take_content());
+        assert_eq!(keep_within(&ONE, &[b'x'; MAX], &second).await, Ok(MAX));
+        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::Cut));
     }
 }

@@ -28,9 +28,6 @@ use open::open;
 /// Names this program to the servers.
 const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
 
-/// So many bytes of a body are read and matched; what comes after them is not waited for.
-const MAX_BODY: usize = 1024 * 1024;
-
 /// So many bytes the status line and the headers may have together.
 const MAX_HEAD: usize = 64 * 1024;
 

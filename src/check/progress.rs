@@ -134,6 +134,11 @@ impl Progress {
         }
     }
 
+    /// Whether it has one.
+    pub(super) fn has_place(&self) -> bool {
+        lock(&self.content).as_ref().is_some_and(|content| content.place.is_some())
+    }
+
     /// What has begun, if something has.
     pub(super) fn take_content(&self) -> Option<Content> {
         lock(&self.content).take()

@@ -14,6 +14,7 @@ use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::Monitor;
 use crate::plan::Plan;
 use crate::settings;
+use crate::sys::command::aside;
 use crate::value::DaemonStatus;
 
 /// What the operator's commands need.
@@ -120,9 +121,10 @@ impl Outlets {
         }
     }
 
-    /// Waits for commands that run and for letters that are on their way, both at once.
+    /// Waits for commands that run, for letters that are on their way and for lines of monitor files, for all at once.
     pub async fn shut_down(self, grace: Duration) {
-        tokio::join!(self.commands.shut_down(grace), self.mail.finish(grace));
+        let lines = aside(move || self.monitor.finish(grace));
+        tokio::join!(self.commands.shut_down(grace), self.mail.finish(grace), lines);
     }
 
     fn call(&mut self, calls: Vec<Call>) {

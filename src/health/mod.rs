@@ -214,7 +214,7 @@ impl Health {
         wanted: impl Fn(SocketAddr) -> Option<String>,
         now: Instant,
     ) -> Vec<Transition> {
-        let mut transitions = Vec::new();
+        let (mut transitions, mut back) = (Vec::new(), Vec::new());
         for member in plan.members() {
             let reason = wanted(plan.member(member).1.address);
             let server = &mut self.servers[member.virtual_index][member.real_index];
@@ -228,12 +228,13 @@ impl Health {
                     server.maintenance = false;
                     (server.verdict, server.judged, server.judged_at) = (None, false, now);
                     if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
-                        self.schedule.hurry(check, now);
+                        back.push(check);
                     }
                 }
                 _ => {}
             }
         }
+        self.schedule.hurry(back, now);
         transitions
     }
 

@@ -193,19 +193,28 @@ impl Schedule {
         self.lateness.news(now)
     }
 
-    /// Has the check at this place of the plan run now, unless it is on its way.
-    pub(super) fn hurry(&mut self, position: usize, now: Instant) {
-        let entry = &mut self.checks[position];
-        if self.queue.remove(&(entry.at, entry.id)) {
-            (entry.slot, entry.at) = (now, now);
-            self.queue.insert((now, entry.id));
-        }
+    /// Has the checks at these places of the plan run as soon as they can, one after another, but for those on their way.
+    pub(super) fn hurry(&mut self, mut positions: Vec<usize>, now: Instant) {
+        positions.retain(|position| {
+            let entry = &self.checks[*position];
+            self.queue.remove(&(entry.at, entry.id))
+        });
+        let mut checks = std::mem::take(&mut self.checks);
+        self.spread(&mut checks, &positions, now);
+        self.checks = checks;
+        self.queue.extend(positions.iter().map(|position| {
+            let entry = &self.checks[*position];
+            (entry.at, entry.id)
+        }));
     }
 
     /// Has every check run now that is not on its way.
     pub(super) fn hurry_all(&mut self, now: Instant) {
-        for position in 0..self.checks.len() {
-            self.hurry(position, now);
+        for entry in &mut self.checks {
+            if self.queue.remove(&(entry.at, entry.id)) {
+                (entry.slot, entry.at) = (now, now);
+                self.queue.insert((now, entry.id));
+            }
         }
     }
 

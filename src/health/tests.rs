@@ -271,3 +271,19 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     assert!(runs.contains_key(&address(4)) && runs.contains_key(&address(5)), "{runs:?}");
     assert!((0..4).all(|index| runs[&address(index)] >= 5), "{runs:?}");
 }
+
+/// A maintenance of everything that ends is as many first checks as a start.
+#[test]
+fn a2_servers_that_come_back_from_maintenance_are_spread() {
+    let begin = start();
+    let plan = plan(0..MANY, "service=https");
+    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    let after = begin + 3 * INTERVAL;
+    run(&mut health, &plan, begin, after);
+    health.maintain(&plan, |_| Some("by file".to_owned()), after);
+    health.maintain(&plan, |_| None, after);
+    let runs = run(&mut health, &plan, after, after + INTERVAL);
+    assert_eq!(runs.len(), MANY);
+    let at_once = runs.values().filter(|times| times[0] < after + WINDOW).count();
+    assert!(at_once < MANY / 40, "{at_once} in the first {WINDOW:?}");
+}

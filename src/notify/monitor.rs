@@ -1,5 +1,7 @@
 //! `monitorfile`: a line for each check, in the original's form.
 
+#![expect(clippy::disallowed_methods, reason = "waiting for a file with a limit needs the clock")]
+
 use std::borrow::Cow;
 use std::collections::btree_map::Entry::{Occupied, Vacant};
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +10,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Local, Utc};
 use tracing::{error, info};
@@ -158,6 +161,21 @@ impl Monitor {
         lane.push((Utc::now(), text), length);
     }
 
+    /// Waits until all lines are written, for at most this time in all. What is not written then is reported.
+    pub fn finish(self, limit: Duration) {
+        let end = Instant::now() + limit;
+        for (path, lane) in &self.files {
+            let left = lane.flush(end.saturating_duration_since(Instant::now()));
+            if left > 0 {
+                let (path, lines) = (path.display(), if left == 1 { "line" } else { "lines" });
+                error!(
+                    "monitorfile {path}: the last {left} {lines} are lost: it could not be written within {} s",
+                    limit.as_secs()
+                );
+            }
+        }
+    }
+
     /// Lets go of files that the configuration does not name any more. What waits for them is still written.
     pub fn replan(&mut self, plan: &Plan) {
         let named: BTreeSet<&PathBuf> =
@@ -215,9 +233,6 @@ fn create(path: &Path, mode: u32) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a generous limit needs the clock")]
-
-    use std::time::{Duration, Instant};
     use std::{fs, thread};
 
     use super::*;
@@ -289,5 +304,15 @@ mod tests {
         assert_eq!(fs::read_to_string(&good).unwrap().lines().count(), 10);
         // The program could end; the thread with the pipe ends with it.
         assert!(monitor.files[&pipe].flush(Duration::ZERO) > 2000, "no bound in bytes");
+    }
+
+    #[test]
+    fn b8_lines_of_the_last_moment_are_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("monitor");
+        let mut monitor = Monitor::new(0o644);
+        (0..500).for_each(|number| monitor.write(Line { path: path.clone(), text: number.to_string() }));
+        monitor.finish(Duration::from_secs(20));
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 500);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,8 +19,9 @@ use tokio::time::timeout;
 use super::parcel::{Failure, Parcel, Refusal};
 use crate::net::stream::Stream;
 use crate::net::{cause, tls};
-use crate::settings::{self, Security};
-use crate::value::{Relay, Roots, TlsPolicy};
+use crate::settings::{self, Security, credential};
+use crate::sys::regular;
+use crate::value::{Relay, Roots, Secret, TlsPolicy};
 
 /// The longest line of a reply in bytes, with its end (RFC 5321, 4.5.3.1.5).
 const LONGEST_LINE: usize = 512;
@@ -29,6 +31,9 @@ const MOST_LINES: usize = 100;
 
 /// The most bytes of a reason that a relay gives.
 const LONGEST_REASON: usize = 500;
+
+/// The largest password file in bytes.
+const MAX_PASSWORD: u64 = 64 * 1024;
 
 /// How long a relay may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -61,7 +66,7 @@ impl Session {
             connection.starttls(parameters, &hello).await.map_err(failure)?;
         }
         if !settings.login.is_empty() {
-            let password = settings.password().map_err(Failure::Closed)?;
+            let password = password(&settings.password_file).map_err(Failure::Closed)?;
             let credentials = Credentials::new(settings.login.clone(), password.reveal().to_owned());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| {
                 // A wrong password is not the fault of this message.
@@ -201,6 +206,15 @@ impl Reply {
         }
         Ok(())
     }
+}
+
+/// The password, read anew each time so that it can be changed. The error names the file, never its content.
+fn password(file: &Path) -> Result<Secret, String> {
+    let failed = |error: String| format!("[mail] password_file {}: {error}", file.display());
+    let path = credential::locate(file).map_err(failed)?;
+    let bytes = regular::read(&path, MAX_PASSWORD).map_err(|error| failed(cause(&error)))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
+    Ok(Secret::new(text.lines().next().unwrap_or_default()))
 }
 
 impl AsyncTokioStream for Bounded {

@@ -83,7 +83,8 @@ impl<T: Send + 'static> Lane<T> {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written, for at most this time. Gives what is left then: entries in the queue, and items dropped.
+    /// Waits until all is written, for at most this time. Gives what is left then: entries in the queue, and items dropped that
+    /// nobody was told of.
     pub fn flush(&self, limit: Duration) -> u64 {
         let end = Instant::now() + limit;
         let mut queue = self.shared.lock();
@@ -95,7 +96,8 @@ impl<T: Send + 'static> Lane<T> {
             let waited = self.shared.changed.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        queue.lost + queue.entries.len() as u64 + u64::from(queue.writing)
+        let queued: u64 = queue.entries.iter().map(|entry| 1 + entry.lost_before).sum();
+        queue.lost + queued + u64::from(queue.writing)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The recipes of `docs/recipes.md` on the servers that they name: behind `text` a block has `up:RECIPE,ARGUMENT…` and `down:…`.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::value::{Outcome, Verdict};
+use nix::sched::CloneFlags;
 
 use crate::ours;
 use crate::server::{LIMIT, Server};
@@ -74,8 +76,15 @@ fn verdict(
     }
 }
 
+/// The servers of other tests are on the same ports. Holds for this thread, and for what it starts.
+fn in_a_network_of_its_own() {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());
+}
+
 #[test]
 fn each_recipe_tells_its_servers_apart() {
+    in_a_network_of_its_own();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let checker = Checker::new().unwrap();
     let recipes = recipes();
@@ -83,7 +92,7 @@ fn each_recipe_tells_its_servers_apart() {
     for recipe in recipes {
         for (outcome, words) in &recipe.servers {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let mut server = Server::start(&words);
+            let mut server = Server::start_for("recipe-", &words);
             let verdict = verdict(&checker, &runtime, &recipe.block, &mut server);
             println!("{}: {words:?}: {:?}: {}", recipe.title, verdict.outcome, verdict.reason);
             assert_eq!(verdict.outcome, *outcome, "{}: {words:?}: {}", recipe.title, verdict.reason);

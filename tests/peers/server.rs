@@ -22,12 +22,17 @@ pub struct Server {
 impl Server {
     /// Starts one; the words are the recipe and its arguments.
     pub fn start(words: &[&str]) -> Server {
+        Server::start_for("", words)
+    }
+
+    /// As [`Server::start`], in a folder whose name begins with whom it is for.
+    pub fn start_for(whom: &str, words: &[&str]) -> Server {
         assert!(
             std::env::var_os("PEERS_ROOT").is_some(),
             "the real servers are only in place under tests/peers/run: use `make peers`"
         );
         let mut server = Server {
-            name: words.join("-").replace(['/', ' ', ':', '[', ']', ','], "_"),
+            name: format!("{whom}{}", words.join("-")).replace(['/', ' ', ':', '[', ']', ','], "_"),
             command: words.iter().map(|word| (*word).to_owned()).collect(),
             child: None,
         };

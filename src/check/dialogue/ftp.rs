@@ -8,13 +8,11 @@ use tokio::io::AsyncReadExt;
 
 use super::Told;
 use super::talk::{Reply, Talk};
-use crate::check::{matching, say, unreachable};
+use crate::check::{content, matching, say, unreachable};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::DialogueProbe;
-
-/// So many bytes of a file are read and matched.
-const MAX_FILE: usize = 1024 * 1024;
+use crate::value::Pattern;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.reply("the greeting").await?;
@@ -93,16 +91,16 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     }
     talk.done(&format!("RETR {}", opened.code));
     let mut data = talk.data(data).await?;
-    let size = read(talk, &mut data).await?;
+    let size = read(talk, &mut data, dialogue.receive.as_ref()).await?;
     drop(data);
     let ended = talk.reply("the end of the transfer").await?;
     // A transfer that was cut off by us is aborted there (426), which is no fault.
-    if !matches!(ended.code, 226 | 250) && size < MAX_FILE {
+    if !matches!(ended.code, 226 | 250) && size < content::MAX {
         return Err(talk.refused("the transfer ended with", &ended.line));
     }
-    let content = talk.progress().take_content().unwrap_or_default().bytes;
+    let file = talk.progress().take_content().unwrap_or_default();
     talk.farewell("QUIT\r\n").await;
-    judge(talk, dialogue, &content).await
+    judge(talk, dialogue, &file.bytes).await
 }
 
 /// Where the server listens for us. Its address is the one of the dialogue, whatever it says: behind address translation it knows
@@ -144,14 +142,20 @@ fn extended_port(text: &str) -> Option<u16> {
 }
 
 /// Reads the file, which is kept as it comes: where it has no end by the deadline, what came by then is judged. Gives its size.
-async fn read(talk: &Talk<'_>, data: &mut Stream) -> Told<usize> {
+async fn read(talk: &Talk<'_>, data: &mut Stream, receive: Option<&Pattern>) -> Told<usize> {
     let progress = talk.begin("the file");
     let (mut buffer, mut size) = ([0; 8192], 0);
-    while size < MAX_FILE {
-        let room = buffer.len().min(MAX_FILE - size);
+    while size < content::MAX {
+        let room = buffer.len().min(content::MAX - size);
         match data.read(&mut buffer[..room]).await {
             Ok(0) => break,
-            Ok(length) => size = progress.more(&buffer[..length]),
+            Ok(length) => match content::keep(&buffer[..length], progress).await {
+                Ok(bytes) => size = bytes,
+                Err(end) => {
+                    let file = progress.take_content().unwrap_or_default();
+                    return Err(content::judge(&file, &end, receive, progress).await);
+                }
+            },
             // Many servers end a file in TLS without the farewell of TLS; that it is whole, the control connection says.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(error) => {

@@ -14,16 +14,16 @@ use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::super::content::End;
+use super::super::content::{self, End};
 use super::super::progress::{Progress, Step};
 use super::super::say;
+use super::MAX_HEAD;
 use super::judge::page;
 use super::lenient::Lenient;
-use super::{MAX_BODY, MAX_HEAD};
 use crate::net::cause;
 use crate::value::shown::escaped;
 
@@ -61,17 +61,6 @@ impl Failure {
         Failure { why: explain(&source, progress), source }
     }
 }
-
-/// The largest body in bytes that needs no place.
-const SMALL_BODY: usize = 16 * 1024;
-
-/// The most larger bodies that are in memory at the same time, in all checks together: 64 MiB.
-const PLACES: usize = 64;
-
-static LARGE_BODIES: Semaphore = Semaphore::const_new(PLACES);
-
-/// How long a large body waits for its place. No server is to blame for that.
-const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// What is to be done with the body of a good answer.
 pub(super) struct Wanted<'a> {
@@ -137,7 +126,7 @@ async fn read<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut read, mut has_place) = (0, false);
+    let mut read = 0;
     let mut turns = (1..=FRAMES).cycle();
     loop {
         if turns.next() == Some(FRAMES) {
@@ -149,33 +138,19 @@ where
             Some(Err(error)) => return End::Broken(explain(&error, progress)),
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
-                if !kept {
-                    read += data.len();
-                    if read > MAX_BODY {
-                        return End::Cut;
+                if kept {
+                    match content::keep(data, progress).await {
+                        Ok(bytes) => read = bytes,
+                        Err(end) => return end,
                     }
-                    continue;
-                }
-                if !has_place && read + data.len() > SMALL_BODY {
-                    let Some(place) = progress.queued(place(&LARGE_BODIES)).await else {
-                        return End::NoPlace;
-                    };
-                    progress.hold(place);
-                    has_place = true;
-                }
-                let room = MAX_BODY.saturating_sub(read);
-                read = progress.more(&data[..data.len().min(room)]);
-                if data.len() > room {
+                } else if read + data.len() > content::MAX {
                     return End::Cut;
+                } else {
+                    read += data.len();
                 }
             }
         }
     }
-}
-
-/// A place for a large body; none where all stay taken for a while.
-pub(super) async fn place(places: &'static Semaphore) -> Option<SemaphorePermit<'static>> {
-    timeout(PLACE_WAIT, places.acquire()).await.ok()?.ok()
 }
 
 /// The words of the status line when they are not the usual ones.
