@@ -274,7 +274,7 @@ impl Health {
 
     /// Where times begin and end in which checks are not possible, to be told once.
     pub fn blindness(&mut self, plan: &Plan, now: Instant) -> Vec<Blindness> {
-        self.unchecked.news(plan.checks().len(), now)
+        self.unchecked.news(plan.checks().len(), self.schedule.all_seen(), now)
     }
 }
 

@@ -142,19 +142,21 @@ impl Unchecked {
         }
     }
 
-    /// What begins and ends. `all`: how many checks there are.
-    pub(super) fn news(&mut self, all: usize, now: Instant) -> Vec<Blindness> {
+    /// What begins and ends. `all`: how many checks there are. `all_seen`: each has run; before that a reload may only have
+    /// taken up new ones, and nothing has an end.
+    pub(super) fn news(&mut self, all: usize, all_seen: bool, now: Instant) -> Vec<Blindness> {
         let mut news = Vec::new();
         self.counts.retain(|why, count| {
             if !count.reported && (count.overdue > 0 || (is_local(*why) && count.checks * 2 > all)) {
                 count.reported = true;
                 news.push(Blindness::Begins { why: *why, checks: count.checks, all });
             }
-            if count.checks == 0 && count.reported {
+            let ends = count.checks == 0 && all_seen;
+            if ends && count.reported {
                 let (checks, lasted) = (count.most, now.saturating_duration_since(count.since));
                 news.push(Blindness::Ends { why: *why, checks, all: all.max(checks), lasted });
             }
-            count.checks > 0
+            !ends
         });
         news
     }
@@ -197,16 +199,26 @@ mod tests {
         /// Four servers, checked every 10 s and found up.
         #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
         fn new(unchecked_is_down: bool) -> World {
-            let reals: String = (2..6).map(|n| format!("\treal=10.0.0.{n}:80 masq\n")).collect();
-            let text = format!("checkinterval=10\nchecktimeout=5\nvirtual=10.0.0.1:80\n{reals}");
-            let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-            let plan = Plan::new(Arc::new(config));
+            let plan = World::plan("");
             let now = Instant::now();
             let mut health = Health::new(&plan, &BTreeSet::new(), now);
             health.set_unchecked_is_down(unchecked_is_down);
             let mut world = World { plan, health, now };
             world.round(|_| Outcome::Up);
             world
+        }
+
+        fn plan(more: &str) -> Plan {
+            let reals: String = (2..6).map(|n| format!("\treal=10.0.0.{n}:80 masq\n")).collect();
+            let text = format!("checkinterval=10\nchecktimeout=5\nvirtual=10.0.0.1:80\n\t{more}\n{reals}");
+            let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+            Plan::new(Arc::new(config))
+        }
+
+        fn reload(&mut self, more: &str) {
+            let plan = World::plan(more);
+            self.health = self.health.replan(&self.plan, &plan, &BTreeSet::new(), self.now);
+            self.plan = plan;
         }
 
         /// Ten seconds later every check has run; `outcome` is asked for each last byte of a server's address.
@@ -267,6 +279,21 @@ mod tests {
             assert_eq!(world.news(), [end]);
             assert_eq!(world.up(), [true; 4]);
         }
+    }
+
+    /// The checks of the old keys are gone, and those of the new ones have not run yet.
+    #[test]
+    fn a5_a_reload_ends_no_trouble() {
+        let cause = UnknownCause::OwnLimit("no free local port");
+        let mut world = World::new(false);
+        world.round(blind(cause));
+        assert_eq!(world.news().len(), 1);
+        world.reload("service=http\n\trequest=\"other\"");
+        assert_eq!(world.news(), [""; 0]);
+        world.round(blind(cause));
+        assert_eq!(world.news(), [""; 0]);
+        world.round(|_| Outcome::Up);
+        assert!(world.news()[0].starts_with("Checks are possible again"));
     }
 
     #[test]
