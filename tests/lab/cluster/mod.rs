@@ -171,7 +171,7 @@ fn d3_everything_is_fetched() {
     let files = sbin.iter().map(|name| format!("usr/sbin/{name}"));
     // A library and a script that only a package behind these needs.
     let more = [
-        "usr/lib/heartbeat/heartbeat",
+        "usr/libexec/heartbeat/heartbeat",
         "usr/lib/x86_64-linux-gnu/libqb.so.100",
         "usr/lib/ocf/resource.d/heartbeat/IPaddr2",
     ];
