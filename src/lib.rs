@@ -23,7 +23,7 @@
 //! | module | says |
 //! | --- | --- |
 //! | [`net`] | dialling, TLS and the system's resolver, with deadlines |
-//! | [`sys`] | pid file, detaching, limits, log sinks, the watch on a file, privileges, programs of the operator, the service manager |
+//! | [`sys`] | pid file and lock, detaching, limits, log sinks, the watch on a file, privileges, programs of the operator, the service manager |
 //! | [`settings`] | the daemon's own settings: file and environment |
 //! | [`check`] | runs one probe → verdict; one file a protocol |
 //! | [`notify`] | what happened, in the original's words: log lines, mail, monitor files, commands |

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use nix::errno::Errno;
 
 use super::Exit;
 use super::arguments::Action;
@@ -25,7 +26,7 @@ use crate::sys::detach::{self, Side, Verdict};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::{self, PidFile, State};
-use crate::sys::process::{self, Signal};
+use crate::sys::process::{self, Held, Process, Signal};
 
 /// How long `stop` and `restart` wait for the daemon to be gone. It needs a few seconds at most, even with hung checks.
 const GONE_LIMIT: Duration = Duration::from_secs(30);
@@ -112,15 +113,28 @@ pub(super) fn has_colour() -> bool {
     io::stderr().is_terminal()
 }
 
-fn running(context: &Context) -> Result<Option<i32>, Exit> {
-    let state = pidfile::state(&context.pid_file()).map_err(|error| {
-        unreadable(context, &error);
-        Exit::Failure
-    })?;
-    Ok(match state {
-        State::Running(pid) => Some(pid),
-        State::Stale(_) | State::Stopped => None,
-    })
+/// The daemon that runs, once a start that is on its way has come to its end.
+fn running(context: &Context) -> Result<Option<Process>, Exit> {
+    let limit = Instant::now() + GONE_LIMIT;
+    loop {
+        let state = pidfile::state(&context.pid_file(), &context.lock_file()).map_err(|error| {
+            unreadable(context, &error);
+            Exit::Failure
+        })?;
+        match state {
+            State::Running(process) => return Ok(Some(process)),
+            State::Stale(_) | State::Stopped => return Ok(None),
+            State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
+            State::Starting => {
+                tell!(
+                    "{} is held by a start that has not come to its end for {} s; look for it (fuser {0}) and end it",
+                    context.lock_file().display(),
+                    GONE_LIMIT.as_secs()
+                );
+                return Err(Exit::Failure);
+            }
+        }
+    }
 }
 
 /// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
@@ -292,12 +306,15 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
     loop {
-        match PidFile::claim(&path) {
+        match PidFile::claim(&path, &context.lock_file()) {
             Ok(Some(pid_file)) => return Ok(Some(pid_file)),
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
-                tell!("{} is held by another start that comes to no end", path.display());
+                tell!(
+                    "{} is locked, and no daemon runs; look for who has locked it (fuser {0})",
+                    path.display()
+                );
                 return Err(Exit::Failure);
             }
             Err(error) => {
@@ -308,6 +325,21 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     }
 }
 
+/// Who runs besides this process, which may hold the lock.
+fn running_besides(context: &Context, own: Option<&PidFile>) -> Result<Option<Process>, Exit> {
+    match own {
+        None => running(context),
+        Some(_) => match pidfile::state_without_lock(&context.pid_file()) {
+            Ok(State::Running(process)) => Ok(Some(process)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                unreadable(context, &error);
+                Err(Exit::Failure)
+            }
+        },
+    }
+}
+
 /// A daemon in all but its place: whoever started it waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
@@ -315,9 +347,9 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
         tell!("Can not open {}: {}", path.display(), cause(&error));
         Exit::Failure
     };
-    let claimed = PidFile::claim(&path).map_err(unusable)?;
+    let claimed = PidFile::claim(&path, &context.lock_file()).map_err(unusable)?;
     // The original takes no lock: its pid in the file is all that there is of it.
-    if let Some(pid) = running(context)? {
+    if let Some(Process { pid, .. }) = running_besides(context, claimed.as_ref())? {
         let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
         tell!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
         return Err(Exit::Failure);
@@ -337,6 +369,7 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
     let log = setup.log.clone();
     log.install(context.settings.log.level.into());
     report_panics(log.clone());
+    process::hold_signals();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
     let unwritten = pid_file.write_own_pid().err().and_then(|error| {
@@ -404,7 +437,7 @@ fn serve(
 fn stop(context: &Context) -> Result<Exit, Exit> {
     match running(context)? {
         None => Ok(Exit::Ok),
-        Some(pid) => end(pid, Signal::SIGTERM).map(|()| Exit::Ok),
+        Some(daemon) => end(daemon, Signal::SIGTERM).map(|()| Exit::Ok),
     }
 }
 
@@ -419,38 +452,34 @@ fn try_restart(context: &Context) -> Result<Exit, Exit> {
 fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load_to_start(context)?;
     let prepared = prepare(context, path, loaded)?;
-    if let Some(pid) = running(context)? {
-        hand_over(pid)?;
+    if let Some(daemon) = running(context)? {
+        hand_over(daemon)?;
     }
     launch(context, prepared)
 }
 
 /// The end of a daemon that leaves the table as it is. The original is killed by the signal, and would leave what it has forked to
 /// check its servers at work on the table.
-fn hand_over(pid: i32) -> Result<(), Exit> {
-    let children = if process::is_ours(pid) { Vec::new() } else { process::children(pid) };
-    end(pid, Signal::SIGUSR2)?;
+fn hand_over(daemon: Process) -> Result<(), Exit> {
+    let children = if process::is_ours(daemon.pid) { Vec::new() } else { process::children(daemon.pid) };
+    end(daemon, Signal::SIGUSR2)?;
     for child in children.into_iter().filter(|child| process::is_forked_checker(*child)) {
         // What went wrong has been said. Their parent is gone: without a new daemon it would be worse.
-        let _ = end(child, Signal::SIGKILL);
+        let _ = end(Process::at(child), Signal::SIGKILL);
     }
     Ok(())
 }
 
 /// Sends a signal and waits until the process is gone.
-fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
-    if let Err(error) = process::send(pid, signal)
-        && process::is_ldirectord(pid)
-    {
-        tell!("{signal} cannot be sent to pid {pid}: {error}");
-        return Err(Exit::Failure);
-    }
+fn end(process: Process, signal: Signal) -> Result<(), Exit> {
+    let Some(held) = signalled(process, signal)? else { return Ok(()) };
     let limit = Instant::now() + GONE_LIMIT;
-    while process::is_ldirectord(pid) {
+    while !held.has_ended() {
         if Instant::now() >= limit {
             tell!(
-                "pid {pid} is still there {} s after {signal}; look at its log, or end it with kill -KILL {pid} (the table \
+                "pid {0} is still there {1} s after {signal}; look at its log, or end it with kill -KILL {0} (the table \
                  then stays as it is)",
+                process.pid,
                 GONE_LIMIT.as_secs()
             );
             return Err(Exit::Failure);
@@ -460,30 +489,46 @@ fn end(pid: i32, signal: Signal) -> Result<(), Exit> {
     Ok(())
 }
 
+/// A process that got a signal; none where it has ended before.
+fn signalled(process: Process, signal: Signal) -> Result<Option<Held>, Exit> {
+    let sent = process.hold().and_then(|held| held.send(signal).map(|()| held));
+    match sent {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(error) => {
+            tell!("{signal} cannot be sent to pid {}: {}", process.pid, cause(&error));
+            Err(Exit::Failure)
+        }
+    }
+}
+
 fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load_by(context, daemon::load_for_daemon)?;
-    let Some(pid) = running(context)? else {
+    let Some(daemon) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
         if privileges::become_writer(context) {
             Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
         }
         return Err(Exit::Failure);
     };
-    process::send(pid, Signal::SIGHUP).map(|()| Exit::Ok).map_err(|error| {
-        tell!("SIGHUP cannot be sent to pid {pid}: {error}");
-        Exit::Failure
-    })
+    match signalled(daemon, Signal::SIGHUP)? {
+        Some(_) => Ok(Exit::Ok),
+        None => {
+            tell!("pid {} has ended meanwhile", daemon.pid);
+            Err(Exit::Failure)
+        }
+    }
 }
 
 /// Works whatever the configuration looks like; a wrong one is a warning.
 fn status(context: &Context) -> Exit {
     let config = context.display_config();
-    match pidfile::state(&context.pid_file()) {
+    match pidfile::state(&context.pid_file(), &context.lock_file()) {
         Err(error) => {
             unreadable(context, &error);
             Exit::Unknown
         }
-        Ok(State::Running(pid)) => {
+        Ok(State::Running(Process { pid, .. })) => {
             tell!("ldirectord for {config} is running with pid: {pid}");
             match context.find_config() {
                 None => tell!(
@@ -508,7 +553,8 @@ fn status(context: &Context) -> Exit {
             say!("ldirectord is stopped for {config}");
             Exit::Failure
         }
-        Ok(State::Stopped) => {
+        // What starts does not run yet.
+        Ok(State::Stopped | State::Starting) => {
             say!("ldirectord is stopped for {config}");
             Exit::Stopped
         }

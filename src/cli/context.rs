@@ -102,6 +102,11 @@ impl Context {
         self.settings.paths.run.join(format!("ldirectord.{}.pid", self.name))
     }
 
+    /// What the daemon of this name holds as long as it lives.
+    pub fn lock_file(&self) -> PathBuf {
+        self.state_directory().join(format!("{}.lock", self.name))
+    }
+
     /// Where the control socket is, and what must outlive a crash.
     pub fn state_directory(&self) -> PathBuf {
         self.settings.paths.run.join("ldirectord-rs")

@@ -44,6 +44,7 @@ use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
 use crate::sys::privileges::PrivilegeError;
+use crate::sys::process;
 use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
@@ -167,6 +168,7 @@ impl Daemon {
     ) -> Result<(Daemon, Vec<Notice>), StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
+        process::release_signals();
         let owned = setup
             .remember
             .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
@@ -243,6 +245,11 @@ impl Daemon {
                 break end;
             }
         };
+        if let Some(mut launcher) = launcher.take() {
+            // Another command has ended it: that is no failure of the start.
+            launcher.note("The daemon was told to end before each server had been checked once");
+            launcher.ready();
+        }
         self.finish(end).await;
     }
 

@@ -1,4 +1,4 @@
-//! The machine underneath: pid file, detaching, limits, log sinks, reading and watching files. The only place where `unsafe` may stand.
+//! The machine underneath: pid file and lock, detaching, limits, log sinks, reading and watching files. The only place where `unsafe` may stand.
 
 pub mod access;
 pub mod command;
@@ -10,6 +10,7 @@ pub mod lane;
 pub mod left_behind;
 pub mod limits;
 pub mod links;
+pub mod lock;
 pub mod log;
 pub mod manager;
 pub mod pidfile;

@@ -1,7 +1,7 @@
-//! The pid file: who runs, and that only one does.
+//! The pid file: who runs, for all who ask, and for the original.
 //!
-//! The daemon holds a lock on its file as long as it lives. The lock goes with the process, however it ends, so a file that
-//! was left behind never keeps the next start from its work; and only the owner removes the file.
+//! A daemon runs where it holds its lock ([`super::lock`]). The pid file alone is believed where it names the original, which has no
+//! lock, a daemon of an earlier release, which holds a lock on the pid file itself, or where this process may not open the lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,7 +12,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::process;
+use super::lock::{self, Holder, Lock, is_same_file};
+use super::process::{self, Process, may_name};
 
 /// Between two attempts to write a pid file.
 const LATER: Duration = Duration::from_secs(2);
@@ -20,80 +21,134 @@ const LATER: Duration = Duration::from_secs(2);
 /// Bytes that are read of a pid file.
 const LARGEST: u64 = 4096;
 
-/// What a pid file says.
+/// Who runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// An ldirectord with this pid lives.
-    Running(i32),
-    /// The file names a process that is gone, or is something else now.
+    /// This process.
+    Running(Process),
+    /// A start holds the lock, and there is no daemon yet.
+    Starting,
+    /// The pid file names a process that is gone, or is something else now.
     Stale(i32),
-    /// There is no file, or none with a pid in it.
+    /// There is no pid file, or none with a pid in it.
     Stopped,
 }
 
-/// Reads a pid file.
+/// Finds out who runs, by pid file and lock.
 ///
 /// # Errors
-/// When there is one that cannot be read: nobody knows then who runs.
-pub fn state(path: &Path) -> io::Result<State> {
-    let file = match File::open(path) {
+/// When there is a pid file that cannot be read: nobody knows then who runs.
+pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
+    let held = match lock::holder(lock) {
+        Ok(Holder::Daemon(process)) => return Ok(State::Running(process)),
+        Ok(Holder::Start) => true,
+        Ok(Holder::Nobody) => false,
+        // Who may not look at the lock goes by the pid file alone, as the original does.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return named(path, |_, _| true),
+        Err(_) => false,
+    };
+    // A daemon that could not write into its lock, on a full disk, is in the pid file at last.
+    let is_it = |file, pid| if held { is_locked_by_ours(file, pid) } else { is_sure(file, pid) };
+    match named(path, is_it)? {
+        State::Stale(_) | State::Stopped if held => Ok(State::Starting),
+        state => Ok(state),
+    }
+}
+
+/// Who runs by the pid file, for a process that holds the lock: the original, or a daemon of an earlier release.
+///
+/// # Errors
+/// As [`state`].
+pub fn state_without_lock(path: &Path) -> io::Result<State> {
+    named(path, is_sure)
+}
+
+/// Whether a process is surely a daemon although no lock says so: the word `ldirectord` in a command line also fits an editor that
+/// has got the number of a daemon that crashed.
+fn is_sure(file: File, pid: i32) -> bool {
+    process::is_hidden(pid) || process::is_original(pid) || is_locked_by_ours(file, pid)
+}
+
+fn is_locked_by_ours(file: File, pid: i32) -> bool {
+    process::is_ours(pid)
+        && matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
+}
+
+/// Who runs by the pid file, where its owner may name the process, and `is_sure` agrees.
+fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<State> {
+    let mut file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
         opened => opened?,
     };
     let owner = file.metadata()?.uid();
     let mut bytes = Vec::new();
     // The file may belong to an unprivileged user, who can make it as large as the disk.
-    file.take(LARGEST).read_to_end(&mut bytes)?;
+    (&mut file).take(LARGEST).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,
         // This process only asks; its pid was that of a daemon once.
         Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
-        Some(pid) if process::is_ldirectord(pid) && may_name(owner, pid) => State::Running(pid),
+        Some(pid) if process::is_ldirectord(pid) && may_name(owner, pid) && is_sure(file, pid) => {
+            State::Running(Process::at(pid))
+        }
         Some(pid) => State::Stale(pid),
     })
 }
 
-/// Whether the file of this owner may name this process, which root may then end. A user who is not root may name processes of its
-/// own, and of others only what is surely a daemon: the file may be one that an earlier daemon left behind. The word `ldirectord`
-/// in the command line alone would also fit root's editor.
-fn may_name(owner: u32, pid: i32) -> bool {
-    owner == 0 || process::user(pid) == Some(owner) || process::is_ours(pid) || process::is_original(pid)
-}
-
-/// A pid file that is ours.
+/// A pid file that is ours, and the lock that makes it so.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    file: Flock<File>,
+    /// Locked, too, for earlier releases, unless somebody else has locked it: every user who can read it may.
+    file: Result<Flock<File>, File>,
+    /// None where there is no place for it: a full disk must not keep services from being checked.
+    lock: Option<Lock>,
 }
 
 impl PidFile {
-    /// Takes the file; none when another process holds it.
+    /// Takes the file and the lock; none when another process holds it.
     ///
     /// # Errors
-    /// When it cannot be opened for writing.
-    pub fn claim(path: &Path) -> io::Result<Option<PidFile>> {
+    /// When the pid file cannot be opened for writing.
+    pub fn claim(path: &Path, lock: &Path) -> io::Result<Option<PidFile>> {
+        if let Some(directory) = lock.parent() {
+            // What is wrong with it is said when the daemon needs it.
+            let _ = fs::create_dir_all(directory);
+        }
+        let lock = match Lock::take(lock) {
+            Ok(None) => return Ok(None),
+            Ok(taken) => taken,
+            Err(_) => None,
+        };
         loop {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
             let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(file) => file,
-                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+                Ok(file) => Ok(file),
+                Err((_, Errno::EWOULDBLOCK)) if lock.is_none() || names_ours(path) => return Ok(None),
+                Err((file, Errno::EWOULDBLOCK)) => Err(file),
                 Err((_, errno)) => return Err(io::Error::from_raw_os_error(errno as i32)),
             };
             // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
-            if is_same_file(&file, path) {
-                return Ok(Some(PidFile { path: path.to_owned(), file }));
+            if is_same_file(opened(&file), path) {
+                if lock.is_some() && !matches!(state_without_lock(path), Ok(State::Running(_))) {
+                    // What a daemon that crashed left.
+                    let _ = opened(&file).set_len(0);
+                }
+                return Ok(Some(PidFile { path: path.to_owned(), file, lock }));
             }
         }
     }
 
-    /// Writes the pid of this process.
+    /// Writes the pid of this process, which can take signals from now on.
     ///
     /// # Errors
     /// When the disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
-        write_own_pid(&mut self.file)
+        if let Some(lock) = &mut self.lock {
+            lock.name_own_process();
+        }
+        write_own_pid(opened(&self.file))
     }
 
     /// For a disk that is full now: writes the pid of this process as soon as that works. Ends with that.
@@ -101,9 +156,9 @@ impl PidFile {
     /// # Errors
     /// When the system has no descriptor left.
     pub fn write_later(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let (path, mut file) = (self.path.clone(), self.file.try_clone()?);
+        let (path, file) = (self.path.clone(), opened(&self.file).try_clone()?);
         Ok(async move {
-            while write_own_pid(&mut file).is_err() {
+            while write_own_pid(&file).is_err() {
                 tokio::time::sleep(LATER).await;
             }
             tracing::info!("{} is written: status and stop find the daemon again", path.display());
@@ -115,26 +170,35 @@ impl PidFile {
         std::mem::forget(self);
     }
 
-    /// Removes the file, if it is still ours; where its directory does not let us, it is emptied, which means the same.
+    /// Removes both files, if they are still ours; where its directory does not let us, the pid file is emptied, which means the same.
     pub fn remove(self) {
-        if is_same_file(&self.file, &self.path) && fs::remove_file(&self.path).is_err() {
-            let _ = self.file.set_len(0);
+        let file = opened(&self.file);
+        if is_same_file(file, &self.path) && fs::remove_file(&self.path).is_err() {
+            let _ = file.set_len(0);
+        }
+        if let Some(lock) = self.lock {
+            lock.remove();
         }
     }
 }
 
-fn write_own_pid(file: &mut File) -> io::Result<()> {
+fn opened(file: &Result<Flock<File>, File>) -> &File {
+    match file {
+        Ok(locked) => locked,
+        Err(open) => open,
+    }
+}
+
+/// Whether a pid file names a daemon of this program: one of an earlier release holds no other lock.
+fn names_ours(path: &Path) -> bool {
+    matches!(named(path, |_, pid| process::is_ours(pid)), Ok(State::Running(_)))
+}
+
+fn write_own_pid(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     file.seek(SeekFrom::Start(0))?;
     writeln!(file, "{}", process::own_pid())?;
     file.flush()
-}
-
-fn is_same_file(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -144,12 +208,12 @@ mod tests {
     #[test]
     fn a_file_without_a_pid_says_stopped() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
+        let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
         let check = |text: &str, expected: State| {
             fs::write(&path, text).unwrap();
-            assert_eq!(state(&path).unwrap(), expected, "{text:?}");
+            assert_eq!(state(&path, &lock).unwrap(), expected, "{text:?}");
         };
-        assert_eq!(state(&path).unwrap(), State::Stopped);
+        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
         check("", State::Stopped);
         check("abc\n", State::Stopped);
         check("-1\n", State::Stopped);
@@ -160,9 +224,9 @@ mod tests {
         assert!(process::is_ldirectord(own));
         check(&format!("{own}\n"), State::Stale(own));
         fs::write(&path, b"\xff\n").unwrap();
-        assert_eq!(state(&path).unwrap(), State::Stopped);
+        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
         // What cannot be read, even by root, says nothing.
-        assert!(state(dir.path()).is_err());
+        assert!(state(dir.path(), &lock).is_err());
     }
 
     #[test]
@@ -173,7 +237,7 @@ mod tests {
             return;
         }
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
+        let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
         let mut editor =
             std::process::Command::new("sleep").arg0("vi /etc/ha.d/ldirectord.cf").arg("60").spawn().unwrap();
         let pid = i32::try_from(editor.id()).unwrap();
@@ -183,34 +247,56 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(process::user(pid), Some(0));
-        let own = state(&path).unwrap();
+        let own = named(&path, |_, _| true).unwrap();
+        let crashed = state(&path, &lock).unwrap();
+        let held = Lock::take(&lock).unwrap().unwrap();
+        let starting = state(&path, &lock).unwrap();
+        drop(held);
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
-        let of_user = state(&path).unwrap();
+        let of_user = named(&path, |_, _| true).unwrap();
+        let process = Process::at(pid);
         editor.kill().unwrap();
         editor.wait().unwrap();
-        assert_eq!((own, of_user), (State::Running(pid), State::Stale(pid)));
+        assert_eq!((own, of_user), (State::Running(process), State::Stale(pid)));
+        assert_eq!(crashed, State::Stale(pid), "no daemon, but one that has its number now");
+        assert_eq!(starting, State::Starting);
         assert_eq!(process::user(pid), None);
     }
 
     #[test]
     fn only_one_holds_it_and_the_lock_goes_with_the_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
-        let mut first = PidFile::claim(&path).unwrap().unwrap();
+        let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
+        let mut first = PidFile::claim(&path, &lock).unwrap().unwrap();
         first.write_own_pid().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", process::own_pid()));
-        assert!(PidFile::claim(&path).unwrap().is_none());
+        assert!(PidFile::claim(&path, &lock).unwrap().is_none());
         drop(first);
-        let second = PidFile::claim(&path).unwrap().unwrap();
+        let second = PidFile::claim(&path, &lock).unwrap().unwrap();
         second.remove();
         assert!(!path.exists());
+    }
+
+    /// Every user may lock a file that they may read.
+    #[test]
+    fn a_stranger_who_locks_the_pid_file_stops_no_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
+        fs::write(&path, "").unwrap();
+        let stranger = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
+        let mut ours = PidFile::claim(&path, &lock).unwrap().unwrap();
+        ours.write_own_pid().unwrap();
+        assert!(PidFile::claim(&path, &lock).unwrap().is_none());
+        drop(stranger);
+        ours.remove();
+        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
     }
 
     #[test]
     fn a_file_that_was_replaced_is_not_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pid");
-        let ours = PidFile::claim(&path).unwrap().unwrap();
+        let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
+        let ours = PidFile::claim(&path, &lock).unwrap().unwrap();
         fs::rename(&path, dir.path().join("old")).unwrap();
         fs::write(&path, "1\n").unwrap();
         ours.remove();

@@ -2,15 +2,132 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{self, SigSet};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{AccessFlags, Pid, access};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 pub use nix::sys::signal::Signal;
+
+/// A process, told from a later one of the same number by its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// When it was started, in clock ticks since the machine was. 0: not known, where /proc hides it.
+    pub started: u64,
+}
+
+impl Process {
+    /// This process.
+    #[must_use]
+    pub fn own() -> Process {
+        Process::at(own_pid_number())
+    }
+
+    /// The process that has this number now.
+    #[must_use]
+    pub fn at(pid: i32) -> Process {
+        Process { pid, started: started(pid).unwrap_or(0) }
+    }
+
+    /// Whether it is there. One that has ended and was not waited for counts as gone.
+    #[must_use]
+    pub fn lives(self) -> bool {
+        match started(self.pid) {
+            Some(started) => self.started == 0 || self.started == started,
+            // There is no /proc, as in some containers and rescue systems.
+            None if started(own_pid_number()).is_none() => {
+                signal::kill(Pid::from_raw(self.pid), None) != Err(Errno::ESRCH)
+            }
+            None => false,
+        }
+    }
+
+    /// Holds on to it, so that its number cannot come to mean another process.
+    ///
+    /// # Errors
+    /// When it is not there any more (`ESRCH`).
+    pub fn hold(self) -> io::Result<Held> {
+        let gone = || io::Error::from(Errno::ESRCH);
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(gone)?;
+        let handle = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(handle) => Some(handle),
+            // Before Linux 5.3.
+            Err(rustix::io::Errno::NOSYS) => None,
+            Err(errno) => return Err(errno.into()),
+        };
+        // Only now: the number may have been given away before.
+        if self.lives() { Ok(Held { process: self, handle }) } else { Err(gone()) }
+    }
+}
+
+/// A process that can be signalled and waited for.
+#[derive(Debug)]
+pub struct Held {
+    process: Process,
+    handle: Option<OwnedFd>,
+}
+
+impl Held {
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process has ended, or belongs to somebody else.
+    pub fn send(&self, signal: Signal) -> io::Result<()> {
+        match &self.handle {
+            None => send(self.process.pid, signal),
+            Some(handle) => {
+                let signal = rustix::process::Signal::from_named_raw(signal as i32)
+                    .ok_or_else(|| io::Error::from(Errno::EINVAL))?;
+                Ok(pidfd_send_signal(handle, signal)?)
+            }
+        }
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match &self.handle {
+            None => !self.process.lives(),
+            Some(handle) => {
+                let mut asked = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+                poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+            }
+        }
+    }
+}
+
+fn own_pid_number() -> i32 {
+    i32::try_from(own_pid()).unwrap_or(0)
+}
+
+/// When a process was started, in clock ticks since the machine was; none where it is gone.
+fn started(pid: i32) -> Option<u64> {
+    let fields = stat(pid)?;
+    let mut fields = fields.split_whitespace();
+    // A zombie is gone.
+    if matches!(fields.next()?, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+}
+
+/// What /proc/PID/stat has behind the name of the program, which stands in parentheses and may have any sign in it.
+fn stat(pid: i32) -> Option<String> {
+    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    Some(String::from_utf8_lossy(line.rsplit(|byte| *byte == b')').next()?).into_owned())
+}
+
+/// Whether a file of this owner may name this process, which root may then end. A user who is not root may name processes of its
+/// own, and of others only what is surely a daemon: the file may be one that an earlier daemon left behind. The word `ldirectord`
+/// in the command line alone would also fit root's editor.
+pub(super) fn may_name(owner: u32, pid: i32) -> bool {
+    owner == 0 || user(pid) == Some(owner) || is_ours(pid) || is_original(pid)
+}
 
 /// Whether a process lives and is an ldirectord: the original's rule, which goes by the command line, so that it and this
 /// program see each other.
@@ -39,6 +156,28 @@ pub fn is_original(pid: i32) -> bool {
     perl && words.split(|byte| *byte == 0).any(|word| word.ends_with(b"/ldirectord"))
 }
 
+/// Whether this process may not see what program a process runs.
+#[must_use]
+pub fn is_hidden(pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe"))
+        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Keeps the signals that the daemon listens to waiting until it does: it has a name by which others find it before that.
+pub fn hold_signals() {
+    let _ = awaited().thread_block();
+}
+
+/// Lets the signals come that waited.
+pub fn release_signals() {
+    let _ = awaited().thread_unblock();
+}
+
+fn awaited() -> SigSet {
+    use signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    SigSet::from_iter([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
+}
+
 /// The user of a process, where all its ids are of one; none for a process that is gone.
 #[must_use]
 pub fn user(pid: i32) -> Option<u32> {
@@ -57,10 +196,7 @@ pub fn children(pid: i32) -> Vec<i32> {
 }
 
 fn parent(pid: i32) -> Option<i32> {
-    let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program stands in parentheses and may have any sign in it; behind it come the state and the parent.
-    let behind = line.rsplit(|byte| *byte == b')').next()?;
-    String::from_utf8_lossy(behind).split_whitespace().nth(1)?.parse().ok()
+    stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Whether a process is one that the original has forked to check a virtual (`fork=yes`): it calls itself `ldirectord VIRTUAL`.

@@ -20,6 +20,7 @@ mod mail;
 mod manager;
 #[cfg(feature = "oracle")]
 mod oracle;
+mod orders;
 mod packages;
 mod pattern;
 mod privileges;

@@ -1,0 +1,184 @@
+//! `NAME.lock`: whoever holds it is the daemon of this name.
+//!
+//! Only root and the user of the daemon can open the file, so nobody else can hold the lock, as with a pid file that everybody may
+//! read. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): the child of a process has it, too, and it ends with the last of
+//! them, however that ends. To ask who holds it takes nothing, so that asking never stands in the way of a start.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+
+use super::process::{self, Process};
+
+/// Bytes that are read of a lock file.
+const LARGEST: u64 = 128;
+
+/// A lock that is ours as long as this, or what a child has of it, is there.
+#[derive(Debug)]
+pub struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+/// Who holds a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody.
+    Nobody,
+    /// A start that has not come to its daemon yet.
+    Start,
+    /// A daemon.
+    Daemon(Process),
+}
+
+impl Lock {
+    /// Takes the lock; none when somebody holds it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for writing, or is not a file of its own.
+    pub fn take(path: &Path) -> io::Result<Option<Lock>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.custom_flags(FLAGS.bits());
+        loop {
+            let file = options.open(path)?;
+            is_usable(&file)?;
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole(libc::F_WRLCK))) {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            }
+            // Between opening and locking the former holder may have removed the file; then the lock is on nothing.
+            if is_same_file(&file, path) {
+                // What a holder that crashed left.
+                let _ = file.set_len(0);
+                return Ok(Some(Lock { path: path.to_owned(), file }));
+            }
+        }
+    }
+
+    /// Ends the lock, and removes its file.
+    pub fn remove(self) {
+        if is_same_file(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Says that this process is the daemon: it can take signals from now on. On a full disk nobody is told, and the pid file says it.
+    pub fn name_own_process(&mut self) {
+        let own = Process::own();
+        let text = format!("{} {}\n", own.pid, own.started);
+        let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(text.as_bytes()));
+    }
+}
+
+/// Who holds the lock at this path.
+///
+/// # Errors
+/// When the file cannot be opened: nobody knows then.
+pub fn holder(path: &Path) -> io::Result<Holder> {
+    let file = match OpenOptions::new().read(true).custom_flags(FLAGS.bits()).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
+        opened => opened?,
+    };
+    is_usable(&file)?;
+    let mut asked = whole(libc::F_WRLCK);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked))?;
+    if i32::from(asked.l_type) == libc::F_UNLCK {
+        return Ok(Holder::Nobody);
+    }
+    let owner = file.metadata()?.uid();
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    let named = parse(&text).filter(|process| process.lives() && process::may_name(owner, process.pid));
+    Ok(named.map_or(Holder::Start, Holder::Daemon))
+}
+
+/// Neither a link nor a pipe is opened: the directory may belong to the daemon's user.
+const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
+
+/// Whether a path leads to an open file.
+pub(super) fn is_same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+fn is_usable(file: &File) -> io::Result<()> {
+    match file.metadata()?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
+fn parse(text: &str) -> Option<Process> {
+    let (pid, started) = text.trim().split_once(' ')?;
+    Some(Process { pid: pid.parse().ok().filter(|pid| *pid > 1)?, started: started.parse().ok()? })
+}
+
+/// A lock of this kind on the whole file.
+fn whole(kind: i32) -> libc::flock {
+    libc::flock {
+        l_type: i16::try_from(kind).unwrap_or_default(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_holder_is_seen_and_asking_takes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.cf.lock");
+        assert_eq!(holder(&path).unwrap(), Holder::Nobody);
+        let mut lock = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Lock::take(&path).unwrap().is_none());
+        assert_eq!(holder(&path).unwrap(), Holder::Start);
+        lock.name_own_process();
+        assert_eq!(holder(&path).unwrap(), Holder::Daemon(Process::own()));
+        assert!(Lock::take(&path).unwrap().is_none(), "also after somebody has asked");
+        drop(lock);
+        assert_eq!(holder(&path).unwrap(), Holder::Nobody, "whatever the file says");
+        // A name that the holder before left is not that of the next.
+        let next = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(holder(&path).unwrap(), Holder::Start);
+        next.remove();
+        assert!(!path.exists() && holder(&path).unwrap() == Holder::Nobody);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_or_another_one_is_not_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.cf.lock");
+        let _lock = Lock::take(&path).unwrap().unwrap();
+        let own = Process::own();
+        for text in [format!("{} {}", own.pid, own.started + 1), "0 0".to_owned(), "x".to_owned()] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(holder(&path).unwrap(), Holder::Start);
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("web.cf.lock"), dir.path().join("other"));
+        fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(Lock::take(&path).is_err() && holder(&path).is_err());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+    }
+}

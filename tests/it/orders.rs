@@ -1,0 +1,94 @@
+//! Many commands for one daemon at the same time, and a killer: whatever they meet, there is at most one daemon, and nobody else is hurt.
+//! `ORDERS` says how many commands each of the four processes gives (by default 25).
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proptest::prelude::{Strategy as _, any};
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+use crate::site::{Foreground, Site};
+
+const PROCESSES: usize = 4;
+
+/// The numbers of all daemons of a site: they live in `/`, while the commands that start them live where the site is.
+fn daemons(site: &Site) -> Vec<i32> {
+    let settings = site.path("settings-of-none.toml").display().to_string();
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains(&settings))
+            && fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|path| path.as_os_str() == "/")
+    })
+    .collect()
+}
+
+/// One of the commands, and the exit codes that it may have here.
+fn order(site: &Site, choice: u8, bystander: i32) {
+    let (action, codes): (&str, &[i32]) = match choice % 8 {
+        0 | 1 => ("start", &[0, 1]),
+        2 => ("stop", &[0]),
+        3 | 4 => ("restart", &[0, 1]),
+        5 => ("reload", &[0, 1]),
+        6 => {
+            // The number of a daemon that crashed belongs to somebody else in the end.
+            if let Some(pid) = site.pid().filter(|pid| daemons(site).contains(pid)) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                if site.pid() == Some(pid) {
+                    let _ = fs::write(site.pid_file(), format!("{bystander}\n"));
+                }
+            }
+            return;
+        }
+        _ => ("status", &[0, 1, 3]),
+    };
+    let (code, _, said) = site.told(action);
+    assert!(codes.contains(&code), "{action}: {code}: {said}\n{}", site.log());
+}
+
+/// R82
+#[test]
+fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let editor =
+        Command::new("sleep").arg0("vi /etc/ha.d/ldirectord.cf").arg("600").stdin(Stdio::null()).spawn();
+    let mut bystander = Foreground(editor.unwrap());
+    let pid = i32::try_from(bystander.0.id()).unwrap();
+    let each: usize = std::env::var("ORDERS").ok().and_then(|count| count.parse().ok()).unwrap_or(25);
+    let mut chance = TestRunner::default();
+    for round in 0..each.div_ceil(5) {
+        let choices: Vec<Vec<u8>> = (0..PROCESSES)
+            .map(|_| proptest::collection::vec(any::<u8>(), 5).new_tree(&mut chance).unwrap().current())
+            .collect();
+        thread::scope(|scope| {
+            for choices in &choices {
+                scope.spawn(|| choices.iter().for_each(|choice| order(&site, *choice, pid)));
+            }
+        });
+        let running = daemons(&site);
+        assert!(running.len() <= 1, "round {round}, {choices:?}: {running:?}\n{}", site.log());
+        assert_eq!(site.told("status").0 == 0, running.len() == 1, "round {round}, {choices:?}: {running:?}");
+        assert!(bystander.0.try_wait().unwrap().is_none(), "round {round}, {choices:?}\n{}", site.log());
+    }
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(daemons(&site), [0; 0]);
+}
+
+#[test]
+fn a_stop_during_a_start_ends_its_daemon() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    for _ in 0..20 {
+        let mut start =
+            site.command(&["web.cf", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // As soon as the start has its place, whatever it does then.
+        site.wait_for("the lock", || site.path("run/ldirectord-rs/web.cf.lock").exists(), &String::new);
+        assert_eq!(site.act("stop"), 0);
+        assert_eq!(start.wait().unwrap().code(), Some(0), "{}", site.log());
+        assert_eq!(daemons(&site), [0; 0], "{}", site.log());
+    }
+}
