@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -130,12 +131,25 @@ pub(super) fn may_name(owner: u32, pid: i32) -> bool {
 }
 
 /// Whether a process lives and is an ldirectord: the original's rule, which goes by the command line, so that it and this
-/// program see each other.
+/// program see each other, or a process of this program under any other name.
 #[must_use]
 pub fn is_ldirectord(pid: i32) -> bool {
     // A zombie has an empty command line and so counts as gone.
     fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.windows(b"ldirectord".len()).any(|part| part == b"ldirectord"))
+        || runs_own_program(pid)
+}
+
+/// Whether a process runs the executable of this one, or one that an upgrade has replaced by it since. A zombie has none.
+fn runs_own_program(pid: i32) -> bool {
+    let (theirs, own) = (format!("/proc/{pid}/exe"), "/proc/self/exe");
+    let file = |link: &str| fs::metadata(link).ok().map(|file| (file.dev(), file.ino()));
+    let place = |link: &str| {
+        let path = fs::read_link(link).ok()?.into_os_string().into_vec();
+        Some(path.strip_suffix(b" (deleted)").unwrap_or(&path).to_owned())
+    };
+    file(&theirs).is_some_and(|theirs| file(own) == Some(theirs))
+        || place(&theirs).is_some_and(|theirs| place(own) == Some(theirs))
 }
 
 /// Whether a process is one of this program, of whatever version, and not of the original.
@@ -145,6 +159,7 @@ pub fn is_ours(pid: i32) -> bool {
     // Behind the name stands that it was deleted, after an upgrade.
     program
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ldirectord-rs")))
+        || runs_own_program(pid)
 }
 
 /// Whether a process is surely the original: Perl with its script.

@@ -8,6 +8,7 @@
 
 mod cases;
 mod check;
+mod command_line;
 mod commands;
 mod corpus;
 mod judge;
