@@ -53,6 +53,8 @@ pub struct Table {
     /// Where the table is.
     #[serde(deserialize_with = "word")]
     pub backend: Backend,
+    /// Whether mail is sent and commands are run although the table is in memory. With the kernel's table they always are.
+    pub act: bool,
     /// Seconds between two reconciliations of the kernel's table, at most a year; 0: only when something changes.
     pub verify_interval: u64,
 }
@@ -65,6 +67,15 @@ pub enum Backend {
     Kernel,
     /// In this process: for a dry run, and for machines without IPVS.
     Memory,
+}
+
+/// What the daemon does outside of its table. In a dry run it logs instead what it would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acts {
+    /// Sends mail.
+    pub mail: bool,
+    /// Runs `fallbackcommand`, `callback`, `execute` and external checks.
+    pub commands: bool,
 }
 
 /// `[checks]`
@@ -219,7 +230,7 @@ pub struct Paths {
 
 impl Default for Table {
     fn default() -> Table {
-        Table { backend: Backend::Kernel, verify_interval: 60 }
+        Table { backend: Backend::Kernel, act: false, verify_interval: 60 }
     }
 }
 
@@ -278,6 +289,13 @@ impl Default for Paths {
 }
 
 impl Table {
+    /// A table in memory makes a dry run. In it `run_commands`, of the command line, allows commands, but not mail.
+    #[must_use]
+    pub fn acts(&self, run_commands: bool) -> Acts {
+        let all = self.backend == Backend::Kernel || self.act;
+        Acts { mail: all, commands: all || run_commands }
+    }
+
     /// From one look at the table to the next; none: it is not looked at by the clock.
     #[must_use]
     pub fn verify_interval(&self) -> Option<Duration> {

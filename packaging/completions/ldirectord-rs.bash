@@ -3,7 +3,7 @@
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local actions="start stop restart try-restart reload force-reload status" commands="check show alert-test"
-	local options="--debug --foreground --help --version --settings --table --test --strict --json" words=() configs i
+	local options="--debug --foreground --help --version --settings --table --run-commands --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
 	case $prev in

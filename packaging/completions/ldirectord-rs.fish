@@ -16,6 +16,7 @@ complete -c ldirectord-rs -s v -l version -d 'Print the version'
 complete -c ldirectord-rs -s t -l test -r -F -d 'Judge this file alone'
 complete -c ldirectord-rs -l settings -r -F -d 'The settings of the daemon'
 complete -c ldirectord-rs -l table -x -a 'kernel memory' -d 'The table to work on'
+complete -c ldirectord-rs -l run-commands -d 'In a dry run: run commands and external checks'
 
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions" -a '(__ldirectord_rs_configs)' -d configuration
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a "$actions" -d action

@@ -46,6 +46,7 @@ _ldirectord_rs() {
 		'(-v --version)'{-v,--version}'[print the version]' \
 		"--settings[the daemon's settings]:file:_files" \
 		'--table[the table to work on]:table:(kernel memory)' \
+		'--run-commands[in a dry run: run commands and external checks]' \
 		'(-t --test)'{-t,--test}'[judge this file alone]:file:_files' \
 		'--config-only[for check: judge the file alone]' \
 		'--strict[with -t and check: a warning fails, too]' \

@@ -48,6 +48,11 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
     }
 }
 
+/// The verdict of a dry run.
+pub(super) fn not_run(external: &ExternalProbe) -> Verdict {
+    Verdict::unknown(UnknownCause::DryRun, format!("run {}: {}", name(external), UnknownCause::DryRun))
+}
+
 /// The command as it is shown: its arguments may hold a password.
 fn name(external: &ExternalProbe) -> String {
     shown::command(&external.command).into_owned()

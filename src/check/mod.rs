@@ -74,6 +74,7 @@ pub struct Checker {
     links: Links,
     lookups: Lookups,
     ping: ping::Sockets,
+    run_commands: bool,
 }
 
 impl Checker {
@@ -87,7 +88,13 @@ impl Checker {
         // What most checks need; that there is none is found out here.
         clients.of(&Arc::default())?;
         let (attendance, lookups, ping) = (Arc::default(), Lookups::default(), ping::Sockets::default());
-        Ok(Checker { attendance, clients, links: Links::open(), lookups, ping })
+        Ok(Checker { attendance, clients, links: Links::open(), lookups, ping, run_commands: true })
+    }
+
+    /// Sets whether external checks run their commands. Without them, in a dry run, such a check says nothing of its server.
+    #[must_use]
+    pub fn with_commands(self, run_commands: bool) -> Checker {
+        Checker { run_commands, ..self }
     }
 
     /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
@@ -160,6 +167,7 @@ impl Checker {
             }
             Action::Oracle(sql) => oracle::run(probe, sql, progress).await,
             Action::Dialogue(dialogue) => dialogue::run(&self.clients, probe, dialogue, progress).await,
+            Action::External(external) if !self.run_commands => external::not_run(external),
             Action::External(external) => external::run(external, progress).await,
         }
     }

@@ -187,7 +187,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
         Exit::Failure
     })?;
     let setup = Setup {
-        checker,
+        checker: checker.with_commands(context.acts.commands),
         path,
         name: context.name.clone(),
         loaded,
@@ -198,6 +198,7 @@ fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared,
         check_limits: check_limits(context),
         unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
         grace: context.settings.stop.grace(),
+        acts: context.acts,
         mail: context.settings.mail.clone(),
         monitor_mode: context.settings.log.monitor_mode,
         log,

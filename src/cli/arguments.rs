@@ -38,9 +38,12 @@ struct Arguments {
     /// The daemon's settings (default: /etc/ldirectord-rs.toml, if it exists).
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// The table to work on: the kernel's, or one in memory (a dry run; nothing is changed).
+    /// The table to work on: the kernel's, or one in memory. That is a dry run: mail and commands are only logged.
     #[arg(long, value_enum, value_name = "BACKEND")]
     table: Option<Backend>,
+    /// In a dry run: run commands and external checks. Mail is still only logged.
+    #[arg(long)]
+    run_commands: bool,
     /// Judge this file alone, wherever it is, and exit: 0 usable, 2 not. Nothing is probed, no name server is asked.
     #[arg(short = 't', long, value_name = "FILE")]
     test: Option<String>,
@@ -76,6 +79,7 @@ pub(super) struct Options {
     pub foreground: bool,
     pub settings: Option<PathBuf>,
     pub table: Option<Backend>,
+    pub run_commands: bool,
     /// None: the default configuration under its default name.
     pub config: Option<String>,
 }
@@ -168,6 +172,7 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
         foreground: arguments.foreground,
         settings: arguments.settings,
         table: arguments.table,
+        run_commands: arguments.run_commands,
         config: None,
     };
     let judging = Judging { json: arguments.json, strict: arguments.strict };
@@ -307,7 +312,7 @@ mod tests {
         let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
             let foreground = line.contains("--foreground");
             let config = config.map(str::to_owned);
-            let expected = Options { debug, foreground, config, settings: None, table: None };
+            let expected = Options { debug, foreground, config, ..Options::default() };
             assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
         };
         check("start", None, false, Command::Action(Action::Start));

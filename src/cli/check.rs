@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     };
     let limits = actions::check_limits(context);
     silence_contained_panics();
-    let result = runtime.block_on(look(&loaded, limits));
+    let result = runtime.block_on(look(&loaded, limits, context.acts.commands));
     runtime.shutdown_background();
     let snapshot = match result {
         Ok(snapshot) => snapshot,
@@ -54,11 +54,11 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     answer(report::render(&snapshot), exit)
 }
 
-async fn look(loaded: &Loaded, limits: Limits) -> Result<Snapshot, CheckerError> {
+async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Snapshot, CheckerError> {
     let start = Instant::now();
     let plan = &loaded.plan;
     let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
-    let mut checks = Checks::new(Checker::new()?, limits);
+    let mut checks = Checks::new(Checker::new()?.with_commands(run_commands), limits);
     let in_maintenance = loaded.in_maintenance();
     health.maintain(plan, |address| in_maintenance.get(&address).cloned(), start);
     health.hurry_all(start);

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
 use super::terminal::tell;
-use crate::settings::{self, Backend, Settings};
+use crate::settings::{self, Acts, Backend, Settings};
 
 /// The configuration that is meant when none is named.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub settings_file: PathBuf,
     pub debug: bool,
     pub foreground: bool,
+    /// What of mail and commands is carried out.
+    pub acts: Acts,
     /// As named on the command line.
     pub argument: String,
     /// The last component of the argument: names the pid file and stands in each log line.
@@ -59,6 +61,7 @@ impl Context {
             None => (DEFAULT_CONFIG.to_owned(), DEFAULT_NAME.to_owned()),
             Some(config) => (config.clone(), last_component(config)),
         };
+        let acts = settings.table.acts(options.run_commands);
         let invocation = arguments.join(" ");
         let own = own_command(options, arguments);
         Ok(Context {
@@ -66,6 +69,7 @@ impl Context {
             settings_file: path.unwrap_or(Path::new(settings::PATH)).to_owned(),
             debug: options.debug,
             foreground: options.foreground,
+            acts,
             argument,
             name,
             invocation,
@@ -157,6 +161,9 @@ fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
     }
     if let Some(table) = options.table.as_ref().and_then(ValueEnum::to_possible_value) {
         own.extend(["--table".to_owned(), table.get_name().to_owned()]);
+    }
+    if options.run_commands {
+        own.push("--run-commands".to_owned());
     }
     own
 }

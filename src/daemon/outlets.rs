@@ -13,7 +13,7 @@ use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::Monitor;
 use crate::plan::Plan;
-use crate::settings;
+use crate::settings::{self, Acts};
 use crate::sys::command::aside;
 use crate::value::DaemonStatus;
 
@@ -41,11 +41,21 @@ pub struct Outlets {
 impl Outlets {
     /// Nobody has been told anything yet. `name` is that of the configuration, `monitor_mode` the mode of new monitor files.
     #[must_use]
-    pub fn new(setup: CommandSetup, mail: settings::Mail, monitor_mode: u32, name: &str) -> Outlets {
+    pub fn new(
+        setup: CommandSetup,
+        mail: settings::Mail,
+        acts: Acts,
+        monitor_mode: u32,
+        name: &str,
+    ) -> Outlets {
+        if !acts.mail {
+            let commands = if acts.commands { "commands are run" } else { "commands are not run" };
+            info!("Dry run: the table is in memory, mail is not sent, {commands}");
+        }
         Outlets {
             monitor: Monitor::new(monitor_mode),
-            mail: Alerts::new(mail),
-            commands: Commands::new(setup.timeout),
+            mail: Alerts::new(mail, acts.mail),
+            commands: Commands::new(setup.timeout, acts.commands),
             fallback: FallbackCommands::default(),
             fallback_at_stop: setup.fallbackcommand_at_stop,
             instances: Instances::new(setup.own, name),

@@ -39,7 +39,7 @@ use crate::config::LogTarget;
 use crate::health::Standing;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
-use crate::settings;
+use crate::settings::{self, Acts};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
@@ -74,6 +74,8 @@ pub struct Setup {
     pub unchecked_is_down: bool,
     /// How long checks may take to end when the daemon stops.
     pub grace: Duration,
+    /// What of mail and commands is carried out.
+    pub acts: Acts,
     /// How alerts are sent.
     pub mail: settings::Mail,
     /// The mode of monitor files that the daemon creates.
@@ -195,7 +197,7 @@ impl Daemon {
             signals,
             file: ConfigFile::new(&setup.path, content, interval),
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
-            outlets: Outlets::new(setup.commands, setup.mail, setup.monitor_mode, &setup.name),
+            outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
             manager: Manager::new(now),
             owned,

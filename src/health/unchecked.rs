@@ -180,12 +180,13 @@ mod tests {
     use crate::health::{Event, Health, Transition};
     use crate::plan::Plan;
 
-    const CAUSES: [UnknownCause; 6] = [
+    const CAUSES: [UnknownCause; 7] = [
         UnknownCause::Resolver,
         UnknownCause::OwnLimit("no free local port"),
         UnknownCause::Forbidden("permission denied on the director"),
         UnknownCause::QueueFull,
         UnknownCause::NotStarted,
+        UnknownCause::DryRun,
         UnknownCause::Panic,
     ];
 

@@ -46,12 +46,12 @@ fn domain(host: &str) -> &str {
 }
 
 impl Alerts {
-    /// Mail for a daemon that starts. Needs a runtime when the first alert is sent.
+    /// Mail for a daemon that starts, which is only logged unless it `sends`. Needs a runtime when the first alert is sent.
     #[must_use]
-    pub fn new(settings: settings::Mail) -> Alerts {
+    pub fn new(settings: settings::Mail, sends: bool) -> Alerts {
         Alerts {
             writer: writer(),
-            post: Post::new(settings),
+            post: Post::new(settings, sends),
             reminders: Reminders::default(),
             status: DaemonStatus::Starting,
             held: BTreeMap::new(),

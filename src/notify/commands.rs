@@ -44,22 +44,25 @@ pub enum Program {
 /// All programs that run or wait. Those of one lane run one after the other.
 pub struct Commands {
     limit: Duration,
+    /// False in a dry run.
+    runs: bool,
     lanes: BTreeMap<String, mpsc::Sender<Job>>,
     tasks: JoinSet<()>,
 }
 
 impl Commands {
-    /// None yet. A program that takes longer than `limit` is killed with all that it has started.
+    /// None yet. A program that takes longer than `limit` is killed with all that it has started. Unless it `runs` programs, each is
+    /// only logged.
     #[must_use]
-    pub fn new(limit: Duration) -> Commands {
-        Commands { limit, lanes: BTreeMap::new(), tasks: JoinSet::new() }
+    pub fn new(limit: Duration, runs: bool) -> Commands {
+        Commands { limit, runs, lanes: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     /// Runs a program after all others of its lane. Never waits.
     pub fn run(&mut self, lane: &str, job: Job) {
         if !self.lanes.contains_key(lane) {
             let (sender, jobs) = mpsc::channel(WAITING);
-            self.tasks.spawn(work(jobs, self.limit));
+            self.tasks.spawn(work(jobs, self.limit, self.runs));
             self.lanes.insert(lane.to_owned(), sender);
         }
         if let Err(refused) = self.lanes[lane].try_send(job) {
@@ -79,18 +82,18 @@ impl Commands {
     }
 }
 
-async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration) {
+async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration, runs: bool) {
     while let Some(job) = jobs.recv().await {
         let mut next = Some(job);
         while let Some(job) = next {
-            let failed = perform(&job, limit).await.is_err();
+            let failed = perform(&job, limit, runs).await.is_err();
             next = job.otherwise.filter(|_| failed).map(|job| *job);
         }
     }
 }
 
-/// Runs one program to its end, and says in the log what came of it.
-async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
+/// Runs one program to its end, and says in the log what came of it. Unless it `runs` programs, it logs what it would run.
+async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
     let program = job.program.clone();
     let words = match program {
         Program::Words(words) => Ok(words),
@@ -107,6 +110,10 @@ async fn perform(job: &Job, limit: Duration) -> Result<(), ()> {
     let line = words.as_ref().map_or_else(|_| String::new(), |own| shown_line(own, &job.arguments));
     let words = words.map(|words| [words, job.arguments.clone()].concat());
     let result = match &words {
+        Ok(_) if !runs => {
+            info!("{}: would run {line}", job.what);
+            return Ok(());
+        }
         Ok(words) => run(words, job.variable.as_ref(), limit).await,
         Err(why) => Err((*why).to_owned()),
     };

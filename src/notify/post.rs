@@ -39,6 +39,8 @@ const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Post {
     settings: Arc<settings::Mail>,
+    /// False in a dry run.
+    sends: bool,
     lanes: BTreeMap<Option<Relay>, (Arc<Lane>, JoinHandle<()>)>,
     /// Made for the first letter.
     runtime: Option<Runtime>,
@@ -52,14 +54,19 @@ impl Drop for Post {
 }
 
 impl Post {
-    /// No lane yet.
+    /// No lane yet. Unless it `sends`, each message is only logged.
     #[must_use]
-    pub fn new(settings: settings::Mail) -> Post {
-        Post { settings: Arc::new(settings), lanes: BTreeMap::new(), runtime: None }
+    pub fn new(settings: settings::Mail, sends: bool) -> Post {
+        Post { settings: Arc::new(settings), sends, lanes: BTreeMap::new(), runtime: None }
     }
 
     /// Takes a letter over; never waits. When the lane is full its oldest letter is lost, which is counted and said.
     pub fn send(&mut self, relay: Option<Relay>, parcel: Parcel) {
+        if !self.sends {
+            let (to, place) = (parcel.recipients().join(", "), place(relay.as_ref(), &self.settings));
+            info!("would mail to {to} ({place}): {}", parcel.subject);
+            return;
+        }
         if self.runtime.is_none() {
             let built = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)

@@ -32,6 +32,8 @@ pub enum UnknownCause {
     QueueFull,
     /// The check command, or a program that the check needs, was not started, or its exit status was lost.
     NotStarted,
+    /// The table is in memory, and external checks are not run then.
+    DryRun,
     /// A bug in this program ended the check.
     Panic,
 }
@@ -44,6 +46,9 @@ impl fmt::Display for UnknownCause {
             UnknownCause::OwnLimit(what) | UnknownCause::Forbidden(what) => what,
             UnknownCause::QueueFull => "too much work is queued on the director",
             UnknownCause::NotStarted => "a check command was not started",
+            UnknownCause::DryRun => {
+                "not run: the table is in memory (a dry run); --run-commands runs external checks"
+            }
             UnknownCause::Panic => "a bug in this program",
         })
     }

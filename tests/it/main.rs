@@ -11,6 +11,7 @@ mod check;
 mod command_line;
 mod commands;
 mod corpus;
+mod dry_run;
 mod judge;
 mod lateness;
 mod life;

@@ -155,7 +155,7 @@ async fn a_relay_without_tls_gets_nothing_where_tls_is_asked_for() {
 async fn a_full_queue_loses_its_oldest_and_the_end_does_not_wait() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let mut post = Post::new(settings::Mail { port, queue: 2, ..settings::Mail::default() });
+    let mut post = Post::new(settings::Mail { port, queue: 2, ..settings::Mail::default() }, true);
     for subject in ["one", "two", "three"] {
         post.send(Some(loopback()), parcel(subject));
     }
@@ -183,7 +183,7 @@ async fn a_letter_that_sendmail_refuses_holds_up_no_other() {
     );
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
-    let mut post = Post::new(settings::Mail { sendmail, ..settings::Mail::default() });
+    let mut post = Post::new(settings::Mail { sendmail, ..settings::Mail::default() }, true);
     post.send(None, parcel_to(&["bad@one.example", "a@one.example"], "for two"));
     post.send(None, parcel_to(&["b@one.example"], "for one"));
     let limit = Instant::now() + Duration::from_secs(20);
@@ -291,7 +291,7 @@ async fn b8_letters_share_a_session_that_ends_in_the_ordinary_way() {
         let (mut stream, _) = listener.accept().unwrap();
         talk(&mut stream, "220 relay\r\n", "250 relay\r\n")
     });
-    let mut post = Post::new(settings::Mail { port, ..settings::Mail::default() });
+    let mut post = Post::new(settings::Mail { port, ..settings::Mail::default() }, true);
     for number in 0..500 {
         post.send(Some(loopback()), parcel(&number.to_string()));
     }
