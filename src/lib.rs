@@ -65,6 +65,7 @@
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
+//! | which words of the command line mean what | `cli/arguments.rs` |
 //! | what a dry run does not do | `settings.rs` (`Acts`), `notify/post.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |

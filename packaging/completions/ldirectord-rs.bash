@@ -39,7 +39,12 @@ _ldirectord_rs() {
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 		;;
-	1:*) mapfile -t COMPREPLY < <(compgen -W "$actions" -- "$cur") ;;
+	*)
+		# These options count wherever they stand.
+		[[ ${#words[@]} = 1 ]] || actions="" commands=""
+		[[ $cur != -* ]] || actions="--settings --table --foreground --run-commands" commands=""
+		mapfile -t COMPREPLY < <(compgen -W "$actions $commands" -- "$cur")
+		;;
 	esac
 }
 complete -o filenames -F _ldirectord_rs ldirectord-rs

@@ -18,7 +18,7 @@ _ldirectord_rs_actions() {
 	_describe action actions
 }
 
-_ldirectord_rs_first() {
+_ldirectord_rs_words() {
 	local -a commands=(
 		'check:judge the file and probe every server once'
 		'show:what the running daemon knows'
@@ -26,6 +26,10 @@ _ldirectord_rs_first() {
 	)
 	_ldirectord_rs_actions
 	_describe command commands
+}
+
+_ldirectord_rs_first() {
+	_ldirectord_rs_words
 	_ldirectord_rs_configs
 }
 
@@ -33,7 +37,7 @@ _ldirectord_rs_second() {
 	case ${line[1]} in
 	check | show | alert-test) _ldirectord_rs_configs ;;
 	start | stop | restart | try-restart | reload | force-reload | status) ;;
-	*) _ldirectord_rs_actions ;;
+	*) _ldirectord_rs_words ;;
 	esac
 }
 

@@ -150,7 +150,15 @@ fn unreadable(context: &Context, error: &io::Error) {
 fn start(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load_to_start(context)?;
     // Whoever waits for the end of this process must not take that of a second one for it.
-    if running(context)?.is_some() && !context.foreground {
+    if let Some(pid) = running(context)?
+        && !context.foreground
+    {
+        if context.debug {
+            let config = context.display_config();
+            tell!(
+                "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
+            );
+        }
         return Ok(Exit::Ok);
     }
     launch(context, prepare(context, path, loaded)?)
@@ -437,9 +445,21 @@ fn serve(
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
     match running(context)? {
-        None => Ok(Exit::Ok),
+        None => {
+            say_nothing_to_stop(context);
+            Ok(Exit::Ok)
+        }
         Some(daemon) => end(daemon, Signal::SIGTERM).map(|()| Exit::Ok),
     }
+}
+
+/// R81: a wrong name must not look like success.
+fn say_nothing_to_stop(context: &Context) {
+    let file = match context.find_config() {
+        Some(_) => "",
+        None => ", and there is no such configuration file",
+    };
+    tell!("ldirectord for {} does not run; nothing to stop{file}", context.display_config());
 }
 
 fn try_restart(context: &Context) -> Result<Exit, Exit> {

@@ -1,10 +1,12 @@
 //! The command line, as the original reads it.
 
 use std::path::PathBuf;
+use std::slice;
 
 use clap::{CommandFactory, Parser};
 
 use super::Exit;
+use crate::config::nearest_word;
 use crate::settings::Backend;
 
 /// The health checker for Linux Virtual Server.
@@ -72,7 +74,7 @@ check         judge the file and probe every server once: exit 0 all well, 1 a s
 show          what the running daemon knows of its servers, and its table
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
-/// What came before the words.
+/// What a line says besides what to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub debug: bool,
@@ -82,6 +84,8 @@ pub(super) struct Options {
     pub run_commands: bool,
     /// None: the default configuration under its default name.
     pub config: Option<String>,
+    /// The words after an action of the original, which ignores them (R81).
+    pub ignored: Vec<String>,
 }
 
 /// What to do.
@@ -156,9 +160,9 @@ pub(super) enum Parsed {
 
 /// Reads the arguments, the program's name first.
 pub(super) fn parse(arguments: &[String]) -> Parsed {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match read(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(Some(first_line(&error.to_string()))),
+        Err(error) => return usage(error.into()),
     };
     if arguments.help {
         return Parsed::Answer { text: help(), error: None, exit: Exit::Ok };
@@ -173,7 +177,7 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
         settings: arguments.settings,
         table: arguments.table,
         run_commands: arguments.run_commands,
-        config: None,
+        ..Options::default()
     };
     let judging = Judging { json: arguments.json, strict: arguments.strict };
     let parsed = match &arguments.test {
@@ -181,45 +185,128 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
         None => words(&arguments.words, judging),
     };
     match parsed {
-        Ok((config, command)) => {
-            options.config = config;
-            Parsed::Run(options, command)
+        Ok(asked) => {
+            options.config = asked.config;
+            options.ignored = asked.ignored;
+            Parsed::Run(options, asked.command)
         }
-        Err(error) => usage(error),
+        Err(wrong) => usage(wrong),
     }
 }
 
-/// The configuration and the command, or what is wrong with the line, if there is more to say than the usage.
-type Words = Result<(Option<String>, Command), Option<String>>;
+/// Reads the options and the words. Some options count wherever they stand, so they are moved to the front first.
+fn read(line: &[String]) -> Result<Arguments, String> {
+    let read =
+        |line: &[String]| Arguments::try_parse_from(line).map_err(|error| first_line(&error.to_string()));
+    let arguments = read(line)?;
+    let (before, words) = line.split_at(line.len() - arguments.words.len());
+    if before.last().is_some_and(|word| word == "--") {
+        return Ok(arguments);
+    }
+    let (options, words) = take_options(words)?;
+    if options.is_empty() { Ok(arguments) } else { read(&[before, &options, &words].concat()) }
+}
+
+/// Takes the options that count wherever they stand out of the words.
+fn take_options(words: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
+    let (mut options, mut others) = (Vec::new(), Vec::new());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(n, v)| (n, Some(v)));
+        match name {
+            "--table" | "--settings" if value.is_none() => {
+                let value = words.next().ok_or_else(|| format!("{word}: its value is missing"))?;
+                options.push(format!("{word}={value}"));
+            }
+            "--table" | "--settings" | "--foreground" | "--run-commands" => options.push(word.clone()),
+            _ => others.push(word.clone()),
+        }
+    }
+    Ok((options, others))
+}
+
+/// What the words ask for.
+struct Asked {
+    config: Option<String>,
+    command: Command,
+    ignored: Vec<String>,
+}
+
+impl Asked {
+    fn new(config: Option<String>, command: Command) -> Asked {
+        Asked { config, command, ignored: Vec::new() }
+    }
+}
+
+/// What is wrong with a line, where there is more to say than the usage.
+#[derive(Default)]
+struct Wrong {
+    error: Option<String>,
+    /// What the operator may have meant.
+    hint: Option<String>,
+}
+
+impl From<String> for Wrong {
+    fn from(error: String) -> Wrong {
+        Wrong { error: Some(error), hint: None }
+    }
+}
+
+type Words = Result<Asked, Wrong>;
 
 /// `-t FILE`, which stands alone.
 fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     match words {
-        [] => Ok((Some(file.to_owned()), Command::Judge { judging, named: true })),
-        [word, ..] => Err(Some(format!("{word}: -t takes one file and no action"))),
+        [] => Ok(Asked::new(Some(file.to_owned()), Command::Judge { judging, named: true })),
+        [word, ..] => Err(format!("{word}: -t takes one file and no action").into()),
     }
 }
 
-/// One word is the action; of two the first is the configuration; more are not looked at.
+/// One word is the action; of two the first is the configuration, whatever it is called; more are ignored. The commands that the
+/// original does not have take their configuration on either side.
 fn words(words: &[String], judging: Judging) -> Words {
-    match words {
-        [] => Err(None),
-        [action] if Action::from_word(action).is_some() => action_alone(None, action, judging),
-        [config, action, ..] if Action::from_word(action).is_some() => {
-            action_alone(Some(config.clone()), action, judging)
+    let action = |index: usize| words.get(index).and_then(|word| Action::from_word(word));
+    let is_command = |word: &String| COMMANDS.contains(&word.as_str());
+    match (words, action(0), action(1)) {
+        ([], ..) => Err(Wrong::default()),
+        ([_], Some(action), _) => action_alone(None, action, &[], judging),
+        ([config, _, ignored @ ..], _, Some(action)) => action_alone(Some(config), action, ignored, judging),
+        ([command, rest @ ..], ..) if is_command(command) => own_command(command, rest, judging),
+        ([config, command, rest @ ..], ..) if is_command(command) => {
+            own_command(command, &[slice::from_ref(config), rest].concat(), judging)
         }
-        [command, rest @ ..] if command == "check" => check(rest, judging),
-        [command, rest @ ..] if command == "show" => {
-            let flags = Flags::read(rest, &["--json"])?;
+        ([word] | [_, word, ..], ..) => Err(no_such_action(word, words)),
+    }
+}
+
+/// The commands that the original does not have.
+const COMMANDS: [&str; 3] = ["check", "show", "alert-test"];
+
+const ACTIONS: [&str; 7] = ["start", "stop", "restart", "try-restart", "reload", "force-reload", "status"];
+
+fn no_such_action(word: &str, words: &[String]) -> Wrong {
+    let hint = match words {
+        [action, config, ..] if Action::from_word(action).is_some() && !config.starts_with('-') => {
+            Some(format!("ldirectord-rs {config} {action}"))
+        }
+        _ => nearest_word(word, ACTIONS.into_iter().chain(COMMANDS)).map(str::to_owned),
+    };
+    Wrong { error: Some(format!("{word}: no such action")), hint }
+}
+
+fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
+    match command {
+        "check" => check(words, judging),
+        "show" => {
+            let flags = Flags::read(words, &["--json"])?;
             no_strict(judging)?;
             let json = judging.json || flags.has("--json");
-            Ok((flags.config, Command::Show { json }))
+            Ok(Asked::new(flags.config, Command::Show { json }))
         }
-        [command, rest @ ..] if command == "alert-test" => {
+        _ => {
             no_flags(judging)?;
-            Ok((Flags::read(rest, &[])?.config, Command::AlertTest))
+            Ok(Asked::new(Flags::read(words, &[])?.config, Command::AlertTest))
         }
-        [word] | [_, word, ..] => Err(Some(format!("{word}: no such action"))),
     }
 }
 
@@ -233,7 +320,7 @@ fn check(words: &[String], judging: Judging) -> Words {
         true => Command::Judge { judging, named: false },
         false => Command::Check(judging),
     };
-    Ok((flags.config, command))
+    Ok(Asked::new(flags.config, command))
 }
 
 /// What stands after a command that the original does not have: some of its flags, and at most one configuration.
@@ -243,15 +330,15 @@ struct Flags {
 }
 
 impl Flags {
-    fn read(words: &[String], known: &[&str]) -> Result<Flags, Option<String>> {
+    fn read(words: &[String], known: &[&str]) -> Result<Flags, String> {
         let is_known = |word: &String| known.contains(&word.as_str());
         let (given, others): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_known);
         match &others[..] {
             [] => Ok(Flags { given, config: None }),
             [config] if !config.starts_with('-') => Ok(Flags { given, config: Some(config.clone()) }),
-            [word, ..] if known.is_empty() => Err(Some(format!("{word}: not the only configuration"))),
+            [word, ..] if known.is_empty() => Err(format!("{word}: not the only configuration")),
             [word, ..] => {
-                Err(Some(format!("{word}: not one of {} and not the only configuration", known.join(", "))))
+                Err(format!("{word}: not one of {} and not the only configuration", known.join(", ")))
             }
         }
     }
@@ -261,27 +348,25 @@ impl Flags {
     }
 }
 
-fn no_strict(judging: Judging) -> Result<(), Option<String>> {
-    if judging.strict { Err(Some("--strict: only with -t and check".to_owned())) } else { Ok(()) }
+fn no_strict(judging: Judging) -> Result<(), String> {
+    if judging.strict { Err("--strict: only with -t and check".to_owned()) } else { Ok(()) }
 }
 
-fn no_flags(judging: Judging) -> Result<(), Option<String>> {
+fn no_flags(judging: Judging) -> Result<(), String> {
     no_strict(judging)?;
-    if judging.json { Err(Some("--json: only with -t, check and show".to_owned())) } else { Ok(()) }
+    if judging.json { Err("--json: only with -t, check and show".to_owned()) } else { Ok(()) }
 }
 
 /// One of the original's actions.
-fn action_alone(config: Option<String>, word: &str, judging: Judging) -> Words {
+fn action_alone(config: Option<&String>, action: Action, ignored: &[String], judging: Judging) -> Words {
     no_flags(judging)?;
-    Ok((config, action_command(word)))
+    Ok(Asked { config: config.cloned(), command: Command::Action(action), ignored: ignored.to_vec() })
 }
 
-fn action_command(word: &str) -> Command {
-    Command::Action(Action::from_word(word).unwrap_or(Action::Status))
-}
-
-fn usage(error: Option<String>) -> Parsed {
-    Parsed::Answer { text: help(), error, exit: Exit::Usage }
+/// The usage, and as its last line what the operator may have meant.
+fn usage(wrong: Wrong) -> Parsed {
+    let hint = wrong.hint.map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
+    Parsed::Answer { text: help() + &hint, error: wrong.error, exit: Exit::Usage }
 }
 
 /// The options, for the manual.
@@ -313,18 +398,25 @@ mod tests {
             let foreground = line.contains("--foreground");
             let config = config.map(str::to_owned);
             let expected = Options { debug, foreground, config, ..Options::default() };
-            assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
+            let found = match run(line) {
+                Parsed::Run(found, command) => Parsed::Run(Options { ignored: Vec::new(), ..found }, command),
+                answer => answer,
+            };
+            assert_eq!(found, Parsed::Run(expected, command), "{line}");
         };
         check("start", None, false, Command::Action(Action::Start));
         check("x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
         check("-d x.cf force-reload", Some("x.cf"), true, Command::Action(Action::Reload));
         check("--foreground x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
-        // Options count only before the words, and words after the second do not count.
+        // These options count only before the words, and words after the second do not count.
         check("x.cf status -d", Some("x.cf"), false, Command::Action(Action::Status));
         check("x.cf stop start", Some("x.cf"), false, Command::Action(Action::Stop));
         check("-- x.cf stop", Some("x.cf"), false, Command::Action(Action::Stop));
         check("start start", Some("start"), false, Command::Action(Action::Start));
-        check("check start", Some("check"), false, Command::Action(Action::Start));
+        for name in ["plan", "check", "show", "alert-test", "stop"] {
+            check(&format!("{name} start"), Some(name), false, Command::Action(Action::Start));
+            check(&format!("{name} --foreground stop"), Some(name), false, Command::Action(Action::Stop));
+        }
         let judging = |json, strict| Judging { json, strict };
         check("check", None, false, Command::Check(judging(false, false)));
         check("check x.cf --json", Some("x.cf"), false, Command::Check(judging(true, false)));
@@ -336,6 +428,69 @@ mod tests {
         check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
         check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
         check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
+    }
+
+    #[test]
+    fn some_options_count_wherever_they_stand() {
+        let expected = Options {
+            settings: Some(PathBuf::from("/s.toml")),
+            table: Some(Backend::Memory),
+            foreground: true,
+            run_commands: true,
+            config: Some("x.cf".to_owned()),
+            ..Options::default()
+        };
+        let start = Command::Action(Action::Start);
+        for line in [
+            "--table memory --settings /s.toml --foreground --run-commands x.cf start",
+            "x.cf --table memory --settings /s.toml --foreground --run-commands start",
+            "x.cf start --table memory --settings /s.toml --foreground --run-commands",
+            "--run-commands x.cf --settings=/s.toml start --foreground --table=memory",
+        ] {
+            assert_eq!(run(line), Parsed::Run(expected.clone(), start), "{line}");
+        }
+        let memory = |config: &str, ignored: &[&str]| Options {
+            table: Some(Backend::Memory),
+            config: Some(config.to_owned()),
+            ignored: ignored.iter().map(|word| (*word).to_owned()).collect(),
+            ..Options::default()
+        };
+        let judging = Judging { json: true, strict: false };
+        for line in ["check x.cf --table memory --json", "x.cf --table memory check --json"] {
+            assert_eq!(run(line), Parsed::Run(memory("x.cf", &[]), Command::Check(judging)), "{line}");
+        }
+        let ignoring = memory("x.cf", &["-d", "stop"]);
+        assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start));
+        // After `--` all are words.
+        let config = Some("--table".to_owned());
+        assert_eq!(run("-- --table start"), Parsed::Run(Options { config, ..Options::default() }, start));
+    }
+
+    /// An operator who wants the table in memory must not get the kernel's.
+    #[test]
+    fn a_wrong_option_after_the_action_is_255() {
+        for line in [
+            "x.cf start --table",
+            "x.cf start --table memroy",
+            "x.cf --table start",
+            "--table memory x.cf start --table kernel",
+        ] {
+            assert!(matches!(run(line), Parsed::Answer { exit: Exit::Usage, .. }), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_configuration_may_stand_before_our_commands() {
+        let check = |line: &str, config: &str, command: Command| {
+            let expected = Options { config: Some(config.to_owned()), ..Options::default() };
+            assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
+        };
+        let judging = Judging { json: false, strict: true };
+        check("x.cf check --strict", "x.cf", Command::Check(judging));
+        check("x.cf check --config-only --strict", "x.cf", Command::Judge { judging, named: false });
+        check("x.cf show --json", "x.cf", Command::Show { json: true });
+        check("x.cf alert-test", "x.cf", Command::AlertTest);
+        check("check show", "show", Command::Check(Judging::default()));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Arguments → command → exit code.
 //!
-//! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored) is kept to the letter;
-//! the commands that it does not have (`check`, `show`, `alert-test`) stand where its action or configuration would; `-t` is
-//! not an option of the original.
+//! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored, here with a warning) is
+//! kept; some of our options count wherever they stand. The commands that it does not have (`check`, `show`, `alert-test`) stand
+//! where its action or configuration would; `-t` is not an option of the original.
 
 mod actions;
 mod alert_test;
@@ -65,6 +65,12 @@ pub fn main(arguments: &[String]) -> Exit {
             terminal::answer(text.trim_end(), exit)
         }
         Parsed::Run(options, command) => {
+            if !options.ignored.is_empty() {
+                tell!(
+                    "Warning: ignored: {}; after the action only --table, --settings, --foreground and --run-commands count",
+                    options.ignored.join(" ")
+                );
+            }
             let context = match Context::new(&options, command, arguments) {
                 Ok(context) => context,
                 Err(message) => {

@@ -12,7 +12,7 @@ mod tests;
 mod typed;
 
 pub use diagnostic::{Diagnostic, Original, Severity};
-pub use directive::{DIRECTIVES, Directive, Kind, Scope};
+pub use directive::{DIRECTIVES, Directive, Kind, Scope, nearest_word};
 pub use model::{
     Alert, AlertStatus, CheckType, Config, Fallback, Globals, HttpMethod, LogTarget, Negotiate, Netmask,
     Real, Redirects, Timeouts, Tunnel, Virtual,

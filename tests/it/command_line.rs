@@ -15,6 +15,87 @@ fn told(output: Output) -> (i32, String, String) {
 }
 
 #[test]
+fn settings_count_after_the_action() {
+    let site = Site::new(CONFIG);
+    let settings = site.path("other.toml");
+    fs::write(&settings, "[nonsense]\n").unwrap();
+    let settings = settings.to_str().unwrap();
+    for words in [["web.cf", "status", "--settings", settings], ["web.cf", "--settings", settings, "status"]]
+    {
+        // The site would name its own settings, which clap does not take twice.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ldirectord-rs"));
+        command.args(words).current_dir(site.path("")).env("LDIRECTORD_RS_PATHS__RUN", site.path("run"));
+        let (code, _, err) = told(command.output().unwrap());
+        assert_eq!(code, 3, "{words:?}: {err}");
+        assert!(err.contains("other.toml"), "{words:?}: {err}");
+    }
+}
+
+/// R81
+#[test]
+fn words_after_the_action_are_a_warning() {
+    let site = Site::new(CONFIG);
+    let (code, out, err) = told(site.run(&["web.cf", "status", "-d", "again"]));
+    assert_eq!(code, 3);
+    assert!(out.starts_with("ldirectord is stopped for "), "{out}");
+    assert_eq!(
+        err,
+        "Warning: ignored: -d again; after the action only --table, --settings, --foreground and --run-commands count\n"
+    );
+}
+
+/// R81
+#[test]
+fn stop_of_what_does_not_run_is_0_and_says_so() {
+    let site = Site::new(CONFIG);
+    let config = site.path("web.cf").display().to_string();
+    let nothing = |err: String| (0, String::new(), err);
+    let expected = format!("ldirectord for {config} does not run; nothing to stop\n");
+    assert_eq!(site.told("stop"), nothing(expected.clone()));
+    // A stale pid file stays, as with the original.
+    fs::write(site.pid_file(), "1\n").unwrap();
+    assert_eq!(site.told("stop"), nothing(expected));
+    assert!(site.pid_file().exists());
+    let expected =
+        "ldirectord for wbe.cf does not run; nothing to stop, and there is no such configuration file\n";
+    assert_eq!(told(site.run(&["wbe.cf", "stop"])), nothing(expected.to_owned()));
+}
+
+#[test]
+fn the_last_line_of_the_usage_names_the_nearest_action() {
+    let site = Site::new(CONFIG);
+    for (words, last) in [
+        (&["web.cf", "restrat"][..], "Did you mean `restart`?"),
+        (&["web.cf", "sotp"], "Did you mean `stop`?"),
+        (&["relaod"], "Did you mean `reload`?"),
+        (&["web.cf", "chek"], "Did you mean `check`?"),
+        (&["start", "web.cf"], "Did you mean `ldirectord-rs web.cf start`?"),
+    ] {
+        let (code, out, err) = told(site.run(words));
+        assert_eq!((code, out.lines().last()), (255, Some(last)), "{words:?}");
+        assert!(out.contains("Usage:") && err.ends_with(": no such action\n"), "{words:?}: {err}");
+    }
+    let (code, out, _) = told(site.run(&["web.cf", "frobnicate"]));
+    assert!(code == 255 && !out.contains("Did you mean"), "{out}");
+}
+
+#[test]
+fn a_file_before_check_is_checked() {
+    let site = Site::new(CONFIG);
+    for words in
+        [&["web.cf", "check"][..], &["web.cf", "check", "--json"], &["web.cf", "check", "--config-only"]]
+    {
+        assert_eq!(site.run(words).status.code(), Some(0), "{words:?}");
+    }
+    let (code, out, _) = told(site.run(&["web.cf", "alert-test"]));
+    assert!(code == 0 && out.contains("no virtual has an emailalert"), "{out}");
+    assert_eq!(site.act("start"), 0);
+    let (code, out, err) = told(site.run(&["web.cf", "show", "--json"]));
+    assert!(code == 0 && out.contains("192.0.2.1:80"), "{out}{err}");
+    assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
 fn a_daemon_of_any_program_name_is_found() {
     let site = Site::new(CONFIG);
     let program = site.path("lvsd");
@@ -45,4 +126,19 @@ fn a_daemon_of_any_program_name_is_found() {
     assert_eq!(run("stop"), (0, String::new(), String::new()));
     // A zombie has no program any more.
     assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "it is gone");
+}
+
+#[test]
+fn a_start_in_the_foreground_says_that_a_daemon_runs() {
+    let site = Site::new(CONFIG);
+    assert_eq!(site.act("start"), 0);
+    let (pid, config) = (site.pid().unwrap(), site.path("web.cf").display().to_string());
+    let (code, out, err) = told(site.run(&["-d", "web.cf", "start"]));
+    let expected = format!(
+        "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground\n"
+    );
+    assert_eq!((code, out, err), (0, String::new(), expected));
+    // As the original: without -d not a word.
+    assert_eq!(site.told("start"), (0, String::new(), String::new()));
+    assert_eq!(site.act("stop"), 0);
 }
