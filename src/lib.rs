@@ -67,7 +67,7 @@
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
 //! | which words of the command line mean what | `cli/arguments.rs` |
 //! | what a dry run does not do | `settings.rs` (`Acts`), `notify/post.rs`, `notify/commands.rs`, `check/external.rs` |
-//! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs` |
+//! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs`, `cli/launch.rs` |
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |

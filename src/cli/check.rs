@@ -10,7 +10,7 @@ use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
 use super::terminal::{answer, tell};
-use super::{actions, judge};
+use super::{actions, judge, launch};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
             return Exit::Failure;
         }
     };
-    let limits = actions::check_limits(context);
+    let limits = launch::check_limits(context);
     silence_contained_panics();
     let result = runtime.block_on(look(&loaded, limits, context.acts.commands));
     runtime.shutdown_background();

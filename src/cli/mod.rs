@@ -10,7 +10,9 @@ mod arguments;
 mod check;
 mod context;
 mod judge;
+mod launch;
 mod privileges;
+mod running;
 mod show;
 mod terminal;
 

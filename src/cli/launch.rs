@@ -1,0 +1,304 @@
+//! From a configuration to a daemon: what can refuse it, and its place in the foreground, in the background or under a manager.
+
+#![expect(clippy::disallowed_methods, reason = "waiting for another start needs the clock")]
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::Exit;
+use super::context::Context;
+use super::privileges;
+use super::running::{GONE_LIMIT, GONE_POLL, running, running_besides};
+use super::terminal::tell;
+use crate::check::{Checker, silence_contained_panics};
+use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
+use crate::net::cause;
+use crate::settings::Backend;
+use crate::settings::{LogFormat, Unchecked};
+use crate::sys::detach::{self, Side, Verdict};
+use crate::sys::limits;
+use crate::sys::log::{Log, Target};
+use crate::sys::pidfile::PidFile;
+use crate::sys::process::{self, Process};
+
+/// How long `start` waits for an answer of the file system with the log.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
+
+/// A daemon that has all it needs but its place.
+pub(super) struct Prepared {
+    setup: Setup,
+    foreground: Option<Target>,
+}
+
+/// All that can refuse the daemon is asked here, while another one may still run.
+pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
+    let ipvs = context.open_table().map_err(|error| {
+        tell!("The kernel's IPVS table cannot be opened: {error}");
+        Exit::Failure
+    })?;
+    let config = loaded.plan.config();
+    privileges::judge(context, &path, config).map_err(|error| {
+        tell!("{error}");
+        Exit::Failure
+    })?;
+    let globals = &config.globals;
+    let foreground = match (context.debug, globals.supervised) {
+        (true, _) => Some(Target::Stderr),
+        (false, true) => Some(Target::Stdout),
+        (false, false) => None,
+    };
+    let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
+    log.set_journald(context.settings.log.journald);
+    log.set_json(context.settings.log.format == LogFormat::Json);
+    let checker = Checker::new().map_err(|error| {
+        tell!("{error}");
+        Exit::Failure
+    })?;
+    let setup = Setup {
+        checker: checker.with_commands(context.acts.commands),
+        path,
+        name: context.name.clone(),
+        loaded,
+        ipvs,
+        state_directory: context.state_directory(),
+        remember: context.settings.table.backend == Backend::Kernel,
+        verify_interval: context.settings.table.verify_interval(),
+        check_limits: check_limits(context),
+        unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
+        grace: context.settings.stop.grace(),
+        acts: context.acts,
+        mail: context.settings.mail.clone(),
+        monitor_mode: context.settings.log.monitor_mode,
+        log,
+        log_by_configuration: foreground.is_none(),
+        commands: CommandSetup {
+            timeout: context.settings.commands.timeout(),
+            fallbackcommand_at_stop: context.settings.commands.fallbackcommand_at_stop,
+            own: context.own.clone(),
+        },
+        launcher: None,
+    };
+    Ok(Prepared { setup, foreground })
+}
+
+pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Exit> {
+    match foreground {
+        Some(target) => Ok(in_foreground(context, setup, target)),
+        None if context.foreground => attached(context, setup),
+        None => in_background(context, setup),
+    }
+}
+
+/// Checks in flight need descriptors; some are left for all else.
+pub(super) fn check_limits(context: &Context) -> Limits {
+    let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
+    if descriptors < FEW_DESCRIPTORS {
+        tell!(
+            "warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
+             same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
+        );
+    }
+    Limits { checks: context.settings.checks.limit, descriptors: for_checks(descriptors) }
+}
+
+/// With fewer descriptors than this the operator is warned.
+const FEW_DESCRIPTORS: usize = 256;
+
+/// So many descriptors are left for all else, or half of them where there are few.
+const RESERVED_DESCRIPTORS: usize = 128;
+
+fn for_checks(descriptors: usize) -> usize {
+    descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)
+}
+
+fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
+    limits::survive_file_size_limit();
+    setup.log.redirect(target);
+    let log = setup.log.clone();
+    log.install(context.settings.log.level.into());
+    tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
+    tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
+    let result = serve(context, setup, None);
+    log.finish();
+    match result {
+        Ok(()) => Exit::Ok,
+        Err(_) => Exit::Failure,
+    }
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
+    let Some(pid_file) = claim(context)? else { return Ok(Exit::Ok) };
+    let launcher = match detach::detach() {
+        Ok(Side::Launcher(verdict)) => {
+            pid_file.leave_to_child();
+            let exit = launched(verdict)?;
+            if privileges::become_writer(context) {
+                probe_log(&setup);
+            }
+            return Ok(exit);
+        }
+        Ok(Side::Daemon(launcher)) => launcher,
+        Err(error) => {
+            tell!("cannot detach: {error}");
+            return Err(Exit::Failure);
+        }
+    };
+    setup.launcher = Some(launcher);
+    as_daemon(context, setup, pid_file)
+}
+
+fn launched(verdict: Verdict) -> Result<Exit, Exit> {
+    match verdict {
+        Verdict::Ready { notes } => {
+            notes.lines().for_each(|line| tell!("{line}"));
+            Ok(Exit::Ok)
+        }
+        Verdict::Failed { code, message } => {
+            tell!("{message}");
+            Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
+        }
+    }
+}
+
+/// R17: a full disk must not keep services from being checked, but the operator who starts the daemon is told.
+fn probe_log(setup: &Setup) {
+    if let Err(error) = setup.log.probe(PROBE_LIMIT) {
+        tell!("unable to open logfile: {error}; the daemon runs without a log until it can");
+    }
+}
+
+/// The pid file; none if the daemon of another start runs. While that one is on its way it is waited for: whoever starts the
+/// daemon may ask for its status the moment after.
+fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
+    let path = context.pid_file();
+    let limit = Instant::now() + GONE_LIMIT;
+    loop {
+        match PidFile::claim(&path, &context.lock_file()) {
+            Ok(Some(pid_file)) => return Ok(Some(pid_file)),
+            Ok(None) if running(context)?.is_some() => return Ok(None),
+            Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
+            Ok(None) => {
+                tell!(
+                    "{} is locked, and no daemon runs; look for who has locked it (fuser {0})",
+                    path.display()
+                );
+                return Err(Exit::Failure);
+            }
+            Err(error) => {
+                tell!("Can not open {}: {}", path.display(), cause(&error));
+                return Err(Exit::Failure);
+            }
+        }
+    }
+}
+
+/// A daemon in all but its place: whoever started it waits for its end.
+fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
+    let path = context.pid_file();
+    let unusable = |error: io::Error| {
+        tell!("Can not open {}: {}", path.display(), cause(&error));
+        Exit::Failure
+    };
+    let claimed = PidFile::claim(&path, &context.lock_file()).map_err(unusable)?;
+    // The original takes no lock: its pid in the file is all that there is of it.
+    if let Some(Process { pid, .. }) = running_besides(context, claimed.as_ref())? {
+        let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
+        tell!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
+        return Err(Exit::Failure);
+    }
+    let Some(pid_file) = claimed else {
+        tell!(
+            "{} belongs to a daemon that is starting or ending; try again when that is over",
+            path.display()
+        );
+        return Err(Exit::Failure);
+    };
+    as_daemon(context, setup, pid_file)
+}
+
+fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Exit> {
+    limits::survive_file_size_limit();
+    let log = setup.log.clone();
+    log.install(context.settings.log.level.into());
+    report_panics(log.clone());
+    process::hold_signals();
+    tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
+    tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
+    let unwritten = pid_file.write_own_pid().err().and_then(|error| {
+        let line = format!(
+            "Can not write {}: {error}; the daemon runs, but status and stop do not find it until the file can be written: free \
+             space there",
+            context.pid_file().display()
+        );
+        tracing::error!("{line}");
+        match &mut setup.launcher {
+            Some(launcher) => launcher.note(&line),
+            None => tell!("{line}"),
+        }
+        pid_file.write_later().map(FutureExt::boxed).ok()
+    });
+    let result = serve(context, setup, unwritten);
+    if privileges::become_writer(context) {
+        log.finish();
+    }
+    pid_file.remove();
+    result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
+}
+
+/// A daemon has no terminal to die on.
+fn report_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("a bug in this program: {panic}");
+        // It may be the end of the process.
+        log.finish();
+    }));
+    silence_contained_panics();
+}
+
+/// `unwritten` writes the pid file where that was not possible.
+fn serve(
+    context: &Context,
+    mut setup: Setup,
+    unwritten: Option<BoxFuture<'static, ()>>,
+) -> Result<(), daemon::StartError> {
+    let runtime =
+        daemon::runtime().map_err(|error| daemon::StartError::System { what: "the runtime", error })?;
+    {
+        let _inside = runtime.enter();
+        setup.checker.open_pings();
+    }
+    // The runtime has no thread yet besides this one.
+    if let Err(error) = privileges::settle(context, &mut setup) {
+        return Err(daemon::give_up(setup.launcher.take(), error.into()));
+    }
+    if let Err(error) = setup.log.start_writer() {
+        let error = daemon::StartError::System { what: "a thread for the log", error };
+        return Err(daemon::give_up(setup.launcher.take(), error));
+    }
+    if setup.log_by_configuration && setup.launcher.is_none() {
+        probe_log(&setup);
+    }
+    unwritten.map(|unwritten| runtime.spawn(unwritten));
+    let result = runtime.block_on(daemon::run(setup));
+    // A name that the system's resolver still asks for must not delay the end.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_checks;
+
+    #[test]
+    fn a11_few_descriptors_are_shared_between_checks_and_the_rest() {
+        for (all, checks) in [(0, 0), (64, 32), (128, 64), (256, 128), (1024, 896)] {
+            assert_eq!(for_checks(all), checks, "{all}");
+        }
+    }
+}
