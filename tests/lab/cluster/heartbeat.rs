@@ -22,7 +22,7 @@ const TIMES: [(&str, &str); 4] = [
     ("initdead 120\n", "initdead 10\n"),
 ];
 /// Heartbeat's own times, its scripts, and an emulated processor.
-const SOON: Duration = Duration::from_secs(180);
+const SOON: Duration = Duration::from_secs(300);
 
 struct Scene {
     cluster: Cluster,

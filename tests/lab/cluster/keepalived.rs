@@ -12,7 +12,7 @@ const PAGE: Page = Page(include_str!("../../../docs/keepalived.md"));
 const FILE: &str = "/etc/keepalived/keepalived.conf";
 const OURS: &str = "/usr/sbin/ldirectord-rs ";
 const ORIGINAL: &str = "/usr/sbin/ldirectord ";
-const SOON: Duration = Duration::from_secs(180);
+const SOON: Duration = Duration::from_secs(300);
 
 fn start(cluster: &Cluster, number: usize, program: &str) {
     let node = cluster.node(number);

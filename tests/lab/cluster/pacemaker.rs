@@ -51,7 +51,7 @@ crm_attribute --name stonith-enabled --update false
 crm_attribute --name dc-deadtime --update 5s
 ";
 /// The manager's own times, its agents, and an emulated processor.
-const SOON: Duration = Duration::from_secs(180);
+const SOON: Duration = Duration::from_secs(300);
 
 fn start(node: &Node) {
     node.write("/etc/corosync/corosync.conf", COROSYNC);
