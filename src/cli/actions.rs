@@ -10,10 +10,11 @@ use super::arguments::Action;
 use super::context::Context;
 use super::launch::{launch, prepare};
 use super::privileges;
-use super::running::{end, hand_over, running, signalled, unreadable};
+use super::running::{End, end, hand_over, running, signalled, unreadable};
 use super::terminal::{say, tell};
-use crate::daemon::{self, InUse, LoadError, Loaded, instances};
+use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
 use crate::settings::Backend;
+use crate::sys::lock::Lock;
 use crate::sys::log::Log;
 use crate::sys::pidfile::{self, State};
 use crate::sys::process::{self, Process, Signal};
@@ -117,12 +118,52 @@ fn start(context: &Context) -> Result<Exit, Exit> {
 
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
-    match running(context)? {
-        None => {
+    let mut was_killed = false;
+    loop {
+        if let Some(daemon) = running(context)? {
+            if end(daemon, Signal::SIGTERM)? == End::Orderly {
+                return Ok(Exit::Ok);
+            }
+            was_killed = true;
+        } else if context.settings.table.backend == Backend::Memory {
             say_nothing_to_stop(context);
-            Ok(Exit::Ok)
+            return Ok(Exit::Ok);
         }
-        Some(daemon) => end(daemon, Signal::SIGTERM).map(|()| Exit::Ok),
+        // Nothing starts while the lock is ours.
+        match Lock::take(&context.lock_file()) {
+            Ok(None) => {}
+            Ok(Some(lock)) => {
+                clean_up(context, was_killed);
+                lock.remove();
+                return Ok(Exit::Ok);
+            }
+            // There is no directory for it, so no daemon has left anything, or this user may not.
+            Err(_) => {
+                say_nothing_to_stop(context);
+                return Ok(Exit::Ok);
+            }
+        }
+    }
+}
+
+/// R83: removes what a daemon that crashed left in the table.
+fn clean_up(context: &Context, was_killed: bool) {
+    let config = context.display_config();
+    match daemon::remove_leftovers(&context.state_directory(), &context.name, || context.open_table()) {
+        Leftovers::None if was_killed => {}
+        Leftovers::None => say_nothing_to_stop(context),
+        Leftovers::Removed(count) => {
+            let services =
+                if count == 1 { "1 virtual service".to_owned() } else { format!("{count} virtual services") };
+            tell!("ldirectord for {config} does not run; removed {services} that it had left in the table");
+        }
+        Leftovers::Left(why) => {
+            tell!("ldirectord for {config} does not run");
+            tell!(
+                "Warning: what it had left in the table is not removed: {why}; look at it with ipvsadm -Ln, and remove services by \
+                 ipvsadm -D"
+            );
+        }
     }
 }
 

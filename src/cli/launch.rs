@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use super::Exit;
 use super::context::Context;
 use super::privileges;
-use super::running::{GONE_LIMIT, GONE_POLL, running, running_besides};
+use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, running, running_besides};
 use super::terminal::tell;
 use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
@@ -25,6 +25,8 @@ use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::PidFile;
 use crate::sys::process::{self, Process};
 
+/// More than this of the settings' `grace` leaves no time for the end itself before [`END_LIMIT`].
+const LONGEST_GRACE: Duration = Duration::from_secs(8);
 /// How long `start` waits for an answer of the file system with the log.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,15 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         (false, true) => Some(Target::Stdout),
         (false, false) => None,
     };
+    let grace = context.settings.stop.grace();
+    if grace > LONGEST_GRACE {
+        tell!(
+            "Warning: [stop] grace = {}: stop and restart kill the daemon after {} s; at most {} is of use to them",
+            grace.as_secs(),
+            END_LIMIT.as_secs(),
+            LONGEST_GRACE.as_secs()
+        );
+    }
     let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
@@ -69,7 +80,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         verify_interval: context.settings.table.verify_interval(),
         check_limits: check_limits(context),
         unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
-        grace: context.settings.stop.grace(),
+        grace,
         acts: context.acts,
         mail: context.settings.mail.clone(),
         monitor_mode: context.settings.log.monitor_mode,

@@ -14,7 +14,11 @@ use crate::net::cause;
 use crate::sys::pidfile::{self, PidFile, State};
 use crate::sys::process::{self, Held, Process, Signal};
 
-/// How long `stop` and `restart` wait for the daemon to be gone. It needs a few seconds at most, even with hung checks.
+/// How long a daemon of ours may take to end by itself. It needs a few seconds at most, even with hung checks.
+pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
+/// How long a process may take to be gone that was killed, where the kernel holds on to it.
+const KILL_LIMIT: Duration = Duration::from_secs(3);
+/// How long a start that is on its way, or the original, is waited for.
 pub(super) const GONE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 
@@ -79,23 +83,44 @@ pub(super) fn hand_over(daemon: Process) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Sends a signal and waits until the process is gone.
-pub(super) fn end(process: Process, signal: Signal) -> Result<(), Exit> {
-    let Some(held) = signalled(process, signal)? else { return Ok(()) };
-    let limit = Instant::now() + GONE_LIMIT;
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself, after the signal.
+    Orderly,
+    /// It had to be killed: its table is as it was.
+    Killed,
+}
+
+/// Sends a signal and waits until the process is gone. One of ours that hangs is killed.
+pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
+    let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
+    let is_ours = process::is_ours(process.pid);
+    let limit = if is_ours { END_LIMIT } else { GONE_LIMIT };
+    if has_ended_within(&held, limit) {
+        return Ok(End::Orderly);
+    }
+    let (pid, waited) = (process.pid, limit.as_secs());
+    if is_ours && held.send(Signal::SIGKILL).is_ok() && has_ended_within(&held, KILL_LIMIT) {
+        tell!("pid {pid} did not end within {waited} s after {signal}, and was killed; its log may say why");
+        return Ok(End::Killed);
+    }
+    tell!(
+        "pid {pid} is still there {waited} s after {signal}; look at its log, or end it with kill -KILL {pid} (the table then \
+         stays as it is)"
+    );
+    Err(Exit::Failure)
+}
+
+fn has_ended_within(held: &Held, limit: Duration) -> bool {
+    let limit = Instant::now() + limit;
     while !held.has_ended() {
         if Instant::now() >= limit {
-            tell!(
-                "pid {0} is still there {1} s after {signal}; look at its log, or end it with kill -KILL {0} (the table \
-                 then stays as it is)",
-                process.pid,
-                GONE_LIMIT.as_secs()
-            );
-            return Err(Exit::Failure);
+            return false;
         }
         std::thread::sleep(GONE_POLL);
     }
-    Ok(())
+    true
 }
 
 /// A process that got a signal; none where it has ended before.

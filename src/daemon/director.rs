@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Ipvs, Operation, ServiceKey, Table, diff};
 
+use super::owned::Owned;
 use super::timeouts;
 use crate::desired;
 use crate::health::{CheckId, Due, Health};
@@ -241,6 +242,13 @@ impl Director {
         let mut notices = self.read_back(&BTreeSet::new());
         notices.extend(self.reconcile(now));
         notices
+    }
+
+    /// What is ours, and what of it stays when the daemon stops.
+    #[must_use]
+    pub fn owned_and_kept(&self) -> Owned {
+        let kept = planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect();
+        Owned { services: self.owned.clone(), kept }
     }
 
     /// Removes the services whose `cleanstop` says so. What could not be removed is ours afterwards, and nothing else is.

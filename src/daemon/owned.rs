@@ -12,18 +12,33 @@ use nix::fcntl::OFlag;
 
 use crate::desired;
 use crate::net::cause;
+use crate::sys::place::Place;
 use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// The file, a line for each service.
+/// The file: where its table is, a line for each service, and one more for each that stays when the daemon stops.
 pub struct OwnedServices {
     path: PathBuf,
-    written: Option<BTreeSet<ServiceKey>>,
+    written: Option<Owned>,
     /// The last attempt to write failed, which was reported.
     failing: bool,
 }
+
+/// The services of a daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// All of them.
+    pub services: BTreeSet<ServiceKey>,
+    /// Those that stay when it stops (`cleanstop=no`).
+    pub kept: BTreeSet<ServiceKey>,
+}
+
+/// What begins the lines that are not services.
+const BOOT: &str = "boot ";
+const NETWORK: &str = "network ";
+const KEPT: &str = "kept ";
 
 /// The name of the file for the daemon of this name.
 #[must_use]
@@ -45,24 +60,29 @@ impl OwnedServices {
         text.lines().filter_map(|line| line.parse::<VirtualId>().ok()).map(desired::service_key).collect()
     }
 
+    /// What an earlier run left behind, and where; none where there is no such file, and no place where an earlier release wrote it.
+    #[must_use]
+    pub fn left(&self) -> Option<(Owned, Option<Place>)> {
+        let text = self.text().ok()?;
+        let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
+        let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
+        let kept = text.lines().filter_map(|line| line.strip_prefix(KEPT)?.parse::<VirtualId>().ok());
+        Some((Owned { services: self.read(), kept: kept.map(desired::service_key).collect() }, place))
+    }
+
     /// Notes what is ours now, if it is not what the file says already.
     ///
     /// # Errors
     /// When the file cannot be written: after a crash services of an older configuration would stay. The next calls try again, and
     /// give no error until it has worked once.
-    pub fn write(&mut self, owned: &BTreeSet<ServiceKey>) -> io::Result<()> {
-        if self.written.as_ref() == Some(owned) {
+    pub fn write(&mut self, owned: Owned) -> io::Result<()> {
+        if self.written.as_ref() == Some(&owned) {
             return Ok(());
         }
-        let mut text = String::new();
-        for id in owned.iter().map(|key| desired::virtual_id(*key)) {
-            text.push_str(&id.qualified());
-            text.push('\n');
-        }
-        match self.replace(&text) {
+        match self.replace(&text_of(&owned)) {
             Ok(()) => {
                 self.failing = false;
-                self.written = Some(owned.clone());
+                self.written = Some(owned);
                 Ok(())
             }
             Err(_) if std::mem::replace(&mut self.failing, true) => Ok(()),
@@ -104,6 +124,20 @@ impl OwnedServices {
     }
 }
 
+/// Earlier releases pass over the lines that are not services.
+fn text_of(owned: &Owned) -> String {
+    let mut text = match Place::here() {
+        Ok(Place { boot, network }) => format!("{BOOT}{boot}\n{NETWORK}{network}\n"),
+        Err(_) => String::new(),
+    };
+    for (begin, services) in [("", &owned.services), (KEPT, &owned.kept)] {
+        for id in services.iter().map(|key| desired::virtual_id(*key)) {
+            text.push_str(&format!("{begin}{}\n", id.qualified()));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,7 +152,7 @@ mod tests {
         let mut file = OwnedServices::open(path.clone());
         assert!(file.read().is_empty());
         let owned = BTreeSet::from([desired::service_key("tcp:10.0.0.1:80".parse().unwrap())]);
-        file.write(&owned).unwrap();
+        file.write(Owned { services: owned.clone(), ..Owned::default() }).unwrap();
         assert_eq!(file.read(), owned);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "tcp:10.0.0.9:80\n");
         // Nor does a pipe without a writer hold the start up.
@@ -138,15 +172,19 @@ mod tests {
             key("udp:[fd00::1]:53"),
             key("sctp:10.0.0.1:80"),
         ]);
-        OwnedServices::open(path.clone()).write(&owned).unwrap();
-        assert_eq!(OwnedServices::open(path.clone()).read(), owned);
+        let kept = BTreeSet::from([key("fwm6:5")]);
+        let owned = Owned { services: owned, kept };
+        OwnedServices::open(path.clone()).write(owned.clone()).unwrap();
+        assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
+        let here = Place::here().ok();
+        assert_eq!(OwnedServices::open(path.clone()).left(), Some((owned.clone(), here)));
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
         let directory = dir.path().join("none").join("services");
         let mut unwritable = OwnedServices::open(directory);
-        assert!(unwritable.write(&owned).is_err(), "b3: said once");
-        assert!(unwritable.write(&owned).is_ok() && unwritable.written.is_none());
+        assert!(unwritable.write(owned.clone()).is_err(), "b3: said once");
+        assert!(unwritable.write(owned).is_ok() && unwritable.written.is_none());
         OwnedServices::open(path.clone()).remove();
-        assert!(OwnedServices::open(path).read().is_empty());
+        assert_eq!(OwnedServices::open(path).left(), None);
     }
 }

@@ -452,7 +452,7 @@ impl Daemon {
 
     fn remember(&mut self) {
         if let Some(owned) = &mut self.owned
-            && let Err(error) = owned.write(self.director.owned())
+            && let Err(error) = owned.write(self.director.owned_and_kept())
         {
             warn!("{error}");
         }

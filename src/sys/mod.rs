@@ -14,6 +14,7 @@ pub mod lock;
 pub mod log;
 pub mod manager;
 pub mod pidfile;
+pub mod place;
 pub mod privileges;
 pub mod process;
 pub mod regular;

@@ -193,6 +193,16 @@ fn awaited() -> SigSet {
     SigSet::from_iter([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
 }
 
+/// A process of the original, if one runs.
+#[must_use]
+pub fn original() -> Option<i32> {
+    let entries = fs::read_dir("/proc").ok()?;
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .find(|pid| is_original(*pid))
+}
+
 /// The user of a process, where all its ids are of one; none for a process that is gone.
 #[must_use]
 pub fn user(pid: i32) -> Option<u32> {

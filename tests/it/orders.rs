@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -91,4 +92,38 @@ fn a_stop_during_a_start_ends_its_daemon() {
         assert_eq!(start.wait().unwrap().code(), Some(0), "{}", site.log());
         assert_eq!(daemons(&site), [0; 0], "{}", site.log());
     }
+}
+
+/// R84: a stopped process takes no signal but KILL.
+#[test]
+fn a_daemon_that_hangs_is_killed() {
+    let (stopped, restarted) = (frozen(), frozen());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let begin = Instant::now();
+            let (code, _, said) = stopped.told("stop");
+            assert_eq!(code, 0, "{said}");
+            assert!(said.contains("did not end within 10 s") && said.contains("was killed"), "{said}");
+            assert!(begin.elapsed() < Duration::from_secs(13) + SLACK, "{:?}", begin.elapsed());
+            assert_eq!(daemons(&stopped), [0; 0]);
+        });
+        scope.spawn(|| {
+            let before = restarted.pid();
+            let (code, _, said) = restarted.told("restart");
+            assert_eq!(code, 0, "{said}");
+            assert_eq!(restarted.told("status").0, 0);
+            assert!(restarted.pid() != before && daemons(&restarted).len() == 1, "{said}");
+            assert_eq!(restarted.act("stop"), 0);
+        });
+    });
+}
+
+/// What a busy machine may take on top.
+const SLACK: Duration = Duration::from_secs(10);
+
+fn frozen() -> Site {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    assert_eq!(site.act("start"), 0);
+    site.signal(Signal::SIGSTOP);
+    site
 }

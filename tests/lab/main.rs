@@ -13,6 +13,7 @@ mod first_hour;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
 mod kernel_words;
+mod leftovers;
 mod life;
 mod paths;
 mod privileges;

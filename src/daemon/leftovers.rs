@@ -1,0 +1,147 @@
+//! What a daemon that crashed or was killed left in the kernel's table, for a `stop` that finds no daemon.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
+
+use super::owned::{self, Owned, OwnedServices};
+use crate::desired;
+use crate::sys::lock::{self, Holder};
+use crate::sys::place::Place;
+use crate::sys::process;
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// There was nothing, or nothing is known of it.
+    None,
+    /// So many virtual services were removed.
+    Removed(usize),
+    /// Nothing was removed, for this reason.
+    Left(String),
+}
+
+/// Removes the services that the daemon of this name left, but for those that its configuration lets stay (`cleanstop=no`), and those
+/// of other daemons. The caller holds the lock of this name, so that no daemon starts meanwhile.
+pub fn remove_leftovers(
+    directory: &Path,
+    name: &str,
+    open: impl FnOnce() -> Result<Box<dyn Ipvs>, ipvs_rs::Error>,
+) -> Leftovers {
+    let file = OwnedServices::open(directory.join(owned::file_name(name)));
+    let Some((owned, place)) = file.left() else { return Leftovers::None };
+    if let Some(why) = not_to_be_removed(place.as_ref(), process::original()) {
+        return Leftovers::Left(why);
+    }
+    let wanted = removable(&owned, &services_of_others(directory, name));
+    let removed = open().and_then(|mut ipvs| {
+        let left = desired::restrict(&ipvs.dump()?, &wanted);
+        ipvs.apply(&diff(&left, &Table::default())).into_iter().collect::<Result<Vec<()>, _>>()?;
+        Ok(left.services.len())
+    });
+    match removed {
+        Ok(count) => {
+            file.remove();
+            if count == 0 { Leftovers::None } else { Leftovers::Removed(count) }
+        }
+        Err(error) => Leftovers::Left(error.to_string()),
+    }
+}
+
+/// Why nothing may be removed. `place` is where the daemon ran, `original` a process of the Perl ldirectord.
+fn not_to_be_removed(place: Option<&Place>, original: Option<i32>) -> Option<String> {
+    let Some(place) = place else {
+        return Some("an earlier release noted them, without where they are".to_owned());
+    };
+    match Place::here() {
+        Err(error) => return Some(format!("where this process is cannot be told: {error}")),
+        Ok(here) if here.boot != place.boot => {
+            return Some("the daemon ran before the machine was started last".to_owned());
+        }
+        Ok(here) if here.network != place.network => {
+            return Some("the daemon ran in another network namespace".to_owned());
+        }
+        Ok(_) => {}
+    }
+    original.map(|pid| format!("the original ldirectord runs (pid {pid}), and they may be its own"))
+}
+
+fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+    let goes = |key: &&ServiceKey| !owned.kept.contains(*key) && !others.contains(*key);
+    owned.services.iter().filter(goes).copied().collect()
+}
+
+/// The services that daemons of other names have, as far as they live or start.
+fn services_of_others(directory: &Path, name: &str) -> BTreeSet<ServiceKey> {
+    let Ok(entries) = directory.read_dir() else { return BTreeSet::new() };
+    let names = entries.filter_map(|entry| {
+        let file = entry.ok()?.file_name().into_string().ok()?;
+        file.strip_suffix(".services").filter(|other| *other != name).map(str::to_owned)
+    });
+    let live = |other: &String| {
+        !matches!(lock::holder(&directory.join(format!("{other}.lock"))), Ok(Holder::Nobody))
+    };
+    let files = names.filter(live).map(|other| OwnedServices::open(directory.join(owned::file_name(&other))));
+    files.flat_map(|file| file.read()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::lock::Lock;
+    use ipvs_rs::{Memory, Service, ServiceConfig};
+
+    fn key(text: &str) -> ServiceKey {
+        desired::service_key(text.parse().unwrap())
+    }
+
+    fn table(services: &[&str]) -> Memory {
+        let mut table = Table::default();
+        for text in services {
+            table.services.insert(key(text), Service::new(ServiceConfig::new("wrr")));
+        }
+        let mut memory = Memory::new();
+        memory.apply(&diff(&Table::default(), &table)).into_iter().collect::<Result<Vec<()>, _>>().unwrap();
+        memory
+    }
+
+    fn write(directory: &Path, name: &str, services: &[&str], kept: &[&str]) {
+        let keys = |all: &[&str]| all.iter().map(|text| key(text)).collect();
+        let owned = Owned { services: keys(services), kept: keys(kept) };
+        OwnedServices::open(directory.join(owned::file_name(name))).write(owned).unwrap();
+    }
+
+    /// R83
+    #[test]
+    fn what_a_crashed_daemon_left_goes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = ["tcp:10.0.0.1:80", "tcp:10.0.0.1:81", "tcp:10.0.0.1:82", "tcp:10.0.0.1:83", "fwm:5"];
+        let memory = table(&all);
+        let remove = || remove_leftovers(dir.path(), "web.cf", || Ok(Box::new(memory.clone())));
+        assert_eq!(remove(), Leftovers::None, "nothing is known");
+        write(dir.path(), "web.cf", &all[..4], &all[1..2]);
+        // Another daemon that lives has one of them now; one that does not has none.
+        write(dir.path(), "mail.cf", &all[2..3], &[]);
+        write(dir.path(), "gone.cf", &all[3..4], &[]);
+        let _lock = Lock::take(&dir.path().join("mail.cf.lock")).unwrap().unwrap();
+        assert_eq!(remove(), Leftovers::Removed(2));
+        let left: Vec<ServiceKey> = memory.clone().dump().unwrap().services.into_keys().collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!([1, 2, 4].iter().all(|index| left.contains(&key(all[*index]))), "{left:?}");
+        assert_eq!(remove(), Leftovers::None, "it is forgotten");
+    }
+
+    #[test]
+    fn what_belongs_elsewhere_stays() {
+        let here = Place::here().unwrap();
+        let why = |place: Option<&Place>, original| not_to_be_removed(place, original).unwrap_or_default();
+        assert_eq!(why(Some(&here), None), "");
+        assert!(why(None, None).contains("an earlier release"));
+        assert!(why(Some(&here), Some(7)).contains("(pid 7)"));
+        let boot = Place { boot: "x".to_owned(), ..here.clone() };
+        assert!(why(Some(&boot), None).contains("started last"));
+        let network = Place { network: "net:[1]".to_owned(), ..here };
+        assert!(why(Some(&network), None).contains("another network namespace"));
+    }
+}

@@ -1,0 +1,25 @@
+//! Where this process is: which start of the machine, and which network namespace. A table of the kernel belongs to both.
+
+use std::fs;
+use std::io;
+
+/// A start of a machine, and a network namespace of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The id of this start of the machine (proc_sys_kernel(5), `random/boot_id`).
+    pub boot: String,
+    /// The network namespace, as `net:[NUMBER]` (namespaces(7)).
+    pub network: String,
+}
+
+impl Place {
+    /// That of this process.
+    ///
+    /// # Errors
+    /// When there is no /proc.
+    pub fn here() -> io::Result<Place> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        let network = fs::read_link("/proc/self/ns/net")?.display().to_string();
+        Ok(Place { boot, network })
+    }
+}

@@ -1,0 +1,41 @@
+//! What a daemon that was killed left in the kernel's table: `stop` removes it, where it is surely its own (R83).
+
+use std::time::Duration;
+
+use crate::director::Scene;
+use crate::table::Table;
+use crate::wait::until;
+use crate::world::{Family, Path, Plan};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Two services go with the daemon, one stays.
+const CONFIGURATION: &str = "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\n\
+    virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate\n\tchecktype=on\n\
+    virtual=10.1.0.100:81\n\treal=10.1.0.11:81 gate\n\tchecktype=on\n\
+    virtual=10.1.0.100:82\n\treal=10.1.0.11:82 gate\n\tchecktype=on\n\tcleanstop=no\n";
+
+fn services(table: &Table) -> usize {
+    format!("{table:?}").lines().filter(|line| line.trim().starts_with("-A")).count()
+}
+
+#[test]
+fn a_stop_after_a_crash_removes_what_is_left() {
+    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let director = &scene.directors[0];
+    director.configure(CONFIGURATION);
+    director.must("start");
+    until("three services", SOON, || match services(&director.table()) {
+        3 => Ok(()),
+        count => Err(format!("{count} services: {:?}\n{}", director.table(), director.log())),
+    });
+    director.kill();
+    assert_eq!(services(&director.table()), 3);
+    let said = director.must("stop");
+    assert!(said.contains("removed 2 virtual services"), "{said}");
+    assert!(format!("{:?}", director.table()).contains("10.1.0.100:82"), "{:?}", director.table());
+    assert_eq!(services(&director.table()), 1);
+    let said = director.must("stop");
+    assert!(said.contains("nothing to stop"), "{said}");
+    assert_eq!(services(&director.table()), 1, "it is forgotten, not taken for left over");
+}
