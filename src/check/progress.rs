@@ -151,10 +151,15 @@ impl Progress {
 
     /// Waits for a place or a thread of this machine. Until there is one the director is late, not the server.
     pub(super) async fn queued<T>(&self, wait: impl Future<Output = T>) -> T {
+        struct Queued<'a>(&'a Progress);
+        impl Drop for Queued<'_> {
+            fn drop(&mut self) {
+                lock(&self.0.state).queued = None;
+            }
+        }
         lock(&self.state).queued = Some(Instant::now());
-        let result = wait.await;
-        lock(&self.state).queued = None;
-        result
+        let _queued = Queued(self);
+        wait.await
     }
 
     /// The cause, if there is no answer by the deadline for a reason that is not the server's.

@@ -1,18 +1,22 @@
 //! The original's actions: start, stop, restart, try-restart, reload, status.
 
+#![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
+
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
 use super::launch::{launch, prepare};
 use super::privileges;
-use super::running::{End, end, hand_over, running, signalled, unreadable};
+use super::running::{End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, unreadable};
 use super::terminal::{say, tell};
 use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
+use crate::net::cause;
 use crate::settings::Backend;
 use crate::sys::lock::Lock;
 use crate::sys::log::Log;
@@ -118,6 +122,7 @@ fn start(context: &Context) -> Result<Exit, Exit> {
 
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
+    let limit = Instant::now() + GONE_LIMIT;
     let mut was_killed = false;
     loop {
         if let Some(daemon) = running(context)? {
@@ -125,21 +130,37 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
                 return Ok(Exit::Ok);
             }
             was_killed = true;
-        } else if context.settings.table.backend == Backend::Memory {
-            say_nothing_to_stop(context);
-            return Ok(Exit::Ok);
         }
         // Nothing starts while the lock is ours.
         match Lock::take(&context.lock_file()) {
-            Ok(None) => {}
             Ok(Some(lock)) => {
                 clean_up(context, was_killed);
                 lock.remove();
                 return Ok(Exit::Ok);
             }
-            // There is no directory for it, so no daemon has left anything, or this user may not.
-            Err(_) => {
+            // A daemon starts or ends at this moment.
+            Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
+            Ok(None) => {
+                let (lock, seconds) = (context.lock_file(), GONE_LIMIT.as_secs());
+                tell!(
+                    "{} is locked for {seconds} s, and no daemon is found; find it with fuser {0} and end it",
+                    lock.display()
+                );
+                return Err(Exit::Failure);
+            }
+            // Without its directory no daemon has left anything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 say_nothing_to_stop(context);
+                return Ok(Exit::Ok);
+            }
+            Err(error) => {
+                say_nothing_to_stop(context);
+                let lock = context.lock_file();
+                tell!(
+                    "Warning: whether a daemon that crashed left services in the table was not looked at: {}: {}",
+                    lock.display(),
+                    cause(&error)
+                );
                 return Ok(Exit::Ok);
             }
         }
@@ -148,8 +169,15 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
 
 /// R83: removes what a daemon that crashed left in the table.
 fn clean_up(context: &Context, was_killed: bool) {
-    let config = context.display_config();
-    match daemon::remove_leftovers(&context.state_directory(), &context.name, || context.open_table()) {
+    let (config, directory) = (context.display_config(), context.state_directory());
+    let left = match context.settings.table.backend {
+        // It is gone with its daemon.
+        Backend::Memory => Leftovers::None,
+        Backend::Kernel => {
+            daemon::remove_leftovers(&directory, &context.name, process::original(), || context.open_table())
+        }
+    };
+    match left {
         Leftovers::None if was_killed => {}
         Leftovers::None => say_nothing_to_stop(context),
         Leftovers::Removed(count) => {
@@ -158,10 +186,9 @@ fn clean_up(context: &Context, was_killed: bool) {
             tell!("ldirectord for {config} does not run; removed {services} that it had left in the table");
         }
         Leftovers::Left(why) => {
-            tell!("ldirectord for {config} does not run");
+            tell!("ldirectord for {config} does not run in the background");
             tell!(
-                "Warning: what it had left in the table is not removed: {why}; look at it with ipvsadm -Ln, and remove services by \
-                 ipvsadm -D"
+                "Warning: its services stay in the table: {why}; list them with ipvsadm -Ln, remove them with ipvsadm -D"
             );
         }
     }
@@ -205,7 +232,11 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     match signalled(daemon, Signal::SIGHUP)? {
         Some(_) => Ok(Exit::Ok),
         None => {
-            tell!("pid {} has ended meanwhile", daemon.pid);
+            tell!(
+                "ldirectord for {} (pid {}) ended before it could reload",
+                context.display_config(),
+                daemon.pid
+            );
             Err(Exit::Failure)
         }
     }

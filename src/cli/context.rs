@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::arguments::{Command, Options};
 use super::terminal::tell;
 use crate::settings::{self, Acts, Backend, Settings};
+use crate::sys::lock;
 
 /// The configuration that is meant when none is named.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -108,7 +109,7 @@ impl Context {
 
     /// What the daemon of this name holds as long as it lives.
     pub fn lock_file(&self) -> PathBuf {
-        self.state_directory().join(format!("{}.lock", self.name))
+        self.state_directory().join(lock::file_name(&self.name))
     }
 
     /// Where the control socket is, and what must outlive a crash.

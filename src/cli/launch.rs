@@ -2,7 +2,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "waiting for another start needs the clock")]
 
-use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use futures_util::future::BoxFuture;
 use super::Exit;
 use super::context::Context;
 use super::privileges;
-use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, running, running_besides};
+use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
 use super::terminal::tell;
 use crate::check::{Checker, silence_contained_panics};
 use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
@@ -56,7 +55,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     let grace = context.settings.stop.grace();
     if grace > LONGEST_GRACE {
         tell!(
-            "Warning: [stop] grace = {}: stop and restart kill the daemon after {} s; at most {} is of use to them",
+            "Warning: [stop] grace = {} s is too long: stop and restart kill the daemon after {} s; use at most {} s",
             grace.as_secs(),
             END_LIMIT.as_secs(),
             LONGEST_GRACE.as_secs()
@@ -109,7 +108,7 @@ pub(super) fn check_limits(context: &Context) -> Limits {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
     if descriptors < FEW_DESCRIPTORS {
         tell!(
-            "warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
+            "Warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
              same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
     }
@@ -196,8 +195,9 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 tell!(
-                    "{} is locked, and no daemon runs; look for who has locked it (fuser {0})",
-                    path.display()
+                    "{} or {} is locked by another process, and no daemon runs; find it with fuser {0} {1}",
+                    path.display(),
+                    context.lock_file().display()
                 );
                 return Err(Exit::Failure);
             }
@@ -212,22 +212,19 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
 /// A daemon in all but its place: whoever started it waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
-    let unusable = |error: io::Error| {
-        tell!("Can not open {}: {}", path.display(), cause(&error));
-        Exit::Failure
+    let claimed = claim(context)?;
+    let other = match &claimed {
+        None => running(context)?,
+        // The original takes no lock: its pid in the file is all that there is of it.
+        Some(own) => beside(context, own)?,
     };
-    let claimed = PidFile::claim(&path, &context.lock_file()).map_err(unusable)?;
-    // The original takes no lock: its pid in the file is all that there is of it.
-    if let Some(Process { pid, .. }) = running_besides(context, claimed.as_ref())? {
+    if let Some(Process { pid, .. }) = other {
         let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
         tell!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
         return Err(Exit::Failure);
     }
     let Some(pid_file) = claimed else {
-        tell!(
-            "{} belongs to a daemon that is starting or ending; try again when that is over",
-            path.display()
-        );
+        tell!("{} belonged to a daemon that ends at this moment; try again", path.display());
         return Err(Exit::Failure);
     };
     as_daemon(context, setup, pid_file)
@@ -241,6 +238,13 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
     process::hold_signals();
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
+    if let Some(error) = pid_file.lock_error() {
+        tracing::warn!(
+            "{} cannot be locked: {}; start and stop go by the pid file alone",
+            context.lock_file().display(),
+            cause(error)
+        );
+    }
     let unwritten = pid_file.write_own_pid().err().and_then(|error| {
         let line = format!(
             "Can not write {}: {error}; the daemon runs, but status and stop do not find it until the file can be written: free \

@@ -51,7 +51,11 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     let config = setup.loaded.plan.config();
     let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
-    let files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
+    let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
+    let lock = context.lock_file();
+    if geteuid().is_root() && lock.is_file() {
+        files.push(&lock);
+    }
     let refused = user.iter().flat_map(|user| files.iter().filter_map(|file| user.give(file).err()));
     for error in refused {
         let line = format!("{error}; the daemon goes on, and writes it only if its user may");

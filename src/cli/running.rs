@@ -36,7 +36,7 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
             State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             State::Starting => {
                 tell!(
-                    "{} is held by a start that has not come to its end for {} s; look for it (fuser {0}) and end it",
+                    "{} is locked by a start that has not finished after {} s; find it with fuser {0} and end it",
                     context.lock_file().display(),
                     GONE_LIMIT.as_secs()
                 );
@@ -56,18 +56,15 @@ pub(super) fn unreadable(context: &Context, error: &io::Error) {
     );
 }
 
-/// Who runs besides this process, which may hold the lock.
-pub(super) fn running_besides(context: &Context, own: Option<&PidFile>) -> Result<Option<Process>, Exit> {
-    match own {
-        None => running(context),
-        Some(_) => match pidfile::state_without_lock(&context.pid_file()) {
-            Ok(State::Running(process)) => Ok(Some(process)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                unreadable(context, &error);
-                Err(Exit::Failure)
-            }
-        },
+/// Who runs besides this process, which has the pid file.
+pub(super) fn beside(context: &Context, own: &PidFile) -> Result<Option<Process>, Exit> {
+    match own.beside() {
+        Ok(State::Running(process)) => Ok(Some(process)),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            unreadable(context, &error);
+            Err(Exit::Failure)
+        }
     }
 }
 
@@ -94,8 +91,8 @@ pub(super) enum End {
 
 /// Sends a signal and waits until the process is gone. One of ours that hangs is killed.
 pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
-    let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
     let is_ours = process::is_ours(process.pid);
+    let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
     let limit = if is_ours { END_LIMIT } else { GONE_LIMIT };
     if has_ended_within(&held, limit) {
         return Ok(End::Orderly);

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
 
-use super::owned::{self, Owned, OwnedServices};
+use super::owned::{self, Left, Owned, OwnedServices};
 use crate::desired;
 use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
-use crate::sys::process;
+use crate::sys::process::Process;
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,46 +18,60 @@ pub enum Leftovers {
     None,
     /// So many virtual services were removed.
     Removed(usize),
-    /// Nothing was removed, for this reason.
+    /// All or some of it stays, for this reason.
     Left(String),
 }
 
 /// Removes the services that the daemon of this name left, but for those that its configuration lets stay (`cleanstop=no`), and those
-/// of other daemons. The caller holds the lock of this name, so that no daemon starts meanwhile.
+/// of other daemons. The caller holds the lock of this name, so that no daemon starts meanwhile. `original`: a process of the Perl
+/// ldirectord, which may have taken them over.
 pub fn remove_leftovers(
     directory: &Path,
     name: &str,
+    original: Option<i32>,
     open: impl FnOnce() -> Result<Box<dyn Ipvs>, ipvs_rs::Error>,
 ) -> Leftovers {
     let file = OwnedServices::open(directory.join(owned::file_name(name)));
-    let Some((owned, place)) = file.left() else { return Leftovers::None };
-    if let Some(why) = not_to_be_removed(place.as_ref(), process::original()) {
+    let Some(left) = file.left() else { return Leftovers::None };
+    if let Some(why) = not_to_be_removed(&left, original) {
         return Leftovers::Left(why);
     }
-    let wanted = removable(&owned, &services_of_others(directory, name));
-    let removed = open().and_then(|mut ipvs| {
+    let wanted = removable(&left.owned, &services_of_others(directory, name));
+    let results = open().and_then(|mut ipvs| {
         let left = desired::restrict(&ipvs.dump()?, &wanted);
-        ipvs.apply(&diff(&left, &Table::default())).into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok(left.services.len())
+        Ok(ipvs.apply(&diff(&left, &Table::default())))
     });
-    match removed {
-        Ok(count) => {
+    let results = match results {
+        Ok(results) => results,
+        Err(error) => return Leftovers::Left(error.to_string()),
+    };
+    let all = results.len();
+    match results.into_iter().filter_map(Result::err).collect::<Vec<_>>().as_slice() {
+        [] => {
             file.remove();
-            if count == 0 { Leftovers::None } else { Leftovers::Removed(count) }
+            if all == 0 { Leftovers::None } else { Leftovers::Removed(all) }
         }
-        Err(error) => Leftovers::Left(error.to_string()),
+        [first, others @ ..] => {
+            Leftovers::Left(format!("{} of {all} were removed; {first}", all - others.len() - 1))
+        }
     }
 }
 
-/// Why nothing may be removed. `place` is where the daemon ran, `original` a process of the Perl ldirectord.
-fn not_to_be_removed(place: Option<&Place>, original: Option<i32>) -> Option<String> {
-    let Some(place) = place else {
-        return Some("an earlier release noted them, without where they are".to_owned());
+/// Why nothing may be removed.
+fn not_to_be_removed(left: &Left, original: Option<i32>) -> Option<String> {
+    if let Some(daemon) = left.daemon.filter(|daemon| daemon.lives()) {
+        return Some(format!(
+            "the daemon that noted them runs in the foreground or without a lock (pid {})",
+            daemon.pid
+        ));
+    }
+    let Some(place) = &left.place else {
+        return Some("the daemon did not record the boot and the network namespace".to_owned());
     };
     match Place::here() {
-        Err(error) => return Some(format!("where this process is cannot be told: {error}")),
+        Err(error) => return Some(format!("cannot read the boot id or the network namespace: {error}")),
         Ok(here) if here.boot != place.boot => {
-            return Some("the daemon ran before the machine was started last".to_owned());
+            return Some("the machine was rebooted since the daemon ran".to_owned());
         }
         Ok(here) if here.network != place.network => {
             return Some("the daemon ran in another network namespace".to_owned());
@@ -79,15 +93,18 @@ fn services_of_others(directory: &Path, name: &str) -> BTreeSet<ServiceKey> {
         let file = entry.ok()?.file_name().into_string().ok()?;
         file.strip_suffix(".services").filter(|other| *other != name).map(str::to_owned)
     });
-    let live = |other: &String| {
-        !matches!(lock::holder(&directory.join(format!("{other}.lock"))), Ok(Holder::Nobody))
+    let of = |other: String| {
+        let left = OwnedServices::open(directory.join(owned::file_name(&other))).left()?;
+        let is_locked = !matches!(lock::holder(&directory.join(lock::file_name(&other))), Ok(Holder::Nobody));
+        (is_locked || left.daemon.is_some_and(Process::lives)).then_some(left.owned.services)
     };
-    let files = names.filter(live).map(|other| OwnedServices::open(directory.join(owned::file_name(&other))));
-    files.flat_map(|file| file.read()).collect()
+    names.filter_map(of).flatten().collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::sys::lock::Lock;
     use ipvs_rs::{Memory, Service, ServiceConfig};
@@ -109,7 +126,12 @@ mod tests {
     fn write(directory: &Path, name: &str, services: &[&str], kept: &[&str]) {
         let keys = |all: &[&str]| all.iter().map(|text| key(text)).collect();
         let owned = Owned { services: keys(services), kept: keys(kept) };
-        OwnedServices::open(directory.join(owned::file_name(name))).write(owned).unwrap();
+        let path = directory.join(owned::file_name(name));
+        OwnedServices::open(path.clone()).write(owned).unwrap();
+        // The daemon is gone.
+        let own = format!("daemon {}\n", Process::own());
+        let text = fs::read_to_string(&path).unwrap().replace(&own, "daemon 4194304 1\n");
+        fs::write(&path, text).unwrap();
     }
 
     /// R83
@@ -118,7 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let all = ["tcp:10.0.0.1:80", "tcp:10.0.0.1:81", "tcp:10.0.0.1:82", "tcp:10.0.0.1:83", "fwm:5"];
         let memory = table(&all);
-        let remove = || remove_leftovers(dir.path(), "web.cf", || Ok(Box::new(memory.clone())));
+        let remove = || remove_leftovers(dir.path(), "web.cf", None, || Ok(Box::new(memory.clone())));
         assert_eq!(remove(), Leftovers::None, "nothing is known");
         write(dir.path(), "web.cf", &all[..4], &all[1..2]);
         // Another daemon that lives has one of them now; one that does not has none.
@@ -135,13 +157,18 @@ mod tests {
     #[test]
     fn what_belongs_elsewhere_stays() {
         let here = Place::here().unwrap();
-        let why = |place: Option<&Place>, original| not_to_be_removed(place, original).unwrap_or_default();
-        assert_eq!(why(Some(&here), None), "");
-        assert!(why(None, None).contains("an earlier release"));
-        assert!(why(Some(&here), Some(7)).contains("(pid 7)"));
+        let why = |place: Option<&Place>, daemon, original| {
+            let left = Left { owned: Owned::default(), place: place.cloned(), daemon };
+            not_to_be_removed(&left, original).unwrap_or_default()
+        };
+        assert_eq!(why(Some(&here), None, None), "");
+        assert!(why(None, None, None).contains("did not record"));
+        assert!(why(Some(&here), None, Some(7)).contains("(pid 7)"));
         let boot = Place { boot: "x".to_owned(), ..here.clone() };
-        assert!(why(Some(&boot), None).contains("started last"));
-        let network = Place { network: "net:[1]".to_owned(), ..here };
-        assert!(why(Some(&network), None).contains("another network namespace"));
+        assert!(why(Some(&boot), None, None).contains("rebooted"));
+        let network = Place { network: "net:[1]".to_owned(), ..here.clone() };
+        assert!(why(Some(&network), None, None).contains("another network namespace"));
+        // In the foreground a daemon has no lock.
+        assert!(why(Some(&here), Some(Process::own()), None).contains("in the foreground"));
     }
 }

@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 use crate::desired;
 use crate::net::cause;
 use crate::sys::place::Place;
+use crate::sys::process::Process;
 use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
@@ -35,7 +36,19 @@ pub struct Owned {
     pub kept: BTreeSet<ServiceKey>,
 }
 
+/// What a daemon left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its services.
+    pub owned: Owned,
+    /// Where they are; none where an earlier release wrote the file.
+    pub place: Option<Place>,
+    /// The daemon.
+    pub daemon: Option<Process>,
+}
+
 /// What begins the lines that are not services.
+const DAEMON: &str = "daemon ";
 const BOOT: &str = "boot ";
 const NETWORK: &str = "network ";
 const KEPT: &str = "kept ";
@@ -60,14 +73,16 @@ impl OwnedServices {
         text.lines().filter_map(|line| line.parse::<VirtualId>().ok()).map(desired::service_key).collect()
     }
 
-    /// What an earlier run left behind, and where; none where there is no such file, and no place where an earlier release wrote it.
+    /// What an earlier run left behind; none where that is nothing.
     #[must_use]
-    pub fn left(&self) -> Option<(Owned, Option<Place>)> {
+    pub fn left(&self) -> Option<Left> {
         let text = self.text().ok()?;
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
         let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
         let kept = text.lines().filter_map(|line| line.strip_prefix(KEPT)?.parse::<VirtualId>().ok());
-        Some((Owned { services: self.read(), kept: kept.map(desired::service_key).collect() }, place))
+        let owned = Owned { services: self.read(), kept: kept.map(desired::service_key).collect() };
+        let daemon = word(DAEMON).and_then(|words| words.parse().ok());
+        (!owned.services.is_empty()).then_some(Left { owned, place, daemon })
     }
 
     /// Notes what is ours now, if it is not what the file says already.
@@ -130,6 +145,7 @@ fn text_of(owned: &Owned) -> String {
         Ok(Place { boot, network }) => format!("{BOOT}{boot}\n{NETWORK}{network}\n"),
         Err(_) => String::new(),
     };
+    text.push_str(&format!("{DAEMON}{}\n", Process::own()));
     for (begin, services) in [("", &owned.services), (KEPT, &owned.kept)] {
         for id in services.iter().map(|key| desired::virtual_id(*key)) {
             text.push_str(&format!("{begin}{}\n", id.qualified()));
@@ -177,7 +193,8 @@ mod tests {
         OwnedServices::open(path.clone()).write(owned.clone()).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
         let here = Place::here().ok();
-        assert_eq!(OwnedServices::open(path.clone()).left(), Some((owned.clone(), here)));
+        let left = Left { owned: owned.clone(), place: here, daemon: Some(Process::own()) };
+        assert_eq!(OwnedServices::open(path.clone()).left(), Some(left));
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
         let directory = dir.path().join("none").join("services");

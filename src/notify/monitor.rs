@@ -169,8 +169,7 @@ impl Monitor {
             if left > 0 {
                 let (path, lines) = (path.display(), if left == 1 { "line" } else { "lines" });
                 error!(
-                    "monitorfile {path}: the last {left} {lines} are lost: it could not be written within {} s",
-                    limit.as_secs()
+                    "monitorfile {path}: the last {left} {lines} are lost: not written before the daemon ended"
                 );
             }
         }

@@ -1,8 +1,8 @@
-//! `NAME.lock`: whoever holds it is the daemon of this name.
+//! `NAME.lock`: the process that holds it is the daemon of this name.
 //!
 //! Only root and the user of the daemon can open the file, so nobody else can hold the lock, as with a pid file that everybody may
 //! read. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): the child of a process has it, too, and it ends with the last of
-//! them, however that ends. To ask who holds it takes nothing, so that asking never stands in the way of a start.
+//! them, however that ends. Asking for the holder does not take the lock, so it never blocks a start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::unistd::geteuid;
 
 use super::process::{self, Process};
 
@@ -55,6 +56,11 @@ impl Lock {
             }
             // Between opening and locking the former holder may have removed the file; then the lock is on nothing.
             if is_same_file(&file, path) {
+                if file.metadata()?.uid() != geteuid().as_raw() {
+                    // Whoever owns the file may say in it what they like.
+                    fs::remove_file(path)?;
+                    continue;
+                }
                 // What a holder that crashed left.
                 let _ = file.set_len(0);
                 return Ok(Some(Lock { path: path.to_owned(), file }));
@@ -69,10 +75,10 @@ impl Lock {
         }
     }
 
-    /// Says that this process is the daemon: it can take signals from now on. On a full disk nobody is told, and the pid file says it.
+    /// Says that this process is the daemon: it can take signals from now on. On a full disk the lock stays without a name; the pid
+    /// file then names the daemon.
     pub fn name_own_process(&mut self) {
-        let own = Process::own();
-        let text = format!("{} {}\n", own.pid, own.started);
+        let text = format!("{}\n", Process::own());
         let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(text.as_bytes()));
     }
 }
@@ -93,10 +99,19 @@ pub fn holder(path: &Path) -> io::Result<Holder> {
         return Ok(Holder::Nobody);
     }
     let owner = file.metadata()?.uid();
-    let mut text = String::new();
-    file.take(LARGEST).read_to_string(&mut text)?;
-    let named = parse(&text).filter(|process| process.lives() && process::may_name(owner, process.pid));
+    let mut text = Vec::new();
+    file.take(LARGEST).read_to_end(&mut text)?;
+    // An owner who is not root may name its own processes only: root would end others for it.
+    let may_name = |pid| owner == 0 || owner == geteuid().as_raw() || process::user(pid) == Some(owner);
+    let named = String::from_utf8_lossy(&text).parse::<Process>().ok();
+    let named = named.filter(|process| process.lives() && may_name(process.pid));
     Ok(named.map_or(Holder::Start, Holder::Daemon))
+}
+
+/// The name of the lock file of the daemon of this name.
+#[must_use]
+pub fn file_name(name: &str) -> String {
+    format!("{name}.lock")
 }
 
 /// Neither a link nor a pipe is opened: the directory may belong to the daemon's user.
@@ -111,15 +126,13 @@ pub(super) fn is_same_file(file: &File, path: &Path) -> bool {
 }
 
 fn is_usable(file: &File) -> io::Result<()> {
-    match file.metadata()?.is_file() {
-        true => Ok(()),
-        false => Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file")),
-    }
-}
-
-fn parse(text: &str) -> Option<Process> {
-    let (pid, started) = text.trim().split_once(' ')?;
-    Some(Process { pid: pid.parse().ok().filter(|pid| *pid > 1)?, started: started.parse().ok()? })
+    let found = file.metadata()?;
+    let wrong = match (found.is_file(), found.nlink()) {
+        (true, ..=1) => return Ok(()),
+        (true, _) => "the file has another name (a hard link), so it may be another file",
+        (false, _) => "not a regular file",
+    };
+    Err(io::Error::new(ErrorKind::InvalidInput, wrong))
 }
 
 /// A lock of this kind on the whole file.
@@ -166,10 +179,29 @@ mod tests {
         let path = dir.path().join("web.cf.lock");
         let _lock = Lock::take(&path).unwrap().unwrap();
         let own = Process::own();
-        for text in [format!("{} {}", own.pid, own.started + 1), "0 0".to_owned(), "x".to_owned()] {
+        let later = format!("{} {}", own.pid, own.started + 1);
+        for text in [later.as_bytes(), b"0 0", b"x", b"\xff 1"] {
             fs::write(&path, text).unwrap();
             assert_eq!(holder(&path).unwrap(), Holder::Start);
         }
+    }
+
+    #[test]
+    fn what_another_user_owns_names_no_process_of_root() {
+        if !geteuid().is_root() {
+            println!("skipped: only root can give a file away");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("web.cf.lock");
+        let mut lock = Lock::take(&path).unwrap().unwrap();
+        lock.name_own_process();
+        std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+        assert_eq!(holder(&path).unwrap(), Holder::Start);
+        drop(lock);
+        // Nor does root hold a file of theirs.
+        let _lock = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
     }
 
     #[test]
@@ -178,6 +210,9 @@ mod tests {
         let (path, other) = (dir.path().join("web.cf.lock"), dir.path().join("other"));
         fs::write(&other, "kept").unwrap();
         std::os::unix::fs::symlink(&other, &path).unwrap();
+        assert!(Lock::take(&path).is_err() && holder(&path).is_err());
+        fs::remove_file(&path).unwrap();
+        fs::hard_link(&other, &path).unwrap();
         assert!(Lock::take(&path).is_err() && holder(&path).is_err());
         assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
     }

@@ -47,20 +47,12 @@ pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return named(path, |_, _| true),
         Err(_) => false,
     };
-    // A daemon that could not write into its lock, on a full disk, is in the pid file at last.
+    // A daemon that could not write into its lock, on a full disk, is named by the pid file only.
     let is_it = |file, pid| if held { is_locked_by_ours(file, pid) } else { is_sure(file, pid) };
     match named(path, is_it)? {
         State::Stale(_) | State::Stopped if held => Ok(State::Starting),
         state => Ok(state),
     }
-}
-
-/// Who runs by the pid file, for a process that holds the lock: the original, or a daemon of an earlier release.
-///
-/// # Errors
-/// As [`state`].
-pub fn state_without_lock(path: &Path) -> io::Result<State> {
-    named(path, is_sure)
 }
 
 /// Whether a process is surely a daemon although no lock says so: the word `ldirectord` in a command line also fits an editor that
@@ -102,8 +94,8 @@ pub struct PidFile {
     path: PathBuf,
     /// Locked, too, for earlier releases, unless somebody else has locked it: every user who can read it may.
     file: Result<Flock<File>, File>,
-    /// None where there is no place for it: a full disk must not keep services from being checked.
-    lock: Option<Lock>,
+    /// The error where there is no place for it: a full disk must not keep services from being checked.
+    lock: io::Result<Lock>,
 }
 
 impl PidFile {
@@ -118,26 +110,47 @@ impl PidFile {
         }
         let lock = match Lock::take(lock) {
             Ok(None) => return Ok(None),
-            Ok(taken) => taken,
-            Err(_) => None,
+            Ok(Some(taken)) => Ok(taken),
+            Err(error) => Err(error),
         };
         loop {
             let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
             let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => Ok(file),
-                Err((_, Errno::EWOULDBLOCK)) if lock.is_none() || names_ours(path) => return Ok(None),
+                Err((_, Errno::EWOULDBLOCK)) if lock.is_err() || names_ours(path) => return Ok(None),
                 Err((file, Errno::EWOULDBLOCK)) => Err(file),
                 Err((_, errno)) => return Err(io::Error::from_raw_os_error(errno as i32)),
             };
             // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
             if is_same_file(opened(&file), path) {
-                if lock.is_some() && !matches!(state_without_lock(path), Ok(State::Running(_))) {
+                let claimed = PidFile { path: path.to_owned(), file, lock };
+                if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(State::Running(_))) {
                     // What a daemon that crashed left.
-                    let _ = opened(&file).set_len(0);
+                    let _ = opened(&claimed.file).set_len(0);
                 }
-                return Ok(Some(PidFile { path: path.to_owned(), file, lock }));
+                return Ok(Some(claimed));
             }
         }
+    }
+
+    /// Why there is no lock, where there is none.
+    #[must_use]
+    pub fn lock_error(&self) -> Option<&io::Error> {
+        self.lock.as_ref().err()
+    }
+
+    /// Who runs besides this process by the pid file: the original, or a daemon of an earlier release.
+    ///
+    /// # Errors
+    /// As [`state`].
+    pub fn beside(&self) -> io::Result<State> {
+        // A lock on the pid file that is ours says nothing of others.
+        let is_other = |file, pid| {
+            process::is_hidden(pid)
+                || process::is_original(pid)
+                || (self.file.is_err() && is_locked_by_ours(file, pid))
+        };
+        named(&self.path, is_other)
     }
 
     /// Writes the pid of this process, which can take signals from now on.
@@ -145,7 +158,7 @@ impl PidFile {
     /// # Errors
     /// When the disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
-        if let Some(lock) = &mut self.lock {
+        if let Ok(lock) = &mut self.lock {
             lock.name_own_process();
         }
         write_own_pid(opened(&self.file))
@@ -176,7 +189,7 @@ impl PidFile {
         if is_same_file(file, &self.path) && fs::remove_file(&self.path).is_err() {
             let _ = file.set_len(0);
         }
-        if let Some(lock) = self.lock {
+        if let Ok(lock) = self.lock {
             lock.remove();
         }
     }

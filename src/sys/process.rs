@@ -1,11 +1,13 @@
 //! Other processes: whether one lives, and how to send it a signal.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,6 +25,22 @@ pub struct Process {
     pub pid: i32,
     /// When it was started, in clock ticks since the machine was. 0: not known, where /proc hides it.
     pub started: u64,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pid, self.started)
+    }
+}
+
+impl FromStr for Process {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Process, ()> {
+        let (pid, started) = text.trim().split_once(' ').ok_or(())?;
+        let pid = pid.parse().ok().filter(|pid| *pid > 0).ok_or(())?;
+        Ok(Process { pid, started: started.parse().map_err(drop)? })
+    }
 }
 
 impl Process {
@@ -168,7 +186,7 @@ pub fn is_original(pid: i32) -> bool {
     let perl = fs::read_link(format!("/proc/{pid}/exe"))
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"perl")));
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    perl && words.split(|byte| *byte == 0).any(|word| word.ends_with(b"/ldirectord"))
+    perl && words.split(|byte| *byte == 0).any(|word| word == b"ldirectord" || word.ends_with(b"/ldirectord"))
 }
 
 /// Whether this process may not see what program a process runs.

@@ -195,7 +195,7 @@ fn status_answers_at_once() {
             })
             .collect();
         times.sort();
-        assert!(times[0] < Duration::from_millis(250), "{what}: {times:?}");
+        assert!(times[0] < Duration::from_millis(100), "{what}: {times:?}");
     };
     check("stopped", 3);
     assert_eq!(site.act("start"), 0);

@@ -40,6 +40,7 @@ fn order(site: &Site, choice: u8, bystander: i32) {
             // The number of a daemon that crashed belongs to somebody else in the end.
             if let Some(pid) = site.pid().filter(|pid| daemons(site).contains(pid)) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                site.wait_for("its end", || !daemons(site).contains(&pid), &String::new);
                 if site.pid() == Some(pid) {
                     let _ = fs::write(site.pid_file(), format!("{bystander}\n"));
                 }

@@ -36,6 +36,7 @@ fn the_unit_lives() {
         ("replaced", "yes"),
         ("crashed", "replaced"),
         ("services", "2"),
+        ("place", "1"),
         // Neither the restart nor the crash cost a write.
         ("added", "2"),
         ("stop", "0"),

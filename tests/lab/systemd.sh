@@ -76,6 +76,7 @@ cat >/usr/local/bin/steps <<-'END'
 	systemctl is-active --quiet ldirectord-rs || systemctl start ldirectord-rs
 	note crashed $([ "$before" != "$(main)" ] && echo replaced)
 	note services "$(services)"
+	note place "$(grep -c -e '^boot .' /run/ldirectord-rs/*.services)"
 	note added "$(grep -c 'Added virtual server' /var/log/ldirectord.log)"
 	systemctl stop ldirectord-rs
 	note stop $?
