@@ -3,6 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    ldirectord_rs::cli::main(&arguments).into()
+    ldirectord_rs::cli::main(std::env::args_os()).into()
 }

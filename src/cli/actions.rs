@@ -13,14 +13,14 @@ use super::arguments::Action;
 use super::context::Context;
 use super::launch::{launch, prepare};
 use super::privileges;
-use super::running::{End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, unreadable};
+use super::running::{End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, state, unreadable};
 use super::terminal::{say, tell};
 use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
 use crate::net::cause;
 use crate::settings::Backend;
 use crate::sys::lock::Lock;
 use crate::sys::log::Log;
-use crate::sys::pidfile::{self, State};
+use crate::sys::pidfile::State;
 use crate::sys::process::{self, Process, Signal};
 use crate::sys::{access, detach};
 
@@ -135,6 +135,9 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
         match Lock::take(&context.lock_file()) {
             Ok(Some(lock)) => {
                 clean_up(context, was_killed);
+                if was_killed {
+                    let _ = std::fs::remove_file(context.pid_file());
+                }
                 lock.remove();
                 return Ok(Exit::Ok);
             }
@@ -245,7 +248,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
 /// Works whatever the configuration looks like; a wrong one is a warning.
 fn status(context: &Context) -> Exit {
     let config = context.display_config();
-    match pidfile::state(&context.pid_file(), &context.lock_file()) {
+    match state(context) {
         Err(error) => {
             unreadable(context, &error);
             Exit::Unknown

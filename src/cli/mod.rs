@@ -16,6 +16,7 @@ mod running;
 mod show;
 mod terminal;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use arguments::{Command, Parsed};
@@ -54,7 +55,18 @@ pub fn command() -> clap::Command {
 
 /// Runs the program with the arguments of the process.
 #[must_use]
-pub fn main(arguments: &[String]) -> Exit {
+pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let arguments: Vec<String> = match arguments.map(OsString::into_string).collect() {
+        Ok(arguments) => arguments,
+        Err(word) => {
+            tell!("an argument that is not UTF-8: {}", word.display());
+            return Exit::Usage;
+        }
+    };
+    run(&arguments)
+}
+
+fn run(arguments: &[String]) -> Exit {
     #[cfg(feature = "oracle")]
     if arguments.get(1).is_some_and(|word| word == crate::check::oracle_login::ARGUMENT) {
         return if crate::check::oracle_login::main() { Exit::Ok } else { Exit::Failure };

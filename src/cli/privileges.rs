@@ -1,5 +1,6 @@
 //! From root to as little as will do, between opening what needs root and the first check.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use super::context::Context;
 use super::terminal::tell;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
+use crate::settings::credential;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
 use crate::value::PemFile;
 
@@ -31,13 +33,17 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
 }
 
 /// The files that the daemon reads again after its start.
-fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> Vec<&'a Path> {
+fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> Vec<Cow<'a, Path>> {
     let mail = &context.settings.mail;
+    // What names a credential that is not there is reported by what needs it.
+    let located = |file| credential::locate(file).ok();
+    let password = Some(mail.password_file.as_path()).filter(|_| !mail.login.is_empty()).and_then(located);
     // One that is not there nobody can read: who sends the letters says so.
-    let password = Some(mail.password_file.as_path()).filter(|file| !mail.login.is_empty() && file.is_file());
-    let pem = config.virtuals.iter().flat_map(|v| v.tls.policy.files()).map(PemFile::path);
-    let others: BTreeSet<&Path> = pem.chain(password).collect();
-    [path].into_iter().chain(others).collect()
+    let password = password.filter(|file| file.is_file());
+    let pem =
+        config.virtuals.iter().flat_map(|v| v.tls.policy.files()).map(PemFile::path).filter_map(located);
+    let others: BTreeSet<Cow<'_, Path>> = pem.chain(password).collect();
+    [Cow::Borrowed(path)].into_iter().chain(others).collect()
 }
 
 /// The user to become.

@@ -10,9 +10,11 @@ use nix::errno::Errno;
 use super::Exit;
 use super::context::Context;
 use super::terminal::tell;
+use crate::daemon;
 use crate::net::cause;
 use crate::sys::pidfile::{self, PidFile, State};
 use crate::sys::process::{self, Held, Process, Signal};
+use crate::sys::socket;
 
 /// How long a daemon of ours may take to end by itself. It needs a few seconds at most, even with hung checks.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
@@ -22,11 +24,26 @@ const KILL_LIMIT: Duration = Duration::from_secs(3);
 pub(super) const GONE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 
+/// Who runs, by lock, pid file and control socket.
+///
+/// # Errors
+/// When the pid file cannot be read, or nobody can be asked.
+pub(super) fn state(context: &Context) -> io::Result<State> {
+    let state = pidfile::state(&context.pid_file(), &context.lock_file())?;
+    if state != State::Starting {
+        return Ok(state);
+    }
+    // With a full disk its lock does not name the daemon.
+    let socket = context.state_directory().join(daemon::socket_name(&context.name));
+    let daemon = socket::listener(&socket).filter(|pid| process::is_ours(*pid));
+    Ok(daemon.map_or(state, |pid| State::Running(Process::at(pid))))
+}
+
 /// The daemon that runs, once a start that is on its way has come to its end.
 pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
     let limit = Instant::now() + GONE_LIMIT;
     loop {
-        let state = pidfile::state(&context.pid_file(), &context.lock_file()).map_err(|error| {
+        let state = state(context).map_err(|error| {
             unreadable(context, &error);
             Exit::Failure
         })?;
@@ -36,7 +53,8 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
             State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             State::Starting => {
                 tell!(
-                    "{} is locked by a start that has not finished after {} s; find it with fuser {0} and end it",
+                    "{} is locked by a start that has not finished after {} s, or by a process of another pid namespace; find it with \
+                     fuser {0}",
                     context.lock_file().display(),
                     GONE_LIMIT.as_secs()
                 );
@@ -91,7 +109,7 @@ pub(super) enum End {
 
 /// Sends a signal and waits until the process is gone. One of ours that hangs is killed.
 pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
-    let is_ours = process::is_ours(process.pid);
+    let is_ours = !process::is_original(process.pid);
     let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
     let limit = if is_ours { END_LIMIT } else { GONE_LIMIT };
     if has_ended_within(&held, limit) {

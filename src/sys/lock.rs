@@ -78,7 +78,7 @@ impl Lock {
     /// Says that this process is the daemon: it can take signals from now on. On a full disk the lock stays without a name; the pid
     /// file then names the daemon.
     pub fn name_own_process(&mut self) {
-        let text = format!("{}\n", Process::own());
+        let text = format!("{}\n{}\n", Process::own(), pid_namespace());
         let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(text.as_bytes()));
     }
 }
@@ -103,9 +103,17 @@ pub fn holder(path: &Path) -> io::Result<Holder> {
     file.take(LARGEST).read_to_end(&mut text)?;
     // An owner who is not root may name its own processes only: root would end others for it.
     let may_name = |pid| owner == 0 || owner == geteuid().as_raw() || process::user(pid) == Some(owner);
-    let named = String::from_utf8_lossy(&text).parse::<Process>().ok();
+    let text = String::from_utf8_lossy(&text);
+    let (process, namespace) = text.split_once('\n').unwrap_or((&text, ""));
+    // The number of a process of another namespace means somebody else here.
+    let named = process.parse::<Process>().ok().filter(|_| namespace.trim() == pid_namespace());
     let named = named.filter(|process| process.lives() && may_name(process.pid));
     Ok(named.map_or(Holder::Start, Holder::Daemon))
+}
+
+/// The namespace in which the numbers of processes hold, as `pid:[NUMBER]` (namespaces(7)); empty where there is no /proc.
+fn pid_namespace() -> String {
+    fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default()
 }
 
 /// The name of the lock file of the daemon of this name.
@@ -179,8 +187,9 @@ mod tests {
         let path = dir.path().join("web.cf.lock");
         let _lock = Lock::take(&path).unwrap().unwrap();
         let own = Process::own();
-        let later = format!("{} {}", own.pid, own.started + 1);
-        for text in [later.as_bytes(), b"0 0", b"x", b"\xff 1"] {
+        let later = format!("{} {}\n{}", own.pid, own.started + 1, pid_namespace());
+        let elsewhere = format!("{own}\npid:[1]");
+        for text in [later.as_bytes(), elsewhere.as_bytes(), b"0 0", b"x", b"\xff 1"] {
             fs::write(&path, text).unwrap();
             assert_eq!(holder(&path).unwrap(), Holder::Start);
         }

@@ -5,12 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use super::lock::{self, Holder, Lock, is_same_file};
 use super::process::{self, Process, may_name};
@@ -44,7 +44,12 @@ pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
         Ok(Holder::Start) => true,
         Ok(Holder::Nobody) => false,
         // Who may not look at the lock goes by the pid file alone, as the original does.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return named(path, |_, _| true),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return match named(path, |_, _| true)? {
+                State::Stale(pid) if process::is_invisible(pid) => Err(error),
+                state => Ok(state),
+            };
+        }
         Err(_) => false,
     };
     // A daemon that could not write into its lock, on a full disk, is named by the pid file only.
@@ -61,18 +66,28 @@ fn is_sure(file: File, pid: i32) -> bool {
     process::is_hidden(pid) || process::is_original(pid) || is_locked_by_ours(file, pid)
 }
 
+/// Whether a process is a daemon of ours that holds a lock on this pid file. That somebody does is not enough: every user may.
 fn is_locked_by_ours(file: File, pid: i32) -> bool {
     process::is_ours(pid)
+        && process::has_open(pid, &file)
         && matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
 }
 
 /// Who runs by the pid file, where its owner may name the process, and `is_sure` agrees.
 fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<State> {
-    let mut file = match File::open(path) {
+    // A pipe must not hold anybody up.
+    let mut file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
         opened => opened?,
     };
-    let owner = file.metadata()?.uid();
+    let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(Errno::EISDIR.into());
+    }
+    if !found.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let owner = found.uid();
     let mut bytes = Vec::new();
     // The file may belong to an unprivileged user, who can make it as large as the disk.
     (&mut file).take(LARGEST).read_to_end(&mut bytes)?;
@@ -204,7 +219,7 @@ fn opened(file: &Result<Flock<File>, File>) -> &File {
 
 /// Whether a pid file names a daemon of this program: one of an earlier release holds no other lock.
 fn names_ours(path: &Path) -> bool {
-    matches!(named(path, |_, pid| process::is_ours(pid)), Ok(State::Running(_)))
+    matches!(named(path, is_locked_by_ours), Ok(State::Running(_)))
 }
 
 fn write_own_pid(mut file: &File) -> io::Result<()> {
@@ -240,6 +255,9 @@ mod tests {
         assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
         // What cannot be read, even by root, says nothing.
         assert!(state(dir.path(), &lock).is_err());
+        fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(state(&path, &lock).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! These things belong to a thread, and are inherited by those that it starts: they are done before there is a second one.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -177,9 +178,9 @@ fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
 ///
 /// # Errors
 /// When it cannot read one, or this process cannot be the user for a moment.
-pub fn can_read(files: &[&Path], user: &Identity) -> Result<(), PrivilegeError> {
-    let read = |path: &&Path| {
-        fs::File::open(path).map(drop).map_err(|error: io::Error| {
+pub fn can_read(files: &[Cow<'_, Path>], user: &Identity) -> Result<(), PrivilegeError> {
+    let read = |path: &Cow<'_, Path>| {
+        fs::File::open(&**path).map(drop).map_err(|error: io::Error| {
             let what = format!("{} cannot be read by {}", path.display(), user.name);
             failed(what)(format!(
                 "{error}; the daemon reads it again later: chgrp {} and chmod g+r it",

@@ -1,7 +1,7 @@
 //! Other processes: whether one lives, and how to send it a signal.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -187,6 +187,23 @@ pub fn is_original(pid: i32) -> bool {
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"perl")));
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     perl && words.split(|byte| *byte == 0).any(|word| word == b"ldirectord" || word.ends_with(b"/ldirectord"))
+}
+
+/// Whether a process lives that /proc does not show to this one (`hidepid`, or no /proc).
+#[must_use]
+pub fn is_invisible(pid: i32) -> bool {
+    !Path::new(&format!("/proc/{pid}/cmdline")).exists()
+        && signal::kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// Whether a process has a file open.
+#[must_use]
+pub fn has_open(pid: i32, file: &File) -> bool {
+    let (Ok(wanted), Ok(entries)) = (file.metadata(), fs::read_dir(format!("/proc/{pid}/fd"))) else {
+        return false;
+    };
+    let is_it = |found: fs::Metadata| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino());
+    entries.flatten().any(|entry| fs::metadata(entry.path()).is_ok_and(is_it))
 }
 
 /// Whether this process may not see what program a process runs.

@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Connects to a socket; a listener whose queue is full is an error at once ([`io::ErrorKind::WouldBlock`]) instead of a wait without
@@ -18,4 +20,11 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     socket.connect(&SockAddr::unix(path)?)?;
     socket.set_nonblocking(false)?;
     Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
+/// The process that listens at a socket; none where nobody does.
+#[must_use]
+pub fn listener(path: &Path) -> Option<i32> {
+    let peer = getsockopt(&connect(path).ok()?, PeerCredentials).ok()?;
+    Some(peer.pid()).filter(|pid| *pid > 0)
 }

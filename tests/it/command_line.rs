@@ -1,6 +1,8 @@
 //! What a command line means where the original would refuse or ignore it, and what the operator is told.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
@@ -99,7 +101,7 @@ fn a_file_before_check_is_checked() {
 fn a_daemon_of_any_program_name_is_found() {
     let site = Site::new(CONFIG);
     let program = site.path("lvsd");
-    fs::copy(env!("CARGO_BIN_EXE_ldirectord-rs"), &program).unwrap();
+    site.copy_program(&program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let settings = site.path("settings-of-none.toml");
     let run = |action: &str| {
@@ -117,7 +119,7 @@ fn a_daemon_of_any_program_name_is_found() {
     assert_eq!((run("start").0, site.pid()), (0, Some(pid)));
     // An upgrade puts another file in its place.
     let copy = site.path("lvsd.new");
-    fs::copy(&program, &copy).unwrap();
+    site.copy_program(&copy);
     fs::rename(&copy, &program).unwrap();
     assert_eq!(run("status").0, 0);
     assert_eq!(run("restart").0, 0);
@@ -141,4 +143,12 @@ fn a_start_in_the_foreground_says_that_a_daemon_runs() {
     // As the original: without -d not a word.
     assert_eq!(site.told("start"), (0, String::new(), String::new()));
     assert_eq!(site.act("stop"), 0);
+}
+
+#[test]
+fn a_word_that_is_not_utf_8_is_refused() {
+    let site = Site::new("");
+    let mut command = site.command(&["web.cf", "stop"]);
+    let refused = command.arg(OsStr::from_bytes(b"\xff")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(255), "{refused:?}");
 }

@@ -170,7 +170,7 @@ fn as_nobody(site: &Site) {
     fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     // Where everybody gets at it.
     let own = site.path("ldirectord-rs");
-    fs::copy(env!("CARGO_BIN_EXE_ldirectord-rs"), &own).unwrap();
+    site.copy_program(&own);
     let mut command = Command::new(&own);
     command.args(["-t", "web.cf"]).current_dir(site.path(".")).env("CREDENTIALS_DIRECTORY", &directory);
     let judged = command.uid(65534).gid(65534).output().unwrap();

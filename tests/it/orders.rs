@@ -1,12 +1,13 @@
 //! Many commands for one daemon at the same time, and a killer: whatever they meet, there is at most one daemon, and nobody else is hurt.
 //! `ORDERS` says how many commands each of the four processes gives (by default 25).
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proptest::prelude::{Strategy as _, any};
@@ -127,4 +128,26 @@ fn frozen() -> Site {
     assert_eq!(site.act("start"), 0);
     site.signal(Signal::SIGSTOP);
     site
+}
+
+/// The pid of a daemon that crashed belongs to the daemon of another configuration, and somebody locks the file that names it.
+#[test]
+fn the_daemon_of_another_configuration_is_left_alone() {
+    let text = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+    let site = Site::new(text);
+    fs::write(site.path("other.cf"), text).unwrap();
+    let other = |action: &str| site.run(&["other.cf", action]).status.code();
+    assert_eq!(other("start"), Some(0));
+    let pid = fs::read_to_string(site.path("run/ldirectord.other.cf.pid")).unwrap();
+    fs::write(site.pid_file(), &pid).unwrap();
+    let stranger = Flock::lock(File::open(site.pid_file()).unwrap(), FlockArg::LockExclusive).unwrap();
+    assert_eq!(site.told("status").0, 1, "stale");
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(site.act("start"), 0);
+    assert_eq!(site.told("status").0, 0);
+    assert_ne!(site.pid(), pid.trim().parse().ok());
+    assert_eq!(site.act("restart"), 0);
+    assert_eq!(site.act("stop"), 0);
+    drop(stranger);
+    assert_eq!((other("status"), other("stop")), (Some(0), Some(0)), "{}", site.log());
 }

@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +85,13 @@ impl Site {
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         command
+    }
+
+    /// Copies the program. By a process of its own: what another test starts meanwhile would have the new file open for writing,
+    /// and nobody could run it.
+    pub fn copy_program(&self, to: &Path) {
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ldirectord-rs")).arg(to).status().unwrap();
+        assert!(copied.success());
     }
 
     pub fn run(&self, words: &[&str]) -> Output {
