@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Exit;
 use super::actions;
 use super::context::Context;
-use super::terminal::{say, tell};
+use super::terminal::{answer, tell};
 use crate::notify::alerts::writer;
 use crate::notify::letter::Letter;
 use crate::notify::parcel::{Failure, Parcel};
@@ -26,8 +26,7 @@ pub(super) fn run(context: &Context) -> Exit {
         ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
     }
     if ways.is_empty() {
-        say!("no virtual has an emailalert, so no alert is ever sent");
-        return Exit::Ok;
+        return answer("no virtual has an emailalert, so no alert is ever sent", Exit::Ok);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -47,8 +46,7 @@ pub(super) fn run(context: &Context) -> Exit {
             problems.extend(runtime.block_on(send(&letter, &context.settings.mail)));
         }
         for problem in problems {
-            say!("{problem}");
-            exit = Exit::Failure;
+            exit = answer(problem, Exit::Failure);
         }
     }
     exit
@@ -87,8 +85,9 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
         }
     }
     way.close().await;
-    if !accepted.is_empty() {
-        say!("accepted by {place} for {}", accepted.join(", "));
+    let line = format!("accepted by {place} for {}", accepted.join(", "));
+    if !accepted.is_empty() && answer(line, Exit::Ok) != Exit::Ok {
+        problems.push("not all that was accepted could be printed".to_owned());
     }
     problems
 }

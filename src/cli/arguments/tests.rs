@@ -1,0 +1,144 @@
+//! What a command line means.
+
+use super::*;
+
+fn run(line: &str) -> Parsed {
+    let words: Vec<String> =
+        std::iter::once("ldirectord-rs").chain(line.split_whitespace()).map(str::to_owned).collect();
+    parse(&words)
+}
+
+#[test]
+fn words_mean_what_they_mean_to_the_original() {
+    let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
+        let foreground = line.contains("--foreground");
+        let config = config.map(str::to_owned);
+        let expected = Options { debug, foreground, config, ..Options::default() };
+        let found = match run(line) {
+            Parsed::Run(found, command) => Parsed::Run(Options { ignored: Vec::new(), ..found }, command),
+            answer => answer,
+        };
+        assert_eq!(found, Parsed::Run(expected, command), "{line}");
+    };
+    check("start", None, false, Command::Action(Action::Start));
+    check("x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
+    check("-d x.cf force-reload", Some("x.cf"), true, Command::Action(Action::Reload));
+    check("--foreground x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
+    // These options count only before the words, and words after the second do not count.
+    check("x.cf status -d", Some("x.cf"), false, Command::Action(Action::Status));
+    check("x.cf stop start", Some("x.cf"), false, Command::Action(Action::Stop));
+    check("-- x.cf stop", Some("x.cf"), false, Command::Action(Action::Stop));
+    check("start start", Some("start"), false, Command::Action(Action::Start));
+    for name in ["plan", "check", "show", "alert-test", "stop"] {
+        check(&format!("{name} start"), Some(name), false, Command::Action(Action::Start));
+        check(&format!("{name} --foreground stop"), Some(name), false, Command::Action(Action::Stop));
+    }
+    let judging = |json, strict| Judging { json, strict };
+    check("check", None, false, Command::Check(judging(false, false)));
+    check("check x.cf --json", Some("x.cf"), false, Command::Check(judging(true, false)));
+    check("--json check --strict x.cf", Some("x.cf"), false, Command::Check(judging(true, true)));
+    let judge = |named, json, strict| Command::Judge { judging: judging(json, strict), named };
+    check("check --config-only x.cf --strict", Some("x.cf"), false, judge(false, false, true));
+    check("-t /x.cf", Some("/x.cf"), false, judge(true, false, false));
+    check("--strict -t start --json", Some("start"), false, judge(true, true, true));
+    check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
+    check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
+    check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
+}
+
+#[test]
+fn some_options_count_wherever_they_stand() {
+    let expected = Options {
+        settings: Some(PathBuf::from("/s.toml")),
+        table: Some(Backend::Memory),
+        foreground: true,
+        run_commands: true,
+        config: Some("x.cf".to_owned()),
+        ..Options::default()
+    };
+    let start = Command::Action(Action::Start);
+    for line in [
+        "--table memory --settings /s.toml --foreground --run-commands x.cf start",
+        "x.cf --table memory --settings /s.toml --foreground --run-commands start",
+        "x.cf start --table memory --settings /s.toml --foreground --run-commands",
+        "--run-commands x.cf --settings=/s.toml start --foreground --table=memory",
+    ] {
+        assert_eq!(run(line), Parsed::Run(expected.clone(), start), "{line}");
+    }
+    let memory = |config: &str, ignored: &[&str]| Options {
+        table: Some(Backend::Memory),
+        config: Some(config.to_owned()),
+        ignored: ignored.iter().map(|word| (*word).to_owned()).collect(),
+        ..Options::default()
+    };
+    let judging = Judging { json: true, strict: false };
+    for line in ["check x.cf --table memory --json", "x.cf --table memory check --json"] {
+        assert_eq!(run(line), Parsed::Run(memory("x.cf", &[]), Command::Check(judging)), "{line}");
+    }
+    let ignoring = memory("x.cf", &["-d", "stop"]);
+    assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start));
+    // After `--` all are words.
+    let config = Some("--table".to_owned());
+    assert_eq!(run("-- --table start"), Parsed::Run(Options { config, ..Options::default() }, start));
+}
+
+/// An operator who wants the table in memory must not get the kernel's.
+#[test]
+fn a_wrong_option_after_the_action_is_255() {
+    for line in [
+        "x.cf start --table",
+        "x.cf start --table memroy",
+        "x.cf --table start",
+        "--table memory x.cf start --table kernel",
+    ] {
+        assert!(matches!(run(line), Parsed::Answer { exit: Exit::Usage, .. }), "{line}");
+    }
+}
+
+#[test]
+fn the_configuration_may_stand_before_our_commands() {
+    let check = |line: &str, config: &str, command: Command| {
+        let expected = Options { config: Some(config.to_owned()), ..Options::default() };
+        assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
+    };
+    let judging = Judging { json: false, strict: true };
+    check("x.cf check --strict", "x.cf", Command::Check(judging));
+    check("x.cf check --config-only --strict", "x.cf", Command::Judge { judging, named: false });
+    check("x.cf show --json", "x.cf", Command::Show { json: true });
+    check("x.cf alert-test", "x.cf", Command::AlertTest);
+    check("check show", "show", Command::Check(Judging::default()));
+}
+
+#[test]
+fn a_wrong_line_gets_the_usage_on_standard_output_and_255() {
+    for line in [
+        "",
+        "x.cf",
+        "nonsense start-it",
+        "--nosuch start",
+        "check a b",
+        "check --bogus",
+        "-t",
+        "-t x.cf start",
+        "--strict x.cf start",
+        "--json x.cf start",
+        "--strict show",
+        "show --strict",
+        "--json alert-test",
+    ] {
+        match run(line) {
+            Parsed::Answer { text, exit, .. } => {
+                assert_eq!(exit, Exit::Usage, "{line}");
+                assert!(text.contains("Usage:"), "{line}: {text}");
+            }
+            Parsed::Run(..) => panic!("{line} was accepted"),
+        }
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for line in ["-h", "-?", "--help", "-v", "--version", "-dv"] {
+        assert!(matches!(run(line), Parsed::Answer { exit: Exit::Ok, .. }), "{line}");
+    }
+}
