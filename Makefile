@@ -25,7 +25,9 @@ demo:            ## the main job on this machine, without privileges
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-test: lint unit demo features doc peers lab package-test  ## everything, the lab included
+# What systemd does with the packages takes longest and is left to `make package-test`; the unit itself is tried in the lab.
+test: PACKAGES = paper life
+test: lint unit demo features doc faults-short peers lab package-test  ## everything, the lab included
 
 lint: setup      ## format and clippy
 	$(CARGO) fmt --all --check
@@ -85,8 +87,8 @@ release: setup   ## .deb, .rpm, .tar.gz and checksums, to packages/ in cargo's t
 release-check: setup  ## builds the release of the last commit a second time in another folder: the same bytes (after make release)
 	packaging/release $(TARGET)/packages check
 
-package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian; as root
-	tests/packages/run
+package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian; as root; PACKAGES='paper life systemd' picks
+	tests/packages/run "$(PACKAGES)"
 
 corpus:          ## records anew what the original makes of tests/data/corpus; as root, with Debian's ldirectord
 	tests/compat/record-corpus
