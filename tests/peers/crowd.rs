@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::plan::Action;
-use ldirectord_rs::value::Outcome;
+use ldirectord_rs::value::{Outcome, UnknownCause, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
@@ -68,7 +68,8 @@ fn run(block: &str) {
     let first = runtime.block_on(checker.run(&key.probe));
     assert_eq!(first.outcome, Outcome::Down, "{}", first.reason);
     let before = settle(&runtime, KEPT);
-    let together = if matches!(key.probe.action, Action::External(_)) { PROGRAMS } else { CROWD };
+    let is_command = matches!(key.probe.action, Action::External(_));
+    let together = if is_command { PROGRAMS } else { CROWD };
     let (verdicts, during) = runtime.block_on(async {
         let checks = stream::iter(0..CROWD).map(|_| checker.run(&key.probe)).buffer_unordered(together);
         let halfway = async {
@@ -77,7 +78,10 @@ fn run(block: &str) {
         };
         tokio::join!(checks.collect::<Vec<_>>(), halfway)
     });
-    let wrong = verdicts.iter().find(|verdict| verdict.outcome != Outcome::Down);
+    // A busy machine may not come to start a command in its second, which is not the fault of the server (R61).
+    let is_late = |verdict: &Verdict| verdict.outcome == Outcome::Unknown(UnknownCause::NotStarted);
+    let is_expected = |verdict: &Verdict| verdict.outcome == Outcome::Down || is_command && is_late(verdict);
+    let wrong = verdicts.iter().find(|verdict| !is_expected(verdict));
     assert!(wrong.is_none(), "{wrong:?}");
     let longest = verdicts.iter().map(|verdict| verdict.took).max().unwrap();
     let shortest = verdicts.iter().map(|verdict| verdict.took).min().unwrap();
