@@ -27,7 +27,7 @@ const KEPT: usize = 64;
 /// The log has at most one line about absences in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
-/// A check with this deadline is not late by less time in which this machine did not serve it.
+/// The shortest absence of the director that moves a deadline of this length.
 pub(super) fn shortest_absence(deadline: Duration) -> Duration {
     SHORTEST.max(deadline / 10)
 }

@@ -9,18 +9,18 @@ use super::progress::{Content, Progress};
 use super::{matching, say, spoken};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
-/// So many bytes of a page or a file are read and judged.
+/// Bytes of a page or a file that are read and judged, at most.
 pub(super) const MAX: usize = 1024 * 1024;
 
 /// The largest content in bytes that needs no place.
 const SMALL: usize = 16 * 1024;
 
-/// The most larger ones that are in memory at the same time, in all checks together: 64 MiB.
+/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 64 MiB.
 const PLACES: usize = 64;
 
 static LARGE: Semaphore = Semaphore::const_new(PLACES);
 
-/// How long a large one waits for its place. No server is to blame for that.
+/// How long a large one waits for its place; after that its check is unknown.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.

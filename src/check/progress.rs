@@ -162,7 +162,7 @@ impl Progress {
         wait.await
     }
 
-    /// The cause, if there is no answer by the deadline for a reason that is not the server's.
+    /// The cause, where the director is why the answer is missing at the deadline.
     pub(super) fn own_fault(&self, deadline: Duration) -> Option<UnknownCause> {
         let state = lock(&self.state);
         if state.is_stuck(deadline) {

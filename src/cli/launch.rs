@@ -183,8 +183,8 @@ fn probe_log(setup: &Setup) {
     }
 }
 
-/// The pid file; none if the daemon of another start runs. While that one is on its way it is waited for: whoever starts the
-/// daemon may ask for its status the moment after.
+/// The pid file, or none where the daemon of another start runs. A start in progress is waited for: the caller may ask for the
+/// status of the daemon right after.
 fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
@@ -209,7 +209,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     }
 }
 
-/// A daemon in all but its place: whoever started it waits for its end.
+/// Runs the daemon in this process, for a parent that waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
     let claimed = claim(context)?;

@@ -27,7 +27,7 @@ pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 /// Who runs, by lock, pid file and control socket.
 ///
 /// # Errors
-/// When the pid file cannot be read, or nobody can be asked.
+/// When the pid file or the lock cannot be read, so that the answer is not known.
 pub(super) fn state(context: &Context) -> io::Result<State> {
     let state = pidfile::state(&context.pid_file(), &context.lock_file())?;
     if state != State::Starting {

@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
     }
 }
 
-/// Why there is no answer. A socket says "try again" both where the daemon is silent and where others wait for it already.
+/// Why the daemon did not answer. A socket reports "try again" both for a silent daemon and for a full queue of callers.
 fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {

@@ -28,7 +28,7 @@ pub(super) fn to_stdout(line: Arguments<'_>) {
 }
 
 /// Prints what was asked for, without its colours where that is not a terminal, and gives the exit code: `exit`, unless a part of
-/// the answer is lost. Whoever closes the pipe has read enough.
+/// the answer is lost. A reader that closes the pipe has read enough.
 pub(super) fn answer(text: impl Display, exit: Exit) -> Exit {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

@@ -16,7 +16,7 @@ use crate::sys::process::Process;
 pub enum Leftovers {
     /// There was nothing, or nothing is known of it.
     None,
-    /// So many virtual services were removed.
+    /// The number of virtual services that were removed.
     Removed(usize),
     /// All or some of it stays, for this reason.
     Left(String),

@@ -131,7 +131,7 @@ impl Outlets {
         }
     }
 
-    /// Waits for commands that run, for letters that are on their way and for lines of monitor files, for all at once.
+    /// Waits for running commands, for mail that is being sent and for lines of monitor files, at the same time.
     pub async fn shut_down(self, grace: Duration) {
         let lines = aside(move || self.monitor.finish(grace));
         tokio::join!(self.commands.shut_down(grace), self.mail.finish(grace), lines);

@@ -248,7 +248,7 @@ impl Daemon {
             }
         };
         if let Some(mut launcher) = launcher.take() {
-            // Another command has ended it: that is no failure of the start.
+            // Another command ended the daemon; the start did not fail.
             launcher.note("The daemon was told to end before each server had been checked once");
             launcher.ready();
         }

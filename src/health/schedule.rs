@@ -222,7 +222,7 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Starts what is due until `start` says that there is no place, in the order of [`Standing`]; but see [`Schedule::next_due`].
+    /// Starts due checks in the order of [`Standing`] until `start` returns false; but see [`Schedule::next_due`].
     pub(super) fn due(
         &mut self,
         standing: impl Fn(usize) -> Standing,

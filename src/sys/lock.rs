@@ -1,7 +1,7 @@
 //! `NAME.lock`: the process that holds it is the daemon of this name.
 //!
-//! Only root and the user of the daemon can open the file, so nobody else can hold the lock, as with a pid file that everybody may
-//! read. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): the child of a process has it, too, and it ends with the last of
+//! Only root and the user of the daemon can open the file, so no other user can hold the lock. A pid file is readable for every user,
+//! so every user can lock it. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): the child of a process has it, too, and it ends with the last of
 //! them, however that ends. Asking for the holder does not take the lock, so it never blocks a start.
 
 use std::fs::{self, File, OpenOptions};
@@ -29,7 +29,7 @@ pub struct Lock {
 /// Who holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Nobody.
+    /// The lock is free.
     Nobody,
     /// A start that has not come to its daemon yet.
     Start,
@@ -57,7 +57,7 @@ impl Lock {
             // Between opening and locking the former holder may have removed the file; then the lock is on nothing.
             if is_same_file(&file, path) {
                 if file.metadata()?.uid() != geteuid().as_raw() {
-                    // Whoever owns the file may say in it what they like.
+                    // The owner of the file could write any process into it.
                     fs::remove_file(path)?;
                     continue;
                 }
@@ -86,7 +86,7 @@ impl Lock {
 /// Who holds the lock at this path.
 ///
 /// # Errors
-/// When the file cannot be opened: nobody knows then.
+/// When the file cannot be opened, so that the holder is not known.
 pub fn holder(path: &Path) -> io::Result<Holder> {
     let file = match OpenOptions::new().read(true).custom_flags(FLAGS.bits()).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),

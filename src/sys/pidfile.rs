@@ -37,13 +37,13 @@ pub enum State {
 /// Finds out who runs, by pid file and lock.
 ///
 /// # Errors
-/// When there is a pid file that cannot be read: nobody knows then who runs.
+/// When a pid file cannot be read, so that it is not known who runs.
 pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
     let held = match lock::holder(lock) {
         Ok(Holder::Daemon(process)) => return Ok(State::Running(process)),
         Ok(Holder::Start) => true,
         Ok(Holder::Nobody) => false,
-        // Who may not look at the lock goes by the pid file alone, as the original does.
+        // Without permission to open the lock only the pid file is left, as with the original.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return match named(path, |_, _| true)? {
                 State::Stale(pid) if process::is_invisible(pid) => Err(error),
@@ -75,7 +75,7 @@ fn is_locked_by_ours(file: File, pid: i32) -> bool {
 
 /// Who runs by the pid file, where its owner may name the process, and `is_sure` agrees.
 fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<State> {
-    // A pipe must not hold anybody up.
+    // Opening a pipe must not wait for a writer.
     let mut file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
         opened => opened?,
@@ -193,7 +193,7 @@ impl PidFile {
         })
     }
 
-    /// Keeps the hands off the file in a process whose child holds it now. To drop it would end the lock for both: it is one lock.
+    /// Releases the handle without unlocking: after the fork the child owns the locks.
     pub fn leave_to_child(self) {
         std::mem::forget(self);
     }

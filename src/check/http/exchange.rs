@@ -33,7 +33,7 @@ const MAX_HEADERS: usize = 128;
 /// Where only the status decides, the end of the body is waited for so long after the headers.
 const IDLE_BODY: Duration = Duration::from_secs(1);
 
-/// After so many pieces of a body the check lets others run: a server may send each byte as a piece.
+/// Pieces of a body after which the check lets others run: a server may send each byte as a piece.
 const FRAMES: usize = 64;
 
 /// What a server answered.
