@@ -26,8 +26,8 @@ use crate::sys::process::{self, Process};
 
 /// More than this of the settings' `grace` leaves no time for the end itself before [`END_LIMIT`].
 const LONGEST_GRACE: Duration = Duration::from_secs(8);
-/// How long `start` waits for an answer of the file system with the log.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
+/// How long `start` waits for an answer of the file system with the log; longer than a busy machine needs for it.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A daemon that has all it needs but its place.
 pub(super) struct Prepared {

@@ -26,8 +26,9 @@ const MONITOR: &str = "/etc/ha.d/monitor";
 const MAILS: &str = "/etc/ha.d/mails";
 /// Lines of the monitor file are of now if they are not older than this: two passes of checks.
 const RECENT: Duration = Duration::from_millis(2500);
-/// The table is read with a process this often, even if nothing in /proc says that it has changed.
-const TABLE_AGE: Duration = Duration::from_secs(1);
+/// The table is read with a process this often, even if nothing in /proc says that it has changed; a process is dear in the
+/// emulated machine.
+const TABLE_AGE: Duration = Duration::from_secs(4);
 
 /// Looks at the director in whose namespaces the calling thread is.
 pub struct Watch {
@@ -94,6 +95,11 @@ impl Watch {
             mails: mails(post).len(),
             requests: servers.asked().len(),
         };
+        self.table = None;
+    }
+
+    /// The next look reads the table anew.
+    pub fn forget_table(&mut self) {
         self.table = None;
     }
 

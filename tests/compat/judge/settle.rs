@@ -88,6 +88,7 @@ pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) 
         thread::sleep(POLL);
     };
     let table_after = table_after.filter(|_| pulse.table != before.table);
+    stage.watch.forget_table();
     Outcome { lines: stage.look(), table_after, in_time }
 }
 
@@ -98,9 +99,13 @@ pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcom
     group.commands.iter().for_each(|command| stage.obey(command));
     let event = Instant::now();
     let (mut table, mut table_after) = (before.clone(), None);
-    let mut since = None;
+    let mut since: Option<Instant> = None;
     let mut hold = HOLD_STILL;
     loop {
+        let held = since.is_some_and(|since| since.elapsed() >= hold);
+        if held {
+            stage.watch.forget_table();
+        }
         let lines = stage.look();
         let now = Instant::now();
         let next = stage.watch.pulse(&stage.post).table;
@@ -109,15 +114,11 @@ pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcom
             table = next;
         }
         let equal = lines == group.expected();
+        if equal && held {
+            return Outcome { lines, table_after: table_after.filter(|_| table != before), in_time: true };
+        }
         if equal {
-            let begin = *since.get_or_insert(now);
-            if now - begin >= hold {
-                return Outcome {
-                    lines,
-                    table_after: table_after.filter(|_| table != before),
-                    in_time: true,
-                };
-            }
+            since.get_or_insert(now);
         } else {
             since = None;
             // What has to come has not come yet: when it has, less is left to be seen.
