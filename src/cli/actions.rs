@@ -13,19 +13,28 @@ use super::arguments::Action;
 use super::context::Context;
 use super::launch::{launch, prepare};
 use super::privileges;
-use super::running::{End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, state, unreadable};
+use super::running::{
+    End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, state, under_another_name, unreadable,
+};
 use super::terminal::{say, tell};
+use super::unit;
 use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
 use crate::net::cause;
 use crate::settings::Backend;
+use crate::sys::instance::{self, Instance};
 use crate::sys::lock::Lock;
 use crate::sys::log::Log;
 use crate::sys::pidfile::State;
 use crate::sys::process::{self, Process, Signal};
 use crate::sys::{access, detach};
+use crate::value::shown::escaped;
 
 pub(super) fn run(context: &Context, action: Action) -> Exit {
     if matches!(action, Action::Start | Action::Restart | Action::TryRestart) {
+        if let Some(wrong) = context.name_too_long() {
+            tell!("{wrong}");
+            return Exit::Failure;
+        }
         // Before anything is opened. What runs from here on may become the daemon.
         detach::close_inherited();
         process::set_umask();
@@ -109,23 +118,57 @@ fn start(context: &Context) -> Result<Exit, Exit> {
     if let Some(Process { pid, .. }) = running(context)?
         && !context.foreground
     {
-        if context.debug {
-            let config = context.display_config();
-            tell!(
-                "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
-            );
-        }
-        return Ok(Exit::Ok);
+        return say_already_running(context, pid);
     }
     launch(context, prepare(context, path, loaded)?)
 }
 
+/// R92: the original says nothing. A daemon that is not the one that was asked for is named.
+fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
+    let config = context.display_config();
+    if let Some(Instance { name, .. }) = under_another_name(context) {
+        tell!("ldirectord for {config} is running already as {name} with pid {pid}; nothing was started");
+        return Ok(Exit::Ok);
+    }
+    let (of_name, asked) = (instance::held(&context.lock_file()).ok().flatten(), context.instance());
+    match of_name.zip(asked) {
+        Some(((_, runs), asked)) if runs.network.is_none() != asked.network.is_none() => {
+            let which = if runs.network.is_none() { "in memory" } else { "of the kernel" };
+            tell!(
+                "ldirectord for {config} is running already with pid {pid}, on the table {which}; nothing was started; end it first \
+                 (ldirectord-rs {} stop)",
+                context.argument
+            );
+            return Err(Exit::Failure);
+        }
+        Some(((_, runs), asked)) if runs.file != asked.file => tell!(
+            "The name {} is that of the daemon for {} (pid {pid}); {config} was not started: rename it",
+            context.name,
+            escaped(&runs.file.display().to_string())
+        ),
+        _ if context.debug => {
+            tell!(
+                "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
+            );
+        }
+        _ => {}
+    }
+    Ok(Exit::Ok)
+}
+
 /// Works whatever the configuration looks like: what runs can always be ended.
 fn stop(context: &Context) -> Result<Exit, Exit> {
+    if context.name_too_long().is_some() {
+        say_nothing_to_stop(context);
+        return Ok(Exit::Ok);
+    }
     let limit = Instant::now() + GONE_LIMIT;
     let mut was_killed = false;
     loop {
         if let Some(daemon) = running(context)? {
+            if let Some(unit) = unit::of(daemon) {
+                return Ok(unit::ask(&unit, "stop", daemon));
+            }
             if end(daemon, Signal::SIGTERM)? == End::Orderly {
                 return Ok(Exit::Ok);
             }
@@ -217,10 +260,38 @@ fn try_restart(context: &Context) -> Result<Exit, Exit> {
 fn restart(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load_to_start(context)?;
     let prepared = prepare(context, path, loaded)?;
+    judge_table(context)?;
     if let Some(daemon) = running(context)? {
+        if let Some(unit) = unit::of(daemon) {
+            return Ok(unit::ask(&unit, "restart", daemon));
+        }
         hand_over(daemon)?;
     }
     launch(context, prepared)
+}
+
+/// A restart with another table is no handover: a dry run would leave the kernel's table to nobody.
+fn judge_table(context: &Context) -> Result<(), Exit> {
+    let Ok(Some((process, runs))) = instance::held(&context.lock_file()) else { return Ok(()) };
+    match (runs.network.is_some(), context.settings.table.backend) {
+        (true, Backend::Memory) => {
+            tell!(
+                "The daemon {} (pid {}) keeps the kernel's table; nothing was done: a restart with the table in memory would leave it \
+                 without checks. Try the file under another name, a link to it",
+                runs.name,
+                process.pid
+            );
+            Err(Exit::Failure)
+        }
+        (false, Backend::Kernel) => {
+            tell!(
+                "Warning: the daemon {} had its table in memory; the new one keeps the kernel's",
+                runs.name
+            );
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn reload(context: &Context) -> Result<Exit, Exit> {
@@ -232,6 +303,9 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
         }
         return Err(Exit::Failure);
     };
+    if let Some(unit) = unit::of(daemon) {
+        return Ok(unit::ask(&unit, "reload", daemon));
+    }
     match signalled(daemon, Signal::SIGHUP)? {
         Some(_) => Ok(Exit::Ok),
         None => {

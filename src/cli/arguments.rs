@@ -68,10 +68,11 @@ stop          end it and clean the table up (see cleanstop); returns when it is 
 restart       end it, leave the table as it is, start again
 try-restart   restart if it runs
 reload        read the configuration again (force-reload is the same)
-status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown
+status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown;
+              status --all: every daemon of this machine, exit 0 if one runs
 check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable;
               with --config-only judge the file alone, as -t does
-show          what the running daemon knows of its servers, and its table
+show          what the running daemon knows of its servers, and its table; without CONFIG: every daemon
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
 /// What a line says besides what to do.
@@ -99,6 +100,8 @@ pub(super) enum Command {
         judging: Judging,
         named: bool,
     },
+    /// Say of every daemon whether it runs.
+    List,
     Show {
         json: bool,
     },
@@ -119,7 +122,10 @@ impl Command {
     pub fn needs_only_paths(self) -> bool {
         matches!(
             self,
-            Command::Action(Action::Stop | Action::Status) | Command::Show { .. } | Command::Judge { .. }
+            Command::Action(Action::Stop | Action::Status)
+                | Command::List
+                | Command::Show { .. }
+                | Command::Judge { .. }
         )
     }
 }
@@ -270,6 +276,9 @@ fn words(words: &[String], judging: Judging) -> Words {
     match (words, action(0), action(1)) {
         ([], ..) => Err(Wrong::default()),
         ([_], Some(action), _) => action_alone(None, action, &[], judging),
+        ([_, rest @ ..], Some(Action::Status), None) if rest[0] == "--all" => {
+            action_alone(None, Action::Status, rest, judging)
+        }
         ([config, _, ignored @ ..], _, Some(action)) => action_alone(Some(config), action, ignored, judging),
         ([command, rest @ ..], ..) if is_command(command) => own_command(command, rest, judging),
         ([config, command, rest @ ..], ..) if is_command(command) => {
@@ -360,7 +369,10 @@ fn no_flags(judging: Judging) -> Result<(), String> {
 /// One of the original's actions.
 fn action_alone(config: Option<&String>, action: Action, ignored: &[String], judging: Judging) -> Words {
     no_flags(judging)?;
-    Ok(Asked { config: config.cloned(), command: Command::Action(action), ignored: ignored.to_vec() })
+    let (all, ignored): (Vec<_>, Vec<_>) =
+        ignored.iter().cloned().partition(|word| action == Action::Status && word == "--all");
+    let command = if all.is_empty() { Command::Action(action) } else { Command::List };
+    Ok(Asked { config: config.cloned(), command, ignored })
 }
 
 /// The usage, and as its last line what the operator may have meant.

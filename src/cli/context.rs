@@ -8,7 +8,9 @@ use clap::ValueEnum;
 use super::arguments::{Command, Options};
 use super::terminal::tell;
 use crate::settings::{self, Acts, Backend, Settings};
+use crate::sys::instance::{Instance, LONGEST_NAME};
 use crate::sys::lock;
+use crate::sys::place::Place;
 
 /// The configuration that is meant when none is named.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -31,6 +33,8 @@ pub(super) struct Context {
     pub acts: Acts,
     /// As named on the command line.
     pub argument: String,
+    /// Whether it was named there, or is the default.
+    pub is_named: bool,
     /// The last component of the argument: names the pid file and stands in each log line.
     pub name: String,
     /// The arguments of the process, for the log.
@@ -72,6 +76,7 @@ impl Context {
             foreground: options.foreground,
             acts,
             argument,
+            is_named: options.config.is_some(),
             name,
             invocation,
             own,
@@ -110,6 +115,34 @@ impl Context {
     /// What the daemon of this name holds as long as it lives.
     pub fn lock_file(&self) -> PathBuf {
         self.state_directory().join(lock::file_name(&self.name))
+    }
+
+    /// What the daemon of this name would be known by; none where the configuration is nowhere.
+    pub fn instance(&self) -> Option<Instance> {
+        let file = self.find_config()?.canonicalize().ok()?;
+        let network = match self.settings.table.backend {
+            Backend::Memory => None,
+            // Without /proc there is one network for all that is known.
+            Backend::Kernel => Some(Place::here().map(|place| place.network).unwrap_or_default()),
+        };
+        Some(Instance { name: self.name.clone(), network, file })
+    }
+
+    /// What the daemon of this configuration holds as long as it lives, whatever its name.
+    pub fn file_lock(&self) -> Option<PathBuf> {
+        self.instance()?.file_lock(&self.state_directory())
+    }
+
+    /// That the name is too long for the files that have it in theirs.
+    pub fn name_too_long(&self) -> Option<String> {
+        (self.name.len() > LONGEST_NAME).then(|| {
+            format!(
+                "The name of a configuration may have {LONGEST_NAME} bytes, this one has {}: {}; rename the file, or start a link \
+                 to it that has a shorter name",
+                self.name.len(),
+                self.name
+            )
+        })
     }
 
     /// Where the control socket is, and what must outlive a crash.

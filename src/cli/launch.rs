@@ -188,8 +188,12 @@ fn probe_log(setup: &Setup) {
 fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
+    let known_as = |claimed: PidFile| match context.instance() {
+        Some(instance) => claimed.known_as(&instance, &context.state_directory()),
+        None => Some(claimed),
+    };
     loop {
-        match PidFile::claim(&path, &context.lock_file()) {
+        match PidFile::claim(&path, &context.lock_file()).map(|claimed| claimed.and_then(known_as)) {
             Ok(Some(pid_file)) => return Ok(Some(pid_file)),
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),

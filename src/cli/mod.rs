@@ -11,16 +11,19 @@ mod check;
 mod context;
 mod judge;
 mod launch;
+mod list;
 mod privileges;
 mod running;
 mod show;
 mod terminal;
+mod unit;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use arguments::{Command, Parsed};
+use arguments::{Action, Command, Parsed};
 use context::Context;
+use running::as_it_runs;
 use terminal::tell;
 
 /// Every exit code that the program has.
@@ -93,11 +96,15 @@ fn run(arguments: &[String]) -> Exit {
                 }
             };
             match command {
-                Command::Action(action) => actions::run(&context, action),
+                // It says whether the daemon has another name.
+                Command::Action(Action::Start) => actions::run(&context, Action::Start),
+                Command::Action(action) => actions::run(&as_it_runs(context), action),
+                Command::List => list::run(&context),
                 Command::Check(judging) => check::run(&context, judging),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),
                 Command::AlertTest => alert_test::run(&context),
-                Command::Show { json } => show::run(&context, json),
+                Command::Show { json } if context.is_named => show::run(&as_it_runs(context), json),
+                Command::Show { json } => show::run_all(&context, json),
             }
         }
     }

@@ -58,9 +58,10 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
     let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
-    let lock = context.lock_file();
-    if geteuid().is_root() && lock.is_file() {
-        files.push(&lock);
+    let locks: Vec<PathBuf> =
+        [Some(context.lock_file()), context.file_lock()].into_iter().flatten().collect();
+    if geteuid().is_root() {
+        files.extend(locks.iter().map(PathBuf::as_path).filter(|lock| lock.is_file()));
     }
     let refused = user.iter().flat_map(|user| files.iter().filter_map(|file| user.give(file).err()));
     for error in refused {

@@ -10,8 +10,9 @@ use nix::errno::Errno;
 use super::Exit;
 use super::context::Context;
 use super::terminal::tell;
-use crate::daemon;
 use crate::net::cause;
+use crate::sys::instance::{self, Instance};
+use crate::sys::lock::{self, Holder};
 use crate::sys::pidfile::{self, PidFile, State};
 use crate::sys::process::{self, Held, Process, Signal};
 use crate::sys::socket;
@@ -24,19 +25,49 @@ const KILL_LIMIT: Duration = Duration::from_secs(3);
 pub(super) const GONE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 
-/// Who runs, by lock, pid file and control socket.
+/// Who runs, by lock, pid file and control socket; under this name, or with this configuration under another one.
 ///
 /// # Errors
 /// When the pid file or the lock cannot be read, so that the answer is not known.
 pub(super) fn state(context: &Context) -> io::Result<State> {
-    let state = pidfile::state(&context.pid_file(), &context.lock_file())?;
-    if state != State::Starting {
-        return Ok(state);
+    // Nothing can have been started under such a name.
+    if context.name_too_long().is_some() {
+        return Ok(State::Stopped);
     }
-    // With a full disk its lock does not name the daemon.
-    let socket = context.state_directory().join(daemon::socket_name(&context.name));
-    let daemon = socket::listener(&socket).filter(|pid| process::is_ours(*pid));
-    Ok(daemon.map_or(state, |pid| State::Running(Process::at(pid))))
+    match pidfile::state(&context.pid_file(), &context.lock_file())? {
+        State::Starting => {
+            // With a full disk its lock does not name the daemon.
+            let socket = socket::place(&context.state_directory(), &context.name);
+            let daemon = socket::listener(&socket).filter(|pid| process::is_ours(*pid));
+            Ok(daemon.map_or(State::Starting, |pid| State::Running(Process::at(pid))))
+        }
+        State::Running(process) => Ok(State::Running(process)),
+        state => Ok(by_file(context).unwrap_or(state)),
+    }
+}
+
+/// The daemon, or the start, that has this configuration, whatever its name.
+fn by_file(context: &Context) -> Option<State> {
+    match lock::holder(&context.file_lock()?).ok()? {
+        Holder::Daemon(process) => Some(State::Running(process)),
+        Holder::Start => Some(State::Starting),
+        Holder::Nobody => None,
+    }
+}
+
+/// The daemon that has this configuration under another name than that of the context.
+pub(super) fn under_another_name(context: &Context) -> Option<Instance> {
+    let (_, instance) = instance::held(&context.file_lock()?).ok()??;
+    (instance.name != context.name).then_some(instance)
+}
+
+/// The context with the name of the daemon that runs with its configuration: all files of a daemon have the name that it was started
+/// with.
+pub(super) fn as_it_runs(context: Context) -> Context {
+    match under_another_name(&context) {
+        Some(Instance { name, .. }) => Context { name, ..context },
+        None => context,
+    }
 }
 
 /// The daemon that runs, once a start that is on its way has come to its end.

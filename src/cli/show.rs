@@ -1,21 +1,44 @@
 //! `show`: asks the running daemon what it knows.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 
 use super::Exit;
 use super::context::Context;
-use super::terminal::{answer, tell};
-use crate::daemon;
+use super::list;
+use super::terminal::{answer, say, tell};
 use crate::net::cause;
 use crate::report::{self, Snapshot};
+use crate::sys::pidfile::State;
 use crate::sys::socket;
+use crate::value::shown::escaped;
 
 /// A daemon answers at once; one that does not in this time is in trouble.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Without a configuration: every daemon that runs, with its name if there are several. With none, what is said of the default one.
+pub(super) fn run_all(context: &Context, json: bool) -> Exit {
+    let runs = |found: &list::Found| matches!(found.state, State::Running(_));
+    let mut names: BTreeSet<String> =
+        list::found(context).0.into_iter().filter(runs).map(|found| found.name).collect();
+    // In the foreground it has only its socket.
+    if names.is_empty() || socket::place(&context.state_directory(), &context.name).exists() {
+        names.insert(context.name.clone());
+    }
+    let with_name = names.len() > 1 && !json;
+    let of = |name: String| {
+        if with_name {
+            say!("{}:", escaped(&name));
+        }
+        run(&Context { name, ..context.clone() }, json)
+    };
+    // The worst of what is said of them counts.
+    names.into_iter().map(of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)
+}
+
 pub(super) fn run(context: &Context, json: bool) -> Exit {
-    let path = context.state_directory().join(daemon::socket_name(&context.name));
+    let path = socket::place(&context.state_directory(), &context.name);
     let read = socket::connect(&path).and_then(|mut stream| {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut text = String::new();

@@ -18,12 +18,6 @@ use crate::sys::socket;
 /// Someone who asks and does not read is left alone after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The name of the socket in the state directory.
-#[must_use]
-pub fn socket_name(name: &str) -> String {
-    format!("{name}.sock")
-}
-
 /// The socket of a daemon; it goes when this is dropped.
 pub struct Control {
     path: PathBuf,

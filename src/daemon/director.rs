@@ -189,6 +189,12 @@ impl Director {
         notices
     }
 
+    /// Gives services up that stay in the table as they are: they are another daemon's from now on.
+    pub fn leave(&mut self, services: &BTreeSet<ServiceKey>) {
+        self.owned.retain(|key| !services.contains(key));
+        self.present.services.retain(|key, _| !services.contains(key));
+    }
+
     /// Applies another plan as a whole: servers that stay keep their state, services that go are removed. Where a service would be
     /// left without a server in rotation, those that go stay until another one is up.
     pub fn reload(&mut self, plan: Plan, now: Instant) -> Vec<Notice> {

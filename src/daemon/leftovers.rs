@@ -6,10 +6,9 @@ use std::path::Path;
 use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
 
 use super::owned::{self, Left, Owned, OwnedServices};
+use super::peers::Directory;
 use crate::desired;
-use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
-use crate::sys::process::Process;
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,17 +87,8 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
 
 /// The services that daemons of other names have, as far as they live or start.
 fn services_of_others(directory: &Path, name: &str) -> BTreeSet<ServiceKey> {
-    let Ok(entries) = directory.read_dir() else { return BTreeSet::new() };
-    let names = entries.filter_map(|entry| {
-        let file = entry.ok()?.file_name().into_string().ok()?;
-        file.strip_suffix(".services").filter(|other| *other != name).map(str::to_owned)
-    });
-    let of = |other: String| {
-        let left = OwnedServices::open(directory.join(owned::file_name(&other))).left()?;
-        let is_locked = !matches!(lock::holder(&directory.join(lock::file_name(&other))), Ok(Holder::Nobody));
-        (is_locked || left.daemon.is_some_and(Process::lives)).then_some(left.owned.services)
-    };
-    names.filter_map(of).flatten().collect()
+    let others = Directory::new(directory, name);
+    others.map_or_else(BTreeSet::new, |others| others.owned(&BTreeSet::new()).into_keys().collect())
 }
 
 #[cfg(test)]
@@ -107,6 +97,7 @@ mod tests {
 
     use super::*;
     use crate::sys::lock::Lock;
+    use crate::sys::process::Process;
     use ipvs_rs::{Memory, Service, ServiceConfig};
 
     fn key(text: &str) -> ServiceKey {

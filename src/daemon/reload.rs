@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::addresses::InUse;
 use super::load::{self, LoadError, Loaded};
 use super::maintenance::{InMaintenance, Learned, Rules};
+use super::peers::{Claims, Directory};
 
 /// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ pub struct ToRun {
     pub rules: Option<Rules>,
     /// None where the directory cannot be read.
     pub in_maintenance: Option<InMaintenance>,
+    /// What the configurations of other daemons have.
+    pub configured: Claims,
 }
 
 /// Why the configuration is read again.
@@ -48,6 +51,8 @@ pub struct Source {
     pub in_use: InUse,
     /// What was learned of maintenance.
     pub learned: Learned,
+    /// Where other daemons are found; none where there are none.
+    pub peers: Option<Directory>,
 }
 
 impl Source {
@@ -60,7 +65,8 @@ impl Source {
         let rules = Rules::of(&loaded.plan, self.learned);
         let in_maintenance =
             rules.as_ref().map_or_else(|| Some(InMaintenance::new()), |rules| rules.look().ok());
-        Ok(ToRun { loaded, rules, in_maintenance })
+        let configured = self.peers.map_or_else(Claims::new, |peers| peers.configured());
+        Ok(ToRun { loaded, rules, in_maintenance, configured })
     }
 }
 

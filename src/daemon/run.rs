@@ -17,7 +17,6 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ipvs_rs::Ipvs;
 use tracing::{error, info, warn};
 
 use super::addresses::{Hosts, InUse};
@@ -28,86 +27,28 @@ use super::left_behind::LeftBehind;
 use super::load::{LoadError, Loaded};
 use super::maintenance::{self, Learned, Maintenance, Rules};
 use super::observe::{ConfigFile, Observed};
-use super::outlets::{CommandSetup, Outlets};
+use super::outlets::Outlets;
 use super::owned::{self, OwnedServices};
-use super::places::Limits;
+use super::peers::{Claims, Directory, Peers, Share};
 use super::reload::{Cause, Reloads, Source, ToRun};
+use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
 use super::turn::{Turns, measured};
-use crate::check::Checker;
 use crate::config::LogTarget;
 use crate::health::Standing;
 use crate::notify::Notice;
 use crate::report::{self, Snapshot};
-use crate::settings::{self, Acts};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
-use crate::sys::privileges::PrivilegeError;
 use crate::sys::process;
+use crate::sys::socket;
 use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
-
-/// What the loop is given.
-pub struct Setup {
-    /// The configuration file as it was found, absolute.
-    pub path: PathBuf,
-    /// The name of the configuration, as in the names of its files.
-    pub name: String,
-    /// The configuration in it.
-    pub loaded: Loaded,
-    /// What all checks share.
-    pub checker: Checker,
-    /// The table to work on.
-    pub ipvs: Box<dyn Ipvs>,
-    /// Where the control socket is and what must outlive a crash, `/var/run/ldirectord-rs`.
-    pub state_directory: PathBuf,
-    /// Whether services are remembered across a crash; not where the table is only in memory.
-    pub remember: bool,
-    /// How often the table is read back without a cause; none: never.
-    pub verify_interval: Option<Duration>,
-    /// What all checks together may use.
-    pub check_limits: Limits,
-    /// Whether a server counts as down when its checks were not possible for long.
-    pub unchecked_is_down: bool,
-    /// How long checks may take to end when the daemon stops.
-    pub grace: Duration,
-    /// What of mail and commands is carried out.
-    pub acts: Acts,
-    /// How alerts are sent.
-    pub mail: settings::Mail,
-    /// The mode of monitor files that the daemon creates.
-    pub monitor_mode: u32,
-    /// The log.
-    pub log: Log,
-    /// Whether the log's target is that of the configuration; otherwise it stays what it is.
-    pub log_by_configuration: bool,
-    /// What the operator's commands need.
-    pub commands: CommandSetup,
-    /// Who waits for this daemon to be ready.
-    pub launcher: Option<Launcher>,
-}
-
-/// Why the daemon could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No runtime, no signal handlers, no sockets.
-    #[error("{what}: {error}")]
-    System {
-        /// What was to be had.
-        what: &'static str,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// What is not needed cannot be given up.
-    #[error(transparent)]
-    Privileges(#[from] PrivilegeError),
-    /// The kernel's table cannot be read.
-    #[error("the kernel's IPVS table cannot be read: {0}")]
-    Table(#[from] ipvs_rs::Error),
-}
+/// How long a stop waits for the configurations of other daemons.
+const PEERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it. When it cannot start, whoever waits for it is told why.
 ///
@@ -146,6 +87,8 @@ struct Daemon {
     control: Option<Control>,
     manager: Manager,
     owned: Option<OwnedServices>,
+    /// None with a table in memory, which has no others.
+    peers: Option<Peers>,
     log: Log,
     log_by_configuration: bool,
     path: PathBuf,
@@ -175,6 +118,8 @@ impl Daemon {
             .remember
             .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
+        let directory =
+            if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
         let rules = Rules::of(&setup.loaded.plan, Learned::default());
         let (in_maintenance, note) =
             maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
@@ -184,11 +129,19 @@ impl Daemon {
         let Loaded { plan, content, hosts, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
+        let (peers, plan, formerly) = match directory {
+            None => (None, plan, formerly),
+            Some(directory) => {
+                let formerly = directory.without_theirs(formerly, &plan);
+                let (peers, plan) = Peers::new(directory, plan, now);
+                (Some(peers), plan, formerly)
+            }
+        };
         let (mut director, mut notices) =
             Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
         director.set_unchecked_is_down(setup.unchecked_is_down);
         notices.extend(director.maintain(&in_maintenance, now));
-        let control = Control::open(&setup.state_directory.join(control::socket_name(&setup.name)))
+        let control = Control::open(&socket::place(&setup.state_directory, &setup.name))
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
         let daemon = Daemon {
@@ -201,6 +154,7 @@ impl Daemon {
             control,
             manager: Manager::new(now),
             owned,
+            peers,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
             path: setup.path,
@@ -238,6 +192,7 @@ impl Daemon {
             self.manager.tell_status(now, || report::status(self.director.plan(), self.director.health()));
             let wakes = [
                 self.director.poll_timeout(),
+                self.peers.as_ref().and_then(Peers::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at,
@@ -286,6 +241,7 @@ impl Daemon {
             () = sleep_until(wake) => {
                 let notices = self.director.verify(Instant::now());
                 self.settle(notices);
+                self.look_at_peers(Instant::now());
             }
             servers = self.maintenance.next() => {
                 let notices = self.director.maintain(&servers, Instant::now());
@@ -321,7 +277,11 @@ impl Daemon {
 
     fn snapshot(&self) -> Snapshot {
         let director = &self.director;
-        Snapshot::of(director.plan(), director.health(), director.table(), Instant::now())
+        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), Instant::now());
+        match &self.peers {
+            None => snapshot,
+            Some(peers) => snapshot.with_elsewhere(peers.elsewhere()),
+        }
     }
 
     fn snapshot_json(&self) -> String {
@@ -372,6 +332,7 @@ impl Daemon {
             content,
             in_use: InUse::new(self.hosts.clone(), self.director.table()),
             learned: self.maintenance.learned(),
+            peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
         };
         self.reloads.start(source, cause);
     }
@@ -406,15 +367,25 @@ impl Daemon {
         }
     }
 
-    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance }: ToRun) {
+    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance, configured }: ToRun) {
         let interval = loaded.plan.config().globals.checkinterval;
         let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
         self.file.taken_up(loaded.content, interval);
         self.hosts = loaded.hosts;
-        let mut notices = self.director.reload(loaded.plan, now);
-        notices.extend(self.director.maintain(&in_maintenance, now));
+        let share = match &mut self.peers {
+            None => Share { plan: loaded.plan, left: BTreeSet::new() },
+            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &configured, now),
+        };
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
+        self.take_share(share, now);
+    }
+
+    /// Runs another plan from now on.
+    fn take_share(&mut self, Share { plan, left }: Share, now: Instant) {
+        self.director.leave(&left);
+        let mut notices = self.director.reload(plan, now);
+        notices.extend(self.director.maintain(self.maintenance.known(), now));
         self.outlets.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
         if self.log_by_configuration {
@@ -424,6 +395,23 @@ impl Daemon {
         // Also where the table stays as it is: a command may be new, and a service may have changed hands.
         self.follow_up();
         self.outlets.follow_instances(self.director.plan());
+    }
+
+    /// A service may have come free, or another daemon may have taken one at the same moment.
+    fn look_at_peers(&mut self, now: Instant) {
+        if let Some(share) = self.peers.as_mut().and_then(|peers| peers.look(self.director.plan(), now)) {
+            self.take_share(share, now);
+        }
+    }
+
+    /// What the configurations of other daemons have; nothing where that is not known at once.
+    async fn configured_elsewhere(&self) -> Claims {
+        let Some(directory) = self.peers.as_ref().map(|peers| peers.directory().clone()) else {
+            return Claims::new();
+        };
+        let read = tokio::task::spawn_blocking(move || directory.configured());
+        let read = tokio::time::timeout(PEERS_LIMIT, read).await;
+        read.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// One line about all servers, for the service manager.
@@ -473,6 +461,8 @@ impl Daemon {
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
+                let theirs = self.configured_elsewhere().await.into_keys().collect();
+                self.director.leave(&theirs);
                 let notices = self.director.stop();
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
                 if !self.director.owned().is_empty() {

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::value::VirtualId;
+
 pub use crate::config::{
     CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Timeouts, Tunnel, Virtual,
 };
@@ -88,6 +90,17 @@ impl Plan {
             checks.insert(Member { virtual_index, real_index }, check);
         }
         build::plan(Arc::new(config), checks)
+    }
+
+    /// The same plan without these services.
+    #[must_use]
+    pub fn without(&self, services: &BTreeSet<VirtualId>) -> Plan {
+        if services.is_empty() {
+            return self.clone();
+        }
+        let mut config = Config::clone(&self.config);
+        config.virtuals.retain(|v| !services.contains(&v.id));
+        Plan::new(Arc::new(config))
     }
 
     /// Whether a server is one of an earlier configuration that stays for a while.

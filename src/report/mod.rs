@@ -4,6 +4,6 @@ mod snapshot;
 mod status;
 mod table;
 
-pub use snapshot::{Checked, Destination, Server, Snapshot, State, VirtualService};
+pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, State, VirtualService};
 pub use status::status;
 pub use table::render;

@@ -1,8 +1,9 @@
 //! A copy of the state at one moment, free of references into it.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ipvs_rs::Table;
+use ipvs_rs::{ServiceKey, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::desired;
@@ -18,6 +19,18 @@ pub struct Snapshot {
     /// Checks that began more than one interval late, since the start of the daemon.
     #[serde(default)]
     pub late_checks: u64,
+    /// Services of the file that are left to another daemon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A virtual service that another daemon owns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// `tcp:10.0.0.1:80`, `fwm:5`.
+    pub id: String,
+    /// The name of the daemon.
+    pub owner: String,
 }
 
 /// One virtual service.
@@ -109,7 +122,18 @@ impl Snapshot {
                 .collect(),
             destinations: Some(destinations(table, desired::service_key(v.id))),
         });
-        Snapshot { virtuals: virtuals.collect(), late_checks: health.late_checks() }
+        Snapshot { virtuals: virtuals.collect(), late_checks: health.late_checks(), elsewhere: Vec::new() }
+    }
+
+    /// The same with services that are left to other daemons, each with the name of that.
+    #[must_use]
+    pub fn with_elsewhere(mut self, services: &BTreeMap<ServiceKey, String>) -> Snapshot {
+        let one = |(key, owner): (&ServiceKey, &String)| Elsewhere {
+            id: desired::virtual_id(*key).qualified(),
+            owner: owner.clone(),
+        };
+        self.elsewhere = services.iter().map(one).collect();
+        self
     }
 
     /// The same for a single look at the servers: no table was looked at, and no state has lasted.
@@ -163,7 +187,7 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
     }
 }
 
-fn destinations(table: &Table, key: ipvs_rs::ServiceKey) -> Vec<Destination> {
+fn destinations(table: &Table, key: ServiceKey) -> Vec<Destination> {
     let Some(service) = table.services.get(&key) else { return Vec::new() };
     let destination = |(key, config): (&ipvs_rs::DestinationKey, &ipvs_rs::DestinationConfig)| Destination {
         address: key.to_string(),

@@ -3,6 +3,7 @@
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
 use super::snapshot::{Server, Snapshot, State, VirtualService};
+use crate::value::shown::escaped;
 
 /// The table as text; `width` is that of the terminal, none for one line a row.
 #[must_use]
@@ -20,6 +21,9 @@ pub fn render(snapshot: &Snapshot) -> String {
         if v.servers.is_empty() {
             table.add_row(vec![v.id.clone(), "no real server".to_owned()]);
         }
+    }
+    for service in &snapshot.elsewhere {
+        table.add_row(vec![service.id.clone(), format!("owned by {}", escaped(&service.owner))]);
     }
     let text: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     text.join("\n")

@@ -16,8 +16,8 @@ use nix::unistd::geteuid;
 
 use super::process::{self, Process};
 
-/// Bytes that are read of a lock file.
-const LARGEST: u64 = 128;
+/// Bytes that are read of a lock file: a path, and a few words.
+const LARGEST: u64 = 8192;
 
 /// A lock that is ours as long as this, or what a child has of it, is there.
 #[derive(Debug)]
@@ -75,10 +75,10 @@ impl Lock {
         }
     }
 
-    /// Says that this process is the daemon: it can take signals from now on. On a full disk the lock stays without a name; the pid
-    /// file then names the daemon.
-    pub fn name_own_process(&mut self) {
-        let text = format!("{}\n{}\n", Process::own(), pid_namespace());
+    /// Says that this process is the daemon, and what is to be known about it: it can take signals from now on. On a full disk the
+    /// lock stays without a name; the pid file then names the daemon.
+    pub fn name_own_process(&mut self, about: &str) {
+        let text = format!("{}\n{}\n{about}", Process::own(), pid_namespace());
         let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(text.as_bytes()));
     }
 }
@@ -88,15 +88,24 @@ impl Lock {
 /// # Errors
 /// When the file cannot be opened, so that the holder is not known.
 pub fn holder(path: &Path) -> io::Result<Holder> {
+    described(path).map(|(holder, _)| holder)
+}
+
+/// Who holds the lock at this path, and what a daemon says about itself there.
+///
+/// # Errors
+/// As [`holder`].
+pub fn described(path: &Path) -> io::Result<(Holder, String)> {
+    let nobody = (Holder::Nobody, String::new());
     let file = match OpenOptions::new().read(true).custom_flags(FLAGS.bits()).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(nobody),
         opened => opened?,
     };
     is_usable(&file)?;
     let mut asked = whole(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked))?;
     if i32::from(asked.l_type) == libc::F_UNLCK {
-        return Ok(Holder::Nobody);
+        return Ok(nobody);
     }
     let owner = file.metadata()?.uid();
     let mut text = Vec::new();
@@ -104,11 +113,12 @@ pub fn holder(path: &Path) -> io::Result<Holder> {
     // An owner who is not root may name its own processes only: root would end others for it.
     let may_name = |pid| owner == 0 || owner == geteuid().as_raw() || process::user(pid) == Some(owner);
     let text = String::from_utf8_lossy(&text);
-    let (process, namespace) = text.split_once('\n').unwrap_or((&text, ""));
+    let (process, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let (namespace, about) = rest.split_once('\n').unwrap_or((rest, ""));
     // The number of a process of another namespace means somebody else here.
-    let named = process.parse::<Process>().ok().filter(|_| namespace.trim() == pid_namespace());
+    let named = process.parse::<Process>().ok().filter(|_| namespace == pid_namespace());
     let named = named.filter(|process| process.lives() && may_name(process.pid));
-    Ok(named.map_or(Holder::Start, Holder::Daemon))
+    Ok(named.map_or((Holder::Start, String::new()), |process| (Holder::Daemon(process), about.to_owned())))
 }
 
 /// The namespace in which the numbers of processes hold, as `pid:[NUMBER]` (namespaces(7)); empty where there is no /proc.
@@ -169,8 +179,8 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Lock::take(&path).unwrap().is_none());
         assert_eq!(holder(&path).unwrap(), Holder::Start);
-        lock.name_own_process();
-        assert_eq!(holder(&path).unwrap(), Holder::Daemon(Process::own()));
+        lock.name_own_process("name web.cf\n");
+        assert_eq!(described(&path).unwrap(), (Holder::Daemon(Process::own()), "name web.cf\n".to_owned()));
         assert!(Lock::take(&path).unwrap().is_none(), "also after somebody has asked");
         drop(lock);
         assert_eq!(holder(&path).unwrap(), Holder::Nobody, "whatever the file says");
@@ -204,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.cf.lock");
         let mut lock = Lock::take(&path).unwrap().unwrap();
-        lock.name_own_process();
+        lock.name_own_process("");
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         assert_eq!(holder(&path).unwrap(), Holder::Start);
         drop(lock);

@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod detach;
 pub mod give;
 pub mod icmp;
+pub mod instance;
 pub mod lane;
 pub mod left_behind;
 pub mod limits;

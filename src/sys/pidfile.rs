@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 
+use super::instance::Instance;
 use super::lock::{self, Holder, Lock, is_same_file};
 use super::process::{self, Process, may_name};
 
@@ -111,6 +112,10 @@ pub struct PidFile {
     file: Result<Flock<File>, File>,
     /// The error where there is no place for it: a full disk must not keep services from being checked.
     lock: io::Result<Lock>,
+    /// The lock of the configuration, so that no daemon of another name has it, too.
+    file_lock: Option<Lock>,
+    /// What the locks say besides the process.
+    about: String,
 }
 
 impl PidFile {
@@ -138,7 +143,8 @@ impl PidFile {
             };
             // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
             if is_same_file(opened(&file), path) {
-                let claimed = PidFile { path: path.to_owned(), file, lock };
+                let claimed =
+                    PidFile { path: path.to_owned(), file, lock, file_lock: None, about: String::new() };
                 if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(State::Running(_))) {
                     // What a daemon that crashed left.
                     let _ = opened(&claimed.file).set_len(0);
@@ -146,6 +152,23 @@ impl PidFile {
                 return Ok(Some(claimed));
             }
         }
+    }
+
+    /// Takes the lock of the configuration, too, and remembers who this is; none when a daemon of another name holds it, and then
+    /// nothing is left of this claim. Where there is no place for the lock, it goes without.
+    #[must_use]
+    pub fn known_as(mut self, instance: &Instance, directory: &Path) -> Option<PidFile> {
+        self.about = instance.to_string();
+        if let Some(path) = instance.file_lock(directory) {
+            match Lock::take(&path) {
+                Ok(None) => {
+                    self.remove();
+                    return None;
+                }
+                taken => self.file_lock = taken.ok().flatten(),
+            }
+        }
+        Some(self)
     }
 
     /// Why there is no lock, where there is none.
@@ -173,8 +196,8 @@ impl PidFile {
     /// # Errors
     /// When the disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
-        if let Ok(lock) = &mut self.lock {
-            lock.name_own_process();
+        for lock in self.lock.iter_mut().chain(&mut self.file_lock) {
+            lock.name_own_process(&self.about);
         }
         write_own_pid(opened(&self.file))
     }
@@ -198,13 +221,13 @@ impl PidFile {
         std::mem::forget(self);
     }
 
-    /// Removes both files, if they are still ours; where its directory does not let us, the pid file is emptied, which means the same.
+    /// Removes its files, if they are still ours; where its directory does not let us, the pid file is emptied, which means the same.
     pub fn remove(self) {
         let file = opened(&self.file);
         if is_same_file(file, &self.path) && fs::remove_file(&self.path).is_err() {
             let _ = file.set_len(0);
         }
-        if let Ok(lock) = self.lock {
+        for lock in self.file_lock.into_iter().chain(self.lock) {
             lock.remove();
         }
     }

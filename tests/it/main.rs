@@ -12,6 +12,7 @@ mod command_line;
 mod commands;
 mod corpus;
 mod dry_run;
+mod instances;
 mod judge;
 mod lateness;
 mod life;

@@ -4,7 +4,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::path::{Path as FilePath, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,26 +96,37 @@ impl Director {
     /// Runs `ldirectord-rs /etc/ha.d/lab.cf VERB` to its end.
     #[track_caller]
     pub fn say(&self, verb: &str) -> Said {
+        self.run(&["/etc/ha.d/lab.cf", verb])
+    }
+
+    /// Runs `ldirectord-rs` with these words to its end.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) -> Said {
         // A file and not a pipe, for a pipe would also wait for a daemon that keeps it open.
         let path = self.root.join("said");
         let file = File::create(&path).unwrap();
-        let mut child = self.space.run(|| {
-            Command::new(&self.binary)
-                .args(["/etc/ha.d/lab.cf", verb])
-                .envs(self.settings.iter().cloned())
-                .stdin(Stdio::null())
-                .stdout(file.try_clone().unwrap())
-                .stderr(file)
-                .spawn()
-                .unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()))
-        });
-        let status = until(&format!("end of the command {verb}"), Duration::from_secs(60), || {
+        let mut child = self.spawn(words, file.try_clone().unwrap().into(), file.into());
+        let status = until(&format!("end of the command {words:?}"), Duration::from_secs(60), || {
             child.try_wait().unwrap().ok_or_else(|| self.story())
         });
         Said { status, text: fs::read_to_string(path).unwrap() }
     }
 
-    /// The same, and it must succeed.
+    /// Starts `ldirectord-rs` with these words.
+    pub fn spawn(&self, words: &[&str], out: Stdio, err: Stdio) -> Child {
+        self.space.run(|| {
+            Command::new(&self.binary)
+                .args(words)
+                .envs(self.settings.iter().cloned())
+                .stdin(Stdio::null())
+                .stdout(out)
+                .stderr(err)
+                .spawn()
+                .unwrap_or_else(|e| panic!("{}: {e}", self.binary.display()))
+        })
+    }
+
+    /// As [`Director::say`], and it must succeed.
     #[track_caller]
     pub fn must(&self, verb: &str) -> String {
         let said = self.say(verb);

@@ -10,11 +10,13 @@ mod client;
 mod cluster;
 mod director;
 mod first_hour;
+mod identity;
 #[path = "../compat/judge/mod.rs"]
 mod judge;
 mod kernel_words;
 mod leftovers;
 mod life;
+mod ownership;
 mod paths;
 mod privileges;
 mod samples;

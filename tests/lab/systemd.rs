@@ -39,6 +39,15 @@ fn the_unit_lives() {
         ("place", "1"),
         // Neither the restart nor the crash cost a write.
         ("added", "2"),
+        // R94
+        ("own-restart", "0 active"),
+        ("own-bad-restart", "2 unharmed"),
+        ("own-bad-reload", "2 unharmed"),
+        // The table is as it was.
+        ("careless-restart", "1 2"),
+        ("repaired", "active 2"),
+        ("own-reload", "0"),
+        ("own-stop", "0 inactive 0"),
         ("stop", "0"),
         ("left", "0"),
         ("stopped", "3"),

@@ -78,6 +78,27 @@ cat >/usr/local/bin/steps <<-'END'
 	note services "$(services)"
 	note place "$(grep -c -e '^boot .' /run/ldirectord-rs/*.services)"
 	note added "$(grep -c 'Added virtual server' /var/log/ldirectord.log)"
+	# What is asked of the daemon goes to systemd, which would take an end by another hand for a failure.
+	before=$(main)
+	ldirectord-rs restart
+	note own-restart "$? $([ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs)"
+	before=$(main)
+	echo nonsense >>/etc/ha.d/ldirectord.cf
+	ldirectord-rs restart
+	note own-bad-restart "$? $([ "$before" = "$(main)" ] && echo unharmed)"
+	ldirectord-rs reload
+	note own-bad-reload "$? $([ "$before" = "$(main)" ] && echo unharmed)"
+	# systemd asks nobody before it ends the daemon; the unit comes back by itself once the file is right.
+	systemctl restart ldirectord-rs
+	note careless-restart "$? $(services)"
+	cp /tmp/good.cf /etc/ha.d/ldirectord.cf
+	for _ in $(seq 600); do systemctl is-active --quiet ldirectord-rs && break; sleep 0.1; done
+	note repaired "$(systemctl is-active ldirectord-rs) $(services)"
+	ldirectord-rs reload
+	note own-reload $?
+	ldirectord-rs stop
+	note own-stop "$? $(systemctl is-active ldirectord-rs) $(services)"
+	systemctl start ldirectord-rs
 	systemctl stop ldirectord-rs
 	note stop $?
 	note left "$(services)"

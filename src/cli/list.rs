@@ -1,0 +1,102 @@
+//! Every daemon of this machine: `status --all`, and `show` without a configuration.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::Exit;
+use super::context::Context;
+use super::terminal::{answer, tell};
+use crate::net::cause;
+use crate::sys::instance::{self, Instance};
+use crate::sys::pidfile::{self, State};
+use crate::sys::place::Place;
+use crate::sys::process::Process;
+use crate::value::shown::escaped;
+
+/// A name that has a pid file or a lock.
+pub(super) struct Found {
+    pub name: String,
+    pub state: State,
+    /// What is known of a daemon that runs; nothing of the original, and of an earlier release.
+    pub instance: Option<Instance>,
+}
+
+/// `status --all`.
+pub(super) fn run(context: &Context) -> Exit {
+    let (found, is_whole) = found(context);
+    let runs = |found: &Found| matches!(found.state, State::Running(_));
+    let exit = match found.iter().any(runs) {
+        true => Exit::Ok,
+        false if !is_whole => Exit::Unknown,
+        false if found.iter().any(|found| matches!(found.state, State::Stale(_))) => Exit::Failure,
+        false => Exit::Stopped,
+    };
+    let lines: Vec<String> = found.iter().filter_map(|found| line(context, found)).collect();
+    match lines.is_empty() {
+        true => answer("no ldirectord runs", exit),
+        false => answer(lines.join("\n"), exit),
+    }
+}
+
+/// All that have a pid file or a lock, in the order of their names; false where one of them cannot be read, which is said.
+pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
+    let run = &context.settings.paths.run;
+    let mut names = names(run, "ldirectord.", ".pid");
+    names.extend(self::names(&context.state_directory(), "", ".lock"));
+    let (mut found, mut is_whole) = (Vec::new(), true);
+    for name in names {
+        let context = Context { name, ..context.clone() };
+        let (pid_file, lock) = (context.pid_file(), context.lock_file());
+        match pidfile::state(&pid_file, &lock) {
+            Ok(state) => {
+                let instance = instance::held(&lock).ok().flatten().map(|(_, instance)| instance);
+                found.push(Found { name: context.name, state, instance });
+            }
+            Err(error) => {
+                is_whole = false;
+                tell!("{} cannot be read: {}; ask as root", pid_file.display(), cause(&error));
+            }
+        }
+    }
+    (found, is_whole)
+}
+
+/// The names that stand in the names of files.
+fn names(directory: &Path, begin: &str, end: &str) -> BTreeSet<String> {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    let name = |file: String| Some(file.strip_prefix(begin)?.strip_suffix(end)?.to_owned());
+    entries
+        .filter_map(|entry| name(entry.file_name().into_string().ok()?))
+        .filter(|name| instance::is_name(name))
+        .collect()
+}
+
+fn line(context: &Context, found: &Found) -> Option<String> {
+    let name = escaped(&found.name);
+    match (found.state, &found.instance) {
+        (State::Running(Process { pid, .. }), None) => Some(format!("{name} is running with pid: {pid}")),
+        (State::Running(Process { pid, .. }), Some(instance)) => Some(format!(
+            "{name} is running with pid: {pid}, for {}{}",
+            escaped(&instance.file.display().to_string()),
+            table(instance)
+        )),
+        (State::Starting, _) => Some(format!("{name} starts")),
+        (State::Stale(_), _) => {
+            let file = Context { name: found.name.clone(), ..context.clone() }.pid_file();
+            Some(format!("{name} is stopped; stale pid file {}", escaped(&file.display().to_string())))
+        }
+        (State::Stopped, _) => None,
+    }
+}
+
+/// The table, where it is not that of the kernel here.
+fn table(instance: &Instance) -> &'static str {
+    let here = Place::here().map(|place| place.network).ok();
+    match &instance.network {
+        None => " (its table is in memory)",
+        Some(network) if here.as_ref().is_some_and(|here| here != network) => {
+            " (in another network namespace)"
+        }
+        Some(_) => "",
+    }
+}

@@ -1,0 +1,87 @@
+//! Several daemons: what is said of all of them, and names that are long.
+
+use std::fs;
+
+use crate::site::Site;
+
+const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+
+/// Ends the daemons of other names, too.
+struct Others<'a>(&'a Site, Vec<String>);
+
+impl Drop for Others<'_> {
+    fn drop(&mut self) {
+        for name in &self.1 {
+            self.0.run(&[name, "stop"]);
+        }
+    }
+}
+
+fn said(site: &Site, words: &[&str]) -> (i32, String, String) {
+    let output = site.run(words);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn all_daemons_are_listed() {
+    let site = Site::new(CONFIG);
+    assert_eq!(said(&site, &["status", "--all"]), (3, "no ldirectord runs\n".to_owned(), String::new()));
+    let (code, _, err) = said(&site, &["show"]);
+    assert_eq!(code, 3);
+    assert!(err.contains("ldirectord.sock"), "the default one: {err}");
+    fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
+    let _others = Others(&site, vec!["other.cf".to_owned()]);
+    assert_eq!((site.act("start"), said(&site, &["other.cf", "start"]).0), (0, 0));
+    let pid = |name: &str| {
+        let text = fs::read_to_string(site.path(&format!("run/ldirectord.{name}.pid"))).unwrap();
+        text.trim().to_owned()
+    };
+    let line = |name: &str| {
+        let file = site.path(name).canonicalize().unwrap();
+        format!("{name} is running with pid: {}, for {} (its table is in memory)", pid(name), file.display())
+    };
+    let expected = format!("{}\n{}\n", line("other.cf"), line("web.cf"));
+    assert_eq!(said(&site, &["status", "--all"]), (0, expected, String::new()));
+    let (code, out, _) = said(&site, &["show"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("other.cf:\n") && out.contains("\nweb.cf:\n"), "{out}");
+    let (code, out, _) = said(&site, &["show", "--json"]);
+    assert_eq!((code, out.lines().count()), (0, 2), "one object a line: {out}");
+    assert!(out.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{out}");
+    // The default daemon is another one, and does not run.
+    assert_eq!(said(&site, &["status"]).0, 3);
+    // One that crashed is named, and does not hide the other.
+    fs::write(site.path("run/ldirectord.gone.cf.pid"), "1\n").unwrap();
+    let (code, out, _) = said(&site, &["status", "--all"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("gone.cf is stopped; stale pid file "), "{out}");
+    assert_eq!((site.act("stop"), said(&site, &["other.cf", "stop"]).0), (0, 0));
+    assert_eq!(said(&site, &["status", "--all"]).0, 1, "stale");
+    let (code, out, _) = said(&site, &["status", "--all", "--json"]);
+    assert_eq!(code, 1, "a word too many is a warning: {out}");
+}
+
+/// A path of a socket has at most 107 bytes, a name of a file 255.
+#[test]
+fn a_long_name_has_a_socket_and_one_that_is_too_long_is_refused() {
+    let site = Site::new(CONFIG);
+    let long = format!("{}.cf", "x".repeat(197));
+    fs::write(site.path(&long), site.text(CONFIG)).unwrap();
+    let _others = Others(&site, vec![long.clone()]);
+    assert_eq!(said(&site, &[&long, "start"]).0, 0);
+    let (code, out, err) = said(&site, &["show", &long]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(said(&site, &[&long, "status"]).0, 0);
+    assert_eq!(said(&site, &[&long, "stop"]).0, 0);
+    assert_eq!(said(&site, &["show", &long]).0, 3);
+    let too_long = format!("x{long}");
+    fs::write(site.path(&too_long), site.text(CONFIG)).unwrap();
+    for (action, expected) in
+        [("start", 1), ("restart", 1), ("try-restart", 1), ("reload", 1), ("status", 3), ("stop", 0)]
+    {
+        let (code, out, err) = said(&site, &[&too_long, action]);
+        assert_eq!(code, expected, "{action}: {out}{err}");
+        assert!(expected != 1 || action == "reload" || err.contains("may have 200 bytes"), "{action}: {err}");
+    }
+}
