@@ -11,7 +11,7 @@ AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
 .PHONY: help setup demo test lint unit features doc lab judge cluster peers faults faults-short fuzz bench manual packages \
-	release release-check package-test corpus record \
+	release release-check package-test upgrade-test corpus record \
 	verdicts audit
 
 help:            ## this list
@@ -29,21 +29,20 @@ demo:            ## the main job on this machine, without privileges
 test: PACKAGES = paper life
 test: lint unit demo features doc faults-short peers lab package-test  ## everything, the lab included
 
-lint: setup      ## format and clippy
+lint: setup      ## format and clippy, with all features
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --test faults --test lab --test peers -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --all-features --test faults --test lab --test peers -- -D warnings
 
 unit: setup      ## every test that needs no privilege
 	$(CARGO) test --workspace
 
 features: setup  ## what is only there with the features: old TLS, and the login at Oracle
-	$(CARGO) clippy --all-features --lib --test legacy --test it -- -D warnings
 	$(CARGO) test --all-features --test legacy
 	$(CARGO) test --all-features --test it -- oracle::
 
-doc: setup       ## the documentation builds without a warning
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+doc: setup       ## the documentation, of all features, builds without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features
 
 lab: setup       ## what needs a real IPVS kernel; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
@@ -89,6 +88,9 @@ release-check: setup  ## builds the release of the last commit a second time in 
 
 package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian; as root; PACKAGES='paper life systemd' picks
 	tests/packages/run "$(PACKAGES)"
+
+upgrade-test:    ## the daemon of the first release under this command line, and the reverse (builds that release once)
+	tests/upgrade
 
 corpus:          ## records anew what the original makes of tests/data/corpus; as root, with Debian's ldirectord
 	tests/compat/record-corpus
