@@ -39,6 +39,9 @@ _ldirectord_rs() {
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 		;;
+	1:status)
+		mapfile -t COMPREPLY < <(compgen -W "--all --settings" -- "$cur")
+		;;
 	*)
 		# These options count wherever they stand.
 		[[ ${#words[@]} = 1 ]] || actions="" commands=""

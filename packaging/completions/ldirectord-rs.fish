@@ -24,5 +24,6 @@ complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'What the running daemon knows'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Judge the file alone'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'
 complete -c ldirectord-rs -l strict -d 'With -t and check: a warning fails, too'
 complete -c ldirectord-rs -l json -d 'With -t, check and show: print JSON'

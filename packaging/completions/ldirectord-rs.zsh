@@ -36,7 +36,8 @@ _ldirectord_rs_first() {
 _ldirectord_rs_second() {
 	case ${line[1]} in
 	check | show | alert-test) _ldirectord_rs_configs ;;
-	start | stop | restart | try-restart | reload | force-reload | status) ;;
+	status) compadd -- --all ;;
+	start | stop | restart | try-restart | reload | force-reload) ;;
 	*) _ldirectord_rs_words ;;
 	esac
 }

@@ -126,34 +126,65 @@ fn start(context: &Context) -> Result<Exit, Exit> {
 /// R92: the original says nothing. A daemon that is not the one that was asked for is named.
 fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
     let config = context.display_config();
-    if let Some(Instance { name, .. }) = under_another_name(context) {
+    if let Some((Process { pid, .. }, Instance { name, .. })) = under_another_name(context) {
+        let name = escaped(&name);
         tell!("ldirectord for {config} is running already as {name} with pid {pid}; nothing was started");
         return Ok(Exit::Ok);
     }
-    let (of_name, asked) = (instance::held(&context.lock_file()).ok().flatten(), context.instance());
-    match of_name.zip(asked) {
-        Some(((_, runs), asked)) if runs.network.is_none() != asked.network.is_none() => {
-            let which = if runs.network.is_none() { "in memory" } else { "of the kernel" };
+    match Other::of(context) {
+        Some(Other { what: Differs::Table(table), pid, .. }) => {
             tell!(
-                "ldirectord for {config} is running already with pid {pid}, on the table {which}; nothing was started; end it first \
-                 (ldirectord-rs {} stop)",
-                context.argument
+                "ldirectord for {config} is running already with pid {pid}, on the table {table}; nothing was started; end that one first"
             );
-            return Err(Exit::Failure);
+            Err(Exit::Failure)
         }
-        Some(((_, runs), asked)) if runs.file != asked.file => tell!(
-            "The name {} is that of the daemon for {} (pid {pid}); {config} was not started: rename it",
-            context.name,
-            escaped(&runs.file.display().to_string())
-        ),
-        _ if context.debug => {
+        Some(Other { what: Differs::File(file), pid, name }) => {
             tell!(
-                "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
+                "The name {name} is that of the daemon for {file} (pid {pid}); {config} was not started: give it another name"
             );
+            Err(Exit::Failure)
         }
-        _ => {}
+        None => {
+            if context.debug {
+                tell!(
+                    "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
+                );
+            }
+            Ok(Exit::Ok)
+        }
     }
-    Ok(Exit::Ok)
+}
+
+/// A daemon that has the name of the context, and is not the one that is meant.
+struct Other {
+    what: Differs,
+    pid: i32,
+    name: String,
+}
+
+/// In what it differs.
+enum Differs {
+    /// It has another table.
+    Table(&'static str),
+    /// It has another file.
+    File(String),
+}
+
+impl Other {
+    fn of(context: &Context) -> Option<Other> {
+        let (process, runs) = instance::held(&context.lock_file()).ok()??;
+        let asked = context.instance()?;
+        let what = match (&runs.network, &asked.network) {
+            (None, Some(_)) => Differs::Table("in memory"),
+            (Some(_), None) => Differs::Table("of the kernel"),
+            (theirs, ours) if theirs != ours => Differs::Table("of another network namespace"),
+            _ if runs.file != asked.file => {
+                Differs::File(escaped(&runs.file.display().to_string()).into_owned())
+            }
+            _ => return None,
+        };
+        Some(Other { what, pid: process.pid, name: escaped(&runs.name).into_owned() })
+    }
 }
 
 /// Works whatever the configuration looks like: what runs can always be ended.
@@ -166,12 +197,17 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
     let mut was_killed = false;
     loop {
         if let Some(daemon) = running(context)? {
-            if let Some(unit) = unit::of(daemon) {
-                return Ok(unit::ask(&unit, "stop", daemon));
+            match unit::of(daemon) {
+                None if end(daemon, Signal::SIGTERM)? == End::Orderly => return Ok(Exit::Ok),
+                None => {}
+                Some(unit) => {
+                    let exit = unit::ask(&unit, "stop", daemon);
+                    if exit != Exit::Ok {
+                        return Ok(exit);
+                    }
+                }
             }
-            if end(daemon, Signal::SIGTERM)? == End::Orderly {
-                return Ok(Exit::Ok);
-            }
+            // systemd does not say whether it had to.
             was_killed = true;
         }
         // Nothing starts while the lock is ours.
@@ -249,6 +285,13 @@ fn say_nothing_to_stop(context: &Context) {
     tell!("ldirectord for {} does not run; nothing to stop{file}", context.display_config());
 }
 
+/// Two files of one name have one daemon, as with the original: that of the file that was started.
+fn warn_of_other_file(context: &Context) {
+    if let Some(Other { what: Differs::File(file), .. }) = Other::of(context) {
+        tell!("Warning: the daemon of this name runs for {file}; give one of the two files another name");
+    }
+}
+
 fn try_restart(context: &Context) -> Result<Exit, Exit> {
     match running(context)? {
         Some(_) => restart(context),
@@ -258,37 +301,39 @@ fn try_restart(context: &Context) -> Result<Exit, Exit> {
 
 /// Whatever may refuse the new daemon is asked before the old one is ended, and the table is handed over as it is.
 fn restart(context: &Context) -> Result<Exit, Exit> {
+    if let Some(daemon) = running(context)?
+        && let Some(unit) = unit::of(daemon)
+    {
+        let (path, _) = load_by(context, daemon::load_for_daemon)?;
+        privileges::judge_for(daemon, &path).map_err(|error| {
+            tell!("{error}; nothing was done");
+            Exit::Config
+        })?;
+        return Ok(unit::ask(&unit, "restart", daemon));
+    }
     let (path, loaded) = load_to_start(context)?;
     let prepared = prepare(context, path, loaded)?;
     judge_table(context)?;
+    warn_of_other_file(context);
     if let Some(daemon) = running(context)? {
-        if let Some(unit) = unit::of(daemon) {
-            return Ok(unit::ask(&unit, "restart", daemon));
-        }
         hand_over(daemon)?;
     }
     launch(context, prepared)
 }
 
-/// A restart with another table is no handover: a dry run would leave the kernel's table to nobody.
+/// A restart with another table is no handover: that of the daemon that runs would be left without checks.
 fn judge_table(context: &Context) -> Result<(), Exit> {
-    let Ok(Some((process, runs))) = instance::held(&context.lock_file()) else { return Ok(()) };
-    match (runs.network.is_some(), context.settings.table.backend) {
-        (true, Backend::Memory) => {
+    match Other::of(context) {
+        Some(Other { what: Differs::Table("in memory"), name, .. }) => {
+            tell!("Warning: the daemon {name} had its table in memory; the new one keeps the kernel's");
+            Ok(())
+        }
+        Some(Other { what: Differs::Table(table), pid, name }) => {
             tell!(
-                "The daemon {} (pid {}) keeps the kernel's table; nothing was done: a restart with the table in memory would leave it \
-                 without checks. Try the file under another name, a link to it",
-                runs.name,
-                process.pid
+                "The daemon {name} (pid {pid}) keeps the table {table}; nothing was done: a restart with another one would leave that \
+                 without checks. Try the file under another name, a link to it"
             );
             Err(Exit::Failure)
-        }
-        (false, Backend::Kernel) => {
-            tell!(
-                "Warning: the daemon {} had its table in memory; the new one keeps the kernel's",
-                runs.name
-            );
-            Ok(())
         }
         _ => Ok(()),
     }
@@ -303,6 +348,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
         }
         return Err(Exit::Failure);
     };
+    warn_of_other_file(context);
     if let Some(unit) = unit::of(daemon) {
         return Ok(unit::ask(&unit, "reload", daemon));
     }
@@ -329,6 +375,7 @@ fn status(context: &Context) -> Exit {
         }
         Ok(State::Running(Process { pid, .. })) => {
             tell!("ldirectord for {config} is running with pid: {pid}");
+            warn_of_other_file(context);
             match context.find_config() {
                 None => tell!(
                     "Warning: Config file {} not found; it runs with what it has read",

@@ -39,6 +39,8 @@ pub(super) struct Context {
     pub name: String,
     /// The arguments of the process, for the log.
     pub invocation: String,
+    /// Where the command was given; a daemon lives in `/`.
+    here: PathBuf,
     /// This program with the options that hold for the other configurations (`execute`), too.
     pub own: Vec<String>,
 }
@@ -79,15 +81,21 @@ impl Context {
             is_named: options.config.is_some(),
             name,
             invocation,
+            here: std::env::current_dir().unwrap_or_default(),
             own,
         })
     }
 
+    /// The same for a daemon of another name.
+    pub fn with_name(&self, name: String) -> Context {
+        Context { name, ..self.clone() }
+    }
+
     /// Where the configuration is, absolute; none if it is nowhere.
     pub fn find_config(&self) -> Option<PathBuf> {
-        let found =
-            candidates(&self.settings.paths.ha, &self.argument).into_iter().find(|path| path.is_file())?;
+        let places = candidates(&self.settings.paths.ha, &self.argument);
         // The daemon lives in `/`; a relative path would lead nowhere from there.
+        let found = places.into_iter().map(|path| self.here.join(path)).find(|path| path.is_file())?;
         Some(std::path::absolute(&found).unwrap_or(found))
     }
 

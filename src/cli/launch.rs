@@ -224,7 +224,8 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     };
     if let Some(Process { pid, .. }) = other {
         let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
-        tell!("{} belongs to pid {pid}, which is running; end that one first{way}", path.display());
+        let config = context.display_config();
+        tell!("ldirectord for {config} belongs to pid {pid}, which is running; end that one first{way}");
         return Err(Exit::Failure);
     }
     let Some(pid_file) = claimed else {

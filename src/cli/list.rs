@@ -11,6 +11,7 @@ use crate::sys::instance::{self, Instance};
 use crate::sys::pidfile::{self, State};
 use crate::sys::place::Place;
 use crate::sys::process::Process;
+use crate::sys::socket;
 use crate::value::shown::escaped;
 
 /// A name that has a pid file or a lock.
@@ -38,19 +39,21 @@ pub(super) fn run(context: &Context) -> Exit {
     }
 }
 
-/// All that have a pid file or a lock, in the order of their names; false where one of them cannot be read, which is said.
+/// All that have a pid file, a lock or a socket, in the order of their names; false where one of them cannot be read, which is said.
 pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
     let run = &context.settings.paths.run;
     let mut names = names(run, "ldirectord.", ".pid");
-    names.extend(self::names(&context.state_directory(), "", ".lock"));
+    for ending in [".lock", ".sock"] {
+        names.extend(self::names(&context.state_directory(), "", ending));
+    }
     let (mut found, mut is_whole) = (Vec::new(), true);
     for name in names {
-        let context = Context { name, ..context.clone() };
+        let context = context.with_name(name);
         let (pid_file, lock) = (context.pid_file(), context.lock_file());
         match pidfile::state(&pid_file, &lock) {
             Ok(state) => {
                 let instance = instance::held(&lock).ok().flatten().map(|(_, instance)| instance);
-                found.push(Found { name: context.name, state, instance });
+                found.push(Found { state: or_in_foreground(&context, state), name: context.name, instance });
             }
             Err(error) => {
                 is_whole = false;
@@ -59,6 +62,15 @@ pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
         }
     }
     (found, is_whole)
+}
+
+/// A daemon in the foreground has only its socket.
+fn or_in_foreground(context: &Context, state: State) -> State {
+    let listener = || socket::listener(&socket::place(&context.state_directory(), &context.name));
+    match state {
+        State::Running(_) | State::Starting => state,
+        State::Stale(_) | State::Stopped => listener().map_or(state, |pid| State::Running(Process::at(pid))),
+    }
 }
 
 /// The names that stand in the names of files.
@@ -82,7 +94,7 @@ fn line(context: &Context, found: &Found) -> Option<String> {
         )),
         (State::Starting, _) => Some(format!("{name} starts")),
         (State::Stale(_), _) => {
-            let file = Context { name: found.name.clone(), ..context.clone() }.pid_file();
+            let file = context.with_name(found.name.clone()).pid_file();
             Some(format!("{name} is stopped; stale pid file {}", escaped(&file.display().to_string())))
         }
         (State::Stopped, _) => None,

@@ -26,6 +26,8 @@ use context::Context;
 use running::as_it_runs;
 use terminal::tell;
 
+use crate::daemon::instances;
+
 /// Every exit code that the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -98,7 +100,15 @@ fn run(arguments: &[String]) -> Exit {
             match command {
                 // It says whether the daemon has another name.
                 Command::Action(Action::Start) => actions::run(&context, Action::Start),
-                Command::Action(action) => actions::run(&as_it_runs(context), action),
+                Command::Action(action) => {
+                    let asked = context.name.clone();
+                    let context = as_it_runs(context);
+                    // By another name a daemon may call itself through `execute`: it is asked once.
+                    if context.name != asked && instances::has_called(&context.name) {
+                        return Exit::Ok;
+                    }
+                    actions::run(&context, action)
+                }
                 Command::List => list::run(&context),
                 Command::Check(judging) => check::run(&context, judging),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),

@@ -12,6 +12,7 @@ use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::settings::credential;
 use crate::sys::privileges::{self, Identity, PrivilegeError};
+use crate::sys::process::{self, Process};
 use crate::value::PemFile;
 
 /// Whether [`settle`] will do what `[privileges]` says. Changes nothing, so that it can be asked while another daemon runs.
@@ -30,6 +31,16 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
         ));
     }
     privileges::can_read(&read_files(context, path, config), &user)
+}
+
+/// Whether a daemon that runs can read a file, which it does again when a unit starts it anew.
+pub(super) fn judge_for(daemon: Process, path: &Path) -> Result<(), PrivilegeError> {
+    match process::user(daemon.pid) {
+        Some(user) if geteuid().is_root() && user != 0 => {
+            privileges::can_read(&[Cow::Borrowed(path)], &Identity::of(user)?)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The files that the daemon reads again after its start.

@@ -55,17 +55,23 @@ fn by_file(context: &Context) -> Option<State> {
     }
 }
 
-/// The daemon that has this configuration under another name than that of the context.
-pub(super) fn under_another_name(context: &Context) -> Option<Instance> {
-    let (_, instance) = instance::held(&context.file_lock()?).ok()??;
-    (instance.name != context.name).then_some(instance)
+/// The daemon that has this configuration under another name than that of the context, which has none. The lock of its name must say
+/// the same: a user who owns the one file could lead root to the daemon of another by it.
+pub(super) fn under_another_name(context: &Context) -> Option<(Process, Instance)> {
+    let found = instance::held(&context.file_lock()?).ok()??;
+    let (process, instance) = &found;
+    let of_name = context.with_name(instance.name.clone());
+    let (own, other) = (pidfile::state(&context.pid_file(), &context.lock_file()), of_name.lock_file());
+    let says_the_same = instance::held(&other).ok()? == Some((*process, instance.clone()));
+    let is_another = instance.name != context.name && !matches!(own, Ok(State::Running(_)));
+    (is_another && says_the_same).then_some(found)
 }
 
 /// The context with the name of the daemon that runs with its configuration: all files of a daemon have the name that it was started
 /// with.
 pub(super) fn as_it_runs(context: Context) -> Context {
     match under_another_name(&context) {
-        Some(Instance { name, .. }) => Context { name, ..context },
+        Some((_, Instance { name, .. })) => context.with_name(name),
         None => context,
     }
 }

@@ -22,8 +22,7 @@ pub(super) fn run_all(context: &Context, json: bool) -> Exit {
     let runs = |found: &list::Found| matches!(found.state, State::Running(_));
     let mut names: BTreeSet<String> =
         list::found(context).0.into_iter().filter(runs).map(|found| found.name).collect();
-    // In the foreground it has only its socket.
-    if names.is_empty() || socket::place(&context.state_directory(), &context.name).exists() {
+    if names.is_empty() {
         names.insert(context.name.clone());
     }
     let with_name = names.len() > 1 && !json;
@@ -31,7 +30,7 @@ pub(super) fn run_all(context: &Context, json: bool) -> Exit {
         if with_name {
             say!("{}:", escaped(&name));
         }
-        run(&Context { name, ..context.clone() }, json)
+        run(&context.with_name(name), json)
     };
     // The worst of what is said of them counts.
     names.into_iter().map(of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)

@@ -254,7 +254,7 @@ impl Director {
     #[must_use]
     pub fn owned_and_kept(&self) -> Owned {
         let kept = planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect();
-        Owned { services: self.owned.clone(), kept }
+        Owned { services: self.owned.clone(), kept, ..Owned::default() }
     }
 
     /// Removes the services whose `cleanstop` says so. What could not be removed is ours afterwards, and nothing else is.

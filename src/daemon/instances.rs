@@ -72,6 +72,12 @@ pub fn callers(name: &str) -> Vec<String> {
     before.lines().map(str::to_owned).chain([name.to_owned()]).collect()
 }
 
+/// Whether the daemon of this name has called this process.
+#[must_use]
+pub fn has_called(name: &str) -> bool {
+    std::env::var(CALLERS).is_ok_and(|before| before.lines().any(|caller| caller == name))
+}
+
 fn lane(instance: &str) -> String {
     format!("execute {instance}")
 }

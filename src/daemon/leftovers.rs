@@ -6,7 +6,7 @@ use std::path::Path;
 use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
 
 use super::owned::{self, Left, Owned, OwnedServices};
-use super::peers::Directory;
+use super::peers::{Directory, Note};
 use crate::desired;
 use crate::sys::place::Place;
 
@@ -87,8 +87,8 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
 
 /// The services that daemons of other names have, as far as they live or start.
 fn services_of_others(directory: &Path, name: &str) -> BTreeSet<ServiceKey> {
-    let others = Directory::new(directory, name);
-    others.map_or_else(BTreeSet::new, |others| others.owned(&BTreeSet::new()).into_keys().collect())
+    let notes = Directory::new(directory, name).map_or_else(Vec::new, |others| others.notes());
+    notes.into_iter().filter(Note::is_alive).flat_map(|note| note.owned.services).collect()
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
 
     fn write(directory: &Path, name: &str, services: &[&str], kept: &[&str]) {
         let keys = |all: &[&str]| all.iter().map(|text| key(text)).collect();
-        let owned = Owned { services: keys(services), kept: keys(kept) };
+        let owned = Owned { services: keys(services), kept: keys(kept), ..Owned::default() };
         let path = directory.join(owned::file_name(name));
         OwnedServices::open(path.clone()).write(owned).unwrap();
         // The daemon is gone.

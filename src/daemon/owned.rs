@@ -34,6 +34,10 @@ pub struct Owned {
     pub services: BTreeSet<ServiceKey>,
     /// Those that stay when it stops (`cleanstop=no`).
     pub kept: BTreeSet<ServiceKey>,
+    /// Those of them that another daemon may take.
+    pub offered: BTreeSet<ServiceKey>,
+    /// Those of its configuration that another daemon has, so that they are not among its own.
+    pub wanted: BTreeSet<ServiceKey>,
 }
 
 /// What a daemon left.
@@ -52,6 +56,8 @@ const DAEMON: &str = "daemon ";
 const BOOT: &str = "boot ";
 const NETWORK: &str = "network ";
 const KEPT: &str = "kept ";
+const OFFERED: &str = "offered ";
+const WANTED: &str = "wanted ";
 
 /// The name of the file for the daemon of this name.
 #[must_use]
@@ -79,10 +85,15 @@ impl OwnedServices {
         let text = self.text().ok()?;
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
         let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
-        let kept = text.lines().filter_map(|line| line.strip_prefix(KEPT)?.parse::<VirtualId>().ok());
-        let owned = Owned { services: self.read(), kept: kept.map(desired::service_key).collect() };
+        let list = |begin: &str| -> BTreeSet<ServiceKey> {
+            let ids = text.lines().filter_map(|line| line.strip_prefix(begin)?.parse::<VirtualId>().ok());
+            ids.map(desired::service_key).collect()
+        };
+        let (services, wanted) = (list(""), list(WANTED));
         let daemon = word(DAEMON).and_then(|words| words.parse().ok());
-        (!owned.services.is_empty()).then_some(Left { owned, place, daemon })
+        let says_nothing = services.is_empty() && wanted.is_empty();
+        let owned = Owned { services, kept: list(KEPT), offered: list(OFFERED), wanted };
+        (!says_nothing).then_some(Left { owned, place, daemon })
     }
 
     /// Notes what is ours now, if it is not what the file says already.
@@ -146,7 +157,9 @@ fn text_of(owned: &Owned) -> String {
         Err(_) => String::new(),
     };
     text.push_str(&format!("{DAEMON}{}\n", Process::own()));
-    for (begin, services) in [("", &owned.services), (KEPT, &owned.kept)] {
+    let lists =
+        [("", &owned.services), (KEPT, &owned.kept), (OFFERED, &owned.offered), (WANTED, &owned.wanted)];
+    for (begin, services) in lists {
         for id in services.iter().map(|key| desired::virtual_id(*key)) {
             text.push_str(&format!("{begin}{}\n", id.qualified()));
         }
@@ -189,7 +202,7 @@ mod tests {
             key("sctp:10.0.0.1:80"),
         ]);
         let kept = BTreeSet::from([key("fwm6:5")]);
-        let owned = Owned { services: owned, kept };
+        let owned = Owned { services: owned, kept, ..Owned::default() };
         OwnedServices::open(path.clone()).write(owned.clone()).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
         let here = Place::here().ok();

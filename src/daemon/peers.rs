@@ -1,6 +1,7 @@
 //! The other daemons on this kernel's table. A virtual service has one owner: the daemon that noted it as its own, as long as that
-//! lives. A daemon whose configuration has it, too, leaves it to its owner, and takes it over when that gives it up; one that gives it
-//! up leaves it in the table where another one's configuration has it. Neither costs a write, nor a moment without the service.
+//! lives. A daemon whose configuration has it, too, leaves it to its owner, notes that it wants it, and takes it when it is free. One
+//! whose configuration has it no more, while that of another daemon has it, goes on with it, notes that it offers it, and lets go of it
+//! when the other one has taken it: the service is checked at every moment, and nobody removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,20 +10,22 @@ use std::time::{Duration, Instant};
 use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
-use super::load::load;
-use super::owned::{self, OwnedServices};
+use super::load::judge;
+use super::owned::{self, Owned, OwnedServices};
 use crate::desired;
-use crate::plan::Plan;
+use crate::plan::{Plan, Virtual};
 use crate::sys::instance;
 use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
 use crate::sys::process::Process;
-use crate::value::VirtualId;
+use crate::value::shown::escaped;
 
-/// Between two looks at what the others own.
+/// Between two looks at the notes of others.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// For so long after a change of our own, since another daemon may have taken the same service at the same moment.
-const AFTER_CHANGE: Duration = Duration::from_secs(3);
+/// They are looked at for so long after a change of our own, since another daemon may have taken the same service at the same moment.
+const COLLISION: Duration = Duration::from_secs(10);
+/// So long a daemon that has gone without removing its note keeps its services: it may be on its way back, by a restart or by systemd.
+const LINGER: Duration = Duration::from_secs(15);
 
 /// Services with the name of the daemon that has them.
 pub type Claims = BTreeMap<ServiceKey, String>;
@@ -35,6 +38,37 @@ pub struct Directory {
     place: Place,
 }
 
+/// What another daemon has noted.
+pub struct Note {
+    name: String,
+    /// Its services.
+    pub owned: Owned,
+    daemon: Option<Process>,
+    state: Life,
+}
+
+/// Whether a daemon runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Runs,
+    /// A start holds its lock, or a daemon of which nothing else is known.
+    Starts,
+    Gone,
+}
+
+impl Note {
+    /// Whether its daemon runs, or starts.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.state != Life::Gone
+    }
+
+    /// Whether it has this service and does not offer it.
+    fn keeps(&self, key: &ServiceKey) -> bool {
+        self.owned.services.contains(key) && !self.owned.offered.contains(key)
+    }
+}
+
 impl Directory {
     /// The others than the daemon of this name; none where it cannot be known who they are.
     #[must_use]
@@ -42,58 +76,42 @@ impl Directory {
         Some(Directory { path: path.to_owned(), name: name.to_owned(), place: Place::here().ok()? })
     }
 
-    /// What daemons that live, or start, have noted as their own. Of a service that is one of `mine`, too, the daemon that was started
-    /// first is the owner.
+    /// The notes of others on this table, in the order of their names.
     #[must_use]
-    pub fn owned(&self, mine: &BTreeSet<ServiceKey>) -> Claims {
-        let own = (Process::own().started, &self.name);
-        let mut claims = Claims::new();
-        for other in self.names(&owned::file_name("")) {
-            let Some(left) = OwnedServices::open(self.path.join(owned::file_name(&other))).left() else {
-                continue;
-            };
-            let is_locked =
-                !matches!(lock::holder(&self.path.join(lock::file_name(&other))), Ok(Holder::Nobody));
-            let lives = is_locked || left.daemon.is_some_and(Process::lives);
-            if !lives || left.place.as_ref() != Some(&self.place) {
-                continue;
+    pub fn notes(&self) -> Vec<Note> {
+        let read = |name: String| {
+            let left = OwnedServices::open(self.path.join(owned::file_name(&name))).left()?;
+            if left.place.as_ref() != Some(&self.place) {
+                return None;
             }
-            let is_first = (left.daemon.map_or(0, |daemon| daemon.started), &other) < own;
-            let theirs = left.owned.services.into_iter().filter(|key| is_first || !mine.contains(key));
-            claims.extend(theirs.map(|key| (key, other.clone())));
-        }
-        claims
+            let state = match lock::holder(&self.path.join(lock::file_name(&name))) {
+                _ if left.daemon.is_some_and(Process::lives) => Life::Runs,
+                Ok(Holder::Daemon(_) | Holder::Start) => Life::Starts,
+                // In the foreground it has no lock; and one that may not be read says nothing.
+                Ok(Holder::Nobody) | Err(_) => Life::Gone,
+            };
+            Some(Note { name, owned: left.owned, daemon: left.daemon, state })
+        };
+        self.names(&owned::file_name("")).into_iter().filter_map(read).collect()
     }
 
-    /// What the configurations of daemons that run have, as they stand in their files now. Blocks as long as file systems and name
-    /// servers do.
+    /// What others want: by their notes, and by the configurations of those that run as they stand in their files now, which they may
+    /// not have read yet. Blocks as long as file systems do.
     #[must_use]
-    pub fn configured(&self) -> Claims {
+    pub fn claims(&self) -> Claims {
         let mut claims = Claims::new();
         for other in self.names(&lock::file_name("")) {
             let held = instance::held(&self.path.join(lock::file_name(&other))).ok().flatten();
-            let Some((_, other)) =
-                held.filter(|(_, other)| other.network.as_ref() == Some(&self.place.network))
-            else {
-                continue;
-            };
+            let here = held.filter(|(_, other)| other.network.as_ref() == Some(&self.place.network));
             // With a wrong file it goes on with what it has.
-            let Ok(loaded) = load(&other.file) else { continue };
-            claims.extend(planned(&loaded.plan).into_iter().map(|key| (key, other.name.clone())));
+            if let Some(loaded) = here.and_then(|(_, other)| judge(&other.file).ok()) {
+                claims.extend(planned(&loaded.plan).into_iter().map(|key| (key, other.clone())));
+            }
+        }
+        for note in self.notes().into_iter().filter(Note::is_alive) {
+            claims.extend(note.owned.wanted.into_iter().map(|key| (key, note.name.clone())));
         }
         claims
-    }
-
-    /// What an earlier run of this daemon left behind, without what is another one's now.
-    #[must_use]
-    pub fn without_theirs(&self, formerly: BTreeSet<ServiceKey>, plan: &Plan) -> BTreeSet<ServiceKey> {
-        let goes: BTreeSet<ServiceKey> = formerly.difference(&planned(plan)).copied().collect();
-        if goes.is_empty() {
-            return formerly;
-        }
-        let (owned, configured) = (self.owned(&BTreeSet::new()), self.configured());
-        let is_theirs = |key: &ServiceKey| owned.contains_key(key) || configured.contains_key(key);
-        formerly.into_iter().filter(|key| !(goes.contains(key) && is_theirs(key))).collect()
     }
 
     /// The other names that have such a file.
@@ -101,7 +119,7 @@ impl Directory {
         let entries = self.path.read_dir().into_iter().flatten().flatten();
         entries
             .filter_map(|entry| Some(entry.file_name().into_string().ok()?.strip_suffix(ending)?.to_owned()))
-            .filter(|name| *name != self.name)
+            .filter(|name| *name != self.name && instance::is_name(name))
             .collect()
     }
 }
@@ -111,34 +129,100 @@ pub struct Peers {
     directory: Directory,
     whole: Plan,
     elsewhere: Claims,
-    look_at: Instant,
-    until: Instant,
+    /// What the configuration has no more, and another one has.
+    offered: BTreeMap<ServiceKey, Virtual>,
+    /// When a daemon that has gone was first seen to have.
+    gone: BTreeMap<String, Instant>,
+    next_look: Instant,
+    collision_until: Instant,
 }
 
 /// What a daemon has to do.
 pub struct Share {
     /// Its plan.
     pub plan: Plan,
-    /// What goes from its plan and stays in the table.
-    pub left: BTreeSet<ServiceKey>,
+    /// What goes from its plan and stays in the table: it is another one's.
+    pub handed_over: BTreeSet<ServiceKey>,
 }
 
 impl Peers {
     /// The configuration of a daemon that starts, and the plan that is left for it.
     #[must_use]
     pub fn new(directory: Directory, whole: Plan, now: Instant) -> (Peers, Plan) {
-        let elsewhere = Claims::new();
-        let mut peers = Peers { directory, whole, elsewhere, look_at: now + INTERVAL, until: now };
-        let nothing = BTreeSet::new();
-        let Share { plan, .. } = peers.share(peers.theirs(&nothing), &nothing, &Claims::new(), now);
+        let mut peers = Peers {
+            directory,
+            whole,
+            elsewhere: Claims::new(),
+            offered: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            next_look: now + INTERVAL,
+            collision_until: now + COLLISION,
+        };
+        let notes = peers.notes(now);
+        let elsewhere = peers.theirs(&notes, &BTreeSet::new());
+        peers.say(&elsewhere);
+        peers.elsewhere = elsewhere;
+        let plan = peers.plan();
         (peers, plan)
     }
 
-    /// Divides another configuration; `configured` is what those of others have.
-    pub fn take_up(&mut self, whole: Plan, running: &Plan, configured: &Claims, now: Instant) -> Share {
+    /// Of what an earlier run of this daemon left behind: what is nobody else's now. `claims`: what others want.
+    #[must_use]
+    pub fn without_theirs(
+        &mut self,
+        formerly: BTreeSet<ServiceKey>,
+        claims: &Claims,
+        now: Instant,
+    ) -> BTreeSet<ServiceKey> {
+        let notes = self.notes(now);
+        let planned = planned(&self.plan());
+        let is_theirs = |key: &ServiceKey| {
+            self.elsewhere.contains_key(key)
+                || notes.iter().any(|note| note.keeps(key))
+                || (!planned.contains(key) && claims.contains_key(key))
+        };
+        formerly.into_iter().filter(|key| !is_theirs(key)).collect()
+    }
+
+    /// Divides another configuration; `claims`: what others want.
+    pub fn take_up(&mut self, whole: Plan, running: &Plan, claims: &Claims, now: Instant) -> Share {
         self.whole = whole;
-        let mine = planned(running);
-        self.share(self.theirs(&mine), &mine, configured, now)
+        self.offered.clear();
+        let (mine, notes) = (planned(running), self.notes(now));
+        let elsewhere = self.theirs(&notes, &mine);
+        let stays = planned(&self.whole);
+        for v in running.virtuals() {
+            let key = desired::service_key(v.id);
+            let Some(other) = claims.get(&key).filter(|_| !stays.contains(&key)) else { continue };
+            warn!(
+                "Virtual server {} is checked until the daemon {} takes it, whose configuration has it; if that has not read it yet: reload \
+                 it",
+                v.id,
+                escaped(other)
+            );
+            self.offered.insert(key, v.clone());
+        }
+        self.share(elsewhere, &notes, &mine, now)
+    }
+
+    /// Looks whether a service has changed hands; gives the new share if so.
+    pub fn look(&mut self, running: &Plan, now: Instant) -> Option<Share> {
+        self.next_look = now + INTERVAL;
+        let (mine, notes) = (planned(running), self.notes(now));
+        let elsewhere = self.theirs(&notes, &mine);
+        let is_taken = self.offered.keys().any(|key| is_taken(&notes, key));
+        if !is_taken && elsewhere.keys().eq(self.elsewhere.keys()) {
+            self.elsewhere = elsewhere;
+            return None;
+        }
+        Some(self.share(elsewhere, &notes, &mine, now))
+    }
+
+    /// When [`Peers::look`] has something to do next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let is_shared = !self.elsewhere.is_empty() || !self.offered.is_empty();
+        (is_shared || self.next_look <= self.collision_until).then_some(self.next_look)
     }
 
     /// Where the others are found.
@@ -153,71 +237,86 @@ impl Peers {
         &self.elsewhere
     }
 
-    /// When [`Peers::look`] has something to do next.
+    /// What is to be noted of it besides the services that are ours.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        (!self.elsewhere.is_empty() || self.look_at <= self.until).then_some(self.look_at)
+    pub fn noted(&self, owned: Owned) -> Owned {
+        let (offered, wanted) =
+            (self.offered.keys().copied().collect(), self.elsewhere.keys().copied().collect());
+        Owned { offered, wanted, ..owned }
     }
 
-    /// Looks whether a service has changed hands; gives the new share if so.
-    pub fn look(&mut self, running: &Plan, now: Instant) -> Option<Share> {
-        if self.poll_timeout().is_none_or(|at| at > now) {
-            return None;
-        }
-        self.look_at = now + INTERVAL;
-        let mine = planned(running);
-        let elsewhere = self.theirs(&mine);
-        (elsewhere.keys().ne(self.elsewhere.keys()))
-            .then(|| self.share(elsewhere, &mine, &Claims::new(), now))
+    /// The notes that count: also those of daemons that may be on their way back.
+    fn notes(&mut self, now: Instant) -> Vec<Note> {
+        let mut notes = self.directory.notes();
+        self.gone.retain(|name, _| notes.iter().any(|note| note.name == *name && !note.is_alive()));
+        notes.retain(|note| {
+            note.is_alive() || *self.gone.entry(note.name.clone()).or_insert(now) + LINGER > now
+        });
+        notes
     }
 
-    /// What of the configuration belongs to others.
-    fn theirs(&self, mine: &BTreeSet<ServiceKey>) -> Claims {
+    /// What of the configuration belongs to others. A service that is ours, too, belongs to the daemon that was started first.
+    fn theirs(&self, notes: &[Note], mine: &BTreeSet<ServiceKey>) -> Claims {
+        let own = (Process::own().started, &self.directory.name);
+        let belongs = |note: &Note, key: &ServiceKey| {
+            let is_first = note.state == Life::Runs
+                && note.daemon.is_some_and(|daemon| (daemon.started, &note.name) < own);
+            note.keeps(key) && (is_first || !mine.contains(key))
+        };
         let all = planned(&self.whole);
-        self.directory.owned(mine).into_iter().filter(|(key, _)| all.contains(key)).collect()
+        let owner =
+            |key: ServiceKey| Some((key, notes.iter().find(|note| belongs(note, &key))?.name.clone()));
+        all.into_iter().filter_map(owner).collect()
     }
 
     fn share(
         &mut self,
         elsewhere: Claims,
+        notes: &[Note],
         mine: &BTreeSet<ServiceKey>,
-        configured: &Claims,
         now: Instant,
     ) -> Share {
+        self.say(&elsewhere);
+        self.elsewhere = elsewhere;
+        self.offered.retain(|key, _| !is_taken(notes, key));
+        self.collision_until = now + COLLISION;
+        let plan = self.plan();
+        let goes = mine.difference(&planned(&plan)).copied().collect::<BTreeSet<_>>();
+        let is_theirs = |key: &ServiceKey| self.elsewhere.contains_key(key) || is_taken(notes, key);
+        Share { plan, handed_over: goes.into_iter().filter(is_theirs).collect() }
+    }
+
+    fn plan(&self) -> Plan {
+        let elsewhere = self.elsewhere.keys().map(|key| desired::virtual_id(*key)).collect();
+        self.whole.shared(&elsewhere, self.offered.values().cloned())
+    }
+
+    /// Says which services have come and gone.
+    fn say(&self, elsewhere: &Claims) {
         for (key, owner) in elsewhere.iter().filter(|(key, _)| !self.elsewhere.contains_key(*key)) {
             error!(
-                "Virtual server {} is owned by the daemon {owner} and left to it; take it out of one of the two configurations",
-                shown(*key)
+                "Virtual server {} is owned by the daemon {} and left to it; take it out of one of the two configurations",
+                desired::virtual_id(*key),
+                escaped(owner)
             );
         }
         for (key, owner) in self.elsewhere.iter().filter(|(key, _)| !elsewhere.contains_key(*key)) {
-            info!("Virtual server {} is owned by the daemon {owner} no more", shown(*key));
-        }
-        let plan = self.whole.without(&elsewhere.keys().map(|key| desired::virtual_id(*key)).collect());
-        let goes: BTreeSet<ServiceKey> = mine.difference(&planned(&plan)).copied().collect();
-        for (key, other) in configured.iter().filter(|(key, _)| goes.contains(*key)) {
-            warn!(
-                "Virtual server {} stays in the table for the daemon {other}, whose configuration has it; if that has not read it yet: \
-                 ldirectord-rs {other} reload",
-                shown(*key)
+            info!(
+                "Virtual server {} is owned by the daemon {} no more",
+                desired::virtual_id(*key),
+                escaped(owner)
             );
         }
-        let left = goes
-            .into_iter()
-            .filter(|key| elsewhere.contains_key(key) || configured.contains_key(key))
-            .collect();
-        self.elsewhere = elsewhere;
-        self.until = now + AFTER_CHANGE;
-        Share { plan, left }
     }
+}
+
+/// Whether another daemon has taken what is offered.
+fn is_taken(notes: &[Note], key: &ServiceKey) -> bool {
+    notes.iter().any(|note| note.state == Life::Runs && note.keeps(key))
 }
 
 fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
     plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect()
-}
-
-fn shown(key: ServiceKey) -> VirtualId {
-    desired::virtual_id(key)
 }
 
 #[cfg(test)]
@@ -244,95 +343,132 @@ mod tests {
         planned(&plan(ports))
     }
 
-    /// The note of a daemon of this name, started at this time.
-    fn note(directory: &Path, name: &str, ports: &[u16], started: u64) {
-        let owned = owned::Owned { services: keys(ports), kept: BTreeSet::new() };
-        let path = directory.join(owned::file_name(name));
-        OwnedServices::open(path.clone()).write(owned).unwrap();
-        let own = format!("daemon {}\n", Process::own());
-        let other = format!("daemon {} {started}\n", Process::own().pid);
-        fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, &other)).unwrap();
+    /// The notes of others, and the one that asks.
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Folder {
+            Folder(tempfile::tempdir().unwrap())
+        }
+
+        fn directory(&self) -> Directory {
+            Directory::new(self.0.path(), "web.cf").unwrap()
+        }
+
+        fn write(&self, name: &str, owned: Owned, process: &str) {
+            let path = self.0.path().join(owned::file_name(name));
+            OwnedServices::open(path.clone()).write(owned).unwrap();
+            let own = Process::own().to_string();
+            fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, process)).unwrap();
+        }
+
+        /// The note of a daemon that runs: it has the process of this test.
+        fn runs(&self, name: &str, ports: &[u16], offered: &[u16]) {
+            let owned = Owned { services: keys(ports), offered: keys(offered), ..Owned::default() };
+            self.write(name, owned, &Process::own().to_string());
+        }
+
+        /// The note of one that is gone.
+        fn gone(&self, name: &str, ports: &[u16]) {
+            self.write(name, Owned { services: keys(ports), ..Owned::default() }, "4194304 1");
+        }
+
+        fn lock(&self, name: &str) -> Lock {
+            Lock::take(&self.0.path().join(lock::file_name(name))).unwrap().unwrap()
+        }
     }
 
-    fn lock(directory: &Path, name: &str) -> Lock {
-        Lock::take(&directory.join(lock::file_name(name))).unwrap().unwrap()
-    }
-
-    #[test]
-    fn a_service_is_that_of_a_daemon_that_lives_here() {
-        let dir = tempfile::tempdir().unwrap();
-        let others = Directory::new(dir.path(), "web.cf").unwrap();
-        let nothing = BTreeSet::new();
-        note(dir.path(), "mail.cf", &[25, 80], 1);
-        note(dir.path(), "web.cf", &[81], 1);
-        assert_eq!(others.owned(&nothing), Claims::new(), "the daemon is gone");
-        let held = lock(dir.path(), "mail.cf");
-        let owned = others.owned(&nothing);
-        assert_eq!(owned.keys().copied().collect::<BTreeSet<_>>(), keys(&[25, 80]));
-        assert!(owned.values().all(|name| name == "mail.cf"));
-        // Both have taken it at the same moment: it stays that of the daemon that was started first.
-        assert_eq!(others.owned(&keys(&[80])), owned);
-        note(dir.path(), "mail.cf", &[25, 80], u64::MAX);
-        assert_eq!(others.owned(&keys(&[80])).into_keys().collect::<BTreeSet<_>>(), keys(&[25]));
-        // In another network namespace it is another service.
-        let path = dir.path().join(owned::file_name("mail.cf"));
-        let elsewhere = fs::read_to_string(&path).unwrap().replace("network net:[", "network net:[9");
-        fs::write(&path, elsewhere).unwrap();
-        assert_eq!(others.owned(&nothing), Claims::new());
-        drop(held);
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
     }
 
     /// R93
     #[test]
     fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = Directory::new(dir.path(), "web.cf").unwrap();
-        let _held = lock(dir.path(), "mail.cf");
-        note(dir.path(), "mail.cf", &[80], 1);
-        let mut now = Instant::now();
-        let (mut peers, running) = Peers::new(directory, plan(&[80, 81]), now);
+        let (folder, now) = (Folder::new(), Instant::now());
+        folder.runs("mail.cf", &[25, 80], &[]);
+        let (mut peers, running) = Peers::new(folder.directory(), plan(&[80, 81]), now);
         assert_eq!(planned(&running), keys(&[81]));
         assert_eq!(peers.elsewhere().values().collect::<Vec<_>>(), ["mail.cf"]);
-        now += INTERVAL;
-        assert!(peers.look(&running, now).is_none(), "nothing has changed");
-        note(dir.path(), "mail.cf", &[25], 1);
-        assert!(peers.look(&running, now).is_none(), "not so often");
-        now += INTERVAL;
-        let share = peers.look(&running, now).unwrap();
-        assert_eq!((planned(&share.plan), share.left), (keys(&[80, 81]), BTreeSet::new()));
-        // The other one gets it again at the same moment, and was first.
-        note(dir.path(), "mail.cf", &[80], 1);
-        now += INTERVAL;
-        let again = peers.look(&share.plan, now).unwrap();
-        assert_eq!((planned(&again.plan), again.left), (keys(&[81]), keys(&[80])), "not removed");
-        note(dir.path(), "mail.cf", &[25], 1);
-        now += INTERVAL;
-        let share = peers.look(&again.plan, now).unwrap();
-        now += AFTER_CHANGE + INTERVAL;
-        assert!(peers.look(&share.plan, now).is_none());
-        assert_eq!(peers.poll_timeout(), None, "nothing is looked for where nothing is shared");
+        assert_eq!(peers.noted(Owned::default()).wanted, keys(&[80]));
+        // What a former run has left of it is not ours to remove.
+        let formerly = peers.without_theirs(keys(&[25, 80, 81, 99]), &Claims::new(), now);
+        assert_eq!(formerly, keys(&[81, 99]));
+        assert!(peers.look(&running, now + seconds(1)).is_none(), "nothing has changed");
+        folder.runs("mail.cf", &[25], &[]);
+        let share = peers.look(&running, now + seconds(2)).unwrap();
+        assert_eq!((planned(&share.plan), share.handed_over), (keys(&[80, 81]), BTreeSet::new()));
+        // "mail.cf" and this one have taken it at the same moment: it goes to the first, by time and name.
+        folder.runs("mail.cf", &[25, 80], &[]);
+        let again = peers.look(&share.plan, now + seconds(3)).unwrap();
+        assert_eq!((planned(&again.plan), again.handed_over), (keys(&[81]), keys(&[80])), "not removed");
+        // Of "zeta.cf" this one is the first.
+        folder.gone("mail.cf", &[]);
+        let share = peers.look(&again.plan, now + seconds(4)).unwrap();
+        folder.runs("zeta.cf", &[80], &[]);
+        assert!(peers.look(&share.plan, now + seconds(5)).is_none());
+        assert_eq!(peers.poll_timeout(), Some(now + seconds(6)));
+        assert!(peers.look(&share.plan, now + seconds(20)).is_none());
+        assert_eq!(peers.poll_timeout(), None, "nothing is shared");
+    }
+
+    /// R93: by a restart, or by systemd.
+    #[test]
+    fn a_daemon_that_may_come_back_keeps_its_services() {
+        let (folder, now) = (Folder::new(), Instant::now());
+        folder.runs("mail.cf", &[80], &[]);
+        let (mut peers, running) = Peers::new(folder.directory(), plan(&[80, 81]), now);
+        folder.gone("mail.cf", &[80]);
+        assert!(peers.look(&running, now + seconds(1)).is_none());
+        assert!(peers.look(&running, now + seconds(15)).is_none());
+        let share = peers.look(&running, now + seconds(16)).unwrap();
+        assert_eq!(planned(&share.plan), keys(&[80, 81]));
+        // It is back after all, and finds that the service is another one's.
+        let _held = folder.lock("mail.cf");
+        assert!(peers.look(&share.plan, now + seconds(17)).is_none());
     }
 
     /// R93
     #[test]
-    fn what_another_configuration_has_stays_in_the_table() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = Directory::new(dir.path(), "web.cf").unwrap();
-        let file = dir.path().join("mail.cf");
+    fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
+        let (folder, now) = (Folder::new(), Instant::now());
+        // Its file has it, and the daemon has not read that yet.
+        let file = folder.0.path().join("mail.cf");
         fs::write(&file, text(&[25, 80])).unwrap();
         let network = Some(Place::here().unwrap().network);
         let mail = instance::Instance { name: "mail.cf".to_owned(), network, file: file.clone() };
-        let mut held = lock(dir.path(), "mail.cf");
+        let mut held = folder.lock("mail.cf");
         held.name_own_process(&mail.to_string());
-        let configured = directory.configured();
-        assert_eq!(configured.keys().copied().collect::<BTreeSet<_>>(), keys(&[25, 80]));
-        let (mut peers, running) = Peers::new(directory.clone(), plan(&[80, 81, 82]), Instant::now());
-        let share = peers.take_up(plan(&[82]), &running, &configured, Instant::now());
-        assert_eq!((planned(&share.plan), share.left), (keys(&[82]), keys(&[80])));
-        // After a restart, too.
-        assert_eq!(directory.without_theirs(keys(&[80, 81, 82]), &plan(&[82])), keys(&[81, 82]));
-        // A file that is wrong has nothing.
+        folder.runs("mail.cf", &[25], &[]);
+        let claims = folder.directory().claims();
+        assert_eq!(claims.keys().copied().collect::<BTreeSet<_>>(), keys(&[25, 80]));
+        let (mut peers, running) = Peers::new(folder.directory(), plan(&[80, 81, 82]), now);
+        let share = peers.take_up(plan(&[82]), &running, &claims, now + seconds(1));
+        assert_eq!((planned(&share.plan), share.handed_over), (keys(&[80, 82]), BTreeSet::new()), "81 goes");
+        assert_eq!(peers.noted(Owned::default()).offered, keys(&[80]));
+        assert!(peers.look(&share.plan, now + seconds(60)).is_none());
+        folder.runs("mail.cf", &[25, 80], &[]);
+        let last = peers.look(&share.plan, now + seconds(61)).unwrap();
+        assert_eq!((planned(&last.plan), last.handed_over), (keys(&[82]), keys(&[80])));
+        // For the other one an offer is free.
+        folder.runs("mail.cf", &[25, 80], &[80]);
+        let (_, other) = Peers::new(folder.directory(), plan(&[80]), now);
+        assert_eq!(planned(&other), keys(&[80]));
+        // A note tells of what a file cannot: it is wrong now, and the daemon waits for the service.
         fs::write(&file, "nonsense\n").unwrap();
-        assert_eq!(directory.configured(), Claims::new());
+        let waits = Owned { wanted: keys(&[80]), ..Owned::default() };
+        folder.write("mail.cf", waits, &Process::own().to_string());
+        assert_eq!(folder.directory().claims().into_keys().collect::<BTreeSet<_>>(), keys(&[80]));
+    }
+
+    #[test]
+    fn in_another_network_namespace_it_is_another_service() {
+        let folder = Folder::new();
+        folder.runs("mail.cf", &[80], &[]);
+        assert_eq!(folder.directory().notes().len(), 1);
+        let path = folder.0.path().join(owned::file_name("mail.cf"));
+        let elsewhere = fs::read_to_string(&path).unwrap().replace("network net:[", "network net:[9");
+        fs::write(&path, elsewhere).unwrap();
+        assert!(folder.directory().notes().is_empty());
     }
 }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reload has a deadline")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipvs_rs::ServiceKey;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,6 +15,7 @@ use super::addresses::InUse;
 use super::load::{self, LoadError, Loaded};
 use super::maintenance::{InMaintenance, Learned, Rules};
 use super::peers::{Claims, Directory};
+use crate::desired;
 
 /// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -28,8 +31,8 @@ pub struct ToRun {
     pub rules: Option<Rules>,
     /// None where the directory cannot be read.
     pub in_maintenance: Option<InMaintenance>,
-    /// What the configurations of other daemons have.
-    pub configured: Claims,
+    /// What other daemons want.
+    pub claims: Claims,
 }
 
 /// Why the configuration is read again.
@@ -53,6 +56,8 @@ pub struct Source {
     pub learned: Learned,
     /// Where other daemons are found; none where there are none.
     pub peers: Option<Directory>,
+    /// The services that are ours now.
+    pub running: BTreeSet<ServiceKey>,
 }
 
 impl Source {
@@ -65,8 +70,12 @@ impl Source {
         let rules = Rules::of(&loaded.plan, self.learned);
         let in_maintenance =
             rules.as_ref().map_or_else(|| Some(InMaintenance::new()), |rules| rules.look().ok());
-        let configured = self.peers.map_or_else(Claims::new, |peers| peers.configured());
-        Ok(ToRun { loaded, rules, in_maintenance, configured })
+        let planned: BTreeSet<ServiceKey> =
+            loaded.plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect();
+        // Nobody is asked where nothing goes.
+        let peers = self.peers.filter(|_| !self.running.is_subset(&planned));
+        let claims = peers.map_or_else(Claims::new, |peers| peers.claims());
+        Ok(ToRun { loaded, rules, in_maintenance, claims })
     }
 }
 

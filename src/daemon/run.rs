@@ -92,6 +92,7 @@ struct Daemon {
     log: Log,
     log_by_configuration: bool,
     path: PathBuf,
+    name: String,
     grace: Duration,
     reloads: Reloads,
     /// The addresses in force.
@@ -132,8 +133,9 @@ impl Daemon {
         let (peers, plan, formerly) = match directory {
             None => (None, plan, formerly),
             Some(directory) => {
-                let formerly = directory.without_theirs(formerly, &plan);
-                let (peers, plan) = Peers::new(directory, plan, now);
+                let claims = if formerly.is_empty() { Claims::new() } else { claims(&directory).await };
+                let (mut peers, plan) = Peers::new(directory, plan, now);
+                let formerly = peers.without_theirs(formerly, &claims, now);
                 (Some(peers), plan, formerly)
             }
         };
@@ -158,6 +160,7 @@ impl Daemon {
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
             path: setup.path,
+            name: setup.name,
             grace: setup.grace,
             director,
             reloads: Reloads::default(),
@@ -241,7 +244,9 @@ impl Daemon {
             () = sleep_until(wake) => {
                 let notices = self.director.verify(Instant::now());
                 self.settle(notices);
-                self.look_at_peers(Instant::now());
+                if self.peers.as_ref().and_then(Peers::poll_timeout).is_some_and(|at| at <= Instant::now()) {
+                    self.look_at_peers(Instant::now());
+                }
             }
             servers = self.maintenance.next() => {
                 let notices = self.director.maintain(&servers, Instant::now());
@@ -277,7 +282,8 @@ impl Daemon {
 
     fn snapshot(&self) -> Snapshot {
         let director = &self.director;
-        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), Instant::now());
+        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), Instant::now())
+            .of_daemon(&self.name);
         match &self.peers {
             None => snapshot,
             Some(peers) => snapshot.with_elsewhere(peers.elsewhere()),
@@ -333,6 +339,7 @@ impl Daemon {
             in_use: InUse::new(self.hosts.clone(), self.director.table()),
             learned: self.maintenance.learned(),
             peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
+            running: self.director.owned().clone(),
         };
         self.reloads.start(source, cause);
     }
@@ -367,34 +374,34 @@ impl Daemon {
         }
     }
 
-    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance, configured }: ToRun) {
+    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance, claims }: ToRun) {
         let interval = loaded.plan.config().globals.checkinterval;
         let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
         self.file.taken_up(loaded.content, interval);
         self.hosts = loaded.hosts;
+        if self.log_by_configuration {
+            self.log.redirect(log_target(&loaded.plan.config().globals.logfile));
+        }
         let share = match &mut self.peers {
-            None => Share { plan: loaded.plan, left: BTreeSet::new() },
-            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &configured, now),
+            None => Share { plan: loaded.plan, handed_over: BTreeSet::new() },
+            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &claims, now),
         };
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
         self.take_share(share, now);
+        self.outlets.follow_instances(self.director.plan());
     }
 
     /// Runs another plan from now on.
-    fn take_share(&mut self, Share { plan, left }: Share, now: Instant) {
-        self.director.leave(&left);
+    fn take_share(&mut self, Share { plan, handed_over }: Share, now: Instant) {
+        self.director.leave(&handed_over);
         let mut notices = self.director.reload(plan, now);
         notices.extend(self.director.maintain(self.maintenance.known(), now));
         self.outlets.replan(self.director.plan());
         self.checks.retain(|id| self.director.knows(id));
-        if self.log_by_configuration {
-            self.log.redirect(log_target(&self.director.plan().config().globals.logfile));
-        }
         self.settle(notices);
         // Also where the table stays as it is: a command may be new, and a service may have changed hands.
         self.follow_up();
-        self.outlets.follow_instances(self.director.plan());
     }
 
     /// A service may have come free, or another daemon may have taken one at the same moment.
@@ -404,14 +411,13 @@ impl Daemon {
         }
     }
 
-    /// What the configurations of other daemons have; nothing where that is not known at once.
-    async fn configured_elsewhere(&self) -> Claims {
-        let Some(directory) = self.peers.as_ref().map(|peers| peers.directory().clone()) else {
-            return Claims::new();
-        };
-        let read = tokio::task::spawn_blocking(move || directory.configured());
-        let read = tokio::time::timeout(PEERS_LIMIT, read).await;
-        read.ok().and_then(Result::ok).unwrap_or_default()
+    /// Before the end: takes what has come free, and leaves what others want.
+    async fn settle_with_peers(&mut self) {
+        self.look_at_peers(Instant::now());
+        if let Some(peers) = &self.peers {
+            let theirs = claims(peers.directory()).await.into_keys().collect();
+            self.director.leave(&theirs);
+        }
     }
 
     /// One line about all servers, for the service manager.
@@ -440,7 +446,10 @@ impl Daemon {
 
     fn remember(&mut self) {
         if let Some(owned) = &mut self.owned
-            && let Err(error) = owned.write(self.director.owned_and_kept())
+            && let Err(error) = owned.write(match &self.peers {
+                None => self.director.owned_and_kept(),
+                Some(peers) => peers.noted(self.director.owned_and_kept()),
+            })
         {
             warn!("{error}");
         }
@@ -461,8 +470,7 @@ impl Daemon {
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
-                let theirs = self.configured_elsewhere().await.into_keys().collect();
-                self.director.leave(&theirs);
+                self.settle_with_peers().await;
                 let notices = self.director.stop();
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
                 if !self.director.owned().is_empty() {
@@ -476,6 +484,13 @@ impl Daemon {
             }
         }
     }
+}
+
+/// What other daemons want; nothing where that is not known at once.
+async fn claims(directory: &Directory) -> Claims {
+    let directory = directory.clone();
+    let read = tokio::task::spawn_blocking(move || directory.claims());
+    tokio::time::timeout(PEERS_LIMIT, read).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// The log of the configuration.

@@ -92,14 +92,16 @@ impl Plan {
         build::plan(Arc::new(config), checks)
     }
 
-    /// The same plan without these services.
+    /// The same plan without some services, and with some of an earlier one.
     #[must_use]
-    pub fn without(&self, services: &BTreeSet<VirtualId>) -> Plan {
-        if services.is_empty() {
+    pub fn shared(&self, without: &BTreeSet<VirtualId>, with: impl Iterator<Item = Virtual>) -> Plan {
+        let mut with = with.peekable();
+        if without.is_empty() && with.peek().is_none() {
             return self.clone();
         }
         let mut config = Config::clone(&self.config);
-        config.virtuals.retain(|v| !services.contains(&v.id));
+        config.virtuals.retain(|v| !without.contains(&v.id));
+        config.virtuals.extend(with);
         Plan::new(Arc::new(config))
     }
 

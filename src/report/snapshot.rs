@@ -14,6 +14,9 @@ use crate::value::Outcome;
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// The name of the daemon; absent for a single look.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// In the order of the file.
     pub virtuals: Vec<VirtualService>,
     /// Checks that began more than one interval late, since the start of the daemon.
@@ -122,7 +125,18 @@ impl Snapshot {
                 .collect(),
             destinations: Some(destinations(table, desired::service_key(v.id))),
         });
-        Snapshot { virtuals: virtuals.collect(), late_checks: health.late_checks(), elsewhere: Vec::new() }
+        Snapshot {
+            name: String::new(),
+            virtuals: virtuals.collect(),
+            late_checks: health.late_checks(),
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// The same with the name of the daemon.
+    #[must_use]
+    pub fn of_daemon(self, name: &str) -> Snapshot {
+        Snapshot { name: name.to_owned(), ..self }
     }
 
     /// The same with services that are left to other daemons, each with the name of that.

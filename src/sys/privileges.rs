@@ -74,6 +74,17 @@ impl Identity {
         Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
     }
 
+    /// The user of this number.
+    ///
+    /// # Errors
+    /// When there is none, or the system's user database cannot be read.
+    pub fn of(number: u32) -> Result<Identity, PrivilegeError> {
+        let what = || format!("user {number}");
+        let user = User::from_uid(Uid::from_raw(number)).map_err(failed(what()))?;
+        let user = user.ok_or_else(|| failed(what())("there is no such user"))?;
+        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
+    }
+
     /// Gives a file of root to the user; a file that is not there is made ([`give::give`]).
     ///
     /// # Errors

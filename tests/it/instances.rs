@@ -48,7 +48,8 @@ fn all_daemons_are_listed() {
     assert!(out.starts_with("other.cf:\n") && out.contains("\nweb.cf:\n"), "{out}");
     let (code, out, _) = said(&site, &["show", "--json"]);
     assert_eq!((code, out.lines().count()), (0, 2), "one object a line: {out}");
-    assert!(out.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{out}");
+    let name = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone();
+    assert_eq!(out.lines().map(name).collect::<Vec<_>>(), ["other.cf", "web.cf"]);
     // The default daemon is another one, and does not run.
     assert_eq!(said(&site, &["status"]).0, 3);
     // One that crashed is named, and does not hide the other.
@@ -60,6 +61,28 @@ fn all_daemons_are_listed() {
     assert_eq!(said(&site, &["status", "--all"]).0, 1, "stale");
     let (code, out, _) = said(&site, &["status", "--all", "--json"]);
     assert_eq!(code, 1, "a word too many is a warning: {out}");
+}
+
+#[test]
+fn the_file_of_a_daemon_is_named_where_another_one_has_its_name() {
+    let site = Site::new(CONFIG);
+    fs::create_dir(site.path("conf")).unwrap();
+    fs::write(site.path("conf/web.cf"), site.text(CONFIG)).unwrap();
+    assert_eq!(site.act("start"), 0);
+    let file = site.path("web.cf").canonicalize().unwrap().display().to_string();
+    for (action, words) in [
+        ("start", "was not started"),
+        ("status", "runs for"),
+        ("reload", "runs for"),
+        ("restart", "runs for"),
+    ] {
+        let (code, _, err) = said(&site, &["conf/web.cf", action]);
+        assert_eq!(code, i32::from(action == "start"), "{action}: {err}");
+        assert!(err.contains(words) && err.contains(&file), "{action}: {err}");
+    }
+    let (_, _, err) = said(&site, &["conf/web.cf", "status"]);
+    assert!(!err.contains("runs for"), "a restart has the file that was named: {err}");
+    assert_eq!(site.act("stop"), 0);
 }
 
 /// A path of a socket has at most 107 bytes, a name of a file 255.
