@@ -12,6 +12,7 @@ use super::Exit;
 use super::arguments::Action;
 use super::context::Context;
 use super::launch::{launch, prepare};
+use super::other::{Differs, Other};
 use super::privileges;
 use super::running::{
     End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, state, under_another_name, unreadable,
@@ -21,7 +22,7 @@ use super::unit;
 use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
 use crate::net::cause;
 use crate::settings::Backend;
-use crate::sys::instance::{self, Instance};
+use crate::sys::instance::Instance;
 use crate::sys::lock::Lock;
 use crate::sys::log::Log;
 use crate::sys::pidfile::State;
@@ -152,38 +153,6 @@ fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
             }
             Ok(Exit::Ok)
         }
-    }
-}
-
-/// A daemon that has the name of the context, and is not the one that is meant.
-struct Other {
-    what: Differs,
-    pid: i32,
-    name: String,
-}
-
-/// In what it differs.
-enum Differs {
-    /// It has another table.
-    Table(&'static str),
-    /// It has another file.
-    File(String),
-}
-
-impl Other {
-    fn of(context: &Context) -> Option<Other> {
-        let (process, runs) = instance::held(&context.lock_file()).ok()??;
-        let asked = context.instance()?;
-        let what = match (&runs.network, &asked.network) {
-            (None, Some(_)) => Differs::Table("in memory"),
-            (Some(_), None) => Differs::Table("of the kernel"),
-            (theirs, ours) if theirs != ours => Differs::Table("of another network namespace"),
-            _ if runs.file != asked.file => {
-                Differs::File(escaped(&runs.file.display().to_string()).into_owned())
-            }
-            _ => return None,
-        };
-        Some(Other { what, pid: process.pid, name: escaped(&runs.name).into_owned() })
     }
 }
 

@@ -12,6 +12,7 @@ mod context;
 mod judge;
 mod launch;
 mod list;
+mod other;
 mod privileges;
 mod running;
 mod show;

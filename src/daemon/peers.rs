@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipvs_rs::ServiceKey;
@@ -13,7 +14,7 @@ use tracing::{error, info, warn};
 use super::load::judge;
 use super::owned::{self, Owned, OwnedServices};
 use crate::desired;
-use crate::plan::{Plan, Virtual};
+use crate::plan::{Config, Plan, Virtual};
 use crate::sys::instance;
 use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
@@ -105,13 +106,20 @@ impl Directory {
             let here = held.filter(|(_, other)| other.network.as_ref() == Some(&self.place.network));
             // With a wrong file it goes on with what it has.
             if let Some(loaded) = here.and_then(|(_, other)| judge(&other.file).ok()) {
-                claims.extend(planned(&loaded.plan).into_iter().map(|key| (key, other.clone())));
+                claims.extend(keys(loaded.plan.config()).into_iter().map(|key| (key, other.clone())));
             }
         }
         for note in self.notes().into_iter().filter(Note::is_alive) {
             claims.extend(note.owned.wanted.into_iter().map(|key| (key, note.name.clone())));
         }
         claims
+    }
+
+    /// The same, on a thread of its own; nothing where it takes longer.
+    pub async fn claims_within(&self, limit: Duration) -> Claims {
+        let directory = self.clone();
+        let read = tokio::task::spawn_blocking(move || directory.claims());
+        tokio::time::timeout(limit, read).await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
     /// The other names that have such a file.
@@ -127,12 +135,12 @@ impl Directory {
 /// The configuration as it was read, and what of it is left to others.
 pub struct Peers {
     directory: Directory,
-    whole: Plan,
+    whole: Arc<Config>,
     elsewhere: Claims,
     /// What the configuration has no more, and another one has.
     offered: BTreeMap<ServiceKey, Virtual>,
-    /// When a daemon that has gone was first seen to have.
-    gone: BTreeMap<String, Instant>,
+    /// When a daemon was seen to live for the last time.
+    seen: BTreeMap<String, Instant>,
     next_look: Instant,
     collision_until: Instant,
 }
@@ -151,10 +159,10 @@ impl Peers {
     pub fn new(directory: Directory, whole: Plan, now: Instant) -> (Peers, Plan) {
         let mut peers = Peers {
             directory,
-            whole,
+            whole: Arc::clone(whole.config()),
             elsewhere: Claims::new(),
             offered: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            seen: BTreeMap::new(),
             next_look: now + INTERVAL,
             collision_until: now + COLLISION,
         };
@@ -162,7 +170,7 @@ impl Peers {
         let elsewhere = peers.theirs(&notes, &BTreeSet::new());
         peers.say(&elsewhere);
         peers.elsewhere = elsewhere;
-        let plan = peers.plan();
+        let plan = peers.plan(Some(whole));
         (peers, plan)
     }
 
@@ -174,23 +182,20 @@ impl Peers {
         claims: &Claims,
         now: Instant,
     ) -> BTreeSet<ServiceKey> {
-        let notes = self.notes(now);
-        let planned = planned(&self.plan());
+        let (notes, all) = (self.notes(now), keys(&self.whole));
         let is_theirs = |key: &ServiceKey| {
-            self.elsewhere.contains_key(key)
-                || notes.iter().any(|note| note.keeps(key))
-                || (!planned.contains(key) && claims.contains_key(key))
+            notes.iter().any(|note| note.keeps(key)) || (!all.contains(key) && claims.contains_key(key))
         };
         formerly.into_iter().filter(|key| !is_theirs(key)).collect()
     }
 
     /// Divides another configuration; `claims`: what others want.
     pub fn take_up(&mut self, whole: Plan, running: &Plan, claims: &Claims, now: Instant) -> Share {
-        self.whole = whole;
+        self.whole = Arc::clone(whole.config());
         self.offered.clear();
-        let (mine, notes) = (planned(running), self.notes(now));
+        let (mine, notes) = (keys(running.config()), self.notes(now));
         let elsewhere = self.theirs(&notes, &mine);
-        let stays = planned(&self.whole);
+        let stays = keys(&self.whole);
         for v in running.virtuals() {
             let key = desired::service_key(v.id);
             let Some(other) = claims.get(&key).filter(|_| !stays.contains(&key)) else { continue };
@@ -202,20 +207,20 @@ impl Peers {
             );
             self.offered.insert(key, v.clone());
         }
-        self.share(elsewhere, &notes, &mine, now)
+        self.share(Some(whole), elsewhere, &notes, &mine, now)
     }
 
     /// Looks whether a service has changed hands; gives the new share if so.
     pub fn look(&mut self, running: &Plan, now: Instant) -> Option<Share> {
         self.next_look = now + INTERVAL;
-        let (mine, notes) = (planned(running), self.notes(now));
+        let (mine, notes) = (keys(running.config()), self.notes(now));
         let elsewhere = self.theirs(&notes, &mine);
         let is_taken = self.offered.keys().any(|key| is_taken(&notes, key));
         if !is_taken && elsewhere.keys().eq(self.elsewhere.keys()) {
             self.elsewhere = elsewhere;
             return None;
         }
-        Some(self.share(elsewhere, &notes, &mine, now))
+        Some(self.share(None, elsewhere, &notes, &mine, now))
     }
 
     /// When [`Peers::look`] has something to do next.
@@ -248,10 +253,10 @@ impl Peers {
     /// The notes that count: also those of daemons that may be on their way back.
     fn notes(&mut self, now: Instant) -> Vec<Note> {
         let mut notes = self.directory.notes();
-        self.gone.retain(|name, _| notes.iter().any(|note| note.name == *name && !note.is_alive()));
-        notes.retain(|note| {
-            note.is_alive() || *self.gone.entry(note.name.clone()).or_insert(now) + LINGER > now
-        });
+        for note in notes.iter().filter(|note| note.is_alive()) {
+            self.seen.insert(note.name.clone(), now);
+        }
+        notes.retain(|note| self.seen.get(&note.name).is_some_and(|at| *at + LINGER > now));
         notes
     }
 
@@ -263,14 +268,15 @@ impl Peers {
                 && note.daemon.is_some_and(|daemon| (daemon.started, &note.name) < own);
             note.keeps(key) && (is_first || !mine.contains(key))
         };
-        let all = planned(&self.whole);
         let owner =
             |key: ServiceKey| Some((key, notes.iter().find(|note| belongs(note, &key))?.name.clone()));
-        all.into_iter().filter_map(owner).collect()
+        keys(&self.whole).into_iter().filter_map(owner).collect()
     }
 
+    /// `whole`: the plan of the configuration, where it is at hand.
     fn share(
         &mut self,
+        whole: Option<Plan>,
         elsewhere: Claims,
         notes: &[Note],
         mine: &BTreeSet<ServiceKey>,
@@ -280,15 +286,20 @@ impl Peers {
         self.elsewhere = elsewhere;
         self.offered.retain(|key, _| !is_taken(notes, key));
         self.collision_until = now + COLLISION;
-        let plan = self.plan();
-        let goes = mine.difference(&planned(&plan)).copied().collect::<BTreeSet<_>>();
+        let plan = self.plan(whole);
+        let goes = mine.difference(&keys(plan.config())).copied().collect::<BTreeSet<_>>();
         let is_theirs = |key: &ServiceKey| self.elsewhere.contains_key(key) || is_taken(notes, key);
         Share { plan, handed_over: goes.into_iter().filter(is_theirs).collect() }
     }
 
-    fn plan(&self) -> Plan {
-        let elsewhere = self.elsewhere.keys().map(|key| desired::virtual_id(*key)).collect();
-        self.whole.shared(&elsewhere, self.offered.values().cloned())
+    fn plan(&self, whole: Option<Plan>) -> Plan {
+        match whole {
+            Some(plan) if self.elsewhere.is_empty() && self.offered.is_empty() => plan,
+            _ => {
+                let elsewhere = self.elsewhere.keys().map(|key| desired::virtual_id(*key)).collect();
+                Plan::shared(&self.whole, &elsewhere, self.offered.values().cloned())
+            }
+        }
     }
 
     /// Says which services have come and gone.
@@ -315,14 +326,14 @@ fn is_taken(notes: &[Note], key: &ServiceKey) -> bool {
     notes.iter().any(|note| note.state == Life::Runs && note.keeps(key))
 }
 
-fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
-    plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect()
+fn keys(config: &Config) -> BTreeSet<ServiceKey> {
+    config.virtuals.iter().map(|v| desired::service_key(v.id)).collect()
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
 
     use super::*;
     use crate::config::{self, Answers};
@@ -341,6 +352,10 @@ mod tests {
 
     fn keys(ports: &[u16]) -> BTreeSet<ServiceKey> {
         planned(&plan(ports))
+    }
+
+    fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
+        super::keys(plan.config())
     }
 
     /// The notes of others, and the one that asks.
@@ -420,8 +435,11 @@ mod tests {
         let (mut peers, running) = Peers::new(folder.directory(), plan(&[80, 81]), now);
         folder.gone("mail.cf", &[80]);
         assert!(peers.look(&running, now + seconds(1)).is_none());
-        assert!(peers.look(&running, now + seconds(15)).is_none());
-        let share = peers.look(&running, now + seconds(16)).unwrap();
+        assert!(peers.look(&running, now + seconds(14)).is_none());
+        // Who starts now, perhaps the same file under another name, has not seen it alive.
+        let (_, new) = Peers::new(folder.directory(), plan(&[80, 81]), now);
+        assert_eq!(planned(&new), keys(&[80, 81]));
+        let share = peers.look(&running, now + seconds(15)).unwrap();
         assert_eq!(planned(&share.plan), keys(&[80, 81]));
         // It is back after all, and finds that the service is another one's.
         let _held = folder.lock("mail.cf");

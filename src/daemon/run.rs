@@ -47,7 +47,7 @@ use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
-/// How long a stop waits for the configurations of other daemons.
+/// How long a start and a stop wait for the configurations of other daemons.
 const PEERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it. When it cannot start, whoever waits for it is told why.
@@ -133,7 +133,11 @@ impl Daemon {
         let (peers, plan, formerly) = match directory {
             None => (None, plan, formerly),
             Some(directory) => {
-                let claims = if formerly.is_empty() { Claims::new() } else { claims(&directory).await };
+                let claims = if formerly.is_empty() {
+                    Claims::new()
+                } else {
+                    directory.claims_within(PEERS_LIMIT).await
+                };
                 let (mut peers, plan) = Peers::new(directory, plan, now);
                 let formerly = peers.without_theirs(formerly, &claims, now);
                 (Some(peers), plan, formerly)
@@ -415,7 +419,7 @@ impl Daemon {
     async fn settle_with_peers(&mut self) {
         self.look_at_peers(Instant::now());
         if let Some(peers) = &self.peers {
-            let theirs = claims(peers.directory()).await.into_keys().collect();
+            let theirs = peers.directory().claims_within(PEERS_LIMIT).await.into_keys().collect();
             self.director.leave(&theirs);
         }
     }
@@ -462,6 +466,8 @@ impl Daemon {
         self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
         if let End::Stop(_) = end {
             self.outlets.stop();
+            // Counts as a part of the grace.
+            self.settle_with_peers().await;
         }
         self.checks.shut_down(left()).await;
         match end {
@@ -470,7 +476,6 @@ impl Daemon {
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
-                self.settle_with_peers().await;
                 let notices = self.director.stop();
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
                 if !self.director.owned().is_empty() {
@@ -484,13 +489,6 @@ impl Daemon {
             }
         }
     }
-}
-
-/// What other daemons want; nothing where that is not known at once.
-async fn claims(directory: &Directory) -> Claims {
-    let directory = directory.clone();
-    let read = tokio::task::spawn_blocking(move || directory.claims());
-    tokio::time::timeout(PEERS_LIMIT, read).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// The log of the configuration.

@@ -92,14 +92,14 @@ impl Plan {
         build::plan(Arc::new(config), checks)
     }
 
-    /// The same plan without some services, and with some of an earlier one.
+    /// That of a configuration without some of its services, and with some of an earlier one.
     #[must_use]
-    pub fn shared(&self, without: &BTreeSet<VirtualId>, with: impl Iterator<Item = Virtual>) -> Plan {
-        let mut with = with.peekable();
-        if without.is_empty() && with.peek().is_none() {
-            return self.clone();
-        }
-        let mut config = Config::clone(&self.config);
+    pub fn shared(
+        config: &Config,
+        without: &BTreeSet<VirtualId>,
+        with: impl Iterator<Item = Virtual>,
+    ) -> Plan {
+        let mut config = config.clone();
         config.virtuals.retain(|v| !without.contains(&v.id));
         config.virtuals.extend(with);
         Plan::new(Arc::new(config))

@@ -55,7 +55,7 @@ fn a_daemon_is_reached_under_each_name_of_its_file() {
         director,
         &["--table", "memory", "lab.cf", "restart"],
         1,
-        "keeps the kernel's table; nothing was done",
+        "keeps the table of the kernel; nothing was done",
     );
     told(director, &["restart"], 0, "");
     assert!(director.pid().is_some_and(|new| new != pid), "{}", director.log());

@@ -24,8 +24,8 @@ pub const FOREGROUND: &str = "/etc/ha.d/foreground";
 const LOGS: [&str; 3] = ["/var/log/ldirectord.log", "/etc/ha.d/log", FOREGROUND];
 const MONITOR: &str = "/etc/ha.d/monitor";
 const MAILS: &str = "/etc/ha.d/mails";
-/// Lines of the monitor file are of now if they are not older than this: two passes of checks.
-const RECENT: Duration = Duration::from_millis(2500);
+/// Lines of the monitor file are of now if they are not older than this: two passes of checks on a machine that is very busy.
+const RECENT: Duration = Duration::from_secs(6);
 /// The table is read with a process this often, even if nothing in /proc says that it has changed; a process is dear in the
 /// emulated machine.
 const TABLE_AGE: Duration = Duration::from_secs(4);
