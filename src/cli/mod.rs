@@ -24,7 +24,7 @@ use std::process::ExitCode;
 
 use arguments::{Action, Command, Parsed};
 use context::Context;
-use running::as_it_runs;
+use running::{as_it_crashed, as_it_runs};
 use terminal::tell;
 
 use crate::daemon::instances;
@@ -108,6 +108,7 @@ fn run(arguments: &[String]) -> Exit {
                     if context.name != asked && instances::has_called(&context.name) {
                         return Exit::Ok;
                     }
+                    let context = if action == Action::Stop { as_it_crashed(context) } else { context };
                     actions::run(&context, action)
                 }
                 Command::List => list::run(&context),

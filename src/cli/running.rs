@@ -67,6 +67,21 @@ pub(super) fn under_another_name(context: &Context) -> Option<(Process, Instance
     (is_another && says_the_same).then_some(found)
 }
 
+/// The context with the name of the daemon of this configuration that crashed, where none has the name of the context: what it left
+/// stands under its own name.
+pub(super) fn as_it_crashed(context: Context) -> Context {
+    let last = || {
+        let about: Instance = lock::last(&context.file_lock()?)?.parse().ok()?;
+        let crashed = context.with_name(about.name);
+        let is_gone = !matches!(state(&crashed), Ok(State::Running(_) | State::Starting) | Err(_));
+        is_gone.then_some(crashed)
+    };
+    match state(&context) {
+        Ok(State::Stopped) => last().unwrap_or(context),
+        _ => context,
+    }
+}
+
 /// The context with the name of the daemon that runs with its configuration: all files of a daemon have the name that it was started
 /// with.
 pub(super) fn as_it_runs(context: Context) -> Context {

@@ -121,6 +121,21 @@ pub fn described(path: &Path) -> io::Result<(Holder, String)> {
     Ok(named.map_or((Holder::Start, String::new()), |process| (Holder::Daemon(process), about.to_owned())))
 }
 
+/// What the last daemon that had a lock said about itself, where nobody has the lock now and no user can have written it: a daemon
+/// that crashed leaves its file.
+#[must_use]
+pub fn last(path: &Path) -> Option<String> {
+    let file = OpenOptions::new().read(true).custom_flags(FLAGS.bits()).open(path).ok()?;
+    let owner = file.metadata().ok()?.uid();
+    if is_usable(&file).is_err() || (owner != 0 && owner != geteuid().as_raw()) {
+        return None;
+    }
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text).ok()?;
+    let about = text.splitn(3, '\n').nth(2)?.to_owned();
+    (holder(path).ok()? == Holder::Nobody).then_some(about)
+}
+
 /// The namespace in which the numbers of processes hold, as `pid:[NUMBER]` (namespaces(7)); empty where there is no /proc.
 fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default()
@@ -184,9 +199,10 @@ mod tests {
         assert!(Lock::take(&path).unwrap().is_none(), "also after somebody has asked");
         drop(lock);
         assert_eq!(holder(&path).unwrap(), Holder::Nobody, "whatever the file says");
+        assert_eq!(last(&path).as_deref(), Some("name web.cf\n"), "but who was there last can be known");
         // A name that the holder before left is not that of the next.
         let next = Lock::take(&path).unwrap().unwrap();
-        assert_eq!(holder(&path).unwrap(), Holder::Start);
+        assert_eq!((holder(&path).unwrap(), last(&path)), (Holder::Start, None));
         next.remove();
         assert!(!path.exists() && holder(&path).unwrap() == Holder::Nobody);
     }

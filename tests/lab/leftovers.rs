@@ -1,5 +1,6 @@
 //! What a daemon that was killed left in the kernel's table: `stop` removes it, where it is surely its own (R83).
 
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use crate::director::Scene;
@@ -31,7 +32,9 @@ fn a_stop_after_a_crash_removes_what_is_left() {
     });
     director.kill();
     assert_eq!(services(&director.table()), 3);
-    let said = director.must("stop");
+    // Also under another name of the file.
+    symlink("lab.cf", director.file("ha.d").join("other.cf")).unwrap();
+    let said = director.run(&["other.cf", "stop"]).text;
     assert!(said.contains("removed 2 virtual services"), "{said}");
     assert!(format!("{:?}", director.table()).contains("10.1.0.100:82"), "{:?}", director.table());
     assert_eq!(services(&director.table()), 1);
