@@ -30,6 +30,12 @@ fn daemons(site: &Site) -> Vec<i32> {
     .collect()
 }
 
+/// Whether a process has given back all that it had. Its command line is gone earlier, while it still holds its lock.
+fn has_ended(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
 /// One of the commands, and the exit codes that it may have here.
 fn order(site: &Site, choice: u8, bystander: i32) {
     let (action, codes): (&str, &[i32]) = match choice % 8 {
@@ -41,7 +47,7 @@ fn order(site: &Site, choice: u8, bystander: i32) {
             // The number of a daemon that crashed belongs to somebody else in the end.
             if let Some(pid) = site.pid().filter(|pid| daemons(site).contains(pid)) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-                site.wait_for("its end", || !daemons(site).contains(&pid), &String::new);
+                site.wait_for("its end", || has_ended(pid), &String::new);
                 if site.pid() == Some(pid) {
                     let _ = fs::write(site.pid_file(), format!("{bystander}\n"));
                 }
@@ -75,7 +81,14 @@ fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
         });
         let running = daemons(&site);
         assert!(running.len() <= 1, "round {round}, {choices:?}: {running:?}\n{}", site.log());
-        assert_eq!(site.told("status").0 == 0, running.len() == 1, "round {round}, {choices:?}: {running:?}");
+        let told = site.told("status");
+        assert_eq!(
+            told.0 == 0,
+            running.len() == 1,
+            "round {round}, {choices:?}: {running:?}, now {:?}: {told:?}\n{}",
+            daemons(&site),
+            site.log().lines().rev().take(14).collect::<Vec<_>>().join("\n")
+        );
         assert!(bystander.0.try_wait().unwrap().is_none(), "round {round}, {choices:?}\n{}", site.log());
     }
     assert_eq!(site.act("stop"), 0);
