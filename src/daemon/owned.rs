@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use ipvs_rs::ServiceKey;
 use nix::fcntl::OFlag;
@@ -18,13 +19,15 @@ use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
 const LARGEST: u64 = 16 * 1024 * 1024;
+/// Between two attempts to write it, where there is no space.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The file: where its table is, a line for each service, and one more for each that stays when the daemon stops.
 pub struct OwnedServices {
     path: PathBuf,
     written: Option<Owned>,
-    /// The last attempt to write failed, which was reported.
-    failing: bool,
+    /// When to try again: the last attempt to write failed, which was reported.
+    retry_at: Option<Instant>,
 }
 
 /// The services of a daemon.
@@ -69,7 +72,7 @@ impl OwnedServices {
     /// The file at this path, which need not exist.
     #[must_use]
     pub fn open(path: PathBuf) -> OwnedServices {
-        OwnedServices { path, written: None, failing: false }
+        OwnedServices { path, written: None, retry_at: None }
     }
 
     /// What an earlier run left behind; lines that make no sense are passed over.
@@ -101,22 +104,29 @@ impl OwnedServices {
     /// # Errors
     /// When the file cannot be written: after a crash services of an older configuration would stay. The next calls try again, and
     /// give no error until it has worked once.
-    pub fn write(&mut self, owned: Owned) -> io::Result<()> {
+    pub fn write(&mut self, owned: Owned, now: Instant) -> io::Result<()> {
         if self.written.as_ref() == Some(&owned) {
+            self.retry_at = None;
             return Ok(());
         }
         match self.replace(&text_of(&owned)) {
             Ok(()) => {
-                self.failing = false;
+                self.retry_at = None;
                 self.written = Some(owned);
                 Ok(())
             }
-            Err(_) if std::mem::replace(&mut self.failing, true) => Ok(()),
+            Err(_) if self.retry_at.replace(now + RETRY).is_some() => Ok(()),
             Err(error) => {
                 let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
                 Err(io::Error::new(error.kind(), what))
             }
         }
+    }
+
+    /// When [`OwnedServices::write`] is to be tried again.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at
     }
 
     /// Neither a link nor a pipe is read: a user that this daemon ran as before may have put it there.
@@ -168,8 +178,13 @@ fn text_of(owned: &Owned) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
 mod tests {
     use super::*;
+
+    fn now() -> Instant {
+        Instant::now()
+    }
 
     #[test]
     fn c2_a_link_in_the_place_of_the_file_is_not_followed() {
@@ -181,7 +196,7 @@ mod tests {
         let mut file = OwnedServices::open(path.clone());
         assert!(file.read().is_empty());
         let owned = BTreeSet::from([desired::service_key("tcp:10.0.0.1:80".parse().unwrap())]);
-        file.write(Owned { services: owned.clone(), ..Owned::default() }).unwrap();
+        file.write(Owned { services: owned.clone(), ..Owned::default() }, now()).unwrap();
         assert_eq!(file.read(), owned);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "tcp:10.0.0.9:80\n");
         // Nor does a pipe without a writer hold the start up.
@@ -203,18 +218,32 @@ mod tests {
         ]);
         let kept = BTreeSet::from([key("fwm6:5")]);
         let owned = Owned { services: owned, kept, ..Owned::default() };
-        OwnedServices::open(path.clone()).write(owned.clone()).unwrap();
+        OwnedServices::open(path.clone()).write(owned.clone(), now()).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
         let here = Place::here().ok();
         let left = Left { owned: owned.clone(), place: here, daemon: Some(Process::own()) };
         assert_eq!(OwnedServices::open(path.clone()).left(), Some(left));
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
-        let directory = dir.path().join("none").join("services");
-        let mut unwritable = OwnedServices::open(directory);
-        assert!(unwritable.write(owned.clone()).is_err(), "b3: said once");
-        assert!(unwritable.write(owned).is_ok() && unwritable.written.is_none());
         OwnedServices::open(path.clone()).remove();
         assert_eq!(OwnedServices::open(path).left(), None);
+    }
+
+    #[test]
+    fn b3_what_cannot_be_written_is_said_once_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("none");
+        let owned = Owned {
+            services: BTreeSet::from([desired::service_key("fwm6:5".parse().unwrap())]),
+            ..Owned::default()
+        };
+        let (mut file, start) = (OwnedServices::open(directory.join("services")), now());
+        assert!(file.write(owned.clone(), start).is_err());
+        assert_eq!(file.poll_timeout(), Some(start + RETRY));
+        assert!(file.write(owned.clone(), start + RETRY).is_ok(), "said already");
+        assert_eq!(file.poll_timeout(), Some(start + 2 * RETRY));
+        fs::create_dir(directory).unwrap();
+        assert!(file.write(owned.clone(), start + 2 * RETRY).is_ok());
+        assert_eq!((file.poll_timeout(), file.read()), (None, owned.services));
     }
 }

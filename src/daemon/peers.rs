@@ -372,7 +372,7 @@ mod tests {
 
         fn write(&self, name: &str, owned: Owned, process: &str) {
             let path = self.0.path().join(owned::file_name(name));
-            OwnedServices::open(path.clone()).write(owned).unwrap();
+            OwnedServices::open(path.clone()).write(owned, Instant::now()).unwrap();
             let own = Process::own().to_string();
             fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, process)).unwrap();
         }

@@ -174,7 +174,7 @@ impl Daemon {
     }
 
     async fn serve(mut self, mut launcher: Option<Launcher>) {
-        self.remember();
+        self.remember(Instant::now());
         let mut ready_at = Some(Instant::now() + READY_LIMIT);
         let end = loop {
             let now = Instant::now();
@@ -200,6 +200,7 @@ impl Daemon {
             let wakes = [
                 self.director.poll_timeout(),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
+                self.owned.as_ref().and_then(OwnedServices::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at,
@@ -245,13 +246,7 @@ impl Daemon {
                 let notices = self.director.verdicts(verdicts, Instant::now());
                 self.settle(notices);
             }
-            () = sleep_until(wake) => {
-                let notices = self.director.verify(Instant::now());
-                self.settle(notices);
-                if self.peers.as_ref().and_then(Peers::poll_timeout).is_some_and(|at| at <= Instant::now()) {
-                    self.look_at_peers(Instant::now());
-                }
-            }
+            () = sleep_until(wake) => self.woken(Instant::now()),
             servers = self.maintenance.next() => {
                 let notices = self.director.maintain(&servers, Instant::now());
                 self.settle(notices);
@@ -265,6 +260,19 @@ impl Daemon {
             }
         }
         None
+    }
+
+    /// Does what the time has come for.
+    fn woken(&mut self, now: Instant) {
+        let notices = self.director.verify(now);
+        self.settle(notices);
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if is_due(self.peers.as_ref().and_then(Peers::poll_timeout)) {
+            self.look_at_peers(now);
+        }
+        if is_due(self.owned.as_ref().and_then(OwnedServices::poll_timeout)) {
+            self.remember(now);
+        }
     }
 
     fn obey(&mut self, request: Request) -> Option<End> {
@@ -445,16 +453,16 @@ impl Daemon {
 
     fn follow_up(&mut self) {
         self.outlets.call_fallbacks(self.director.plan(), self.director.health());
-        self.remember();
+        self.remember(Instant::now());
     }
 
-    fn remember(&mut self) {
-        if let Some(owned) = &mut self.owned
-            && let Err(error) = owned.write(match &self.peers {
-                None => self.director.owned_and_kept(),
-                Some(peers) => peers.noted(self.director.owned_and_kept()),
-            })
-        {
+    fn remember(&mut self, now: Instant) {
+        let Some(file) = &mut self.owned else { return };
+        let owned = match &self.peers {
+            None => self.director.owned_and_kept(),
+            Some(peers) => peers.noted(self.director.owned_and_kept()),
+        };
+        if let Err(error) = file.write(owned, now) {
             warn!("{error}");
         }
     }
@@ -480,7 +488,7 @@ impl Daemon {
                 self.outlets.tell(&notices, self.director.plan(), Instant::now());
                 if !self.director.owned().is_empty() {
                     // The next daemon has to remove what the kernel refused to.
-                    self.remember();
+                    self.remember(Instant::now());
                 } else if let Some(owned) = self.owned.take() {
                     owned.remove();
                 }
