@@ -249,6 +249,13 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
             context.lock_file().display(),
             cause(error)
         );
+    } else if let Some(error) = pid_file.file_lock_error() {
+        tracing::warn!(
+            "{} has no place for another lock: {}; a start of the configuration under another name does not find this daemon; free \
+             space there and restart it",
+            context.state_directory().display(),
+            cause(error)
+        );
     }
     let unwritten = pid_file.write_own_pid().err().and_then(|error| {
         let line = format!(

@@ -112,8 +112,8 @@ pub struct PidFile {
     file: Result<Flock<File>, File>,
     /// The error where there is no place for it: a full disk must not keep services from being checked.
     lock: io::Result<Lock>,
-    /// The lock of the configuration, so that no daemon of another name has it, too.
-    file_lock: Option<Lock>,
+    /// The lock of the configuration, so that no daemon of another name has it, too. None with a table in memory.
+    file_lock: io::Result<Option<Lock>>,
     /// What the locks say besides the process.
     about: String,
 }
@@ -144,7 +144,7 @@ impl PidFile {
             // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
             if is_same_file(opened(&file), path) {
                 let claimed =
-                    PidFile { path: path.to_owned(), file, lock, file_lock: None, about: String::new() };
+                    PidFile { path: path.to_owned(), file, lock, file_lock: Ok(None), about: String::new() };
                 if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(State::Running(_))) {
                     // What a daemon that crashed left.
                     let _ = opened(&claimed.file).set_len(0);
@@ -165,7 +165,7 @@ impl PidFile {
                     self.remove();
                     return None;
                 }
-                taken => self.file_lock = taken.ok().flatten(),
+                taken => self.file_lock = taken,
             }
         }
         Some(self)
@@ -175,6 +175,12 @@ impl PidFile {
     #[must_use]
     pub fn lock_error(&self) -> Option<&io::Error> {
         self.lock.as_ref().err()
+    }
+
+    /// Why there is no lock of the configuration, where there is none though there should be.
+    #[must_use]
+    pub fn file_lock_error(&self) -> Option<&io::Error> {
+        self.file_lock.as_ref().err()
     }
 
     /// Who runs besides this process by the pid file: the original, or a daemon of an earlier release.
@@ -196,7 +202,7 @@ impl PidFile {
     /// # Errors
     /// When the disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
-        for lock in self.lock.iter_mut().chain(&mut self.file_lock) {
+        for lock in self.lock.iter_mut().chain(self.file_lock.iter_mut().flatten()) {
             lock.name_own_process(&self.about);
         }
         write_own_pid(opened(&self.file))
@@ -227,7 +233,7 @@ impl PidFile {
         if is_same_file(file, &self.path) && fs::remove_file(&self.path).is_err() {
             let _ = file.set_len(0);
         }
-        for lock in self.file_lock.into_iter().chain(self.lock) {
+        for lock in self.file_lock.into_iter().flatten().chain(self.lock) {
             lock.remove();
         }
     }
