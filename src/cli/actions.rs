@@ -156,7 +156,8 @@ fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
     }
 }
 
-/// Works whatever the configuration looks like: what runs can always be ended.
+/// Works whatever the configuration looks like: what runs can always be ended. Where a unit runs it, `systemctl stop` is the way that
+/// always works, and this one reads the file first (R94).
 fn stop(context: &Context) -> Result<Exit, Exit> {
     if context.name_too_long().is_some() {
         say_nothing_to_stop(context);
@@ -170,6 +171,11 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
                 None if end(daemon, Signal::SIGTERM)? == End::Orderly => return Ok(Exit::Ok),
                 None => {}
                 Some(unit) => {
+                    load_by(context, daemon::load_for_daemon).inspect_err(|_| {
+                        tell!(
+                            "Nothing was done; systemctl stop {unit} ends the daemon whatever its file says"
+                        );
+                    })?;
                     let exit = unit::ask(&unit, "stop", daemon);
                     if exit != Exit::Ok {
                         return Ok(exit);
@@ -278,6 +284,7 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
             tell!("{error}; nothing was done");
             Exit::Config
         })?;
+        unit::warn_of_restart(&unit);
         return Ok(unit::ask(&unit, "restart", daemon));
     }
     let (path, loaded) = load_to_start(context)?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use super::Exit;
 use super::terminal::tell;
-use crate::sys::process::{self, Process};
+use crate::sys::process::{self, Process, Signal};
 
 /// There where systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
@@ -40,6 +40,17 @@ pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Exit {
     }
 }
 
+/// Warns of a unit whose restart is a stop and a start: only the signal of a handover leaves the table as it is.
+pub(super) fn warn_of_restart(unit: &str) {
+    let handover = (Signal::SIGUSR2 as i32).to_string();
+    if property(unit, "RestartKillSignal").is_some_and(|signal| signal != handover) {
+        tell!(
+            "Warning: {unit} has no RestartKillSignal=SIGUSR2, so a restart empties the table until the new daemon has started; add the \
+             line under [Service] (systemd 244 or newer)"
+        );
+    }
+}
+
 /// The control groups of a process (cgroups(7), `/proc/PID/cgroup`).
 fn groups(pid: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
@@ -57,9 +68,14 @@ fn unit(groups: &str) -> Option<String> {
 
 /// The process that a unit stands for: one of its children, or of a session in it, has the same control group.
 fn main_pid(unit: &str) -> Option<i32> {
-    let asked = ["show", "--property", "MainPID", "--value", "--", unit];
+    property(unit, "MainPID")?.parse().ok()
+}
+
+/// A property of a unit, as `systemctl show` prints it.
+fn property(unit: &str, name: &str) -> Option<String> {
+    let asked = ["show", "--property", name, "--value", "--", unit];
     let output = Command::new("systemctl").args(asked).stdin(Stdio::null()).output().ok()?;
-    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -40,9 +40,11 @@ fn the_unit_lives() {
         // Neither the restart nor the crash cost a write.
         ("added", "2"),
         // R94
-        ("own-restart", "0 active"),
+        ("own-restart", "0 active 0"),
+        ("ending-restart", "0 1"),
         ("own-bad-restart", "2 unharmed"),
         ("own-bad-reload", "2 unharmed"),
+        ("own-bad-stop", "2 unharmed"),
         // The table is as it was.
         ("careless-restart", "1 2"),
         ("repaired", "active 2"),

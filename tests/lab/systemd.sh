@@ -80,14 +80,24 @@ cat >/usr/local/bin/steps <<-'END'
 	note added "$(grep -c 'Added virtual server' /var/log/ldirectord.log)"
 	# What is asked of the daemon goes to systemd, which would take an end by another hand for a failure.
 	before=$(main)
-	ldirectord-rs restart
-	note own-restart "$? $([ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs)"
+	ldirectord-rs restart 2>/tmp/said
+	note own-restart "$? $([ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs) $(grep -c RestartKillSignal /tmp/said)"
+	# A unit of the operator's own may restart by an end.
+	mkdir -p /run/systemd/system/ldirectord-rs.service.d
+	printf '[Service]\nRestartKillSignal=SIGTERM\n' >/run/systemd/system/ldirectord-rs.service.d/restart.conf
+	systemctl daemon-reload
+	ldirectord-rs restart 2>/tmp/said
+	note ending-restart "$? $(grep -c RestartKillSignal=SIGUSR2 /tmp/said)"
+	rm -r /run/systemd/system/ldirectord-rs.service.d
+	systemctl daemon-reload
 	before=$(main)
 	echo nonsense >>/etc/ha.d/ldirectord.cf
 	ldirectord-rs restart
 	note own-bad-restart "$? $([ "$before" = "$(main)" ] && echo unharmed)"
 	ldirectord-rs reload
 	note own-bad-reload "$? $([ "$before" = "$(main)" ] && echo unharmed)"
+	ldirectord-rs stop
+	note own-bad-stop "$? $([ "$before" = "$(main)" ] && echo unharmed)"
 	# systemd asks nobody before it ends the daemon; the unit comes back by itself once the file is right.
 	systemctl restart ldirectord-rs
 	note careless-restart "$? $(services)"
