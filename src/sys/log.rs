@@ -6,7 +6,8 @@
 //! The lines of a daemon go through a bounded queue to a thread of their own: a log that hangs (a file on a dead server, a pipe
 //! that is not read) delays no check. Short commands write at once.
 
-use std::fmt::Write as _;
+mod line;
+
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,16 +19,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use chrono::{DateTime, Local, Utc};
+use chrono::Utc;
 use nix::errno::Errno;
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::lane::Lane;
-use crate::value::shown::escaped_except;
+use line::{Fields, Line, Record};
 
 /// Bytes of lines that wait for a log that hangs. What comes then is dropped, counted and reported.
 const QUEUE_LIMIT: usize = 1024 * 1024;
@@ -73,14 +73,6 @@ struct Destination {
     json: bool,
     name: String,
     journald: bool,
-}
-
-#[derive(Debug)]
-struct Line {
-    at: DateTime<Utc>,
-    level: Level,
-    text: String,
-    to: Arc<Destination>,
 }
 
 impl Log {
@@ -174,7 +166,7 @@ impl Log {
 
     /// Writes one line of no special weight.
     pub fn line(&self, text: &str) {
-        self.write(Level::INFO, text.to_owned());
+        self.write(Level::INFO, text.to_owned(), Fields::default());
     }
 
     fn destination(&self) -> MutexGuard<'_, Arc<Destination>> {
@@ -185,12 +177,12 @@ impl Log {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, level: Level, text: String) {
+    fn write(&self, level: Level, text: String, fields: Fields) {
         let queue = self.queue();
-        let line = Line { at: Utc::now(), level, text, to: Arc::clone(&self.destination()) };
+        let line = Line { at: Utc::now(), level, text, fields, to: Arc::clone(&self.destination()) };
         match &*queue {
             Some(queue) => {
-                let length = line.text.len();
+                let length = line.length();
                 queue.push(line, length);
             }
             None => self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner).write(&line, 0),
@@ -224,16 +216,15 @@ impl Sinks {
         if lost > 0 {
             let text =
                 format!("{lost} log lines before this one were dropped: the log was not writable in time");
-            self.put(&Line { text, level: Level::WARN, at: line.at, to: Arc::clone(&line.to) });
+            self.put(&line.beside(text));
         }
         self.put(line);
     }
 
     fn put(&mut self, line: &Line) {
-        let Line { at, level, text, to } = line;
+        let Line { text, to, .. } = line;
         if to.journald {
-            let packet = journal_packet(*level, &to.name, text);
-            send(&mut self.journal, Path::new(JOURNAL), &packet);
+            send(&mut self.journal, Path::new(JOURNAL), &line.journal_packet());
         }
         match &to.target {
             Target::Nowhere => {}
@@ -241,13 +232,12 @@ impl Sinks {
             Target::Stderr => to_stderr(text),
             Target::Stdout => {
                 // A supervisor that closed its end must not end the daemon.
-                let line = if to.json { line.json() } else { format!("[{}] {text}", time_stamp(*at)) };
+                let line = if to.json { line.json() } else { format!("[{}] {text}", line.time_stamp()) };
                 let _ = writeln!(io::stdout().lock(), "{line}");
             }
             Target::File(path) => self.put_into_file(path, line),
             Target::Syslog(facility) => {
-                let packet = syslog_packet(*at, *facility, *level, text);
-                send(&mut self.syslog, Path::new(SYSLOG), packet.as_bytes());
+                send(&mut self.syslog, Path::new(SYSLOG), line.syslog_packet(*facility).as_bytes());
             }
         }
     }
@@ -257,7 +247,7 @@ impl Sinks {
         let mut lines = String::new();
         if let Some((lines_lost, error)) = &self.failed {
             let text = format!("{lines_lost} log lines before this one could not be written: {error}");
-            lines = Line { text, level: Level::WARN, at: line.at, to: Arc::clone(&line.to) }.of_file();
+            lines = line.beside(text).of_file();
         }
         lines.push_str(&line.of_file());
         match append(path, &lines) {
@@ -268,25 +258,6 @@ impl Sinks {
                 self.failed = Some((before + 1, error));
             }
         }
-    }
-}
-
-impl Line {
-    /// As a log file has it, with its end.
-    fn of_file(&self) -> String {
-        if self.to.json {
-            return format!("{}\n", self.json());
-        }
-        format!("[{}|{}|{}] {}\n", time_stamp(self.at), self.to.name, std::process::id(), self.text)
-    }
-
-    fn json(&self) -> String {
-        let time = self.at.with_timezone(&Local).to_rfc3339_opts(chrono::SecondsFormat::Millis, false);
-        let level = self.level.as_str().to_ascii_lowercase();
-        serde_json::json!({
-            "time": time, "level": level, "config": self.to.name, "pid": std::process::id(), "message": self.text
-        })
-        .to_string()
     }
 }
 
@@ -304,17 +275,6 @@ fn send(socket: &mut Option<UnixDatagram>, path: &Path, packet: &[u8]) {
     if let Some(socket) = socket {
         let _ = socket.send(packet);
     }
-}
-
-/// The native protocol of the journal: fields, the message with its length, as it may have several lines.
-fn journal_packet(level: Level, name: &str, text: &str) -> Vec<u8> {
-    let name = name.replace('\n', " ");
-    let head = format!(
-        "PRIORITY={}\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG={name}\nMESSAGE\n",
-        severity(level)
-    );
-    let length = u64::try_from(text.len()).unwrap_or_default();
-    [head.as_bytes(), &length.to_le_bytes(), text.as_bytes(), b"\n"].concat()
 }
 
 fn connect_to_syslog(path: &Path) -> Option<UnixDatagram> {
@@ -342,47 +302,12 @@ fn can_be_opened(path: &Path) -> io::Result<()> {
     }
 }
 
-/// `Mon Nov 23 22:50:55 2026`, local time.
-fn time_stamp(at: DateTime<Utc>) -> String {
-    at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y").to_string()
-}
-
-/// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
-fn syslog_packet(at: DateTime<Utc>, facility: u8, level: Level, text: &str) -> String {
-    let priority = facility * 8 + severity(level);
-    let time = at.with_timezone(&Local).format("%b %e %H:%M:%S");
-    format!("<{priority}>{time} ldirectord[{}]: {text}", std::process::id())
-}
-
-/// The severity that syslog has for a level (RFC 5424, table 2). The original says everything at 6.
-fn severity(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        _ => 7,
-    }
-}
-
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut text = Message(String::new());
-        event.record(&mut text);
-        // What relays and commands say may be in it: a line stays one line, and no sign of it acts on a terminal.
-        let text = escaped_except(&text.0, &['\t']).into_owned();
-        self.write(*event.metadata().level(), text);
-    }
-}
-
-/// Collects the message of an event, other fields behind it.
-struct Message(String);
-
-impl Visit for Message {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let _ = match field.name() {
-            "message" => write!(self.0, "{value:?}"),
-            name => write!(self.0, " {name}={value:?}"),
-        };
+        let mut record = Record::default();
+        event.record(&mut record);
+        let (text, fields) = record.finish();
+        self.write(*event.metadata().level(), text, fields);
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a generous limit needs the clock")]
 
+use chrono::DateTime;
+use tracing_subscriber::layer::SubscriberExt;
+
 use super::*;
 
 #[test]
@@ -23,7 +26,7 @@ fn json_has_the_facts_of_a_line() {
     let path = dir.path().join("log");
     let log = Log::new("web.cf", Target::File(path.clone()));
     log.set_json(true);
-    log.write(Level::WARN, "one \"two\"\nthree".to_owned());
+    log.write(Level::WARN, "one \"two\"\nthree".to_owned(), Fields::default());
     let text = std::fs::read_to_string(&path).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text.lines().count(), 1);
@@ -36,14 +39,55 @@ fn json_has_the_facts_of_a_line() {
 #[test]
 fn the_journal_gets_fields_and_a_counted_message() {
     let expected = b"PRIORITY=4\nSYSLOG_IDENTIFIER=ldirectord\nLDIRECTORD_CONFIG=web.cf\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n";
-    assert_eq!(journal_packet(Level::WARN, "web.cf", "a\nb"), expected);
+    assert_eq!(line(Level::WARN, "a\nb").journal_packet(), expected);
+}
+
+fn line(level: Level, text: &str) -> Line {
+    let to = Destination { target: Target::Nowhere, json: false, name: "web.cf".to_owned(), journald: true };
+    Line { at: Utc::now(), level, text: text.to_owned(), fields: Fields::default(), to: Arc::new(to) }
+}
+
+#[test]
+fn an_event_has_its_parts_as_fields() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, id) = (dir.path().join("log"), "0123456789abcdef0123456789abcdef");
+    let log = Log::new("web.cf", Target::File(path.clone()));
+    log.set_json(true);
+    let missing: Option<&str> = None;
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+        tracing::info!(
+            kind = "down",
+            message_id = id,
+            server = "10.0.0.2:80",
+            reason = "said \u{1b}[31m",
+            service = missing,
+            other = 5,
+            "gone"
+        );
+    });
+    let text = std::fs::read_to_string(&path).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((value["event"].as_str(), value["server"].as_str()), (Some("down"), Some("10.0.0.2:80")));
+    assert!(!value["reason"].as_str().unwrap().contains('\u{1b}'), "{text}");
+    assert_eq!((value.get("service"), value.get("message_id")), (None, None));
+    assert_eq!(value["message"], "gone other=5");
+}
+
+#[test]
+fn the_journal_has_the_fields_of_an_event() {
+    let mut line = line(Level::INFO, "gone");
+    line.fields =
+        Fields::of(&[("message_id", "0123456789abcdef0123456789abcdef"), ("server", "10.0.0.2:80")]);
+    let packet = String::from_utf8(line.journal_packet()).unwrap();
+    let fields = "MESSAGE_ID=0123456789abcdef0123456789abcdef\nLDIRECTORD_SERVER=10.0.0.2:80\nMESSAGE\n";
+    assert!(packet.contains(fields), "{packet}");
 }
 
 #[test]
 fn syslog_gets_the_severity_of_the_level() {
     // L04
     for (level, start) in [(Level::ERROR, "<27>"), (Level::WARN, "<28>"), (Level::INFO, "<30>")] {
-        assert!(syslog_packet(Utc::now(), 3, level, "x").starts_with(start), "{level}");
+        assert!(line(level, "x").syslog_packet(3).starts_with(start), "{level}");
     }
 }
 
@@ -54,7 +98,7 @@ fn syslog_is_found_again_after_its_restart() {
     assert!(connect_to_syslog(&path).is_none());
     let server = UnixDatagram::bind(&path).unwrap();
     let client = connect_to_syslog(&path).unwrap();
-    client.send(syslog_packet(Utc::now(), 16, Level::INFO, "hello").as_bytes()).unwrap();
+    client.send(line(Level::INFO, "hello").syslog_packet(16).as_bytes()).unwrap();
     let mut buffer = [0; 200];
     let length = server.recv(&mut buffer).unwrap();
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
