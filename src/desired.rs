@@ -21,12 +21,15 @@ use crate::value::{
 pub fn wanted(plan: &Plan, health: &Health) -> Table {
     let mut table = Table::default();
     for (virtual_index, v) in plan.virtuals().iter().enumerate() {
-        table.services.insert(service_key(v.id), wanted_service(plan, virtual_index, v, health));
+        table.services.insert(service_key(v.id), wanted_service(plan, virtual_index, health));
     }
     table
 }
 
-fn wanted_service(plan: &Plan, virtual_index: usize, v: &Virtual, health: &Health) -> Service {
+/// One virtual service as it should be now.
+#[must_use]
+pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Service {
+    let v = &plan.virtuals()[virtual_index];
     let mut service = Service::new(service_config(v));
     for (real_index, real) in v.reals.iter().enumerate() {
         let member = Member { virtual_index, real_index };
@@ -146,42 +149,37 @@ pub fn virtual_id(key: ServiceKey) -> VirtualId {
 
 /// An operation in ldirectord's words. `occasion` says why what is not wanted is removed.
 #[must_use]
-pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Option<Change> {
+pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change {
     let of = virtual_id(operation.service());
-    let position = plan.virtuals().iter().position(|v| v.id == of);
-    let v = position.map(|index| &plan.virtuals()[index]);
-    let server =
-        |key: &DestinationKey, action: fn(&DestinationConfig) -> ServerAction, config: &DestinationConfig| {
-            Change::Server(server_change(v, of, key, action(config), Some(config)))
-        };
-    Some(match operation {
+    let server = |key: &DestinationKey, action: ServerAction, config: Option<&DestinationConfig>| {
+        Change::Server(server_change(plan, of, key, action, config))
+    };
+    match operation {
         Operation::AddService { .. } => Change::VirtualAdded(of),
         Operation::EditService { .. } => Change::VirtualChanged(of),
         Operation::RemoveService { .. } => Change::VirtualPurged(of, occasion),
         Operation::AddDestination { key, config, .. } => {
-            server(key, |c| ServerAction::Added(c.weight), config)
+            server(key, ServerAction::Added(config.weight), Some(config))
         }
-        Operation::EditDestination { key, config, .. } => server(key, edited, config),
+        Operation::EditDestination { key, config, .. } => server(key, edited(config), Some(config)),
         Operation::RemoveDestination { key, .. } => {
-            let mut change = server_change(v, of, key, ServerAction::Deleted, None);
-            let known = position.is_some_and(|index| is_configured(plan, index, key));
-            if !known && change.role == Role::Real {
+            let mut change = server_change(plan, of, key, ServerAction::Deleted, None);
+            if !is_configured(plan, of, key) && change.role == Role::Real {
                 change.action = ServerAction::Purged(occasion);
             }
             Change::Server(change)
         }
-    })
+    }
 }
 
 /// The real servers that are in service and go with their service when the daemon stops.
 #[must_use]
 pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> {
     let of = virtual_id(service);
-    let v = plan.virtuals().iter().find(|v| v.id == of);
     let destinations = present.services.get(&service).into_iter().flat_map(|service| &service.destinations);
-    let changes = destinations
-        .filter(|(_, config)| config.weight > 0)
-        .map(|(key, config)| server_change(v, of, key, ServerAction::Purged(Occasion::Stop), Some(config)));
+    let changes = destinations.filter(|(_, config)| config.weight > 0).map(|(key, config)| {
+        server_change(plan, of, key, ServerAction::Purged(Occasion::Stop), Some(config))
+    });
     changes.filter(|change| change.role == Role::Real).map(Change::Server).collect()
 }
 
@@ -190,29 +188,25 @@ fn edited(config: &DestinationConfig) -> ServerAction {
 }
 
 /// Whether the configuration has a real server for a destination; one that is leaving is no longer in it.
-fn is_configured(plan: &Plan, virtual_index: usize, key: &DestinationKey) -> bool {
-    let v = &plan.virtuals()[virtual_index];
-    let mut reals = v.reals.iter().enumerate();
-    reals.any(|(real_index, real)| {
-        real_key(v, real) == *key && !plan.is_leaving(Member { virtual_index, real_index })
-    })
-}
-
-/// The real servers of a virtual that a destination stands for.
-fn names<'a>(v: &'a Virtual, key: &'a DestinationKey) -> impl Iterator<Item = &'a Real> {
-    v.reals.iter().filter(move |real| real_key(v, real) == *key)
+fn is_configured(plan: &Plan, of: VirtualId, key: &DestinationKey) -> bool {
+    let servers =
+        plan.virtual_index(of).map(|index| plan.servers_at(index, SocketAddr::new(key.address, key.port)));
+    servers.into_iter().flatten().any(|member| !plan.is_leaving(member))
 }
 
 fn server_change(
-    v: Option<&Virtual>,
+    plan: &Plan,
     of: VirtualId,
     key: &DestinationKey,
     action: ServerAction,
     config: Option<&DestinationConfig>,
 ) -> ServerChange {
     let server = SocketAddr::new(key.address, key.port);
+    let index = plan.virtual_index(of);
+    let v = index.map(|index| &plan.virtuals()[index]);
     let fallback = v.and_then(|v| v.fallback.map(|fallback| fallback_destination(v, fallback)));
-    let real = v.and_then(|v| names(v, key).next());
+    let member = index.and_then(|index| plan.servers_at(index, server).next());
+    let real = member.map(|member| plan.member(member).1);
     // Where a real server and the fallback are one destination, the fallback is meant when it looks like the fallback.
     let is_fallback = fallback.is_some_and(|(fallback_key, fallback_config)| {
         fallback_key == *key && (real.is_none() || config == Some(&fallback_config))

@@ -3,9 +3,10 @@
 //! A pure core turns text, check verdicts and *now* into a wanted IPVS table; a thin shell reads, checks, writes and tells.
 //!
 //! ```text
-//! text → ast → Config → Plan → checks → Verdict → health → desired → diff → ops → kernel
-//!                                           │                            ↘ notices → log, mail, monitor files, commands
-//!                                           └ arrows never turn back
+//! text → ast → Config → Plan → checks → Verdict ─┐
+//!                        maintenance, reload, stop ┼→ Director ─→ steps → kernel → results ─┐
+//!                                                  ┘     ↑─────────────────────────────────┘
+//!                                                        └→ Event → log · mail · monitor file · commands
 //! ```
 //!
 //! # The core: no I/O, no clock, no runtime
@@ -16,7 +17,9 @@
 //! | [`config`] | `ldirectord.cf` → typed configuration and *all* diagnostics; the one table of directives |
 //! | [`plan`] | the distinct checks of a configuration, and who waits for each |
 //! | [`health`] | the state machine: verdicts and *now* → up or down, transitions, what is due next |
-//! | [`desired`] | plan and health → the wanted table: quiescent, fallback, weights, thresholds; the only translator between ldirectord's words and the kernel's |
+//! | [`desired`] | plan and health → the wanted table, one virtual service at a time: quiescent, fallback, weights, thresholds; the only translator between ldirectord's words and the kernel's |
+//! | [`event`] | what happened, as one value without text |
+//! | [`director`] | decides: verdicts, configurations and *now* → events, and requests to the kernel one after the other |
 //!
 //! # The shell
 //!
@@ -46,7 +49,7 @@
 //! | where a pattern or a library runs that takes long | `check/matching.rs`, `check/aside.rs` |
 //! | what a page or a file without an end means | `check/content.rs`; which heads of HTTP are accepted: `check/http/lenient.rs` |
 //! | when a server counts as down | `health/mod.rs` |
-//! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `daemon/director.rs` |
+//! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `director/mod.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | when "no route to host" is tried again | `check/mod.rs`; link events: `sys/links.rs` |
 //! | when a deadline moves because the daemon did not run | `check/attendance.rs` |
@@ -54,12 +57,13 @@
 //! | how many checks run at once, and which first | `daemon/places.rs`, `daemon/backlog.rs`, `health/schedule.rs` |
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
-//! | what is adopted at the start, what happens on a refusal | `daemon/director.rs`; which services are ours: `daemon/owned.rs` |
+//! | what is adopted at the start | `desired.rs` (`in_service`), `director/mod.rs`; which services are ours: `daemon/owned.rs` |
+//! | which operations a change costs, what happens on a refusal | `director/reconciler.rs`; who carries them out: `daemon/kernel.rs` |
 //! | when a changed file counts | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
-//! | how the configuration is read again | `daemon/reload.rs`; which address of a name counts: `daemon/addresses.rs` |
-//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs` |
+//! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name counts: `daemon/addresses.rs` |
+//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
-//! | the words of the log | `notify/mod.rs`, `value/change.rs` |
+//! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
@@ -71,7 +75,7 @@
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |
-//! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `daemon/timeouts.rs`, `check/sctp.rs` |
+//! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `director/reconciler.rs`, `check/sctp.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
@@ -80,6 +84,8 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod desired;
+pub mod director;
+pub mod event;
 pub mod health;
 pub mod net;
 pub mod notify;

@@ -17,9 +17,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use ipvs_rs::Memory;
+use ipvs_rs::{Memory, Table};
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::daemon::{Checks, Director, Limits, load};
+use ldirectord_rs::daemon::{Checks, Limits, load, perform};
+use ldirectord_rs::director::Director;
 
 use site::WebServer;
 
@@ -66,8 +67,8 @@ struct Usage {
 async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime::Runtime) -> (Usage, Usage) {
     let mut now = Instant::now();
     let plan = load(path).unwrap().plan;
-    let (mut director, _) =
-        Director::start(plan, Box::new(memory.clone()), &BTreeSet::new(), None, now).unwrap();
+    let mut director = Director::new(plan, Table::default(), &BTreeSet::new(), None, now);
+    let mut kernel = memory.clone();
     let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 100, descriptors: 100 });
     let mut warm = None;
     for round in 0..ROUNDS {
@@ -83,6 +84,10 @@ async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime:
             let verdicts = checks.finished().await;
             open -= verdicts.len();
             director.verdicts(verdicts, now);
+            while let Some(done) = perform(&mut kernel, director.next_step()) {
+                director.done(done, now);
+            }
+            drop(director.take_events());
         }
         if round == WARM {
             warm = Some(usage(memory, runtime));

@@ -14,18 +14,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plan", &["value", "config"]),
     ("health", &["value", "plan"]),
     ("desired", &["value", "plan", "health", "ipvs_rs"]),
+    ("event", &["value", "plan", "health", "ipvs_rs"]),
+    ("director", &["value", "plan", "health", "desired", "event", "ipvs_rs"]),
     // The shell.
     ("net", &["value"]),
     ("sys", &["value"]),
     ("settings", &["value"]),
     ("check", &["value", "plan", "net", "sys"]),
-    ("notify", &["value", "plan", "health", "net", "sys", "settings"]),
+    ("notify", &["value", "plan", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
     ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
     (
         "daemon",
         &[
-            "value", "config", "plan", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
-            "notify", "report",
+            "value", "config", "plan", "health", "desired", "event", "director", "ipvs_rs", "net", "sys",
+            "settings", "check", "notify", "report",
         ],
     ),
     (
@@ -39,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What a core module must not name: it would be I/O, a clock, a runtime or chance.
-const CORE: &[&str] = &["value", "config", "plan", "health", "desired"];
+const CORE: &[&str] = &["value", "config", "plan", "health", "desired", "event", "director"];
 const NOT_IN_THE_CORE: &[&str] = &[
     "std::fs",
     "std::net::Tcp",

@@ -23,16 +23,26 @@ use crate::table::{DestinationConfig, Operation, Service, ServiceKey, Table};
 pub fn diff(current: &Table, wanted: &Table) -> Vec<Operation> {
     let mut operations = Vec::new();
     for (key, service) in &wanted.services {
-        match current.services.get(key) {
-            None => {
-                operations.push(Operation::AddService { key: *key, config: service.config.clone() });
-                add_destinations(*key, None, service, &mut operations);
-            }
-            Some(present) => change_service(*key, present, service, &mut operations),
-        }
+        operations.extend(diff_service(*key, current.services.get(key), Some(service)));
     }
     let gone = current.services.keys().filter(|key| !wanted.services.contains_key(key));
     operations.extend(gone.map(|key| Operation::RemoveService { key: *key }));
+    operations
+}
+
+/// The operations that make `wanted` of `current` for one service, in the order of [`diff`]. `None` means that the service is not
+/// in the table.
+pub fn diff_service(key: ServiceKey, current: Option<&Service>, wanted: Option<&Service>) -> Vec<Operation> {
+    let mut operations = Vec::new();
+    match (current, wanted) {
+        (None, None) => {}
+        (None, Some(wanted)) => {
+            operations.push(Operation::AddService { key, config: wanted.config.clone() });
+            add_destinations(key, None, wanted, &mut operations);
+        }
+        (Some(current), Some(wanted)) => change_service(key, current, wanted, &mut operations),
+        (Some(_), None) => operations.push(Operation::RemoveService { key }),
+    }
     operations
 }
 

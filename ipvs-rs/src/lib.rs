@@ -35,7 +35,7 @@ mod snapshot;
 mod table;
 mod wire;
 
-pub use diff::diff;
+pub use diff::{diff, diff_service};
 pub use error::Error;
 pub use ipvs::{Ipvs, Timeouts, Version};
 pub use kernel::Kernel;

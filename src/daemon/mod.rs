@@ -1,11 +1,13 @@
 //! One loop that owns all mutable state and joins the parts.
 
 mod addresses;
+mod apply;
 mod backlog;
 mod checks;
 mod control;
-mod director;
+mod finish;
 pub mod instances;
+mod kernel;
 mod left_behind;
 mod leftovers;
 mod load;
@@ -24,13 +26,12 @@ mod simulation;
 mod stable;
 #[cfg(test)]
 mod steps;
-mod timeouts;
 mod turn;
 
 pub use addresses::{InUse, in_use};
 pub use backlog::runtime;
 pub use checks::Checks;
-pub use director::Director;
+pub use kernel::perform;
 pub use leftovers::{Leftovers, remove_leftovers};
 pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
 pub use maintenance::InMaintenance;
@@ -38,3 +39,5 @@ pub use outlets::CommandSetup;
 pub use places::Limits;
 pub use run::{give_up, log_target, run};
 pub use setup::{Setup, StartError};
+#[cfg(test)]
+pub use steps::plan as test_plan;

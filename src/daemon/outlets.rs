@@ -1,17 +1,19 @@
 //! Who is told what happened: the log, monitor files, mail, and the operator's commands.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
 
 use super::instances::Instances;
+use crate::event::{Event, Kind};
 use crate::health::Health;
-use crate::notify::Notice;
 use crate::notify::alerts::Alerts;
 use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
-use crate::notify::monitor::Monitor;
+use crate::notify::monitor::{self, Monitor};
+use crate::notify::{kind, level, line, reason, state};
 use crate::plan::Plan;
 use crate::settings::{self, Acts};
 use crate::sys::command::aside;
@@ -62,18 +64,19 @@ impl Outlets {
         }
     }
 
-    /// Tells what happened.
-    pub fn tell(&mut self, notices: &[Notice], plan: &Plan, now: Instant) {
-        for notice in notices {
-            match notice {
-                Notice::Monitor(line) => self.monitor.write(line.clone()),
-                warning @ Notice::Warning { .. } => warn!("{}", warning.line(plan)),
-                late @ (Notice::Punctuality(_) | Notice::Blindness(_)) => error!("{}", late.line(plan)),
-                refusal if refusal.is_refusal() => error!("{}", refusal.line(plan)),
-                other => info!("{}", other.line(plan)),
+    /// Reports what happened.
+    pub fn publish(&mut self, events: &[Event], plan: &Plan, health: &Health, now: Instant) {
+        for event in events {
+            match &event.kind {
+                Kind::Checked { member, verdict } => {
+                    if let Some(line) = monitor::line(plan, health, *member, verdict) {
+                        self.monitor.write(line);
+                    }
+                }
+                _ => log(event),
             }
         }
-        self.mail.tell(notices, plan, now);
+        self.mail.publish(events, plan, now);
     }
 
     /// The daemon is about something else from now on, which filters mail.
@@ -85,6 +88,7 @@ impl Outlets {
     pub fn replan(&mut self, plan: &Plan) {
         self.mail.replan(plan);
         self.monitor.replan(plan);
+        self.fallback.replan(plan);
     }
 
     /// When [`Outlets::remind`] has something to do.
@@ -93,14 +97,14 @@ impl Outlets {
         self.mail.poll_timeout()
     }
 
-    /// Calls dead servers to mind.
+    /// Reminds the administrator of servers that are down.
     pub fn remind(&mut self, plan: &Plan, now: Instant) {
         self.mail.remind(plan, now);
     }
 
-    /// Runs the fallback commands that what is known now calls for.
-    pub fn call_fallbacks(&mut self, plan: &Plan, health: &Health) {
-        let calls = self.fallback.due(plan, health);
+    /// Runs the fallback commands of these virtuals, by their place in the plan, where their state calls for it.
+    pub fn call_fallbacks(&mut self, plan: &Plan, health: &Health, virtuals: BTreeSet<usize>) {
+        let calls = self.fallback.due(plan, health, virtuals);
         self.call(calls);
     }
 
@@ -149,5 +153,20 @@ impl Outlets {
             };
             self.commands.run(&format!("fallbackcommand {of}"), job);
         }
+    }
+}
+
+/// Writes the line of an event to the log, with its parts as fields.
+fn log(event: &Event) {
+    let Some(text) = line(event) else { return };
+    let (kind, message_id) = kind(event);
+    let service = event.service.map(|id| id.qualified().to_string());
+    let server = event.server.map(|server| server.to_string());
+    let (service, server) = (service.as_deref(), server.as_deref());
+    let (state, reason) = (state(event), reason(event));
+    match level(event) {
+        Level::ERROR => error!(kind, message_id, service, server, state, reason, "{text}"),
+        Level::WARN => warn!(kind, message_id, service, server, state, reason, "{text}"),
+        _ => info!(kind, message_id, service, server, state, reason, "{text}"),
     }
 }

@@ -1,11 +1,12 @@
-//! The loop: verdicts, time, signals, the watched file and questions come in; then always the same tail.
+//! The loop: one thing happens and is taken in; then always the same tail.
 //!
 //! ```text
-//!  checks ──verdict──┐
-//!  clock ────due─────┤
-//!  signals ──────────┼──▶ Director ──notices──▶ log
-//!  file ────changed──┤        │
-//!  control ─question─┘        └──operations──▶ kernel
+//!  checks ───────verdict──┐
+//!  clock ──────────due────┤
+//!  signals ───────────────┤                ┌─events──▶ log · monitor files · mail · commands
+//!  maintenance ──servers──┼──▶ Director ───┤
+//!  file ──changed─▶ reload┤       ▲        └─steps───▶ kernel (a thread)
+//!  control ──question─────┘       └────────────done───────┘
 //! ```
 
 #![expect(
@@ -19,24 +20,25 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::addresses::{Hosts, InUse};
+use super::addresses::Hosts;
 use super::checks::Checks;
 use super::control::{self, Control};
-use super::director::Director;
+use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
-use super::load::{LoadError, Loaded};
+use super::load::Loaded;
 use super::maintenance::{self, Learned, Maintenance, Rules};
-use super::observe::{ConfigFile, Observed};
+use super::observe::ConfigFile;
 use super::outlets::Outlets;
-use super::owned::{self, OwnedServices};
-use super::peers::{Claims, Directory, Peers, Share};
-use super::reload::{Cause, Reloads, Source, ToRun};
+use super::owned::{self, Owned, OwnedServices};
+use super::peers::{Claims, Directory, Peers};
+use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
 use super::turn::{Turns, measured};
 use crate::config::LogTarget;
+use crate::director::{Director, Done, Step};
+use crate::event::Event;
 use crate::health::Standing;
-use crate::notify::Notice;
 use crate::report::{self, Snapshot};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
@@ -48,7 +50,7 @@ use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a start and a stop wait for the configurations of other daemons.
-const PEERS_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const PEERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs until a signal ends it. When it cannot start, whoever waits for it is told why.
 ///
@@ -57,8 +59,8 @@ const PEERS_LIMIT: Duration = Duration::from_secs(1);
 pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     let mut launcher = setup.launcher.take();
     match Daemon::start(setup, launcher.as_mut()).await {
-        Ok((mut daemon, notices)) => {
-            daemon.settle(notices);
+        Ok(mut daemon) => {
+            daemon.settle(Instant::now());
             let mut turns = Turns::default();
             measured(daemon.serve(launcher), |cpu| turns.spent(cpu)).await;
             Ok(())
@@ -76,31 +78,36 @@ pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
     error
 }
 
-struct Daemon {
-    director: Director,
-    checks: Checks,
-    left_behind: LeftBehind,
-    signals: Signals,
-    file: ConfigFile,
-    maintenance: Maintenance,
-    outlets: Outlets,
-    control: Option<Control>,
-    manager: Manager,
-    owned: Option<OwnedServices>,
+pub(super) struct Daemon {
+    pub(super) director: Director,
+    pub(super) kernel: Kernel,
+    /// Whether the table was as it should be once.
+    pub(super) is_set_up: bool,
+    pub(super) checks: Checks,
+    pub(super) left_behind: LeftBehind,
+    pub(super) signals: Signals,
+    pub(super) file: ConfigFile,
+    pub(super) maintenance: Maintenance,
+    pub(super) outlets: Outlets,
+    pub(super) control: Option<Control>,
+    pub(super) manager: Manager,
+    pub(super) owned: Option<OwnedServices>,
     /// None with a table in memory, which has no others.
-    peers: Option<Peers>,
-    log: Log,
-    log_by_configuration: bool,
-    path: PathBuf,
-    name: String,
-    grace: Duration,
-    reloads: Reloads,
+    pub(super) peers: Option<Peers>,
+    pub(super) log: Log,
+    pub(super) log_by_configuration: bool,
+    pub(super) path: PathBuf,
+    pub(super) name: String,
+    pub(super) grace: Duration,
+    pub(super) reloads: Reloads,
+    /// A configuration that was read, until the table is as it says.
+    pub(super) applying: Option<Cause>,
     /// The addresses in force.
-    hosts: Hosts,
+    pub(super) hosts: Hosts,
 }
 
 /// How the loop ends.
-enum End {
+pub(super) enum End {
     /// With the table cleaned up as `cleanstop` says.
     Stop(&'static str),
     /// With the table as it is, for the next daemon to take over.
@@ -108,10 +115,7 @@ enum End {
 }
 
 impl Daemon {
-    async fn start(
-        mut setup: Setup,
-        launcher: Option<&mut Launcher>,
-    ) -> Result<(Daemon, Vec<Notice>), StartError> {
+    async fn start(mut setup: Setup, launcher: Option<&mut Launcher>) -> Result<Daemon, StartError> {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("signal handlers"))?;
         process::release_signals();
@@ -143,10 +147,11 @@ impl Daemon {
                 (Some(peers), plan, formerly)
             }
         };
-        let (mut director, mut notices) =
-            Director::start(plan, setup.ipvs, &formerly, setup.verify_interval, now)?;
+        let mut kernel = Kernel::start(setup.ipvs).map_err(system("a thread for the kernel's table"))?;
+        let present = kernel.read(Director::to_read(&plan, &formerly)).await?;
+        let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
-        notices.extend(director.maintain(&in_maintenance, now));
+        director.maintain(&in_maintenance, now);
         let control = Control::open(&socket::place(&setup.state_directory, &setup.name))
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
@@ -167,24 +172,27 @@ impl Daemon {
             name: setup.name,
             grace: setup.grace,
             director,
+            kernel,
+            is_set_up: false,
             reloads: Reloads::default(),
+            applying: None,
             hosts,
         };
-        Ok((daemon, notices))
+        Ok(daemon)
     }
 
     async fn serve(mut self, mut launcher: Option<Launcher>) {
-        self.remember(Instant::now());
         let mut ready_at = Some(Instant::now() + READY_LIMIT);
         let end = loop {
             let now = Instant::now();
             self.start_checks(now);
             self.left_behind.look(now);
             self.outlets.remind(self.director.plan(), now);
-            if self.director.health().all_seen() {
+            if self.director.health().all_seen() && self.director.is_at_rest() {
                 self.outlets.set_status(DaemonStatus::Running, self.director.plan());
             }
             if let Some(at) = ready_at
+                && self.is_set_up
                 && (self.director.health().all_seen() || now >= at)
             {
                 ready_at = None;
@@ -192,7 +200,6 @@ impl Daemon {
                     launcher.ready();
                 }
                 self.manager.ready(&self.summary(), now);
-                self.outlets.call_fallbacks(self.director.plan(), self.director.health());
                 self.outlets.follow_instances(self.director.plan());
             }
             self.manager.alive(now);
@@ -203,7 +210,7 @@ impl Daemon {
                 self.owned.as_ref().and_then(OwnedServices::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
-                ready_at,
+                ready_at.filter(|_| self.is_set_up),
             ];
             let wake = wakes.into_iter().flatten().min();
             if let Some(end) = self.wait(wake).await {
@@ -223,7 +230,7 @@ impl Daemon {
         let mut idle = Vec::new();
         let checks = &mut self.checks;
         checks.begin_turn(now);
-        let mut notices = self.director.due(now, |due| match due.standing {
+        self.director.due(now, |due| match due.standing {
             Standing::Idle => {
                 idle.push((due.id, Verdict::down("in maintenance")));
                 true
@@ -231,9 +238,9 @@ impl Daemon {
             _ => checks.start(due, now),
         });
         if !idle.is_empty() {
-            notices.extend(self.director.verdicts(idle, now));
+            self.director.verdicts(idle, now);
         }
-        self.settle(notices);
+        self.settle(now);
     }
 
     /// Waits for one thing to happen and takes it in.
@@ -242,30 +249,62 @@ impl Daemon {
         tokio::task::yield_now().await;
         tokio::select! {
             () = async {}, if self.checks.turn_is_full() => {}
-            verdicts = self.checks.finished() => {
-                let notices = self.director.verdicts(verdicts, Instant::now());
-                self.settle(notices);
-            }
+            verdicts = self.checks.finished() => self.director.verdicts(verdicts, Instant::now()),
             () = sleep_until(wake) => self.woken(Instant::now()),
-            servers = self.maintenance.next() => {
-                let notices = self.director.maintain(&servers, Instant::now());
-                self.settle(notices);
-            }
+            servers = self.maintenance.next() => self.director.maintain(&servers, Instant::now()),
+            done = self.kernel.next() => match done {
+                Some(done) => self.take_done(done, Instant::now()),
+                // The bug that ended the thread is in the log. The next daemon takes the table over.
+                None => return Some(End::HandOver),
+            },
             request = self.signals.next() => return self.obey(request),
             // What is being reloaded may be what was seen.
-            observed = self.file.next(), if !self.reloads.is_running() => self.file_changed(observed),
+            observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
-            question = control::next(&mut self.control) => {
-                question.answer(self.snapshot_json());
-            }
+            question = control::next(&mut self.control) => question.answer(self.snapshot_json()),
         }
+        self.settle(Instant::now());
         None
+    }
+
+    /// Takes in the end of a request to the kernel.
+    fn take_done(&mut self, done: Done, now: Instant) {
+        let was_reloading = self.director.is_reloading();
+        self.director.done(done, now);
+        if was_reloading && !self.director.is_reloading() {
+            self.replanned(now);
+        }
+    }
+
+    /// The tail of everything: the kernel gets its next request, what happened is reported, and what is ours is noted.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let step = self.director.next_step();
+        if step != Step::Rest {
+            self.kernel.send(step);
+        }
+        self.is_set_up |= self.director.is_at_rest();
+        let events = self.director.take_events();
+        if !events.is_empty() {
+            self.manager.changed(now);
+            self.publish(&events, now);
+        }
+        let touched = self.director.take_touched();
+        if !touched.is_empty() {
+            self.outlets.call_fallbacks(self.director.plan(), self.director.health(), touched);
+        }
+        if self.director.take_owned_changed() {
+            self.remember(now);
+        }
+        self.finish_reload();
+    }
+
+    pub(super) fn publish(&mut self, events: &[Event], now: Instant) {
+        self.outlets.publish(events, self.director.plan(), self.director.health(), now);
     }
 
     /// Does what the time has come for.
     fn woken(&mut self, now: Instant) {
-        let notices = self.director.verify(now);
-        self.settle(notices);
+        self.director.tick(now);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if is_due(self.peers.as_ref().and_then(Peers::poll_timeout)) {
             self.look_at_peers(now);
@@ -306,195 +345,22 @@ impl Daemon {
         serde_json::to_string(&self.snapshot()).unwrap_or_default()
     }
 
-    fn file_changed(&mut self, observed: Observed) {
-        let path = self.path.display();
-        match observed {
-            Observed::Missing => {
-                warn!("can not open file {path} for checking; the running configuration stays in force");
-            }
-            Observed::Unquiet { open } => {
-                let why = if open {
-                    "a program has it open for writing; end that program (fuser -v shows it)"
-                } else {
-                    "a program changes it again and again"
-                };
-                error!(
-                    "Configuration file '{path}' has not been complete for 60 s: {why}; the running configuration stays in force"
-                );
-            }
-            Observed::Changed(content) => {
-                info!("Configuration file '{path}' has changed on disk");
-                if self.director.plan().config().globals.autoreload {
-                    info!(" - reread new configuration");
-                    self.start_reload(Cause::Changed, Some(content));
-                } else {
-                    info!(" - ignore new configuration");
-                    self.outlets.call_back(self.director.plan(), &self.path);
-                }
-            }
-        }
-    }
-
-    fn request_reload(&mut self) {
-        if self.reloads.is_running() {
-            self.reloads.again();
-        } else {
-            self.start_reload(Cause::Requested, None);
-        }
-    }
-
-    fn start_reload(&mut self, cause: Cause, content: Option<Vec<u8>>) {
-        self.manager.reloading();
-        let source = Source {
-            path: self.path.clone(),
-            content,
-            in_use: InUse::new(self.hosts.clone(), self.director.table()),
-            learned: self.maintenance.learned(),
-            peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
-            running: self.director.owned().clone(),
-        };
-        self.reloads.start(source, cause);
-    }
-
-    /// Takes a configuration up as a whole, or says why not and changes nothing.
-    fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
-        match result {
-            Ok(to_run) if cause == Cause::Changed && self.would_take_everything(&to_run.loaded) => {
-                error!(
-                    "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
-                     ldirectord-rs {} reload",
-                    self.path.display()
-                );
-            }
-            Err(error) => {
-                error.log_lines().iter().for_each(|line| error!("{line}"));
-                error!("The configuration was not reloaded; the running one stays in force");
-            }
-            Ok(to_run) => {
-                for line in to_run.loaded.warning_lines(&self.path) {
-                    warn!("{line}");
-                }
-                self.take_up(to_run);
-            }
-        }
-        self.manager.ready(&self.summary(), Instant::now());
-        if cause == Cause::Changed {
-            self.outlets.call_back(self.director.plan(), &self.path);
-        }
-        if self.reloads.take_again() {
-            self.start_reload(Cause::Requested, None);
-        }
-    }
-
-    fn take_up(&mut self, ToRun { loaded, rules, in_maintenance, claims }: ToRun) {
-        let interval = loaded.plan.config().globals.checkinterval;
-        let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
-        let now = Instant::now();
-        self.file.taken_up(loaded.content, interval);
-        self.hosts = loaded.hosts;
-        if self.log_by_configuration {
-            self.log.redirect(log_target(&loaded.plan.config().globals.logfile));
-        }
-        let share = match &mut self.peers {
-            None => Share { plan: loaded.plan, handed_over: BTreeSet::new() },
-            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &claims, now),
-        };
-        self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
-        self.take_share(share, now);
-        self.outlets.follow_instances(self.director.plan());
-    }
-
-    /// Runs another plan from now on.
-    fn take_share(&mut self, Share { plan, handed_over }: Share, now: Instant) {
-        self.director.leave(&handed_over);
-        let mut notices = self.director.reload(plan, now);
-        notices.extend(self.director.maintain(self.maintenance.known(), now));
-        self.outlets.replan(self.director.plan());
-        self.checks.retain(|id| self.director.knows(id));
-        self.settle(notices);
-        // Also where the table stays as it is: a command may be new, and a service may have changed hands.
-        self.follow_up();
-    }
-
-    /// A service may have come free, or another daemon may have taken one at the same moment.
-    fn look_at_peers(&mut self, now: Instant) {
-        if let Some(share) = self.peers.as_mut().and_then(|peers| peers.look(self.director.plan(), now)) {
-            self.take_share(share, now);
-        }
-    }
-
-    /// Before the end: takes what has come free, and leaves what others want.
-    async fn settle_with_peers(&mut self) {
-        self.look_at_peers(Instant::now());
-        if let Some(peers) = &self.peers {
-            let theirs = peers.directory().claims_within(PEERS_LIMIT).await.into_keys().collect();
-            self.director.leave(&theirs);
-        }
-    }
-
     /// One line about all servers, for the service manager.
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         report::status(self.director.plan(), self.director.health())
     }
 
-    /// A file that was emptied by accident must not be the end of all services.
-    fn would_take_everything(&self, loaded: &Loaded) -> bool {
-        loaded.plan.virtuals().is_empty() && !self.director.plan().virtuals().is_empty()
-    }
-
-    /// The tail of everything: what happened is told, and what is ours is remembered.
-    fn settle(&mut self, notices: Vec<Notice>) {
-        if !notices.is_empty() {
-            self.manager.changed(Instant::now());
-            self.outlets.tell(&notices, self.director.plan(), Instant::now());
-            self.follow_up();
-        }
-    }
-
-    fn follow_up(&mut self) {
-        self.outlets.call_fallbacks(self.director.plan(), self.director.health());
-        self.remember(Instant::now());
-    }
-
-    fn remember(&mut self, now: Instant) {
+    /// Notes what is ours, for the next daemon and for the others.
+    pub(super) fn remember(&mut self, now: Instant) {
         let Some(file) = &mut self.owned else { return };
+        let services = self.director.owned().clone();
+        let owned = Owned { services, kept: self.director.kept_at_stop(), ..Owned::default() };
         let owned = match &self.peers {
-            None => self.director.owned_and_kept(),
-            Some(peers) => peers.noted(self.director.owned_and_kept()),
+            None => owned,
+            Some(peers) => peers.noted(owned),
         };
         if let Err(error) = file.write(owned, now) {
             warn!("{error}");
-        }
-    }
-
-    async fn finish(mut self, end: End) {
-        let end_of_grace = Instant::now() + self.grace;
-        let left = || end_of_grace.saturating_duration_since(Instant::now());
-        self.manager.stopping();
-        self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
-        if let End::Stop(_) = end {
-            self.outlets.stop();
-            // Counts as a part of the grace.
-            self.settle_with_peers().await;
-        }
-        self.checks.shut_down(left()).await;
-        match end {
-            End::HandOver => {
-                self.outlets.shut_down(left()).await;
-                info!("Linux Director Daemon hands the table over as it is");
-            }
-            End::Stop(signal) => {
-                let notices = self.director.stop();
-                self.outlets.tell(&notices, self.director.plan(), Instant::now());
-                if !self.director.owned().is_empty() {
-                    // The next daemon has to remove what the kernel refused to.
-                    self.remember(Instant::now());
-                } else if let Some(owned) = self.owned.take() {
-                    owned.remove();
-                }
-                self.outlets.shut_down(left()).await;
-                info!("Linux Director Daemon terminated on signal: {signal}");
-            }
         }
     }
 }

@@ -171,8 +171,7 @@ fn live(world: &mut World, acts: &[Act]) {
                 repair(world);
                 let (before, same) = (world.kernel.operations(), *next == current);
                 let kernel = world.table();
-                let now = world.now;
-                world.director().reload(plans[*next].clone(), now);
+                world.reload(plans[*next].clone());
                 assert!(
                     !same || world.kernel.operations() == before,
                     "{context}: the same file was written anew"
@@ -222,7 +221,8 @@ fn repair(world: &mut World) {
     world.kernel.fail_next(0, Error::Busy);
     world.now += std::time::Duration::from_secs(60);
     let now = world.now;
-    world.director().verify(now);
+    world.director().tick(now);
+    world.settle();
 }
 
 fn meddle(world: &mut World, plan: &Plan, server: u8, weight: Option<u32>) {

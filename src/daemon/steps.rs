@@ -35,12 +35,14 @@ use ipvs_rs::{
     DestinationConfig, DestinationKey, Error, Ipvs, Memory, Operation, ServiceConfig, ServiceKey, Table,
 };
 
-use super::Director;
+use super::kernel;
 use crate::config::{self, Answers};
 use crate::desired;
+use crate::director::{Director, Done, Step};
+use crate::event::{Event, Kind};
 use crate::health::Due;
-use crate::notify::Notice;
 use crate::notify::fallback::FallbackCommands;
+use crate::notify::{line, monitor};
 use crate::plan::Plan;
 use crate::report::{Snapshot, State};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
@@ -52,7 +54,7 @@ const VERIFY: Duration = Duration::from_secs(60);
 const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
 /// The plan of a configuration of which the test is sure.
-pub(super) fn plan(text: &str) -> Plan {
+pub fn plan(text: &str) -> Plan {
     let loaded = config::load(text.as_bytes(), &Answers::new("director"));
     let lines: Vec<String> =
         loaded.diagnostics.iter().map(|diagnostic| diagnostic.one_line(1, "test.cf")).collect();
@@ -89,11 +91,38 @@ impl World {
         self.director.as_mut().unwrap()
     }
 
-    pub fn start(&mut self, plan: Plan) -> Vec<Notice> {
-        let kernel = Box::new(self.kernel.clone());
-        let (director, notices) = Director::start(plan, kernel, &self.owned, Some(VERIFY), self.now).unwrap();
-        self.director = Some(director);
-        notices
+    pub fn start(&mut self, plan: Plan) -> Vec<Event> {
+        let keys = Director::to_read(&plan, &self.owned);
+        let Some(Done::Read(present)) = kernel::perform(&mut self.kernel, Step::Read(keys)) else {
+            unreachable!()
+        };
+        self.director = Some(Director::new(plan, present.unwrap(), &self.owned, Some(VERIFY), self.now));
+        self.settle()
+    }
+
+    /// Carries out what the director asks for until it rests, and gives what happened.
+    pub fn settle(&mut self) -> Vec<Event> {
+        self.rest();
+        self.director().take_events()
+    }
+
+    fn rest(&mut self) {
+        let director = self.director.as_mut().unwrap();
+        while let Some(done) = kernel::perform(&mut self.kernel, director.next_step()) {
+            director.done(done, self.now);
+        }
+        assert!(director.is_at_rest());
+    }
+
+    pub fn reload(&mut self, plan: Plan) -> Vec<Event> {
+        self.director().reload(plan);
+        self.settle()
+    }
+
+    pub fn stop(&mut self) -> Vec<Event> {
+        self.director().stop();
+        self.rest();
+        self.director().finish_stop()
     }
 
     /// The process is gone; what it noted stays.
@@ -104,23 +133,23 @@ impl World {
     }
 
     /// Every check is run once more, one after the other.
-    pub fn round(&mut self) -> Vec<Notice> {
+    pub fn round(&mut self) -> Vec<Event> {
         self.now += ROUND;
         let now = self.now;
         self.director().hurry_all(now);
         let due = self.due(now);
-        let mut notices = self.finish(due);
+        let mut events = self.finish(due);
         if self.outcomes.values().any(|outcome| *outcome == LATE) {
             let repeats = self.due(now);
-            notices.extend(self.finish(repeats));
+            events.extend(self.finish(repeats));
         }
-        notices
+        events
     }
 
     /// The verdicts of these checks.
-    fn finish(&mut self, due: Vec<Due>) -> Vec<Notice> {
+    fn finish(&mut self, due: Vec<Due>) -> Vec<Event> {
         let now = self.now;
-        let mut notices = Vec::new();
+        let mut events = Vec::new();
         for due in due {
             let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
             let warning = self.warnings.get(&due.probe.target).cloned();
@@ -130,26 +159,28 @@ impl World {
                 Outcome::Unknown(_) => "unknown",
             };
             let verdict = Verdict::new(outcome, reason).with_warning(warning);
-            notices.extend(self.director().verdicts(vec![(due.id, verdict)], now));
+            self.director().verdicts(vec![(due.id, verdict)], now);
+            events.extend(self.settle());
         }
-        notices
+        events
     }
 
     /// Time passes without a check.
-    fn pass(&mut self, time: Duration) -> Vec<Notice> {
+    fn pass(&mut self, time: Duration) -> Vec<Event> {
         self.now += time;
         let now = self.now;
-        self.director().verify(now)
+        self.director().tick(now);
+        self.settle()
     }
 
     /// What is due, with a place for each.
     fn due(&mut self, now: Instant) -> Vec<Due> {
         let mut all = Vec::new();
-        let notices = self.director().due(now, |due| {
+        self.director().due(now, |due| {
             all.push(due);
             true
         });
-        assert_eq!(notices, []);
+        assert_eq!(self.settle(), []);
         all
     }
 
@@ -188,8 +219,7 @@ fn run(text: &str) -> String {
                 config.clear();
             } else {
                 let before = world.kernel.operations();
-                let notices = perform(&mut world, step, &config);
-                for line in notices {
+                for line in perform(&mut world, step, &config) {
                     let _ = writeln!(output, "{line}");
                 }
                 let _ = writeln!(output, "| {} operations", world.kernel.operations() - before);
@@ -207,18 +237,18 @@ fn run(text: &str) -> String {
 
 fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
     let words: Vec<&str> = step.split_whitespace().collect();
-    let old_plan = world.director.as_ref().map(|director| director.plan().clone());
-    let notices = match words[..] {
+    let events = match words[..] {
         ["start"] => world.start(plan(config)),
         ["kill"] => {
             world.kill();
             Vec::new()
         }
-        ["stop"] => world.director.take().unwrap().stop(),
-        ["reload"] => {
-            let now = world.now;
-            world.director().reload(plan(config), now)
+        ["stop"] => {
+            let events = world.stop();
+            world.director = None;
+            events
         }
+        ["reload"] => world.reload(plan(config)),
         ["round"] => world.round(),
         ["warn", server, ref warning @ ..] => {
             let server = server.parse().unwrap();
@@ -234,7 +264,8 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
                 .map(|server| (server.parse().unwrap(), "Server in maintenance".to_owned()))
                 .collect();
             let now = world.now;
-            world.director().maintain(&servers, now)
+            world.director().maintain(&servers, now);
+            world.settle()
         }
         ["verify"] => world.pass(VERIFY),
         ["wait", seconds] => world.pass(Duration::from_secs(seconds.parse().unwrap())),
@@ -259,13 +290,19 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             Vec::new()
         }
     };
-    let plan = world.director.as_ref().map(|director| director.plan().clone()).or(old_plan);
-    let mut lines: Vec<String> = notices
-        .iter()
-        .map(|notice| plan.as_ref().map_or_else(|| notice.to_string(), |p| notice.line(p)))
-        .collect();
-    if let Some(director) = &world.director {
-        let calls = world.fallback.due(director.plan(), director.health());
+    let mut lines = Vec::new();
+    for event in &events {
+        let monitored = match (&event.kind, &world.director) {
+            (Kind::Checked { member, verdict }, Some(director)) => {
+                monitor::line(director.plan(), director.health(), *member, verdict)
+            }
+            _ => None,
+        };
+        lines.extend(monitored.map(|line| format!("{} {}", line.path.display(), line.text)).or(line(event)));
+    }
+    if let Some(director) = &mut world.director {
+        let touched = director.take_touched();
+        let calls = world.fallback.due(director.plan(), director.health(), touched);
         lines.extend(calls.iter().map(|call| format!("run {} {}", call.command, call.arguments.join(" "))));
     }
     lines
@@ -343,7 +380,8 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     world.kernel.hide(key);
     world.now += VERIFY;
     let now = world.now;
-    assert_eq!(world.director().verify(now), []);
+    world.director().tick(now);
+    assert_eq!(world.settle(), []);
     world.kill();
     world.start(plan());
     assert_eq!(world.kernel.operations(), writes);
@@ -365,6 +403,7 @@ fn the_interval_goes_from_check_to_check() {
             world.now = now + Duration::from_secs(4);
             let later = world.now;
             world.director().verdicts(vec![(due.id, Verdict::new(Outcome::Up, "fine".to_owned()))], later);
+            world.settle();
         }
     }
     // The first two find the check's place in the interval.
@@ -379,12 +418,12 @@ fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
     world.start(plan(text));
     world.round();
     world.kernel.fail_next(2, Error::Busy);
-    world.director().stop();
+    world.stop();
     let refused = desired::service_key("tcp:10.0.0.1:80".parse().unwrap());
     assert_eq!(*world.director().owned(), BTreeSet::from([refused]));
     world.kill();
     world.start(plan(text));
-    world.director().stop();
+    world.stop();
     assert!(world.director().owned().is_empty());
 }
 
@@ -396,7 +435,7 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
     world.start(plan(&text(2)));
     world.round();
     let now = world.now;
-    world.director().reload(plan(&text(3)), now);
+    world.reload(plan(&text(3)));
     let shown = |world: &World| {
         let director = world.director.as_ref().unwrap();
         let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), world.now);

@@ -127,11 +127,13 @@ mod tests {
         };
         let all = due(&mut world, 5000, &Verdict::up("fine"));
         world.director().verdicts(all, now);
+        world.settle();
         let verdicts = due(&mut world, PER_TURN, &Verdict::down("gone"));
         let before = thread_time();
-        let notices = world.director().verdicts(verdicts, now);
+        world.director().verdicts(verdicts, now);
+        let events = world.settle();
         let cpu = thread_time() - before;
-        assert_eq!(notices.len(), 2 * PER_TURN, "{} notices", notices.len());
+        assert_eq!(events.len(), 2 * PER_TURN, "{} events", events.len());
         // Without optimization it takes about ten times as long.
         let limit = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 10 });
         println!("{cpu:?} of CPU time");

@@ -30,22 +30,20 @@ impl Health {
         kept
     }
 
-    /// Lets go of leaving servers whose service has another one in rotation, or whose time is over. Gives whether one went.
-    pub fn let_go(&mut self, plan: &Plan, now: Instant) -> bool {
-        let mut went = false;
-        for member in plan.leaving() {
-            let replaced = || self.has_rotation(plan, member.virtual_index);
-            let goes = match self.server(*member) {
-                server if !server.up => false,
-                server => server.leaves_at.is_some_and(|at| at <= now) || replaced(),
-            };
-            if goes {
-                let server = &mut self.servers[member.virtual_index][member.real_index];
-                (server.up, server.since) = (false, now);
-                went = true;
+    /// Lets go of leaving servers whose service has another one in rotation, or whose time is over. Gives those that went.
+    pub fn let_go(&mut self, plan: &Plan, now: Instant) -> Vec<Member> {
+        let goes = |member: &Member| match self.server(*member) {
+            server if !server.up => false,
+            server => {
+                server.leaves_at.is_some_and(|at| at <= now) || self.has_rotation(plan, member.virtual_index)
             }
+        };
+        let gone: Vec<Member> = plan.leaving().iter().copied().filter(goes).collect();
+        for member in &gone {
+            let server = &mut self.servers[member.virtual_index][member.real_index];
+            (server.up, server.since) = (false, now);
         }
-        went
+        gone
     }
 
     /// When the next leaving server goes at the latest; none where all have gone.

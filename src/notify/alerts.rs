@@ -1,17 +1,16 @@
-//! Mail about servers: which notices become alerts, and when dead servers are called to mind.
+//! Mail about servers: which events become alerts, and when the administrator is reminded of servers that are down.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::Notice;
 use super::letter::Writer;
 use super::parcel::Parcel;
 use super::post::Post;
-use super::reminders::{Reminders, Server, virtual_of};
-use crate::health::Event;
+use super::reminders::Reminders;
+use crate::event::{Event, Kind};
 use crate::net::resolve;
 use crate::plan::Plan;
 use crate::settings;
@@ -75,28 +74,25 @@ impl Alerts {
         self.reminders.replan(plan);
     }
 
-    /// Sends what is to be sent about these notices.
-    pub fn tell(&mut self, notices: &[Notice], plan: &Plan, now: Instant) {
-        let told: BTreeSet<Server> = notices.iter().filter_map(tells_of).collect();
-        for notice in notices {
-            match notice {
-                Notice::Table(Change::Server(change)) if self.hold(change) => {}
-                Notice::Table(Change::Server(change)) => {
+    /// Sends what is to be sent about these events.
+    pub fn publish(&mut self, events: &[Event], plan: &Plan, now: Instant) {
+        for Event { service, server, kind } in events {
+            if let Kind::Table(Change::Server(change)) = kind {
+                if !self.hold(change) {
                     self.note(change, plan, now);
                     self.send(plan, change.of, &change.to_string());
                 }
-                // A server that is dead at its first check was never in the table, so no change of it tells (L01).
-                Notice::Health(transition) if transition.event == Event::Down => {
-                    let (v, real) = plan.member(transition.member);
-                    self.reminders.dead((v.id, real.address), v.alert.frequency, now);
-                    if !told.contains(&(v.id, real.address)) {
-                        self.send(plan, v.id, &inaccessible(v.id, real.address));
-                    }
+                continue;
+            }
+            let (Some(of), Some(address)) = (*service, *server) else { continue };
+            match kind {
+                Kind::Down { .. } => {
+                    let frequency = plan.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
+                    self.reminders.down((of, address), frequency, now);
                 }
-                Notice::Health(transition) if transition.event == Event::Up => {
-                    let (v, real) = plan.member(transition.member);
-                    self.reminders.over((v.id, real.address));
-                }
+                // A server that is down at its first check was never in rotation, so no change of the table tells of it (L01).
+                Kind::DownWithoutChange => self.send(plan, of, &inaccessible(of, address)),
+                Kind::Up { .. } => self.reminders.over((of, address)),
                 _ => {}
             }
         }
@@ -108,7 +104,7 @@ impl Alerts {
         self.reminders.poll_timeout()
     }
 
-    /// Calls dead servers to mind.
+    /// Reminds the administrator of servers that are down.
     pub fn remind(&mut self, plan: &Plan, now: Instant) {
         for (id, address) in self.reminders.take_due(now) {
             self.send(plan, id, &inaccessible(id, address));
@@ -136,12 +132,12 @@ impl Alerts {
     }
 
     fn note(&mut self, change: &ServerChange, plan: &Plan, now: Instant) {
-        let often = virtual_of(plan, change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
+        let often = plan.virtual_of(change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
         let server = (change.of, change.configured.unwrap_or(change.server));
         match (change.role, change.action) {
             (Role::Fallback, _) => {}
             (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => {
-                self.reminders.dead(server, often, now);
+                self.reminders.down(server, often, now);
             }
             // With weight 0 it is in the table and still dead.
             (Role::Real, ServerAction::Added(0) | ServerAction::Restored(0)) => {}
@@ -153,7 +149,7 @@ impl Alerts {
 
     fn send(&mut self, plan: &Plan, of: VirtualId, text: &str) {
         let from = plan.config().globals.emailalertfrom.as_deref();
-        let letter = virtual_of(plan, of).and_then(|v| self.writer.letter(v, from, self.status, text));
+        let letter = plan.virtual_of(of).and_then(|v| self.writer.letter(v, from, self.status, text));
         let Some(letter) = letter else { return };
         info!("emailalert: {text}");
         match Parcel::seal(&letter) {
@@ -172,15 +168,6 @@ fn inaccessible(id: VirtualId, address: SocketAddr) -> String {
     format!("Inaccessible real server: {address} ({id})")
 }
 
-/// The server of which a change of the table says that it is out of service.
-fn tells_of(notice: &Notice) -> Option<Server> {
-    let Notice::Table(Change::Server(change)) = notice else { return None };
-    let is_out =
-        matches!(change.action, ServerAction::Deleted | ServerAction::Quiescent | ServerAction::Added(0));
-    let server = change.configured.unwrap_or(change.server);
-    (change.role == Role::Real && is_out).then_some((change.of, server))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,27 +183,5 @@ mod tests {
         ] {
             assert_eq!(domain(host), expected, "{host}");
         }
-    }
-
-    #[test]
-    fn a_letter_about_another_port_or_about_a_return_does_not_stand_for_that_of_a_dead_server() {
-        let of: VirtualId = "tcp:10.0.0.1:80".parse().unwrap();
-        let tells = |action, server: &str, configured: Option<&str>| {
-            let change = ServerChange {
-                action,
-                role: Role::Real,
-                server: server.parse().unwrap(),
-                configured: configured.map(|address| address.parse().unwrap()),
-                of,
-            };
-            tells_of(&Notice::Table(Change::Server(change))) == Some((of, "10.0.0.2:81".parse().unwrap()))
-        };
-        assert!(tells(ServerAction::Deleted, "10.0.0.2:81", None));
-        assert!(tells(ServerAction::Quiescent, "10.0.0.2:81", None));
-        assert!(tells(ServerAction::Added(0), "10.0.0.2:80", Some("10.0.0.2:81")));
-        assert!(!tells(ServerAction::Deleted, "10.0.0.2:80", None));
-        assert!(!tells(ServerAction::Deleted, "10.0.0.2:81", Some("10.0.0.2:82")));
-        assert!(!tells(ServerAction::Added(1), "10.0.0.2:81", None));
-        assert!(!tells(ServerAction::Restored(1), "10.0.0.2:81", None));
     }
 }

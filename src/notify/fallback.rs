@@ -39,13 +39,20 @@ pub struct Call {
 }
 
 impl FallbackCommands {
-    /// The commands to run now. A virtual of which not all servers have been seen is not given up yet.
-    pub fn due(&mut self, plan: &Plan, health: &Health) -> Vec<Call> {
+    /// The commands to run now for these virtuals, by their place in the plan. A virtual of which not all servers have been checked
+    /// is not given up yet.
+    pub fn due(
+        &mut self,
+        plan: &Plan,
+        health: &Health,
+        virtuals: impl IntoIterator<Item = usize>,
+    ) -> Vec<Call> {
         let mut calls = Vec::new();
-        let mut last = BTreeMap::new();
-        for (virtual_index, v) in plan.virtuals().iter().enumerate() {
+        for virtual_index in virtuals {
+            let v = &plan.virtuals()[virtual_index];
+            let before = self.last.remove(&v.id);
             let Some(command) = &v.fallbackcommand else { continue };
-            let before = self.last.remove(&v.id).filter(|said| said.command == *command);
+            let before = before.filter(|said| said.command == *command);
             let word = word(plan, health, virtual_index, v);
             if let Some(word) = word
                 && before.as_ref().is_none_or(|said| said.word != word)
@@ -53,11 +60,15 @@ impl FallbackCommands {
                 calls.push(Call { of: v.id, command: command.clone(), arguments: arguments(v.id, word) });
             }
             if let Some(word) = word.or(before.map(|said| said.word)) {
-                last.insert(v.id, Said { command: command.clone(), word });
+                self.last.insert(v.id, Said { command: command.clone(), word });
             }
         }
-        self.last = last;
         calls
+    }
+
+    /// Forgets virtuals that are not configured any more.
+    pub fn replan(&mut self, plan: &Plan) {
+        self.last.retain(|id, _| plan.virtual_index(*id).is_some());
     }
 
     /// The commands that end what was started, for a daemon that stops.

@@ -33,7 +33,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// The line for a server whose check has spoken; none where nothing is written.
+/// The line for the end of a check; none where nothing is written.
 #[must_use]
 pub fn line(plan: &Plan, health: &Health, member: Member, verdict: &Verdict) -> Option<Line> {
     let (v, real) = plan.member(member);

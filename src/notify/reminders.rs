@@ -1,85 +1,89 @@
-//! Dead servers are called to mind every `emailalertfreq` seconds.
+//! The administrator is reminded every `emailalertfreq` seconds of the servers that are down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::plan::{Plan, Virtual};
+use crate::plan::Plan;
 use crate::value::VirtualId;
 
 /// A server of a virtual; the address is that of the configuration.
 pub type Server = (VirtualId, SocketAddr);
 
-/// Who is dead, and when that is to be said again. Only servers of virtuals with an `emailalertfreq` stand here.
+/// The servers that are down, and when each is reported again. Only servers of virtuals with an `emailalertfreq` are in it.
 #[derive(Debug, Default)]
 pub struct Reminders {
-    dead: BTreeMap<Server, Reminder>,
-    /// The earliest of all, kept since it is asked for at every turn of the loop.
-    next: Option<Instant>,
+    down: BTreeMap<Server, Reminder>,
+    /// The same, by the time of the next reminder.
+    queue: BTreeSet<(Instant, Server)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Reminder {
     last: Instant,
     frequency: Duration,
 }
 
-impl Reminders {
-    /// A server is dead, which is said now, and again and again in this time; zero: not again.
-    pub fn dead(&mut self, server: Server, frequency: Duration, now: Instant) {
-        if !frequency.is_zero() {
-            self.dead.insert(server, Reminder { last: now, frequency });
-            self.plan_next();
-        }
-    }
-
-    /// A server is back, or is none of ours any more.
-    pub fn over(&mut self, server: Server) {
-        if self.dead.remove(&server).is_some() {
-            self.plan_next();
-        }
-    }
-
-    /// Forgets servers that are not configured any more (B24), and takes over how often the others are called to mind now.
-    pub fn replan(&mut self, plan: &Plan) {
-        self.dead.retain(|(id, address), reminder| {
-            let v = virtual_of(plan, *id).filter(|v| v.reals.iter().any(|real| real.address == *address));
-            reminder.frequency = v.map_or(Duration::ZERO, |v| v.alert.frequency);
-            !reminder.frequency.is_zero()
-        });
-        self.plan_next();
-    }
-
-    /// When somebody is to be reminded next.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next
-    }
-
-    /// Of whom to remind now; each counts as said.
-    pub fn take_due(&mut self, now: Instant) -> Vec<Server> {
-        if self.next.is_none_or(|next| next > now) {
-            return Vec::new();
-        }
-        let mut servers = Vec::new();
-        for (server, reminder) in &mut self.dead {
-            if reminder.last + reminder.frequency <= now {
-                reminder.last = now;
-                servers.push(*server);
-            }
-        }
-        self.plan_next();
-        servers
-    }
-
-    fn plan_next(&mut self) {
-        self.next = self.dead.values().map(|reminder| reminder.last + reminder.frequency).min();
+impl Reminder {
+    fn next(self) -> Instant {
+        self.last + self.frequency
     }
 }
 
-/// The virtual with this id.
-pub(super) fn virtual_of(plan: &Plan, id: VirtualId) -> Option<&Virtual> {
-    plan.virtuals().iter().find(|v| v.id == id)
+impl Reminders {
+    /// A server is down, which is reported now, and again each time `frequency` has passed; zero: not again.
+    pub fn down(&mut self, server: Server, frequency: Duration, now: Instant) {
+        self.over(server);
+        if !frequency.is_zero() {
+            self.insert(server, Reminder { last: now, frequency });
+        }
+    }
+
+    /// A server is up, or is none of ours any more.
+    pub fn over(&mut self, server: Server) {
+        if let Some(reminder) = self.down.remove(&server) {
+            self.queue.remove(&(reminder.next(), server));
+        }
+    }
+
+    /// Forgets servers that are not configured any more (B24), and uses the configured frequency for the others from now on.
+    pub fn replan(&mut self, plan: &Plan) {
+        self.queue.clear();
+        for ((id, address), reminder) in std::mem::take(&mut self.down) {
+            let v = plan.virtual_of(id).filter(|v| v.reals.iter().any(|real| real.address == address));
+            let frequency = v.map_or(Duration::ZERO, |v| v.alert.frequency);
+            if !frequency.is_zero() {
+                self.insert((id, address), Reminder { frequency, ..reminder });
+            }
+        }
+    }
+
+    /// When the next reminder is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _)| *at)
+    }
+
+    /// The servers to remind of now, in the order of their ids; each counts as reported.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Server> {
+        let mut servers = Vec::new();
+        while let Some((at, server)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
+            self.queue.remove(&(at, server));
+            servers.push(server);
+        }
+        servers.sort_unstable();
+        for server in &servers {
+            if let Some(reminder) = self.down.get(server).copied() {
+                self.insert(*server, Reminder { last: now, ..reminder });
+            }
+        }
+        servers
+    }
+
+    fn insert(&mut self, server: Server, reminder: Reminder) {
+        self.down.insert(server, reminder);
+        self.queue.insert((reminder.next(), server));
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +104,7 @@ mod tests {
         "emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
 
     #[test]
-    fn the_dead_are_called_to_mind_until_they_are_back_or_gone() {
+    fn servers_are_reported_again_until_they_are_up_or_gone() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
         let both = plan(TWO);
@@ -109,8 +113,8 @@ mod tests {
         let often = both.virtuals()[0].alert.frequency;
         let mut reminders = Reminders::default();
         assert_eq!(reminders.poll_timeout(), None);
-        reminders.dead(two, often, now);
-        reminders.dead(three, often, later(5));
+        reminders.down(two, often, now);
+        reminders.down(three, often, later(5));
         assert_eq!(reminders.poll_timeout(), Some(later(10)));
         assert_eq!(reminders.take_due(later(9)), []);
         assert_eq!(reminders.take_due(later(10)), [two]);
@@ -127,11 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_frequency_nobody_is_reminded() {
+    fn without_a_frequency_there_is_no_reminder() {
         let plan = plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
         let v = &plan.virtuals()[0];
         let mut reminders = Reminders::default();
-        reminders.dead((v.id, "10.0.0.2:80".parse().unwrap()), v.alert.frequency, Instant::now());
+        reminders.down((v.id, "10.0.0.2:80".parse().unwrap()), v.alert.frequency, Instant::now());
         assert_eq!(reminders.poll_timeout(), None);
     }
 }

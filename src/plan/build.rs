@@ -8,7 +8,7 @@ use super::probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
     RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
-use super::{Check, CheckKey, Combined, Member, Plan};
+use super::{Check, CheckKey, Combined, Destinations, Member, Plan};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
@@ -37,23 +37,34 @@ pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<Che
         assignments.push(row);
     }
     let leaving = leaving.into_keys().collect();
-    let twins = twins(&config, &leaving);
-    Plan { config, assignments, checks, leaving, twins }
+    let index = config.virtuals.iter().enumerate().map(|(index, v)| (v.id, index)).collect();
+    let destinations: Vec<Destinations> = config.virtuals.iter().map(destinations).collect();
+    let twins = twins(&destinations, &leaving);
+    Plan { config, assignments, checks, leaving, index, destinations, twins }
+}
+
+/// The lines of a virtual by the destination that each of them names.
+fn destinations(v: &Virtual) -> Destinations {
+    let mut lines = Destinations::new();
+    for (real_index, real) in v.reals.iter().enumerate() {
+        let destination = v.destination(real.address, real.method);
+        // Without a scope: the kernel's table has none.
+        let destination = SocketAddr::new(destination.ip(), destination.port());
+        lines.entry(destination).or_default().push(real_index);
+    }
+    lines
 }
 
 /// For each server whose destination other lines of its virtual name, too: all of them.
-fn twins(config: &Config, leaving: &BTreeSet<Member>) -> BTreeMap<Member, Vec<Member>> {
+fn twins(destinations: &[Destinations], leaving: &BTreeSet<Member>) -> BTreeMap<Member, Vec<Member>> {
     let mut twins = BTreeMap::new();
-    for (virtual_index, v) in config.virtuals.iter().enumerate() {
-        let mut lines: BTreeMap<SocketAddr, Vec<Member>> = BTreeMap::new();
-        for (real_index, real) in v.reals.iter().enumerate() {
-            let member = Member { virtual_index, real_index };
-            if !leaving.contains(&member) {
-                lines.entry(v.destination(real.address, real.method)).or_default().push(member);
+    for (virtual_index, lines) in destinations.iter().enumerate() {
+        for lines in lines.values().filter(|lines| lines.len() > 1) {
+            let members = lines.iter().map(|real_index| Member { virtual_index, real_index: *real_index });
+            let members: Vec<Member> = members.filter(|member| !leaving.contains(member)).collect();
+            if members.len() > 1 {
+                twins.extend(members.iter().map(|member| (*member, members.clone())));
             }
-        }
-        for members in lines.into_values().filter(|members| members.len() > 1) {
-            twins.extend(members.iter().map(|member| (*member, members.clone())));
         }
     }
     twins

@@ -4,6 +4,7 @@ mod build;
 mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,16 @@ pub struct Plan {
     checks: Vec<Check>,
     /// Servers of an earlier configuration that stay for a while, at the end of their virtuals.
     leaving: BTreeSet<Member>,
+    /// The place of each virtual in the configuration.
+    index: BTreeMap<VirtualId, usize>,
+    /// For each virtual its servers by destination.
+    destinations: Vec<Destinations>,
     /// Servers whose destination several lines name, each with all of these.
     twins: BTreeMap<Member, Vec<Member>>,
 }
+
+/// The places of the real servers of a virtual, by their address and port in the kernel's table.
+type Destinations = BTreeMap<SocketAddr, Vec<usize>>;
 
 /// One check, run once however many servers of however many virtuals wait for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +158,28 @@ impl Plan {
     #[must_use]
     pub fn virtuals(&self) -> &[Virtual] {
         &self.config.virtuals
+    }
+
+    /// The place of the virtual with this id.
+    #[must_use]
+    pub fn virtual_index(&self, id: VirtualId) -> Option<usize> {
+        self.index.get(&id).copied()
+    }
+
+    /// The virtual with this id.
+    #[must_use]
+    pub fn virtual_of(&self, id: VirtualId) -> Option<&Virtual> {
+        self.virtual_index(id).map(|index| &self.config.virtuals[index])
+    }
+
+    /// The real servers of a virtual that have this address and port in the kernel's table, in the order of the file.
+    pub fn servers_at(
+        &self,
+        virtual_index: usize,
+        destination: SocketAddr,
+    ) -> impl Iterator<Item = Member> + '_ {
+        let places = self.destinations[virtual_index].get(&destination).map_or(&[][..], Vec::as_slice);
+        places.iter().map(move |real_index| Member { virtual_index, real_index: *real_index })
     }
 
     /// The virtual and the real server of a member.

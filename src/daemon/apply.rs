@@ -1,0 +1,159 @@
+//! How another configuration comes into force: a file that changed, a reload, a service that changes hands between daemons.
+
+#![expect(clippy::disallowed_methods, reason = "a part of the loop, which reads the clock")]
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use tracing::{error, info, warn};
+
+use super::addresses::InUse;
+use super::load::{LoadError, Loaded};
+use super::maintenance::Maintenance;
+use super::observe::Observed;
+use super::peers::Share;
+use super::reload::{Cause, Source, ToRun};
+use super::run::{Daemon, log_target};
+
+impl Daemon {
+    pub(super) fn file_changed(&mut self, observed: Observed) {
+        let path = self.path.display();
+        match observed {
+            Observed::Missing => {
+                warn!("can not open file {path} for checking; the running configuration stays in force");
+            }
+            Observed::Unquiet { open } => {
+                let why = if open {
+                    "a program has it open for writing; end that program (fuser -v shows it)"
+                } else {
+                    "a program changes it again and again"
+                };
+                error!(
+                    "Configuration file '{path}' has not been complete for 60 s: {why}; the running configuration stays in force"
+                );
+            }
+            Observed::Changed(content) => {
+                info!("Configuration file '{path}' has changed on disk");
+                if self.director.plan().config().globals.autoreload {
+                    info!(" - reread new configuration");
+                    self.start_reload(Cause::Changed, Some(content));
+                } else {
+                    info!(" - ignore new configuration");
+                    self.outlets.call_back(self.director.plan(), &self.path);
+                }
+            }
+        }
+    }
+
+    /// Whether a configuration is being read or applied.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reloads.is_running() || self.applying.is_some()
+    }
+
+    pub(super) fn request_reload(&mut self) {
+        if self.is_reloading() {
+            self.reloads.again();
+        } else {
+            self.start_reload(Cause::Requested, None);
+        }
+    }
+
+    fn start_reload(&mut self, cause: Cause, content: Option<Vec<u8>>) {
+        self.manager.reloading();
+        let source = Source {
+            path: self.path.clone(),
+            content,
+            in_use: InUse::new(self.hosts.clone(), self.director.table()),
+            learned: self.maintenance.learned(),
+            peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
+            running: self.director.owned().clone(),
+        };
+        self.reloads.start(source, cause);
+    }
+
+    /// Applies a configuration as a whole, or reports why not and changes nothing.
+    pub(super) fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
+        self.applying = Some(cause);
+        match result {
+            Ok(to_run) if cause == Cause::Changed && self.would_take_everything(&to_run.loaded) => {
+                error!(
+                    "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
+                     ldirectord-rs {} reload",
+                    self.path.display()
+                );
+            }
+            Err(error) => {
+                error.log_lines().iter().for_each(|line| error!("{line}"));
+                error!("The configuration was not reloaded; the running one stays in force");
+            }
+            Ok(to_run) => {
+                for line in to_run.loaded.warning_lines(&self.path) {
+                    warn!("{line}");
+                }
+                self.apply(to_run);
+            }
+        }
+    }
+
+    fn apply(&mut self, ToRun { loaded, rules, in_maintenance, claims }: ToRun) {
+        let interval = loaded.plan.config().globals.checkinterval;
+        let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
+        let now = Instant::now();
+        self.file.taken_up(loaded.content, interval);
+        self.hosts = loaded.hosts;
+        if self.log_by_configuration {
+            self.log.redirect(log_target(&loaded.plan.config().globals.logfile));
+        }
+        let share = match &mut self.peers {
+            None => Share { plan: loaded.plan, handed_over: BTreeSet::new() },
+            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &claims, now),
+        };
+        self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
+        self.run_share(share);
+    }
+
+    /// Runs another plan as soon as the director has read the table.
+    fn run_share(&mut self, Share { plan, handed_over }: Share) {
+        self.director.leave(&handed_over);
+        self.director.reload(plan);
+    }
+
+    /// The director has another plan; its table follows.
+    pub(super) fn replanned(&mut self, now: Instant) {
+        self.director.maintain(self.maintenance.known(), now);
+        self.outlets.replan(self.director.plan());
+        self.checks.retain(|id| self.director.knows(id));
+        if self.applying.is_some() {
+            self.outlets.follow_instances(self.director.plan());
+        }
+        // A service may have changed hands although ours are the same.
+        self.remember(now);
+    }
+
+    /// Ends a reload once the table is as the configuration says, or the reload has failed.
+    pub(super) fn finish_reload(&mut self) {
+        let Some(cause) = self.applying.take_if(|_| self.director.is_at_rest()) else { return };
+        self.manager.ready(&self.summary(), Instant::now());
+        if cause == Cause::Changed {
+            self.outlets.call_back(self.director.plan(), &self.path);
+        }
+        if self.reloads.take_again() {
+            self.start_reload(Cause::Requested, None);
+        }
+    }
+
+    /// A service may have come free, or another daemon may have taken one at the same moment.
+    pub(super) fn look_at_peers(&mut self, now: Instant) {
+        if self.director.is_reloading() {
+            return;
+        }
+        if let Some(share) = self.peers.as_mut().and_then(|peers| peers.look(self.director.plan(), now)) {
+            self.run_share(share);
+        }
+    }
+
+    /// A file that was emptied by accident must not be the end of all services.
+    fn would_take_everything(&self, loaded: &Loaded) -> bool {
+        loaded.plan.virtuals().is_empty() && !self.director.plan().virtuals().is_empty()
+    }
+}

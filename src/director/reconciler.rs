@@ -1,0 +1,466 @@
+//! Makes the kernel's table what it should be: which services have to be read, which operations are missing, and what follows from
+//! the kernel's answers. The work of a change depends on the services it touches.
+//!
+//! There is one policy for a refused operation, at the start, in a reload, in service and at the stop: the service is read again and
+//! the operation is made once more. A second refusal is reported and tried again later, or given up when the daemon stops.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ipvs_rs::{
+    DestinationConfig, DestinationKey, Error, Operation, Service, ServiceKey, Table, Timeouts, diff_service,
+};
+
+use super::refusals::{Refusal, Refusals};
+use super::step::{Done, Step};
+use crate::desired;
+use crate::event::{Event, Fate, Kind, Request};
+use crate::health::Health;
+use crate::plan::Plan;
+use crate::value::{Change, Occasion};
+
+/// Operations of one step. A service is never divided between steps.
+const STEP: usize = 1000;
+
+/// Our part of the kernel's table, and what has to be done about it.
+pub(super) struct Reconciler {
+    /// The services that are ours, as the kernel had them when it was read, with the operations since.
+    present: Table,
+    /// The services of the plan, and those of earlier plans until they are gone.
+    owned: BTreeSet<ServiceKey>,
+    owned_changed: bool,
+    /// Destinations that another program removed. With `readdquiescent=no` they are not added again for a weight of 0.
+    removed_externally: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
+    /// Services whose wanted state may differ from the present one.
+    dirty: BTreeSet<ServiceKey>,
+    /// Services to read before anything is written.
+    unread: BTreeSet<ServiceKey>,
+    under_way: Option<UnderWay>,
+    refusals: Refusals,
+    is_unreadable: bool,
+    timeouts: TimeoutsState,
+    verify_interval: Option<Duration>,
+    verify_at: Option<Instant>,
+    /// The services to remove at the stop, once the daemon stops.
+    stopping: Option<BTreeSet<ServiceKey>>,
+}
+
+enum UnderWay {
+    Read(BTreeSet<ServiceKey>),
+    Apply(Vec<Operation>),
+    Timeouts(Timeouts),
+}
+
+/// What is known of the kernel's time-outs of idle connections.
+#[derive(PartialEq, Eq)]
+enum TimeoutsState {
+    Due,
+    /// The refusal was reported.
+    Refused(Error),
+    Known,
+}
+
+/// What became of a step.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Services that are as they should be, or of which no more is tried for now.
+    pub settled: BTreeSet<ServiceKey>,
+}
+
+impl Reconciler {
+    /// `present` is our part of the table as it was read.
+    pub(super) fn new(
+        present: Table,
+        owned: BTreeSet<ServiceKey>,
+        verify_interval: Option<Duration>,
+        now: Instant,
+    ) -> Reconciler {
+        Reconciler {
+            dirty: owned.clone(),
+            present,
+            owned,
+            owned_changed: true,
+            removed_externally: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            under_way: None,
+            refusals: Refusals::new(verify_interval),
+            is_unreadable: false,
+            timeouts: TimeoutsState::Due,
+            verify_interval,
+            verify_at: verify_interval.map(|interval| now + interval),
+            stopping: None,
+        }
+    }
+
+    pub(super) fn present(&self) -> &Table {
+        &self.present
+    }
+
+    pub(super) fn owned(&self) -> &BTreeSet<ServiceKey> {
+        &self.owned
+    }
+
+    /// Whether the set of owned services changed since the last call.
+    pub(super) fn take_owned_changed(&mut self) -> bool {
+        std::mem::take(&mut self.owned_changed)
+    }
+
+    /// When [`Reconciler::tick`] has something to do.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.verify_at, self.refusals.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether the table is as it should be, as far as the kernel lets it.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.under_way.is_none()
+            && self.unread.is_empty()
+            && self.dirty.is_empty()
+            && self.timeouts != TimeoutsState::Due
+    }
+
+    /// The wanted state of a service may have changed. One that was given up is another daemon's.
+    pub(super) fn mark(&mut self, service: ServiceKey) {
+        if self.owned.contains(&service) {
+            self.dirty.insert(service);
+        }
+    }
+
+    /// These services have to be read.
+    pub(super) fn must_read(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+        self.unread.extend(services);
+    }
+
+    /// Everything is read again if it is time to, and what the kernel refused is tried again.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.verify_at.is_some_and(|at| at <= now) {
+            self.verify_at = self.verify_interval.map(|interval| now + interval);
+            self.timeouts = TimeoutsState::Due;
+            self.unread.extend(&self.owned);
+        }
+        if let Some(services) = self.refusals.take_due(now) {
+            if matches!(self.timeouts, TimeoutsState::Refused(_)) {
+                self.timeouts = TimeoutsState::Due;
+            }
+            self.unread.extend(services.intersection(&self.owned));
+        }
+    }
+
+    /// A configuration is applied: these services are wanted from now on.
+    pub(super) fn replan(&mut self, planned: &BTreeSet<ServiceKey>) {
+        self.owned.extend(planned);
+        self.owned_changed = true;
+        self.dirty = self.owned.clone();
+        self.removed_externally.clear();
+        self.refusals.clear();
+        self.timeouts = TimeoutsState::Due;
+    }
+
+    /// Gives services up that stay in the table as they are.
+    pub(super) fn leave(&mut self, services: &BTreeSet<ServiceKey>) {
+        self.owned.retain(|key| !services.contains(key));
+        self.owned_changed = true;
+        self.present.services.retain(|key, _| !services.contains(key));
+        self.dirty.retain(|key| !services.contains(key));
+        self.unread.retain(|key| !services.contains(key));
+    }
+
+    /// From now on only these services are removed, and nothing else is changed.
+    pub(super) fn stop(&mut self, cleaned: BTreeSet<ServiceKey>) {
+        self.stopping = Some(cleaned);
+        self.unread = self.owned.clone();
+        self.dirty.clear();
+        self.timeouts = TimeoutsState::Known;
+        self.verify_at = None;
+        self.refusals.stop();
+    }
+
+    /// At the end of a stop only what is still in the table and should not be is ours.
+    pub(super) fn forget_all_but_left(&mut self, stays: &BTreeSet<ServiceKey>) {
+        self.owned.retain(|key| self.present.services.contains_key(key) && !stays.contains(key));
+        self.owned_changed = true;
+    }
+
+    /// The next request. Services that turn out to be as they should be are added to `settled`.
+    pub(super) fn next_step(
+        &mut self,
+        plan: &Plan,
+        health: &Health,
+        settled: &mut BTreeSet<ServiceKey>,
+    ) -> Step {
+        if self.under_way.is_some() {
+            return Step::Rest;
+        }
+        if !self.unread.is_empty() {
+            let keys = std::mem::take(&mut self.unread);
+            self.under_way = Some(UnderWay::Read(keys.clone()));
+            return Step::Read(keys);
+        }
+        let operations = self.operations(plan, health, settled);
+        if !operations.is_empty() {
+            self.under_way = Some(UnderWay::Apply(operations.clone()));
+            return Step::Apply(operations);
+        }
+        if self.timeouts == TimeoutsState::Due {
+            if let Some(wanted) = desired::timeouts(plan) {
+                self.under_way = Some(UnderWay::Timeouts(wanted));
+                return Step::SetTimeouts(wanted);
+            }
+            self.timeouts = TimeoutsState::Known;
+        }
+        Step::Rest
+    }
+
+    /// Takes the end of the step that is under way in.
+    pub(super) fn done(&mut self, plan: &Plan, done: Done, now: Instant) -> Progress {
+        let mut progress = Progress::default();
+        match (self.under_way.take(), done) {
+            (Some(UnderWay::Read(keys)), Done::Read(Ok(found))) => {
+                self.learn(plan, &keys, found, &mut progress);
+            }
+            (Some(UnderWay::Read(keys)), Done::Read(Err(error))) => {
+                self.stay_unread(keys, error, now, &mut progress);
+            }
+            (Some(UnderWay::Apply(operations)), Done::Applied(results)) => {
+                self.applied(plan, operations, results, now, &mut progress);
+            }
+            (Some(UnderWay::Timeouts(wanted)), Done::Timeouts(result)) => {
+                self.timeouts_set(wanted, result, now, &mut progress);
+            }
+            // The shell answers each step by its own kind.
+            (under_way, _) => self.under_way = under_way,
+        }
+        progress
+    }
+
+    /// The operations that are missing for the services that were marked, services to remove last.
+    fn operations(
+        &mut self,
+        plan: &Plan,
+        health: &Health,
+        settled: &mut BTreeSet<ServiceKey>,
+    ) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        let mut removals = Vec::new();
+        let mut dirty = std::mem::take(&mut self.dirty).into_iter();
+        for key in dirty.by_ref() {
+            let wanted = match &self.stopping {
+                Some(cleaned) if cleaned.contains(&key) => None,
+                Some(_) => continue,
+                None => self.wanted(plan, health, key),
+            };
+            let missing = diff_service(key, self.present.services.get(&key), wanted.as_ref());
+            if missing.is_empty() {
+                self.refusals.forget(key);
+                settled.insert(key);
+            } else if wanted.is_none() {
+                removals.extend(missing);
+            } else {
+                operations.extend(missing);
+            }
+            if operations.len() >= STEP {
+                break;
+            }
+        }
+        self.dirty.extend(dirty);
+        if self.dirty.is_empty() && operations.is_empty() {
+            let later = removals.split_off(removals.len().min(STEP));
+            self.dirty.extend(later.iter().map(Operation::service));
+            return removals;
+        }
+        self.dirty.extend(removals.iter().map(Operation::service));
+        operations
+    }
+
+    /// A service as it should be now, without the quiesced servers that another program removed for good.
+    fn wanted(&mut self, plan: &Plan, health: &Health, key: ServiceKey) -> Option<Service> {
+        let index = plan.virtual_index(desired::virtual_id(key))?;
+        let mut wanted = desired::wanted_service(plan, index, health);
+        if let Some(removed) = self.removed_externally.get_mut(&key) {
+            removed.retain(|destination| {
+                let is_quiesced =
+                    wanted.destinations.get(destination).is_some_and(|config| config.weight == 0);
+                if is_quiesced {
+                    wanted.destinations.remove(destination);
+                }
+                is_quiesced
+            });
+        }
+        Some(wanted)
+    }
+
+    /// Takes the services in as the kernel has them, and reports where they were not as the daemon had left them.
+    fn learn(&mut self, plan: &Plan, keys: &BTreeSet<ServiceKey>, mut found: Table, progress: &mut Progress) {
+        self.is_unreadable = false;
+        let mut repairs = Vec::new();
+        for key in keys {
+            let (before, after) = (self.present.services.remove(key), found.services.remove(key));
+            if self.owned.contains(key) {
+                if !plan.config().globals.readdquiescent
+                    && let (Some(before), Some(after)) = (&before, &after)
+                {
+                    let gone = before.destinations.keys().filter(|key| !after.destinations.contains_key(key));
+                    let mut gone = gone.copied().peekable();
+                    if gone.peek().is_some() {
+                        self.removed_externally.entry(*key).or_default().extend(gone);
+                    }
+                }
+                let mut changed = diff_service(*key, after.as_ref(), before.as_ref());
+                changed.retain(|operation| !self.stays_out(operation) && !self.refusals.concerns(operation));
+                repairs.extend(changed);
+            }
+            if let Some(after) = after {
+                self.present.services.insert(*key, after);
+            }
+            self.forget_if_gone(plan, *key);
+        }
+        self.dirty.extend(keys);
+        if !repairs.is_empty() && self.stopping.is_none() {
+            progress.events.push(Event::of_director(Kind::Drift { repairs }));
+        }
+    }
+
+    /// What cannot be read is read again later, and not written to until then where the kernel had refused that.
+    fn stay_unread(
+        &mut self,
+        keys: BTreeSet<ServiceKey>,
+        error: Error,
+        now: Instant,
+        progress: &mut Progress,
+    ) {
+        let refused: Vec<ServiceKey> = keys.iter().copied().filter(|key| self.refusals.has(*key)).collect();
+        for key in refused {
+            self.report_refusals(key, progress);
+            self.dirty.remove(&key);
+        }
+        if self.stopping.is_some() {
+            let left = self.dirty_at_stop();
+            self.dirty.extend(left);
+            return;
+        }
+        if !std::mem::replace(&mut self.is_unreadable, true) {
+            progress.events.push(Event::of_director(Kind::Unreadable { error }));
+        }
+        self.refusals.retry(keys, now);
+    }
+
+    /// At the stop the daemon goes by what it knows where the table cannot be read; a refusal then is final.
+    fn dirty_at_stop(&self) -> Vec<ServiceKey> {
+        let cleaned = self.stopping.iter().flatten();
+        cleaned.filter(|key| !self.refusals.has(**key)).copied().collect()
+    }
+
+    fn applied(
+        &mut self,
+        plan: &Plan,
+        operations: Vec<Operation>,
+        results: Vec<Result<(), Error>>,
+        now: Instant,
+        progress: &mut Progress,
+    ) {
+        let occasion = if self.stopping.is_some() { Occasion::Stop } else { Occasion::Start };
+        let touched: BTreeSet<ServiceKey> = operations.iter().map(Operation::service).collect();
+        let mut refused: BTreeMap<ServiceKey, Vec<Refusal>> = BTreeMap::new();
+        let mut not_added = BTreeSet::new();
+        for (operation, result) in operations.into_iter().zip(results) {
+            let service = operation.service();
+            match result {
+                Ok(()) => {
+                    let change = desired::change(plan, &operation, occasion);
+                    progress.events.push(Event::of_table(change));
+                    self.note_ownership(plan, &change, service);
+                    // The kernel carried it out, so our copy refuses it only where it was wrong.
+                    if self.present.apply(&operation).is_err() {
+                        self.unread.insert(service);
+                    }
+                }
+                // Without the service its servers cannot but be refused.
+                Err(_) if not_added.contains(&service) => {}
+                Err(error) => {
+                    if matches!(operation, Operation::AddService { .. }) {
+                        not_added.insert(service);
+                    }
+                    refused.entry(service).or_default().push((operation, error));
+                }
+            }
+        }
+        for service in touched {
+            match refused.remove(&service) {
+                None => {
+                    self.refusals.forget(service);
+                    progress.settled.insert(service);
+                }
+                Some(refusals) => {
+                    if self.refusals.add(service, refusals) {
+                        self.unread.insert(service);
+                        continue;
+                    }
+                    self.report_refusals(service, progress);
+                    if self.stopping.is_none() {
+                        self.refusals.retry([service], now);
+                    }
+                    progress.settled.insert(service);
+                }
+            }
+        }
+    }
+
+    fn timeouts_set(
+        &mut self,
+        wanted: Timeouts,
+        result: Result<Option<(Timeouts, Timeouts)>, Error>,
+        now: Instant,
+        progress: &mut Progress,
+    ) {
+        match result {
+            Ok(set) => {
+                self.timeouts = TimeoutsState::Known;
+                let event = |(from, to)| Event::of_director(Kind::TimeoutsSet { from, to });
+                progress.events.extend(set.map(event));
+            }
+            Err(error) => {
+                self.timeouts = TimeoutsState::Refused(error.clone());
+                let request = Request::Timeouts(wanted);
+                let kind = Kind::Refused { request, error, fate: Fate::Retried };
+                progress.events.push(Event::of_director(kind));
+                self.refusals.retry([], now);
+            }
+        }
+    }
+
+    /// Reports the refusals of a service that were not reported yet.
+    fn report_refusals(&mut self, service: ServiceKey, progress: &mut Progress) {
+        let fate = if self.stopping.is_some() { Fate::Abandoned } else { Fate::Retried };
+        for (operation, error) in self.refusals.report(service) {
+            let kind = Kind::Refused { request: Request::Operation(operation), error, fate };
+            progress.events.push(Event { service: Some(desired::virtual_id(service)), server: None, kind });
+        }
+    }
+
+    fn note_ownership(&mut self, plan: &Plan, change: &Change, service: ServiceKey) {
+        if matches!(change, Change::VirtualPurged(..))
+            && plan.virtual_index(desired::virtual_id(service)).is_none()
+        {
+            self.owned_changed |= self.owned.remove(&service);
+        }
+    }
+
+    /// A service of an earlier configuration is ours until it is gone.
+    fn forget_if_gone(&mut self, plan: &Plan, service: ServiceKey) {
+        let is_planned = plan.virtual_index(desired::virtual_id(service)).is_some();
+        if !is_planned && !self.present.services.contains_key(&service) {
+            self.owned_changed |= self.owned.remove(&service);
+        }
+    }
+
+    /// Whether an operation adds a quiesced server again that another program removed.
+    fn stays_out(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::AddDestination { service, key, config: DestinationConfig { weight: 0, .. } } => {
+                self.removed_externally.get(service).is_some_and(|removed| removed.contains(key))
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Steps and events of the director, with the kernel's answers made by hand where that matters.
+
+#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::{Error, Ipvs, Memory, Operation, Table};
+
+use super::{Director, Done, Step};
+use crate::daemon::{perform, test_plan};
+use crate::event::{Event, Fate, Kind};
+use crate::value::Verdict;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct World {
+    kernel: Memory,
+    director: Director,
+    now: Instant,
+}
+
+impl World {
+    fn new(text: &str) -> World {
+        let now = Instant::now();
+        let director = Director::new(test_plan(text), Table::default(), &BTreeSet::new(), None, now);
+        let mut world = World { kernel: Memory::new(), director, now };
+        world.settle();
+        world
+    }
+
+    fn settle(&mut self) -> Vec<Event> {
+        while let Some(done) = perform(&mut self.kernel, self.director.next_step()) {
+            self.director.done(done, self.now);
+        }
+        self.director.take_events()
+    }
+
+    /// One round of checks, one second later; `verdict` by the last part of a server's address.
+    fn find(&mut self, verdict: impl Fn(&str) -> Verdict) {
+        self.now += SECOND;
+        self.director.hurry_all(self.now);
+        let mut verdicts = Vec::new();
+        self.director.due(self.now, |due| {
+            verdicts.push((due.id, verdict(&due.probe.target.to_string())));
+            true
+        });
+        self.director.verdicts(verdicts, self.now);
+    }
+
+    fn round(&mut self, down: &[&str]) -> Vec<Event> {
+        self.find(|server| if down.contains(&server) { Verdict::down("down") } else { Verdict::up("up") });
+        self.settle()
+    }
+}
+
+fn downs_without_change(events: &[Event]) -> Vec<String> {
+    let quiet = events.iter().filter(|event| event.kind == Kind::DownWithoutChange);
+    quiet.map(|event| event.server.unwrap().to_string()).collect()
+}
+
+/// L01
+#[test]
+fn a_server_that_goes_down_without_a_change_of_the_table_is_reported() {
+    let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
+    let mut world = World::new(text);
+    // At its first check it was never in rotation.
+    assert_eq!(downs_without_change(&world.round(&["10.0.0.2:80"])), ["10.0.0.2:80"]);
+    assert!(downs_without_change(&world.round(&["10.0.0.2:80"])).is_empty(), "reported once");
+    // Direct routing keeps the port of the service, so that the table has another one; it tells all the same.
+    assert!(downs_without_change(&world.round(&["10.0.0.3:81"])).is_empty());
+    assert!(downs_without_change(&world.round(&[])).is_empty());
+}
+
+#[test]
+fn a_refused_change_is_made_once_more_before_it_is_reported() {
+    let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
+    let mut world = World::new(text);
+    world.round(&[]);
+    world.kernel.fail_next(1, Error::Busy);
+    let events = world.round(&["10.0.0.2:80"]);
+    assert!(!events.iter().any(|event| matches!(event.kind, Kind::Refused { .. })), "{events:?}");
+    assert!(downs_without_change(&events).is_empty());
+    world.kernel.fail_next(2, Error::Busy);
+    let events = world.round(&["10.0.0.2:80", "10.0.0.3:80"]);
+    let refused = events.iter().filter(|e| matches!(e.kind, Kind::Refused { fate: Fate::Retried, .. }));
+    assert_eq!((refused.count(), downs_without_change(&events)), (1, vec!["10.0.0.3:80".to_owned()]));
+    // It is tried again later, and a refusal in the same words is not reported again.
+    assert_eq!(world.director.next_step(), Step::Rest);
+    for wait in [1, 2] {
+        world.kernel.fail_next(2, Error::Busy);
+        world.now = world.director.reconciler.poll_timeout().unwrap();
+        world.director.tick(world.now);
+        assert_eq!(world.settle(), [], "{wait}");
+    }
+    world.kernel.fail_next(0, Error::Busy);
+    world.now = world.director.reconciler.poll_timeout().unwrap();
+    world.director.tick(world.now);
+    assert_eq!(world.settle().len(), 1);
+    assert_eq!(world.director.reconciler.poll_timeout(), None);
+}
+
+/// A transition costs what its service costs.
+#[test]
+fn only_the_service_of_a_transition_is_read_and_written() {
+    let services = |count: usize| -> String {
+        let block = |n| format!("virtual=10.0.0.1:{n}\n\treal=10.0.0.2:{n} masq\n");
+        (1..=count).map(block).collect()
+    };
+    let mut world = World::new(&format!("quiescent=yes\n{}", services(3000)));
+    world.round(&[]);
+    world.find(|server| if server == "10.0.0.2:7" { Verdict::down("down") } else { Verdict::up("up") });
+    let Step::Apply(operations) = world.director.next_step() else { panic!("no operation") };
+    let service = operations[0].service();
+    assert_eq!(operations.len(), 1);
+    world.director.done(Done::Applied(vec![Err(Error::Busy)]), world.now);
+    assert_eq!(world.director.next_step(), Step::Read(BTreeSet::from([service])));
+}
+
+#[test]
+fn a_large_table_is_written_in_steps_that_divide_no_service() {
+    let block = |n| format!("virtual=10.0.0.1:{n}\n\treal=10.0.0.2:{n} masq\n");
+    let text: String = (1..=2500).map(block).collect();
+    let plan = test_plan(&format!("quiescent=yes\n{text}"));
+    let now = Instant::now();
+    let mut director = Director::new(plan, Table::default(), &BTreeSet::new(), None, now);
+    let mut sizes = Vec::new();
+    let mut added = BTreeSet::new();
+    while let Step::Apply(operations) = director.next_step() {
+        sizes.push(operations.len());
+        let services: BTreeSet<_> = operations.iter().map(Operation::service).collect();
+        assert_eq!(services.len() * 2, operations.len());
+        assert!(added.is_disjoint(&services));
+        added.extend(services);
+        director.done(Done::Applied(operations.iter().map(|_| Ok(())).collect()), now);
+    }
+    assert_eq!(sizes, [1000; 5]);
+}
+
+/// A reload does not wait for a kernel that cannot be read: it goes by what is known.
+#[test]
+fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
+    let text = |port: u16| format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
+    let mut world = World::new(&text(80));
+    world.round(&[]);
+    world.director.reload(test_plan(&text(81)));
+    assert!(world.director.is_reloading());
+    world.kernel.fail_next_reads(1, Error::NoAnswer);
+    let events = world.settle();
+    assert!(!world.director.is_reloading());
+    assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
+    assert!(events.iter().any(|event| event.kind == Kind::Unreadable { error: Error::NoAnswer }));
+    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
+}
+
+/// What is given up while its configuration is still in force is not written again.
+#[test]
+fn a_service_that_was_given_up_is_not_touched() {
+    let mut world = World::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    world.round(&[]);
+    let services = world.director.owned().clone();
+    world.director.leave(&services);
+    let before = world.kernel.operations();
+    world.round(&["10.0.0.2:80"]);
+    assert_eq!(world.kernel.operations(), before);
+}

@@ -1,0 +1,151 @@
+//! What happened, as one value without text. Log lines, mail, monitor files and operator commands are renderings of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipvs_rs::{Error, Operation, Timeouts};
+
+use crate::health::{Blindness, Punctuality};
+use crate::plan::Member;
+use crate::value::{Change, Verdict, VirtualId};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The virtual service that it concerns; none where it concerns the director as a whole.
+    pub service: Option<VirtualId>,
+    /// The real server that it concerns, by its address and port in the configuration.
+    pub server: Option<SocketAddr>,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// The kinds of [`Event`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A check of the server ended, and the service has a `monitorfile`.
+    Checked {
+        /// The server.
+        member: Member,
+        /// The result.
+        verdict: Arc<Verdict>,
+    },
+    /// The server was marked up.
+    Up {
+        /// The cause.
+        verdict: Arc<Verdict>,
+    },
+    /// The server was marked down.
+    Down {
+        /// The cause.
+        verdict: Arc<Verdict>,
+    },
+    /// The server was marked down, and no change of the table followed: it was not in rotation before, the destination is shared
+    /// with another line, or the kernel refused the change.
+    DownWithoutChange,
+    /// A check failed, but fewer times in a row than `failurecount`.
+    SoftFailure {
+        /// Failures in a row so far.
+        failures: u32,
+        /// The server is marked down at this number of failures.
+        of: u32,
+        /// The cause.
+        verdict: Arc<Verdict>,
+    },
+    /// A check succeeded after soft failures.
+    SoftFailureOver,
+    /// A check could not be carried out where the one before it could; the state of the server is unchanged.
+    Unknown {
+        /// The cause.
+        verdict: Arc<Verdict>,
+    },
+    /// A check found something that changes no state and that the operator should know. The verdict has it as its warning.
+    Warning {
+        /// The result of the check.
+        verdict: Arc<Verdict>,
+    },
+    /// The server is no longer in the configuration and stays until another server is up.
+    Leaving {
+        /// It is removed after this time at the latest.
+        at_most: Duration,
+    },
+    /// The kernel's table was changed.
+    Table(Change),
+    /// The kernel refused a request twice, with its table read in between.
+    Refused {
+        /// What the daemon asked for.
+        request: Request,
+        /// The kernel's answer.
+        error: Error,
+        /// What comes next.
+        fate: Fate,
+    },
+    /// The kernel's table was changed by another program.
+    Drift {
+        /// The operations from the table as it was found to the table as the daemon had left it.
+        repairs: Vec<Operation>,
+    },
+    /// The kernel's table cannot be read.
+    Unreadable {
+        /// The kernel's answer.
+        error: Error,
+    },
+    /// The kernel's time-outs of idle connections were set.
+    TimeoutsSet {
+        /// Before.
+        from: Timeouts,
+        /// Now.
+        to: Timeouts,
+    },
+    /// Checks begin late, or on time again.
+    Punctuality(Punctuality),
+    /// Checks are not possible, or are possible again.
+    Blindness(Blindness),
+    /// A configuration was applied as a whole. The events before it belong to the configuration before it.
+    Reloaded,
+}
+
+/// What the daemon asks the kernel for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// A change of the table.
+    Operation(Operation),
+    /// The time-outs of idle connections.
+    Timeouts(Timeouts),
+}
+
+/// What becomes of a request that the kernel refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is made again, after a second at first and less often later.
+    Retried,
+    /// It is not made again: the daemon stops.
+    Abandoned,
+}
+
+impl Event {
+    /// An event of the director as a whole.
+    #[must_use]
+    pub fn of_director(kind: Kind) -> Event {
+        Event { service: None, server: None, kind }
+    }
+
+    /// An event of one real server.
+    #[must_use]
+    pub fn of_server(service: VirtualId, server: SocketAddr, kind: Kind) -> Event {
+        Event { service: Some(service), server: Some(server), kind }
+    }
+
+    /// A change of the table.
+    #[must_use]
+    pub fn of_table(change: Change) -> Event {
+        let (service, server) = match &change {
+            Change::VirtualAdded(id) | Change::VirtualChanged(id) | Change::VirtualPurged(id, _) => {
+                (*id, None)
+            }
+            Change::Server(change) => (change.of, Some(change.configured.unwrap_or(change.server))),
+        };
+        Event { service: Some(service), server, kind: Kind::Table(change) }
+    }
+}

@@ -1,0 +1,165 @@
+//! An event as one line of the log. Where the original has a line for it, the first words are the original's.
+
+use std::fmt::Write as _;
+
+use ipvs_rs::{Operation, Timeouts};
+use tracing::Level;
+
+use crate::event::{Event, Fate, Kind, Request};
+use crate::health::Punctuality;
+use crate::value::{Change, ServerChange};
+
+/// How many repairs are named one by one.
+const DRIFT_SHOWN: usize = 5;
+
+/// The line of an event; none for one that the log does not have.
+#[must_use]
+pub fn line(event: &Event) -> Option<String> {
+    let server = || match (event.server, event.service) {
+        (Some(server), Some(of)) => format!("{server} ({})", of.qualified()),
+        _ => String::new(),
+    };
+    Some(match &event.kind {
+        Kind::Checked { .. } | Kind::DownWithoutChange | Kind::Reloaded => return None,
+        Kind::Up { verdict } => format!("Real server is up: {}: {}", server(), verdict.reason),
+        Kind::Down { verdict } => format!("Real server is down: {}: {}", server(), verdict.reason),
+        Kind::SoftFailure { failures, of, verdict } => {
+            format!("Soft failure real server: {} failure {failures}/{of}: {}", server(), verdict.reason)
+        }
+        Kind::SoftFailureOver => format!("Resetting soft failure count: {}", server()),
+        Kind::Unknown { verdict } => {
+            format!("Check failed, server left as it is: {}: {}", server(), verdict.reason)
+        }
+        Kind::Warning { verdict } => {
+            let server = event.server.map(|server| server.to_string()).unwrap_or_default();
+            format!("Real server {server}: {}", verdict.warning.as_deref().unwrap_or_default())
+        }
+        Kind::Leaving { at_most } => format!(
+            "Real server is leaving: {}: it is no longer in the configuration and stays until another server is up, {} s at most",
+            server(),
+            at_most.as_secs()
+        ),
+        Kind::Table(change) => change.to_string(),
+        Kind::Refused { request, error, fate } => {
+            let what = match request {
+                Request::Operation(operation) => operation.to_string(),
+                Request::Timeouts(timeouts) => {
+                    format!("set the time-outs of idle connections to {}", in_words(*timeouts))
+                }
+            };
+            let fate = match fate {
+                Fate::Retried => "the table is read back and it is tried again",
+                Fate::Abandoned => {
+                    "it stays in the table; remove it with ipvsadm, or let the next start and stop do it"
+                }
+            };
+            format!("The kernel refused to {what}: {error}; {fate}")
+        }
+        Kind::Drift { repairs } => drift(repairs),
+        Kind::Unreadable { error } => {
+            format!("The kernel's table cannot be read: {error}; it is left as it is and read again soon")
+        }
+        Kind::TimeoutsSet { from, to } => {
+            let (from, to) = (in_words(*from), in_words(*to));
+            format!("Set the kernel's time-outs of idle connections to {to} (before: {from})")
+        }
+        Kind::Blindness(blindness) => blindness.to_string(),
+        Kind::Punctuality(punctuality) => late(punctuality),
+    })
+}
+
+/// How serious an event is.
+#[must_use]
+pub fn level(event: &Event) -> Level {
+    match &event.kind {
+        Kind::Warning { .. } => Level::WARN,
+        Kind::Punctuality(_) | Kind::Blindness(_) | Kind::Refused { .. } | Kind::Unreadable { .. } => {
+            Level::ERROR
+        }
+        _ => Level::INFO,
+    }
+}
+
+/// The state that an event puts its server in, in one word; none where it changes none.
+#[must_use]
+pub fn state(event: &Event) -> Option<&'static str> {
+    match &event.kind {
+        Kind::Up { .. } => Some("up"),
+        Kind::Down { .. } => Some("down"),
+        Kind::SoftFailure { .. } => Some("failing"),
+        Kind::SoftFailureOver => Some("up"),
+        Kind::Unknown { .. } => Some("unknown"),
+        Kind::Leaving { .. } => Some("leaving"),
+        _ => None,
+    }
+}
+
+/// The reason of the check behind an event.
+#[must_use]
+pub fn reason(event: &Event) -> Option<&str> {
+    match &event.kind {
+        Kind::Up { verdict }
+        | Kind::Down { verdict }
+        | Kind::SoftFailure { verdict, .. }
+        | Kind::Unknown { verdict } => Some(&verdict.reason),
+        Kind::Warning { verdict } => verdict.warning.as_deref(),
+        _ => None,
+    }
+}
+
+/// The kind of an event, as a name and as the `MESSAGE_ID` of the journal (systemd.journal-fields(7)), which never changes.
+#[must_use]
+pub fn kind(event: &Event) -> (&'static str, &'static str) {
+    match &event.kind {
+        Kind::Checked { .. } => ("checked", "c007f054a5c145459ed4933900594dc9"),
+        Kind::Up { .. } => ("up", "f94573d1f2ee4c088b658b6c2f6ee2f6"),
+        Kind::Down { .. } => ("down", "7be6b7ab644f455286965b4a3fb38275"),
+        Kind::DownWithoutChange => ("down-without-change", "e7e978214cee46c1bc42e0bd77110304"),
+        Kind::SoftFailure { .. } => ("soft-failure", "97c36ed995ee441083391b8d7d7a4343"),
+        Kind::SoftFailureOver => ("soft-failure-over", "2e43b264743b4af1a6129b6b0b23c380"),
+        Kind::Unknown { .. } => ("unknown", "f9495c42e06247af82122d0659a1afb3"),
+        Kind::Warning { .. } => ("warning", "77b2cccc863e48f6bf10451c1d0690db"),
+        Kind::Leaving { .. } => ("leaving", "af554211ba0f448a86937d8a2ffef430"),
+        Kind::Table(Change::Server(ServerChange { .. })) => {
+            ("table-server", "a3fa7b6d5eb24e03b35037ef36e52fa0")
+        }
+        Kind::Table(_) => ("table-service", "3d0e7383ac6c408288b21c27240cd9ca"),
+        Kind::Refused { .. } => ("refused", "447061e4d6024b04936751307bca8fa2"),
+        Kind::Drift { .. } => ("drift", "b541221e1e70419c82a29d1ecd4b77d2"),
+        Kind::Unreadable { .. } => ("unreadable", "9a95e45f1dd44a72ab5875f7a9aa84cb"),
+        Kind::TimeoutsSet { .. } => ("timeouts-set", "59d0dd0b00844558aef1cfda10076b27"),
+        Kind::Punctuality(_) => ("punctuality", "99258733b8fa44b190c2c1f3ace17e8a"),
+        Kind::Blindness(_) => ("checks-possible", "2757146d66344be298aee76e7211ba73"),
+        Kind::Reloaded => ("reloaded", "d07b09d8529f4e0eb63137503197a895"),
+    }
+}
+
+fn drift(repairs: &[Operation]) -> String {
+    let mut line = "The kernel's table was changed by somebody else; repairing: ".to_owned();
+    for (index, operation) in repairs.iter().take(DRIFT_SHOWN).enumerate() {
+        let _ = write!(line, "{}{operation}", if index == 0 { "" } else { ", " });
+    }
+    match repairs.len().saturating_sub(DRIFT_SHOWN) {
+        0 => line,
+        more => format!("{line} and {more} more"),
+    }
+}
+
+fn late(punctuality: &Punctuality) -> String {
+    match punctuality {
+        Punctuality::Behind { server, late, interval, waiting } => format!(
+            "Checks fall behind: that of {server} is {:.1} s late, its interval is {:.1} s, and {waiting} more are due. \
+             Until this ends failures are noticed late. Raise checkinterval, or [checks] limit in the settings",
+            late.as_secs_f64(),
+            interval.as_secs_f64()
+        ),
+        Punctuality::CaughtUp { checks } => {
+            format!("Checks are on time again; {checks} checks began more than one interval late")
+        }
+    }
+}
+
+fn in_words(timeouts: Timeouts) -> String {
+    let Timeouts { tcp, tcp_fin, udp } = timeouts;
+    format!("tcp {tcp} s, tcpfin {tcp_fin} s, udp {udp} s")
+}
