@@ -66,6 +66,7 @@
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
+//! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is noted: `daemon/owned.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |

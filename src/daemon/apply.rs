@@ -2,16 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "a part of the loop, which reads the clock")]
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use tracing::{error, info, warn};
 
 use super::addresses::InUse;
+use super::directory::Sight;
 use super::load::{LoadError, Loaded};
 use super::maintenance::Maintenance;
 use super::observe::Observed;
-use super::peers::Share;
+use super::peers::{Peers, Share};
 use super::reload::{Cause, Source, ToRun};
 use super::run::{Daemon, log_target};
 
@@ -65,8 +65,9 @@ impl Daemon {
             content,
             in_use: InUse::new(self.hosts.clone(), self.director.table()),
             learned: self.maintenance.learned(),
+            hosts: self.hosts.clone(),
             peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
-            running: self.director.owned().clone(),
+            running: self.director.plan().clone(),
         };
         self.reloads.start(source, cause);
     }
@@ -95,9 +96,9 @@ impl Daemon {
         }
     }
 
-    fn apply(&mut self, ToRun { loaded, rules, in_maintenance, claims }: ToRun) {
+    fn apply(&mut self, ToRun { loaded, rules, in_maintenance, sight }: ToRun) {
         let interval = loaded.plan.config().globals.checkinterval;
-        let in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
+        let mut in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
         self.file.taken_up(loaded.content, interval);
         self.hosts = loaded.hosts;
@@ -105,17 +106,26 @@ impl Daemon {
             self.log.redirect(log_target(&loaded.plan.config().globals.logfile));
         }
         let share = match &mut self.peers {
-            None => Share { plan: loaded.plan, handed_over: BTreeSet::new() },
-            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), &claims, now),
+            None => Share::whole(loaded.plan),
+            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), sight, now),
         };
+        if rules.is_none() {
+            // The new file has no maintenancedir; a service that is only offered to another daemon stays as it is.
+            let known = self.maintenance.known().clone().into_iter();
+            let offered = self.peers.as_ref().map(Peers::offered_servers).unwrap_or_default();
+            in_maintenance.extend(known.filter(|(server, _)| offered.contains(server)));
+        }
         self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
         self.run_share(share);
     }
 
     /// Runs another plan as soon as the director has read the table.
-    fn run_share(&mut self, Share { plan, handed_over }: Share) {
+    pub(super) fn run_share(&mut self, Share { plan, handed_over, abandoned }: Share) {
         self.director.leave(&handed_over);
-        self.director.reload(plan);
+        self.director.adopt(abandoned);
+        if let Some(plan) = plan {
+            self.director.reload(plan);
+        }
     }
 
     /// The director has another plan; its table follows.
@@ -143,12 +153,13 @@ impl Daemon {
     }
 
     /// A service may have come free, or another daemon may have taken one at the same moment.
-    pub(super) fn look_at_peers(&mut self, now: Instant) {
-        if self.director.is_reloading() {
-            return;
-        }
-        if let Some(share) = self.peers.as_mut().and_then(|peers| peers.look(self.director.plan(), now)) {
+    pub(super) fn look_at_peers(&mut self, sight: Sight, now: Instant) {
+        let Some(peers) = self.peers.as_mut().filter(|_| !self.director.is_reloading()) else { return };
+        if let Some(share) = peers.look(sight, self.director.plan(), now) {
             self.run_share(share);
+        }
+        if self.peers.as_mut().is_some_and(Peers::take_note_due) {
+            self.remember(now);
         }
     }
 

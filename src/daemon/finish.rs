@@ -2,11 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "the end has a deadline")]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use ipvs_rs::ServiceKey;
+use tracing::{error, info, warn};
 
+use super::owned::Owned;
 use super::run::{Daemon, End, PEERS_LIMIT};
+use crate::desired;
 use crate::director::Step;
 use crate::value::DaemonStatus;
 
@@ -16,19 +20,20 @@ const KERNEL_LIMIT: Duration = Duration::from_secs(5);
 impl Daemon {
     pub(super) async fn finish(mut self, end: End) {
         let end_of_grace = Instant::now() + self.grace;
-        let left = || end_of_grace.saturating_duration_since(Instant::now());
+        let grace = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
         self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
+        let mut left = BTreeSet::new();
         if let End::Stop(_) = end {
             self.outlets.stop();
             // Counts as a part of the grace.
-            self.settle_with_peers().await;
+            left = self.settle_with_peers().await;
         }
-        self.checks.shut_down(left()).await;
+        self.checks.shut_down(grace()).await;
         self.rest().await;
         match end {
             End::HandOver => {
-                self.outlets.shut_down(left()).await;
+                self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
@@ -36,27 +41,59 @@ impl Daemon {
                 self.rest().await;
                 let events = self.director.finish_stop();
                 self.publish(&events, Instant::now());
-                if !self.director.owned().is_empty() {
-                    // The next daemon has to remove what the kernel refused to.
-                    self.remember(Instant::now());
-                } else if let Some(owned) = self.owned.take() {
-                    owned.remove();
-                }
-                self.outlets.shut_down(left()).await;
+                self.leave_note(left);
+                self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }
     }
 
-    /// Before the end: takes what has come free, and leaves what others want.
-    async fn settle_with_peers(&mut self) {
-        self.look_at_peers(Instant::now());
+    /// Before a stop: takes what has come free, and leaves what others want, which it gives.
+    ///
+    /// The note says first that this daemon stops and that all its services may be taken. So of two daemons that stop at the same
+    /// moment the one sees that the other one wants nothing, or takes what the other one leaves and removes it.
+    async fn settle_with_peers(&mut self) -> BTreeSet<ServiceKey> {
+        let Some(directory) = self.peers.as_ref().map(|peers| peers.directory().clone()) else {
+            return BTreeSet::new();
+        };
+        let owned = self.to_note();
+        let stops = Owned { offered: owned.services.clone(), is_stopping: true, ..owned };
+        self.write_note(stops, Instant::now());
+        let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
+        let wanted: BTreeSet<ServiceKey> = sight.claims.keys().copied().collect();
+        if let Some(peers) = &mut self.peers
+            && let Some(share) = peers.look(sight, self.director.plan(), Instant::now())
+        {
+            self.run_share(share);
+        }
         self.rest().await;
         let events = self.director.take_events();
         self.publish(&events, Instant::now());
-        if let Some(peers) = &self.peers {
-            let theirs = peers.directory().claims_within(PEERS_LIMIT).await.into_keys().collect();
-            self.director.leave(&theirs);
+        let left = wanted.intersection(self.director.owned()).copied().collect();
+        self.director.leave(&left);
+        left
+    }
+
+    /// Leaves a note of what is still in the table, for the next daemon or the next stop: what the kernel refused to remove, and what
+    /// another daemon wants and has not taken yet.
+    fn leave_note(&mut self, left: BTreeSet<ServiceKey>) {
+        let notes = self.peers.as_ref().map_or_else(Vec::new, |peers| peers.directory().notes());
+        let is_taken = |key: &ServiceKey| notes.iter().any(|note| note.is_alive() && note.keeps(key));
+        let untaken: BTreeSet<ServiceKey> = left.into_iter().filter(|key| !is_taken(key)).collect();
+        for key in &untaken {
+            warn!(
+                "Virtual server {} stays in the table without checks until the other daemon whose configuration has it takes it; reload \
+                 that one",
+                desired::virtual_id(*key)
+            );
+        }
+        let services: BTreeSet<ServiceKey> = self.director.owned().union(&untaken).copied().collect();
+        if !services.is_empty() {
+            let offered = services.clone();
+            let owned = Owned { services, offered, is_stopping: true, ..Owned::default() };
+            self.write_note(owned, Instant::now());
+        } else if let Some(owned) = self.owned.take() {
+            owned.remove();
         }
     }
 

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
 
+use super::addresses::Hosts;
+use super::directory::{Directory, Note};
 use super::owned::{self, Left, Owned, OwnedServices};
-use super::peers::{Directory, Note};
+use super::peers::FILES_LIMIT;
 use crate::desired;
 use crate::sys::place::Place;
 
@@ -35,7 +37,12 @@ pub fn remove_leftovers(
     if let Some(why) = not_to_be_removed(&left, original) {
         return Leftovers::Left(why);
     }
-    let wanted = removable(&left.owned, &services_of_others(directory, name));
+    let others = match of_others(directory, name) {
+        Ok(others) => others,
+        Err(why) => return Leftovers::Left(why),
+    };
+    let wanted = removable(&left.owned, &others);
+    let is_shared = wanted.len() + left.owned.kept.len() < left.owned.services.len();
     let results = open().and_then(|mut ipvs| {
         let left = desired::restrict(&ipvs.dump()?, &wanted);
         Ok(ipvs.apply(&diff(&left, &Table::default())))
@@ -47,7 +54,10 @@ pub fn remove_leftovers(
     let all = results.len();
     match results.into_iter().filter_map(Result::err).collect::<Vec<_>>().as_slice() {
         [] => {
-            file.remove();
+            // What another daemon wants and never takes is found by the next stop.
+            if !is_shared {
+                file.remove();
+            }
             if all == 0 { Leftovers::None } else { Leftovers::Removed(all) }
         }
         [first, others @ ..] => {
@@ -85,10 +95,18 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
     owned.services.iter().filter(goes).copied().collect()
 }
 
-/// The services that daemons of other names have, as far as they live or start.
-fn services_of_others(directory: &Path, name: &str) -> BTreeSet<ServiceKey> {
-    let notes = Directory::new(directory, name).map_or_else(Vec::new, |others| others.notes());
-    notes.into_iter().filter(Note::is_alive).flat_map(|note| note.owned.services).collect()
+/// The services that daemons of other names have or want, as far as they live or start.
+fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, String> {
+    let Some(others) = Directory::new(directory, name) else { return Ok(BTreeSet::new()) };
+    let sight = others.look(&Hosts::new(), FILES_LIMIT);
+    if !sight.is_whole {
+        return Err(format!(
+            "the configuration of another daemon, which may have them, was not read within {} s",
+            FILES_LIMIT.as_secs()
+        ));
+    }
+    let alive = sight.notes.into_iter().filter(Note::is_alive);
+    Ok(alive.flat_map(|note| note.owned.services).chain(sight.claims.into_keys()).collect())
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl Loaded {
     /// so may block.
     #[must_use]
     pub fn in_maintenance(&self) -> InMaintenance {
-        let rules = maintenance::Rules::of(&self.plan, maintenance::Learned::default());
+        let rules = maintenance::Rules::of(&self.plan, [], maintenance::Learned::default());
         rules.and_then(|rules| rules.look().ok()).unwrap_or_default()
     }
 
@@ -210,8 +210,16 @@ pub fn load_for_daemon(path: &Path) -> Result<Loaded, LoadError> {
 /// # Errors
 /// As [`load`].
 pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
+    judge_with(path, &Hosts::new())
+}
+
+/// As [`judge`]; hosts that are known have their address.
+///
+/// # Errors
+/// As [`load`].
+pub fn judge_with(path: &Path, hosts: &Hosts) -> Result<Loaded, LoadError> {
     let content = read(path)?;
-    let answers = invent(config::questions(&content));
+    let answers = invent(config::questions(&content), hosts);
     finish(path, content, answers, None, credential::is_out_of_reach)
 }
 
@@ -333,11 +341,16 @@ fn answer(
     (answers, silence)
 }
 
-/// Answers without asking for hosts. No two get the same address, so that none is taken for a duplicate of another.
-fn invent(questions: Vec<Question>) -> Answers {
+/// Answers without asking for hosts. No two of those that are not known get the same address, so that none is taken for a duplicate
+/// of another.
+fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
         match question {
+            Question::Host { name, family } if hosts.contains_key(&(name.clone(), family)) => {
+                let address = hosts[&(name.clone(), family)];
+                lock(&answers).add_host(name, family, address);
+            }
             // 240.0.0.0/4 and 100::/64 belong to nobody.
             Question::Host { name, family: Family::V4 } => {
                 lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());

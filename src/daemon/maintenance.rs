@@ -56,12 +56,13 @@ pub struct Learned {
 }
 
 impl Rules {
-    /// What a plan says; none without `maintenancedir`. `known` is what was learned before.
+    /// What a plan says; none without `maintenancedir`. `also` are servers that are not in the plan, `known` is what was learned
+    /// before.
     #[must_use]
-    pub fn of(plan: &Plan, known: Learned) -> Option<Rules> {
+    pub fn of(plan: &Plan, also: impl IntoIterator<Item = SocketAddr>, known: Learned) -> Option<Rules> {
         let directory = plan.config().globals.maintenancedir.clone()?;
         let servers: BTreeSet<SocketAddr> =
-            plan.members().map(|member| plan.member(member).1.address).collect();
+            plan.members().map(|member| plan.member(member).1.address).chain(also).collect();
         let names = known.names.into_iter().filter(|(ip, _)| servers.iter().any(|server| server.ip() == *ip));
         let learned = Learned { names: names.collect(), reported: known.reported, ..Learned::default() };
         Some(Rules { directory, servers, learned: Arc::new(Mutex::new(learned)), look_up: resolve::reverse })

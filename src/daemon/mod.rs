@@ -5,6 +5,7 @@ mod apply;
 mod backlog;
 mod checks;
 mod control;
+mod directory;
 mod finish;
 pub mod instances;
 mod kernel;

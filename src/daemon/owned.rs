@@ -41,6 +41,10 @@ pub struct Owned {
     pub offered: BTreeSet<ServiceKey>,
     /// Those of its configuration that another daemon has, so that they are not among its own.
     pub wanted: BTreeSet<ServiceKey>,
+    /// Its configuration, as it was named: what a link leads to may change.
+    pub file: Option<PathBuf>,
+    /// Whether it stops: it wants nothing then.
+    pub is_stopping: bool,
 }
 
 /// What a daemon left.
@@ -61,6 +65,8 @@ const NETWORK: &str = "network ";
 const KEPT: &str = "kept ";
 const OFFERED: &str = "offered ";
 const WANTED: &str = "wanted ";
+const FILE: &str = "file ";
+const STOPPING: &str = "stopping";
 
 /// The name of the file for the daemon of this name.
 #[must_use]
@@ -82,7 +88,16 @@ impl OwnedServices {
         text.lines().filter_map(|line| line.parse::<VirtualId>().ok()).map(desired::service_key).collect()
     }
 
-    /// What an earlier run left behind; none where that is nothing.
+    /// What an earlier run left on this table: not after a reboot, and not in another network namespace. A release that noted no place
+    /// is believed.
+    #[must_use]
+    pub fn left_here(&self) -> BTreeSet<ServiceKey> {
+        let here = Place::here().ok();
+        let is_here = |left: &Left| left.place.is_none() || here.is_none() || left.place == here;
+        self.left().filter(is_here).map(|left| left.owned.services).unwrap_or_default()
+    }
+
+    /// What an earlier run left behind; none where no daemon noted anything.
     #[must_use]
     pub fn left(&self) -> Option<Left> {
         let text = self.text().ok()?;
@@ -94,28 +109,30 @@ impl OwnedServices {
         };
         let (services, wanted) = (list(""), list(WANTED));
         let daemon = word(DAEMON).and_then(|words| words.parse().ok());
-        let says_nothing = services.is_empty() && wanted.is_empty();
-        let owned = Owned { services, kept: list(KEPT), offered: list(OFFERED), wanted };
+        let says_nothing = services.is_empty() && daemon.is_none();
+        let file = word(FILE).map(PathBuf::from);
+        let is_stopping = text.lines().any(|line| line == STOPPING);
+        let owned = Owned { services, kept: list(KEPT), offered: list(OFFERED), wanted, file, is_stopping };
         (!says_nothing).then_some(Left { owned, place, daemon })
     }
 
-    /// Notes what is ours now, if it is not what the file says already.
+    /// Notes what is ours now, if it is not what the file says already. Gives whether the file is another one now.
     ///
     /// # Errors
     /// When the file cannot be written: after a crash services of an older configuration would stay. The next calls try again, and
     /// give no error until it has worked once.
-    pub fn write(&mut self, owned: Owned, now: Instant) -> io::Result<()> {
+    pub fn write(&mut self, owned: Owned, now: Instant) -> io::Result<bool> {
         if self.written.as_ref() == Some(&owned) {
             self.retry_at = None;
-            return Ok(());
+            return Ok(false);
         }
         match self.replace(&text_of(&owned)) {
             Ok(()) => {
                 self.retry_at = None;
                 self.written = Some(owned);
-                Ok(())
+                Ok(true)
             }
-            Err(_) if self.retry_at.replace(now + RETRY).is_some() => Ok(()),
+            Err(_) if self.retry_at.replace(now + RETRY).is_some() => Ok(false),
             Err(error) => {
                 let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
                 Err(io::Error::new(error.kind(), what))
@@ -167,6 +184,14 @@ fn text_of(owned: &Owned) -> String {
         Err(_) => String::new(),
     };
     text.push_str(&format!("{DAEMON}{}\n", Process::own()));
+    // A path with a line end could say anything.
+    if let Some(file) = owned.file.as_ref().and_then(|file| file.to_str()).filter(|file| !file.contains('\n'))
+    {
+        text.push_str(&format!("{FILE}{file}\n"));
+    }
+    if owned.is_stopping {
+        text.push_str(&format!("{STOPPING}\n"));
+    }
     let lists =
         [("", &owned.services), (KEPT, &owned.kept), (OFFERED, &owned.offered), (WANTED, &owned.wanted)];
     for (begin, services) in lists {

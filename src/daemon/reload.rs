@@ -2,20 +2,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "a reload has a deadline")]
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipvs_rs::ServiceKey;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::addresses::InUse;
+use super::addresses::{Hosts, InUse};
+use super::directory::{Directory, Sight, keys};
 use super::load::{self, LoadError, Loaded};
 use super::maintenance::{InMaintenance, Learned, Rules};
-use super::peers::{Claims, Directory};
+use super::peers::FILES_LIMIT;
 use crate::desired;
+use crate::plan::Plan;
 
 /// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,8 +31,8 @@ pub struct ToRun {
     pub rules: Option<Rules>,
     /// None where the directory cannot be read.
     pub in_maintenance: Option<InMaintenance>,
-    /// What other daemons want.
-    pub claims: Claims,
+    /// The other daemons.
+    pub sight: Sight,
 }
 
 /// Why the configuration is read again.
@@ -54,10 +54,12 @@ pub struct Source {
     pub in_use: InUse,
     /// What was learned of maintenance.
     pub learned: Learned,
+    /// The addresses of names.
+    pub hosts: Hosts,
     /// Where other daemons are found; none where there are none.
     pub peers: Option<Directory>,
-    /// The services that are ours now.
-    pub running: BTreeSet<ServiceKey>,
+    /// The plan that is in force.
+    pub running: Plan,
 }
 
 impl Source {
@@ -67,15 +69,19 @@ impl Source {
             Some(content) => load::load_content(&self.path, content, &self.in_use),
             None => load::load_for(&self.path, &self.in_use),
         }?;
-        let rules = Rules::of(&loaded.plan, self.learned);
+        let sight = self.peers.map_or_else(Sight::default, |peers| peers.look(&self.hosts, FILES_LIMIT));
+        let planned = keys(loaded.plan.config());
+        // Its servers stay in maintenance until another daemon takes it.
+        let is_offered = |id| {
+            let key = desired::service_key(id);
+            !planned.contains(&key) && sight.claims.contains_key(&key)
+        };
+        let offered = self.running.virtuals().iter().filter(|v| is_offered(v.id));
+        let servers = offered.flat_map(|v| &v.reals).map(|real| real.address);
+        let rules = Rules::of(&loaded.plan, servers, self.learned);
         let in_maintenance =
             rules.as_ref().map_or_else(|| Some(InMaintenance::new()), |rules| rules.look().ok());
-        let planned: BTreeSet<ServiceKey> =
-            loaded.plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect();
-        // Nobody is asked where nothing goes.
-        let peers = self.peers.filter(|_| !self.running.is_subset(&planned));
-        let claims = peers.map_or_else(Claims::new, |peers| peers.claims());
-        Ok(ToRun { loaded, rules, in_maintenance, claims })
+        Ok(ToRun { loaded, rules, in_maintenance, sight })
     }
 }
 

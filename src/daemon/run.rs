@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use super::addresses::Hosts;
 use super::checks::Checks;
 use super::control::{self, Control};
+use super::directory::Directory;
 use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
 use super::load::Loaded;
@@ -30,7 +31,7 @@ use super::maintenance::{self, Learned, Maintenance, Rules};
 use super::observe::ConfigFile;
 use super::outlets::Outlets;
 use super::owned::{self, Owned, OwnedServices};
-use super::peers::{Claims, Directory, Peers};
+use super::peers::{self, Beginning, Peers};
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
@@ -122,10 +123,10 @@ impl Daemon {
         let owned = setup
             .remember
             .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
-        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::read);
+        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_here);
         let directory =
             if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
-        let rules = Rules::of(&setup.loaded.plan, Learned::default());
+        let rules = Rules::of(&setup.loaded.plan, [], Learned::default());
         let (in_maintenance, note) =
             maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
         if let (Some(launcher), false) = (launcher, note.is_empty()) {
@@ -137,13 +138,8 @@ impl Daemon {
         let (peers, plan, formerly) = match directory {
             None => (None, plan, formerly),
             Some(directory) => {
-                let claims = if formerly.is_empty() {
-                    Claims::new()
-                } else {
-                    directory.claims_within(PEERS_LIMIT).await
-                };
-                let (mut peers, plan) = Peers::new(directory, plan, now);
-                let formerly = peers.without_theirs(formerly, &claims, now);
+                let sight = directory.clone().look_aside(hosts.clone(), PEERS_LIMIT).await;
+                let Beginning { peers, plan, formerly } = Peers::begin(directory, plan, formerly, sight, now);
                 (Some(peers), plan, formerly)
             }
         };
@@ -257,6 +253,7 @@ impl Daemon {
                 // The bug that ended the thread is in the log. The next daemon takes the table over.
                 None => return Some(End::HandOver),
             },
+            sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
             request = self.signals.next() => return self.obey(request),
             // What is being reloaded may be what was seen.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
@@ -306,8 +303,8 @@ impl Daemon {
     fn woken(&mut self, now: Instant) {
         self.director.tick(now);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if is_due(self.peers.as_ref().and_then(Peers::poll_timeout)) {
-            self.look_at_peers(now);
+        if let Some(peers) = self.peers.as_mut().filter(|peers| is_due(peers.poll_timeout())) {
+            peers.start_look(&self.hosts, now);
         }
         if is_due(self.owned.as_ref().and_then(OwnedServices::poll_timeout)) {
             self.remember(now);
@@ -352,15 +349,33 @@ impl Daemon {
 
     /// Notes what is ours, for the next daemon and for the others.
     pub(super) fn remember(&mut self, now: Instant) {
-        let Some(file) = &mut self.owned else { return };
-        let services = self.director.owned().clone();
-        let owned = Owned { services, kept: self.director.kept_at_stop(), ..Owned::default() };
-        let owned = match &self.peers {
+        let owned = self.to_note();
+        self.write_note(owned, now);
+    }
+
+    pub(super) fn to_note(&self) -> Owned {
+        let owned = Owned {
+            services: self.director.owned().clone(),
+            kept: self.director.kept_at_stop(),
+            file: Some(self.path.clone()),
+            ..Owned::default()
+        };
+        match &self.peers {
             None => owned,
             Some(peers) => peers.noted(owned),
-        };
-        if let Err(error) = file.write(owned, now) {
-            warn!("{error}");
+        }
+    }
+
+    pub(super) fn write_note(&mut self, owned: Owned, now: Instant) {
+        let Some(file) = &mut self.owned else { return };
+        match file.write(owned, now) {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(peers) = &mut self.peers {
+                    peers.noted_at(now);
+                }
+            }
+            Err(error) => warn!("{error}"),
         }
     }
 }

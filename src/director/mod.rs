@@ -210,6 +210,11 @@ impl Director {
         self.reconciler.leave(services);
     }
 
+    /// Services of an earlier run are ours from now on; those that the plan does not have are removed.
+    pub fn adopt(&mut self, services: BTreeSet<ServiceKey>) {
+        self.reconciler.adopt(services);
+    }
+
     /// Applies another plan as a whole once the table has been read: servers that stay keep their state, services that go are
     /// removed. Where a service would be left without a server in rotation, those that go stay until another one is up.
     pub fn reload(&mut self, plan: Plan) {

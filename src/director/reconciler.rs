@@ -31,6 +31,8 @@ pub(super) struct Reconciler {
     owned_changed: bool,
     /// Destinations that another program removed. With `readdquiescent=no` they are not added again for a weight of 0.
     removed_externally: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
+    /// Services that become ours once they are read.
+    adopted: BTreeSet<ServiceKey>,
     /// Services whose wanted state may differ from the present one.
     dirty: BTreeSet<ServiceKey>,
     /// Services to read before anything is written.
@@ -83,6 +85,7 @@ impl Reconciler {
             owned,
             owned_changed: true,
             removed_externally: BTreeMap::new(),
+            adopted: BTreeSet::new(),
             unread: BTreeSet::new(),
             under_way: None,
             refusals: Refusals::new(verify_interval),
@@ -155,6 +158,12 @@ impl Reconciler {
         self.removed_externally.clear();
         self.refusals.clear();
         self.timeouts = TimeoutsState::Due;
+    }
+
+    /// Services that are in the table are ours from now on, whatever they look like.
+    pub(super) fn adopt(&mut self, services: BTreeSet<ServiceKey>) {
+        self.unread.extend(&services);
+        self.adopted.extend(services);
     }
 
     /// Gives services up that stay in the table as they are.
@@ -309,6 +318,9 @@ impl Reconciler {
                 let mut changed = diff_service(*key, after.as_ref(), before.as_ref());
                 changed.retain(|operation| !self.stays_out(operation) && !self.refusals.concerns(operation));
                 repairs.extend(changed);
+            }
+            if self.adopted.remove(key) {
+                self.owned_changed |= self.owned.insert(*key);
             }
             if let Some(after) = after {
                 self.present.services.insert(*key, after);

@@ -124,6 +124,36 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     assert_eq!(services(&director.table()), 0, "{}{}", log(director, "a.cf"), log(director, "b.cf"));
 }
 
+/// The `stop` of a daemon that crashed, as a cluster manager runs it, must not take a service from the daemon that waits for it.
+#[test]
+fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
+    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let director = &scene.directors[0];
+    write(director, "a.cf", 81, MOVED);
+    write(director, "b.cf", 82, MOVED);
+    must(director, "a.cf", "start");
+    must(director, "b.cf", "start");
+    expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and left to it", 1);
+    let pid = fs::read_to_string(director.file("run/ldirectord.a.cf.pid")).unwrap();
+    kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+    must(director, "a.cf", "stop");
+    assert_eq!((services(&director.table()), writes(director)), (2, 2), "{}", log(director, "b.cf"));
+    until("the new owner", SOON, || match must_show(director, "b.cf") {
+        text if text.contains("owned by") => Err(text),
+        _ => Ok(()),
+    });
+    assert_eq!((services(&director.table()), writes(director)), (2, 2), "{}", log(director, "b.cf"));
+    // Two daemons that stop at the same moment leave nothing to each other.
+    must(director, "a.cf", "start");
+    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and left to it", 1);
+    std::thread::scope(|scope| {
+        for name in ["a.cf", "b.cf"] {
+            scope.spawn(move || must(director, name, "stop"));
+        }
+    });
+    assert_eq!(services(&director.table()), 0, "{}{}", log(director, "a.cf"), log(director, "b.cf"));
+}
+
 fn must_show(director: &Director, name: &str) -> String {
     let said = director.run(&["show", name]);
     assert!(said.status.success(), "{said:?}");

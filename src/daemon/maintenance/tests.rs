@@ -26,7 +26,7 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
 /// Rules of a plan whose resolver is another one.
 fn rules_of(text: &str, known: Names, look_up: LookUp) -> Rules {
     let known = Learned { names: known, ..Learned::default() };
-    Rules { look_up, ..Rules::of(&crate::daemon::steps::plan(text), known).unwrap() }
+    Rules { look_up, ..Rules::of(&crate::daemon::steps::plan(text), [], known).unwrap() }
 }
 
 #[test]
@@ -221,7 +221,7 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
     for result in ipvs.apply(&ipvs_rs::diff(&ipvs_rs::Table::default(), &table)) {
         result.unwrap();
     }
-    let rules = Rules::of(&plan, Learned::default()).unwrap();
+    let rules = Rules::of(&plan, [], Learned::default()).unwrap();
     let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
     let held: Vec<String> = held.keys().map(ToString::to_string).collect();
     // A weight of 0 that is configured says nothing.

@@ -1,0 +1,194 @@
+//! What is known of the other daemons on this kernel's table: their notes and locks in the state directory, and their configurations.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ipvs_rs::ServiceKey;
+
+use super::addresses::Hosts;
+use super::load::judge_with;
+use super::owned::{self, Owned, OwnedServices};
+use crate::desired;
+use crate::plan::Config;
+use crate::sys::instance;
+use crate::sys::lock::{self, Holder};
+use crate::sys::place::Place;
+use crate::sys::process::{self, Process};
+
+/// Services with the name of the daemon that has them.
+pub type Claims = BTreeMap<ServiceKey, String>;
+
+/// Where the others are found.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: PathBuf,
+    name: String,
+    place: Place,
+}
+
+/// What another daemon has noted.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// Its name.
+    pub name: String,
+    /// Its services.
+    pub owned: Owned,
+    /// The process that wrote the note.
+    pub daemon: Option<Process>,
+    /// Whether it runs.
+    pub state: Life,
+}
+
+/// Whether a daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// The process that wrote the note.
+    Runs,
+    /// A start holds its lock, or a daemon of which nothing else is known.
+    Starts,
+    /// None does.
+    Gone,
+}
+
+/// The others at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    /// Their notes, in the order of their names.
+    pub notes: Vec<Note>,
+    /// What those that run want: by their notes, and by their configurations as the files are now, which they may not have read yet.
+    /// A daemon that stops wants nothing.
+    pub claims: Claims,
+    /// Whether all configurations were read in time.
+    pub is_whole: bool,
+}
+
+impl Note {
+    /// Whether its daemon runs, or starts.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.state != Life::Gone
+    }
+
+    /// Whether it has this service and does not offer it.
+    #[must_use]
+    pub fn keeps(&self, key: &ServiceKey) -> bool {
+        self.owned.services.contains(key) && !self.owned.offered.contains(key)
+    }
+}
+
+impl Directory {
+    /// The others than the daemon of this name; none where it cannot be known who they are.
+    #[must_use]
+    pub fn new(path: &Path, name: &str) -> Option<Directory> {
+        Some(Directory { path: path.to_owned(), name: name.to_owned(), place: Place::here().ok()? })
+    }
+
+    /// The name of the daemon that looks.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The notes of others on this table, in the order of their names.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        self.names(&owned::file_name("")).into_iter().filter_map(|name| self.note(name)).collect()
+    }
+
+    fn note(&self, name: String) -> Option<Note> {
+        let left = OwnedServices::open(self.path.join(owned::file_name(&name))).left()?;
+        if left.place.as_ref() != Some(&self.place) {
+            return None;
+        }
+        // Another user's process may be hidden from this one.
+        let runs = |daemon: Process| daemon.lives() || process::is_invisible(daemon.pid);
+        let state = match lock::holder(&self.path.join(lock::file_name(&name))) {
+            _ if left.daemon.is_some_and(runs) => Life::Runs,
+            Ok(Holder::Daemon(_) | Holder::Start) => Life::Starts,
+            // In the foreground it has no lock; and one that may not be read says nothing.
+            Ok(Holder::Nobody) | Err(_) => Life::Gone,
+        };
+        Some(Note { name, owned: left.owned, daemon: left.daemon, state })
+    }
+
+    /// The notes, and what the others want. Blocks for at most `limit` where a file system hangs. `hosts`: the addresses of names,
+    /// since what moves from one file to another has the same name there.
+    #[must_use]
+    pub fn look(&self, hosts: &Hosts, limit: Duration) -> Sight {
+        let notes = self.notes();
+        let mut claims = Claims::new();
+        for note in notes.iter().filter(|note| note.is_alive() && !note.owned.is_stopping) {
+            claims.extend(note.owned.wanted.iter().map(|key| (*key, note.name.clone())));
+        }
+        let files = self.files(&notes);
+        if files.is_empty() {
+            return Sight { notes, claims, is_whole: true };
+        }
+        let by_files = Arc::new(Mutex::new(Claims::new()));
+        let (done, end) = channel();
+        let (found, hosts) = (Arc::clone(&by_files), hosts.clone());
+        let read = move || {
+            for (name, file) in files {
+                // With a wrong file it goes on with what it has.
+                let Ok(loaded) = judge_with(&file, &hosts) else { continue };
+                let wanted = keys(loaded.plan.config()).into_iter().map(|key| (key, name.clone()));
+                found.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
+            }
+            let _ = done.send(());
+        };
+        let is_whole = thread::Builder::new().name("peers".to_owned()).spawn(read).is_ok()
+            && end.recv_timeout(limit).is_ok();
+        claims.append(&mut by_files.lock().unwrap_or_else(PoisonError::into_inner));
+        Sight { notes, claims, is_whole }
+    }
+
+    /// As [`Directory::look`], on a thread of its own.
+    pub async fn look_aside(self, hosts: Hosts, limit: Duration) -> Sight {
+        tokio::task::spawn_blocking(move || self.look(&hosts, limit)).await.unwrap_or_default()
+    }
+
+    /// The notes alone, on a thread of its own.
+    pub async fn notes_aside(self) -> Sight {
+        let notes = tokio::task::spawn_blocking(move || self.notes()).await.unwrap_or_default();
+        Sight { notes, claims: Claims::new(), is_whole: true }
+    }
+
+    /// The configurations of those that run on this table: by the path that the daemon reads, and where it has no note by that of its
+    /// lock.
+    fn files(&self, notes: &[Note]) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        for other in self.names(&lock::file_name("")) {
+            let held = instance::held(&self.path.join(lock::file_name(&other))).ok().flatten();
+            if let Some((_, instance)) = held.filter(|(_, i)| i.network.as_ref() == Some(&self.place.network))
+            {
+                files.insert(other, instance.file);
+            }
+        }
+        for note in notes {
+            if note.owned.is_stopping {
+                files.remove(&note.name);
+            } else if let Some(file) = note.owned.file.clone().filter(|_| note.is_alive()) {
+                files.insert(note.name.clone(), file);
+            }
+        }
+        files
+    }
+
+    /// The other names that have such a file.
+    fn names(&self, ending: &str) -> BTreeSet<String> {
+        let entries = self.path.read_dir().into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| Some(entry.file_name().into_string().ok()?.strip_suffix(ending)?.to_owned()))
+            .filter(|name| *name != self.name && instance::is_name(name))
+            .collect()
+    }
+}
+
+/// The services of a configuration.
+pub(super) fn keys(config: &Config) -> BTreeSet<ServiceKey> {
+    config.virtuals.iter().map(|v| desired::service_key(v.id)).collect()
+}

@@ -1,0 +1,225 @@
+//! Services that change hands, on notes of daemons that do not run.
+
+#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+
+use std::fs;
+
+use super::*;
+use crate::config::{self, Answers};
+use crate::daemon::owned::{self, OwnedServices};
+use crate::sys::instance;
+use crate::sys::lock::{self, Lock};
+use crate::sys::place::Place;
+use crate::value::Family;
+
+const BLOCK: &str = "\treal=10.0.0.2:80 masq\n\tchecktype=on\n";
+
+fn text(ports: &[u16]) -> String {
+    ports.iter().map(|port| format!("virtual=10.0.0.1:{port}\n{BLOCK}")).collect()
+}
+
+fn plan(ports: &[u16]) -> Plan {
+    let config = config::load(text(ports).as_bytes(), &Answers::new("director")).config.unwrap();
+    Plan::new(Arc::new(config))
+}
+
+fn keys(ports: &[u16]) -> BTreeSet<ServiceKey> {
+    planned(&plan(ports))
+}
+
+fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
+    super::keys(plan.config())
+}
+
+/// The notes of others, and the one that asks.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().unwrap())
+    }
+
+    fn directory(&self) -> Directory {
+        Directory::new(self.0.path(), "web.cf").unwrap()
+    }
+
+    fn write(&self, name: &str, owned: Owned, process: &str) {
+        let path = self.0.path().join(owned::file_name(name));
+        OwnedServices::open(path.clone()).write(owned, Instant::now()).unwrap();
+        let own = Process::own().to_string();
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, process)).unwrap();
+    }
+
+    /// The note of a daemon that runs: it has the process of this test.
+    fn runs(&self, name: &str, ports: &[u16], offered: &[u16]) {
+        let owned = Owned { services: keys(ports), offered: keys(offered), ..Owned::default() };
+        self.write(name, owned, &Process::own().to_string());
+    }
+
+    /// The note of one that is gone.
+    fn gone(&self, name: &str, ports: &[u16]) {
+        self.write(name, Owned { services: keys(ports), ..Owned::default() }, "4194304 1");
+    }
+
+    fn lock(&self, name: &str) -> Lock {
+        Lock::take(&self.0.path().join(lock::file_name(name))).unwrap().unwrap()
+    }
+
+    fn sight(&self) -> Sight {
+        self.directory().look(&Hosts::new(), seconds(20))
+    }
+
+    fn start(&self, ports: &[u16], formerly: &[u16], now: Instant) -> Beginning {
+        Peers::begin(self.directory(), plan(ports), keys(formerly), self.sight(), now)
+    }
+}
+
+impl Share {
+    /// The services of the new plan, and those that are handed over.
+    fn parts(&self) -> (BTreeSet<ServiceKey>, BTreeSet<ServiceKey>) {
+        (planned(self.plan.as_ref().unwrap()), self.handed_over.clone())
+    }
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// R93
+#[test]
+fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    folder.runs("mail.cf", &[25, 80], &[]);
+    // What a former run has left of it is not ours to remove.
+    let Beginning { mut peers, plan: running, formerly } = folder.start(&[80, 81], &[25, 80, 81, 99], now);
+    assert_eq!((planned(&running), formerly), (keys(&[81]), keys(&[81, 99])));
+    assert_eq!(peers.elsewhere().values().collect::<Vec<_>>(), ["mail.cf"]);
+    assert_eq!(peers.noted(Owned::default()).wanted, keys(&[80]));
+    assert!(peers.look(folder.sight(), &running, now + seconds(1)).is_none(), "nothing has changed");
+    folder.runs("mail.cf", &[25], &[]);
+    let share = peers.look(folder.sight(), &running, now + seconds(2)).unwrap();
+    assert_eq!(share.parts(), (keys(&[80, 81]), BTreeSet::new()));
+    let both = share.plan.unwrap();
+    // "mail.cf" and this one have taken it at the same moment: it goes to the first, by time and name.
+    folder.runs("mail.cf", &[25, 80], &[]);
+    let again = peers.look(folder.sight(), &both, now + seconds(3)).unwrap();
+    assert_eq!(again.parts(), (keys(&[81]), keys(&[80])), "not removed");
+    // Of "zeta.cf" this one is the first.
+    folder.gone("mail.cf", &[]);
+    let share = peers.look(folder.sight(), &again.plan.unwrap(), now + seconds(4)).unwrap();
+    let both = share.plan.unwrap();
+    folder.runs("zeta.cf", &[80], &[]);
+    assert!(peers.look(folder.sight(), &both, now + seconds(5)).is_none());
+    assert_eq!(peers.poll_timeout(), Some(now + seconds(6)));
+    assert!(peers.look(folder.sight(), &both, now + seconds(20)).is_none());
+    assert_eq!(peers.poll_timeout(), Some(now + seconds(30)), "nothing is shared");
+    // A note that could not be written for long: the other daemon may have taken the service meanwhile.
+    peers.noted_at(now + seconds(21));
+    assert_eq!(peers.poll_timeout(), Some(now + seconds(22)));
+}
+
+/// R93: by a restart, or by systemd.
+#[test]
+fn a_daemon_that_may_come_back_keeps_its_services() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    folder.runs("mail.cf", &[80], &[]);
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
+    folder.gone("mail.cf", &[80]);
+    assert!(peers.look(folder.sight(), &running, now + seconds(1)).is_none());
+    assert!(peers.look(folder.sight(), &running, now + seconds(14)).is_none());
+    // Who starts now, perhaps the same file under another name, has not seen it alive.
+    assert_eq!(planned(&folder.start(&[80, 81], &[], now).plan), keys(&[80, 81]));
+    let share = peers.look(folder.sight(), &running, now + seconds(15)).unwrap();
+    assert_eq!(share.parts().0, keys(&[80, 81]));
+    // It is back after all, and finds that the service is another one's.
+    let _held = folder.lock("mail.cf");
+    assert!(peers.look(folder.sight(), &share.plan.unwrap(), now + seconds(17)).is_none());
+}
+
+/// R93
+#[test]
+fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    // Its file has it, and the daemon has not read that yet.
+    let file = folder.0.path().join("mail.cf");
+    fs::write(&file, text(&[25, 80])).unwrap();
+    let network = Some(Place::here().unwrap().network);
+    let mail = instance::Instance { name: "mail.cf".to_owned(), network, file: file.clone() };
+    let mut held = folder.lock("mail.cf");
+    held.name_own_process(&mail.to_string());
+    folder.runs("mail.cf", &[25], &[]);
+    let sight = folder.sight();
+    assert_eq!(sight.claims.keys().copied().collect::<BTreeSet<_>>(), keys(&[25, 80]));
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81, 82], &[], now);
+    let share = peers.take_up(plan(&[82]), &running, sight, now + seconds(1));
+    assert_eq!(share.parts(), (keys(&[80, 82]), BTreeSet::new()), "81 goes");
+    assert_eq!(peers.noted(Owned::default()).offered, keys(&[80]));
+    let offering = share.plan.unwrap();
+    assert!(peers.look(folder.sight(), &offering, now + seconds(60)).is_none());
+    folder.runs("mail.cf", &[25, 80], &[]);
+    let last = peers.look(folder.sight(), &offering, now + seconds(61)).unwrap();
+    assert_eq!(last.parts(), (keys(&[82]), keys(&[80])));
+    // For the other one an offer is free.
+    folder.runs("mail.cf", &[25, 80], &[80]);
+    assert_eq!(planned(&folder.start(&[80], &[], now).plan), keys(&[80]));
+    // A note tells of what a file cannot: it is wrong now, and the daemon waits for the service.
+    fs::write(&file, "nonsense\n").unwrap();
+    let waits = Owned { wanted: keys(&[80]), ..Owned::default() };
+    folder.write("mail.cf", waits, &Process::own().to_string());
+    assert_eq!(folder.sight().claims.into_keys().collect::<BTreeSet<_>>(), keys(&[80]));
+    // A daemon that stops wants nothing, and offers all that it has.
+    let stops = Owned { wanted: keys(&[80]), is_stopping: true, ..Owned::default() };
+    folder.write("mail.cf", stops, &Process::own().to_string());
+    assert!(folder.sight().claims.is_empty());
+}
+
+/// R93: the daemon may have been started before a link was switched, without a lock, or with another file.
+#[test]
+fn the_file_of_a_note_is_read_and_hosts_keep_their_address() {
+    let folder = Folder::new();
+    let file = folder.0.path().join("named.cf");
+    fs::write(&file, format!("virtual=www.example.net:80\n{BLOCK}")).unwrap();
+    folder.write("mail.cf", Owned { file: Some(file), ..Owned::default() }, &Process::own().to_string());
+    let hosts = Hosts::from([(("www.example.net".to_owned(), Family::V4), "10.0.0.1".parse().unwrap())]);
+    let sight = folder.directory().look(&hosts, seconds(20));
+    assert_eq!(sight.claims.into_keys().collect::<BTreeSet<_>>(), keys(&[80]));
+}
+
+/// R93: both daemons were restarted at once, after a service was moved from one file to the other.
+#[test]
+fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    folder.gone("mail.cf", &[25]);
+    let Beginning { mut peers, plan: running, formerly } = folder.start(&[81], &[80, 81, 99], now);
+    assert_eq!(formerly, keys(&[81]));
+    let noted = peers.noted(Owned::default());
+    assert_eq!((noted.services, noted.offered), (keys(&[80, 99]), keys(&[80, 99])));
+    // The other one is there, and its file has one of them.
+    let file = folder.0.path().join("mail.cf");
+    fs::write(&file, text(&[25, 80])).unwrap();
+    let note = |services: &[u16]| {
+        let owned = Owned { services: keys(services), file: Some(file.clone()), ..Owned::default() };
+        folder.write("mail.cf", owned, &Process::own().to_string());
+    };
+    note(&[25]);
+    assert!(peers.look(folder.sight(), &running, now + seconds(14)).is_none());
+    let share = peers.look(folder.sight(), &running, now + seconds(15)).unwrap();
+    assert_eq!((share.abandoned, share.plan.is_none()), (keys(&[99]), true));
+    assert_eq!(peers.noted(Owned::default()).offered, keys(&[80]));
+    note(&[25, 80]);
+    assert!(peers.look(folder.sight(), &running, now + seconds(16)).is_none());
+    assert!(peers.noted(Owned::default()).offered.is_empty());
+    // Where all others run and want nothing of it, it goes at once.
+    assert_eq!(folder.start(&[81], &[80, 81, 99], now).formerly, keys(&[81, 99]));
+}
+
+#[test]
+fn in_another_network_namespace_it_is_another_service() {
+    let folder = Folder::new();
+    folder.runs("mail.cf", &[80], &[]);
+    assert_eq!(folder.directory().notes().len(), 1);
+    let path = folder.0.path().join(owned::file_name("mail.cf"));
+    let elsewhere = fs::read_to_string(&path).unwrap().replace("network net:[", "network net:[9");
+    fs::write(&path, elsewhere).unwrap();
+    assert!(folder.directory().notes().is_empty());
+}
