@@ -34,7 +34,8 @@
 //! | [`daemon`] | one loop that owns all mutable state and joins the above |
 //! | [`cli`] | arguments → command → exit code |
 //!
-//! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`.
+//! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`; the regular expressions of
+//! `receive` are the library `perl-pattern`.
 //! `tests/tidy.rs` refuses a `use` that does not follow these tables.
 //!
 //! # Where is …?
@@ -46,6 +47,7 @@
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | which names redirects lead to, and what a silent resolver means | `net/lookup.rs`, `check/http/open.rs` |
 //! | how text of servers is made fit to be shown, and what is left out as a secret | `value/shown.rs` |
+//! | what a pattern of `receive` means | `perl-pattern/src/parse.rs`, `perl-pattern/src/rewrite.rs` |
 //! | where a pattern or a library runs that takes long | `check/matching.rs`, `check/aside.rs` |
 //! | what a page or a file without an end means | `check/content.rs`; which heads of HTTP are accepted: `check/http/lenient.rs` |
 //! | when a server counts as down | `health/mod.rs` |

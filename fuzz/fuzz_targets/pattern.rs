@@ -1,8 +1,8 @@
-//! Patterns of `receive`: up to the first NUL the pattern, behind it the text. Neither panics nor takes for ever.
+//! Patterns of `receive`. The input is the pattern, a NUL and the text. No pair may panic or run without an end.
 #![no_main]
 
-use ldirectord_rs::value::Pattern;
 use libfuzzer_sys::fuzz_target;
+use perl_pattern::Pattern;
 
 fuzz_target!(|input: &[u8]| {
     let (source, subject) = match input.iter().position(|byte| *byte == 0) {

@@ -25,7 +25,6 @@ mod manager;
 mod oracle;
 mod orders;
 mod packages;
-mod pattern;
 mod privileges;
 mod reload;
 mod replies;

@@ -1,11 +1,11 @@
-//! What may follow a parenthesis in a pattern of Perl.
+//! Reads the groups of a Perl pattern: everything that begins with a parenthesis.
 
-use super::PatternError;
-use super::node::{Look, Node};
-use super::parse::{Flags, Parser};
-use super::set::Charset;
+use crate::PatternError;
+use crate::node::{Look, Node};
+use crate::parse::{Flags, Parser};
+use crate::set::Charset;
 
-/// What a group does with what stands in it.
+/// The kinds of groups.
 enum Kind {
     Plain,
     Remembered(Option<String>),
@@ -13,7 +13,7 @@ enum Kind {
     Look { ahead: bool, negated: bool },
 }
 
-/// How look-arounds and atomic groups may be written out.
+/// The names of look-arounds and atomic groups: short, long.
 const WORDS: [(&str, &str, Kind); 5] = [
     ("pla", "positive_lookahead", Kind::Look { ahead: true, negated: false }),
     ("nla", "negative_lookahead", Kind::Look { ahead: true, negated: true }),
@@ -23,8 +23,8 @@ const WORDS: [(&str, &str, Kind); 5] = [
 ];
 
 impl Parser<'_> {
-    /// A parenthesis opens here. No node: it only set flags.
-    pub(super) fn group(&mut self) -> Result<Option<Node>, PatternError> {
+    /// Reads a group. `None` where it only sets flags.
+    pub(crate) fn group(&mut self) -> Result<Option<Node>, PatternError> {
         let start = self.at;
         let outer = self.flags;
         self.at += 1;
@@ -39,7 +39,7 @@ impl Parser<'_> {
         let kind = if self.take(":") {
             Kind::Plain
         } else if self.take("|") {
-            // Which numbers the groups have only matters when one is referred to.
+            // The numbers of the groups matter only to references.
             self.reset_at = self.reset_at.or(Some(start));
             Kind::Plain
         } else if self.take("=") {
@@ -71,7 +71,7 @@ impl Parser<'_> {
         self.body(kind, start, outer).map(Some)
     }
 
-    /// The rest of a group, and the flags of before.
+    /// Reads the rest of a group, and restores the outer flags.
     fn body(&mut self, kind: Kind, start: usize, outer: Flags) -> Result<Node, PatternError> {
         self.descend(start)?;
         let number = matches!(kind, Kind::Remembered(_)).then(|| {
@@ -108,7 +108,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What Perl has and the engine has not.
+    /// Refuses the groups of Perl that the engine does not support.
     fn not_supported(&self, start: usize) -> Result<(), PatternError> {
         let rest = self.rest();
         let digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
@@ -130,7 +130,7 @@ impl Parser<'_> {
         self.refuse(start, message)
     }
 
-    /// Reads `i-m:` or `i-m)`; true when a group follows.
+    /// Reads `i-m:` or `i-m)`; true if a group follows.
     fn set_flags(&mut self, start: usize) -> Result<bool, PatternError> {
         let mut flags = self.flags;
         if self.take("^") {
@@ -180,11 +180,11 @@ impl Parser<'_> {
         self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text")
     }
 
-    /// `(*name…)`.
+    /// Reads `(*name…)`.
     fn verb(&mut self, start: usize, outer: Flags) -> Result<Node, PatternError> {
         for (short, long, kind) in WORDS {
             if self.take(&format!("{short}:")) || self.take(&format!("{long}:")) {
-                // For \K Perl takes each of them as a look-around.
+                // Perl refuses \K in each of them, as in a look-around.
                 self.looking += 1;
                 let node = self.body(kind, start, outer)?;
                 self.looking -= 1;
@@ -201,7 +201,7 @@ impl Parser<'_> {
         )
     }
 
-    /// `(?(…)yes|no)`.
+    /// Reads `(?(…)yes|no)`.
     fn condition(&mut self, start: usize) -> Result<Node, PatternError> {
         let digits = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         let group = if digits > 0 {
@@ -227,7 +227,7 @@ impl Parser<'_> {
             );
         };
         let (yes, no) = self.two_branches(start)?;
-        // Perl takes a group that does not exist: it never matched.
+        // Perl accepts a group that does not exist: it never matched.
         if self.all_groups.as_ref().is_some_and(|(_, groups)| group > *groups) {
             return Ok(no);
         }
@@ -262,13 +262,13 @@ impl Parser<'_> {
         if !self.take(")") {
             return self.refuse(start, "this ( has no ) to it");
         }
-        // Flags set in a branch stay in force behind it, as in Perl.
+        // Flags set in a branch stay in force after it, as in Perl.
         self.depth -= 1;
         Ok((yes, no))
     }
 
-    /// The name of a group, and the byte after it.
-    pub(super) fn name(&mut self, end: u8) -> Result<String, PatternError> {
+    /// Reads the name of a group and the byte after it.
+    pub(crate) fn name(&mut self, end: u8) -> Result<String, PatternError> {
         let at = self.at;
         let text = self.take_until(end).unwrap_or_default();
         let text = if end == b'}' { text.trim_matches([' ', '\t']) } else { text };
@@ -280,7 +280,7 @@ impl Parser<'_> {
         Ok(text.to_owned())
     }
 
-    /// The number of a group by its name; zero while the names are not known yet.
+    /// The number of a group by its name; 0 in the first pass, which collects the names.
     fn named(&self, name: &str, at: usize) -> Result<usize, PatternError> {
         match self.all_named(name).as_deref() {
             None => Ok(0),
@@ -295,13 +295,13 @@ impl Parser<'_> {
         Some(names.iter().filter(|(one, _)| one == name).map(|(_, number)| *number).collect())
     }
 
-    pub(super) fn named_backref(&self, name: &str, at: usize) -> Result<Node, PatternError> {
+    pub(crate) fn named_backref(&self, name: &str, at: usize) -> Result<Node, PatternError> {
         let backref = |group| Node::Backref { group, fold: self.flags.fold };
         let mut numbers = self.all_named(name).unwrap_or_default();
         let Some(last) = numbers.pop().filter(|_| !numbers.is_empty()) else {
             return Ok(backref(self.named(name, at)?));
         };
-        // Of several with the name, the first that matched.
+        // Among groups of one name, the first that matched counts.
         Ok(numbers.into_iter().rev().fold(backref(last), |no, group| Node::IfGroup {
             group,
             yes: Box::new(backref(group)),

@@ -1,28 +1,28 @@
-//! From a pattern in the dialect of Perl to one that the engine reads, with the same meaning.
+//! Rewrites a pattern of the Perl dialect in the engine's dialect, with the same meaning.
 
 use std::fmt::Write as _;
 
-use super::PatternError;
-use super::node::{Look, Node};
-use super::parse;
-use super::set::ByteSet;
+use crate::PatternError;
+use crate::node::{Look, Node};
+use crate::parse;
+use crate::set::ByteSet;
 
-/// A pattern for the engine.
+/// A pattern in the engine's dialect.
 #[derive(Debug)]
-pub(super) struct Rewritten {
-    pub(super) pattern: String,
-    /// Where the source has its deepest group and its largest repetition: what the engine may find too much.
-    pub(super) deepest: usize,
-    pub(super) largest: usize,
+pub(crate) struct Rewritten {
+    pub(crate) pattern: String,
+    /// The places of the deepest group and of the largest repetition in the source, for errors of the engine.
+    pub(crate) deepest: usize,
+    pub(crate) largest: usize,
     /// Whether one step of the engine may read the whole text.
-    pub(super) far: bool,
+    pub(crate) far: bool,
 }
 
-/// Reads a pattern of Perl and writes it anew.
+/// Parses a pattern of Perl and writes it in the engine's dialect.
 ///
 /// # Errors
-/// When Perl refuses the pattern as well, or when the engine cannot do what it asks for.
-pub(super) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
+/// When Perl refuses the pattern, or when the engine does not support it.
+pub(crate) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     let parsed = parse::parse(source)?;
     let backrefs = parsed.node.any(&|node| matches!(node, Node::Backref { .. } | Node::IfGroup { .. }));
     let mut writer = Writer { out: String::with_capacity(source.len() * 2), backrefs };
@@ -37,8 +37,8 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     Ok(Rewritten { pattern: writer.out, deepest: parsed.deepest, largest: parsed.largest, far })
 }
 
-/// Whether all is looks ahead that begin with `.*`: what such a look finds, it finds from the start of the line too,
-/// so the engine need not try each byte.
+/// Whether the pattern consists of look-aheads that begin with `.*`. What such a look-ahead finds, it finds from the start of
+/// the line, too, so the engine need not try each byte.
 fn looks_along_lines_only(node: &Node) -> bool {
     let along = |node: &Node| match node {
         Node::Set(set) => set.or(ByteSet::byte(b'\n')) == ByteSet::FULL,
@@ -58,12 +58,12 @@ fn looks_along_lines_only(node: &Node) -> bool {
 
 struct Writer {
     out: String,
-    /// Whether groups are read again: then what they hold must be exact.
+    /// Whether the pattern refers to its groups: then their contents must be exact.
     backrefs: bool,
 }
 
 impl Writer {
-    /// Writes a node; `last` when nothing that follows depends on where it ends.
+    /// Writes a node; `last` if nothing after it depends on where it ends.
     fn node(&mut self, node: &Node, last: bool) {
         match node {
             Node::Empty => {}
@@ -75,7 +75,7 @@ impl Writer {
                         Node::Alternatives(_) => {
                             self.wrapped("(?:", one, last && next.is_none());
                         }
-                        // The line cannot be the empty one after the last newline when a byte follows.
+                        // If a byte follows, the line is not the empty one after the last newline.
                         Node::StartLine if next.is_some_and(|next| next.width().0 > 0) => {
                             self.out.push_str("(?m:^)");
                         }
@@ -157,7 +157,7 @@ impl Writer {
         if look.ahead {
             return self.wrapped(&format!("(?{sign}"), &look.node, !self.backrefs);
         }
-        // What is looked for behind must have one width: each alternative stands for itself.
+        // A look-behind must have a fixed width, so each alternative gets its own.
         let alternatives = match &*look.node {
             Node::Alternatives(nodes) => nodes.as_slice(),
             node => std::slice::from_ref(node),
@@ -183,17 +183,17 @@ impl Writer {
             return;
         }
         if max == Some(0) && min == 0 {
-            // Only the numbers of its groups count.
+            // It matches nothing, but its groups keep their numbers.
             return self.pieces("(?:(?:", node, ")|){0}", false);
         }
         if max.is_some_and(|max| max < min) {
-            // Perl takes it, and it never matches.
+            // Perl accepts it, and it never matches.
             self.wrapped("(?:", node, false);
             self.set(&ByteSet::EMPTY);
             return;
         }
         if node.width().1 == Some(0) && max != Some(0) {
-            // Once is as good as often.
+            // Without a width, once equals often.
             return match (min, lazy) {
                 (0, _) if !groups => {}
                 (0, false) => self.pieces("(?:(?:", node, ")|)", last),

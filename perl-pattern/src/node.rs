@@ -1,16 +1,16 @@
-//! A pattern that was read: what it means, free of how it was written.
+//! The syntax tree of a pattern: its meaning, independent of its notation.
 
-use super::set::ByteSet;
+use crate::set::ByteSet;
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Empty,
-    /// One byte out of a set; out of the empty set: no match.
+    /// One byte of a set; the empty set never matches.
     Set(ByteSet),
     Concat(Vec<Node>),
     Alternatives(Vec<Node>),
-    /// A group that is remembered, with its number.
+    /// A capturing group, with its number.
     Group(usize, Box<Node>),
     Atomic(Box<Node>),
     Look(Look),
@@ -46,19 +46,19 @@ pub(super) enum Node {
     },
 }
 
-/// A look ahead or behind.
+/// A look-ahead or look-behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Look {
-    pub(super) ahead: bool,
-    pub(super) negated: bool,
-    pub(super) node: Box<Node>,
+pub(crate) struct Look {
+    pub(crate) ahead: bool,
+    pub(crate) negated: bool,
+    pub(crate) node: Box<Node>,
 }
 
 impl Node {
-    pub(super) const FAIL: Node = Node::Set(ByteSet::EMPTY);
+    pub(crate) const FAIL: Node = Node::Set(ByteSet::EMPTY);
 
-    /// The fewest and the most bytes that it matches; no number: without a limit, or not known before.
-    pub(super) fn width(&self) -> (usize, Option<usize>) {
+    /// The fewest and the most bytes that it matches; `None`: unlimited, or not known in advance.
+    pub(crate) fn width(&self) -> (usize, Option<usize>) {
         match self {
             Node::Set(_) => (1, Some(1)),
             Node::Concat(nodes) => nodes.iter().map(Node::width).fold((0, Some(0)), |all, one| {
@@ -82,8 +82,8 @@ impl Node {
         }
     }
 
-    /// Whether it can be looked for behind: each alternative has one width.
-    pub(super) fn is_constant(&self) -> bool {
+    /// Whether it may be the content of a look-behind: each alternative has a fixed width.
+    pub(crate) fn is_constant(&self) -> bool {
         let one = |node: &Node| matches!(node.width(), (min, Some(max)) if min == max);
         match self {
             Node::Alternatives(nodes) => nodes.iter().all(one),
@@ -91,8 +91,8 @@ impl Node {
         }
     }
 
-    /// Whether it, or a part of it, holds to a condition.
-    pub(super) fn any(&self, holds: &dyn Fn(&Node) -> bool) -> bool {
+    /// Whether a condition holds for it or for a part of it.
+    pub(crate) fn any(&self, holds: &dyn Fn(&Node) -> bool) -> bool {
         holds(self)
             || match self {
                 Node::Concat(nodes) | Node::Alternatives(nodes) => nodes.iter().any(|node| node.any(holds)),

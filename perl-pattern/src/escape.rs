@@ -1,13 +1,13 @@
-//! Backslashes in a pattern of Perl.
+//! Reads the backslash sequences of a Perl pattern.
 
-use super::PatternError;
-use super::node::Node;
-use super::parse::Parser;
-use super::set::{ByteSet, horizontal, posix, property, vertical};
+use crate::PatternError;
+use crate::node::Node;
+use crate::parse::Parser;
+use crate::set::{ByteSet, horizontal, posix, property, vertical};
 
 impl Parser<'_> {
-    /// A backslash outside a class.
-    pub(super) fn escape(&mut self) -> Result<Node, PatternError> {
+    /// Reads a backslash sequence outside a class.
+    pub(crate) fn escape(&mut self) -> Result<Node, PatternError> {
         let start = self.at;
         let Some(letter) = self.bytes.get(start + 1).copied() else {
             return self.refuse(start, "the pattern ends in a \\: write \\\\ for a backslash in the text");
@@ -73,7 +73,7 @@ impl Parser<'_> {
         })
     }
 
-    /// `\1`, or an octal number such as `\101`.
+    /// Reads `\1`, or an octal number such as `\101`.
     fn number(&mut self, start: usize) -> Result<Node, PatternError> {
         let digits: Vec<u8> =
             self.bytes.iter().skip(start + 1).take_while(|byte| byte.is_ascii_digit()).copied().collect();
@@ -93,7 +93,7 @@ impl Parser<'_> {
         Node::Backref { group, fold: self.flags.fold }
     }
 
-    /// `\g1`, `\g{-1}`, `\g{name}`.
+    /// Reads `\g1`, `\g{-1}` or `\g{name}`.
     fn relative(&mut self, start: usize) -> Result<Node, PatternError> {
         let text = if self.take("{") {
             self.take_until(b'}').unwrap_or_default().trim_matches([' ', '\t'])
@@ -124,8 +124,8 @@ impl Parser<'_> {
         }
     }
 
-    /// `\d`, `\p{…}` and the like, inside a class or outside.
-    pub(super) fn named_set(&mut self) -> Result<Option<ByteSet>, PatternError> {
+    /// Reads `\d`, `\p{…}` or another named set, inside a class or outside.
+    pub(crate) fn named_set(&mut self) -> Result<Option<ByteSet>, PatternError> {
         let start = self.at;
         let Some(letter) = self.bytes.get(start + 1).copied() else { return Ok(None) };
         let negated = letter.is_ascii_uppercase();
@@ -170,8 +170,8 @@ impl Parser<'_> {
         }
     }
 
-    /// A backslash that stands for one character: its code.
-    pub(super) fn code(&mut self, class: bool) -> Result<u32, PatternError> {
+    /// Reads a sequence for one character, and returns its code.
+    pub(crate) fn code(&mut self, class: bool) -> Result<u32, PatternError> {
         let start = self.at;
         let Some(letter) = self.bytes.get(start + 1).copied() else {
             return self.refuse(start, "the pattern ends in a \\: write \\\\ for a backslash in the text");
@@ -220,7 +220,7 @@ impl Parser<'_> {
                 }
                 _ => return self.refuse(start, "\\c needs a letter: write \\cA"),
             },
-            // Perl passes what it does not know through.
+            // Perl takes an unknown sequence for the character itself.
             other => u32::from(other),
         })
     }
@@ -231,7 +231,7 @@ impl Parser<'_> {
         text.and_then(|text| u32::from_str_radix(text, radix).ok()).unwrap_or(0)
     }
 
-    /// The number in braces, after the opening one.
+    /// Reads the number in braces, after the opening brace.
     fn braced(&mut self, start: usize, radix: u32) -> Result<Option<u32>, PatternError> {
         let Some(text) = self.take_until(b'}') else {
             return self.refuse(start, "the } after this number is missing");

@@ -1,27 +1,27 @@
-//! Sets of bytes: what one place of a pattern may match, by name, by range or by property.
+//! Sets of bytes, by range, by name and by Unicode property.
 
 /// A set of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ByteSet([u64; 4]);
+pub(crate) struct ByteSet([u64; 4]);
 
-/// The same sets have other members when the pattern asks for the rules of Unicode.
+/// The rules that decide which bytes a named set has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Charset {
-    /// Perl's default for bytes: letters are those of ASCII.
+pub(crate) enum Charset {
+    /// Perl's default for bytes: only ASCII has letters.
     Bytes,
-    /// `(?u)`, or a pattern with `\p{…}`: the bytes are the characters of Latin-1.
+    /// `(?u)`, or a pattern with `\p{…}`: bytes are characters of Latin-1.
     Unicode,
-    /// `(?a)`: named sets are those of ASCII.
+    /// `(?a)`: named sets have only members of ASCII.
     Ascii,
 }
 
 type Ranges = &'static [(u8, u8)];
 
 impl ByteSet {
-    pub(super) const EMPTY: ByteSet = ByteSet([0; 4]);
-    pub(super) const FULL: ByteSet = ByteSet([u64::MAX; 4]);
+    pub(crate) const EMPTY: ByteSet = ByteSet([0; 4]);
+    pub(crate) const FULL: ByteSet = ByteSet([u64::MAX; 4]);
 
-    pub(super) fn of(ranges: &[(u8, u8)]) -> ByteSet {
+    pub(crate) fn of(ranges: &[(u8, u8)]) -> ByteSet {
         let mut set = ByteSet::EMPTY;
         for (from, to) in ranges {
             set.add(*from, *to);
@@ -29,38 +29,38 @@ impl ByteSet {
         set
     }
 
-    pub(super) fn byte(byte: u8) -> ByteSet {
+    pub(crate) fn byte(byte: u8) -> ByteSet {
         ByteSet::of(&[(byte, byte)])
     }
 
-    pub(super) fn add(&mut self, from: u8, to: u8) {
+    pub(crate) fn add(&mut self, from: u8, to: u8) {
         for byte in from..=to {
             self.0[usize::from(byte >> 6)] |= 1 << (byte & 63);
         }
     }
 
-    pub(super) fn has(&self, byte: u8) -> bool {
+    pub(crate) fn has(&self, byte: u8) -> bool {
         self.0[usize::from(byte >> 6)] & (1 << (byte & 63)) != 0
     }
 
-    pub(super) fn or(self, other: ByteSet) -> ByteSet {
+    pub(crate) fn or(self, other: ByteSet) -> ByteSet {
         ByteSet(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 
-    pub(super) fn and(self, other: ByteSet) -> ByteSet {
+    pub(crate) fn and(self, other: ByteSet) -> ByteSet {
         ByteSet(std::array::from_fn(|word| self.0[word] & other.0[word]))
     }
 
-    pub(super) fn not(self) -> ByteSet {
+    pub(crate) fn not(self) -> ByteSet {
         ByteSet(self.0.map(|word| !word))
     }
 
-    pub(super) fn negated_if(self, negated: bool) -> ByteSet {
+    pub(crate) fn negated_if(self, negated: bool) -> ByteSet {
         if negated { self.not() } else { self }
     }
 
-    /// With each letter of ASCII in both cases.
-    pub(super) fn folded(self) -> ByteSet {
+    /// The set with both cases of each ASCII letter.
+    pub(crate) fn folded(self) -> ByteSet {
         let mut set = self;
         for byte in (b'A'..=b'Z').chain(b'a'..=b'z').filter(|byte| self.has(*byte)) {
             set.add(byte ^ 0x20, byte ^ 0x20);
@@ -68,12 +68,12 @@ impl ByteSet {
         set
     }
 
-    pub(super) fn is_ascii(&self) -> bool {
+    pub(crate) fn is_ascii(&self) -> bool {
         self.0[2] == 0 && self.0[3] == 0
     }
 
     /// The members, as ranges in ascending order.
-    pub(super) fn ranges(&self) -> Vec<(u8, u8)> {
+    pub(crate) fn ranges(&self) -> Vec<(u8, u8)> {
         let mut ranges: Vec<(u8, u8)> = Vec::new();
         for byte in (0..=255).filter(|byte| self.has(*byte)) {
             match ranges.last_mut() {
@@ -134,17 +134,17 @@ const SYMBOL: Ranges = &[
 const CONTROL: Ranges = &[(0x00, 0x1F), (0x7F, 0x9F)];
 
 /// `\h`: a blank, whatever the rules.
-pub(super) fn horizontal() -> ByteSet {
+pub(crate) fn horizontal() -> ByteSet {
     ByteSet::of(&[(0x09, 0x09), (0x20, 0x20), (0xA0, 0xA0)])
 }
 
 /// `\v`: an end of a line, whatever the rules.
-pub(super) fn vertical() -> ByteSet {
+pub(crate) fn vertical() -> ByteSet {
     ByteSet::of(&[(0x0A, 0x0D), (0x85, 0x85)])
 }
 
 /// A class such as `[:alpha:]`, by its name and the rules in force.
-pub(super) fn posix(name: &str, charset: Charset) -> Option<ByteSet> {
+pub(crate) fn posix(name: &str, charset: Charset) -> Option<ByteSet> {
     let set = match name {
         "alpha" => ByteSet::of(ALPHA),
         "digit" => ByteSet::of(DIGIT),
@@ -165,8 +165,8 @@ pub(super) fn posix(name: &str, charset: Charset) -> Option<ByteSet> {
     Some(if charset == Charset::Unicode { set } else { set.and(ASCII) })
 }
 
-/// A property such as `\p{Lu}`, by its name: what it holds among the first 256 characters.
-pub(super) fn property(name: &str) -> Option<ByteSet> {
+/// A property such as `\p{Lu}`, by its name: its members among the first 256 characters.
+pub(crate) fn property(name: &str) -> Option<ByteSet> {
     let plain: String =
         name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).collect::<String>().to_ascii_lowercase();
     let plain = plain.strip_prefix("is").unwrap_or(&plain);

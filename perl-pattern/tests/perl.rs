@@ -1,14 +1,16 @@
-//! The recorded verdicts on patterns are Perl's own: asked again where a `perl` of that version is at hand.
+//! The recorded answers are Perl's: asked again where the machine has a `perl` of that version.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-const PAIRS: &str = include_str!("../data/pattern/pairs.txt");
+const PAIRS: &str = include_str!("pairs.txt");
 
 /// The versions that the table was recorded with; others differ in a few corners of the dialect.
 const RECORDED: &str = "5.036";
 
-/// Reads pairs, answers each as the original's `=~` does. An empty pattern there means "the one before": here, all.
+/// Reads pairs and answers each with `=~`. In Perl the empty pattern means "the last one that matched"; here it always matches.
 const JUDGE: &str = r#"
     no warnings; $SIG{__WARN__} = sub {};
     printf "%.3f\n", $];
@@ -22,7 +24,7 @@ const JUDGE: &str = r#"
 "#;
 
 #[test]
-fn the_verdicts_of_the_table_are_those_of_perl() {
+fn recorded_answers_are_those_of_perl() {
     let rows: Vec<Vec<&str>> = PAIRS
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with("# "))
@@ -36,7 +38,7 @@ fn the_verdicts_of_the_table_are_those_of_perl() {
     };
     let mut input = perl.stdin.take().unwrap();
     let text: String = rows.iter().map(|row| format!("{}\t{}\n", row[0], row[1])).collect();
-    // Written beside the reading: neither pipe holds all of it.
+    // A thread writes while this one reads: neither pipe holds all of it.
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = perl.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();

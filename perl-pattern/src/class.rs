@@ -1,24 +1,24 @@
-//! Classes in brackets in a pattern of Perl: in the end each is a set of bytes.
+//! Reads bracketed classes of a Perl pattern, such as `[a-z]`, as sets of bytes.
 
-use super::PatternError;
-use super::node::Node;
-use super::parse::Parser;
-use super::set::{ByteSet, posix};
+use crate::PatternError;
+use crate::node::Node;
+use crate::parse::Parser;
+use crate::set::{ByteSet, posix};
 
-/// One thing in a class.
+/// One member of a class.
 enum Item {
     Code(u32),
     Set(ByteSet),
 }
 
 impl<'a> Parser<'a> {
-    /// A class in brackets.
-    pub(super) fn class(&mut self) -> Result<Node, PatternError> {
+    /// Reads a bracketed class.
+    pub(crate) fn class(&mut self) -> Result<Node, PatternError> {
         let start = self.at;
         self.at += 1;
         let negated = self.take("^");
         let mut set = ByteSet::EMPTY;
-        // A bracket that comes first is text.
+        // A closing bracket that comes first is a literal.
         let mut first = true;
         loop {
             let at = self.at;
@@ -38,7 +38,7 @@ impl<'a> Parser<'a> {
                 Item::Code(from) => from,
                 Item::Set(named) => {
                     set = set.or(named);
-                    // A dash here begins no range.
+                    // After a named set a dash is a literal.
                     if self.rest().starts_with(b"-") && !self.rest().starts_with(b"-]") {
                         self.at += 1;
                         set.add(b'-', b'-');
@@ -65,7 +65,7 @@ impl<'a> Parser<'a> {
         Ok(Node::Set(set.negated_if(negated)))
     }
 
-    /// The end of a range, when a dash and a character come next.
+    /// Reads the end of a range, if a dash and a character come next.
     fn range_end(&mut self) -> Result<Option<u32>, PatternError> {
         let dash = self.at;
         self.skip_class_blank();
@@ -122,7 +122,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The name between `[:` and `:]`; none when the bracket is text.
+    /// Reads the name between `[:` and `:]`; `None` where the bracket is a literal.
     fn bracketed(&mut self, kind: u8) -> Option<&'a str> {
         let inside = self.rest().get(2..)?;
         let length = inside.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'^'))?;

@@ -1,10 +1,11 @@
-//! The dialect of Perl, pair by pair, and what no pattern and no reply may do.
+//! The dialect of Perl, pair by pair, the places of errors, and the limits of a match.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+use perl_pattern::Pattern;
 use proptest::prelude::*;
 
-use super::Pattern;
-
-const PAIRS: &str = include_str!("../../../tests/data/pattern/pairs.txt");
+const PAIRS: &str = include_str!("pairs.txt");
 
 /// A column of the table: `%HH` is a byte.
 fn column(text: &str) -> Vec<u8> {
@@ -26,9 +27,9 @@ fn verdict(pattern: &str, subject: &[u8]) -> &'static str {
     }
 }
 
-/// As Perl answers; where it cannot be, refused, with the id of the difference in the table.
+/// Each answer is Perl's. A pattern that the engine cannot express is refused, and the table names the difference.
 #[test]
-fn the_pairs_of_the_table() {
+fn answers_are_those_of_the_table() {
     let (mut same, mut refused, mut wrong) = (0, 0, Vec::new());
     for line in PAIRS.lines().filter(|line| !line.is_empty() && !line.starts_with("# ")) {
         let columns: Vec<&str> = line.split('\t').collect();
@@ -72,9 +73,9 @@ fn an_error_says_where_it_is() {
     assert_eq!(Pattern::parse(&deep).unwrap_err().offset, 50);
 }
 
-/// Each comes to an answer, or to the limit of steps.
+/// Each ends with an answer or at the limit of steps.
 #[test]
-fn no_pattern_goes_on_for_ever() {
+fn every_match_ends() {
     let text = "a".repeat(5000);
     for (pattern, answer) in
         [("(a+)+$", "match"), ("(a|aa)+$", "match"), ("(x+x+)+y", "no"), ("(a+a+)+y", "no")]
@@ -86,7 +87,7 @@ fn no_pattern_goes_on_for_ever() {
     }
 }
 
-/// A long reply is no reason for a wrong answer to a plain pattern.
+/// The limit of steps does not cut the search in a long reply short.
 #[test]
 fn a_long_reply_is_read_to_its_end() {
     let mut text = "lorem ipsum dolor sit amet\n".repeat(20_000).into_bytes();
@@ -107,7 +108,7 @@ fn a_long_reply_is_read_to_its_end() {
 }
 
 #[test]
-fn a_pattern_is_what_it_was_written_as() {
+fn patterns_compare_by_their_source() {
     let one = Pattern::parse("OK$").unwrap();
     assert_eq!(one.source(), "OK$");
     assert_eq!(format!("{one:?}"), "/OK$/");
@@ -130,7 +131,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic(pattern in pieces(), subject in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn no_input_panics(pattern in pieces(), subject in prop::collection::vec(any::<u8>(), 0..40)) {
         match Pattern::parse(&pattern) {
             Ok(pattern) => drop(pattern.is_match(&subject)),
             Err(error) => prop_assert!(pattern.is_char_boundary(error.offset), "{pattern}: {error:?}"),

@@ -1,37 +1,37 @@
-//! Reads a pattern as Perl does: byte by byte, with the flags in force at each place.
+//! Parses a pattern as Perl does: byte by byte, with the flags in force at each place.
 
-use super::PatternError;
-use super::node::Node;
-use super::set::{ByteSet, Charset};
+use crate::PatternError;
+use crate::node::Node;
+use crate::set::{ByteSet, Charset};
 
-/// Groups within groups: the engine takes no more.
+/// The engine's limit on nested groups.
 const DEEPEST: usize = 50;
-/// The largest number of repetitions in Perl.
+/// Perl's limit on the number of repetitions.
 const MOST: u32 = 65_534;
 
-/// A pattern that was read.
+/// A parsed pattern.
 #[derive(Debug)]
-pub(super) struct Parsed {
-    pub(super) node: Node,
-    /// Where the deepest group stands, and the largest repetition.
-    pub(super) deepest: usize,
-    pub(super) largest: usize,
+pub(crate) struct Parsed {
+    pub(crate) node: Node,
+    /// The places of the deepest group and of the largest repetition.
+    pub(crate) deepest: usize,
+    pub(crate) largest: usize,
 }
 
 /// The flags of `(?imsxn)` and the rules for letters.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flags {
-    pub(super) fold: bool,
-    pub(super) lines: bool,
-    pub(super) dot_all: bool,
-    pub(super) spaced: bool,
-    pub(super) spaced_classes: bool,
-    pub(super) no_groups: bool,
-    pub(super) charset: Charset,
+pub(crate) struct Flags {
+    pub(crate) fold: bool,
+    pub(crate) lines: bool,
+    pub(crate) dot_all: bool,
+    pub(crate) spaced: bool,
+    pub(crate) spaced_classes: bool,
+    pub(crate) no_groups: bool,
+    pub(crate) charset: Charset,
 }
 
 impl Flags {
-    pub(super) fn none(charset: Charset) -> Flags {
+    pub(crate) fn none(charset: Charset) -> Flags {
         Flags {
             fold: false,
             lines: false,
@@ -44,34 +44,34 @@ impl Flags {
     }
 }
 
-/// The state of reading.
-pub(super) struct Parser<'a> {
+/// The state of the parser.
+pub(crate) struct Parser<'a> {
     source: &'a str,
-    pub(super) bytes: &'a [u8],
-    pub(super) at: usize,
-    pub(super) flags: Flags,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) at: usize,
+    pub(crate) flags: Flags,
     /// What `(?d)` means here: a pattern with `\p{…}` is under the rules of Unicode as a whole.
-    pub(super) base: Charset,
-    /// Something was read that asks for those rules.
-    pub(super) unicode: bool,
-    pub(super) groups: usize,
-    pub(super) names: Vec<(String, usize)>,
-    pub(super) depth: usize,
-    /// Where a group starts whose alternatives number their groups alike.
-    pub(super) reset_at: Option<usize>,
-    /// How many look-arounds are open.
-    pub(super) looking: usize,
-    /// References to groups that may yet come: number, name, place.
-    pub(super) wanted: Vec<(usize, usize)>,
+    pub(crate) base: Charset,
+    /// Whether the pattern has a part that needs those rules.
+    pub(crate) unicode: bool,
+    pub(crate) groups: usize,
+    pub(crate) names: Vec<(String, usize)>,
+    pub(crate) depth: usize,
+    /// The place of a group whose alternatives count their groups from the same number.
+    pub(crate) reset_at: Option<usize>,
+    /// The number of open look-arounds.
+    pub(crate) looking: usize,
+    /// References to groups, which may come later: number, place.
+    pub(crate) wanted: Vec<(usize, usize)>,
     /// The names and the number of all groups, known from a first pass.
-    pub(super) all_groups: Option<(Vec<(String, usize)>, usize)>,
+    pub(crate) all_groups: Option<(Vec<(String, usize)>, usize)>,
     deepest: (usize, usize),
     largest: (u32, usize),
 }
 
-/// Reads a whole pattern.
-pub(super) fn parse(source: &str) -> Result<Parsed, PatternError> {
-    // The names of all groups, and the rules for letters, hold from the start but are known at the end.
+/// Parses a whole pattern.
+pub(crate) fn parse(source: &str) -> Result<Parsed, PatternError> {
+    // The names of all groups and the rules for letters apply from the start, but are known only at the end.
     let mut first = Parser::new(source, Charset::Bytes, None);
     first.whole()?;
     let base = if first.unicode { Charset::Unicode } else { Charset::Bytes };
@@ -119,8 +119,8 @@ impl<'a> Parser<'a> {
         Ok(node)
     }
 
-    /// Says no, at a place in the source.
-    pub(super) fn refuse<T>(&self, at: usize, message: &str) -> Result<T, PatternError> {
+    /// The error for a place in the source.
+    pub(crate) fn refuse<T>(&self, at: usize, message: &str) -> Result<T, PatternError> {
         let mut offset = at.min(self.source.len());
         while !self.source.is_char_boundary(offset) {
             offset -= 1;
@@ -128,16 +128,16 @@ impl<'a> Parser<'a> {
         Err(PatternError { message: message.to_owned(), offset })
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// Takes a word when it comes next.
-    pub(super) fn take(&mut self, word: &str) -> bool {
+    /// Consumes a word if it comes next.
+    pub(crate) fn take(&mut self, word: &str) -> bool {
         let found = self.rest().starts_with(word.as_bytes());
         if found {
             self.at += word.len();
@@ -145,16 +145,16 @@ impl<'a> Parser<'a> {
         found
     }
 
-    /// Takes all up to a byte and that byte.
-    pub(super) fn take_until(&mut self, end: u8) -> Option<&'a str> {
+    /// Consumes everything up to a byte, and that byte.
+    pub(crate) fn take_until(&mut self, end: u8) -> Option<&'a str> {
         let length = self.rest().iter().position(|byte| *byte == end)?;
         let text = self.source.get(self.at..self.at + length)?;
         self.at += length + 1;
         Some(text)
     }
 
-    /// A group opens here.
-    pub(super) fn descend(&mut self, at: usize) -> Result<(), PatternError> {
+    /// Counts a group that opens here.
+    pub(crate) fn descend(&mut self, at: usize) -> Result<(), PatternError> {
         self.depth += 1;
         if self.depth > self.deepest.0 {
             self.deepest = (self.depth, at);
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    pub(super) fn alternatives(&mut self) -> Result<Node, PatternError> {
+    pub(crate) fn alternatives(&mut self) -> Result<Node, PatternError> {
         let mut nodes = vec![self.branch()?];
         while self.take("|") {
             nodes.push(self.branch()?);
@@ -177,7 +177,7 @@ impl<'a> Parser<'a> {
         Ok(nodes.pop().unwrap_or(Node::Empty))
     }
 
-    pub(super) fn branch(&mut self) -> Result<Node, PatternError> {
+    pub(crate) fn branch(&mut self) -> Result<Node, PatternError> {
         let mut nodes = Vec::new();
         loop {
             self.skip_blank()?;
@@ -185,7 +185,7 @@ impl<'a> Parser<'a> {
                 break;
             }
             let at = self.at;
-            // Flags alone are no atom: a quantifier behind them follows nothing.
+            // Flags alone are not an atom: a quantifier after them has no operand.
             let Some(atom) = self.atom()? else { continue };
             self.skip_blank()?;
             nodes.push(self.quantified(atom, at)?);
@@ -197,7 +197,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Skips comments, and with `x` white space.
-    pub(super) fn skip_blank(&mut self) -> Result<(), PatternError> {
+    pub(crate) fn skip_blank(&mut self) -> Result<(), PatternError> {
         loop {
             let start = self.at;
             if self.take("(?#") {
@@ -241,8 +241,8 @@ impl<'a> Parser<'a> {
         self.refuse(at, "nothing stands before this quantifier: write \\ before it when it is meant as text")
     }
 
-    /// A character by its code, read between two places.
-    pub(super) fn literal(&mut self, code: u32, from: usize, to: usize) -> Result<Node, PatternError> {
+    /// A character by its code, which the source has between two places.
+    pub(crate) fn literal(&mut self, code: u32, from: usize, to: usize) -> Result<Node, PatternError> {
         self.at = to;
         let set = self.code_set(code);
         let long = self.flags.charset != Charset::Bytes
@@ -254,8 +254,8 @@ impl<'a> Parser<'a> {
         Ok(Node::Set(self.fold(set, from)?))
     }
 
-    /// A character as a set of bytes: beyond 255 nothing can match, and the rules of Unicode hold.
-    pub(super) fn code_set(&mut self, code: u32) -> ByteSet {
+    /// A character as a set of bytes. A code above 255 never matches and switches to the rules of Unicode.
+    pub(crate) fn code_set(&mut self, code: u32) -> ByteSet {
         u8::try_from(code).map_or_else(
             |_| {
                 self.unicode = true;
@@ -265,8 +265,8 @@ impl<'a> Parser<'a> {
         )
     }
 
-    /// With both cases, when the flag `i` is on.
-    pub(super) fn fold(&self, set: ByteSet, at: usize) -> Result<ByteSet, PatternError> {
+    /// The set with both cases of each letter, if the flag `i` is on.
+    pub(crate) fn fold(&self, set: ByteSet, at: usize) -> Result<ByteSet, PatternError> {
         if !self.flags.fold {
             return Ok(set);
         }
@@ -318,7 +318,7 @@ impl<'a> Parser<'a> {
         if matches!(self.peek(), Some(b'*' | b'+' | b'?')) || self.braces().is_some() {
             return self.refuse(self.at, "one quantifier follows another: put the first into a group (?:…)");
         }
-        // Perl skips what such a repetition would have to hold to: a fault of its own that nobody means.
+        // Perl ignores the condition of such a repetition, which is a bug of Perl.
         let odd = if possessive { atom.width().1 == Some(0) } else { min > 0 && atom == Node::FAIL };
         if odd && max != Some(0) {
             return self.refuse(quantifier, "what stands before this quantifier has no width: leave it out");
@@ -327,8 +327,8 @@ impl<'a> Parser<'a> {
         Ok(if possessive { Node::Atomic(Box::new(node)) } else { node })
     }
 
-    /// `{2}`, `{2,}`, `{,2}` or `{2,3}`, with blanks inside, and where it ends. Anything else is text.
-    pub(super) fn braces(&self) -> Option<(u32, Option<u32>, usize)> {
+    /// Reads `{2}`, `{2,}`, `{,2}` or `{2,3}`, with blanks inside, and its end. Anything else is a literal.
+    pub(crate) fn braces(&self) -> Option<(u32, Option<u32>, usize)> {
         let inside = self.rest().strip_prefix(b"{")?;
         let length = inside.iter().position(|byte| *byte == b'}')?;
         let text = std::str::from_utf8(inside.get(..length)?).ok()?;

@@ -1,7 +1,21 @@
-//! `receive`: a regular expression of the Perl dialect, matched against the bytes of a reply.
+//! Regular expressions of the Perl dialect, matched against bytes, with a limit on the steps of each match.
 //!
-//! The engine has a dialect of its own, so each pattern is read as Perl reads it ([`parse`] with its parts) and
-//! written anew ([`rewrite`]). What the engine cannot do is refused, never answered differently.
+//! The engine is `fancy-regex`, whose dialect differs from Perl's. [`Pattern::parse`] therefore reads a pattern as Perl
+//! reads it and writes it in the engine's dialect, with the same meaning. What the engine cannot express is an error, with
+//! its place in the pattern. No pattern gets another answer than Perl gives; an exhausted limit is an error, too.
+//!
+//! ```
+//! use perl_pattern::Pattern;
+//!
+//! let pattern = Pattern::parse(r"^HTTP/1\.[01] 2\d\d ")?;
+//! assert_eq!(pattern.is_match(b"HTTP/1.1 204 No Content\r\n"), Ok(true));
+//!
+//! let error = Pattern::parse("status: (up").unwrap_err();
+//! assert_eq!(error.offset, 8);
+//! # Ok::<(), perl_pattern::PatternError>(())
+//! ```
+
+#![forbid(unsafe_code)]
 
 mod class;
 mod escape;
@@ -10,8 +24,6 @@ mod node;
 mod parse;
 mod rewrite;
 mod set;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -19,31 +31,31 @@ use std::sync::{Arc, OnceLock};
 use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Regex, RegexBuilder};
 use thiserror::Error;
 
-/// After so many steps back a pattern gives up: a fraction of a second at most.
+/// Backtracking steps of [`Pattern::is_match`]: a fraction of a second at most.
 const BACKTRACK_LIMIT: usize = 1_000_000;
-/// A pattern whose steps may each read the whole text may read so many bytes; a shorter text than this is no matter.
+/// Bytes that a match may read where each step may read the whole text. Texts up to [`FAR_TEXT`] bytes need no such limit.
 const FAR_BYTES: usize = 60_000_000;
 const FAR_TEXT: usize = 1024;
-/// What is tried at once, wherever it is: this takes a few milliseconds at most.
+/// Steps and bytes of [`Pattern::quick_match`]: a few milliseconds at most.
 const QUICK_STEPS: usize = 2_000;
 const QUICK_TEXT: usize = 64 * 1024;
 
-/// Why a pattern cannot be run.
+/// Why a pattern cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct PatternError {
-    /// What is wrong, in words.
+    /// What is wrong, and where possible what to write instead.
     pub message: String,
-    /// Where in the pattern, as an offset in bytes.
+    /// The place in the pattern: an offset in bytes, at the boundary of a character.
     pub offset: usize,
 }
 
-/// A pattern came to no answer within its limit of steps.
+/// The match needed more steps than its limit, so there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the pattern needs too many steps on this text to come to an answer")]
 pub struct PatternLimit;
 
-/// A pattern that compiled. Two patterns are equal when their sources are.
+/// A compiled pattern. A clone is cheap. Patterns compare by their source.
 #[derive(Clone)]
 pub struct Pattern {
     source: String,
@@ -51,13 +63,13 @@ pub struct Pattern {
 }
 
 struct Compiled {
-    /// The pattern for the engine.
+    /// The pattern in the engine's dialect.
     rewritten: String,
-    /// Whether each of its steps may read the whole text.
+    /// Whether one of its steps may read the whole text.
     far: bool,
-    /// Gives up after [`QUICK_STEPS`].
+    /// Stops after [`QUICK_STEPS`].
     quick: Regex,
-    /// Gives up after [`BACKTRACK_LIMIT`]; made when it is needed, which is rare.
+    /// Stops after [`BACKTRACK_LIMIT`]; compiled at first use, which is rare.
     patient: OnceLock<Option<Regex>>,
 }
 
@@ -65,20 +77,20 @@ impl Pattern {
     /// Compiles a pattern of the Perl dialect. The empty pattern always matches.
     ///
     /// # Errors
-    /// When the pattern is no regular expression, or needs what the engine does not have.
+    /// When the pattern is not a regular expression, or uses what the engine does not support.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let rewritten = rewrite::rewrite(source)?;
         let quick = engine(&rewritten.pattern)
             .backtrack_limit(QUICK_STEPS)
             .build()
-            .map_err(|error| too_much(&error, &rewritten))?;
+            .map_err(|error| engine_refusal(&error, &rewritten))?;
         let (far, rewritten) = (rewritten.far, rewritten.pattern);
         let compiled = Compiled { rewritten, far, quick, patient: OnceLock::new() };
         Ok(Pattern { source: source.to_owned(), compiled: Arc::new(compiled) })
     }
 
-    /// Whether the pattern matches, where that takes no time worth mentioning; none where [`Pattern::is_match`] must say, which may
-    /// take long.
+    /// Whether the pattern matches somewhere in the subject, if a few milliseconds are enough to tell. `None` where the subject
+    /// is too long or the match needs more steps: then [`Pattern::is_match`] answers, and may take a fraction of a second.
     #[must_use]
     pub fn quick_match(&self, subject: &[u8]) -> Option<bool> {
         let limit = if self.compiled.far { FAR_TEXT } else { QUICK_TEXT };
@@ -91,11 +103,11 @@ impl Pattern {
     /// Whether the pattern matches somewhere in the subject.
     ///
     /// # Errors
-    /// When the pattern does not come to an answer within its limit of steps.
+    /// When the match needs more steps than the limit.
     pub fn is_match(&self, subject: &[u8]) -> Result<bool, PatternLimit> {
         let compiled = &*self.compiled;
         if compiled.far && subject.len() > FAR_TEXT {
-            // Fewer steps the longer the text.
+            // The longer the text, the fewer steps.
             let steps = (FAR_BYTES / subject.len()).max(20);
             let regex = engine(&compiled.rewritten).backtrack_limit(steps).build();
             return regex.and_then(|regex| regex.is_match(subject)).map_err(|_| PatternLimit);
@@ -105,7 +117,7 @@ impl Pattern {
         patient.is_match(subject).map_err(|_| PatternLimit)
     }
 
-    /// The pattern as it stands in the file.
+    /// The pattern as it was given to [`Pattern::parse`].
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
@@ -114,13 +126,13 @@ impl Pattern {
 
 fn engine(pattern: &str) -> RegexBuilder {
     let mut builder = RegexBuilder::new(pattern);
-    // It seeks: no step is counted where the pattern cannot begin, so a long reply does not use up the limit.
+    // With `seek` the engine counts no step where the pattern cannot begin, so a long subject does not exhaust the limit.
     builder.bytes_mode(BytesMode::Ascii).seek(true);
     builder
 }
 
-/// What is written anew is well formed, so what the engine finds wrong is its size.
-fn too_much(error: &EngineError, rewritten: &rewrite::Rewritten) -> PatternError {
+/// The error for a pattern that the engine refuses. The rewritten pattern is well formed, so only its size can be wrong.
+fn engine_refusal(error: &EngineError, rewritten: &rewrite::Rewritten) -> PatternError {
     match error {
         EngineError::ParseError(_, ParseError::RecursionExceeded) => PatternError {
             message: "groups are nested too deeply here: write the pattern with fewer of them".to_owned(),
