@@ -473,30 +473,11 @@ pub(crate) fn secret_prefix(word: &str) -> usize {
     names.filter(|name| word.starts_with(name)).map(str::len).max().unwrap_or(0)
 }
 
-/// The distance, if it is at most `limit`. It is at least the difference of the lengths, which is found sooner.
+/// How many letters must be changed, added, removed or swapped with their neighbour, if at most `limit`. It is at least the
+/// difference of the lengths, which is compared first because it costs less.
 fn distance_within(limit: usize, a: &str, b: &str) -> Option<usize> {
     let close = a.chars().count().abs_diff(b.chars().count()) <= limit;
-    close.then(|| distance(a, b)).filter(|far| *far <= limit)
-}
-
-/// How many letters must be changed, added, removed or swapped with their neighbour.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    close.then(|| strsim::osa_distance(a, b)).filter(|far| *far <= limit)
 }
 
 #[cfg(test)]
