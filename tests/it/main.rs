@@ -29,4 +29,5 @@ mod privileges;
 mod reload;
 mod replies;
 mod site;
+mod stages;
 mod tls;

@@ -1,0 +1,34 @@
+//! `tests/stages.sh`: the table of minutes and budgets at the end of `make test`.
+
+use std::fs;
+use std::process::Command;
+
+/// Runs stages with a stand-in for make: `slow` takes a second, `bad` fails. Gives the exit code and the table.
+fn run(stages: &[&str]) -> (Option<i32>, Vec<String>) {
+    let place = tempfile::tempdir().unwrap();
+    let make = place.path().join("make.sh");
+    fs::write(&make, "case $2 in slow) sleep 1.1 ;; bad) exit 2 ;; esac\n").unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stages.sh");
+    let mut command = Command::new(script);
+    command.args(stages).env("MAKE", format!("sh {}", make.display()));
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    (output.status.code(), rows.filter(|row| !row.is_empty()).collect())
+}
+
+#[test]
+fn a_run_that_ends_well_prints_minutes_and_budgets() {
+    let (code, table) = run(&["fine=3", "slow=0"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(table, ["stage minutes budget", "fine 0.0 3", "slow 0.0 0 over budget", "together 0.0 3"]);
+}
+
+#[test]
+fn a_stage_that_fails_is_the_last_and_the_table_comes() {
+    let (code, table) = run(&["fine=3", "bad=2", "rest=5"]);
+    assert_eq!(code, Some(1));
+    let rows =
+        ["stage minutes budget", "fine 0.0 3", "bad 0.0 2 FAILED", "rest - 5 not run", "together 0.0 10"];
+    assert_eq!(table, rows);
+}

@@ -1,0 +1,48 @@
+#!/bin/bash
+# Runs the stages of `make test` one after the other, and prints the minutes that each took next to its budget.
+#
+#   tests/stages.sh TARGET=MINUTES...
+#
+#   MAKE    the program that runs a target (make)
+#
+# The first stage that fails ends the run, with exit code 1. The table comes last in either case. A stage that takes longer than its
+# budget is marked; it does not fail, because the machine may be busy.
+set -uo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+table=()
+all=0 budgets=0
+
+# row NAME SECONDS BUDGET REMARK
+row() {
+	local minutes=-
+	[ "$2" = - ] || minutes=$(($2 / 60)).$(($2 % 60 / 6))
+	printf '%-14s %7s %7s%s\n' "$1" "$minutes" "$3" "${4:+  $4}"
+}
+
+report() {
+	printf '\n%-14s %7s %7s\n' stage minutes budget
+	printf '%s\n' "${table[@]}"
+	row together "$all" "$budgets" ""
+}
+trap report EXIT
+trap 'exit 130' INT TERM
+
+failed=
+for stage; do
+	name=${stage%=*} budget=${stage#*=}
+	budgets=$((budgets + budget))
+	if [ -n "$failed" ]; then
+		table+=("$(row "$name" - "$budget" "not run")")
+		continue
+	fi
+	begin=$SECONDS remark=
+	# Unquoted: a command and its options.
+	${MAKE:-make} --no-print-directory "$name" || failed=$name
+	took=$((SECONDS - begin))
+	all=$((all + took))
+	[ "$took" -le $((budget * 60)) ] || remark="over budget"
+	[ "$failed" != "$name" ] || remark=FAILED
+	table+=("$(row "$name" "$took" "$budget" "$remark")")
+done
+[ -z "$failed" ]
