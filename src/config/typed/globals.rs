@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::shared::{Shared, set};
-use super::{Reader, Wrong, kernel, value};
+use super::shared::Shared;
+use super::{Reader, Wrong, kernel, set, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Globals, LogTarget};

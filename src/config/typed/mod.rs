@@ -84,6 +84,18 @@ impl Reader<'_, '_> {
     }
 }
 
+/// Stores the value of a line in place of an earlier one, or reports its error.
+fn set<T>(
+    place: &mut Option<T>,
+    value: Result<T, Wrong>,
+    line: &Assignment<'_>,
+    reader: &mut Reader<'_, '_>,
+) {
+    if let Some(value) = reader.take(line, value) {
+        *place = Some(value);
+    }
+}
+
 /// A value that is none.
 #[derive(Debug)]
 struct Wrong {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::address::{self, FallbackText};
-use super::{Reader, Wrong, tls, value};
+use super::{Reader, set, tls, value};
 use crate::config::AlertStatus;
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
@@ -106,17 +106,5 @@ fn warn_of_recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
             let help = "write user@host, Name <user@host>, or the name of a user of this machine";
             reader.warn(line, start + part.start..start + part.end, message, help);
         }
-    }
-}
-
-/// The last line of a directive counts; a wrong one is reported.
-pub(super) fn set<T>(
-    place: &mut Option<T>,
-    value: Result<T, Wrong>,
-    line: &Assignment<'_>,
-    reader: &mut Reader<'_, '_>,
-) {
-    if let Some(value) = reader.take(line, value) {
-        *place = Some(value);
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use super::shared::set;
-use super::{Reader, Wrong, value};
+use super::{Reader, Wrong, set, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::Key;
 use crate::config::{Negotiate, Original};
