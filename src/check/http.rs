@@ -15,7 +15,6 @@ use hyper::{Method, Request, Uri};
 
 use super::clients::Clients;
 use super::progress::{Progress, Step};
-use super::sentence::method_word;
 use super::target::{Target, escape};
 use super::{judge_error, say};
 use crate::net::lookup::Lookups;
@@ -81,7 +80,7 @@ pub(super) async fn run(
     if http.proxy || !first.starts_with('/') {
         match Target::parse(&first) {
             Ok(absolute) => target = Some(absolute),
-            Err(why) => return Verdict::down(format!("{}: {why}", method_word(http.method))),
+            Err(why) => return Verdict::down(format!("{}: {why}", http.method_word())),
         }
     }
     let check = Check { clients, lookups, probe, http, progress };
@@ -155,7 +154,7 @@ fn names_host(http: &HttpProbe, host: &str) -> bool {
 
 /// What was asked for, as the beginning of a sentence.
 fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, elsewhere: bool) -> String {
-    let mut name = format!("{} ", method_word(http.method));
+    let mut name = format!("{} ", http.method_word());
     match target {
         Some(target) => name.push_str(&target.to_string()),
         None => name.push_str(&say::url(&http.request)),
@@ -255,8 +254,8 @@ impl Check<'_> {
         hops: usize,
         asked_first: &mut Option<Answers>,
     ) -> Result<Reply, Verdict> {
-        let (method, progress) = (self.http.method, self.progress);
-        let request = request(hop, method)?;
+        let progress = self.progress;
+        let request = request(hop, self.http)?;
         let (stream, address) = open(&hop.peer, self.probe.target, self.lookups, progress).await?;
         let who = match target {
             Some(target) if proxied(self.http, target) => Answers::Host(target.host.clone()),
@@ -282,23 +281,23 @@ impl Check<'_> {
             }
         };
         let answer = answer.map_err(|why| {
-            let what = format!("{} {}", method_word(method), say::url(&hop.path));
+            let what = format!("{} {}", self.http.method_word(), say::url(&hop.path));
             judge_error(format!("{what}: {why} (from {address})"), &why).with_monitor(format!("500 {why}"))
         })?;
         Ok(Reply { name, answer })
     }
 }
 
-fn request(hop: &Hop<'_>, method: HttpMethod) -> Result<Request<Empty<Bytes>>, Verdict> {
+fn request(hop: &Hop<'_>, http: &HttpProbe) -> Result<Request<Empty<Bytes>>, Verdict> {
     let refuse =
-        |what: &str| Verdict::down(format!("{} {}: {what}", method_word(method), say::url(&hop.path)));
+        |what: &str| Verdict::down(format!("{} {}: {what}", http.method_word(), say::url(&hop.path)));
     let uri =
         Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())
         .map_err(|_| refuse("the Host header has a character that cannot be sent"))?;
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = uri;
-    *request.method_mut() = match method {
+    *request.method_mut() = match http.method {
         HttpMethod::Get => Method::GET,
         HttpMethod::Head => Method::HEAD,
     };

@@ -26,7 +26,6 @@ mod radius;
 mod say;
 mod sctp;
 mod sealed;
-mod sentence;
 mod simple_tcp;
 mod target;
 #[cfg(test)]

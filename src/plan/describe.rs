@@ -1,13 +1,12 @@
-//! Each probe as a sentence, for logs and listings.
+//! Describes each probe in a sentence, for logs and listings.
 
 use std::fmt;
 
-use crate::plan::HttpMethod;
-use crate::plan::{
+use super::probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme,
     SimpleTcpProbe, SqlProbe, Transport,
 };
-use crate::value::shown::command;
+use crate::value::shown::{beginning, command, url};
 use crate::value::{Pattern, Tls};
 
 /// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
@@ -51,20 +50,12 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The method in the words of the protocol.
-pub(super) fn method_word(method: HttpMethod) -> &'static str {
-    match method {
-        HttpMethod::Get => "GET",
-        HttpMethod::Head => "HEAD",
-    }
-}
-
 fn http_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, http: &HttpProbe) -> fmt::Result {
-    write!(f, "{} ", method_word(http.method))?;
+    write!(f, "{} ", http.method_word())?;
     if http.request.starts_with('/') {
         write!(f, "{}://{}", http.scheme, probe.target)?;
     }
-    f.write_str(&super::say::url(&http.request))?;
+    f.write_str(&url(&http.request))?;
     if http.proxy {
         write!(f, " through the proxy {}", probe.target)?;
     }
@@ -79,7 +70,7 @@ fn http_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, http: &HttpProbe) ->
 
 fn simple_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, simple: &SimpleTcpProbe) -> fmt::Result {
     let protocol = if simple.udp { "udp" } else { "tcp" };
-    let request = super::say::beginning(simple.request.as_bytes(), 100);
+    let request = beginning(simple.request.as_bytes(), 100);
     write!(f, "send {request} to {protocol} {}, expecting ", probe.target)?;
     match &simple.receive {
         Some(receive) => write!(f, "/{}/", receive.source()),
@@ -88,7 +79,7 @@ fn simple_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, simple: &SimpleTcp
 }
 
 fn datagram_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, datagram: &DatagramProbe) -> fmt::Result {
-    let payload = super::say::beginning(&datagram.payload, 100);
+    let payload = beginning(&datagram.payload, 100);
     write!(f, "send {payload} to udp {}, expecting ", probe.target)?;
     match &datagram.reply {
         Some(reply) => write!(f, "/{}/", reply.source()),
@@ -151,4 +142,37 @@ fn verifying(f: &mut fmt::Formatter<'_>, probe: &Probe, tls: &Tls) -> fmt::Resul
 fn external_sentence(f: &mut fmt::Formatter<'_>, external: &ExternalProbe) -> fmt::Result {
     write!(f, "run {}{}", if external.perl { "perl " } else { "" }, command(&external.command))?;
     external.arguments.iter().try_for_each(|argument| write!(f, " {argument}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plan::{HttpMethod, Redirects};
+
+    fn describe(action: Action) -> String {
+        let deadline = Duration::from_secs(5);
+        Probe { target: "10.0.0.2:80".parse().unwrap(), deadline, action }.to_string()
+    }
+
+    #[test]
+    fn probes_are_sentences() {
+        let http = HttpProbe {
+            scheme: Scheme::Http,
+            method: HttpMethod::Get,
+            request: "/index.html".to_owned(),
+            host: Some("www.example.net".to_owned()),
+            tls: Tls::default(),
+            receive: Some(Pattern::parse("Test Page").unwrap()),
+            redirects: Redirects::Any,
+            proxy: false,
+        };
+        assert_eq!(
+            describe(Action::Http(http)),
+            "GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/"
+        );
+        assert_eq!(describe(Action::Connect), "connect to 10.0.0.2:80");
+        assert_eq!(describe(Action::Ping { attempts: 3 }), "ping 10.0.0.2 (3 attempts)");
+    }
 }

@@ -1,6 +1,7 @@
 //! What follows from a [`Config`]: the distinct checks, and which servers wait for each.
 
 mod build;
+mod describe;
 mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -151,6 +151,17 @@ pub struct HttpProbe {
     pub proxy: bool,
 }
 
+impl HttpProbe {
+    /// The method in the words of the protocol.
+    #[must_use]
+    pub fn method_word(&self) -> &'static str {
+        match self.method {
+            HttpMethod::Get => "GET",
+            HttpMethod::Head => "HEAD",
+        }
+    }
+}
+
 /// A line dialogue of the simplest kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimpleTcpProbe {

@@ -27,6 +27,22 @@ pub fn escaped_except<'a>(text: &'a str, stay: &[char]) -> Cow<'a, str> {
     Cow::Owned(shown)
 }
 
+/// The beginning of a reply in quotes, in one line: control characters and bytes that are not UTF-8 become escapes.
+#[must_use]
+pub fn beginning(bytes: &[u8], most: usize) -> String {
+    let cut = bytes.len() > most;
+    let mut text = String::from("\"");
+    for chunk in bytes[..bytes.len().min(most)].utf8_chunks() {
+        let quoted = chunk.valid().replace('\\', "\\\\").replace('"', "\\\"");
+        text.push_str(&escaped(&quoted));
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text.push_str(if cut { "…\"" } else { "\"" });
+    text
+}
+
 /// Whether a sign does something else than to be seen: it moves the cursor, ends the line, hides, or turns the text around.
 fn acts(sign: char) -> bool {
     sign.is_control()
@@ -103,5 +119,14 @@ mod tests {
     fn c3_commands_show_no_arguments() {
         assert_eq!(command("/usr/bin/check -p secret"), "/usr/bin/check …");
         assert_eq!(command("/usr/bin/check"), "/usr/bin/check");
+    }
+
+    #[test]
+    fn beginnings_are_one_harmless_line() {
+        assert_eq!(beginning(b"a\r\nb\x1b[31m\"\\", 64), r#""a\r\nb\u{1b}[31m\"\\""#);
+        assert_eq!(beginning(b"caf\xe9", 64), r#""caf\xe9""#);
+        assert_eq!(beginning("café".as_bytes(), 64), "\"café\"");
+        assert_eq!(beginning(b"abcdef", 3), "\"abc…\"");
+        assert_eq!(beginning("\u{202e}x".as_bytes(), 64), "\"\\u{202e}x\"");
     }
 }

@@ -120,18 +120,3 @@ fn a_check_can_move_between_threads() {
     let probe = probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::Connect);
     is_send(&checker.run(&probe));
 }
-
-#[test]
-fn probes_are_sentences() {
-    let target = "10.0.0.2:80".parse().unwrap();
-    let http = probe(target, PATIENCE, Action::Http(get("/index.html", Some("Test Page"))));
-    assert_eq!(
-        http.to_string(),
-        "GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/"
-    );
-    assert_eq!(probe(target, PATIENCE, Action::Connect).to_string(), "connect to 10.0.0.2:80");
-    assert_eq!(
-        probe(target, PATIENCE, Action::Ping { attempts: 3 }).to_string(),
-        "ping 10.0.0.2 (3 attempts)"
-    );
-}
