@@ -2,8 +2,6 @@
 
 use nix::errno::Errno;
 
-use crate::table::Operation;
-
 /// Why a request was not carried out.
 ///
 /// The words are for people; the number of the kernel's error is kept in [`Error::errno`].
@@ -137,28 +135,6 @@ impl Error {
             _ => Self::Os { errno, message },
         }
     }
-
-    /// The error for the kernel's number as the answer to an operation: the same number means different things.
-    pub(crate) fn refusal(errno: i32, message: Option<String>, operation: &Operation) -> Self {
-        match (Errno::from_raw(errno), operation) {
-            (Errno::EEXIST, Operation::AddService { .. }) => Self::ServiceExists,
-            (Errno::EEXIST, Operation::AddDestination { .. }) => Self::DestinationExists,
-            (Errno::ENOENT, Operation::AddService { config, .. } | Operation::EditService { config, .. }) => {
-                let engine = config.persistence.as_ref().and_then(|persistence| persistence.engine.clone());
-                Self::NoSuchScheduler { scheduler: config.scheduler.clone(), engine }
-            }
-            (Errno::ENOENT, Operation::EditDestination { .. } | Operation::RemoveDestination { .. }) => {
-                Self::NoSuchDestination
-            }
-            (Errno::EINVAL, Operation::AddDestination { .. } | Operation::EditDestination { .. }) => {
-                Self::invalid(message.unwrap_or_else(|| REFUSED_DESTINATION.into()))
-            }
-            (Errno::EINVAL, Operation::AddService { .. } | Operation::EditService { .. }) => {
-                Self::invalid(message.unwrap_or_else(|| REFUSED_SERVICE.into()))
-            }
-            _ => Self::from_errno(errno, message),
-        }
-    }
 }
 
 /// The kernel does not say which of its reasons it is; these are all that it has. The last comes from
@@ -169,37 +145,3 @@ for IPv4 an interface, such as lo, has to be up";
 
 /// See [`REFUSED_DESTINATION`].
 pub(crate) const REFUSED_SERVICE: &str = "the prefix length of an IPv6 service is 1 to 128";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{DestinationKey, Family, Persistence, ServiceConfig, ServiceKey};
-
-    const SERVICE: ServiceKey = ServiceKey::Mark { mark: 1, family: Family::V4 };
-
-    #[test]
-    fn the_same_number_is_told_apart_by_the_operation() {
-        let add = Operation::AddService { key: SERVICE, config: ServiceConfig::new("rx") };
-        let key = DestinationKey { address: "10.0.0.1".parse().unwrap(), port: 80 };
-        let remove = Operation::RemoveDestination { service: SERVICE, key };
-        let check = |errno: Errno, operation: &Operation, words: &str| {
-            let error = Error::refusal(errno as i32, None, operation);
-            assert_eq!(error.to_string(), words);
-            assert_eq!(error.errno(), Some(errno as i32));
-        };
-        check(Errno::ENOENT, &add, "the kernel has no scheduler `rx`");
-        check(Errno::ENOENT, &remove, "no such destination");
-        check(Errno::EEXIST, &add, "the service already exists");
-        check(Errno::ESRCH, &remove, "no such service");
-        check(Errno::ENOMEM, &remove, "Cannot allocate memory (os error 12)");
-    }
-
-    #[test]
-    fn the_engine_is_named_too() {
-        let persistence = Persistence { engine: Some("sip".into()), ..Persistence::new(1, Family::V4) };
-        let config = ServiceConfig { persistence: Some(persistence), ..ServiceConfig::new("rr") };
-        let error =
-            Error::refusal(Errno::ENOENT as i32, None, &Operation::EditService { key: SERVICE, config });
-        assert_eq!(error.to_string(), "the kernel has no scheduler `rr` or no persistence engine `sip`");
-    }
-}

@@ -2,6 +2,7 @@
 
 mod channel;
 mod family;
+mod refusal;
 
 use std::fmt;
 
@@ -108,7 +109,7 @@ impl Kernel {
         let ends = self.channel.exchange(self.family, &requests, |_| Ok(()));
         let results = ends.into_iter().zip(operations).map(|(end, operation)| {
             end.map_err(|failure| match failure {
-                Failure::Refused(refusal) => Error::refusal(refusal.errno, refusal.message, operation),
+                Failure::Refused(refusal) => refusal::explain(refusal, operation),
                 Failure::Failed(error) => error,
             })
         });
