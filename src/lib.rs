@@ -44,6 +44,7 @@
 //! | --- | --- |
 //! | a directive: its name, place, type, default and help | `config/directive.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
+//! | how a check is described in logs and listings | `plan/describe.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | which names redirects lead to, and what a silent resolver means | `net/lookup.rs`, `check/http/open.rs` |
 //! | how text of servers is made fit to be shown, and what is left out as a secret | `value/shown.rs` |

@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::spoken;
+use super::say::spoken;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
 /// How often the task looks at the clock.

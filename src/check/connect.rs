@@ -1,5 +1,6 @@
 //! `checktype=connect`: the server accepts TCP connections.
 
+use super::failure::unreachable;
 use crate::net::dial;
 use crate::plan::Probe;
 use crate::value::Verdict;
@@ -8,6 +9,6 @@ use crate::value::Verdict;
 pub(super) async fn run(probe: &Probe) -> Verdict {
     match dial::probe(probe.target).await {
         Ok(_) => Verdict::up(format!("connected to {}", probe.target)),
-        Err(error) => super::unreachable(&format!("connect to {}", probe.target), &error),
+        Err(error) => unreachable(&format!("connect to {}", probe.target), &error),
     }
 }

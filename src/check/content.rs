@@ -6,7 +6,8 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::progress::{Content, Progress};
-use super::{matching, say, spoken};
+use super::say::spoken;
+use super::{matching, say};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
 /// Bytes of a page or a file that are read and judged, at most.

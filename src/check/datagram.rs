@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{matching, say, spoken, unreachable};
+use super::say::spoken;
+use super::{matching, say};
 use crate::net::dial::{self, Datagrams};
 use crate::plan::{DatagramProbe, Probe};
 use crate::value::{Pattern, Verdict};

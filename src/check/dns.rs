@@ -10,8 +10,9 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{matching, say, unreachable};
+use super::{matching, say};
 use crate::net::{dial, resolve};
 use crate::plan::{DnsProbe, Probe};
 use crate::sys::command::aside;

@@ -1,9 +1,11 @@
 //! `service=http` and `https`: a request on a connection of its own, driven inside the check, without a client object.
 
+mod answer;
 mod exchange;
 mod judge;
 mod lenient;
 mod open;
+mod url;
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -14,21 +16,20 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Uri};
 
 use super::clients::Clients;
+use super::failure::judge_error;
 use super::progress::{Progress, Step};
-use super::target::{Target, escape};
-use super::{judge_error, say};
+use super::say;
 use crate::net::lookup::Lookups;
 use crate::plan::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
 use crate::value::{Secret, Tls, Verdict};
-use exchange::{Answer, Wanted};
-use judge::{judge, redirect, status_line};
-use open::open;
+use answer::Answer;
+use exchange::Wanted;
+use judge::judge;
+use open::{Peer, open};
+use url::{Target, escape};
 
 /// Names this program to the servers.
 const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
-
-/// So many bytes the status line and the headers may have together.
-const MAX_HEAD: usize = 64 * 1024;
 
 /// So many redirects are followed.
 const MAX_HOPS: usize = 7;
@@ -43,12 +44,6 @@ struct Hop<'a> {
     /// The user and the password of the URL; none for a path.
     credentials: Option<&'a Secret>,
     tls: Cow<'a, Tls>,
-}
-
-/// Whom to connect to.
-enum Peer<'a> {
-    Address(SocketAddr),
-    Name(&'a str, u16),
 }
 
 /// What all requests of one check have in common.
@@ -91,14 +86,14 @@ pub(super) async fn run(
             Ok(reply) => reply,
             Err(verdict) => return verdict,
         };
-        let Some(location) = redirect(&reply.answer) else {
+        let Some(location) = reply.answer.redirect() else {
             return judge(&reply.name, reply.answer, http.receive.as_ref(), progress).await;
         };
         let base = || base(probe, http, &first);
         match follow(http, probe, target.as_ref(), base, &location, hops) {
             Ok(next) => target = Some(next),
             Err(why) => {
-                let status = status_line(&reply.answer);
+                let status = reply.answer.status_line();
                 return Verdict::down(format!("{}: {status}{why}", reply.name)).with_monitor(status);
             }
         }

@@ -13,8 +13,9 @@ use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 
 use super::clients::Clients;
+use super::failure::{injected, judge_error, unreachable};
 use super::progress::{Progress, Step};
-use super::{injected, judge_error, matching, say, unreachable};
+use super::{matching, say};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::{LdapProbe, Probe, Transport};

@@ -13,6 +13,7 @@ mod descriptors;
 mod dialogue;
 mod dns;
 mod external;
+mod failure;
 mod http;
 mod ldap;
 mod mask;
@@ -25,9 +26,8 @@ mod progress;
 mod radius;
 mod say;
 mod sctp;
-mod sealed;
 mod simple_tcp;
-mod target;
+mod sql;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +39,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use crate::net::lookup::Lookups;
-use crate::net::{self, tls};
+use crate::net::tls;
 use crate::plan::{Action, Probe};
 use crate::sys::links::Links;
 use crate::value::{Unreachable, Verdict};
@@ -175,7 +175,7 @@ impl Checker {
 /// The verdict when the deadline came first.
 async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     if let Some(verdict) = progress.no_route(None) {
-        let reason = format!("{} (tried again for {})", verdict.reason, spoken(probe.deadline));
+        let reason = format!("{} (tried again for {})", verdict.reason, say::spoken(probe.deadline));
         return Verdict { reason, ..verdict };
     }
     let reason = progress.overdue(probe.deadline);
@@ -196,42 +196,5 @@ async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
         Action::Dns(_) => verdict.with_monitor(dns::NO_ANSWER),
         Action::Ldap(_) => verdict.with_monitor(ldap::NO_ANSWER),
         _ => verdict,
-    }
-}
-
-/// The verdict for a connection that could not be opened: a limit of this machine says nothing about the server.
-fn unreachable(what: &str, error: &std::io::Error) -> Verdict {
-    judge_error(format!("{what}: {}", net::cause(error)), error)
-}
-
-/// The verdict for an error that `reason` tells of: down, except where the error is this machine's own trouble.
-fn judge_error(reason: String, error: &(dyn std::error::Error + 'static)) -> Verdict {
-    match net::local_cause(error) {
-        Some(cause) => Verdict::unknown(cause, reason),
-        None => Verdict { unreachable: net::unreachable(error), ..Verdict::down(reason) },
-    }
-}
-
-/// What is wrong when bytes come between the answer to STARTTLS and the handshake (CVE-2011-0411): whoever sits in between
-/// could have put them there.
-fn injected(word: &str, bytes: usize) -> String {
-    let bytes = say::count(bytes as u64, "byte");
-    format!("{bytes} in plain between the answer to {word} and the handshake, which nobody may put there")
-}
-
-/// A duration as people say it: `3 s`, `2.5 s`, `12 ms`, `0.3 ms`.
-fn spoken(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    if micros >= 1_000_000 {
-        let tenths = (micros + 50_000) / 100_000;
-        if tenths.is_multiple_of(10) {
-            format!("{} s", tenths / 10)
-        } else {
-            format!("{}.{} s", tenths / 10, tenths % 10)
-        }
-    } else if micros >= 1_000 {
-        format!("{} ms", micros / 1_000)
-    } else {
-        format!("0.{} ms", micros / 100)
     }
 }

@@ -12,9 +12,10 @@ use mysql_common::proto::MySerialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::clients::Clients;
-use super::pgsql::{INCOMPLETE, name};
+use super::failure::{injected, unreachable};
 use super::progress::{Progress, Step};
-use super::{injected, say, unreachable};
+use super::say;
+use super::sql::{INCOMPLETE, name};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial, local_cause};
 use crate::plan::{Probe, SqlProbe};

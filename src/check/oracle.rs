@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::failure::{judge_error, unreachable};
 use super::progress::{Progress, Step};
-use super::{judge_error, say, unreachable};
+use super::say;
+use super::sql::INCOMPLETE;
 use crate::net::{cause, dial};
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
@@ -47,7 +49,7 @@ pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> V
         database => format!("oracle {}/{database}", probe.target),
     };
     if sql.is_incomplete() {
-        return Verdict::down(format!("{name}: {}", super::pgsql::INCOMPLETE));
+        return Verdict::down(format!("{name}: {}", INCOMPLETE));
     }
     match knock(&name, probe.target, &sql.database, progress).await {
         #[cfg(feature = "oracle")]

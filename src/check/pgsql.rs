@@ -1,5 +1,7 @@
 //! `service=pgsql`: a login, and a query that must give at least one row.
 
+mod tls;
+
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
@@ -12,18 +14,17 @@ use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 use super::aside::polled_aside;
 use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
+use super::failure::{judge_error, unreachable};
 use super::progress::{Progress, Step};
-use super::sealed::{MAX_ANSWER, Sealer};
-use super::{judge_error, say, unreachable};
+use super::say;
+use super::sql::{INCOMPLETE, name};
 use crate::net::dial;
 use crate::net::stream::Stream;
 use crate::net::tls::ClientError;
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 use crate::value::shown::escaped;
-
-/// What the original says of a check that lacks one of them.
-pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";
+use tls::{MAX_ANSWER, Sealer};
 
 /// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
 pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
@@ -144,9 +145,4 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
             say::beginning(format!("{error}{source}").as_bytes(), 200)
         }
     }
-}
-
-/// The probe at the beginning of every sentence about it.
-pub(super) fn name(word: &str, probe: &Probe, sql: &SqlProbe) -> String {
-    format!("{word} {} as {}", probe.target, sql.login)
 }

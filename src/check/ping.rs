@@ -9,8 +9,8 @@ use std::time::Duration;
 use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence, SurgeError};
 use tokio::time::{Instant, sleep_until};
 
+use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::unreachable;
 use crate::net::{self, local_cause};
 use crate::plan::Probe;
 use crate::sys::icmp;

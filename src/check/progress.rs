@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::SemaphorePermit;
 
 use super::attendance::shortest_absence;
-use super::{say, spoken};
+use super::say::{self, spoken};
 use crate::value::{UnknownCause, Verdict};
 
 /// So many bytes of a reply are kept to show its beginning.

@@ -9,8 +9,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use tokio::time::timeout;
 
+use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{say, unreachable};
+use super::say;
 use crate::net::dial;
 use crate::plan::{Probe, RadiusProbe};
 use crate::value::Verdict;

@@ -1,5 +1,7 @@
 //! Parts of reasons: numbers, durations, and text of servers as it is shown.
 
+use std::time::Duration;
+
 pub(super) use crate::value::shown::{beginning, url};
 
 /// A number with a comma at each thousand.
@@ -18,6 +20,23 @@ pub(super) fn number(value: u64) -> String {
 /// A number of things: `1 line`, `2,000 lines`.
 pub(super) fn count(value: u64, thing: &str) -> String {
     format!("{} {thing}{}", number(value), if value == 1 { "" } else { "s" })
+}
+
+/// A duration with its unit: `3 s`, `2.5 s`, `12 ms`, `0.3 ms`.
+pub(super) fn spoken(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    if micros >= 1_000_000 {
+        let tenths = (micros + 50_000) / 100_000;
+        if tenths.is_multiple_of(10) {
+            format!("{} s", tenths / 10)
+        } else {
+            format!("{}.{} s", tenths / 10, tenths % 10)
+        }
+    } else if micros >= 1_000 {
+        format!("{} ms", micros / 1_000)
+    } else {
+        format!("0.{} ms", micros / 100)
+    }
 }
 
 #[cfg(test)]

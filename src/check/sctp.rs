@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::unreachable;
+use super::failure::unreachable;
 use crate::plan::Probe;
 use crate::value::{UnknownCause, Verdict};
 

@@ -6,8 +6,9 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 
+use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{matching, say, unreachable};
+use super::{matching, say};
 use crate::net::{cause, dial};
 use crate::plan::{Probe, SimpleTcpProbe};
 use crate::value::{Pattern, Verdict};

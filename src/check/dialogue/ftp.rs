@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use tokio::io::AsyncReadExt;
 
-use super::Told;
-use super::talk::{Reply, Talk};
-use crate::check::{content, matching, say, unreachable};
+use super::talk::{Reply, Talk, Told};
+use crate::check::failure::unreachable;
+use crate::check::{content, matching, say};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
 use crate::plan::DialogueProbe;

@@ -1,7 +1,6 @@
 //! IMAP (RFC 9051): a greeting `* OK` or `* PREAUTH`, a login if one is set, LOGOUT.
 
-use super::Told;
-use super::talk::Talk;
+use super::talk::{Talk, Told};
 use crate::plan::DialogueProbe;
 
 /// So many lines may come before the one that answers a command.

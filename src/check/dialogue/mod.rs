@@ -13,10 +13,7 @@ use super::clients::Clients;
 use super::progress::Progress;
 use crate::plan::{Dialogue, DialogueProbe, Probe, Transport};
 use crate::value::Verdict;
-use talk::Talk;
-
-/// The way to a verdict. The error is the verdict, too: most often it is `Down`, at once.
-type Told<T = Verdict> = Result<T, Verdict>;
+use talk::{Talk, Told};
 
 /// Speaks the protocol of the probe.
 pub(super) async fn run(

@@ -1,7 +1,6 @@
 //! NNTP (RFC 3977): a greeting that begins with 2.
 
-use super::Told;
-use super::talk::Talk;
+use super::talk::{Talk, Told};
 use crate::value::shown::escaped;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {

@@ -6,8 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 
-use super::Told;
-use super::talk::Talk;
+use super::talk::{Talk, Told};
 use crate::check::say;
 use crate::plan::DialogueProbe;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Told;
-use super::talk::Talk;
+use super::talk::{Talk, Told};
+use crate::check::failure::unreachable;
 use crate::check::progress::{Progress, Step};
-use crate::check::{say, unreachable};
+use crate::check::say;
 use crate::net::dial;
 use crate::plan::{DialogueProbe, Probe};
 use crate::value::Verdict;

@@ -1,7 +1,6 @@
 //! SMTP and submission (RFC 5321): a greeting of 220, EHLO or HELO answered with 250, QUIT.
 
-use super::Told;
-use super::talk::Talk;
+use super::talk::{Talk, Told};
 
 /// How the original introduces itself.
 const OWN_NAME: &str = "localhost.localdomain";

@@ -1,7 +1,7 @@
 //! How each protocol is asked to go over to TLS: SMTP (RFC 3207), IMAP and POP3 (RFC 2595), NNTP (RFC 4642), FTP (RFC 4217).
 
-use super::talk::Talk;
-use super::{Told, smtp};
+use super::smtp;
+use super::talk::{Talk, Told};
 use crate::check::say;
 use crate::plan::Dialogue;
 

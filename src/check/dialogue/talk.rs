@@ -7,15 +7,18 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Told;
 use crate::check::clients::{Clients, shake_hands};
+use crate::check::failure::{injected, judge_error, unreachable};
 use crate::check::progress::{Content, Progress, Step};
-use crate::check::{injected, judge_error, say, spoken, unreachable};
+use crate::check::say::{self, spoken};
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
 use crate::net::{cause, dial};
 use crate::plan::{DialogueProbe, Probe, Transport};
 use crate::value::{Tls, Verdict};
+
+/// The way to a verdict. The error is the verdict, too: most often it is `Down`, at once.
+pub(super) type Told<T = Verdict> = Result<T, Verdict>;
 
 /// So long a line may be. The protocols allow 512 to 8192.
 const MAX_LINE: usize = 16 * 1024;

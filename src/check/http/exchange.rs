@@ -10,20 +10,18 @@ use std::time::Duration;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{HeaderValue, LOCATION};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::LOCATION;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::super::content::{self, End};
-use super::super::progress::{Progress, Step};
-use super::super::say;
-use super::MAX_HEAD;
-use super::judge::page;
-use super::lenient::Lenient;
+use super::answer::Answer;
+use super::lenient::{Lenient, MAX_HEAD};
+use crate::check::content::{self, End};
+use crate::check::progress::{Progress, Step};
+use crate::check::say;
 use crate::net::cause;
 use crate::value::shown::escaped;
 
@@ -35,18 +33,6 @@ const IDLE_BODY: Duration = Duration::from_secs(1);
 
 /// Pieces of a body after which the check lets others run: a server may send each byte as a piece.
 const FRAMES: usize = 64;
-
-/// What a server answered.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    /// The words after the number, where they are not the usual ones.
-    pub(super) phrase: Option<String>,
-    pub(super) location: Option<HeaderValue>,
-    pub(super) body: Vec<u8>,
-    pub(super) end: End,
-    /// Kept as long as a large body is.
-    pub(super) place: Option<SemaphorePermit<'static>>,
-}
 
 /// Why there is no answer, as a piece of a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +90,7 @@ where
     };
     // Nobody looks at the body of an answer that is bad or points elsewhere.
     if answer.status.is_success() {
-        progress.begin(page(wanted.name, &answer));
+        progress.begin(answer.page(wanted.name));
         let end = read(response.into_body(), driven, wanted.body, progress);
         answer.end = match wanted.body {
             true => end.await,
@@ -301,6 +287,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<'_, S> {
 mod tests {
     use std::time::Instant;
 
+    use hyper::StatusCode;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;

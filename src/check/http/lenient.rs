@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::MAX_HEAD;
+/// Bytes that the status line and the headers may have together.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 /// A stream whose heads are put right before anybody reads them. Bodies pass as they are.
 pub(super) struct Lenient<S> {

@@ -4,13 +4,19 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use super::super::progress::{Progress, Step};
-use super::super::unreachable;
-use super::Peer;
+use crate::check::failure::unreachable;
+use crate::check::progress::{Progress, Step};
 use crate::net::lookup::Lookups;
 use crate::net::resolve::ResolveError;
 use crate::net::{cause, dial};
 use crate::value::{UnknownCause, Verdict};
+
+/// Whom to connect to.
+pub(super) enum Peer<'a> {
+    Address(SocketAddr),
+    /// One of the addresses of this name, and the port.
+    Name(&'a str, u16),
+}
 
 /// Connects to the peer; of a name, to the first of its addresses that accepts. `server` is the one that is checked.
 pub(super) async fn open(

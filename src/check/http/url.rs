@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
-use super::say;
+use crate::check::say;
 use crate::plan::Scheme;
 use crate::value::Secret;
 

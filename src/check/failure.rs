@@ -1,0 +1,28 @@
+//! Verdicts and reasons for failures that several protocols have.
+
+use std::error::Error;
+use std::io;
+
+use super::say;
+use crate::net;
+use crate::value::Verdict;
+
+/// The verdict for a connection that could not be opened: a limit of this machine says nothing about the server.
+pub(super) fn unreachable(what: &str, error: &io::Error) -> Verdict {
+    judge_error(format!("{what}: {}", net::cause(error)), error)
+}
+
+/// The verdict for an error, with this reason: down, except where the error is this machine's own.
+pub(super) fn judge_error(reason: String, error: &(dyn Error + 'static)) -> Verdict {
+    match net::local_cause(error) {
+        Some(cause) => Verdict::unknown(cause, reason),
+        None => Verdict { unreachable: net::unreachable(error), ..Verdict::down(reason) },
+    }
+}
+
+/// The reason when bytes come between the answer to STARTTLS and the handshake (CVE-2011-0411): an attacker on the path could have
+/// sent them.
+pub(super) fn injected(word: &str, bytes: usize) -> String {
+    let bytes = say::count(bytes as u64, "byte");
+    format!("{bytes} in plain between the answer to {word} and the handshake, which nobody may put there")
+}
