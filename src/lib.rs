@@ -36,7 +36,7 @@
 //!
 //! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`; the regular expressions of
 //! `receive` are the library `perl-pattern`.
-//! `tests/tidy.rs` refuses a `use` that does not follow these tables.
+//! `tests/tidy.rs` refuses a `use` or an `impl` that does not follow these tables, and circles between the files of a module.
 //!
 //! # Where is …?
 //!

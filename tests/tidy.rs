@@ -1,8 +1,17 @@
-//! The house rules that a machine can check: directions between modules, a header on every file, files of a readable size.
+//! The house rules that a machine can check: directions between modules, no circles, a header on every file, files of a readable size,
+//! a test for each difference from the original.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
-use std::collections::BTreeSet;
+#[path = "tidy/circles.rs"]
+mod circles;
+#[path = "tidy/differences.rs"]
+mod differences;
+#[path = "tidy/impls.rs"]
+mod impls;
+#[path = "tidy/modules.rs"]
+mod modules;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +68,14 @@ const NOT_IN_THE_CORE: &[&str] = &[
 /// Lines of a file without its tests.
 const LONGEST_FILE: usize = 600;
 
+/// Whether a module may use another.
+fn allows(module: &str, used: &str) -> bool {
+    let row = ALLOWED.iter().find(|(name, _)| *name == module);
+    let (_, allowed) =
+        row.unwrap_or_else(|| panic!("module `{module}` has no row in the table of {}", file!()));
+    used == module || allowed.contains(&used)
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -113,13 +130,9 @@ fn modules_use_only_what_the_design_allows() {
             continue;
         }
         let module = module_of(&path);
-        let (_, allowed) = ALLOWED
-            .iter()
-            .find(|(name, _)| *name == module)
-            .unwrap_or_else(|| panic!("module `{module}` has no row in the table of {}", file!()));
         let text = fs::read_to_string(&path).unwrap();
         for (line, used) in uses(without_tests(&text)) {
-            if used != module && !allowed.contains(&used.as_str()) {
+            if !allows(&module, &used) {
                 wrong.push(format!("{}:{line}: `{module}` must not use `{used}`", path.display()));
             }
         }
@@ -190,131 +203,6 @@ fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
         }
     }
     found
-}
-
-/// The ids of the differences that `docs/compat.md` lists, in the first column of its tables.
-fn differences() -> Vec<String> {
-    let text = fs::read_to_string(root().join("docs/compat.md")).unwrap();
-    let mut ids = Vec::new();
-    for cell in text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()) {
-        ids.extend(cell.split(", ").filter(|id| is_id(id)).map(ToOwned::to_owned));
-    }
-    ids
-}
-
-fn is_id(word: &str) -> bool {
-    let number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
-    word.starts_with("P-") || word.strip_prefix(['B', 'L', 'P', 'R']).is_some_and(number)
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '-')
-}
-
-/// The part of a file of `src` that is a test; `test_modules` are the files that their parents declare under `#[cfg(test)]`.
-fn tests_of<'a>(path: &Path, text: &'a str, test_modules: &BTreeSet<PathBuf>) -> &'a str {
-    let in_tests = path.components().any(|part| part.as_os_str() == "tests");
-    if in_tests || path.ends_with("tests.rs") || test_modules.contains(path) {
-        return text;
-    }
-    text.find("\n#[cfg(test)]\nmod tests {").map_or("", |begin| &text[begin..])
-}
-
-/// The files of modules without a body that stand under `#[cfg(test)]`: `#[cfg(test)] mod steps;`.
-fn test_modules(files: &[(PathBuf, String)]) -> BTreeSet<PathBuf> {
-    let declared = |(path, text): &(PathBuf, String)| {
-        let names = text
-            .split("\n#[cfg(test)]\nmod ")
-            .skip(1)
-            .filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
-        let folder = if path.ends_with("mod.rs") {
-            path.parent().unwrap().to_owned()
-        } else {
-            path.with_extension("")
-        };
-        names.map(|name| folder.join(format!("{name}.rs"))).collect::<Vec<_>>()
-    };
-    files.iter().flat_map(declared).collect()
-}
-
-fn ids_in(text: &str) -> impl Iterator<Item = String> {
-    words(text).filter(|word| is_id(word)).map(ToOwned::to_owned)
-}
-
-/// An id in a comment of the program says why, and proves nothing.
-#[test]
-fn d5_an_id_in_the_program_is_not_a_test() {
-    let text = "//! B01\nfn f() {} // B02\n\n#[cfg(test)]\nmod tests {\n    // B03\n}\n";
-    let ids = |path: &str, text: &str, modules: &BTreeSet<PathBuf>| {
-        ids_in(tests_of(Path::new(path), text, modules)).collect::<Vec<_>>()
-    };
-    let none = BTreeSet::new();
-    assert_eq!(ids("src/one.rs", text, &none), ["B03"]);
-    assert_eq!(ids("src/one.rs", "// B01\n\n#[cfg(test)]\nmod tests;\n// B02\n", &none), [""; 0]);
-    for path in ["src/one/tests.rs", "src/one/tests/two.rs"] {
-        assert_eq!(ids(path, "// B04", &none), ["B04"]);
-    }
-    let parent = (PathBuf::from("src/one/mod.rs"), "mod two;\n#[cfg(test)]\nmod steps;\n".to_owned());
-    let modules = test_modules(&[parent]);
-    assert_eq!(ids("src/one/steps.rs", "// B05", &modules), ["B05"]);
-    assert_eq!(ids("src/one/two.rs", "// B06", &modules), [""; 0]);
-}
-
-#[test]
-fn every_difference_is_named_by_a_test() {
-    let source = texts(&root().join("src"));
-    let modules = test_modules(&source);
-    let in_source =
-        source.iter().flat_map(|(path, text)| ids_in(tests_of(path, text, &modules)).collect::<Vec<_>>());
-    let tests = [texts(&root().join("tests")), texts(&root().join("perl-pattern/tests"))].concat();
-    // This file names ids that do not exist.
-    let others =
-        tests.iter().filter(|(path, _)| !path.ends_with("tidy.rs")).flat_map(|(_, text)| ids_in(text));
-    let named: BTreeSet<String> = in_source.chain(others).collect();
-    let ids = differences();
-    assert!(ids.len() > 30, "{ids:?}");
-    let unnamed: Vec<_> = ids.iter().filter(|id| !named.contains(*id)).collect();
-    assert!(unnamed.is_empty(), "docs/compat.md lists differences that no test names: {unnamed:?}");
-}
-
-#[test]
-fn every_difference_of_a_verdict_has_an_entry() {
-    let ids = differences();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for (path, text) in texts(&root().join("tests/peers/verdicts")) {
-        for (number, line) in (1..).zip(text.lines()) {
-            // `> PHASE OUTCOME ID…: REASON`
-            let Some((head, _)) = line.strip_prefix("> ").and_then(|line| line.split_once(": ")) else {
-                continue;
-            };
-            count += 1;
-            if !head.split(' ').skip(2).all(|id| ids.iter().any(|known| known == id)) {
-                wrong.push(format!("{}:{number}: {line}", path.display()));
-            }
-        }
-    }
-    assert!(count > 200, "{count} verdicts");
-    assert!(wrong.is_empty(), "not in docs/compat.md:\n{}", wrong.join("\n"));
-}
-
-#[test]
-fn every_difference_of_a_scenario_has_an_entry() {
-    let ids = differences();
-    let mut wrong = Vec::new();
-    let mut count = 0;
-    for (path, text) in texts(&root().join("tests/compat/scenarios")) {
-        for (number, line) in (1..).zip(text.lines()) {
-            let Some(reason) = line.strip_prefix("id ") else { continue };
-            count += 1;
-            let mut named = words(reason).filter(|word| is_id(word)).peekable();
-            if named.peek().is_none() || !named.all(|id| ids.iter().any(|known| known == id)) {
-                wrong.push(format!("{}:{number}: {line}", path.display()));
-            }
-        }
-    }
-    assert!(count > 0, "no scenario differs");
-    assert!(wrong.is_empty(), "not in docs/compat.md:\n{}", wrong.join("\n"));
 }
 
 /// The owner writes the address for bugs into one line; packages and manual take it from there.
