@@ -150,7 +150,7 @@ impl Monitor {
             Vacant(new) => {
                 let lane = Lane::new(WAITING);
                 let mut file = MonitorFile { path: new.key().clone(), mode: self.mode, failing: false };
-                if let Err(error) = lane.start("monitorfile", move |entry, lost| file.write(entry, lost)) {
+                if let Err(error) = lane.start("monitorfile", move |lines| file.write(lines)) {
                     error!("monitorfile {}: no thread for it: {error}; a line is lost", new.key().display());
                     return;
                 }
@@ -191,13 +191,18 @@ struct MonitorFile {
 }
 
 impl MonitorFile {
-    fn write(&mut self, (at, text): &Entry, lost: u64) {
+    fn write(&mut self, lines: &[(Entry, u64)]) {
         let path = self.path.display();
+        let lost: u64 = lines.iter().map(|(_, lost)| lost).sum();
         if lost > 0 {
             error!("monitorfile {path}: {lost} lines were dropped, as it could not be written in time");
         }
-        let time = at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y");
-        let result = append(&self.path, self.mode, &format!("[{time}] [{}] {text}\n", std::process::id()));
+        let mut all = String::new();
+        for ((at, text), _) in lines {
+            let time = at.with_timezone(&Local).format("%a %b %e %H:%M:%S %Y");
+            let _ = writeln!(all, "[{time}] [{}] {text}", std::process::id());
+        }
+        let result = append(&self.path, self.mode, &all);
         match (&result, self.failing) {
             (Err(error), false) => {
                 error!("monitorfile {path} cannot be written: {}; checks go on without it", cause(error));
@@ -209,13 +214,13 @@ impl MonitorFile {
     }
 }
 
-/// Opens the file for each line, as the original does: log rotation then needs no signal.
-fn append(path: &Path, mode: u32, line: &str) -> io::Result<()> {
+/// Opens the file for each write, as the original does for each line: log rotation then needs no signal.
+fn append(path: &Path, mode: u32, lines: &str) -> io::Result<()> {
     let file = match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, mode),
         opened => opened,
     };
-    file?.write_all(line.as_bytes())
+    file?.write_all(lines.as_bytes())
 }
 
 /// Creates a file with this mode, whatever the umask is. Another program may have created it by now: then it keeps its mode.

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// The stack of a thread that formats a line and writes it.
 const STACK: usize = 256 * 1024;
 
+/// Items that the thread takes at once.
+const BATCH: usize = 256;
+
 /// What an entry takes besides its text.
 const OVERHEAD: usize = 128;
 
@@ -32,8 +35,8 @@ struct Queue<T> {
     bytes: usize,
     /// Dropped since the last entry.
     lost: u64,
-    /// The thread is writing an entry.
-    writing: bool,
+    /// Entries in the hands of the thread.
+    writing: usize,
     closed: bool,
 }
 
@@ -48,20 +51,25 @@ impl<T: Send + 'static> Lane<T> {
     /// An empty queue for at most `limit` bytes. Without [`Lane::start`] nothing is written.
     #[must_use]
     pub fn new(limit: usize) -> Lane<T> {
-        let queue = Queue { entries: VecDeque::new(), bytes: 0, lost: 0, writing: false, closed: false };
+        let queue = Queue { entries: VecDeque::new(), bytes: 0, lost: 0, writing: 0, closed: false };
         Lane { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
     }
 
-    /// Starts the thread. `write` gets each item, and how many were dropped just before it.
+    /// Starts the thread. `write` gets the items that wait, at most [`BATCH`] at once, each with the number of items that were dropped
+    /// just before it.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(&self, name: &str, mut write: impl FnMut(&T, u64) + Send + 'static) -> std::io::Result<()> {
+    pub fn start(
+        &self,
+        name: &str,
+        mut write: impl FnMut(&[(T, u64)]) + Send + 'static,
+    ) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         let work = move || {
-            while let Some(entry) = shared.next() {
-                write(&entry.item, entry.lost_before);
-                shared.lock().writing = false;
+            while let Some(batch) = shared.next() {
+                write(&batch);
+                shared.lock().writing = 0;
                 shared.changed.notify_all();
             }
         };
@@ -88,7 +96,7 @@ impl<T: Send + 'static> Lane<T> {
     pub fn flush(&self, limit: Duration) -> u64 {
         let end = Instant::now() + limit;
         let mut queue = self.shared.lock();
-        while queue.writing || !queue.entries.is_empty() {
+        while queue.writing > 0 || !queue.entries.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -97,7 +105,7 @@ impl<T: Send + 'static> Lane<T> {
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let queued: u64 = queue.entries.iter().map(|entry| 1 + entry.lost_before).sum();
-        queue.lost + queued + u64::from(queue.writing)
+        queue.lost + queued + u64::try_from(queue.writing).unwrap_or(u64::MAX)
     }
 }
 
@@ -113,14 +121,16 @@ impl<T> Shared<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next entry; none when the lane is dropped and empty.
-    fn next(&self) -> Option<Entry<T>> {
+    /// The next entries; none when the lane is dropped and empty.
+    fn next(&self) -> Option<Vec<(T, u64)>> {
         let mut queue = self.lock();
         loop {
-            if let Some(entry) = queue.entries.pop_front() {
-                queue.bytes -= entry.size;
-                queue.writing = true;
-                return Some(entry);
+            let count = queue.entries.len().min(BATCH);
+            if count > 0 {
+                let batch: Vec<Entry<T>> = queue.entries.drain(..count).collect();
+                queue.bytes -= batch.iter().map(|entry| entry.size).sum::<usize>();
+                queue.writing = count;
+                return Some(batch.into_iter().map(|entry| (entry.item, entry.lost_before)).collect());
             }
             if queue.closed {
                 return None;
@@ -143,15 +153,15 @@ mod tests {
         let lane = Lane::new(10 * (1000 + OVERHEAD));
         let (release, gate) = mpsc::channel::<()>();
         let (seen, written) = mpsc::channel();
-        lane.start("test", move |item: &u32, lost| {
+        lane.start("test", move |batch: &[(u32, u64)]| {
             let _ = gate.recv();
-            seen.send((*item, lost)).unwrap();
+            batch.iter().for_each(|entry| seen.send(*entry).unwrap());
         })
         .unwrap();
         // The first is taken by the thread, which hangs with it.
         lane.push(0, 1000);
         let limit = Instant::now() + GENEROUS;
-        while !lane.shared.lock().writing {
+        while lane.shared.lock().writing == 0 {
             assert!(Instant::now() < limit);
             thread::yield_now();
         }
@@ -174,7 +184,10 @@ mod tests {
         let (seen, written) = mpsc::channel();
         let lane = Lane::new(10_000);
         (0..3).for_each(|item| lane.push(item, 10));
-        lane.start("test", move |item: &u32, _| seen.send(*item).unwrap()).unwrap();
+        lane.start("test", move |batch: &[(u32, u64)]| {
+            batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
+        })
+        .unwrap();
         drop(lane);
         assert_eq!(written.iter().collect::<Vec<u32>>(), [0, 1, 2]);
     }

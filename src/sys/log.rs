@@ -185,7 +185,7 @@ impl Log {
                 let length = line.length();
                 queue.push(line, length);
             }
-            None => self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner).write(&line, 0),
+            None => self.shared.sinks.lock().unwrap_or_else(PoisonError::into_inner).write(&[(line, 0)]),
         }
     }
 }
@@ -198,7 +198,7 @@ fn own_targets(level: Level) -> Targets {
 /// Starts the thread of a queue.
 fn start(queue: &Lane<Line>) -> io::Result<()> {
     let mut sinks = Sinks::default();
-    queue.start("log", move |line, lost| sinks.write(line, lost))
+    queue.start("log", move |lines| sinks.write(lines))
 }
 
 /// What a writer of lines keeps open, and what it could not write.
@@ -211,17 +211,23 @@ struct Sinks {
 }
 
 impl Sinks {
-    /// Writes a line; before it, how many were dropped because they did not fit into the queue.
-    fn write(&mut self, line: &Line, lost: u64) {
-        if lost > 0 {
-            let text =
-                format!("{lost} log lines before this one were dropped: the log was not writable in time");
-            self.put(&line.beside(text));
+    /// Writes lines; before each, how many were dropped because they did not fit into the queue. Lines for one file are written at
+    /// once.
+    fn write(&mut self, lines: &[(Line, u64)]) {
+        let mut of_file = OfFile::default();
+        for (line, lost) in lines {
+            if *lost > 0 {
+                let text = format!(
+                    "{lost} log lines before this one were dropped: the log was not writable in time"
+                );
+                self.put(&line.beside(text), &mut of_file);
+            }
+            self.put(line, &mut of_file);
         }
-        self.put(line);
+        self.write_into_file(of_file);
     }
 
-    fn put(&mut self, line: &Line) {
+    fn put(&mut self, line: &Line, of_file: &mut OfFile) {
         let Line { text, to, .. } = line;
         if to.journald {
             send(&mut self.journal, Path::new(JOURNAL), &line.journal_packet());
@@ -235,7 +241,14 @@ impl Sinks {
                 let line = if to.json { line.json() } else { format!("[{}] {text}", line.time_stamp()) };
                 let _ = writeln!(io::stdout().lock(), "{line}");
             }
-            Target::File(path) => self.put_into_file(path, line),
+            Target::File(path) => {
+                if of_file.path.as_ref() != Some(path) {
+                    let before =
+                        std::mem::replace(of_file, OfFile { path: Some(path.clone()), ..OfFile::default() });
+                    self.write_into_file(before);
+                }
+                of_file.add(line);
+            }
             Target::Syslog(facility) => {
                 send(&mut self.syslog, Path::new(SYSLOG), line.syslog_packet(*facility).as_bytes());
             }
@@ -243,21 +256,40 @@ impl Sinks {
     }
 
     /// Lines that do not get into the file go to standard error. When the file can be written again it says how many.
-    fn put_into_file(&mut self, path: &Path, line: &Line) {
-        let mut lines = String::new();
-        if let Some((lines_lost, error)) = &self.failed {
-            let text = format!("{lines_lost} log lines before this one could not be written: {error}");
-            lines = line.beside(text).of_file();
-        }
-        lines.push_str(&line.of_file());
-        match append(path, &lines) {
+    fn write_into_file(&mut self, OfFile { path, text, plain, last }: OfFile) {
+        let (Some(path), Some(last)) = (path, last) else { return };
+        let lost = self.failed.as_ref().map(|(lines_lost, error)| {
+            last.beside(format!("{lines_lost} log lines before this one could not be written: {error}"))
+                .of_file()
+        });
+        match append(&path, &(lost.unwrap_or_default() + &text)) {
             Ok(()) => self.failed = None,
             Err(error) => {
-                to_stderr(&line.text);
+                plain.iter().for_each(|text| to_stderr(text));
                 let before = self.failed.take().map_or(0, |(lines, _)| lines);
-                self.failed = Some((before + 1, error));
+                let more = u64::try_from(plain.len()).unwrap_or(u64::MAX);
+                self.failed = Some((before.saturating_add(more), error));
             }
         }
+    }
+}
+
+/// Lines that wait for their file.
+#[derive(Default)]
+struct OfFile {
+    path: Option<PathBuf>,
+    /// As the file has them.
+    text: String,
+    /// As standard error has them.
+    plain: Vec<String>,
+    last: Option<Line>,
+}
+
+impl OfFile {
+    fn add(&mut self, line: &Line) {
+        self.text.push_str(&line.of_file());
+        self.plain.push(line.text.clone());
+        self.last = Some(line.beside(String::new()));
     }
 }
 
