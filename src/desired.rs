@@ -55,7 +55,7 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     let mut found = BTreeSet::new();
     for v in plan.virtuals() {
         let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
-        let fallback_key = v.fallback.map(|fallback| fallback_destination(v, fallback).0);
+        let fallback_key = fallback_key(v);
         let taking = service.destinations.values().filter(|d| d.weight > 0).count();
         // Without `quiescent` a dead server of weight 0 is not there. With it, one is up where nobody takes traffic and the
         // fallback is not in.
@@ -223,6 +223,12 @@ fn server_change(
 fn destination_key(v: &Virtual, address: SocketAddr, method: ForwardingMethod) -> DestinationKey {
     let destination = v.destination(address, method);
     DestinationKey { address: destination.ip(), port: destination.port() }
+}
+
+/// The kernel's key of the fallback of a virtual.
+#[must_use]
+pub fn fallback_key(v: &Virtual) -> Option<DestinationKey> {
+    v.fallback.map(|fallback| fallback_destination(v, fallback).0)
 }
 
 fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {

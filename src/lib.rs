@@ -30,7 +30,8 @@
 //! | [`settings`] | the daemon's own settings: file and environment |
 //! | [`check`] | runs one probe → verdict; one file a protocol |
 //! | [`notify`] | what happened, in the original's words: log lines, mail, monitor files, commands |
-//! | [`report`] | the state for `check` and `show`: JSON and a table |
+//! | [`report`] | the state for `check`, `show` and the control socket: one view, as JSON and as a table |
+//! | [`control`] | the Unix socket: requests in, answers and event streams out |
 //! | [`daemon`] | one loop that owns all mutable state and joins the above |
 //! | [`cli`] | arguments → command → exit code |
 //!
@@ -77,6 +78,7 @@
 //! | what a dry run does not do | `settings.rs` (`Acts`), `notify/post.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs`, `cli/launch.rs` |
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
+//! | what can be asked of a daemon, and by whom | `control/protocol.rs`, `control/rights.rs`; which services are looked at again for it: `daemon/publisher.rs` |
 //! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |
 //! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `director/reconciler.rs`, `check/sctp.rs` |
@@ -86,6 +88,7 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod desired;
 pub mod director;

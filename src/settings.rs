@@ -42,6 +42,8 @@ pub struct Settings {
     pub mail: Mail,
     /// What the daemon may do.
     pub privileges: Privileges,
+    /// The control socket.
+    pub control: Control,
     /// The directories.
     pub paths: Paths,
 }
@@ -167,6 +169,16 @@ pub enum LogFormat {
 pub struct Stop {
     /// How long `stop` waits at most for the last work of the daemon, in seconds, 0 to 3,600.
     pub grace: u64,
+}
+
+/// `[control]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// The group whose members may see the state; empty: none.
+    pub read_group: String,
+    /// The group whose members may also change something; empty: none.
+    pub write_group: String,
 }
 
 /// `[mail]`

@@ -32,18 +32,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("check", &["value", "plan", "net", "sys"]),
     ("notify", &["value", "plan", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
     ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
+    ("control", &["value", "report", "net", "sys"]),
     (
         "daemon",
         &[
             "value", "config", "plan", "health", "desired", "event", "director", "ipvs_rs", "net", "sys",
-            "settings", "check", "notify", "report",
+            "settings", "check", "notify", "report", "control",
         ],
     ),
     (
         "cli",
         &[
             "value", "config", "plan", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
-            "notify", "report", "daemon",
+            "notify", "report", "control", "daemon",
         ],
     ),
     ("main", &[]),

@@ -14,6 +14,7 @@ use super::privileges;
 use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
 use super::terminal::tell;
 use crate::check::{Checker, silence_contained_panics};
+use crate::control::Rights;
 use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
 use crate::net::cause;
 use crate::settings::Backend;
@@ -68,6 +69,11 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         tell!("{error}");
         Exit::Failure
     })?;
+    let control = &context.settings.control;
+    let rights = Rights::new(&control.read_group, &control.write_group).map_err(|error| {
+        tell!("{}: {error}", context.settings_file.display());
+        Exit::Failure
+    })?;
     let setup = Setup {
         checker: checker.with_commands(context.acts.commands),
         path,
@@ -75,6 +81,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         loaded,
         ipvs,
         state_directory: context.state_directory(),
+        rights,
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
         check_limits: check_limits(context),

@@ -13,7 +13,7 @@ use crate::notify::alerts::Alerts;
 use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::{self, Monitor};
-use crate::notify::{kind, level, line, reason, state};
+use crate::notify::{kind, level, line, message_id, reason, state};
 use crate::plan::Plan;
 use crate::settings::{self, Acts};
 use crate::sys::command::aside;
@@ -159,7 +159,8 @@ impl Outlets {
 /// Writes the line of an event to the log, with its parts as fields.
 fn log(event: &Event) {
     let Some(text) = line(event) else { return };
-    let (kind, message_id) = kind(event);
+    let kind = kind(event);
+    let message_id = message_id(kind);
     let service = event.service.map(|id| id.qualified().to_string());
     let server = event.server.map(|server| server.to_string());
     let (service, server) = (service.as_deref(), server.as_deref());

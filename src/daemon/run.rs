@@ -16,13 +16,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
 use super::addresses::Hosts;
 use super::checks::Checks;
-use super::control::{self, Control};
 use super::directory::Directory;
 use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
@@ -32,15 +32,18 @@ use super::observe::ConfigFile;
 use super::outlets::Outlets;
 use super::owned::{self, Owned, OwnedServices};
 use super::peers::{self, Beginning, Peers};
+use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
 use super::turn::{Turns, measured};
 use crate::config::LogTarget;
+use crate::control::{self, Answer, Control, Question};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::health::Standing;
-use crate::report::{self, Snapshot};
+use crate::notify;
+use crate::report::{self, Snapshot, View};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
@@ -91,6 +94,7 @@ pub(super) struct Daemon {
     pub(super) maintenance: Maintenance,
     pub(super) outlets: Outlets,
     pub(super) control: Option<Control>,
+    pub(super) publisher: Publisher,
     pub(super) manager: Manager,
     pub(super) owned: Option<OwnedServices>,
     /// None with a table in memory, which has no others.
@@ -98,7 +102,6 @@ pub(super) struct Daemon {
     pub(super) log: Log,
     pub(super) log_by_configuration: bool,
     pub(super) path: PathBuf,
-    pub(super) name: String,
     pub(super) grace: Duration,
     pub(super) reloads: Reloads,
     /// A configuration that was read, until the table is as it says.
@@ -148,7 +151,7 @@ impl Daemon {
         let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
         director.maintain(&in_maintenance, now);
-        let control = Control::open(&socket::place(&setup.state_directory, &setup.name))
+        let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
         let daemon = Daemon {
@@ -159,13 +162,13 @@ impl Daemon {
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
+            publisher: Publisher::new(&setup.name),
             manager: Manager::new(now),
             owned,
             peers,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
             path: setup.path,
-            name: setup.name,
             grace: setup.grace,
             director,
             kernel,
@@ -258,7 +261,7 @@ impl Daemon {
             // What is being reloaded may be what was seen.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
-            question = control::next(&mut self.control) => question.answer(self.snapshot_json()),
+            question = control::next(&mut self.control) => self.answer(question, Instant::now()),
         }
         self.settle(Instant::now());
         None
@@ -296,6 +299,11 @@ impl Daemon {
     }
 
     pub(super) fn publish(&mut self, events: &[Event], now: Instant) {
+        if let Some(control) = self.control.as_ref().filter(|control| control.is_followed()) {
+            for event in events.iter().filter_map(notify::json) {
+                control.publish(Answer::event(event).line());
+            }
+        }
         self.outlets.publish(events, self.director.plan(), self.director.health(), now);
     }
 
@@ -320,7 +328,8 @@ impl Daemon {
                 self.request_reload();
             }
             Request::Report => {
-                for line in report::render(&self.snapshot()).lines() {
+                let view = self.view(Instant::now());
+                for line in report::render(&Snapshot::of(&view)).lines() {
                     info!("{line}");
                 }
             }
@@ -328,18 +337,22 @@ impl Daemon {
         None
     }
 
-    fn snapshot(&self) -> Snapshot {
-        let director = &self.director;
-        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), Instant::now())
-            .of_daemon(&self.name);
-        match &self.peers {
-            None => snapshot,
-            Some(peers) => snapshot.with_elsewhere(peers.elsewhere()),
+    fn answer(&mut self, question: Question, now: Instant) {
+        match question {
+            Question::View(reply) => reply.give(self.view(now)),
+            Question::Service(id, reply) => {
+                reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, now)));
+            }
+            Question::Status(reply) => reply.give(self.summary()),
+            Question::Reload => {
+                info!("Reloading Linux Director Daemon config on request");
+                self.request_reload();
+            }
         }
     }
 
-    fn snapshot_json(&self) -> String {
-        serde_json::to_string(&self.snapshot()).unwrap_or_default()
+    fn view(&mut self, now: Instant) -> Arc<View> {
+        self.publisher.view(&mut self.director, self.peers.as_ref().map(Peers::elsewhere), now)
     }
 
     /// One line about all servers, for the service manager.

@@ -9,6 +9,7 @@ use super::load::Loaded;
 use super::outlets::CommandSetup;
 use super::places::Limits;
 use crate::check::Checker;
+use crate::control::Rights;
 use crate::settings::{self, Acts};
 use crate::sys::detach::Launcher;
 use crate::sys::log::Log;
@@ -28,6 +29,8 @@ pub struct Setup {
     pub ipvs: Box<dyn Ipvs>,
     /// Where the control socket is and what must outlive a crash, `/var/run/ldirectord-rs`.
     pub state_directory: PathBuf,
+    /// Who may use the control socket.
+    pub rights: Rights,
     /// Whether services are remembered across a crash; not where the table is only in memory.
     pub remember: bool,
     /// How often the table is read back without a cause; none: never.

@@ -44,7 +44,7 @@ use crate::health::Due;
 use crate::notify::fallback::FallbackCommands;
 use crate::notify::{line, monitor};
 use crate::plan::Plan;
-use crate::report::{Snapshot, State};
+use crate::report::{State, View};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Every check of a test configuration comes round in this time.
@@ -438,9 +438,9 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
     world.reload(plan(&text(3)));
     let shown = |world: &World| {
         let director = world.director.as_ref().unwrap();
-        let snapshot = Snapshot::of(director.plan(), director.health(), director.table(), world.now);
-        let servers = &snapshot.virtuals[0].servers;
-        servers.iter().map(|server| (server.address.clone(), server.state)).collect::<Vec<_>>()
+        let view = View::of(director.plan(), director.health(), director.table(), world.now);
+        let servers = &view.services[0].servers;
+        servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };
     let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
     assert_eq!(shown(&world), [(new.clone(), State::Down), (old, State::Leaving)]);

@@ -40,6 +40,8 @@ pub struct Director {
     events: Vec<Event>,
     /// Virtual services with a change of a server, for operator commands.
     touched: BTreeSet<usize>,
+    /// Virtual services of which something is another now, for readers.
+    changed: BTreeSet<usize>,
     /// Servers that were marked down while their service is not settled yet.
     downs: BTreeMap<ServiceKey, Vec<SocketAddr>>,
     /// What checks warn of and was reported. The words of a warning change when it is time to report it again.
@@ -81,6 +83,7 @@ impl Director {
             stopping: None,
             events: Vec::new(),
             touched: (0..plan.virtuals().len()).collect(),
+            changed: (0..plan.virtuals().len()).collect(),
             downs: BTreeMap::new(),
             warned: BTreeMap::new(),
             plan,
@@ -146,6 +149,13 @@ impl Director {
         std::mem::take(&mut self.touched)
     }
 
+    /// The virtual services of which something is another since the last call, by their place in the plan: a check, a state, or the
+    /// table.
+    #[must_use]
+    pub fn take_changed(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// When [`Director::due`] or [`Director::tick`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -190,6 +200,8 @@ impl Director {
         for (id, verdict) in verdicts {
             self.monitor(id, &verdict);
             self.warn(id, &verdict);
+            self.changed
+                .extend(self.health.members(&self.plan, id).iter().map(|member| member.virtual_index));
             let transitions = self.health.verdict(&self.plan, id, verdict, now);
             self.take_transitions(transitions);
         }
@@ -260,7 +272,7 @@ impl Director {
         if let (Step::Read(_), Some(reload)) = (&step, &mut self.reload) {
             reload.is_reading = true;
         }
-        self.report(Progress { settled, events: Vec::new() });
+        self.report(Progress { settled, ..Progress::default() });
         step
     }
 
@@ -273,6 +285,8 @@ impl Director {
         }
         let is_read = matches!(done, Done::Read(_));
         let progress = self.reconciler.done(&self.plan, done, now);
+        let index = |key: &ServiceKey| self.plan.virtual_index(desired::virtual_id(*key));
+        self.changed.extend(progress.touched.iter().filter_map(index));
         self.report(progress);
         if let Some(reload) = self.reload.take_if(|reload| is_read && reload.is_reading) {
             self.replan(reload.plan, now);
@@ -293,6 +307,7 @@ impl Director {
         self.warned.retain(|id, _| self.health.knows(*id));
         self.downs.clear();
         self.touched = (0..self.plan.virtuals().len()).collect();
+        self.changed.clone_from(&self.touched);
         self.reconciler.replan(&planned(&self.plan));
         self.events.push(Event::of_director(Kind::Reloaded));
         for member in self.plan.leaving().clone() {
@@ -309,6 +324,7 @@ impl Director {
             return;
         }
         if let Some(plan) = self.settled.take() {
+            self.changed = (0..plan.virtuals().len()).collect();
             self.health = self.health.replan(&self.plan, &plan, &BTreeSet::new(), now);
             self.plan = plan;
         }
@@ -339,6 +355,7 @@ impl Director {
             }
             self.events.push(Event::of_server(v.id, real.address, kind));
             self.touched.insert(member.virtual_index);
+            self.changed.insert(member.virtual_index);
             if matches!(event, health::Event::Up | health::Event::Down) {
                 self.mark(member.virtual_index);
             }
@@ -347,6 +364,7 @@ impl Director {
 
     fn mark(&mut self, virtual_index: usize) {
         self.touched.insert(virtual_index);
+        self.changed.insert(virtual_index);
         self.reconciler.mark(desired::service_key(self.plan.virtuals()[virtual_index].id));
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Progress {
     pub events: Vec<Event>,
     /// Services that are as they should be, or of which no more is tried for now.
     pub settled: BTreeSet<ServiceKey>,
+    /// Services whose present state may be another.
+    pub touched: BTreeSet<ServiceKey>,
 }
 
 impl Reconciler {
@@ -326,6 +328,7 @@ impl Reconciler {
                 self.present.services.insert(*key, after);
             }
             self.forget_if_gone(plan, *key);
+            progress.touched.insert(*key);
         }
         self.dirty.extend(keys);
         if !repairs.is_empty() && self.stopping.is_none() {
@@ -397,6 +400,7 @@ impl Reconciler {
                 }
             }
         }
+        progress.touched.clone_from(&touched);
         for service in touched {
             match refused.remove(&service) {
                 None => {

@@ -7,7 +7,7 @@ use tracing::Level;
 
 use crate::event::{Event, Fate, Kind, Request};
 use crate::health::Punctuality;
-use crate::value::{Change, ServerChange};
+use crate::value::Change;
 
 /// How many repairs are named one by one.
 const DRIFT_SHOWN: usize = 5;
@@ -107,30 +107,54 @@ pub fn reason(event: &Event) -> Option<&str> {
     }
 }
 
-/// The kind of an event, as a name and as the `MESSAGE_ID` of the journal (systemd.journal-fields(7)), which never changes.
+/// The `MESSAGE_ID` of each kind of event that has a line, for the journal (systemd.journal-fields(7)). They are in `docs/control.md` and
+/// never change.
+const MESSAGE_IDS: &[(&str, &str)] = &[
+    ("up", "f94573d1f2ee4c088b658b6c2f6ee2f6"),
+    ("down", "7be6b7ab644f455286965b4a3fb38275"),
+    ("soft-failure", "97c36ed995ee441083391b8d7d7a4343"),
+    ("soft-failure-over", "2e43b264743b4af1a6129b6b0b23c380"),
+    ("unknown", "f9495c42e06247af82122d0659a1afb3"),
+    ("warning", "77b2cccc863e48f6bf10451c1d0690db"),
+    ("leaving", "af554211ba0f448a86937d8a2ffef430"),
+    ("table-server", "a3fa7b6d5eb24e03b35037ef36e52fa0"),
+    ("table-service", "3d0e7383ac6c408288b21c27240cd9ca"),
+    ("refused", "447061e4d6024b04936751307bca8fa2"),
+    ("drift", "b541221e1e70419c82a29d1ecd4b77d2"),
+    ("unreadable", "9a95e45f1dd44a72ab5875f7a9aa84cb"),
+    ("timeouts-set", "59d0dd0b00844558aef1cfda10076b27"),
+    ("punctuality", "99258733b8fa44b190c2c1f3ace17e8a"),
+    ("checks-possible", "2757146d66344be298aee76e7211ba73"),
+];
+
+/// The `MESSAGE_ID` of a kind of event.
 #[must_use]
-pub fn kind(event: &Event) -> (&'static str, &'static str) {
+pub fn message_id(kind: &str) -> Option<&'static str> {
+    MESSAGE_IDS.iter().find(|(known, _)| *known == kind).map(|(_, id)| *id)
+}
+
+/// The kind of an event, as a name that never changes.
+#[must_use]
+pub fn kind(event: &Event) -> &'static str {
     match &event.kind {
-        Kind::Checked { .. } => ("checked", "c007f054a5c145459ed4933900594dc9"),
-        Kind::Up { .. } => ("up", "f94573d1f2ee4c088b658b6c2f6ee2f6"),
-        Kind::Down { .. } => ("down", "7be6b7ab644f455286965b4a3fb38275"),
-        Kind::DownWithoutChange => ("down-without-change", "e7e978214cee46c1bc42e0bd77110304"),
-        Kind::SoftFailure { .. } => ("soft-failure", "97c36ed995ee441083391b8d7d7a4343"),
-        Kind::SoftFailureOver => ("soft-failure-over", "2e43b264743b4af1a6129b6b0b23c380"),
-        Kind::Unknown { .. } => ("unknown", "f9495c42e06247af82122d0659a1afb3"),
-        Kind::Warning { .. } => ("warning", "77b2cccc863e48f6bf10451c1d0690db"),
-        Kind::Leaving { .. } => ("leaving", "af554211ba0f448a86937d8a2ffef430"),
-        Kind::Table(Change::Server(ServerChange { .. })) => {
-            ("table-server", "a3fa7b6d5eb24e03b35037ef36e52fa0")
-        }
-        Kind::Table(_) => ("table-service", "3d0e7383ac6c408288b21c27240cd9ca"),
-        Kind::Refused { .. } => ("refused", "447061e4d6024b04936751307bca8fa2"),
-        Kind::Drift { .. } => ("drift", "b541221e1e70419c82a29d1ecd4b77d2"),
-        Kind::Unreadable { .. } => ("unreadable", "9a95e45f1dd44a72ab5875f7a9aa84cb"),
-        Kind::TimeoutsSet { .. } => ("timeouts-set", "59d0dd0b00844558aef1cfda10076b27"),
-        Kind::Punctuality(_) => ("punctuality", "99258733b8fa44b190c2c1f3ace17e8a"),
-        Kind::Blindness(_) => ("checks-possible", "2757146d66344be298aee76e7211ba73"),
-        Kind::Reloaded => ("reloaded", "d07b09d8529f4e0eb63137503197a895"),
+        Kind::Checked { .. } => "checked",
+        Kind::Up { .. } => "up",
+        Kind::Down { .. } => "down",
+        Kind::DownWithoutChange => "down-without-change",
+        Kind::SoftFailure { .. } => "soft-failure",
+        Kind::SoftFailureOver => "soft-failure-over",
+        Kind::Unknown { .. } => "unknown",
+        Kind::Warning { .. } => "warning",
+        Kind::Leaving { .. } => "leaving",
+        Kind::Table(Change::Server(_)) => "table-server",
+        Kind::Table(_) => "table-service",
+        Kind::Refused { .. } => "refused",
+        Kind::Drift { .. } => "drift",
+        Kind::Unreadable { .. } => "unreadable",
+        Kind::TimeoutsSet { .. } => "timeouts-set",
+        Kind::Punctuality(_) => "punctuality",
+        Kind::Blindness(_) => "checks-possible",
+        Kind::Reloaded => "reloaded",
     }
 }
 
@@ -162,4 +186,53 @@ fn late(punctuality: &Punctuality) -> String {
 fn in_words(timeouts: Timeouts) -> String {
     let Timeouts { tcp, tcp_fin, udp } = timeouts;
     format!("tcp {tcp} s, tcpfin {tcp_fin} s, udp {udp} s")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_the_manual_with_an_id_of_its_own() {
+        let manual = include_str!("../../docs/control.md");
+        let rows: Vec<&str> =
+            manual.lines().filter(|line| line.starts_with("| `") && line.len() > 60).collect();
+        for (kind, id) in MESSAGE_IDS {
+            assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{kind}");
+            let row = format!("| `{kind}` | `{id}` |");
+            assert!(manual.lines().any(|line| line.starts_with(&row)), "{row}");
+        }
+        let ids: BTreeSet<&str> = MESSAGE_IDS.iter().map(|(_, id)| *id).collect();
+        assert_eq!(ids.len(), MESSAGE_IDS.len());
+        let documented = rows.iter().filter(|row| row.split('`').nth(3).is_some_and(|id| id.len() == 32));
+        assert_eq!(documented.count(), MESSAGE_IDS.len());
+    }
+
+    #[test]
+    fn what_has_a_line_has_an_id() {
+        let of_director = Event::of_director;
+        let events = [
+            Event::of_table(Change::VirtualAdded("fwm:5".parse().unwrap())),
+            of_director(Kind::Unreadable { error: ipvs_rs::Error::NoAnswer }),
+            of_director(Kind::Drift { repairs: Vec::new() }),
+            of_director(Kind::Punctuality(Punctuality::CaughtUp { checks: 3 })),
+            of_director(Kind::TimeoutsSet { from: Timeouts::default(), to: Timeouts::default() }),
+            of_director(Kind::SoftFailureOver),
+            of_director(Kind::Reloaded),
+            of_director(Kind::DownWithoutChange),
+        ];
+        for event in events {
+            assert_eq!(line(&event).is_some(), message_id(kind(&event)).is_some(), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_of_repairs_is_cut() {
+        let key = ipvs_rs::ServiceKey::Mark { mark: 5, family: ipvs_rs::Family::V4 };
+        let repairs = vec![Operation::RemoveService { key }; 7];
+        let text = line(&Event::of_director(Kind::Drift { repairs })).unwrap();
+        assert!(text.ends_with(" and 2 more"), "{text}");
+    }
 }

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod commands;
 pub mod fallback;
+mod json;
 pub mod letter;
 mod line;
 pub mod monitor;
@@ -13,4 +14,5 @@ mod reminders;
 mod sendmail;
 pub mod way;
 
-pub use line::{kind, level, line, reason, state};
+pub use json::json;
+pub use line::{kind, level, line, message_id, reason, state};

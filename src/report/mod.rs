@@ -1,9 +1,11 @@
-//! The state as others see it: one snapshot, rendered as JSON or as a table, and one line for the service manager.
+//! The state as others see it: one view, rendered as JSON or as a table, and one line for the service manager.
 
 mod snapshot;
 mod status;
 mod table;
+mod view;
 
 pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, State, VirtualService};
 pub use status::status;
 pub use table::render;
+pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, View, service};

@@ -1,15 +1,10 @@
-//! A copy of the state at one moment, free of references into it.
+//! A view as JSON has it: what `show --json` and `check --json` print, and the control socket gives.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ipvs_rs::{ServiceKey, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::desired;
-use crate::health::Health;
-use crate::plan::{Member, Plan};
-use crate::value::Outcome;
+use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, View};
 
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,45 +104,24 @@ pub struct Destination {
     pub method: String,
     /// Its weight.
     pub weight: u32,
+    /// Whom it stands for: `server`, `fallback`, or `other`, which is neither. An earlier release does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
 
 impl Snapshot {
-    /// The state of a running daemon.
+    /// A view in words.
     #[must_use]
-    pub fn of(plan: &Plan, health: &Health, table: &Table, now: Instant) -> Snapshot {
-        let virtuals = plan.virtuals().iter().enumerate().map(|(virtual_index, v)| VirtualService {
-            id: v.id.qualified(),
-            scheduler: v.scheduler.clone(),
-            servers: (0..v.reals.len())
-                .map(|real_index| Member { virtual_index, real_index })
-                .filter(|member| !health.server(*member).has_gone())
-                .map(|member| server(plan, health, member, now))
-                .collect(),
-            destinations: Some(destinations(table, desired::service_key(v.id))),
-        });
+    pub fn of(view: &View) -> Snapshot {
+        let elsewhere = view.elsewhere.iter();
         Snapshot {
-            name: String::new(),
-            virtuals: virtuals.collect(),
-            late_checks: health.late_checks(),
-            elsewhere: Vec::new(),
+            name: view.name.to_string(),
+            virtuals: view.services.iter().map(|service| VirtualService::of(service, view.at)).collect(),
+            late_checks: view.late_checks,
+            elsewhere: elsewhere
+                .map(|(id, owner)| Elsewhere { id: id.qualified(), owner: owner.clone() })
+                .collect(),
         }
-    }
-
-    /// The same with the name of the daemon.
-    #[must_use]
-    pub fn of_daemon(self, name: &str) -> Snapshot {
-        Snapshot { name: name.to_owned(), ..self }
-    }
-
-    /// The same with services that are left to other daemons, each with the name of that.
-    #[must_use]
-    pub fn with_elsewhere(mut self, services: &BTreeMap<ServiceKey, String>) -> Snapshot {
-        let one = |(key, owner): (&ServiceKey, &String)| Elsewhere {
-            id: desired::virtual_id(*key).qualified(),
-            owner: owner.clone(),
-        };
-        self.elsewhere = services.iter().map(one).collect();
-        self
     }
 
     /// The same for a single look at the servers: no table was looked at, and no state has lasted.
@@ -172,28 +146,30 @@ impl Snapshot {
     }
 }
 
-fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server {
-    let (_, real) = plan.member(member);
-    let known = health.server(member);
-    let check = plan.check_of(member);
-    let verdict = known.verdict.as_deref();
+impl VirtualService {
+    /// One service of a view that was made at `at`.
+    #[must_use]
+    pub fn of(service: &ServiceView, at: Instant) -> VirtualService {
+        let destinations = service.destinations.as_ref();
+        VirtualService {
+            id: service.id.qualified(),
+            scheduler: service.scheduler.clone(),
+            servers: service.servers.iter().map(|view| server(view, at)).collect(),
+            destinations: destinations.map(|all| all.iter().map(destination).collect()),
+        }
+    }
+}
+
+fn server(view: &ServerView, at: Instant) -> Server {
     Server {
-        address: real.address.to_string(),
-        method: real.method.to_string(),
-        weight: real.weight,
-        state: match (check, verdict.map(|v| v.outcome)) {
-            _ if known.maintenance => State::Maintenance,
-            _ if plan.is_leaving(member) => State::Leaving,
-            (None, _) => State::Off,
-            _ if known.unchecked => State::Unknown,
-            (Some(_), Some(Outcome::Unknown(_))) if !known.judged => State::Unknown,
-            _ if known.up => State::Up,
-            _ => State::Down,
-        },
-        since_seconds: Some(now.saturating_duration_since(known.since).as_secs_f64()),
-        failures: known.failures,
-        last_check: check.zip(verdict).map(|(check, verdict)| Checked {
-            check: check.key.probe.to_string(),
+        address: view.address.to_string(),
+        method: view.method.to_string(),
+        weight: view.weight,
+        state: view.state,
+        since_seconds: Some(at.saturating_duration_since(view.since).as_secs_f64()),
+        failures: view.failures,
+        last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| Checked {
+            check: check.probe.to_string(),
             reason: verdict.reason.clone(),
             warning: verdict.warning.clone(),
             took_ms: verdict.took.as_secs_f64() * 1000.0,
@@ -201,14 +177,18 @@ fn server(plan: &Plan, health: &Health, member: Member, now: Instant) -> Server 
     }
 }
 
-fn destinations(table: &Table, key: ServiceKey) -> Vec<Destination> {
-    let Some(service) = table.services.get(&key) else { return Vec::new() };
-    let destination = |(key, config): (&ipvs_rs::DestinationKey, &ipvs_rs::DestinationConfig)| Destination {
-        address: key.to_string(),
-        method: method_word(config.method).to_owned(),
-        weight: config.weight,
+fn destination(view: &DestinationView) -> Destination {
+    let role = match view.role {
+        DestinationRole::Server => "server",
+        DestinationRole::Fallback => "fallback",
+        DestinationRole::Other => "other",
     };
-    service.destinations.iter().map(destination).collect()
+    Destination {
+        address: view.key.to_string(),
+        method: method_word(view.config.method).to_owned(),
+        weight: view.config.weight,
+        role: Some(role.to_owned()),
+    }
 }
 
 fn method_word(method: ipvs_rs::ForwardingMethod) -> &'static str {

@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use super::snapshot::{Server, Snapshot, State, VirtualService};
+use super::snapshot::{Destination, Server, Snapshot, State, VirtualService};
 use crate::value::shown::escaped;
 
 /// The table as text; `width` is that of the terminal, none for one line a row.
@@ -15,8 +15,10 @@ pub fn render(snapshot: &Snapshot) -> String {
         for (index, server) in v.servers.iter().enumerate() {
             table.add_row(row(v, server, index == 0));
         }
-        for fallback in extra_destinations(v) {
-            table.add_row(vec![String::new(), fallback.0, "fallback".to_owned(), fallback.1]);
+        for extra in extra_destinations(v) {
+            let role = extra.role.as_deref().unwrap_or("fallback");
+            let weight = format!("{} {}", extra.method, extra.weight);
+            table.add_row(vec![String::new(), extra.address.clone(), role.to_owned(), weight]);
         }
         if v.servers.is_empty() {
             table.add_row(vec![v.id.clone(), "no real server".to_owned()]);
@@ -68,11 +70,12 @@ fn stands_for(destination: &str, server: &Server) -> bool {
     destination == server.address || (server.method != "masq" && host(destination) == host(&server.address))
 }
 
-/// Destinations that stand for none of the servers: the fallback.
-fn extra_destinations(v: &VirtualService) -> Vec<(String, String)> {
-    let destinations = v.destinations.iter().flatten();
-    destinations
-        .filter(|d| !v.servers.iter().any(|server| stands_for(&d.address, server)))
-        .map(|d| (d.address.clone(), format!("{} {}", d.method, d.weight)))
-        .collect()
+/// Destinations that stand for none of the servers.
+fn extra_destinations(v: &VirtualService) -> impl Iterator<Item = &Destination> {
+    let is_servers = |destination: &Destination| match &destination.role {
+        Some(role) => role == "server",
+        // An earlier release.
+        None => v.servers.iter().any(|server| stands_for(&destination.address, server)),
+    };
+    v.destinations.iter().flatten().filter(move |destination| !is_servers(destination))
 }

@@ -10,6 +10,7 @@ mod cases;
 mod check;
 mod command_line;
 mod commands;
+mod control;
 mod corpus;
 mod dry_run;
 mod instances;

@@ -1,41 +1,31 @@
-//! Questions to a running daemon: a socket that only its user can open, one JSON document per connection.
+//! The socket: opened in the place of one whose daemon is gone, closed with the daemon.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::net::UnixListener;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
+use super::rights::Rights;
+use super::session::{self, Question, Shared};
 use crate::net::cause;
 use crate::sys::socket;
 
-/// Someone who asks and does not read is left alone after this time.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Events that a slow reader may be behind before it loses some.
+const EVENTS: usize = 4096;
 
 /// The socket of a daemon; it goes when this is dropped.
 pub struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
+    events: broadcast::Sender<Arc<str>>,
     task: JoinHandle<()>,
-}
-
-/// Somebody wants to know the state.
-pub struct Question {
-    reply: oneshot::Sender<String>,
-}
-
-impl Question {
-    /// Gives the answer.
-    pub fn answer(self, text: String) {
-        // Whoever asked may be gone.
-        let _ = self.reply.send(text);
-    }
 }
 
 impl Control {
@@ -43,7 +33,7 @@ impl Control {
     ///
     /// # Errors
     /// When another daemon of this user or of root listens there, or the directory is not writable.
-    pub fn open(path: &Path) -> io::Result<Control> {
+    pub fn open(path: &Path, rights: Rights) -> io::Result<Control> {
         if let Ok(found) = fs::symlink_metadata(path)
             && found.file_type().is_socket()
         {
@@ -61,9 +51,26 @@ impl Control {
         let listener = UnixListener::bind(path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {}", path.display(), cause(&error)))
         })?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        // Where members of a group may ask, each connection is judged by its user.
+        let mode = if rights.is_open() { 0o666 } else { 0o600 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         let (sender, questions) = mpsc::channel(8);
-        Ok(Control { path: path.to_owned(), questions, task: tokio::spawn(listen(listener, sender)) })
+        let (events, _) = broadcast::channel(EVENTS);
+        let shared = Shared { questions: sender, events: events.clone(), rights: Arc::new(rights) };
+        let task = tokio::spawn(listen(listener, shared));
+        Ok(Control { path: path.to_owned(), questions, events, task })
+    }
+
+    /// Whether a process follows events.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.events.receiver_count() > 0
+    }
+
+    /// Gives an event to those that follow.
+    pub fn publish(&self, line: String) {
+        // All of them may be gone by now.
+        let _ = self.events.send(Arc::from(line));
     }
 }
 
@@ -85,29 +92,14 @@ pub async fn next(control: &mut Option<Control>) -> Question {
     }
 }
 
-async fn listen(listener: UnixListener, questions: mpsc::Sender<Question>) {
+async fn listen(listener: UnixListener, shared: Shared) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let (reply, answer) = oneshot::channel();
-                if questions.send(Question { reply }).await.is_err() {
-                    return;
-                }
-                tokio::spawn(async move {
-                    let _ = tokio::time::timeout(PATIENCE, hand_over(stream, answer)).await;
-                });
-            }
+            Ok((stream, _)) => drop(tokio::spawn(session::serve(stream, shared.clone()))),
             // No descriptor left: a moment later there may be one.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
-}
-
-async fn hand_over(mut stream: UnixStream, answer: oneshot::Receiver<String>) -> io::Result<()> {
-    if let Ok(text) = answer.await {
-        stream.write_all(text.as_bytes()).await?;
-    }
-    stream.shutdown().await
 }
 
 #[cfg(test)]
@@ -131,7 +123,7 @@ mod tests {
         }
         let runtime = runtime();
         let _inside = runtime.enter();
-        let error = Control::open(&path).err().unwrap();
+        let error = Control::open(&path, Rights::default()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
     }
 
@@ -147,7 +139,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         let runtime = runtime();
         let _inside = runtime.enter();
-        let _control = Control::open(&path).unwrap();
+        let _control = Control::open(&path, Rights::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
     }
 }

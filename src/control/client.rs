@@ -1,0 +1,116 @@
+//! Asks a daemon: for the command line.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::protocol::{Asked, Failure, Request, VERSION};
+use crate::net::cause;
+use crate::sys::socket;
+
+/// A daemon answers at once; one that does not in this time is in trouble.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const LARGEST: u64 = 256 * 1024 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// No daemon listens, or it does not answer in time.
+    #[error("{}", why(.0))]
+    Io(#[from] io::Error),
+    /// The daemon does not do it.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+    /// The daemon is of a release that knows no requests.
+    #[error("the daemon is of an earlier release, which cannot do that; restart it")]
+    Older,
+    /// The daemon speaks another protocol.
+    #[error("the answer of the daemon cannot be read: {0}")]
+    Malformed(serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "v")]
+    _version: u32,
+    #[serde(borrow)]
+    answer: Option<&'a RawValue>,
+    error: Option<Failure>,
+}
+
+/// Asks the daemon at this socket, and gives its answer as JSON. A daemon of the release before knows one question only, and answers it
+/// whatever it is asked: the state of all services.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn ask(path: &Path, request: &Request) -> Result<String, ClientError> {
+    let mut stream = socket::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let asked = Asked { v: VERSION, request: request.clone() };
+    let line = serde_json::to_string(&asked).map_err(ClientError::Malformed)? + "\n";
+    match stream.write_all(line.as_bytes()) {
+        // A daemon of an earlier release may have answered and closed already.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    let mut text = String::new();
+    stream.take(LARGEST).read_to_string(&mut text)?;
+    read(&text, request)
+}
+
+fn read(text: &str, request: &Request) -> Result<String, ClientError> {
+    match serde_json::from_str::<Line>(text) {
+        Ok(Line { error: Some(failure), .. }) => Err(ClientError::Refused(failure)),
+        Ok(Line { answer: Some(answer), .. }) => Ok(answer.get().to_owned()),
+        Ok(_) => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
+        Err(error) => match request {
+            _ if text.is_empty() => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
+            Request::Show { service: None } if text.starts_with('{') => Ok(text.trim_end().to_owned()),
+            _ if text.starts_with("{\"virtuals\"") || text.starts_with("{\"name\"") => {
+                Err(ClientError::Older)
+            }
+            _ => Err(ClientError::Malformed(error)),
+        },
+    }
+}
+
+/// Why the daemon did not answer. A socket reports "try again" both for a silent daemon and for a full queue of callers.
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            format!("no answer within {} s; the daemon is busy or stuck, try again", PATIENCE.as_secs())
+        }
+        _ => cause(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d2_a_busy_daemon_is_told_from_one_that_does_not_run() {
+        let said = |number| why(&io::Error::from_raw_os_error(number));
+        assert_eq!(said(11), "no answer within 5 s; the daemon is busy or stuck, try again");
+        assert_eq!(said(2), "no such file or directory");
+        assert_eq!(said(111), "connection refused");
+    }
+
+    #[test]
+    fn answers_of_this_release_and_of_the_one_before_are_read() {
+        let show = Request::Show { service: None };
+        assert_eq!(read("{\"v\":1,\"answer\":{\"virtuals\":[]}}\n", &show).unwrap(), "{\"virtuals\":[]}");
+        assert_eq!(read("{\"virtuals\":[]}", &show).unwrap(), "{\"virtuals\":[]}");
+        assert!(matches!(read("{\"virtuals\":[]}", &Request::Status), Err(ClientError::Older)));
+        let refused = "{\"v\":1,\"error\":{\"code\":\"forbidden\",\"message\":\"no\"}}";
+        assert_eq!(read(refused, &show).unwrap_err().to_string(), "no");
+        assert!(matches!(read("", &show), Err(ClientError::Io(_))));
+        assert!(matches!(read("nonsense", &show), Err(ClientError::Malformed(_))));
+    }
+}

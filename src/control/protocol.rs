@@ -1,0 +1,191 @@
+//! What is asked and answered on the control socket.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::rights::Right;
+
+/// The version of the protocol. A new field of an answer does not change it.
+pub const VERSION: u32 = 1;
+
+/// A request, with the version of the protocol that the asking program speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The version.
+    pub v: u32,
+    /// The request.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The version of the program and of the protocol.
+    Version,
+    /// The state in one line.
+    Status,
+    /// The state of every server, or of one virtual service.
+    Show {
+        /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`; all services without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+    },
+    /// What happens from now on, one event a line, until the asking program closes its end.
+    Events,
+    /// Reads the configuration again.
+    Reload,
+}
+
+impl Request {
+    /// The right that it needs.
+    #[must_use]
+    pub fn right(&self) -> Right {
+        match self {
+            Request::Reload => Right::Write,
+            Request::Version | Request::Status | Request::Show { .. } | Request::Events => Right::Read,
+        }
+    }
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The version of the protocol that the daemon speaks.
+    pub v: u32,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    /// One event of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Value>,
+    /// Events that the reader was too slow for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Why there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people, as a line.
+    pub message: String,
+}
+
+/// The kinds of [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// The line is not a request of this protocol.
+    BadRequest,
+    /// The daemon speaks another version of the protocol.
+    BadVersion,
+    /// The user of the asking process may not do that.
+    Forbidden,
+    /// There is no such service.
+    NotFound,
+    /// The daemon ends.
+    Stopping,
+}
+
+impl Answer {
+    const EMPTY: Answer = Answer { v: VERSION, answer: None, event: None, lost: None, error: None };
+
+    /// What was asked for, as a line with its end.
+    #[must_use]
+    pub fn line_of<T: Serialize>(answer: &T) -> String {
+        #[derive(Serialize)]
+        struct Line<'a, T> {
+            v: u32,
+            answer: &'a T,
+        }
+        serde_json::to_string(&Line { v: VERSION, answer }).map(|line| line + "\n").unwrap_or_default()
+    }
+
+    /// One event of a stream.
+    #[must_use]
+    pub fn event(value: Value) -> Answer {
+        Answer { event: Some(value), ..Answer::EMPTY }
+    }
+
+    /// Events that were left out of a stream.
+    #[must_use]
+    pub fn lost(count: u64) -> Answer {
+        Answer { lost: Some(count), ..Answer::EMPTY }
+    }
+
+    /// Why there is no answer.
+    #[must_use]
+    pub fn failure(code: ErrorCode, message: impl Into<String>) -> Answer {
+        Answer { error: Some(Failure { code, message: message.into() }), ..Answer::EMPTY }
+    }
+
+    /// The answer as a line with its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).map(|line| line + "\n").unwrap_or_default()
+    }
+}
+
+/// Reads a line as a request.
+pub(super) fn parse(line: &str) -> Result<Request, Answer> {
+    let bad = |message: String| Answer::failure(ErrorCode::BadRequest, message);
+    let value: Value =
+        serde_json::from_str(line).map_err(|error| bad(format!("not a JSON object: {error}")))?;
+    match value.get("v").and_then(Value::as_u64) {
+        Some(version) if version == u64::from(VERSION) => {}
+        Some(version) => {
+            let message = format!("this daemon speaks version {VERSION} of the protocol, not {version}");
+            return Err(Answer::failure(ErrorCode::BadVersion, message));
+        }
+        None => return Err(bad("the field v, the version of the protocol, is missing".to_owned())),
+    }
+    let asked: Asked =
+        serde_json::from_value(value).map_err(|error| bad(format!("no such request: {error}")))?;
+    Ok(asked.request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_as_they_are_written() {
+        for request in [
+            Request::Version,
+            Request::Status,
+            Request::Show { service: None },
+            Request::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
+            Request::Events,
+            Request::Reload,
+        ] {
+            let line = serde_json::to_string(&Asked { v: VERSION, request: request.clone() }).unwrap();
+            assert_eq!(parse(&line), Ok(request), "{line}");
+        }
+        assert_eq!(
+            parse(r#"{"v":1,"request":"show","service":"fwm:5"}"#),
+            Ok(Request::Show { service: Some("fwm:5".to_owned()) })
+        );
+    }
+
+    #[test]
+    fn a_wrong_request_has_a_code_and_a_reason() {
+        for (line, code) in [
+            ("", ErrorCode::BadRequest),
+            ("show", ErrorCode::BadRequest),
+            ("[]", ErrorCode::BadRequest),
+            (r#"{"request":"show"}"#, ErrorCode::BadRequest),
+            (r#"{"v":2,"request":"show"}"#, ErrorCode::BadVersion),
+            (r#"{"v":1,"request":"destroy"}"#, ErrorCode::BadRequest),
+            (r#"{"v":1}"#, ErrorCode::BadRequest),
+        ] {
+            let failure = parse(line).unwrap_err().error.unwrap();
+            assert_eq!(failure.code, code, "{line}: {}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Who may ask a daemon what: by the user of the process at the other end of the socket.
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+
+/// What a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// To see the state.
+    Read,
+    /// To change something.
+    Write,
+}
+
+/// Who has which right. Root and the user of this process, which is the daemon, have both.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    read: Option<Gid>,
+    write: Option<Gid>,
+}
+
+/// The process at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub pid: Option<i32>,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Rights {
+    /// Those of root and of the daemon's user, and of the members of these groups; an empty name means none. Whoever may write may read.
+    ///
+    /// # Errors
+    /// When there is no such group.
+    pub fn new(read_group: &str, write_group: &str) -> Result<Rights, String> {
+        let id = |key: &str, name: &str| match Group::from_name(name) {
+            _ if name.is_empty() => Ok(None),
+            Ok(Some(group)) => Ok(Some(group.gid)),
+            Ok(None) => Err(format!("[control] {key}: there is no group {name:?}")),
+            Err(error) => Err(format!("[control] {key}: the group {name:?} cannot be looked up: {error}")),
+        };
+        Ok(Rights { read: id("read_group", read_group)?, write: id("write_group", write_group)? })
+    }
+
+    /// Whether other users than root and the daemon's may connect.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.read.is_some() || self.write.is_some()
+    }
+
+    /// Whether this process may do that.
+    pub(super) fn allows(&self, peer: Peer, right: Right) -> bool {
+        if [0, geteuid().as_raw()].contains(&peer.uid) {
+            return true;
+        }
+        let groups = match right {
+            Right::Read => [self.read, self.write],
+            Right::Write => [self.write, None],
+        };
+        groups.into_iter().flatten().any(|group| is_member(peer, group))
+    }
+}
+
+fn is_member(peer: Peer, group: Gid) -> bool {
+    if peer.gid == group.as_raw() {
+        return true;
+    }
+    let Ok(Some(user)) = User::from_uid(Uid::from_raw(peer.uid)) else { return false };
+    let Ok(name) = CString::new(user.name) else { return false };
+    getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
+}
+
+impl Peer {
+    /// For the log: who did it, and who logged in for it (`/proc/PID/loginuid`, where the kernel has it).
+    pub(super) fn describe(&self) -> String {
+        let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
+        let name = user.map_or_else(|| "?".to_owned(), |user| user.name);
+        let (uid, pid) = (self.uid, self.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()));
+        let login = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok());
+        // The kernel's word for "none".
+        let login = login.map(|text| text.trim().to_owned()).filter(|text| *text != u32::MAX.to_string());
+        format!("uid {uid} ({name}), pid {pid}, loginuid {}", login.as_deref().unwrap_or("none"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_daemon_may_do_all_and_groups_what_they_are_given() {
+        let peer = |uid, gid| Peer { pid: Some(1), uid, gid };
+        let rights = Rights { read: Some(Gid::from_raw(4242)), write: Some(Gid::from_raw(4343)) };
+        for (uid, gid, read, write) in [
+            (0, 0, true, true),
+            (geteuid().as_raw(), 65534, true, true),
+            (65534, 4242, true, false),
+            (65534, 4343, true, true),
+            (65534, 65534, false, false),
+        ] {
+            let peer = peer(uid, gid);
+            let found = (rights.allows(peer, Right::Read), rights.allows(peer, Right::Write));
+            assert_eq!(found, (read, write), "{uid} {gid}");
+        }
+        let closed = Rights::new("", "").unwrap();
+        assert!(!closed.is_open() && !closed.allows(peer(65534, 65534), Right::Read));
+        assert!(Rights::new("no such group", "").unwrap_err().contains("read_group"));
+    }
+}

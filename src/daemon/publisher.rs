@@ -1,0 +1,106 @@
+//! Keeps the view of each virtual service that readers get: only services that changed are looked at again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::desired;
+use crate::director::Director;
+use crate::report::{self, ServiceView, View};
+use crate::value::VirtualId;
+
+use super::directory::Claims;
+
+/// The last view.
+pub struct Publisher {
+    name: Arc<str>,
+    services: Vec<Arc<ServiceView>>,
+    stale: BTreeSet<usize>,
+}
+
+impl Publisher {
+    /// For the daemon of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Publisher {
+        Publisher { name: Arc::from(name), services: Vec::new(), stale: BTreeSet::new() }
+    }
+
+    /// The state of all services.
+    pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Instant) -> Arc<View> {
+        self.stale.extend(director.take_changed());
+        let count = director.plan().virtuals().len();
+        self.services.truncate(count);
+        let known = self.services.len();
+        self.stale.extend(known..count);
+        for index in std::mem::take(&mut self.stale) {
+            let service = Arc::new(service(director, index));
+            match self.services.get_mut(index) {
+                Some(known) => *known = service,
+                None => self.services.push(service),
+            }
+        }
+        let elsewhere = elsewhere.into_iter().flatten();
+        Arc::new(View {
+            name: Arc::clone(&self.name),
+            at: now,
+            services: self.services.clone(),
+            late_checks: director.health().late_checks(),
+            elsewhere: elsewhere.map(|(key, owner)| (desired::virtual_id(*key), owner.clone())).collect(),
+        })
+    }
+
+    /// The state of one service; none where the plan has no such.
+    pub fn one(&mut self, director: &mut Director, id: VirtualId) -> Option<Arc<ServiceView>> {
+        let index = director.plan().virtual_index(id)?;
+        self.stale.extend(director.take_changed());
+        match self.services.get_mut(index) {
+            Some(known) => {
+                if self.stale.remove(&index) {
+                    *known = Arc::new(service(director, index));
+                }
+                Some(Arc::clone(known))
+            }
+            None => Some(Arc::new(service(director, index))),
+        }
+    }
+}
+
+fn service(director: &Director, index: usize) -> ServiceView {
+    report::service(director.plan(), director.health(), director.table(), index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::steps::{World, plan};
+
+    #[test]
+    fn only_what_changed_is_looked_at_again() {
+        let text = |count: u16| -> String {
+            (0..count)
+                .map(|n| format!("virtual=10.0.0.1:{}\n\treal=10.0.0.2:{} masq\n", 80 + n, 80 + n))
+                .collect()
+        };
+        let mut world = World::new();
+        world.start(plan(&text(3)));
+        world.round();
+        let now = world.now;
+        let mut publisher = Publisher::new("web.cf");
+        let first = publisher.view(world.director(), None, now);
+        assert_eq!(first.services.len(), 3);
+        let same = publisher.view(world.director(), None, now);
+        assert!(first.services.iter().zip(&same.services).all(|(a, b)| Arc::ptr_eq(a, b)));
+        let id = "tcp:10.0.0.1:81".parse().unwrap();
+        let one = publisher.one(world.director(), id).unwrap();
+        assert!(Arc::ptr_eq(&one, &first.services[1]));
+        world.round();
+        let next = publisher.one(world.director(), id).unwrap();
+        assert!(!Arc::ptr_eq(&next, &one));
+        assert!(Arc::ptr_eq(&next, &publisher.view(world.director(), None, now).services[1]));
+        // With another configuration the places are others.
+        world.reload(plan(&text(2)));
+        let after = publisher.view(world.director(), None, now);
+        assert_eq!(after.services.len(), 2);
+        assert!(publisher.one(world.director(), "fwm:7".parse().unwrap()).is_none());
+    }
+}

@@ -1,0 +1,155 @@
+//! The state at one moment, typed, one value for each virtual service: what readers get, and every rendering is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipvs_rs::{DestinationConfig, DestinationKey, Table};
+
+use super::snapshot::State;
+use crate::desired;
+use crate::health::Health;
+use crate::plan::{CheckKey, Member, Plan};
+use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
+
+/// All virtual services of a daemon at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The name of the daemon; empty for a single look.
+    pub name: Arc<str>,
+    /// When that was.
+    pub at: Instant,
+    /// In the order of the file.
+    pub services: Vec<Arc<ServiceView>>,
+    /// Checks that began more than one interval late, since the start of the daemon.
+    pub late_checks: u64,
+    /// Services of the file that are left to another daemon, with the name of that.
+    pub elsewhere: Vec<(VirtualId, String)>,
+}
+
+/// One virtual service.
+#[derive(Clone, Debug)]
+pub struct ServiceView {
+    /// What it is known by.
+    pub id: VirtualId,
+    /// The scheduler's name.
+    pub scheduler: String,
+    /// Its real servers, in the order of the file.
+    pub servers: Vec<ServerView>,
+    /// What the table has for it; none where no table is looked at.
+    pub destinations: Option<Vec<DestinationView>>,
+}
+
+/// One real server of a virtual service.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Address and port as configured.
+    pub address: SocketAddr,
+    /// How it gets its packets.
+    pub method: ForwardingMethod,
+    /// The configured weight.
+    pub weight: u32,
+    /// What is thought of it.
+    pub state: State,
+    /// Since when it is up or down.
+    pub since: Instant,
+    /// Failed checks in a row.
+    pub failures: u32,
+    /// Its check; none for `checktype=off`.
+    pub check: Option<Arc<CheckKey>>,
+    /// The last result; none before the first.
+    pub verdict: Option<Arc<Verdict>>,
+}
+
+/// One destination of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationView {
+    /// Address and port.
+    pub key: DestinationKey,
+    /// How it is set up.
+    pub config: DestinationConfig,
+    /// Whom it stands for.
+    pub role: DestinationRole,
+}
+
+/// Whom a destination of the table stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DestinationRole {
+    /// A real server of the configuration.
+    Server,
+    /// The fallback.
+    Fallback,
+    /// Neither: another program added it, or an earlier configuration had it.
+    Other,
+}
+
+impl View {
+    /// The whole state.
+    #[must_use]
+    pub fn of(plan: &Plan, health: &Health, table: &Table, now: Instant) -> View {
+        let services = (0..plan.virtuals().len()).map(|index| Arc::new(service(plan, health, table, index)));
+        View {
+            name: Arc::from(""),
+            at: now,
+            services: services.collect(),
+            late_checks: health.late_checks(),
+            elsewhere: Vec::new(),
+        }
+    }
+}
+
+/// One virtual service, by its place in the plan.
+#[must_use]
+pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize) -> ServiceView {
+    let v = &plan.virtuals()[virtual_index];
+    let members = (0..v.reals.len()).map(|real_index| Member { virtual_index, real_index });
+    let present = table.services.get(&desired::service_key(v.id));
+    let destinations = present.into_iter().flat_map(|service| &service.destinations);
+    let role = |key: &DestinationKey| {
+        let mut servers = plan.servers_at(virtual_index, SocketAddr::new(key.address, key.port));
+        if servers.next().is_some() {
+            DestinationRole::Server
+        } else if desired::fallback_key(v) == Some(*key) {
+            DestinationRole::Fallback
+        } else {
+            DestinationRole::Other
+        }
+    };
+    ServiceView {
+        id: v.id,
+        scheduler: v.scheduler.clone(),
+        servers: members
+            .filter(|member| !health.server(*member).has_gone())
+            .map(|member| server(plan, health, member))
+            .collect(),
+        destinations: Some(
+            destinations
+                .map(|(key, config)| DestinationView { key: *key, config: *config, role: role(key) })
+                .collect(),
+        ),
+    }
+}
+
+fn server(plan: &Plan, health: &Health, member: Member) -> ServerView {
+    let (_, real) = plan.member(member);
+    let known = health.server(member);
+    let check = plan.check_of(member);
+    ServerView {
+        address: real.address,
+        method: real.method,
+        weight: real.weight,
+        state: match (check, known.verdict.as_deref().map(|v| v.outcome)) {
+            _ if known.maintenance => State::Maintenance,
+            _ if plan.is_leaving(member) => State::Leaving,
+            (None, _) => State::Off,
+            _ if known.unchecked => State::Unknown,
+            (Some(_), Some(Outcome::Unknown(_))) if !known.judged => State::Unknown,
+            _ if known.up => State::Up,
+            _ => State::Down,
+        },
+        since: known.since,
+        failures: known.failures,
+        check: check.map(|check| Arc::clone(&check.key)),
+        verdict: known.verdict.clone(),
+    }
+}

@@ -1,0 +1,93 @@
+//! The control socket, as `docs/control.md` describes it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::site::{Site, WebServer, two_servers};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn connect(site: &Site) -> UnixStream {
+    let stream = UnixStream::connect(site.path("run/ldirectord-rs/web.cf.sock")).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+}
+
+/// Sends a line and gives what comes back until the daemon closes.
+fn ask(site: &Site, line: &str) -> Value {
+    let mut stream = connect(site);
+    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn requests_are_answered_as_the_manual_says() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    let version = ask(&site, r#"{"v":1,"request":"version"}"#);
+    assert_eq!(version, json!({"v": 1, "answer": {"program": env!("CARGO_PKG_VERSION"), "protocol": 1}}));
+    let status = ask(&site, r#"{"v":1,"request":"status"}"#);
+    assert_eq!(status["answer"]["status"], "2 of 2 up");
+    let show = ask(&site, r#"{"v":1,"request":"show"}"#);
+    assert_eq!(show["answer"]["name"], "web.cf");
+    let service = ask(&site, r#"{"v":1,"request":"show","service":"tcp:192.0.2.1:80"}"#);
+    assert_eq!(service["answer"]["servers"].as_array().unwrap().len(), 2);
+    assert_eq!(service["answer"]["destinations"][0]["role"], "server");
+    for (line, code) in [
+        ("nonsense", "bad-request"),
+        (r#"{"v":1,"request":"explode"}"#, "bad-request"),
+        (r#"{"v":7,"request":"show"}"#, "bad-version"),
+        (r#"{"v":1,"request":"show","service":"tcp:192.0.2.9:80"}"#, "not-found"),
+        (r#"{"v":1,"request":"show","service":"nonsense"}"#, "not-found"),
+    ] {
+        let answer = ask(&site, line);
+        assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
+        assert!(answer.get("answer").is_none(), "{answer}");
+    }
+    // The command line of the release before sends nothing.
+    let mut text = String::new();
+    connect(&site).read_to_string(&mut text).unwrap();
+    let legacy: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(legacy["virtuals"][0]["id"], show["answer"]["virtuals"][0]["id"]);
+    assert_eq!(legacy["name"], "web.cf");
+}
+
+#[test]
+fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
+    let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    let mut stream = connect(&site);
+    stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
+    // Another one that never reads, and one that is closed, hold up nobody.
+    let mut silent = connect(&site);
+    silent.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
+    drop(connect(&site));
+    let address = two.address.to_string();
+    two.stop();
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = |kind: &str| loop {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(line["v"], 1);
+        if line["event"]["event"] == kind {
+            return line["event"].clone();
+        }
+    };
+    let down = next("down");
+    assert_eq!((&down["server"], &down["state"]), (&json!(address), &json!("down")));
+    assert_eq!(down["service"], "tcp:192.0.2.1:80");
+    assert!(down["reason"].as_str().unwrap().contains("refused"), "{down}");
+    assert_eq!(next("table-server")["server"], json!(address));
+    let started = ask(&site, r#"{"v":1,"request":"reload"}"#);
+    assert_eq!(started["answer"]["reload"], "started");
+    let uid = nix::unistd::geteuid();
+    site.expect_log(&format!("Control: reload, asked for by uid {uid} ("));
+    site.expect_log("Reloading Linux Director Daemon config on request");
+}
