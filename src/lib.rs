@@ -43,7 +43,7 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | a directive: its name, place, type, default and help | `config/directive.rs` |
+//! | a directive: its name, place, type, default and help | `config/directive/table.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how a check is described in logs and listings | `plan/describe.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |

@@ -63,7 +63,7 @@ mod tests {
         let sections: Vec<&str> =
             text::DIRECTIVES.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         let table: Vec<&str> = DIRECTIVES.iter().map(|directive| directive.name).collect();
-        assert_eq!(sections, table, "docs/man/directives.md against the table of src/config/directive.rs");
+        assert_eq!(sections, table, "docs/man/directives.md against src/config/directive/table.rs");
     }
 
     #[test]
