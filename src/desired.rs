@@ -250,22 +250,23 @@ fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
 }
 
 fn service_config(v: &Virtual) -> ServiceConfig {
-    let mut config = ServiceConfig::new(v.scheduler.clone());
+    let mut config = ServiceConfig::new(v.scheduling.scheduler.clone());
     // Unknown flags are a diagnostic of the configuration; here they count for nothing.
-    config.flags = v.schedflags.as_deref().and_then(|flags| flags.parse().ok()).unwrap_or_default();
-    if v.ops && matches!(v.id, VirtualId::Address { protocol: Protocol::Udp, .. }) {
+    config.flags =
+        v.scheduling.schedflags.as_deref().and_then(|flags| flags.parse().ok()).unwrap_or_default();
+    if v.scheduling.ops && matches!(v.id, VirtualId::Address { protocol: Protocol::Udp, .. }) {
         config.flags |= ServiceFlags::ONE_PACKET;
     }
-    config.persistence = v.persistent.map(|timeout| {
+    config.persistence = v.scheduling.persistent.map(|timeout| {
         let family = kernel_family(v.id.family());
-        let netmask = v.netmask.map_or_else(
+        let netmask = v.scheduling.netmask.map_or_else(
             || ipvs_rs::Netmask::host(family),
             |mask| match mask {
                 Netmask::V4(mask) => ipvs_rs::Netmask::V4(mask),
                 Netmask::V6(length) => ipvs_rs::Netmask::V6(length),
             },
         );
-        Persistence { timeout, netmask, engine: v.persistengine.clone() }
+        Persistence { timeout, netmask, engine: v.scheduling.persistengine.clone() }
     });
     config
 }
@@ -273,7 +274,7 @@ fn service_config(v: &Virtual) -> ServiceConfig {
 /// The encapsulation of servers with `ipip`; for others it does not count.
 fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
     let checksum = |wanted| if wanted { Checksum::Full } else { Checksum::None };
-    match v.tunnel {
+    match v.scheduling.tunnel {
         None => ipvs_rs::Tunnel::Ipip,
         Some(Tunnel::Gue { port, checksum: wanted }) => {
             ipvs_rs::Tunnel::Gue { port, checksum: checksum(wanted) }

@@ -43,7 +43,9 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | a directive: its name, place, type, default and help | `config/directive/table.rs` |
+//! | a directive: its name, place, kind, default and help | `config/directive/table.rs` |
+//! | how the value of each kind is read | `config/typed/kind.rs` |
+//! | which field a directive sets | `config/typed/place.rs` |
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how a check is described in logs and listings | `plan/describe.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
@@ -81,6 +83,7 @@
 //! | what can be asked of a daemon, and by whom | `control/protocol.rs`, `control/rights.rs`; which services are looked at again for it: `daemon/publisher.rs` |
 //! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |
+//! | which directives have no effect in a virtual service | `config/typed/judge.rs`, `config/typed/kernel.rs` |
 //! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `director/reconciler.rs`, `check/sctp.rs` |
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]

@@ -116,7 +116,7 @@ fn written_files(config: &Config) -> Vec<&Path> {
         LogTarget::File(path) => Some(path.as_path()),
         LogTarget::Syslog(_) => None,
     };
-    log.into_iter().chain(config.virtuals.iter().filter_map(|v| v.monitorfile.as_deref())).collect()
+    log.into_iter().chain(config.virtuals.iter().filter_map(|v| v.notes.monitorfile.as_deref())).collect()
 }
 
 fn can_be_made(file: &Path) -> bool {

@@ -14,8 +14,8 @@ mod typed;
 pub use diagnostic::{Diagnostic, Original, Severity};
 pub use directive::{DIRECTIVES, Directive, Kind, Scope, nearest_word};
 pub use model::{
-    Alert, AlertStatus, CheckType, Config, Fallback, Globals, HttpMethod, LogTarget, Negotiate, Netmask,
-    Real, Redirects, Timeouts, Tunnel, Virtual,
+    Alert, AlertStatus, CheckSpec, CheckType, Config, Credentials, Fallback, Globals, HttpMethod, LogTarget,
+    Negotiate, Netmask, Notes, Real, Redirects, Scheduling, SecretFile, Timeouts, Timing, Tunnel, Virtual,
 };
 pub use names::{Answers, Names, Question};
 

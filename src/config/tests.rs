@@ -268,7 +268,7 @@ fn tls_is_inherited_and_equal_policies_are_one() {
         tls.iter().map(|tls| certificates(tls)).collect::<Vec<_>>(),
         ["/c", "/c", "/c", "/c2"].map(PathBuf::from)
     );
-    assert_eq!(virtuals.iter().map(|v| v.starttls).collect::<Vec<_>>(), [false, true, false, false]);
+    assert_eq!(virtuals.iter().map(|v| v.check.starttls).collect::<Vec<_>>(), [false, true, false, false]);
 }
 
 /// R66

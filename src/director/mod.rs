@@ -404,7 +404,8 @@ impl Director {
     /// Reports the end of a check for services with a monitor file.
     fn monitor(&mut self, id: CheckId, verdict: &Verdict) {
         let members = self.health.members(&self.plan, id).iter().copied();
-        let members: Vec<Member> = members.filter(|m| self.plan.member(*m).0.monitorfile.is_some()).collect();
+        let members: Vec<Member> =
+            members.filter(|m| self.plan.member(*m).0.notes.monitorfile.is_some()).collect();
         if members.is_empty() {
             return;
         }

@@ -43,13 +43,13 @@ impl Writer {
         if recipients.is_empty() || !v.alert.status.includes(status) {
             return None;
         }
-        let subject = match v.servicename.as_deref().filter(|name| !name.is_empty()) {
+        let subject = match v.notes.servicename.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => format!("[{name}] {text}"),
             None => text.to_owned(),
         };
         let mut body =
             format!("ldirectord host: {}\nLog-Message: {subject}\nDaemon-Status: {status}\n", self.host);
-        let facts = [("Service name", &v.servicename), ("Comment", &v.comment)];
+        let facts = [("Service name", &v.notes.servicename), ("Comment", &v.notes.comment)];
         let facts =
             facts.map(|(title, value)| Some((title, value.as_deref().filter(|text| !text.is_empty())?)));
         if facts.iter().any(Option::is_some) {

@@ -37,11 +37,11 @@ pub struct Line {
 #[must_use]
 pub fn line(plan: &Plan, health: &Health, member: Member, verdict: &Verdict) -> Option<Line> {
     let (v, real) = plan.member(member);
-    let path = v.monitorfile.clone()?;
+    let path = v.notes.monitorfile.clone()?;
     let server = health.server(member);
     // The original never writes about these.
     let probe = &plan.check_of(member)?.key.probe;
-    if v.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
+    if v.check.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
         return None;
     }
     let (up, text) = match &server.verdict {
@@ -65,7 +65,7 @@ fn server_id(v: &Virtual, real: &Real) -> String {
     };
     let (request, receive) = match &real.request {
         Some(request) => (request, real.receive.as_ref()),
-        None => (&v.request, v.receive.as_ref()),
+        None => (&v.check.request, v.check.receive.as_ref()),
     };
     let request = shown_request(v, request);
     let ip = real.address.ip();
@@ -74,8 +74,8 @@ fn server_id(v: &Virtual, real: &Real) -> String {
         "{}:{protocol}:{ip}:{}:{}:{}:{}:{}:{request}:{}",
         check_word(v),
         real.address.port(),
-        v.virtualhost.as_deref().unwrap_or_default(),
-        v.checkport.map(|port| port.to_string()).unwrap_or_default(),
+        v.check.virtualhost.as_deref().unwrap_or_default(),
+        v.check.checkport.map(|port| port.to_string()).unwrap_or_default(),
         real.weight,
         real.method,
         receive.map(|pattern| pattern.source()).unwrap_or_default(),
@@ -93,7 +93,7 @@ fn server_id(v: &Virtual, real: &Real) -> String {
 
 /// Everybody may read a monitor file, so queries and the passwords of URLs are not in it (R76).
 fn shown_request<'a>(v: &Virtual, request: &'a str) -> Cow<'a, str> {
-    match v.service {
+    match v.check.service {
         Negotiate::Mysql | Negotiate::Oracle | Negotiate::Pgsql if request != "/" => Cow::Borrowed("***"),
         _ => shown::url(request),
     }
@@ -101,15 +101,15 @@ fn shown_request<'a>(v: &Virtual, request: &'a str) -> Cow<'a, str> {
 
 fn check_word(v: &Virtual) -> String {
     let service = |kind: &str, service: Negotiate| format!("{kind}:{}", service.word());
-    match v.checktype {
+    match v.check.checktype {
         CheckType::Connect => "connect".to_owned(),
-        CheckType::Negotiate => service("negotiate", v.service),
-        CheckType::Combined(_) => service("combined", v.service),
+        CheckType::Negotiate => service("negotiate", v.check.service),
+        CheckType::Combined(_) => service("combined", v.check.service),
         CheckType::Ping => "ping".to_owned(),
         CheckType::Off => "off".to_owned(),
         CheckType::On => "on".to_owned(),
-        CheckType::External => format!("external:{}", shown::command(&v.checkcommand)),
-        CheckType::ExternalPerl => format!("external-perl:{}", shown::command(&v.checkcommand)),
+        CheckType::External => format!("external:{}", shown::command(&v.check.checkcommand)),
+        CheckType::ExternalPerl => format!("external-perl:{}", shown::command(&v.check.checkcommand)),
     }
 }
 
@@ -178,7 +178,7 @@ impl Monitor {
     /// Lets go of files that the configuration does not name any more. What waits for them is still written.
     pub fn replan(&mut self, plan: &Plan) {
         let named: BTreeSet<&PathBuf> =
-            plan.virtuals().iter().filter_map(|v| v.monitorfile.as_ref()).collect();
+            plan.virtuals().iter().filter_map(|v| v.notes.monitorfile.as_ref()).collect();
         self.files.retain(|path, _| named.contains(path));
     }
 }

@@ -72,7 +72,7 @@ fn twins(destinations: &[Destinations], leaving: &BTreeSet<Member>) -> BTreeMap<
 
 /// The check of one server, none for `checktype=off`.
 fn check_key(v: &Virtual, real: &Real) -> Option<CheckKey> {
-    let probe = match v.checktype {
+    let probe = match v.check.checktype {
         CheckType::Off => return None,
         CheckType::On => nothing(v, real),
         CheckType::Connect => connect(v, real),
@@ -81,13 +81,13 @@ fn check_key(v: &Virtual, real: &Real) -> Option<CheckKey> {
         CheckType::ExternalPerl => external(v, real, true),
         CheckType::Negotiate | CheckType::Combined(_) => negotiate(v, real),
     };
-    let combined = match v.checktype {
+    let combined = match v.check.checktype {
         CheckType::Combined(count) if count > 0 => {
             Some(Combined { count, probe: Arc::new(combined_connect(v, real)) })
         }
         _ => None,
     };
-    Some(CheckKey { probe: Arc::new(probe), combined, interval: v.checkinterval })
+    Some(CheckKey { probe: Arc::new(probe), combined, interval: v.timing.checkinterval })
 }
 
 fn is_udp(v: &Virtual) -> bool {
@@ -101,38 +101,38 @@ fn is_sctp(v: &Virtual) -> bool {
 /// Where the check goes: `checkport`, else the server's own port, else the standard port of the service.
 fn target(v: &Virtual, real: &Real) -> SocketAddr {
     let own = Some(real.address.port()).filter(|port| *port != 0);
-    let port = v.checkport.or(own).or_else(|| v.service.standard_port()).unwrap_or(0);
+    let port = v.check.checkport.or(own).or_else(|| v.check.service.standard_port()).unwrap_or(0);
     SocketAddr::new(real.address.ip(), port)
 }
 
 fn nothing(v: &Virtual, real: &Real) -> Probe {
-    Probe { target: target(v, real), deadline: v.checktimeout, action: Action::Nothing }
+    Probe { target: target(v, real), deadline: v.timing.checktimeout, action: Action::Nothing }
 }
 
 /// A connect on a UDP virtual is a ping, as in the original, unless a datagram is given.
 fn connect(v: &Virtual, real: &Real) -> Probe {
-    let action = match &v.udpprobe {
+    let action = match &v.check.udpprobe {
         _ if is_sctp(v) => Action::SctpConnect,
         _ if !is_udp(v) => Action::Connect,
         Some(payload) => {
-            Action::Datagram(DatagramProbe { payload: payload.clone(), reply: v.udpreply.clone() })
+            Action::Datagram(DatagramProbe { payload: payload.clone(), reply: v.check.udpreply.clone() })
         }
         None => return ping(v, real),
     };
-    Probe { target: target(v, real), deadline: v.checktimeout, action }
+    Probe { target: target(v, real), deadline: v.timing.checktimeout, action }
 }
 
 /// A UDP `connect` sends nothing and so always succeeds, unless a datagram is given; else only the negotiation of the combined check
 /// can fail.
 fn combined_connect(v: &Virtual, real: &Real) -> Probe {
-    if is_udp(v) && v.udpprobe.is_none() { nothing(v, real) } else { connect(v, real) }
+    if is_udp(v) && v.check.udpprobe.is_none() { nothing(v, real) } else { connect(v, real) }
 }
 
 fn ping(v: &Virtual, real: &Real) -> Probe {
-    let attempts = v.checkcount.max(1);
+    let attempts = v.timing.checkcount.max(1);
     Probe {
         target: SocketAddr::new(real.address.ip(), 0),
-        deadline: v.checktimeout.saturating_mul(attempts),
+        deadline: v.timing.checktimeout.saturating_mul(attempts),
         action: Action::Ping { attempts },
     }
 }
@@ -146,8 +146,8 @@ fn external(v: &Virtual, real: &Real, perl: bool) -> Probe {
         [virtual_host, virtual_port.to_string(), host_text(real.address), real.address.port().to_string()];
     Probe {
         target: real.address,
-        deadline: v.checktimeout,
-        action: Action::External(ExternalProbe { command: v.checkcommand.clone(), perl, arguments }),
+        deadline: v.timing.checktimeout,
+        action: Action::External(ExternalProbe { command: v.check.checkcommand.clone(), perl, arguments }),
     }
 }
 
@@ -160,7 +160,7 @@ fn host_text(address: SocketAddr) -> String {
 }
 
 fn negotiate(v: &Virtual, real: &Real) -> Probe {
-    let action = match v.service {
+    let action = match v.check.service {
         Negotiate::None => Action::Nothing,
         Negotiate::Http => Action::Http(http(v, real, Scheme::Http)),
         Negotiate::Https => Action::Http(http(v, real, Scheme::Https)),
@@ -183,9 +183,9 @@ fn negotiate(v: &Virtual, real: &Real) -> Probe {
         Negotiate::Oracle => Action::Oracle(sql(v, real)),
     };
     // For these the original takes the other time-out.
-    let deadline = match v.service {
-        Negotiate::Radius | Negotiate::Ldap | Negotiate::Ldaps => v.checktimeout,
-        _ => v.negotiatetimeout,
+    let deadline = match v.check.service {
+        Negotiate::Radius | Negotiate::Ldap | Negotiate::Ldaps => v.timing.checktimeout,
+        _ => v.timing.negotiatetimeout,
     };
     Probe { target: target(v, real), deadline, action }
 }
@@ -194,7 +194,7 @@ fn negotiate(v: &Virtual, real: &Real) -> Probe {
 fn request_and_receive<'a>(v: &'a Virtual, real: &'a Real) -> (&'a str, Option<&'a crate::value::Pattern>) {
     match &real.request {
         Some(request) => (request, real.receive.as_ref()),
-        None => (&v.request, v.receive.as_ref()),
+        None => (&v.check.request, v.check.receive.as_ref()),
     }
 }
 
@@ -204,16 +204,16 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
     let own_url = real.request.is_some() && request.contains(&format!("{scheme}://"));
     HttpProbe {
         scheme,
-        method: v.httpmethod,
+        method: v.check.httpmethod,
         request: if own_url { without_slash(request) } else { request.to_owned() },
-        host: Some(v.virtualhost.clone().unwrap_or_else(|| host_text(real.address))),
+        host: Some(v.check.virtualhost.clone().unwrap_or_else(|| host_text(real.address))),
         tls: match scheme {
             Scheme::Https => v.tls.clone(),
             // Only a redirect leads to TLS, and then to the name in it.
             Scheme::Http => nameless(v),
         },
         receive: receive.cloned(),
-        redirects: v.redirects,
+        redirects: v.check.redirects,
         proxy: false,
     }
 }
@@ -225,12 +225,12 @@ fn http_proxy(v: &Virtual, real: &Real) -> HttpProbe {
     let own_path = real.request.is_some() && !request.contains("http://");
     HttpProbe {
         scheme: Scheme::Http,
-        method: v.httpmethod,
+        method: v.check.httpmethod,
         request: if own_path { format!("http://{}/{request}", target(v, real)) } else { request },
         host: None,
         tls: nameless(v),
         receive: receive.cloned(),
-        redirects: v.redirects,
+        redirects: v.check.redirects,
         proxy: true,
     }
 }
@@ -247,19 +247,23 @@ fn simpletcp(v: &Virtual, real: &Real) -> SimpleTcpProbe {
 fn dns(v: &Virtual, real: &Real) -> DnsProbe {
     let (request, receive) = request_and_receive(v, real);
     let tcp = matches!(v.id, VirtualId::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. });
-    DnsProbe { name: without_slash(request), kind: v.dnstype, receive: receive.cloned(), tcp }
+    DnsProbe { name: without_slash(request), kind: v.check.dnstype, receive: receive.cloned(), tcp }
 }
 
 fn radius(v: &Virtual) -> RadiusProbe {
-    RadiusProbe { login: v.login.clone(), passwd: v.passwd.clone(), secret: v.secret.clone() }
+    RadiusProbe {
+        login: v.check.credentials.login.clone(),
+        passwd: v.check.credentials.password().clone(),
+        secret: v.check.credentials.shared_secret().clone(),
+    }
 }
 
 fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
     let (request, receive) = request_and_receive(v, real);
     LdapProbe {
         transport: transport(v, tls),
-        login: v.login.clone(),
-        passwd: v.passwd.clone(),
+        login: v.check.credentials.login.clone(),
+        passwd: v.check.credentials.password().clone(),
         base: without_slash(request),
         receive: receive.cloned(),
     }
@@ -268,14 +272,14 @@ fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
 fn sql(v: &Virtual, real: &Real) -> SqlProbe {
     let (request, _) = request_and_receive(v, real);
     // MySQL does not speak TLS unless it must, and then nothing of it makes another check.
-    let speaks_tls = v.starttls || v.service == Negotiate::Pgsql;
+    let speaks_tls = v.check.starttls || v.check.service == Negotiate::Pgsql;
     let tls = if speaks_tls { v.tls.clone() } else { Tls::default() };
     SqlProbe {
-        login: v.login.clone(),
-        passwd: v.passwd.clone(),
-        database: v.database.clone(),
+        login: v.check.credentials.login.clone(),
+        passwd: v.check.credentials.password().clone(),
+        database: v.check.credentials.database.clone(),
         query: without_slash(request),
-        starttls: v.starttls,
+        starttls: v.check.starttls,
         tls,
     }
 }
@@ -289,15 +293,15 @@ fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> Action {
     Action::Dialogue(DialogueProbe {
         protocol,
         transport: transport(v, tls),
-        login: if logs_in || is_sip { v.login.clone() } else { String::new() },
-        passwd: if logs_in { v.passwd.clone() } else { Secret::default() },
+        login: if logs_in || is_sip { v.check.credentials.login.clone() } else { String::new() },
+        passwd: if logs_in { v.check.credentials.password().clone() } else { Secret::default() },
         request: if asks_for_a_file { request.to_owned() } else { "/".to_owned() },
         receive: receive.filter(|_| asks_for_a_file).cloned(),
     })
 }
 
 fn transport(v: &Virtual, tls: bool) -> Transport {
-    match (tls, v.starttls) {
+    match (tls, v.check.starttls) {
         (true, _) => Transport::Tls(v.tls.clone()),
         (false, true) => Transport::StartTls(v.tls.clone()),
         (false, false) => Transport::Plain,

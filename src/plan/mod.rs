@@ -274,7 +274,7 @@ mod tests {
         let flags = |lines: &str| {
             let text = format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n{lines}");
             let config = config::load(text.as_bytes(), &Answers::new("director")).config?;
-            config.virtuals[0].schedflags.clone()
+            config.virtuals[0].scheduling.schedflags.clone()
         };
         let given = |text: &str| Some(text.to_owned());
         assert_eq!(flags("\tschedflags=sh-port,sh-fallback\n\tscheduler=sh\n"), given("sh-port,sh-fallback"));
@@ -291,7 +291,7 @@ mod tests {
         let plan = plan(&format!("{}#rs: tlswarn=3\n\tservice=https\n{}", block(1), block(2)));
         let days: Vec<u32> = plan.virtuals().iter().map(|v| v.tls.warn_days).collect();
         assert_eq!(days, [3, 3]);
-        assert_eq!(plan.virtuals()[0].service, Negotiate::Https);
+        assert_eq!(plan.virtuals()[0].check.service, Negotiate::Https);
     }
 
     /// B09

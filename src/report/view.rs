@@ -117,7 +117,7 @@ pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize
     };
     ServiceView {
         id: v.id,
-        scheduler: v.scheduler.clone(),
+        scheduler: v.scheduling.scheduler.clone(),
         servers: members
             .filter(|member| !health.server(*member).has_gone())
             .map(|member| server(plan, health, member))

@@ -141,19 +141,19 @@ fn virtual_service(v: &Virtual) -> Vec<String> {
         VirtualId::Mark { mark, family: Family::V4 } => format!("fwm {mark}"),
         VirtualId::Mark { mark, family: Family::V6 } => format!("fwm6 {mark}"),
     };
-    let mut head = format!(" virtual {place} {}", v.scheduler);
-    if let Some(seconds) = v.persistent {
+    let mut head = format!(" virtual {place} {}", v.scheduling.scheduler);
+    if let Some(seconds) = v.scheduling.persistent {
         let _ = write!(head, " persistent {seconds}");
     }
-    match v.netmask {
+    match v.scheduling.netmask {
         Some(Netmask::V4(mask)) => _ = write!(head, " netmask {mask}"),
         Some(Netmask::V6(prefix)) => _ = write!(head, " netmask {prefix}"),
         None => {}
     }
-    if v.ops {
+    if v.scheduling.ops {
         head.push_str(" ops");
     }
-    if let Some(flags) = &v.schedflags {
+    if let Some(flags) = &v.scheduling.schedflags {
         let _ = write!(head, " schedflags {}", quoted(flags.as_bytes()));
     }
     let mut out = vec![head, check(v)];
@@ -181,7 +181,7 @@ fn virtual_service(v: &Virtual) -> Vec<String> {
 }
 
 fn check(v: &Virtual) -> String {
-    let kind = match v.checktype {
+    let kind = match v.check.checktype {
         CheckType::Connect => "connect".to_owned(),
         CheckType::Negotiate => "negotiate".to_owned(),
         CheckType::Ping => "ping".to_owned(),
@@ -191,8 +191,8 @@ fn check(v: &Virtual) -> String {
         CheckType::ExternalPerl => "external-perl".to_owned(),
         CheckType::Combined(count) => format!("combined {count}"),
     };
-    let (check, negotiate) = (v.checktimeout.as_secs(), v.negotiatetimeout.as_secs());
-    format!("  check {kind} {} {check} {negotiate}", v.service.word())
+    let (check, negotiate) = (v.timing.checktimeout.as_secs(), v.timing.negotiatetimeout.as_secs());
+    format!("  check {kind} {} {check} {negotiate}", v.check.service.word())
 }
 
 /// What stands between the check and the real servers, in the order of the recorder.
@@ -206,27 +206,31 @@ fn settings(v: &Virtual) -> Vec<String> {
     let text = |text: &str| quoted(text.as_bytes());
     let optional = |value: &Option<String>| value.as_deref().map(text).unwrap_or_default();
     let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-    line("interval", v.checkinterval.as_secs().to_string(), "10");
-    line("checkcount", v.checkcount.to_string(), "1");
+    line("interval", v.timing.checkinterval.as_secs().to_string(), "10");
+    line("checkcount", v.timing.checkcount.to_string(), "1");
     line("failurecount", v.failurecount.to_string(), "1");
-    line("checkport", v.checkport.map(|port| port.to_string()).unwrap_or_default(), "");
-    line("checkcommand", text(&v.checkcommand), "\"/bin/true\"");
-    line("request", text(&v.request), "\"/\"");
-    line("receive", text(v.receive.as_ref().map(|pattern| pattern.source()).unwrap_or_default()), "\"\"");
-    line("login", text(&v.login), "\"\"");
-    line("passwd", text(v.passwd.reveal()), "\"\"");
-    line("database", text(&v.database), "\"\"");
-    line("secret", text(v.secret.reveal()), "\"\"");
-    line("httpmethod", if v.httpmethod == HttpMethod::Head { "HEAD" } else { "GET" }.to_owned(), "GET");
+    line("checkport", v.check.checkport.map(|port| port.to_string()).unwrap_or_default(), "");
+    line("checkcommand", text(&v.check.checkcommand), "\"/bin/true\"");
+    line("request", text(&v.check.request), "\"/\"");
+    line(
+        "receive",
+        text(v.check.receive.as_ref().map(|pattern| pattern.source()).unwrap_or_default()),
+        "\"\"",
+    );
+    line("login", text(&v.check.credentials.login), "\"\"");
+    line("passwd", text(v.check.credentials.password().reveal()), "\"\"");
+    line("database", text(&v.check.credentials.database), "\"\"");
+    line("secret", text(v.check.credentials.shared_secret().reveal()), "\"\"");
+    line("httpmethod", if v.check.httpmethod == HttpMethod::Head { "HEAD" } else { "GET" }.to_owned(), "GET");
     line("quiescent", word(v.quiescent), "no");
     line("cleanstop", word(v.cleanstop), "yes");
     alert(&v.alert, &mut line);
     line("fallbackcommand", optional(&v.fallbackcommand), "");
-    line("virtualhost", optional(&v.virtualhost), "");
-    let file = v.monitorfile.as_ref().map(|path| path.to_string_lossy().into_owned());
+    line("virtualhost", optional(&v.check.virtualhost), "");
+    let file = v.notes.monitorfile.as_ref().map(|path| path.to_string_lossy().into_owned());
     line("monitorfile", optional(&file), "");
-    line("servicename", optional(&v.servicename), "");
-    line("comment", optional(&v.comment), "");
+    line("servicename", optional(&v.notes.servicename), "");
+    line("comment", optional(&v.notes.comment), "");
     out
 }
 

@@ -2,69 +2,91 @@
 
 use std::fmt;
 
-/// What a directive takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a directive takes. `config/typed/kind.rs` reads each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `yes` or `no`, exactly.
     YesNo,
-    /// A number of seconds above 0.
-    Seconds,
+    /// The deadline of a check: a number of seconds above 0.
+    Timeout,
+    /// From one check to the next: a number of seconds above 0.
+    Interval,
+    /// A number of seconds with which the value must begin; 0 too.
+    Frequency,
     /// A number above 0.
     Count,
     /// A number; 0 too.
     Number,
-    /// A number with which the value must begin.
-    LeadingNumber,
+    /// A number of seconds; 0 takes the directive back.
+    Persistence,
     /// A port, as a number.
     Port,
     /// Text in double quotes, not empty.
     Quoted,
-    /// Text in double quotes, may be empty.
+    /// Like `Quoted`, and no message shows it.
+    Secret,
+    /// Text in double quotes; an empty one takes the directive back.
     QuotedOrEmpty,
     /// Text, with or without double quotes, not empty.
     Text,
+    /// A command: outside virtual services like `Line`, inside like `Text`.
+    Command,
     /// The rest of the line as it stands, not empty.
     Line,
     /// The rest of the line as it stands, may be empty.
     LineOrEmpty,
-    /// Mail addresses.
-    Recipients,
-    /// A list of states of the daemon.
-    AlertStatus,
-    /// A host name.
-    Host,
-    /// The first word of the rest of the line.
+    /// The first word of the rest of the line, with or without quotes.
     Word,
     /// A path in double quotes.
     Request,
     /// A regular expression in double quotes.
     Pattern,
-    /// Text up to a double quote.
-    VirtualHost,
-    /// The name of a kind of DNS record.
-    DnsType,
-    /// `any`, `same-host` or `no`
-    Redirects,
     /// Bytes in double quotes: text with `\n`, `\r`, `\t`, `\\` and `\xHH`; may be empty.
     Bytes,
+    /// Text up to a double quote.
+    VirtualHost,
+    /// A file that is written to, with or without double quotes.
+    OutputFile,
+    /// A directory: the rest of the line as it stands.
+    Directory,
+    /// The full path of a file or a facility of syslog, in double quotes.
+    LogTarget,
+    /// The full path of a file in PEM, in double quotes.
+    PemFile,
+    /// The full path of a file with a password in its first line, in double quotes.
+    SecretFile,
+    /// The name of a TLS server, in double quotes.
+    ServerName,
+    /// Mail addresses.
+    Recipients,
+    /// A mail address.
+    Sender,
+    /// A list of states of the daemon.
+    AlertStatus,
+    /// The name of a host, and a port.
+    Host,
     /// `checktype`
     CheckType,
     /// `service`
     Service,
     /// `GET` or `HEAD`
     HttpMethod,
+    /// `any`, `same-host` or `no`
+    Redirects,
+    /// The name of a kind of DNS record.
+    DnsType,
     /// The name of a scheduler.
     Scheduler,
     /// `tcp` or `udp`; `fwm` for a firewall mark.
     Protocol,
+    /// A dotted quad or, in `virtual6`, a prefix length.
+    Netmask,
     /// `gue:port`, `gre`, either with `,csum`.
     Tunnel,
     /// The name of a persistence engine.
     PersistEngine,
     /// Three numbers of seconds with commas.
     Timeouts,
-    /// A dotted quad or, in `virtual6`, a prefix length.
-    Netmask,
     /// `address:port`, or a firewall mark.
     Virtual,
     /// `address[->address][:port] method [weight] ["request", "receive"] [l:n] [u:n]`
@@ -81,12 +103,19 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Kind::YesNo => "yes|no",
-            Kind::Seconds => "seconds",
-            Kind::Count | Kind::Number | Kind::LeadingNumber => "number",
+            Kind::Timeout | Kind::Interval => "seconds",
+            Kind::Count | Kind::Number | Kind::Persistence | Kind::Frequency => "number",
             Kind::Port => "port number",
-            Kind::Quoted | Kind::QuotedOrEmpty | Kind::Ignored => "\"text\"",
-            Kind::Text => "text|\"text\"",
-            Kind::Line | Kind::LineOrEmpty => "text",
+            Kind::Quoted
+            | Kind::Secret
+            | Kind::QuotedOrEmpty
+            | Kind::LogTarget
+            | Kind::PemFile
+            | Kind::SecretFile
+            | Kind::ServerName
+            | Kind::Ignored => "\"text\"",
+            Kind::Text | Kind::Command | Kind::OutputFile => "text|\"text\"",
+            Kind::Line | Kind::LineOrEmpty | Kind::Directory | Kind::Sender => "text",
             Kind::Recipients => "address[, address…]",
             Kind::AlertStatus => "all|none|starting|running|stopping|reloading[, …]",
             Kind::Host => "host",

@@ -129,6 +129,8 @@ pub struct Directive {
     pub help: &'static str,
     /// The original does not know it; behind `#rs:` it is a comment there.
     pub extension: bool,
+    /// The original's warning that the directive is deprecated.
+    pub deprecated: Option<&'static str>,
     /// The original's words about a value that is none, inside a virtual or everywhere.
     pub refusal: &'static str,
     /// The same outside virtuals, where the words differ.
@@ -145,11 +147,16 @@ impl Directive {
     /// Whether its value is a password.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        matches!(self.key, Key::Passwd | Key::Secret)
+        self.kind == Kind::Secret
     }
 
     const fn extension(mut self) -> Directive {
         self.extension = true;
+        self
+    }
+
+    const fn deprecated(mut self, message: &'static str) -> Directive {
+        self.deprecated = Some(message);
         self
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
-use crate::config::{CheckType, Real, Timeouts, Tunnel};
+use crate::config::{Timeouts, Tunnel, Virtual};
 use crate::value::{ForwardingMethod, Protocol, VirtualId};
 
 /// The longest time-out that a kernel of any clock rate counts, in seconds.
@@ -45,30 +45,21 @@ pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, Wrong> {
     Ok(Timeouts { tcp, tcpfin, udp })
 }
 
-/// What a virtual service says that bears on these directives.
-pub(super) struct Facts<'a> {
-    pub(super) id: VirtualId,
-    pub(super) reals: &'a [Real],
-    pub(super) fallback: Option<ForwardingMethod>,
-    pub(super) checktype: CheckType,
-    pub(super) persistent: bool,
-    pub(super) persistengine: bool,
-    pub(super) tunnel: bool,
-}
-
 /// Says where one of these directives does nothing, and what a check of SCTP cannot do.
-pub(super) fn judge(facts: &Facts<'_>, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
-    let protocol = match facts.id {
+pub(super) fn judge(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    let protocol = match v.id {
         VirtualId::Address { protocol, .. } => Some(protocol),
         VirtualId::Mark { .. } => None,
     };
-    let methods = facts.reals.iter().map(|real| real.method).chain(facts.fallback);
-    let tunnelled = methods.into_iter().any(|method| method == ForwardingMethod::Ipip);
+    let fallback = v.fallback.map(|fallback| fallback.method);
+    let mut methods = v.reals.iter().map(|real| real.method).chain(fallback);
+    let tunnelled = methods.any(|method| method == ForwardingMethod::Ipip);
+    let scheduling = &v.scheduling;
     // The engine reads UDP only.
-    let reads_sip = facts.persistent && matches!(protocol, Some(Protocol::Udp) | None);
+    let reads_sip = scheduling.persistent.is_some() && matches!(protocol, Some(Protocol::Udp) | None);
     for (name, idle, needs) in [
-        ("tunnel", facts.tunnel && !tunnelled, "a server with ipip"),
-        ("persistengine", facts.persistengine && !reads_sip, "persistent and protocol=udp"),
+        ("tunnel", scheduling.tunnel.is_some() && !tunnelled, "a server with ipip"),
+        ("persistengine", scheduling.persistengine.is_some() && !reads_sip, "persistent and protocol=udp"),
     ] {
         if idle {
             let message = format!("{name} has no effect here: it requires {needs}");
@@ -76,8 +67,7 @@ pub(super) fn judge(facts: &Facts<'_>, head: &Assignment<'_>, reader: &mut Reade
             warning.code("no-effect").directive(name).help("remove the line");
         }
     }
-    let negotiates = matches!(facts.checktype, CheckType::Negotiate | CheckType::Combined(_));
-    if protocol == Some(Protocol::Sctp) && negotiates {
+    if protocol == Some(Protocol::Sctp) && v.check.negotiates() {
         reader
             .report
             .warning(head.span(), "protocol=sctp: a negotiate check speaks TCP to the server, not SCTP")

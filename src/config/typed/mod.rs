@@ -1,8 +1,13 @@
 //! From the lines to a [`Config`]: every value understood, what a virtual does not say inherited, everything wrong reported.
 
 mod address;
+mod command;
 mod globals;
+mod judge;
 mod kernel;
+mod kind;
+mod mail;
+mod place;
 mod real;
 mod service;
 mod shared;
@@ -14,19 +19,22 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use place::Place;
+
 use super::ast::{Assignment, Ast};
 use super::diagnostic::{Original, Report};
 use super::directive::Kind;
 use super::names::Names;
 use super::{Config, Virtual};
-use crate::value::{TlsPolicy, VirtualId};
+use crate::value::{Family, TlsPolicy, VirtualId};
 
 /// More real servers than this are a mistake, most likely in a range.
 const MAX_REALS: usize = 65_536;
 
 /// Understands all values. Without errors in `report` the configuration can be used.
 pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) -> Config {
-    let mut reader = Reader { report, names, reals: 0, policies: Vec::new() };
+    let mut reader =
+        Reader { report, names, family: Family::V4, mark: false, reals: 0, policies: Vec::new() };
     let globals = globals::read(&ast.globals, &mut reader);
     let mut virtuals: Vec<Virtual> = Vec::with_capacity(ast.virtuals.len());
     let mut heads = Vec::with_capacity(ast.virtuals.len());
@@ -54,6 +62,10 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
 struct Reader<'r, 's> {
     report: &'r mut Report<'s>,
     names: &'r dyn Names,
+    /// The family of the virtual service that is being read.
+    family: Family,
+    /// Whether that is a firewall mark.
+    mark: bool,
     /// How many real servers there are so far.
     reals: usize,
     /// The ways to speak TLS, each once.
@@ -64,6 +76,21 @@ impl Reader<'_, '_> {
     /// The value, or nothing after its error has been reported.
     fn take<T>(&mut self, line: &Assignment<'_>, value: Result<T, Wrong>) -> Option<T> {
         value.map_err(|wrong| self.refuse(line, wrong)).ok()
+    }
+
+    /// Reads a line by the kind of its directive, and puts the value in its place. Says whether the value is accepted.
+    fn put(&mut self, line: &Assignment<'_>, place: Option<&mut dyn Place>) -> bool {
+        if let Some(message) = line.directive.deprecated {
+            let warning = self.report.warning(line.span(), message);
+            warning.code("deprecated").directive(line.directive.name).original(Original::Warns);
+        }
+        let value = kind::read(line, self);
+        let value = self.take(line, value);
+        let accepted = value.is_some();
+        if let (Some(place), Some(value)) = (place, value) {
+            place.put(value);
+        }
+        accepted
     }
 
     fn refuse(&mut self, line: &Assignment<'_>, wrong: Wrong) {
@@ -81,18 +108,6 @@ impl Reader<'_, '_> {
     /// Says what is odd about a part of a value.
     fn warn(&mut self, line: &Assignment<'_>, part: Range<usize>, message: impl Into<String>, help: &str) {
         self.report.warning(line.value.part(part), message).directive(line.directive.name).help(help);
-    }
-}
-
-/// Stores the value of a line in place of an earlier one, or reports its error.
-fn set<T>(
-    place: &mut Option<T>,
-    value: Result<T, Wrong>,
-    line: &Assignment<'_>,
-    reader: &mut Reader<'_, '_>,
-) {
-    if let Some(value) = reader.take(line, value) {
-        *place = Some(value);
     }
 }
 

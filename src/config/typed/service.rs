@@ -7,44 +7,63 @@ use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::source::is_word;
-use crate::config::{CheckType, Netmask, directive};
+use crate::config::{CheckType, HttpMethod, Negotiate, Netmask, Redirects, directive};
 use crate::value::{DnsType, Family, Protocol};
 
-/// `schedflags` and its line. Which flags there are depends on the scheduler, which may be said later.
-pub(super) struct SchedFlags {
-    names: String,
+/// The longest persistence that `ipvsadm` sets: 31 days.
+const MAX_PERSISTENT: u64 = 31 * 24 * 60 * 60;
+
+/// The flags of this scheduler in a list, or nothing after the errors have been reported. `line` is where the list stands.
+pub(super) fn sched_flags(
+    list: &str,
+    scheduler: &str,
     line: Range<usize>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<String> {
+    let own: &[&str] = match scheduler {
+        "sh" => &["sh-port", "sh-fallback"],
+        "mh" => &["mh-port", "mh-fallback"],
+        _ => &[],
+    };
+    let known = [&["flag-1", "flag-2", "flag-3"], own].concat();
+    let names: Vec<&str> = list.split(',').filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        reader
+            .report
+            .error(line, format!("{unknown} is no flag of the scheduler {scheduler}"))
+            .directive("schedflags")
+            .help(format!("there are {}", known.join(", ")))
+            .original(Original::Accepts);
+        return None;
+    }
+    Some(names.join(","))
 }
 
-impl SchedFlags {
-    /// The first word, without quotes: a shell took them off.
-    pub(super) fn read(line: &Assignment<'_>) -> Result<SchedFlags, Wrong> {
-        let word = line.value.text().split_whitespace().next();
-        let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
-        let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
-        Ok(SchedFlags { names: inner.unwrap_or(word).to_owned(), line: line.span() })
+/// The first run of lowercase letters.
+pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+    let text = line.value.text();
+    let run = value::first_run(text, |c| c.is_ascii_lowercase());
+    let name = &text[run.ok_or_else(|| Wrong::new(line.directive.refusal))?];
+    if name != text.trim_end() {
+        let message = format!("scheduler is read as {name}");
+        reader.warn(line, 0..text.len(), message, "write its name alone");
     }
+    Ok(name.to_owned())
+}
 
-    /// The flags for this scheduler, or nothing after the errors have been reported.
-    pub(super) fn of(&self, scheduler: &str, reader: &mut Reader<'_, '_>) -> Option<String> {
-        let own: &[&str] = match scheduler {
-            "sh" => &["sh-port", "sh-fallback"],
-            "mh" => &["mh-port", "mh-fallback"],
-            _ => &[],
-        };
-        let known = [&["flag-1", "flag-2", "flag-3"], own].concat();
-        let names: Vec<&str> = self.names.split(',').filter(|name| !name.is_empty()).collect();
-        if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
-            reader
-                .report
-                .error(self.line.clone(), format!("{unknown} is no flag of the scheduler {scheduler}"))
-                .directive("schedflags")
-                .help(format!("there are {}", known.join(", ")))
-                .original(Original::Accepts);
-            return None;
-        }
-        Some(names.join(","))
+/// A number of seconds; absent where it is 0.
+pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Option<u32>, Wrong> {
+    let seconds = value::number(line)?;
+    let all = 0..line.value.text().len();
+    if seconds == 0 {
+        let help = "remove the line, or give seconds";
+        reader.warn(line, all, "persistent=0 makes no client persistent", help);
+        return Ok(None);
     }
+    if seconds > MAX_PERSISTENT {
+        reader.warn(line, all, "persistent is at most 31 days; these are used", "give at most 2678400");
+    }
+    Ok(u32::try_from(seconds.min(MAX_PERSISTENT)).ok())
 }
 
 /// Any number makes the combined check; else it is the first word that counts.
@@ -76,6 +95,7 @@ pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
     })
 }
 
+/// A port above 0.
 pub(super) fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
     let number = value::number(line)?;
     u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
@@ -85,6 +105,27 @@ pub(super) fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
     })
 }
 
+/// The protocol of a negotiate check.
+pub(super) fn service(line: &Assignment<'_>) -> Result<Negotiate, Wrong> {
+    let known: Vec<&str> = Negotiate::ALL.iter().map(|row| row.1).collect();
+    value::one_of(line, &known, Negotiate::from_word)
+}
+
+/// `GET` or `HEAD`, in any case.
+pub(super) fn http_method(line: &Assignment<'_>) -> Result<HttpMethod, Wrong> {
+    value::one_of(line, &["GET", "HEAD"], |word| match word.to_ascii_uppercase().as_str() {
+        "GET" => Some(HttpMethod::Get),
+        "HEAD" => Some(HttpMethod::Head),
+        _ => None,
+    })
+}
+
+/// `any`, `same-host` or `no`.
+pub(super) fn redirects(line: &Assignment<'_>) -> Result<Redirects, Wrong> {
+    value::one_of(line, &["any", "same-host", "no"], Redirects::from_word)
+}
+
+/// The name of a DNS record, in any case.
 pub(super) fn dns_type(line: &Assignment<'_>) -> Result<DnsType, Wrong> {
     let known: Vec<&str> = DnsType::ALL.iter().map(|row| row.1).collect();
     value::one_of(line, &known, DnsType::from_word)

@@ -5,48 +5,30 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use super::{Reader, Wrong, set, value};
+use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
-use crate::config::directive::Key;
-use crate::config::{Negotiate, Original};
+use crate::config::{Negotiate, Original, SecretFile};
 use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
 /// What was said in one place; nothing where nothing was said.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    verify: Option<bool>,
-    ca: Option<File>,
-    certificates: Option<File>,
-    key: Option<File>,
-    warn_days: Option<u32>,
-    legacy: Option<bool>,
+    pub(super) verify: Option<bool>,
+    pub(super) ca: Option<File>,
+    pub(super) certificates: Option<File>,
+    pub(super) key: Option<File>,
+    pub(super) warn_days: Option<u32>,
+    pub(super) legacy: Option<bool>,
 }
 
 /// A file and the line that names it.
 #[derive(Clone, Debug)]
-struct File {
+pub(super) struct File {
     pem: PemFile,
     line: Range<usize>,
 }
 
 impl Said {
-    /// Takes a line in; says whether it was one of these directives.
-    pub(super) fn take(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
-        match line.directive.key {
-            Key::TlsVerify => set(&mut self.verify, value::yes_no(line), line, reader),
-            Key::TlsLegacy => set(&mut self.legacy, value::yes_no(line), line, reader),
-            Key::TlsWarn => {
-                let days = value::number(line).map(|days| u32::try_from(days).unwrap_or(u32::MAX));
-                set(&mut self.warn_days, days, line, reader);
-            }
-            Key::TlsCa => set(&mut self.ca, file(line, reader), line, reader),
-            Key::TlsCert => set(&mut self.certificates, file(line, reader), line, reader),
-            Key::TlsKey => set(&mut self.key, file(line, reader), line, reader),
-            _ => return false,
-        }
-        true
-    }
-
     /// Whether anything was said.
     pub(super) fn is_something(&self) -> bool {
         let Said { verify, ca, certificates, key, warn_days, legacy } = self;
@@ -115,7 +97,8 @@ fn shared(policy: TlsPolicy, reader: &mut Reader<'_, '_>) -> Arc<TlsPolicy> {
     policy
 }
 
-fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
+/// A file in PEM.
+pub(super) fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
     let (path, content) = named_file(line, reader)?;
     Ok(File { pem: PemFile::new(path, content), line: line.span() })
 }
@@ -136,12 +119,13 @@ fn named_file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<(String,
 }
 
 /// The first line of a file: a password.
-pub(super) fn secret(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<Secret, Wrong> {
+pub(super) fn secret(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<SecretFile, Wrong> {
     let (path, content) = named_file(line, reader)?;
     let text = std::str::from_utf8(&content).map_err(|_| {
         Wrong::new(format!("{}: {path} is not UTF-8", line.directive.name)).code("unreadable-file")
     })?;
-    Ok(Secret::new(text.lines().next().unwrap_or_default()))
+    let secret = Secret::new(text.lines().next().unwrap_or_default());
+    Ok(SecretFile { path, secret })
 }
 
 /// `tlsname`: a host name, or an address.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::{Reader, Wrong};
 use crate::config::ast::Assignment;
 use crate::config::source::{is_blank, is_word};
-use crate::config::{AlertStatus, directive};
-use crate::value::{Pattern, Relay};
+use crate::config::{LogTarget, directive};
+use crate::value::{Pattern, syslog_facility};
 
 /// Longer than this is as good as for ever, and still safe to reckon with.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
@@ -110,6 +110,11 @@ pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))
 }
 
+/// Like [`number`]; one that is too large counts as the largest.
+pub(super) fn small_number(line: &Assignment<'_>) -> Result<u32, Wrong> {
+    Ok(u32::try_from(number(line)?).unwrap_or(u32::MAX))
+}
+
 /// A number of seconds with which the value begins; 0 too.
 pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
     let text = line.value.text();
@@ -119,7 +124,7 @@ pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
     }
 }
 
-/// What stands between the first and the last double quote; the value must begin with one.
+/// Where the text stands between the first and the last double quote; the value must begin with one.
 pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
     let text = line.value.text();
     let name = line.directive.name;
@@ -143,6 +148,40 @@ pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> 
         return Err(Wrong::new(line.directive.refusal(line.inside)).at(0..line.value.text().len()));
     }
     Ok(inner)
+}
+
+/// The text in double quotes, not empty.
+pub(super) fn inner(line: &Assignment<'_>) -> Result<String, Wrong> {
+    quoted_text(line).map(|inner| line.value.text()[inner].to_owned())
+}
+
+/// The text in double quotes; absent where it is empty.
+pub(super) fn inner_or_empty(line: &Assignment<'_>) -> Result<Option<String>, Wrong> {
+    let inner = quoted(line)?;
+    Ok((!inner.is_empty()).then(|| line.value.text()[inner].to_owned()))
+}
+
+/// The text up to a double quote; one at the beginning does not count.
+pub(super) fn up_to_quote(line: &Assignment<'_>) -> String {
+    let text = line.value.text();
+    let text = text.strip_prefix('"').unwrap_or(text);
+    text.split('"').next().unwrap_or(text).to_owned()
+}
+
+/// The first word, without the quotes around it: a shell took them off.
+pub(super) fn word(line: &Assignment<'_>) -> Result<String, Wrong> {
+    let word = line.value.text().split_whitespace().next();
+    let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
+    let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
+    Ok(inner.unwrap_or(word).to_owned())
+}
+
+/// A text in double quotes with a word in it, which nothing reads.
+pub(super) fn ignored(line: &Assignment<'_>) -> Result<(), Wrong> {
+    match first_run(&line.value.text()[quoted_text(line)?], is_word) {
+        Some(_) => Ok(()),
+        None => Err(Wrong::new(line.directive.refusal)),
+    }
 }
 
 /// Bytes in double quotes: `\n`, `\r`, `\t`, `\\` and `\xHH` stand for what they do elsewhere.
@@ -201,21 +240,19 @@ pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// The first sign that a shell would act on, quotes and backslashes aside.
-pub(super) fn shell_sign(text: &str) -> Option<Range<usize>> {
-    let mut quote = None;
-    for (at, sign) in text.char_indices() {
-        match (quote, sign) {
-            (None, '"' | '\'') => quote = Some(sign),
-            (Some(open), _) if open == sign => quote = None,
-            (None | Some('"'), '$' | '`')
-            | (None, '&' | ';' | '|' | '<' | '>' | '(' | ')' | '*' | '?' | '~') => {
-                return Some(at..at + sign.len_utf8());
-            }
-            _ => {}
-        }
+/// `logfile`: a path begins with `/`; anything else is a facility of syslog.
+pub(super) fn log_target(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<LogTarget, Wrong> {
+    let all = line.value.text();
+    let text = &all[quoted(line)?];
+    if text.starts_with('/') {
+        return Ok(LogTarget::File(file(text)));
     }
-    None
+    if syslog_facility(text).is_none() {
+        let message = format!("{text} is no facility of syslog; the log goes to the facility daemon");
+        let help = "write a facility (local0 for example), or the full path of a file";
+        reader.warn(line, 0..all.len(), message, help);
+    }
+    Ok(LogTarget::Syslog(text.to_owned()))
 }
 
 /// A regular expression in double quotes.
@@ -258,70 +295,4 @@ pub(super) fn one_of<T>(
             None => wrong,
         }
     })
-}
-
-/// Mail addresses; one pair of quotes around all of them is taken off.
-pub(super) fn recipients(line: &Assignment<'_>) -> Result<String, Wrong> {
-    let text = line.value.text();
-    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    match inner.filter(|inner| !inner.contains('"')).unwrap_or(text) {
-        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
-        addresses => Ok(addresses.to_owned()),
-    }
-}
-
-/// The name with which the value begins, and the port after it (R87). What else follows is passed over, as in the original.
-pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
-    let text = line.value.text();
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
-    match &text[..end] {
-        "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
-        name => {
-            let port = text[end..].strip_prefix(':').and_then(|rest| rest.parse().ok());
-            Ok(Relay { host: name.to_owned(), port: port.filter(|port| *port > 0) })
-        }
-    }
-}
-
-/// A list of states; `none` stands alone.
-pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> {
-    let mut status = AlertStatus { starting: false, running: false, stopping: false, reloading: false };
-    let words = listed(line.value.text());
-    let wrong = |message: String| Wrong::new(message).at(0..line.value.text().len());
-    let none = words.contains(&"none");
-    for word in words.into_iter().filter(|word| *word != "none") {
-        match word {
-            "all" => status = AlertStatus::default(),
-            "starting" => status.starting = true,
-            "running" => status.running = true,
-            "stopping" => status.stopping = true,
-            "reloading" => status.reloading = true,
-            _ => {
-                return Err(wrong(format!("invalid email alert status at: \"{word}\"")).help(
-                    "a list of all, none, starting, running, stopping, reloading, with no blank behind it",
-                ));
-            }
-        }
-        if none {
-            return Err(wrong(format!("invalid email alert status: \"{word}\" specified with \"none\"")));
-        }
-    }
-    Ok(status)
-}
-
-/// The words between commas. Blanks around a comma count for nothing, and commas at the end neither.
-fn listed(text: &str) -> Vec<&str> {
-    let last = text.matches(',').count();
-    let mut words: Vec<&str> = text
-        .split(',')
-        .enumerate()
-        .map(|(index, word)| {
-            let word = if index == 0 { word } else { word.trim_start_matches(is_blank) };
-            if index == last { word } else { word.trim_end_matches(is_blank) }
-        })
-        .collect();
-    while words.last() == Some(&"") {
-        words.pop();
-    }
-    words
 }

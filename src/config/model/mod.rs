@@ -1,0 +1,276 @@
+//! The configuration as the rest of the program sees it: typed, inheritance resolved, names resolved.
+
+mod check;
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use check::{CheckSpec, CheckType, Credentials, HttpMethod, Negotiate, Redirects, SecretFile, Timing};
+
+use crate::value::{DaemonStatus, ForwardingMethod, Pattern, Relay, Tls, VirtualId};
+
+/// A whole `ldirectord.cf`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What is said once for the daemon.
+    pub globals: Globals,
+    /// The virtual services, in the order of the file; no two share an id.
+    pub virtuals: Vec<Virtual>,
+}
+
+/// The directives that stand outside virtuals and are not inherited by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Globals {
+    /// `checkinterval`: from one check of a server to its next.
+    pub checkinterval: Duration,
+    /// `autoreload`: whether a changed file is taken over.
+    pub autoreload: bool,
+    /// `callback`: run when the file has changed.
+    pub callback: Option<String>,
+    /// `logfile`: where messages go.
+    pub logfile: LogTarget,
+    /// `execute`: further configurations, each with a daemon of its own.
+    pub execute: BTreeSet<String>,
+    /// `fork`: accepted; makes `checkinterval` inside virtuals count.
+    pub fork: bool,
+    /// `supervised`: stay in the foreground and log to standard output.
+    pub supervised: bool,
+    /// `readdquiescent`: whether a quiesced server that someone deleted is added again.
+    pub readdquiescent: bool,
+    /// `emailalertfrom`: the sender of alerts.
+    pub emailalertfrom: Option<String>,
+    /// `maintenancedir`: a file named after a server there takes the server out.
+    pub maintenancedir: Option<PathBuf>,
+    /// `timeouts`: for how long the kernel keeps idle connections; absent: as it is set.
+    pub timeouts: Option<Timeouts>,
+}
+
+impl Default for Globals {
+    fn default() -> Globals {
+        Globals {
+            checkinterval: Timing::default().checkinterval,
+            autoreload: false,
+            callback: None,
+            logfile: LogTarget::File(PathBuf::from("/var/log/ldirectord.log")),
+            execute: BTreeSet::new(),
+            fork: false,
+            supervised: false,
+            readdquiescent: false,
+            emailalertfrom: None,
+            maintenancedir: None,
+            timeouts: None,
+        }
+    }
+}
+
+/// `timeouts`, in seconds; one that is 0 stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Of established TCP connections.
+    pub tcp: u32,
+    /// Of TCP connections after a FIN.
+    pub tcpfin: u32,
+    /// Of UDP.
+    pub udp: u32,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Appended to a file.
+    File(PathBuf),
+    /// Sent to syslog with this facility.
+    Syslog(String),
+}
+
+/// One `virtual` or `virtual6` block; what it does not say itself is inherited already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Virtual {
+    /// Its identity in the kernel.
+    pub id: VirtualId,
+    /// The line of the file where it stands, from 1.
+    pub line: usize,
+    /// Its real servers, in the order of the file, ranges expanded.
+    pub reals: Vec<Real>,
+    /// `fallback` or `fallback6`: activated while no real server is up.
+    pub fallback: Option<Fallback>,
+    /// `fallbackcommand`, run when the fallback is activated and deactivated.
+    pub fallbackcommand: Option<String>,
+    /// `quiescent`: a server that is down stays with weight 0 instead of being removed.
+    pub quiescent: bool,
+    /// `cleanstop`: the service is removed when the daemon stops.
+    pub cleanstop: bool,
+    /// `failurecount`: consecutive failures before a server is marked down. At least 1.
+    pub failurecount: u32,
+    /// How the kernel distributes connections.
+    pub scheduling: Scheduling,
+    /// What a check does.
+    pub check: CheckSpec,
+    /// How often a check runs, and how long it may take.
+    pub timing: Timing,
+    /// The directives that begin with `tls`. Its name is `tlsname`, else `virtualhost`.
+    pub tls: Tls,
+    /// `emailalert` and its companions.
+    pub alert: Alert,
+    /// What people read about the service.
+    pub notes: Notes,
+}
+
+impl Virtual {
+    /// The destination that a server is in the kernel's table: direct routing and tunnels cannot change the port, so there the port
+    /// is the virtual's (as `ipvsadm` makes it).
+    #[must_use]
+    pub fn destination(&self, server: SocketAddr, method: ForwardingMethod) -> SocketAddr {
+        let port = match (method, self.id.port()) {
+            (ForwardingMethod::Gate | ForwardingMethod::Ipip, Some(port)) => port,
+            _ => server.port(),
+        };
+        SocketAddr::new(server.ip(), port)
+    }
+}
+
+/// What the kernel does with the connections of a virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheduling {
+    /// `scheduler`, by the kernel's name.
+    pub scheduler: String,
+    /// `schedflags`, in the notation of `ipvsadm -b`.
+    pub schedflags: Option<String>,
+    /// `persistent`, seconds.
+    pub persistent: Option<u32>,
+    /// `netmask`: the granularity of persistence. IPv4: the mask as an address; IPv6: the prefix length.
+    pub netmask: Option<Netmask>,
+    /// `persistengine`: what persistence goes by, by the kernel's name; absent: the address of the client.
+    pub persistengine: Option<String>,
+    /// `tunnel`: how packets to servers with `ipip` are encapsulated; absent: IP in IP.
+    pub tunnel: Option<Tunnel>,
+    /// `ops`: one-packet scheduling (UDP only).
+    pub ops: bool,
+}
+
+impl Default for Scheduling {
+    fn default() -> Scheduling {
+        Scheduling {
+            scheduler: "wrr".to_owned(),
+            schedflags: None,
+            persistent: None,
+            netmask: None,
+            persistengine: None,
+            tunnel: None,
+            ops: false,
+        }
+    }
+}
+
+/// One real server of one virtual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Real {
+    /// The line of the file where it stands, from 1.
+    pub line: usize,
+    /// Address and port as configured; port 0: none was given.
+    pub address: SocketAddr,
+    /// How packets reach it.
+    pub method: ForwardingMethod,
+    /// Its weight while it is up.
+    pub weight: u32,
+    /// `u:`: no new connections above this many; 0: no limit.
+    pub upper: u32,
+    /// `l:`: new connections again below this many; 0: not used.
+    pub lower: u32,
+    /// Its own request (with a leading `/`), instead of the virtual's.
+    pub request: Option<String>,
+    /// Its own pattern, instead of the virtual's; only looked at when `request` is given.
+    pub receive: Option<Pattern>,
+}
+
+/// The server of last resort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; absent: the port of the virtual.
+    pub port: Option<u16>,
+    /// How packets reach it.
+    pub method: ForwardingMethod,
+}
+
+/// `tunnel`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// Generic UDP encapsulation.
+    Gue {
+        /// The UDP port on which the server takes the packets.
+        port: u16,
+        /// Whether the outer header has a checksum.
+        checksum: bool,
+    },
+    /// Generic routing encapsulation.
+    Gre {
+        /// Whether the outer header has a checksum.
+        checksum: bool,
+    },
+}
+
+/// The netmask of persistence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Netmask {
+    /// IPv4, dotted quad.
+    V4(std::net::Ipv4Addr),
+    /// IPv6, prefix length 1 to 128.
+    V6(u8),
+}
+
+/// Mail about a virtual.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alert {
+    /// `emailalert`: the recipients, comma separated; empty: no mail.
+    pub recipients: String,
+    /// `emailalertfreq`: how often a dead server is called to mind; zero: never.
+    pub frequency: Duration,
+    /// `emailalertstatus`: in which states of the daemon mail is sent.
+    pub status: AlertStatus,
+    /// `smtp`: the relay; absent: the local sendmail.
+    pub smtp: Option<Relay>,
+}
+
+/// `emailalertstatus`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the state of its name")]
+pub struct AlertStatus {
+    pub starting: bool,
+    pub running: bool,
+    pub stopping: bool,
+    pub reloading: bool,
+}
+
+impl AlertStatus {
+    /// Whether mail is sent in this state of the daemon.
+    #[must_use]
+    pub fn includes(self, status: DaemonStatus) -> bool {
+        match status {
+            DaemonStatus::Starting => self.starting,
+            DaemonStatus::Running => self.running,
+            DaemonStatus::Stopping => self.stopping,
+            DaemonStatus::Reloading => self.reloading,
+        }
+    }
+}
+
+impl Default for AlertStatus {
+    fn default() -> AlertStatus {
+        AlertStatus { starting: true, running: true, stopping: true, reloading: true }
+    }
+}
+
+/// What people read about a virtual service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// `monitorfile`: every check is written there.
+    pub monitorfile: Option<PathBuf>,
+    /// `servicename`: named in alerts.
+    pub servicename: Option<String>,
+    /// `comment`: named in alerts.
+    pub comment: Option<String>,
+}

@@ -1,0 +1,102 @@
+//! Values about alerts by mail: who gets them, who sends them, by which relay, and when.
+
+use super::{Reader, Wrong, value};
+use crate::config::AlertStatus;
+use crate::config::ast::Assignment;
+use crate::config::source::is_blank;
+use crate::value::{Mailbox, Relay};
+
+/// Mail addresses; one pair of quotes around all of them is taken off.
+pub(super) fn recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+    let text = line.value.text();
+    let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    match inner.filter(|inner| !inner.contains('"')).unwrap_or(text) {
+        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
+        addresses => {
+            warn_of_recipients(line, addresses, reader);
+            Ok(addresses.to_owned())
+        }
+    }
+}
+
+/// Names each recipient that is not an address. The others get their mail.
+fn warn_of_recipients(line: &Assignment<'_>, list: &str, reader: &mut Reader<'_, '_>) {
+    let start = line.value.text().find(list).unwrap_or_default();
+    for part in Mailbox::list(list) {
+        let recipient = &list[part.clone()];
+        if let Err(why) = recipient.parse::<Mailbox>() {
+            let message = format!("{recipient} is not a mail address: {why}; no alert is sent to it");
+            let help = "write user@host, Name <user@host>, or the name of a user of this machine";
+            reader.warn(line, start + part.start..start + part.end, message, help);
+        }
+    }
+}
+
+/// The sender of alerts: the rest of the line.
+pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+    let sender = value::whole(line)?;
+    if let Err(why) = sender.parse::<Mailbox>() {
+        let message = format!(
+            "{sender} is not a mail address: {why}; the user of the daemon at this machine is the sender"
+        );
+        let help = "write user@host, or Name <user@host>";
+        reader.warn(line, 0..sender.len(), message, help);
+    }
+    Ok(sender)
+}
+
+/// The name with which the value begins, and the port after it (R87). What else follows is passed over, as in the original.
+pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
+    let text = line.value.text();
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
+    match &text[..end] {
+        "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
+        name => {
+            let port = text[end..].strip_prefix(':').and_then(|rest| rest.parse().ok());
+            Ok(Relay { host: name.to_owned(), port: port.filter(|port| *port > 0) })
+        }
+    }
+}
+
+/// A list of states; `none` stands alone.
+pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> {
+    let mut status = AlertStatus { starting: false, running: false, stopping: false, reloading: false };
+    let words = listed(line.value.text());
+    let wrong = |message: String| Wrong::new(message).at(0..line.value.text().len());
+    let none = words.contains(&"none");
+    for word in words.into_iter().filter(|word| *word != "none") {
+        match word {
+            "all" => status = AlertStatus::default(),
+            "starting" => status.starting = true,
+            "running" => status.running = true,
+            "stopping" => status.stopping = true,
+            "reloading" => status.reloading = true,
+            _ => {
+                return Err(wrong(format!("invalid email alert status at: \"{word}\"")).help(
+                    "a list of all, none, starting, running, stopping, reloading, with no blank behind it",
+                ));
+            }
+        }
+        if none {
+            return Err(wrong(format!("invalid email alert status: \"{word}\" specified with \"none\"")));
+        }
+    }
+    Ok(status)
+}
+
+/// The words between commas. Blanks around a comma count for nothing, and commas at the end neither.
+fn listed(text: &str) -> Vec<&str> {
+    let last = text.matches(',').count();
+    let mut words: Vec<&str> = text
+        .split(',')
+        .enumerate()
+        .map(|(index, word)| {
+            let word = if index == 0 { word } else { word.trim_start_matches(is_blank) };
+            if index == last { word } else { word.trim_end_matches(is_blank) }
+        })
+        .collect();
+    while words.last() == Some(&"") {
+        words.pop();
+    }
+    words
+}
