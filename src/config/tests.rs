@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::source::Source;
-use super::{Answers, Names, Question, Severity, load, questions, render};
+use super::{Answers, Names, Question, Redirects, Severity, load, questions, render};
 use crate::value::{Family, Protocol};
 
 #[path = "../../tests/it/cases.rs"]
@@ -269,6 +269,17 @@ fn tls_is_inherited_and_equal_policies_are_one() {
         ["/c", "/c", "/c", "/c2"].map(PathBuf::from)
     );
     assert_eq!(virtuals.iter().map(|v| v.check.starttls).collect::<Vec<_>>(), [false, true, false, false]);
+}
+
+#[test]
+fn each_word_of_redirects_is_read() {
+    for (word, redirects) in
+        [("any", Redirects::Any), ("same-host", Redirects::SameHost), ("no", Redirects::No)]
+    {
+        let text = format!("virtual=10.0.0.1:80\n\t#rs: redirects={word}\n");
+        let config = load(text.as_bytes(), &Answers::new("director")).config.expect(word);
+        assert_eq!(config.virtuals[0].check.redirects, redirects);
+    }
 }
 
 /// R66

@@ -7,7 +7,7 @@ use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::source::is_word;
-use crate::config::{CheckType, HttpMethod, Negotiate, Netmask, Redirects, directive};
+use crate::config::{CheckType, HttpMethod, Negotiate, Netmask, Redirects};
 use crate::value::{DnsType, Family, Protocol};
 
 /// The longest persistence that `ipvsadm` sets: 31 days.
@@ -74,24 +74,17 @@ pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
             .map(|count| CheckType::Combined(u32::try_from(count).unwrap_or(u32::MAX)));
     }
     let known = ["connect", "negotiate", "ping", "off", "on", "external", "external-perl"];
-    let run = value::first_run(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-        .unwrap_or(0..text.len());
-    Ok(match &text[run.clone()] {
-        "connect" => CheckType::Connect,
-        "negotiate" => CheckType::Negotiate,
-        "ping" => CheckType::Ping,
-        "off" => CheckType::Off,
-        "on" => CheckType::On,
-        "external" => CheckType::External,
-        "external-perl" => CheckType::ExternalPerl,
-        word => {
-            let wrong = Wrong::new(line.directive.refusal).at(run);
-            let near = directive::nearest_word(word, known.into_iter());
-            return Err(match near {
-                Some(near) => wrong.help(format!("did you mean {near}?")),
-                None => wrong,
-            });
-        }
+    value::one_with_hyphens(line, &known, |word| {
+        Some(match word {
+            "connect" => CheckType::Connect,
+            "negotiate" => CheckType::Negotiate,
+            "ping" => CheckType::Ping,
+            "off" => CheckType::Off,
+            "on" => CheckType::On,
+            "external" => CheckType::External,
+            "external-perl" => CheckType::ExternalPerl,
+            _ => return None,
+        })
     })
 }
 
@@ -122,7 +115,7 @@ pub(super) fn http_method(line: &Assignment<'_>) -> Result<HttpMethod, Wrong> {
 
 /// `any`, `same-host` or `no`.
 pub(super) fn redirects(line: &Assignment<'_>) -> Result<Redirects, Wrong> {
-    value::one_of(line, &["any", "same-host", "no"], Redirects::from_word)
+    value::one_with_hyphens(line, &["any", "same-host", "no"], Redirects::from_word)
 }
 
 /// The name of a DNS record, in any case.

@@ -285,8 +285,27 @@ pub(super) fn one_of<T>(
     known: &[&str],
     find: impl Fn(&str) -> Option<T>,
 ) -> Result<T, Wrong> {
+    first_of(line, is_word, known, find)
+}
+
+/// Like [`one_of`], where a word may have hyphens.
+pub(super) fn one_with_hyphens<T>(
+    line: &Assignment<'_>,
+    known: &[&str],
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<T, Wrong> {
+    first_of(line, |c| is_word(c) || c == '-', known, find)
+}
+
+/// The first run of characters of a kind, which must be a known word.
+fn first_of<T>(
+    line: &Assignment<'_>,
+    is: impl Fn(char) -> bool,
+    known: &[&str],
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<T, Wrong> {
     let text = line.value.text();
-    let run = first_run(text, is_word).unwrap_or(0..text.len());
+    let run = first_run(text, is).unwrap_or(0..text.len());
     let word = &text[run.clone()];
     find(word).ok_or_else(|| {
         let wrong = Wrong::new(line.directive.refusal(line.inside)).at(run);
