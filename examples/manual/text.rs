@@ -99,7 +99,7 @@ fn row(directive: &Directive) -> String {
         Scope::Virtual => "In a virtual service.",
         Scope::Both => "Outside as the default for all virtual services, or in one.",
     };
-    let default = match directive.default {
+    let default = match directive.default.text() {
         "" => String::new(),
         default => format!(" Without it: {default}."),
     };

@@ -12,7 +12,7 @@ mod tests;
 mod typed;
 
 pub use diagnostic::{Diagnostic, Original, Severity};
-pub use directive::{DIRECTIVES, Directive, Kind, Scope, nearest_word};
+pub use directive::{DIRECTIVES, Directive, Kind, Scope, Unwritten, nearest_word};
 pub use model::{
     Alert, AlertStatus, CheckSpec, CheckType, Config, Credentials, Fallback, Globals, HttpMethod, LogTarget,
     Negotiate, Netmask, Notes, Real, Redirects, Scheduling, SecretFile, Timeouts, Timing, Tunnel, Virtual,

@@ -38,6 +38,28 @@ impl Scope {
     }
 }
 
+/// What holds while a directive is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritten {
+    /// Nothing.
+    Nothing,
+    /// The same as with this value.
+    Value(&'static str),
+    /// What these words say: it depends on other lines, or there is no value for it.
+    Words(&'static str),
+}
+
+impl Unwritten {
+    /// For the manual; empty: nothing.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Unwritten::Nothing => "",
+            Unwritten::Value(text) | Unwritten::Words(text) => text,
+        }
+    }
+}
+
 /// Which directive; the names of [`DIRECTIVES`] in Rust's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::enum_variant_names, reason = "tlskey is a directive")]
@@ -123,8 +145,8 @@ pub struct Directive {
     pub scope: Scope,
     /// What it takes.
     pub kind: Kind,
-    /// What holds when it is not written; empty: nothing.
-    pub default: &'static str,
+    /// What holds while it is not written.
+    pub default: Unwritten,
     /// What it does, in a line.
     pub help: &'static str,
     /// The original does not know it; behind `#rs:` it is a comment there.

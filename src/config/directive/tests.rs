@@ -1,6 +1,8 @@
-//! The table of directives, and the search for a misspelt one.
+//! The table of directives against the code that reads it, and the search for a misspelt name.
 
 use super::*;
+use crate::config::{Answers, Config, Negotiate, Virtual, load};
+use crate::value::{Protocol, Roots, VirtualId};
 
 #[test]
 fn every_row_stands_once_and_is_found() {
@@ -33,5 +35,199 @@ fn a_misspelt_password_is_still_one() {
     }
     for name in ["", "request", "receive", "service", "database"] {
         assert!(!smells_of_secret(name), "{name}");
+    }
+}
+
+/// The configuration of a text, if it has no error. Every file holds a password.
+fn config(text: &str) -> Option<Config> {
+    let mut answers = Answers::new("director");
+    for path in ["/one", "/two"] {
+        answers.add_file(path, Ok(b"hunter2".as_slice().into()));
+    }
+    load(text.as_bytes(), &answers).config
+}
+
+/// A line for a directive in each place where it may stand, in a file that gives it something to do. Without a value the line is a
+/// comment, so that the lines of the file keep their numbers.
+fn files(row: &Directive, value: Option<&str>) -> Vec<String> {
+    let mark = if row.extension { "#rs: " } else { "" };
+    let line = value.map_or("#".to_owned(), |value| format!("{mark}{}={value}", row.name));
+    let six = row.name.ends_with('6');
+    let head = if six { "virtual6=[2001:db8::1]:80" } else { "virtual=10.0.0.1:80" };
+    let (outside, inside) = match row.key {
+        Key::CheckInterval => ("fork=yes\n", ""),
+        Key::StartTls => ("", "\tservice=smtp\n"),
+        Key::TlsCa => ("#rs: tlsverify=yes\n", ""),
+        _ => ("", ""),
+    };
+    // One of a pair is an error.
+    let pair = "#rs: tlscert=\"/one\"\n#rs: tlskey=\"/one\"\n";
+    let pair = if [Key::TlsCert, Key::TlsKey].contains(&row.key) { pair } else { "" };
+    let mut files = Vec::new();
+    if row.scope.allows(false) {
+        files.push(format!("{outside}{pair}{line}\n{head}\n{inside}\n"));
+    }
+    if row.scope.allows(true) {
+        let pair = pair.replace("#rs", "\t#rs");
+        files.push(format!("{outside}{head}\n{inside}{pair}\t{line}\n\n"));
+    }
+    files
+}
+
+/// A value of each kind that is accepted and is not the default of any directive, and one that is refused.
+fn samples(row: &Directive) -> (Option<&'static str>, Option<&'static str>) {
+    let six = row.name.ends_with('6');
+    let (good, bad) = match row.kind {
+        // One of them is the default.
+        Kind::YesNo if row.default == Unwritten::Value("yes") => ("no", "No"),
+        Kind::YesNo => ("yes", "yes "),
+        Kind::Timeout | Kind::Interval => ("7", "0"),
+        Kind::Count => ("7", "0"),
+        Kind::Number | Kind::Persistence => ("7", "seven"),
+        Kind::Frequency => ("7", "x7"),
+        Kind::Port => ("8080", "65536"),
+        Kind::Quoted | Kind::Secret => ("\"a \"b\"", "\"\""),
+        Kind::QuotedOrEmpty => ("\"a\"", "a"),
+        Kind::Text | Kind::Command | Kind::OutputFile => ("/bin/a b", ""),
+        Kind::Line | Kind::Sender | Kind::Directory => ("a b", ""),
+        Kind::LineOrEmpty | Kind::VirtualHost => return (Some("a b"), None),
+        Kind::Word => ("flag-1", "sh-port"),
+        Kind::Request => ("\"a\"", "a"),
+        Kind::Pattern => ("\"a+\"", "\"(\""),
+        Kind::Bytes => ("\"\\x00\"", "\"\\0\""),
+        Kind::LogTarget => ("\"local0\"", "local0"),
+        Kind::PemFile | Kind::SecretFile => ("\"/two\"", "\"/three\""),
+        Kind::ServerName => ("\"www.example.net\"", "\"a b\""),
+        Kind::Recipients => ("root", ""),
+        Kind::AlertStatus => ("running, stopping", "never"),
+        Kind::Host => ("relay.example.net:2525", ":25"),
+        Kind::CheckType => ("external-perl", "perl"),
+        Kind::Service => ("ldap", "LDAP"),
+        Kind::HttpMethod => ("head", "POST"),
+        Kind::Redirects => ("same-host", "same"),
+        Kind::DnsType => ("mx", "AXFR"),
+        Kind::Scheduler => ("lc", "7"),
+        Kind::Protocol => ("udp", "fwm"),
+        Kind::Netmask => ("255.255.255.0", "24"),
+        Kind::Tunnel => ("gre,csum", "vxlan"),
+        Kind::PersistEngine => ("sip", "h323"),
+        Kind::Timeouts => ("1,2,3", "1,2"),
+        Kind::Virtual if six => ("[2001:db8::9]:80", "[2001:db8::9]"),
+        Kind::Virtual => ("10.0.0.9:80", "10.0.0.9"),
+        Kind::Real if six => ("[2001:db8::9]:80 masq", "[2001:db8::9]:80"),
+        Kind::Real => ("10.0.0.9:80 masq", "10.0.0.9:80"),
+        Kind::Fallback if six => ("[2001:db8::9]", "[2001:db8::9] nat"),
+        Kind::Fallback => ("10.0.0.9:8080 masq", "10.0.0.9 nat"),
+        Kind::Ignored => ("\"a\"", "\"-\""),
+        Kind::Refused => return (None, Some("7")),
+    };
+    (Some(good), Some(bad))
+}
+
+#[test]
+fn each_directive_reads_the_values_of_its_kind() {
+    for row in DIRECTIVES {
+        let (good, bad) = samples(row);
+        let without = files(row, None);
+        for (value, accepted) in
+            good.map(|value| (value, true)).into_iter().chain(bad.map(|value| (value, false)))
+        {
+            for (with, without) in files(row, Some(value)).iter().zip(&without) {
+                let (with, without) = (config(with), config(without));
+                assert!(without.is_some(), "{}", row.name);
+                assert_eq!(with.is_some(), accepted, "{}={value}", row.name);
+                // A value that is read but has no place would leave everything as it was.
+                let changes = with != without;
+                assert_eq!(
+                    changes,
+                    row.kind != Kind::Ignored || !accepted,
+                    "{}={value} changes nothing",
+                    row.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn each_default_is_what_an_unwritten_directive_means() {
+    let mut count = 0;
+    for row in DIRECTIVES {
+        let Unwritten::Value(value) = row.default else { continue };
+        count += 1;
+        for (with, without) in files(row, Some(value)).iter().zip(files(row, None)) {
+            let with = config(with);
+            assert!(with.is_some() && with == config(&without), "{}={value} is not the default", row.name);
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+/// The first virtual service of a text.
+fn first(text: &str) -> Virtual {
+    config(text).unwrap().virtuals.remove(0)
+}
+
+/// The deadlines of a check, in seconds.
+fn deadlines(text: &str) -> (u64, u64) {
+    let timing = first(text).timing;
+    (timing.checktimeout.as_secs(), timing.negotiatetimeout.as_secs())
+}
+
+/// The login and the password of a service that says neither.
+fn login(service: &str) -> (String, String) {
+    let login = first(&format!("virtual=10.0.0.1:80\n\tservice={service}\n")).check.credentials;
+    (login.login, login.passwd.reveal().to_owned())
+}
+
+/// Whether the words of the table hold for a directive that is not written.
+fn words_hold(key: Key) -> bool {
+    let services = ["virtual=10.0.0.1:80\n", "virtual=10.0.0.1:53\n", "virtual=1\n"].map(first);
+    let [plain, ..] = &services;
+    let protocol = |v: &Virtual| match v.id {
+        VirtualId::Address { protocol, .. } => Some(protocol),
+        VirtualId::Mark { .. } => None,
+    };
+    let pair = |login: &str, passwd: &str| (login.to_owned(), passwd.to_owned());
+    let server_name = |text: &str| first(text).tls.server_name;
+    match key {
+        Key::Protocol => {
+            services.each_ref().map(protocol) == [Some(Protocol::Tcp), Some(Protocol::Udp), None]
+        }
+        Key::Service => {
+            services.each_ref().map(|v| v.check.service) == [Negotiate::Http, Negotiate::Dns, Negotiate::None]
+        }
+        Key::CheckPort => plain.check.checkport.is_none(),
+        Key::CheckTimeout | Key::NegotiateTimeout => {
+            let texts = ["virtual=1\n", "checktimeout=7\nvirtual=1\n", "negotiatetimeout=7\nvirtual=1\n"];
+            texts.map(deadlines) == [(5, 30), (7, 7), (7, 7)]
+        }
+        Key::VirtualHost => plain.check.virtualhost.is_none(),
+        Key::Login | Key::Passwd => {
+            let own = "ldirectord@director";
+            ["ftp", "sip", "http"].map(login) == [pair("anonymous", own), pair(own, ""), pair("", "")]
+        }
+        Key::DnsType => plain.check.dnstype.is_none(),
+        Key::UdpProbe => plain.check.udpprobe.is_none(),
+        Key::UdpReply => plain.check.udpreply.is_none(),
+        Key::Tunnel => plain.scheduling.tunnel.is_none(),
+        Key::PersistEngine => plain.scheduling.persistengine.is_none(),
+        Key::Timeouts => config("").unwrap().globals.timeouts.is_none(),
+        Key::TlsCa => {
+            let v = first("#rs: tlsverify=yes\nvirtual=1\n");
+            v.tls.policy.verify == Some(Roots::System)
+        }
+        Key::TlsName => {
+            let names = ["virtual=1\n", "virtual=1\n\tvirtualhost=a:8\n"].map(server_name);
+            names == [None, Some("a".to_owned())]
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn each_default_in_words_holds() {
+    for row in DIRECTIVES.iter().filter(|row| matches!(row.default, Unwritten::Words(_))) {
+        assert!(words_hold(row.key), "{}: {}", row.name, row.default.text());
     }
 }
