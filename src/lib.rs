@@ -14,7 +14,7 @@
 //! | module | says |
 //! | --- | --- |
 //! | [`value`] | addresses, ids, forwarding methods, patterns, verdicts: parsed once, valid ever after |
-//! | [`config`] | `ldirectord.cf` → typed configuration and *all* diagnostics; the one table of directives |
+//! | [`config`] | `ldirectord.cf` ↔ typed configuration, *all* diagnostics; the one table of directives |
 //! | [`plan`] | the distinct checks of a configuration, and who waits for each |
 //! | [`health`] | the state machine: verdicts and *now* → up or down, transitions, what is due next |
 //! | [`desired`] | plan and health → the wanted table, one virtual service at a time: quiescent, fallback, weights, thresholds; the only translator between ldirectord's words and the kernel's |
@@ -46,6 +46,7 @@
 //! | a directive: its name, place, kind, default and help | `config/directive/table.rs` |
 //! | how the value of each kind is read | `config/typed/kind.rs` |
 //! | which field a directive sets | `config/typed/place.rs` |
+//! | how a configuration is written as text | `config/write` |
 //! | which port and which request a check uses | `plan/build.rs` |
 //! | how a check is described in logs and listings | `plan/describe.rs` |
 //! | how TLS is spoken, and to whom | `value/tls.rs`, `net/tls.rs`; one client a policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |

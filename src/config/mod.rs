@@ -1,4 +1,4 @@
-//! From the text of `ldirectord.cf` to a [`Config`] and all diagnostics. No I/O: names are asked of [`Names`].
+//! From the text of `ldirectord.cf` to a [`Config`] and all diagnostics, and back ([`write()`]). No I/O: names are asked of [`Names`].
 
 mod ast;
 mod diagnostic;
@@ -10,6 +10,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod write;
 
 pub use diagnostic::{Diagnostic, Original, Severity};
 pub use directive::{DIRECTIVES, Directive, Kind, Scope, Unwritten, nearest_word};
@@ -18,6 +19,7 @@ pub use model::{
     Negotiate, Netmask, Notes, Real, Redirects, Scheduling, SecretFile, Timeouts, Timing, Tunnel, Virtual,
 };
 pub use names::{Answers, Names, Question};
+pub use write::{Unwritable, write};
 
 use diagnostic::Report;
 use names::Recorder;

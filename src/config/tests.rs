@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::source::Source;
-use super::{Answers, Names, Question, Redirects, Severity, load, questions, render};
+use super::{Answers, Config, Names, Question, Redirects, Severity, load, questions, render, write};
 use crate::value::{Family, Protocol};
 
 #[path = "../../tests/it/cases.rs"]
@@ -90,6 +90,16 @@ fn check(content: &[u8], names: &dyn Names) {
     assert!(render(&loaded.diagnostics, "x.cf", true).len() >= shown.len());
 }
 
+/// The configuration of a text, if it has no error, with a resolver that knows all. Where its parts stand in the file does not count.
+fn load_without_lines(text: &[u8]) -> Option<Config> {
+    let mut config = load(text, &Everybody::default()).config?;
+    for v in &mut config.virtuals {
+        v.line = 0;
+        v.reals.iter_mut().for_each(|real| real.line = 0);
+    }
+    Some(config)
+}
+
 /// Checks a text with a resolver that knows nobody, and with one that knows all; the second asks for no more than the first.
 fn check_all(content: &[u8]) {
     check(content, &Answers::new("director.example"));
@@ -123,6 +133,20 @@ fn b2_only_the_first_findings_get_a_suggestion() {
         .iter()
         .filter(|found| found.help.as_ref().is_some_and(|help| help.contains("did you mean")));
     assert_eq!(suggested.count(), 100);
+}
+
+/// The samples of diagnostics have the extensions, too.
+#[test]
+fn each_sample_is_written_and_read_as_the_same() {
+    let mut count = 0;
+    let seeds = files("config", "cf").into_iter().map(|path| fs::read(path).unwrap()).chain(corpus());
+    for text in seeds {
+        let Some(config) = load_without_lines(&text) else { continue };
+        count += 1;
+        let written = write(&config).unwrap();
+        assert_eq!(load_without_lines(written.as_bytes()), Some(config), "{written}");
+    }
+    assert!(count > 500, "{count}");
 }
 
 #[test]
@@ -180,6 +204,21 @@ proptest! {
         let mut text = SEEDS[first.index(SEEDS.len())].clone();
         mutate(&mut text, &changes, &SEEDS[second.index(SEEDS.len())]);
         check_all(&text);
+    }
+
+    #[test]
+    fn what_is_accepted_is_written_and_read_as_the_same(
+        first in any::<Index>(),
+        second in any::<Index>(),
+        changes in proptest::collection::vec((any::<Index>(), any::<u8>(), any::<Index>(), telling_byte()), 0..3),
+    ) {
+        let mut text = SEEDS[first.index(SEEDS.len())].clone();
+        mutate(&mut text, &changes, &SEEDS[second.index(SEEDS.len())]);
+        if let Some(config) = load_without_lines(&text) {
+            let written = write(&config);
+            let again = written.as_ref().ok().and_then(|text| load_without_lines(text.as_bytes()));
+            prop_assert_eq!(again, Some(config), "{:?} is written as {:?}", text, written);
+        }
     }
 
     #[test]

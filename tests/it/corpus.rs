@@ -329,3 +329,60 @@ fn corpus_is_judged_as_by_the_original() {
     }
     assert!(wrong.is_empty(), "{} wrong\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// The configurations of the corpus, of the scenarios and of the samples, each with its name.
+fn texts() -> Vec<(String, Vec<u8>)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = |folder: &str| {
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.is_file());
+        paths.sort();
+        paths
+    };
+    let mut texts = Vec::new();
+    for path in files("tests/data/corpus").iter().filter(|path| path.extension().is_some()) {
+        let cases = File::parse(&fs::read_to_string(path).unwrap()).cases;
+        texts.extend(cases.into_iter().map(|case| (case.name, case.text)));
+    }
+    for path in files("tests/compat/scenarios") {
+        let text = fs::read_to_string(&path).unwrap();
+        for part in format!("\n{text}").split("\n%config").skip(1) {
+            let body = part.split_once('\n').map_or("", |(_, body)| body);
+            let body = format!("{}\n", body.split("\n%").next().unwrap_or_default());
+            texts.push((path.display().to_string(), body.into_bytes()));
+        }
+    }
+    let samples = ["tests/data/samples/book", "tests/data/samples/school", "etc"];
+    let is_config = |path: &&PathBuf| path.extension().is_some_and(|end| end == "cf");
+    for path in samples.iter().flat_map(|folder| files(folder)).filter(|path| is_config(&path)) {
+        texts.push((path.display().to_string(), fs::read(&path).unwrap()));
+    }
+    texts
+}
+
+/// The configuration of a text, if it has no error. Where its parts stand in the file does not count.
+fn without_lines(text: &[u8], answers: &Answers) -> Option<Config> {
+    let mut config = config::load(text, answers).config?;
+    for v in &mut config.virtuals {
+        v.line = 0;
+        v.reals.iter_mut().for_each(|real| real.line = 0);
+    }
+    Some(config)
+}
+
+#[test]
+fn each_configuration_is_written_and_read_as_the_same() {
+    let known = Known::read();
+    let mut count = 0;
+    for (name, text) in texts() {
+        let Some(config) = without_lines(&text, &known.answers(&text)) else { continue };
+        count += 1;
+        let written = config::write(&config).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // Nothing in it needs to be looked up.
+        let again = without_lines(written.as_bytes(), &Answers::new("another.example"));
+        assert_eq!(again, Some(config), "{name} is written as\n{written}");
+        assert_eq!(config::questions(written.as_bytes()), [], "{name} is written as\n{written}");
+    }
+    assert!(count > 900, "{count}");
+}

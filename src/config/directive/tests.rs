@@ -1,7 +1,7 @@
 //! The table of directives against the code that reads it, and the search for a misspelt name.
 
 use super::*;
-use crate::config::{Answers, Config, Negotiate, Virtual, load};
+use crate::config::{Answers, Config, Negotiate, Virtual, load, write};
 use crate::value::{Protocol, Roots, VirtualId};
 
 #[test]
@@ -125,26 +125,21 @@ fn samples(row: &Directive) -> (Option<&'static str>, Option<&'static str>) {
 }
 
 #[test]
-fn each_directive_reads_the_values_of_its_kind() {
+fn each_directive_reads_and_writes_the_values_of_its_kind() {
     for row in DIRECTIVES {
         let (good, bad) = samples(row);
-        let without = files(row, None);
-        for (value, accepted) in
-            good.map(|value| (value, true)).into_iter().chain(bad.map(|value| (value, false)))
+        for (text, without) in
+            good.into_iter().flat_map(|value| files(row, Some(value)).into_iter().zip(files(row, None)))
         {
-            for (with, without) in files(row, Some(value)).iter().zip(&without) {
-                let (with, without) = (config(with), config(without));
-                assert!(without.is_some(), "{}", row.name);
-                assert_eq!(with.is_some(), accepted, "{}={value}", row.name);
-                // A value that is read but has no place would leave everything as it was.
-                let changes = with != without;
-                assert_eq!(
-                    changes,
-                    row.kind != Kind::Ignored || !accepted,
-                    "{}={value} changes nothing",
-                    row.name
-                );
-            }
+            let (with, without) = (config(&text).expect(row.name), config(&without).expect(row.name));
+            // A value without a field would leave everything as it was.
+            assert_eq!(with == without, row.kind == Kind::Ignored, "{text}");
+            // A field without a text would be lost.
+            let written = write(&with).expect(row.name);
+            assert!(row.kind == Kind::Ignored || written.contains(row.name), "{written}");
+        }
+        for text in bad.into_iter().flat_map(|value| files(row, Some(value))) {
+            assert!(config(&text).is_none(), "{text}");
         }
     }
 }

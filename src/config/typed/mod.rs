@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub(super) use tls::name_of_host;
+
 use place::Place;
 
 use super::ast::{Assignment, Ast};

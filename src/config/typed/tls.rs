@@ -141,7 +141,7 @@ pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
 }
 
 /// The name that a server is asked for when only its `virtualhost` is known: that may have a port, and blanks where a comment was.
-pub(super) fn name_of_host(host: &str) -> Option<String> {
+pub(in crate::config) fn name_of_host(host: &str) -> Option<String> {
     let host = host.trim();
     let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = host.rsplit_once(':').filter(|(_, port)| digits(port)).map_or(host, |(name, _)| name);

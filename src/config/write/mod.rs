@@ -1,0 +1,201 @@
+//! From a configuration to the text of `ldirectord.cf`.
+
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+use self::text::{Text, seconds};
+use super::diagnostic::blank_secret;
+use super::directive::{DIRECTIVES, Directive, Key, Scope, Unwritten};
+use super::{Answers, Config, Severity, Virtual, load};
+use crate::value::Family;
+
+/// A value that `ldirectord.cf` cannot hold: a `#` in a password, for example, begins a comment there.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("ldirectord.cf cannot hold this value: {line}")]
+pub struct Unwritable {
+    /// The line that would be read differently; a password in it is not shown.
+    line: String,
+}
+
+/// Writes a configuration so that [`load`] reads the same configuration again, apart from the numbers of lines.
+///
+/// Values that equal the default are left out, and what the virtual services have in common is written once, before them.
+/// Directives that the original does not know follow `#rs:`. Addresses and ports are numbers, even where the file that was read has
+/// names. Passwords that come from `passwd` or `secret` are in the text.
+///
+/// # Errors
+/// When the file format has no way to say a value. The text is read again before it is returned, so no value is changed silently.
+pub fn write(config: &Config) -> Result<String, Unwritable> {
+    let lines = lines(config);
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    let broken = lines.into_iter().find(|line| line.contains('\n'));
+    match broken.or_else(|| difference(config, &text)) {
+        None => Ok(text),
+        Some(line) => {
+            let shown = blank_secret(&line).map_or_else(|| line.clone(), |(_, shown)| shown);
+            Err(Unwritable { line: shown.trim().replace('\n', "\\n") })
+        }
+    }
+}
+
+/// The line of the text that is not read as it is meant, if there is one.
+fn difference(config: &Config, text: &str) -> Option<String> {
+    let loaded = load(text.as_bytes(), &files(config));
+    let Some(mut read) = loaded.config else {
+        let error = loaded.diagnostics.iter().find(|found| found.severity == Severity::Error);
+        let line = error.and_then(|error| text.split('\n').nth(error.line - 1));
+        return Some(line.unwrap_or_default().to_owned());
+    };
+    adopt_line_numbers(&mut read, config);
+    if read == *config {
+        return None;
+    }
+    let (meant, read) = (lines(config), lines(&read));
+    let end = meant.len().max(read.len());
+    let line = (0..end).find(|index| meant.get(*index) != read.get(*index));
+    let line = line.and_then(|index| meant.get(index).or_else(|| read.get(index)));
+    Some(line.map_or_else(|| "no line says it".to_owned(), String::clone))
+}
+
+/// The files that a configuration was read with.
+fn files(config: &Config) -> Answers {
+    let mut answers = Answers::new("");
+    for v in &config.virtuals {
+        let credentials = &v.check.credentials;
+        for file in credentials.passwdfile.iter().chain(&credentials.secretfile) {
+            answers.add_file(&file.path, Ok(file.secret.reveal().as_bytes().into()));
+        }
+    }
+    // A file of both kinds begins with the password.
+    for file in config.virtuals.iter().flat_map(|v| v.tls.policy.files()) {
+        answers.add_file(file.path().to_string_lossy(), Ok(file.reveal().into()));
+    }
+    answers
+}
+
+/// Gives the virtual services and real servers the line numbers of another configuration.
+fn adopt_line_numbers(config: &mut Config, other: &Config) {
+    for (v, other) in config.virtuals.iter_mut().zip(&other.virtuals) {
+        v.line = other.line;
+        for (real, other) in v.reals.iter_mut().zip(&other.reals) {
+            real.line = other.line;
+        }
+    }
+}
+
+/// The lines of the file, without their ends.
+fn lines(config: &Config) -> Vec<String> {
+    let inherited = inherited(&config.virtuals);
+    let mut lines = Vec::new();
+    for row in DIRECTIVES.iter().filter(|row| row.scope.allows(false)) {
+        let common = inherited.get(&row.key).map(|common| common.outside.clone());
+        let text = common.or_else(|| unless_default(row, &config.globals));
+        lines.extend(text.map(|text| line(row, "", &text)));
+        if row.key == Key::Execute {
+            lines.extend(config.globals.execute.iter().map(|path| line(row, "", path)));
+        }
+    }
+    if !lines.is_empty() {
+        lines.push(String::new());
+    }
+    for v in &config.virtuals {
+        block(v, config, &inherited, &mut lines);
+    }
+    lines
+}
+
+/// The lines of a virtual service. The empty one at its end keeps the original from reading a block of one line twice.
+fn block(v: &Virtual, config: &Config, inherited: &BTreeMap<Key, Common>, lines: &mut Vec<String>) {
+    let six = v.id.family() == Family::V6;
+    lines.push(format!("{}={}", if six { "virtual6" } else { "virtual" }, text::head(v.id)));
+    for row in DIRECTIVES.iter().filter(|row| row.scope.allows(true)) {
+        let text = match (row.key, inherited.get(&row.key)) {
+            (Key::Real | Key::Real6, _) if (row.key == Key::Real6) == six => {
+                lines.extend(v.reals.iter().map(|server| line(row, "\t", &text::real(server))));
+                None
+            }
+            (Key::CheckInterval, _) => {
+                let interval = v.timing.checkinterval;
+                (interval != config.globals.checkinterval).then(|| seconds(interval))
+            }
+            (_, Some(_)) => v.text(row.key).filter(|_| !inherits(v, unit(row), inherited)),
+            (_, None) => unless_default(row, v),
+        };
+        lines.extend(text.map(|text| line(row, "\t", &text)));
+    }
+    lines.push(String::new());
+}
+
+fn line(row: &Directive, indent: &str, text: &str) -> String {
+    let ours = row.extension || (row.key == Key::Protocol && text == "sctp");
+    // The last CR of a line belongs to its end.
+    let end = if text.ends_with('\r') { "\r" } else { "" };
+    format!("{indent}{}{}={text}{end}", if ours { "#rs: " } else { "" }, row.name)
+}
+
+/// The text of a value, unless it is the default.
+fn unless_default(row: &Directive, part: &dyn Text) -> Option<String> {
+    part.text(row.key).filter(|text| !matches!(row.default, Unwritten::Value(default) if default == text))
+}
+
+/// A value that virtual services inherit.
+struct Common {
+    /// As it is written before them.
+    outside: String,
+    /// As it would be written in one of them.
+    inside: String,
+}
+
+/// Directives that count only together: what one place says of either replaces both.
+static PAIRS: [[Key; 2]; 2] = [[Key::CheckTimeout, Key::NegotiateTimeout], [Key::TlsCert, Key::TlsKey]];
+
+/// The pair of a directive, or the directive alone.
+fn unit(row: &'static Directive) -> &'static [Key] {
+    let pair = PAIRS.iter().find(|pair| pair.contains(&row.key));
+    pair.map_or(std::slice::from_ref(&row.key), |pair| pair)
+}
+
+/// Whether a virtual service inherits all of a unit.
+fn inherits(v: &Virtual, unit: &[Key], inherited: &BTreeMap<Key, Common>) -> bool {
+    unit.iter().all(|key| v.text(*key).as_ref() == inherited.get(key).map(|common| &common.inside))
+}
+
+/// What is written once for all virtual services. No line in a virtual service can take such a value back, so each of them must have
+/// one: the same, or another one that it says itself.
+fn inherited(virtuals: &[Virtual]) -> BTreeMap<Key, Common> {
+    let mut inherited = BTreeMap::new();
+    for row in DIRECTIVES.iter().filter(|row| row.scope == Scope::Both && row.key != Key::CheckInterval) {
+        let Some(donor) = donor(unit(row), virtuals) else { continue };
+        if let (Some(outside), Some(inside)) = (donor.text_outside(row.key), donor.text(row.key)) {
+            inherited.insert(row.key, Common { outside, inside });
+        }
+    }
+    inherited
+}
+
+/// The virtual service whose values can be written for all.
+fn donor<'a>(unit: &[Key], virtuals: &'a [Virtual]) -> Option<&'a Virtual> {
+    let rows = DIRECTIVES.iter().filter(|row| unit.contains(&row.key));
+    let said = |v: &Virtual| rows.clone().map(|row| unless_default(row, v)).collect::<Vec<_>>();
+    let family = |v: &&Virtual| match unit[0] {
+        Key::Fallback => v.id.family() == Family::V4,
+        Key::Fallback6 => v.id.family() == Family::V6,
+        _ => true,
+    };
+    let concerned: Vec<(&Virtual, Vec<Option<String>>)> =
+        virtuals.iter().filter(family).map(|v| (v, said(v))).collect();
+    let (first, common) = concerned.first()?;
+    if concerned.iter().any(|(_, texts)| texts.iter().all(Option::is_none)) {
+        return None;
+    }
+    // In a virtual service `#` begins a comment and a tab is four blanks: such a value comes from outside.
+    let needs_outside = |text: &String| text.contains(['#', '\t']);
+    let other = concerned.iter().find(|(_, texts)| texts.iter().flatten().any(needs_outside));
+    let is_common = concerned.len() > 1 && concerned.iter().all(|(_, texts)| texts == common);
+    other.map(|(v, _)| *v).or_else(|| is_common.then_some(*first))
+}
