@@ -36,9 +36,15 @@ fn corpus() -> Vec<Vec<u8>> {
     files("corpus", "txt").iter().flat_map(read).map(|case| case.text).collect()
 }
 
-/// The texts of the corpus that are short enough to be changed and read often.
+/// The texts of the corpus, and those of the diagnostics, which have the extensions, too.
+fn samples() -> Vec<Vec<u8>> {
+    let read = |path: &PathBuf| fs::read(path).unwrap();
+    corpus().into_iter().chain(files("config", "cf").iter().map(read)).collect()
+}
+
+/// The samples that are short enough to be changed and read often.
 static SEEDS: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| corpus().into_iter().filter(|text| text.len() < 2000).collect());
+    LazyLock::new(|| samples().into_iter().filter(|text| text.len() < 2000).collect());
 
 /// Knows every name, and notes who is asked for.
 #[derive(Default)]
@@ -135,12 +141,10 @@ fn b2_only_the_first_findings_get_a_suggestion() {
     assert_eq!(suggested.count(), 100);
 }
 
-/// The samples of diagnostics have the extensions, too.
 #[test]
 fn each_sample_is_written_and_read_as_the_same() {
     let mut count = 0;
-    let seeds = files("config", "cf").into_iter().map(|path| fs::read(path).unwrap()).chain(corpus());
-    for text in seeds {
+    for text in samples() {
         let Some(config) = load_without_lines(&text) else { continue };
         count += 1;
         let written = write(&config).unwrap();

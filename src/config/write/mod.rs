@@ -182,13 +182,14 @@ fn inherited(virtuals: &[Virtual]) -> BTreeMap<Key, Common> {
 fn donor<'a>(unit: &[Key], virtuals: &'a [Virtual]) -> Option<&'a Virtual> {
     let rows = DIRECTIVES.iter().filter(|row| unit.contains(&row.key));
     let said = |v: &Virtual| rows.clone().map(|row| unless_default(row, v)).collect::<Vec<_>>();
-    let family = |v: &&Virtual| match unit[0] {
+    let is_concerned = |v: &&Virtual| match unit[0] {
         Key::Fallback => v.id.family() == Family::V4,
         Key::Fallback6 => v.id.family() == Family::V6,
+        Key::TlsCa => v.tls.policy.verify.is_some(),
         _ => true,
     };
     let concerned: Vec<(&Virtual, Vec<Option<String>>)> =
-        virtuals.iter().filter(family).map(|v| (v, said(v))).collect();
+        virtuals.iter().filter(is_concerned).map(|v| (v, said(v))).collect();
     let (first, common) = concerned.first()?;
     if concerned.iter().any(|(_, texts)| texts.iter().all(Option::is_none)) {
         return None;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+
 use super::*;
 use crate::config::{Credentials, Globals};
 use crate::value::Secret;
@@ -9,7 +12,7 @@ use crate::value::Secret;
 fn read(text: &str) -> Config {
     let mut answers = Answers::new("director");
     answers.add_file("/etc/password", Ok(b"a#b\tc\"\nignored".as_slice().into()));
-    for path in ["/etc/ca.pem", "/etc/cert #1.pem", "/etc/key.pem"] {
+    for path in ["/etc/ca.pem", "/etc/ca #1.pem", "/etc/cert.pem", "/etc/cert #1.pem", "/etc/key.pem"] {
         answers.add_file(path, Ok(path.as_bytes().into()));
     }
     let loaded = load(text.as_bytes(), &answers);
@@ -82,6 +85,10 @@ fn secrets_of_files_stay_in_their_files() {
                 virtual=10.0.0.1:636\n\t#rs: tlscert=\"/etc/ca.pem\"\n\t#rs: tlskey=\"/etc/key.pem\"\n";
     let written = rewritten(text);
     assert!(written.contains("#rs: tlscert=\"/etc/cert #1.pem\"\n"), "{written}");
+    // A service that does not verify certificates inherits the file of roots without any use.
+    rewritten(
+        "#rs: tlsverify=yes\n#rs: tlsca=\"/etc/ca #1.pem\"\nvirtual=1\nvirtual=2\n\t#rs: tlsverify=no\n\n",
+    );
     // The content of a file may have a sign that a line of a virtual service cannot.
     let written = rewritten("virtual=10.0.0.1:110\n\tlogin=\"a\"\n\t#rs: passwdfile=\"/etc/password\"\n");
     assert!(
@@ -113,4 +120,83 @@ fn what_the_format_cannot_hold_is_refused() {
     assert!(of_interval.contains("checkinterval=0"), "{of_interval}");
     let of_timeout = refused(&|config| config.virtuals[0].timing.checktimeout = Duration::from_millis(500));
     assert!(of_timeout.contains("checktimeout=0"), "{of_timeout}");
+}
+
+/// Lines that virtual services inherit. Some hold what a line of a virtual service cannot.
+const OUTSIDE: [&str; 18] = [
+    "checkinterval=5",
+    "checktimeout=3",
+    "cleanstop=no",
+    "emailalert=\"A\" <a@b>, c#d",
+    "emailalertfreq=7",
+    "emailalertstatus=none",
+    "failurecount=2",
+    "fallback6=[::1] masq",
+    "fallback=127.0.0.1:80",
+    "fallbackcommand=\"/bin/a b\" # c",
+    "fork=yes",
+    "negotiatetimeout=4",
+    "quiescent=yes",
+    "smtp=relay:26",
+    "#rs: tlsca=\"/etc/ca #1.pem\"",
+    "#rs: tlscert=\"/etc/cert #1.pem\"\n#rs: tlskey=\"/etc/key.pem\"",
+    "#rs: tlsverify=yes",
+    "#rs: tlswarn=0",
+];
+
+/// Lines of a virtual service.
+const INSIDE: [&str; 25] = [
+    "checkinterval=10",
+    "checktimeout=5",
+    "checktype=0",
+    "cleanstop=yes",
+    "emailalert=e@f",
+    "emailalertfreq=0",
+    "emailalertstatus=all",
+    "failurecount=1",
+    "fallbackcommand=x",
+    "login=\"a\"",
+    "negotiatetimeout=30",
+    "#rs: passwdfile=\"/etc/password\"",
+    "passwd=\"p\"",
+    "quiescent=no",
+    "service=sip",
+    "service=ftp",
+    "service=none",
+    "service=imap\n\t#rs: starttls=yes",
+    "#rs: tlsca=\"/etc/ca.pem\"",
+    "#rs: tlscert=\"/etc/cert.pem\"\n\t#rs: tlskey=\"/etc/key.pem\"",
+    "#rs: tlsname=\"n\"",
+    "#rs: tlsverify=no",
+    "#rs: tlsverify=yes",
+    "#rs: tlswarn=14",
+    "virtualhost=\"h:1\"",
+];
+
+const HEADS: [&str; 7] = [
+    "virtual=10.0.0.1:80",
+    "virtual=10.0.0.1:80\n\tprotocol=udp",
+    "virtual=10.0.0.1:053",
+    "virtual=10.0.0.1:21",
+    "virtual6=[::1]:53",
+    "virtual=7",
+    "virtual6=7",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_services_inherit_stays_theirs(
+        outside in subsequence(OUTSIDE.to_vec(), 0..OUTSIDE.len()),
+        heads in subsequence(HEADS.to_vec(), 0..4),
+        lines in proptest::collection::vec(subsequence(INSIDE.to_vec(), 0..INSIDE.len() / 2), 4),
+    ) {
+        let mut text = outside.iter().map(|line| format!("{line}\n")).collect::<String>();
+        for (head, lines) in heads.iter().zip(&lines) {
+            text.push_str(&format!("{head}\n"));
+            text.extend(lines.iter().map(|line| format!("\t{line}\n")));
+        }
+        rewritten(&text);
+    }
 }
