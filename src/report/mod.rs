@@ -5,7 +5,7 @@ mod status;
 mod table;
 mod view;
 
-pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, State, VirtualService};
+pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, VirtualService};
 pub use status::status;
 pub use table::render;
-pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, View, service};
+pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, State, View, service};

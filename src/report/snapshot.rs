@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, View};
+use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, State, View};
 
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,24 +61,6 @@ pub struct Server {
     pub failures: u32,
     /// The last check; absent before the first, and for `checktype=off`.
     pub last_check: Option<Checked>,
-}
-
-/// What is thought of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// It takes traffic.
-    Up,
-    /// It does not.
-    Down,
-    /// It is never checked (`checktype=off`) and never up.
-    Off,
-    /// The check itself failed.
-    Unknown,
-    /// Somebody took it out (`maintenancedir`).
-    Maintenance,
-    /// It is no longer in the configuration, and stays until another server is up.
-    Leaving,
 }
 
 /// One run of a check.

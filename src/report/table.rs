@@ -2,7 +2,8 @@
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use super::snapshot::{Destination, Server, Snapshot, State, VirtualService};
+use super::snapshot::{Destination, Server, Snapshot, VirtualService};
+use super::view::State;
 use crate::value::shown::escaped;
 
 /// The table as text; `width` is that of the terminal, none for one line a row.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Table};
+use serde::{Deserialize, Serialize};
 
-use super::snapshot::State;
 use crate::desired;
 use crate::health::Health;
 use crate::plan::{CheckKey, Member, Plan};
@@ -59,6 +59,24 @@ pub struct ServerView {
     pub check: Option<Arc<CheckKey>>,
     /// The last result; none before the first.
     pub verdict: Option<Arc<Verdict>>,
+}
+
+/// What is thought of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It takes traffic.
+    Up,
+    /// It does not.
+    Down,
+    /// It is never checked (`checktype=off`) and never up.
+    Off,
+    /// The check itself failed.
+    Unknown,
+    /// Somebody took it out (`maintenancedir`).
+    Maintenance,
+    /// It is no longer in the configuration, and stays until another server is up.
+    Leaving,
 }
 
 /// One destination of the table.
