@@ -85,8 +85,6 @@ pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
 pub(super) struct Daemon {
     pub(super) director: Director,
     pub(super) kernel: Kernel,
-    /// Whether the table was as it should be once.
-    pub(super) is_set_up: bool,
     pub(super) checks: Checks,
     pub(super) left_behind: LeftBehind,
     pub(super) signals: Signals,
@@ -172,7 +170,6 @@ impl Daemon {
             grace: setup.grace,
             director,
             kernel,
-            is_set_up: false,
             reloads: Reloads::default(),
             applying: None,
             hosts,
@@ -184,14 +181,16 @@ impl Daemon {
         let mut ready_at = Some(Instant::now() + READY_LIMIT);
         let end = loop {
             let now = Instant::now();
-            self.start_checks(now);
+            if self.director.is_set_up() {
+                self.start_checks(now);
+            }
             self.left_behind.look(now);
             self.outlets.remind(self.director.plan(), now);
             if self.director.health().all_seen() && self.director.is_at_rest() {
                 self.outlets.set_status(DaemonStatus::Running, self.director.plan());
             }
             if let Some(at) = ready_at
-                && self.is_set_up
+                && self.director.is_set_up()
                 && (self.director.health().all_seen() || now >= at)
             {
                 ready_at = None;
@@ -204,12 +203,12 @@ impl Daemon {
             self.manager.alive(now);
             self.manager.tell_status(now, || report::status(self.director.plan(), self.director.health()));
             let wakes = [
-                self.director.poll_timeout(),
+                self.director.poll_timeout().filter(|_| self.director.is_set_up()),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
                 self.owned.as_ref().and_then(OwnedServices::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
-                ready_at.filter(|_| self.is_set_up),
+                ready_at.filter(|_| self.director.is_set_up()),
             ];
             let wake = wakes.into_iter().flatten().min();
             if let Some(end) = self.wait(wake).await {
@@ -282,7 +281,6 @@ impl Daemon {
         if step != Step::Rest {
             self.kernel.send(step);
         }
-        self.is_set_up |= self.director.is_at_rest();
         let events = self.director.take_events();
         if !events.is_empty() {
             self.manager.changed(now);

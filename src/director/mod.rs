@@ -170,6 +170,13 @@ impl Director {
         self.reload.is_none() && self.reconciler.is_at_rest()
     }
 
+    /// Whether the table was as the configuration says since that was applied. Before that no check is started: its result would be
+    /// reported before the server was added.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        self.reconciler.is_set_up()
+    }
+
     /// Whether a configuration waits to be applied.
     #[must_use]
     pub fn is_reloading(&self) -> bool {

@@ -41,6 +41,8 @@ pub(super) struct Reconciler {
     refusals: Refusals,
     is_unreadable: bool,
     timeouts: TimeoutsState,
+    /// The table was as it should be since the start, or since a configuration was applied.
+    is_set_up: bool,
     verify_interval: Option<Duration>,
     verify_at: Option<Instant>,
     /// The services to remove at the stop, once the daemon stops.
@@ -93,6 +95,7 @@ impl Reconciler {
             refusals: Refusals::new(verify_interval),
             is_unreadable: false,
             timeouts: TimeoutsState::Due,
+            is_set_up: false,
             verify_interval,
             verify_at: verify_interval.map(|interval| now + interval),
             stopping: None,
@@ -123,6 +126,11 @@ impl Reconciler {
             && self.unread.is_empty()
             && self.dirty.is_empty()
             && self.timeouts != TimeoutsState::Due
+    }
+
+    /// Whether the table was as it should be since the start, or since a configuration was applied.
+    pub(super) fn is_set_up(&self) -> bool {
+        self.is_set_up
     }
 
     /// The wanted state of a service may have changed. One that was given up is another daemon's.
@@ -157,6 +165,7 @@ impl Reconciler {
         self.owned.extend(planned);
         self.owned_changed = true;
         self.dirty = self.owned.clone();
+        self.is_set_up = false;
         self.removed_externally.clear();
         self.refusals.clear();
         self.timeouts = TimeoutsState::Due;
@@ -220,6 +229,7 @@ impl Reconciler {
             }
             self.timeouts = TimeoutsState::Known;
         }
+        self.is_set_up = true;
         Step::Rest
     }
 

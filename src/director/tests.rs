@@ -137,6 +137,36 @@ fn a_large_table_is_written_in_steps_that_divide_no_service() {
     assert_eq!(sizes, [1000; 5]);
 }
 
+/// A check that ends before its server is added would be reported first.
+#[test]
+fn the_table_is_set_up_before_the_first_check() {
+    let text = |port: u16| format!("quiescent=yes\nvirtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
+    let now = Instant::now();
+    let director = Director::new(test_plan(&text(80)), Table::default(), &BTreeSet::new(), None, now);
+    let mut world = World { kernel: Memory::new(), director, now };
+    let steps = |world: &mut World| {
+        let mut states = Vec::new();
+        while let Some(done) = perform(&mut world.kernel, world.director.next_step()) {
+            states.push(world.director.is_set_up());
+            world.director.done(done, world.now);
+        }
+        states
+    };
+    assert_eq!(steps(&mut world), [false]);
+    assert!(world.director.is_set_up());
+    world.round(&[]);
+    assert!(world.director.is_set_up());
+    world.director.reload(test_plan(&text(81)));
+    // Read, add, remove.
+    assert_eq!(steps(&mut world), [true, false, false]);
+    assert!(world.director.is_set_up());
+    // A kernel that refuses everything does not stop the checks.
+    world.kernel.fail_next(10, Error::Busy);
+    world.director.reload(test_plan(&text(82)));
+    world.settle();
+    assert!(world.director.is_set_up());
+}
+
 /// A reload does not wait for a kernel that cannot be read: it goes by what is known.
 #[test]
 fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
