@@ -7,6 +7,8 @@
 //!
 //! The table is reconciled, never edited: the difference of the wanted and the present table gives the operations.
 
+#[cfg(test)]
+mod interleaved;
 mod reconciler;
 mod refusals;
 mod step;

@@ -274,6 +274,7 @@ impl Reconciler {
             let missing = diff_service(key, self.present.services.get(&key), wanted.as_ref());
             if missing.is_empty() {
                 self.refusals.forget(key);
+                self.forget_if_gone(plan, key);
                 settled.insert(key);
             } else if wanted.is_none() {
                 removals.extend(missing);

@@ -1,0 +1,231 @@
+//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, refusals and changes by other programs, in any
+//! order. After each single operation no service is empty that has a server before and after, and in the end the table is as wanted.
+
+#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ipvs_rs::{Error, Ipvs, Memory, Operation, ServiceKey, Table};
+use proptest::prelude::*;
+
+use super::{Director, Done, Step};
+use crate::daemon::{perform, test_plan};
+use crate::desired;
+use crate::plan::Plan;
+use crate::value::{Outcome, UnknownCause, Verdict};
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// The director's next request is handed over, if none is under way.
+    Ask,
+    /// The kernel answers.
+    Answer,
+    /// A server answers its checks so from now on, and all checks run.
+    Find(u8, Outcome),
+    Reload(usize),
+    /// These servers are in maintenance.
+    Maintain(BTreeSet<u8>),
+    /// The kernel refuses so many operations.
+    Refuse(usize),
+    /// It cannot be read so many times.
+    Unreadable(usize),
+    /// Another program removes a service, or the destinations of it.
+    Meddle(bool),
+    /// Time passes.
+    Wait(u64),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let unknown = Outcome::Unknown(UnknownCause::QueueFull);
+    let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(unknown)];
+    prop_oneof![
+        8 => Just(Act::Ask),
+        8 => Just(Act::Answer),
+        8 => (2..6u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
+        3 => (0..5usize).prop_map(Act::Reload),
+        2 => proptest::collection::btree_set(2..6u8, 0..3).prop_map(Act::Maintain),
+        1 => (1..4usize).prop_map(Act::Refuse),
+        1 => (1..3usize).prop_map(Act::Unreadable),
+        1 => any::<bool>().prop_map(Act::Meddle),
+        2 => (1..70u64).prop_map(Act::Wait),
+    ]
+}
+
+fn plans() -> Vec<Plan> {
+    let two = |a: u8, b: u8| {
+        format!(
+            "virtual=10.0.0.1:80\n\treal=10.0.0.{a}:80 masq 5\n\treal=10.0.0.{b}:80 masq 7\n\tfallback=127.0.0.1:80 masq\n"
+        )
+    };
+    let other = "virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\tservice=http\n";
+    let texts = [
+        format!("quiescent=yes\n{}", two(2, 3)),
+        format!("quiescent=no\n{}{other}", two(2, 3)),
+        format!("quiescent=yes\nfailurecount=2\n{}{other}", two(4, 5)),
+        format!("quiescent=no\n{other}"),
+        format!("quiescent=no\n{}", two(2, 4)),
+    ];
+    texts.iter().map(|text| test_plan(&format!("readdquiescent=yes\n{text}"))).collect()
+}
+
+struct World {
+    kernel: Memory,
+    director: Director,
+    under_way: Option<Step>,
+    outcomes: BTreeMap<SocketAddr, Outcome>,
+    unreadable: usize,
+    now: Instant,
+}
+
+fn address(server: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, server], 80))
+}
+
+impl World {
+    fn ask(&mut self) {
+        if self.under_way.is_none() {
+            self.under_way = Some(self.director.next_step()).filter(|step| *step != Step::Rest);
+        }
+    }
+
+    fn answer(&mut self) -> Result<(), TestCaseError> {
+        let done = match self.under_way.take() {
+            None => return Ok(()),
+            Some(Step::Apply(operations)) => Done::Applied(self.apply(&operations)?),
+            Some(Step::Read(_)) if self.unreadable > 0 => {
+                self.unreadable -= 1;
+                Done::Read(Err(Error::NoAnswer))
+            }
+            Some(step) => perform(&mut self.kernel, step).unwrap(),
+        };
+        self.director.done(done, self.now);
+        drop(self.director.take_events());
+        Ok(())
+    }
+
+    /// Carries operations out one by one.
+    fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Error>>, TestCaseError> {
+        let before = rotation(&self.kernel.dump().unwrap());
+        let mut results = Vec::new();
+        let mut states = Vec::new();
+        for operation in operations {
+            results.append(&mut self.kernel.apply(std::slice::from_ref(operation)));
+            states.push(rotation(&self.kernel.dump().unwrap()));
+        }
+        if results.iter().all(Result::is_ok)
+            && let Some(after) = states.last().cloned()
+        {
+            for key in before.intersection(&after) {
+                for (state, operation) in states.iter().zip(operations) {
+                    prop_assert!(state.contains(key), "{operation} left {key} empty");
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    fn round(&mut self) {
+        self.now += Duration::from_secs(1);
+        self.director.hurry_all(self.now);
+        let mut due = Vec::new();
+        self.director.due(self.now, |check| {
+            due.push((check.id, check.probe.target));
+            true
+        });
+        let outcome = |target| self.outcomes.get(target).copied().unwrap_or(Outcome::Up);
+        let verdicts = due.iter().map(|(id, target)| (*id, Verdict::new(outcome(target), "found"))).collect();
+        self.director.verdicts(verdicts, self.now);
+    }
+
+    fn act(&mut self, act: &Act, plans: &[Plan]) -> Result<(), TestCaseError> {
+        match act {
+            Act::Ask => self.ask(),
+            Act::Answer => self.answer()?,
+            Act::Find(server, outcome) => {
+                self.outcomes.insert(address(*server), *outcome);
+                self.round();
+            }
+            Act::Reload(plan) => self.director.reload(plans[*plan].clone()),
+            Act::Maintain(servers) => {
+                let servers = servers.iter().map(|n| (address(*n), "in maintenance".to_owned())).collect();
+                self.director.maintain(&servers, self.now);
+            }
+            Act::Refuse(count) => self.kernel.fail_next(*count, Error::Busy),
+            Act::Unreadable(count) => self.unreadable = *count,
+            Act::Meddle(whole) => self.meddle(*whole),
+            Act::Wait(seconds) => {
+                self.now += Duration::from_secs(*seconds);
+                self.director.tick(self.now);
+            }
+        }
+        Ok(())
+    }
+
+    fn meddle(&mut self, whole: bool) {
+        let mut table = self.kernel.dump().unwrap();
+        let Some((key, service)) = table.services.pop_first() else { return };
+        let operations = match whole {
+            true => vec![Operation::RemoveService { key }],
+            false => service
+                .destinations
+                .keys()
+                .map(|server| Operation::RemoveDestination { service: key, key: *server })
+                .collect(),
+        };
+        drop(self.kernel.apply(&operations));
+    }
+
+    /// The kernel works again, and all that is left to do is done.
+    fn rest(&mut self) -> Result<(), TestCaseError> {
+        self.kernel.fail_next(0, Error::Busy);
+        self.unreadable = 0;
+        self.answer()?;
+        self.now += Duration::from_secs(120);
+        self.director.tick(self.now);
+        for _ in 0..100 {
+            self.ask();
+            if self.under_way.is_none() {
+                return Ok(());
+            }
+            self.answer()?;
+        }
+        Err(TestCaseError::fail("it never comes to rest"))
+    }
+}
+
+/// The services with a destination that takes new connections.
+fn rotation(table: &Table) -> BTreeSet<ServiceKey> {
+    let takes =
+        table.services.iter().filter(|(_, service)| service.destinations.values().any(|d| d.weight > 0));
+    takes.map(|(key, _)| *key).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn in_any_order_the_table_comes_to_what_is_wanted(acts in proptest::collection::vec(act(), 1..60)) {
+        let (plans, now) = (plans(), Instant::now());
+        let minute = Some(Duration::from_secs(60));
+        let director = Director::new(plans[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
+        let mut world = World {
+            kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, now,
+        };
+        for act in &acts {
+            world.act(act, &plans)?;
+        }
+        world.rest()?;
+        prop_assert!(world.director.is_at_rest() && !world.director.is_reloading());
+        let table = world.kernel.dump().unwrap();
+        let wanted = desired::wanted(world.director.plan(), world.director.health());
+        prop_assert_eq!(&table, &wanted);
+        prop_assert_eq!(world.director.table(), &table);
+        prop_assert_eq!(world.director.owned(), &wanted.services.keys().copied().collect());
+        world.director.stop();
+        world.rest()?;
+        drop(world.director.finish_stop());
+        prop_assert!(world.kernel.dump().unwrap().services.is_empty());
+        prop_assert!(world.director.owned().is_empty());
+    }
+}
