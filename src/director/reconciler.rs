@@ -156,7 +156,8 @@ impl Reconciler {
             if matches!(self.timeouts, TimeoutsState::Refused(_)) {
                 self.timeouts = TimeoutsState::Due;
             }
-            self.unread.extend(services.intersection(&self.owned));
+            let is_ours = |key: &ServiceKey| self.owned.contains(key) || self.adopted.contains(key);
+            self.unread.extend(services.into_iter().filter(is_ours));
         }
     }
 
@@ -269,6 +270,8 @@ impl Reconciler {
             let wanted = match &self.stopping {
                 Some(cleaned) if cleaned.contains(&key) => None,
                 Some(_) => continue,
+                // Another daemon's.
+                None if !self.owned.contains(&key) => continue,
                 None => self.wanted(plan, health, key),
             };
             let missing = diff_service(key, self.present.services.get(&key), wanted.as_ref());

@@ -194,3 +194,22 @@ fn a_service_that_was_given_up_is_not_touched() {
     world.round(&["10.0.0.2:80"]);
     assert_eq!(world.kernel.operations(), before);
 }
+
+/// What an earlier run left, and no other daemon wants.
+#[test]
+fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
+    let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    let left = crate::desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
+    let config = ipvs_rs::ServiceConfig::new("rr");
+    world.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
+    world.director.adopt(BTreeSet::from([left]));
+    world.kernel.fail_next_reads(1, Error::NoAnswer);
+    world.settle();
+    assert!(!world.director.owned().contains(&left));
+    world.now = world.director.reconciler.poll_timeout().unwrap();
+    world.director.tick(world.now);
+    let events = world.settle();
+    assert!(!events.iter().any(|event| matches!(event.kind, Kind::Drift { .. })), "{events:?}");
+    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
+    assert!(!world.director.owned().contains(&left));
+}
