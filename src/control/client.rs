@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -29,6 +30,9 @@ pub enum ClientError {
     /// The daemon is of a release that knows no requests.
     #[error("the daemon is of an earlier release, which cannot do that; restart it")]
     Older,
+    /// The daemon ended in the middle of its answer, or gave up because it was not read.
+    #[error("the answer of the daemon was cut; try again")]
+    Cut,
     /// The daemon speaks another protocol.
     #[error("the answer of the daemon cannot be read: {0}")]
     Malformed(serde_json::Error),
@@ -59,9 +63,14 @@ pub fn ask(path: &Path, request: &Request) -> Result<String, ClientError> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
-    let mut text = String::new();
-    stream.take(LARGEST).read_to_string(&mut text)?;
-    read(&text, request)
+    let mut bytes = Vec::new();
+    match stream.take(LARGEST).read_to_end(&mut bytes) {
+        // That is how a daemon closes that has not read the request.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => {}
+        Err(error) => return Err(error.into()),
+        Ok(_) => {}
+    }
+    read(&String::from_utf8_lossy(&bytes), request)
 }
 
 fn read(text: &str, request: &Request) -> Result<String, ClientError> {
@@ -69,14 +78,17 @@ fn read(text: &str, request: &Request) -> Result<String, ClientError> {
         Ok(Line { error: Some(failure), .. }) => Err(ClientError::Refused(failure)),
         Ok(Line { answer: Some(answer), .. }) => Ok(answer.get().to_owned()),
         Ok(_) => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
-        Err(error) => match request {
-            _ if text.is_empty() => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
-            Request::Show { service: None } if text.starts_with('{') => Ok(text.trim_end().to_owned()),
-            _ if text.starts_with("{\"virtuals\"") || text.starts_with("{\"name\"") => {
-                Err(ClientError::Older)
+        Err(error) => {
+            let is_older = (text.starts_with("{\"virtuals\"") || text.starts_with("{\"name\""))
+                && serde_json::from_str::<IgnoredAny>(text).is_ok();
+            match request {
+                _ if text.is_empty() => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
+                Request::Show { service: None } if is_older => Ok(text.trim_end().to_owned()),
+                _ if is_older => Err(ClientError::Older),
+                _ if error.is_eof() => Err(ClientError::Cut),
+                _ => Err(ClientError::Malformed(error)),
             }
-            _ => Err(ClientError::Malformed(error)),
-        },
+        }
     }
 }
 
@@ -112,5 +124,25 @@ mod tests {
         assert_eq!(read(refused, &show).unwrap_err().to_string(), "no");
         assert!(matches!(read("", &show), Err(ClientError::Io(_))));
         assert!(matches!(read("nonsense", &show), Err(ClientError::Malformed(_))));
+        for cut in ["{\"v\":1,\"answer\":{\"virtuals\":[", "{\"virtuals\":["] {
+            assert!(matches!(read(cut, &show), Err(ClientError::Cut)), "{cut}");
+        }
+    }
+
+    /// A daemon of the release before answers without reading, and closes with our request unread.
+    #[test]
+    fn a_daemon_that_does_not_read_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let daemon = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            // One byte of the request is read, so that the rest is there when the stream is closed.
+            stream.read_exact(&mut [0]).unwrap();
+            stream.write_all(b"{\"virtuals\":[]}").unwrap();
+        });
+        let answer = ask(&path, &Request::Show { service: None });
+        daemon.join().unwrap();
+        assert_eq!(answer.unwrap(), "{\"virtuals\":[]}");
     }
 }

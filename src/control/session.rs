@@ -1,7 +1,9 @@
-//! One connection: a request is read, the loop is asked for a value, and the answer is written on a thread of its own, so that
-//! neither a slow reader nor a large answer holds up the loop.
+//! One connection: a request is read, the loop is asked for a value, and the answer is rendered on another thread, so that neither a
+//! slow reader nor a large answer holds up the loop.
 
-use std::io::{self, Write};
+#![expect(clippy::disallowed_methods, reason = "an answer has a deadline")]
+
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use crate::value::VirtualId;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A command line of the release before sends nothing, and gets its answer after this time.
 const SILENCE: Duration = Duration::from_millis(300);
+/// Bytes of an answer that are written at once: less than a socket buffer.
+const PIECE: usize = 64 * 1024;
 /// Bytes of a request.
 const LONGEST: u64 = 64 * 1024;
 
@@ -63,32 +67,30 @@ pub(super) struct Shared {
 pub(super) async fn serve(stream: UnixStream, shared: Shared) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
-    let mut reader = BufReader::new(stream.take(LONGEST));
-    let mut line = String::new();
-    let first = timeout(SILENCE, reader.read_line(&mut line)).await;
-    let is_silent = first.is_err() && line.is_empty();
-    if !is_silent && !line.ends_with('\n') {
-        match timeout(PATIENCE, reader.read_line(&mut line)).await {
-            Ok(Ok(_)) => {}
-            _ => return,
-        }
+    let (rights, right) = (Arc::clone(&shared.rights), Right::Read);
+    // Groups may be a question to a server of the network.
+    let may_read = tokio::task::spawn_blocking(move || rights.allows(peer, right)).await.unwrap_or(false);
+    if !may_read {
+        let message = format!("user {} may not ask this daemon; see [control] in the settings", peer.uid);
+        let answer = Answer::failure(ErrorCode::Forbidden, message);
+        return write(stream, move || answer.line()).await;
     }
-    let stream = reader.into_inner().into_inner();
+    let mut reader = BufReader::new(stream.take(LONGEST));
+    let is_silent = timeout(SILENCE, reader.fill_buf()).await.is_err();
     if is_silent {
-        if shared.rights.allows(peer, Right::Read)
-            && let Some(view) = shared.ask(Question::View).await
-        {
-            write(stream, move || serde_json::to_string(&Snapshot::of(&view)).unwrap_or_default()).await;
-        }
+        return serve_silent(reader.into_inner().into_inner(), &shared).await;
+    }
+    let mut line = Vec::new();
+    if !matches!(timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await, Ok(Ok(1..))) {
         return;
     }
-    let request = match parse(line.trim_end()) {
+    let stream = reader.into_inner().into_inner();
+    let request = match parse(String::from_utf8_lossy(&line).trim_end()) {
         Ok(request) => request,
         Err(answer) => return write(stream, move || answer.line()).await,
     };
-    if !shared.rights.allows(peer, request.right()) {
-        let what = serde_json::to_value(&request).unwrap_or_default()["request"].clone();
-        warn!("Control: {what} refused to {}", peer.describe());
+    if request.right() == Right::Write && !shared.may_write(peer).await {
+        warn!("Control: {request:?} refused to {}", peer.describe());
         let message = format!("user {} may not do that; see [control] in the settings", peer.uid);
         let answer = Answer::failure(ErrorCode::Forbidden, message);
         return write(stream, move || answer.line()).await;
@@ -102,10 +104,23 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) {
     }
 }
 
+/// A command line of the release before.
+async fn serve_silent(stream: UnixStream, shared: &Shared) {
+    if let Some(view) = shared.ask(Question::View).await {
+        write(stream, move || serde_json::to_string(&Snapshot::of(&view)).unwrap_or_default()).await;
+    }
+}
+
 /// An answer, put into words where that holds up nothing.
 type Render = Box<dyn FnOnce() -> String + Send>;
 
 impl Shared {
+    async fn may_write(&self, peer: Peer) -> bool {
+        let rights = Arc::clone(&self.rights);
+        let allows = move || rights.allows(peer, Right::Write);
+        tokio::task::spawn_blocking(allows).await.unwrap_or(false)
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.questions.send(question(Reply(reply))).await.ok()?;
@@ -175,8 +190,8 @@ async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             read = reader.read(&mut byte) => match read {
-                Ok(0) | Err(_) => return,
-                Ok(_) => continue,
+                // There is nothing more to ask.
+                Ok(_) | Err(_) => return,
             },
         };
         if !matches!(timeout(PATIENCE, writer.write_all(line.as_bytes())).await, Ok(Ok(()))) {
@@ -191,13 +206,24 @@ async fn write(stream: UnixStream, render: impl FnOnce() -> String + Send + 'sta
         let stream = stream.into_std()?;
         send(&stream, &render())
     });
-    // The asking process may be gone.
+    // The asking process may be gone, or slow.
     drop(written.await);
 }
 
+/// Writes an answer within a time limit for all of it.
 fn send(mut stream: &net::UnixStream, text: &str) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
     stream.set_nonblocking(false)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(text.as_bytes())?;
-    stream.shutdown(Shutdown::Both)
+    for piece in text.as_bytes().chunks(PIECE) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        stream.write_all(piece)?;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    // What the other end has sent and was not read would be a reset to it.
+    stream.set_read_timeout(Some(SILENCE))?;
+    io::copy(&mut stream.take(LONGEST), &mut io::sink()).map(drop)
 }

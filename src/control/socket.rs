@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::rights::Rights;
@@ -17,6 +17,8 @@ use super::session::{self, Question, Shared};
 use crate::net::cause;
 use crate::sys::socket;
 
+/// Connections that are served at once. Each has a descriptor, and may have an answer in memory.
+const SESSIONS: usize = 32;
 /// Events that a slow reader may be behind before it loses some.
 const EVENTS: usize = 4096;
 
@@ -93,9 +95,18 @@ pub async fn next(control: &mut Option<Control>) -> Question {
 }
 
 async fn listen(listener: UnixListener, shared: Shared) {
+    let places = Arc::new(Semaphore::new(SESSIONS));
     loop {
+        // The others wait in the queue of the socket.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(session::serve(stream, shared.clone()))),
+            Ok((stream, _)) => {
+                let session = session::serve(stream, shared.clone());
+                tokio::spawn(async move {
+                    session.await;
+                    drop(place);
+                });
+            }
             // No descriptor left: a moment later there may be one.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }

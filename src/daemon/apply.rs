@@ -154,7 +154,10 @@ impl Daemon {
 
     /// A service may have come free, or another daemon may have taken one at the same moment.
     pub(super) fn look_at_peers(&mut self, sight: Sight, now: Instant) {
-        let Some(peers) = self.peers.as_mut().filter(|_| !self.director.is_reloading()) else { return };
+        let Some(peers) = &mut self.peers else { return };
+        if self.director.is_reloading() {
+            return peers.put_off(now);
+        }
         if let Some(share) = peers.look(sight, self.director.plan(), now) {
             self.run_share(share);
         }

@@ -1,6 +1,7 @@
 //! What is known of the other daemons on this kernel's table: their notes and locks in the state directory, and their configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,8 +63,10 @@ pub struct Sight {
     /// What those that run want: by their notes, and by their configurations as the files are now, which they may not have read yet.
     /// A daemon that stops wants nothing.
     pub claims: Claims,
-    /// Whether all configurations were read in time.
+    /// Whether all configurations were read in time, so that nothing else is claimed.
     pub is_whole: bool,
+    /// Whether the notes could be read.
+    pub is_readable: bool,
 }
 
 impl Note {
@@ -94,16 +97,19 @@ impl Directory {
     }
 
     /// The notes of others on this table, in the order of their names.
-    #[must_use]
-    pub fn notes(&self) -> Vec<Note> {
-        self.names(&owned::file_name("")).into_iter().filter_map(|name| self.note(name)).collect()
+    ///
+    /// # Errors
+    /// When the directory or a note cannot be read, so that not all are known.
+    pub fn notes(&self) -> io::Result<Vec<Note>> {
+        let names = self.names(&owned::file_name(""))?;
+        names.into_iter().filter_map(|name| self.note(name).transpose()).collect()
     }
 
-    fn note(&self, name: String) -> Option<Note> {
-        let left = OwnedServices::open(self.path.join(owned::file_name(&name))).left()?;
-        if left.place.as_ref() != Some(&self.place) {
-            return None;
-        }
+    fn note(&self, name: String) -> io::Result<Option<Note>> {
+        let note = OwnedServices::open(self.path.join(owned::file_name(&name))).try_left()?;
+        let Some(left) = note.filter(|left| left.place.as_ref() == Some(&self.place)) else {
+            return Ok(None);
+        };
         // Another user's process may be hidden from this one.
         let runs = |daemon: Process| daemon.lives() || process::is_invisible(daemon.pid);
         let state = match lock::holder(&self.path.join(lock::file_name(&name))) {
@@ -112,21 +118,21 @@ impl Directory {
             // In the foreground it has no lock; and one that may not be read says nothing.
             Ok(Holder::Nobody) | Err(_) => Life::Gone,
         };
-        Some(Note { name, owned: left.owned, daemon: left.daemon, state })
+        Ok(Some(Note { name, owned: left.owned, daemon: left.daemon, state }))
     }
 
     /// The notes, and what the others want. Blocks for at most `limit` where a file system hangs. `hosts`: the addresses of names,
     /// since what moves from one file to another has the same name there.
     #[must_use]
     pub fn look(&self, hosts: &Hosts, limit: Duration) -> Sight {
-        let notes = self.notes();
+        let Ok(notes) = self.notes() else { return Sight::default() };
         let mut claims = Claims::new();
         for note in notes.iter().filter(|note| note.is_alive() && !note.owned.is_stopping) {
             claims.extend(note.owned.wanted.iter().map(|key| (*key, note.name.clone())));
         }
         let files = self.files(&notes);
         if files.is_empty() {
-            return Sight { notes, claims, is_whole: true };
+            return Sight { notes, claims, is_whole: true, is_readable: true };
         }
         let by_files = Arc::new(Mutex::new(Claims::new()));
         let (done, end) = channel();
@@ -143,7 +149,7 @@ impl Directory {
         let is_whole = thread::Builder::new().name("peers".to_owned()).spawn(read).is_ok()
             && end.recv_timeout(limit).is_ok();
         claims.append(&mut by_files.lock().unwrap_or_else(PoisonError::into_inner));
-        Sight { notes, claims, is_whole }
+        Sight { notes, claims, is_whole, is_readable: true }
     }
 
     /// As [`Directory::look`], on a thread of its own.
@@ -153,15 +159,17 @@ impl Directory {
 
     /// The notes alone, on a thread of its own.
     pub async fn notes_aside(self) -> Sight {
-        let notes = tokio::task::spawn_blocking(move || self.notes()).await.unwrap_or_default();
-        Sight { notes, claims: Claims::new(), is_whole: true }
+        match tokio::task::spawn_blocking(move || self.notes()).await {
+            Ok(Ok(notes)) => Sight { notes, claims: Claims::new(), is_whole: false, is_readable: true },
+            _ => Sight::default(),
+        }
     }
 
     /// The configurations of those that run on this table: by the path that the daemon reads, and where it has no note by that of its
     /// lock.
     fn files(&self, notes: &[Note]) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
-        for other in self.names(&lock::file_name("")) {
+        for other in self.names(&lock::file_name("")).unwrap_or_default() {
             let held = instance::held(&self.path.join(lock::file_name(&other))).ok().flatten();
             if let Some((_, instance)) = held.filter(|(_, i)| i.network.as_ref() == Some(&self.place.network))
             {
@@ -179,12 +187,14 @@ impl Directory {
     }
 
     /// The other names that have such a file.
-    fn names(&self, ending: &str) -> BTreeSet<String> {
-        let entries = self.path.read_dir().into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| Some(entry.file_name().into_string().ok()?.strip_suffix(ending)?.to_owned()))
-            .filter(|name| *name != self.name && instance::is_name(name))
-            .collect()
+    fn names(&self, ending: &str) -> io::Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for entry in self.path.read_dir()? {
+            let file = entry?.file_name().into_string().unwrap_or_default();
+            let name = file.strip_suffix(ending).filter(|name| *name != self.name && instance::is_name(name));
+            names.extend(name.map(str::to_owned));
+        }
+        Ok(names)
     }
 }
 

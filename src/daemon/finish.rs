@@ -14,7 +14,7 @@ use crate::desired;
 use crate::director::Step;
 use crate::value::DaemonStatus;
 
-/// How long the end waits for the kernel at most. Its answers come within microseconds.
+/// How long the end waits for the kernel at most in all. Its answers come within microseconds.
 const KERNEL_LIMIT: Duration = Duration::from_secs(5);
 
 impl Daemon {
@@ -22,23 +22,29 @@ impl Daemon {
         let end_of_grace = Instant::now() + self.grace;
         let grace = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
+        // Whoever asks now is told that the daemon ends.
+        drop(self.control.take());
         self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
+        let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
         let mut left = BTreeSet::new();
         if let End::Stop(_) = end {
             self.outlets.stop();
             // Counts as a part of the grace.
-            left = self.settle_with_peers().await;
+            left = self.settle_with_peers(kernel_limit).await;
         }
         self.checks.shut_down(grace()).await;
-        self.rest().await;
+        self.rest(kernel_limit).await;
+        let events = self.director.take_events();
+        self.publish(&events, Instant::now());
         match end {
             End::HandOver => {
+                self.remember(Instant::now());
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }
             End::Stop(signal) => {
                 self.director.stop();
-                self.rest().await;
+                self.rest(kernel_limit).await;
                 let events = self.director.finish_stop();
                 self.publish(&events, Instant::now());
                 self.leave_note(left);
@@ -52,7 +58,7 @@ impl Daemon {
     ///
     /// The note says first that this daemon stops and that all its services may be taken. So of two daemons that stop at the same
     /// moment the one sees that the other one wants nothing, or takes what the other one leaves and removes it.
-    async fn settle_with_peers(&mut self) -> BTreeSet<ServiceKey> {
+    async fn settle_with_peers(&mut self, kernel_limit: tokio::time::Instant) -> BTreeSet<ServiceKey> {
         let Some(directory) = self.peers.as_ref().map(|peers| peers.directory().clone()) else {
             return BTreeSet::new();
         };
@@ -60,16 +66,26 @@ impl Daemon {
         let stops = Owned { offered: owned.services.clone(), is_stopping: true, ..owned };
         self.write_note(stops, Instant::now());
         let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
-        let wanted: BTreeSet<ServiceKey> = sight.claims.keys().copied().collect();
-        if let Some(peers) = &mut self.peers
-            && let Some(share) = peers.look(sight, self.director.plan(), Instant::now())
-        {
-            self.run_share(share);
+        if !sight.is_whole {
+            warn!(
+                "The configuration of another daemon was not read within {} s: what it has and has not noted is removed with ours",
+                PEERS_LIMIT.as_secs()
+            );
         }
-        self.rest().await;
-        let events = self.director.take_events();
-        self.publish(&events, Instant::now());
-        let left = wanted.intersection(self.director.owned()).copied().collect();
+        let wanted: BTreeSet<ServiceKey> = sight.claims.keys().copied().collect();
+        let mut held = BTreeSet::new();
+        if let Some(peers) = &mut self.peers {
+            let share = peers.look(sight, self.director.plan(), Instant::now());
+            // What an earlier run left is ours to remove, or another daemon's to take.
+            held = peers.take_held();
+            if let Some(share) = share {
+                self.run_share(share);
+            }
+        }
+        self.director.adopt(held.difference(&wanted).copied().collect());
+        self.rest(kernel_limit).await;
+        let ours: BTreeSet<ServiceKey> = self.director.owned().union(&held).copied().collect();
+        let left = wanted.intersection(&ours).copied().collect();
         self.director.leave(&left);
         left
     }
@@ -77,7 +93,7 @@ impl Daemon {
     /// Leaves a note of what is still in the table, for the next daemon or the next stop: what the kernel refused to remove, and what
     /// another daemon wants and has not taken yet.
     fn leave_note(&mut self, left: BTreeSet<ServiceKey>) {
-        let notes = self.peers.as_ref().map_or_else(Vec::new, |peers| peers.directory().notes());
+        let notes = self.peers.as_ref().and_then(|peers| peers.directory().notes().ok()).unwrap_or_default();
         let is_taken = |key: &ServiceKey| notes.iter().any(|note| note.is_alive() && note.keeps(key));
         let untaken: BTreeSet<ServiceKey> = left.into_iter().filter(|key| !is_taken(key)).collect();
         for key in &untaken {
@@ -97,9 +113,8 @@ impl Daemon {
         }
     }
 
-    /// Carries the director's requests out until there is none, for a limited time.
-    async fn rest(&mut self) {
-        let deadline = tokio::time::Instant::now() + KERNEL_LIMIT;
+    /// Carries the director's requests out until there is none, or the time is over.
+    async fn rest(&mut self, deadline: tokio::time::Instant) {
         while !self.director.is_at_rest() {
             match self.director.next_step() {
                 Step::Rest if self.director.is_at_rest() => return,

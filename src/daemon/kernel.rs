@@ -76,8 +76,17 @@ pub fn perform(ipvs: &mut dyn Ipvs, step: Step) -> Option<Done> {
 /// These services as they are in the kernel. A listing may leave one out, so that each that is expected and not in it is asked for
 /// by itself: to take a service for gone would take its servers out.
 fn read(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>) -> Result<Table, Error> {
-    let mut table =
-        if keys.len() > ONE_BY_ONE { desired::restrict(&ipvs.dump()?, keys) } else { Table::default() };
+    if keys.len() <= ONE_BY_ONE
+        && let Ok(table) = one_by_one(ipvs, keys, Table::default())
+    {
+        return Ok(table);
+    }
+    // The dump finds a module again that was loaded anew, and is repeated where the table changes meanwhile.
+    let table = desired::restrict(&ipvs.dump()?, keys);
+    one_by_one(ipvs, keys, table)
+}
+
+fn one_by_one(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>, mut table: Table) -> Result<Table, Error> {
     for key in keys {
         if !table.services.contains_key(key)
             && let Some(service) = ipvs.service(*key)?

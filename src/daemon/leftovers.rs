@@ -99,6 +99,9 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
 fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, String> {
     let Some(others) = Directory::new(directory, name) else { return Ok(BTreeSet::new()) };
     let sight = others.look(&Hosts::new(), FILES_LIMIT);
+    if !sight.is_readable {
+        return Err("the notes of other daemons, which may have them, cannot be read".to_owned());
+    }
     if !sight.is_whole {
         return Err(format!(
             "the configuration of another daemon, which may have them, was not read within {} s",

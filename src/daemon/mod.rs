@@ -7,6 +7,8 @@ mod checks;
 mod directory;
 mod finish;
 pub mod instances;
+#[cfg(test)]
+mod interleaved;
 mod kernel;
 mod left_behind;
 mod leftovers;

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipvs_rs::ServiceKey;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::desired;
@@ -97,10 +98,23 @@ impl OwnedServices {
         self.left().filter(is_here).map(|left| left.owned.services).unwrap_or_default()
     }
 
-    /// What an earlier run left behind; none where no daemon noted anything.
+    /// What an earlier run left behind; none where no daemon noted anything, or the file cannot be read.
     #[must_use]
     pub fn left(&self) -> Option<Left> {
-        let text = self.text().ok()?;
+        self.try_left().ok().flatten()
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn try_left(&self) -> io::Result<Option<Left>> {
+        let text = match self.text() {
+            // Neither a file that is gone nor a link says anything.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => return Ok(None),
+            text => text?,
+        };
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
         let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
         let list = |begin: &str| -> BTreeSet<ServiceKey> {
@@ -113,7 +127,7 @@ impl OwnedServices {
         let file = word(FILE).map(PathBuf::from);
         let is_stopping = text.lines().any(|line| line == STOPPING);
         let owned = Owned { services, kept: list(KEPT), offered: list(OFFERED), wanted, file, is_stopping };
-        (!says_nothing).then_some(Left { owned, place, daemon })
+        Ok((!says_nothing).then_some(Left { owned, place, daemon }))
     }
 
     /// Notes what is ours now, if it is not what the file says already. Gives whether the file is another one now.
@@ -163,7 +177,7 @@ impl OwnedServices {
         let mut new = self.path.clone().into_os_string();
         new.push(".new");
         match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;

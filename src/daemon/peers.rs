@@ -111,7 +111,7 @@ impl Peers {
             looking: None,
         };
         // Another daemon may be on its way back, with a configuration that has what ours has no more.
-        let is_moving = sight.notes.iter().any(|note| note.state != Life::Runs) || !sight.is_whole;
+        let is_moving = !sight.is_whole || sight.notes.iter().any(|note| note.state != Life::Runs);
         let notes = peers.living(sight.notes, now);
         let elsewhere = peers.theirs(&notes, &BTreeSet::new());
         peers.report(&elsewhere);
@@ -165,11 +165,16 @@ impl Peers {
 
     /// Takes a look in: a service may have changed hands. Gives the new share if so.
     pub fn look(&mut self, sight: Sight, running: &Plan, now: Instant) -> Option<Share> {
-        let claims = sight.claims;
+        if !sight.is_readable {
+            // Nothing is known, so nothing has changed.
+            self.plan_look(now);
+            return None;
+        }
+        let claims = sight.is_whole.then_some(sight.claims);
         let (mine, notes) = (keys(running.config()), self.living(sight.notes, now));
         let elsewhere = self.theirs(&notes, &mine);
         let is_taken = self.offered.keys().any(|key| is_taken(&notes, key));
-        let abandoned = self.judge_held(&notes, &claims, now);
+        let abandoned = self.judge_held(&notes, claims.as_ref(), now);
         let share = if is_taken || !elsewhere.keys().eq(self.elsewhere.keys()) {
             Some(Share { abandoned, ..self.share(None, elsewhere, &notes, &mine, now) })
         } else {
@@ -238,6 +243,17 @@ impl Peers {
         owned
     }
 
+    /// What is held: from now on it is not.
+    #[must_use]
+    pub fn take_held(&mut self) -> BTreeSet<ServiceKey> {
+        std::mem::take(&mut self.held).services
+    }
+
+    /// Plans the next look, where this one was not taken in.
+    pub fn put_off(&mut self, now: Instant) {
+        self.plan_look(now);
+    }
+
     /// Whether the note has to be written again since the last call.
     pub fn take_note_due(&mut self) -> bool {
         std::mem::take(&mut self.held.is_note_due)
@@ -250,12 +266,12 @@ impl Peers {
     }
 
     /// What was held and is wanted by no other daemon. What another daemon has taken is held no longer.
-    fn judge_held(&mut self, notes: &[Note], claims: &Claims, now: Instant) -> BTreeSet<ServiceKey> {
+    fn judge_held(&mut self, notes: &[Note], claims: Option<&Claims>, now: Instant) -> BTreeSet<ServiceKey> {
         let before = self.held.services.len();
         self.held.services.retain(|key| !notes.iter().any(|note| note.keeps(key)));
         self.held.is_note_due |= self.held.services.len() < before;
-        let abandoned = match self.held.until {
-            Some(until) if until <= now => {
+        let abandoned = match (self.held.until, claims) {
+            (Some(until), Some(claims)) if until <= now => {
                 let (wanted, abandoned) = std::mem::take(&mut self.held.services)
                     .into_iter()
                     .partition(|key| claims.contains_key(key));

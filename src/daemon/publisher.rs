@@ -32,6 +32,8 @@ impl Publisher {
         self.services.truncate(count);
         let known = self.services.len();
         self.stale.extend(known..count);
+        // Of a larger plan before this one.
+        self.stale.retain(|index| *index < count);
         for index in std::mem::take(&mut self.stale) {
             let service = Arc::new(service(director, index));
             match self.services.get_mut(index) {
@@ -97,7 +99,9 @@ mod tests {
         let next = publisher.one(world.director(), id).unwrap();
         assert!(!Arc::ptr_eq(&next, &one));
         assert!(Arc::ptr_eq(&next, &publisher.view(world.director(), None, now).services[1]));
-        // With another configuration the places are others.
+        // With another configuration the places are others. All of them are stale when it comes.
+        world.round();
+        publisher.one(world.director(), id).unwrap();
         world.reload(plan(&text(2)));
         let after = publisher.view(world.director(), None, now);
         assert_eq!(after.services.len(), 2);

@@ -252,8 +252,8 @@ impl Daemon {
             servers = self.maintenance.next() => self.director.maintain(&servers, Instant::now()),
             done = self.kernel.next() => match done {
                 Some(done) => self.take_done(done, Instant::now()),
-                // The bug that ended the thread is in the log. The next daemon takes the table over.
-                None => return Some(End::HandOver),
+                // It is in the log. The table stays, and the service manager starts the next daemon.
+                None => panic!("a bug ended the thread of the kernel's table"),
             },
             sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
             request = self.signals.next() => return self.obey(request),

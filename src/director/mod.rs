@@ -7,13 +7,12 @@
 //!
 //! The table is reconciled, never edited: the difference of the wanted and the present table gives the operations.
 
-#[cfg(test)]
-mod interleaved;
 mod reconciler;
 mod refusals;
 mod step;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -145,10 +144,15 @@ impl Director {
         std::mem::take(&mut self.events)
     }
 
-    /// The virtual services with a change of a server since the last call, by their place in the plan.
+    /// The virtual services with a change of a server since the last call whose table is as it should be, by their place in the plan.
+    /// The others are given later.
     #[must_use]
     pub fn take_touched(&mut self) -> BTreeSet<usize> {
-        std::mem::take(&mut self.touched)
+        let virtuals = self.plan.virtuals();
+        let is_busy = |index: &usize| self.reconciler.is_busy(desired::service_key(virtuals[*index].id));
+        let (busy, settled) = std::mem::take(&mut self.touched).into_iter().partition(is_busy);
+        self.touched = busy;
+        settled
     }
 
     /// The virtual services of which something is another since the last call, by their place in the plan: a check, a state, or the
@@ -221,7 +225,9 @@ impl Director {
 
     /// Takes servers out for maintenance, by their configured addresses and with the reason of each; all others return.
     pub fn maintain(&mut self, servers: &BTreeMap<SocketAddr, String>, now: Instant) {
-        let transitions = self.health.maintain(&self.plan, |address| servers.get(&address).cloned(), now);
+        let reason = |address| servers.get(&address).cloned();
+        let (transitions, returned) = self.health.maintain(&self.plan, reason, now);
+        self.changed.extend(returned.iter().map(|member| member.virtual_index));
         self.take_transitions(transitions);
         self.release_leaving(now);
     }
@@ -239,7 +245,6 @@ impl Director {
     /// Applies another plan as a whole once the table has been read: servers that stay keep their state, services that go are
     /// removed. Where a service would be left without a server in rotation, those that go stay until another one is up.
     pub fn reload(&mut self, plan: Plan) {
-        self.reconciler.must_read(self.reconciler.owned().clone());
         self.reconciler.must_read(planned(&plan));
         self.reload = Some(Reload { plan, is_reading: false });
     }
@@ -314,7 +319,7 @@ impl Director {
             (self.plan, self.settled) = (with_leaving, Some(plan));
         }
         self.warned.retain(|id, _| self.health.knows(*id));
-        self.downs.clear();
+        self.downs.retain(|key, _| self.plan.virtual_index(desired::virtual_id(*key)).is_some());
         self.touched = (0..self.plan.virtuals().len()).collect();
         self.changed.clone_from(&self.touched);
         self.reconciler.replan(&planned(&self.plan));
@@ -359,8 +364,11 @@ impl Director {
                 health::Event::SoftFailureOver => Kind::SoftFailureOver,
                 health::Event::Unknown => Kind::Unknown { verdict },
             };
-            if matches!(kind, Kind::Down { .. }) {
-                self.downs.entry(desired::service_key(v.id)).or_default().push(real.address);
+            let downs = self.downs.entry(desired::service_key(v.id)).or_default();
+            match kind {
+                Kind::Down { .. } => downs.push(real.address),
+                Kind::Up { .. } => downs.retain(|down| *down != real.address),
+                _ => {}
             }
             self.events.push(Event::of_server(v.id, real.address, kind));
             self.touched.insert(member.virtual_index);

@@ -13,6 +13,7 @@ use ipvs_rs::{
 
 use super::refusals::{Refusal, Refusals};
 use super::step::{Done, Step};
+use super::timeouts::TimeoutsState;
 use crate::desired;
 use crate::event::{Event, Fate, Kind, Request};
 use crate::health::Health;
@@ -37,7 +38,11 @@ pub(super) struct Reconciler {
     dirty: BTreeSet<ServiceKey>,
     /// Services to read before anything is written.
     unread: BTreeSet<ServiceKey>,
+    /// A reload waits for a read, even of nothing.
+    is_read_due: bool,
     under_way: Option<UnderWay>,
+    /// The services of the operations that are under way.
+    applying: BTreeSet<ServiceKey>,
     refusals: Refusals,
     is_unreadable: bool,
     timeouts: TimeoutsState,
@@ -53,15 +58,6 @@ enum UnderWay {
     Read(BTreeSet<ServiceKey>),
     Apply(Vec<Operation>),
     Timeouts(Timeouts),
-}
-
-/// What is known of the kernel's time-outs of idle connections.
-#[derive(PartialEq, Eq)]
-enum TimeoutsState {
-    Due,
-    /// The refusal was reported.
-    Refused(Error),
-    Known,
 }
 
 /// What became of a step.
@@ -91,10 +87,12 @@ impl Reconciler {
             removed_externally: BTreeMap::new(),
             adopted: BTreeSet::new(),
             unread: BTreeSet::new(),
+            is_read_due: false,
             under_way: None,
+            applying: BTreeSet::new(),
             refusals: Refusals::new(verify_interval),
             is_unreadable: false,
-            timeouts: TimeoutsState::Due,
+            timeouts: TimeoutsState::due(),
             is_set_up: false,
             verify_interval,
             verify_at: verify_interval.map(|interval| now + interval),
@@ -124,13 +122,22 @@ impl Reconciler {
     pub(super) fn is_at_rest(&self) -> bool {
         self.under_way.is_none()
             && self.unread.is_empty()
+            && !self.is_read_due
             && self.dirty.is_empty()
-            && self.timeouts != TimeoutsState::Due
+            && !self.timeouts.is_due()
     }
 
     /// Whether the table was as it should be since the start, or since a configuration was applied.
     pub(super) fn is_set_up(&self) -> bool {
         self.is_set_up
+    }
+
+    /// Whether a change of this service is still to be made or under way.
+    pub(super) fn is_busy(&self, service: ServiceKey) -> bool {
+        !self.is_set_up
+            || self.applying.contains(&service)
+            || self.dirty.contains(&service)
+            || self.unread.contains(&service)
     }
 
     /// The wanted state of a service may have changed. One that was given up is another daemon's.
@@ -140,8 +147,10 @@ impl Reconciler {
         }
     }
 
-    /// These services have to be read.
-    pub(super) fn must_read(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+    /// All that is ours and these services have to be read before anything else is done.
+    pub(super) fn must_read(&mut self, services: BTreeSet<ServiceKey>) {
+        self.is_read_due = true;
+        self.unread.extend(&self.owned);
         self.unread.extend(services);
     }
 
@@ -149,13 +158,11 @@ impl Reconciler {
     pub(super) fn tick(&mut self, now: Instant) {
         if self.verify_at.is_some_and(|at| at <= now) {
             self.verify_at = self.verify_interval.map(|interval| now + interval);
-            self.timeouts = TimeoutsState::Due;
+            self.timeouts.look_again();
             self.unread.extend(&self.owned);
         }
         if let Some(services) = self.refusals.take_due(now) {
-            if matches!(self.timeouts, TimeoutsState::Refused(_)) {
-                self.timeouts = TimeoutsState::Due;
-            }
+            self.timeouts.retry();
             let is_ours = |key: &ServiceKey| self.owned.contains(key) || self.adopted.contains(key);
             self.unread.extend(services.into_iter().filter(is_ours));
         }
@@ -169,7 +176,7 @@ impl Reconciler {
         self.is_set_up = false;
         self.removed_externally.clear();
         self.refusals.clear();
-        self.timeouts = TimeoutsState::Due;
+        self.timeouts = TimeoutsState::due();
     }
 
     /// Services that are in the table are ours from now on, whatever they look like.
@@ -185,6 +192,10 @@ impl Reconciler {
         self.present.services.retain(|key, _| !services.contains(key));
         self.dirty.retain(|key| !services.contains(key));
         self.unread.retain(|key| !services.contains(key));
+        // What is read of them is another daemon's.
+        if let Some(UnderWay::Read(keys)) = &mut self.under_way {
+            keys.retain(|key| !services.contains(key));
+        }
     }
 
     /// From now on only these services are removed, and nothing else is changed.
@@ -192,7 +203,7 @@ impl Reconciler {
         self.stopping = Some(cleaned);
         self.unread = self.owned.clone();
         self.dirty.clear();
-        self.timeouts = TimeoutsState::Known;
+        self.timeouts.known();
         self.verify_at = None;
         self.refusals.stop();
     }
@@ -213,22 +224,24 @@ impl Reconciler {
         if self.under_way.is_some() {
             return Step::Rest;
         }
-        if !self.unread.is_empty() {
+        if !self.unread.is_empty() || self.is_read_due {
+            self.is_read_due = false;
             let keys = std::mem::take(&mut self.unread);
             self.under_way = Some(UnderWay::Read(keys.clone()));
             return Step::Read(keys);
         }
         let operations = self.operations(plan, health, settled);
         if !operations.is_empty() {
+            self.applying = operations.iter().map(Operation::service).collect();
             self.under_way = Some(UnderWay::Apply(operations.clone()));
             return Step::Apply(operations);
         }
-        if self.timeouts == TimeoutsState::Due {
+        if self.timeouts.is_due() {
             if let Some(wanted) = desired::timeouts(plan) {
                 self.under_way = Some(UnderWay::Timeouts(wanted));
                 return Step::SetTimeouts(wanted);
             }
-            self.timeouts = TimeoutsState::Known;
+            self.timeouts.known();
         }
         self.is_set_up = true;
         Step::Rest
@@ -248,7 +261,14 @@ impl Reconciler {
                 self.applied(plan, operations, results, now, &mut progress);
             }
             (Some(UnderWay::Timeouts(wanted)), Done::Timeouts(result)) => {
-                self.timeouts_set(wanted, result, now, &mut progress);
+                let event = match result {
+                    Ok(change) => self.timeouts.set(change),
+                    Err(error) => {
+                        self.refusals.retry([], now);
+                        self.timeouts.refused(wanted, error)
+                    }
+                };
+                progress.events.extend(event);
             }
             // The shell answers each step by its own kind.
             (under_way, _) => self.under_way = under_way,
@@ -267,11 +287,13 @@ impl Reconciler {
         let mut removals = Vec::new();
         let mut dirty = std::mem::take(&mut self.dirty).into_iter();
         for key in dirty.by_ref() {
+            // What is not ours is another daemon's.
+            if !self.owned.contains(&key) {
+                continue;
+            }
             let wanted = match &self.stopping {
                 Some(cleaned) if cleaned.contains(&key) => None,
                 Some(_) => continue,
-                // Another daemon's.
-                None if !self.owned.contains(&key) => continue,
                 None => self.wanted(plan, health, key),
             };
             let missing = diff_service(key, self.present.services.get(&key), wanted.as_ref());
@@ -389,7 +411,7 @@ impl Reconciler {
         progress: &mut Progress,
     ) {
         let occasion = if self.stopping.is_some() { Occasion::Stop } else { Occasion::Start };
-        let touched: BTreeSet<ServiceKey> = operations.iter().map(Operation::service).collect();
+        let touched = std::mem::take(&mut self.applying);
         let mut refused: BTreeMap<ServiceKey, Vec<Refusal>> = BTreeMap::new();
         let mut not_added = BTreeSet::new();
         for (operation, result) in operations.into_iter().zip(results) {
@@ -419,7 +441,10 @@ impl Reconciler {
             match refused.remove(&service) {
                 None => {
                     self.refusals.forget(service);
-                    progress.settled.insert(service);
+                    // Of what happened meanwhile the next step tells.
+                    if !self.dirty.contains(&service) {
+                        progress.settled.insert(service);
+                    }
                 }
                 Some(refusals) => {
                     if self.refusals.add(service, refusals) {
@@ -432,29 +457,6 @@ impl Reconciler {
                     }
                     progress.settled.insert(service);
                 }
-            }
-        }
-    }
-
-    fn timeouts_set(
-        &mut self,
-        wanted: Timeouts,
-        result: Result<Option<(Timeouts, Timeouts)>, Error>,
-        now: Instant,
-        progress: &mut Progress,
-    ) {
-        match result {
-            Ok(set) => {
-                self.timeouts = TimeoutsState::Known;
-                let event = |(from, to)| Event::of_director(Kind::TimeoutsSet { from, to });
-                progress.events.extend(set.map(event));
-            }
-            Err(error) => {
-                self.timeouts = TimeoutsState::Refused(error.clone());
-                let request = Request::Timeouts(wanted);
-                let kind = Kind::Refused { request, error, fate: Fate::Retried };
-                progress.events.push(Event::of_director(kind));
-                self.refusals.retry([], now);
             }
         }
     }

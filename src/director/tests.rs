@@ -175,7 +175,7 @@ fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     world.round(&[]);
     world.director.reload(test_plan(&text(81)));
     assert!(world.director.is_reloading());
-    world.kernel.fail_next_reads(1, Error::NoAnswer);
+    world.kernel.fail_next_reads(2, Error::NoAnswer);
     let events = world.settle();
     assert!(!world.director.is_reloading());
     assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
@@ -203,7 +203,7 @@ fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
     let config = ipvs_rs::ServiceConfig::new("rr");
     world.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
     world.director.adopt(BTreeSet::from([left]));
-    world.kernel.fail_next_reads(1, Error::NoAnswer);
+    world.kernel.fail_next_reads(2, Error::NoAnswer);
     world.settle();
     assert!(!world.director.owned().contains(&left));
     world.now = world.director.reconciler.poll_timeout().unwrap();
@@ -212,4 +212,60 @@ fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
     assert!(!events.iter().any(|event| matches!(event.kind, Kind::Drift { .. })), "{events:?}");
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
     assert!(!world.director.owned().contains(&left));
+}
+
+/// A daemon whose services are all another one's has nothing to read.
+#[test]
+fn a_reload_from_nothing_to_nothing_is_applied() {
+    let mut world = World::new("");
+    world.director.reload(test_plan(""));
+    assert!(!world.director.is_at_rest());
+    let events = world.settle();
+    assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
+    assert!(world.director.is_at_rest() && world.director.is_set_up());
+}
+
+/// Of several servers of a service that go down while the kernel is busy, each has one message.
+#[test]
+fn what_happens_while_the_kernel_is_busy_is_reported_once() {
+    let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
+    let mut world = World::new(text);
+    world.round(&[]);
+    let down = |servers: &'static [&'static str]| {
+        move |server: &str| if servers.contains(&server) { Verdict::down("down") } else { Verdict::up("up") }
+    };
+    world.find(down(&["10.0.0.2:80"]));
+    let step = world.director.next_step();
+    world.find(down(&["10.0.0.2:80", "10.0.0.3:80"]));
+    assert!(world.director.take_touched().is_empty(), "the table is not there yet");
+    world.director.done(perform(&mut world.kernel, step).unwrap(), world.now);
+    let events = world.settle();
+    assert!(downs_without_change(&events).is_empty(), "{events:?}");
+    assert_eq!(world.director.take_touched(), BTreeSet::from([0]));
+    // One that is up again before anything was done needs no message.
+    world.round(&[]);
+    world.find(down(&["10.0.0.2:80"]));
+    world.find(down(&[]));
+    assert!(downs_without_change(&world.settle()).is_empty());
+    // A server that is down at its first check, while a reload waits for its read.
+    let first = |host: u8| format!("quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
+    let mut world = World::new(&first(2));
+    world.director.reload(test_plan(&first(2)));
+    world.find(down(&["10.0.0.2:80"]));
+    assert_eq!(downs_without_change(&world.settle()), ["10.0.0.2:80"]);
+}
+
+/// What another daemon gets is not removed by a read that was under way when it was given up.
+#[test]
+fn a_read_under_way_brings_back_nothing_that_was_left() {
+    let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    world.round(&[]);
+    world.director.reload(test_plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    let step = world.director.next_step();
+    let services = world.director.owned().clone();
+    world.director.leave(&services);
+    world.director.stop();
+    world.director.done(perform(&mut world.kernel, step).unwrap(), world.now);
+    world.settle();
+    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
 }

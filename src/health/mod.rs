@@ -207,14 +207,15 @@ impl Health {
         self.schedule.position(id).map_or(&[], |index| &plan.checks()[index].members)
     }
 
-    /// Takes servers out for maintenance, each with the reason that `wanted` gives, and has those that come back checked now.
+    /// Takes servers out for maintenance, each with the reason that `wanted` gives, and has those that come back checked now. Gives the
+    /// servers that come back, too.
     pub fn maintain(
         &mut self,
         plan: &Plan,
         wanted: impl Fn(SocketAddr) -> Option<String>,
         now: Instant,
-    ) -> Vec<Transition> {
-        let (mut transitions, mut back) = (Vec::new(), Vec::new());
+    ) -> (Vec<Transition>, Vec<Member>) {
+        let (mut transitions, mut back, mut returned) = (Vec::new(), Vec::new(), Vec::new());
         for member in plan.members() {
             let reason = wanted(plan.member(member).1.address);
             let server = &mut self.servers[member.virtual_index][member.real_index];
@@ -227,6 +228,7 @@ impl Health {
                 None if server.maintenance => {
                     server.maintenance = false;
                     (server.verdict, server.judged, server.judged_at) = (None, false, now);
+                    returned.push(member);
                     if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
                         back.push(check);
                     }
@@ -235,7 +237,7 @@ impl Health {
             }
         }
         self.schedule.hurry(back, now);
-        transitions
+        (transitions, returned)
     }
 
     /// Whether a check is one of the plan's.

@@ -55,7 +55,7 @@ impl<T: Send + 'static> Lane<T> {
         Lane { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
     }
 
-    /// Starts the thread. `write` gets the items that wait, at most [`BATCH`] at once, each with the number of items that were dropped
+    /// Starts the thread. `write` gets the items that wait, at most 256 at once, each with the number of items that were dropped
     /// just before it.
     ///
     /// # Errors

@@ -208,6 +208,8 @@ struct Sinks {
     journal: Option<UnixDatagram>,
     /// Lines that did not get into their file since the last one that did, and why.
     failed: Option<(u64, io::Error)>,
+    /// The file ends in the middle of a line.
+    is_cut: bool,
 }
 
 impl Sinks {
@@ -258,19 +260,29 @@ impl Sinks {
     /// Lines that do not get into the file go to standard error. When the file can be written again it says how many.
     fn write_into_file(&mut self, OfFile { path, text, plain, last }: OfFile) {
         let (Some(path), Some(last)) = (path, last) else { return };
-        let lost = self.failed.as_ref().map(|(lines_lost, error)| {
-            last.beside(format!("{lines_lost} log lines before this one could not be written: {error}"))
-                .of_file()
-        });
-        match append(&path, &(lost.unwrap_or_default() + &text)) {
-            Ok(()) => self.failed = None,
-            Err(error) => {
-                plain.iter().for_each(|text| to_stderr(text));
-                let before = self.failed.take().map_or(0, |(lines, _)| lines);
-                let more = u64::try_from(plain.len()).unwrap_or(u64::MAX);
-                self.failed = Some((before.saturating_add(more), error));
-            }
+        let mut all = String::new();
+        let before = self.failed.as_ref().map_or(0, |(lines, _)| *lines);
+        if let Some((lines, error)) = &self.failed {
+            let lost = format!("{lines} log lines before this one could not be written: {error}");
+            all.push_str(if self.is_cut { "\n" } else { "" });
+            all.push_str(&last.beside(lost).of_file());
         }
+        let head = all.len();
+        all.push_str(&text);
+        let Err((written, error)) = append(&path, &all) else {
+            (self.failed, self.is_cut) = (None, false);
+            return;
+        };
+        // A disk that becomes full takes a part.
+        let whole = text.as_bytes().get(..written.saturating_sub(head)).unwrap_or_default();
+        let in_file = whole.iter().filter(|byte| **byte == b'\n').count();
+        if written > 0 {
+            self.is_cut = all.as_bytes().get(written - 1) != Some(&b'\n');
+        }
+        plain.iter().skip(in_file).for_each(|text| to_stderr(text));
+        let more = u64::try_from(plain.len() - in_file.min(plain.len())).unwrap_or(u64::MAX);
+        let before = if written >= head && head > 0 { 0 } else { before };
+        self.failed = Some((before.saturating_add(more), error));
     }
 }
 
@@ -320,9 +332,20 @@ fn to_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Opens the file for each line, as the original does: log rotation then needs no signal.
-fn append(path: &Path, line: &str) -> io::Result<()> {
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+/// Opens the file for each write, as the original does for each line: log rotation then needs no signal. A failure comes with the number
+/// of bytes that are in the file.
+fn append(path: &Path, text: &str) -> Result<(), (usize, io::Error)> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| (0, error))?;
+    let mut written = 0;
+    while written < text.len() {
+        match file.write(&text.as_bytes()[written..]) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((written, error)),
+        }
+    }
+    Ok(())
 }
 
 /// A pipe that is not read yet is in order: its reader gets the lines that wait.

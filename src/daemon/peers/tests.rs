@@ -217,9 +217,22 @@ fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
 fn in_another_network_namespace_it_is_another_service() {
     let folder = Folder::new();
     folder.runs("mail.cf", &[80], &[]);
-    assert_eq!(folder.directory().notes().len(), 1);
+    assert_eq!(folder.directory().notes().unwrap().len(), 1);
     let path = folder.0.path().join(owned::file_name("mail.cf"));
     let elsewhere = fs::read_to_string(&path).unwrap().replace("network net:[", "network net:[9");
     fs::write(&path, elsewhere).unwrap();
-    assert!(folder.directory().notes().is_empty());
+    assert!(folder.directory().notes().unwrap().is_empty());
+}
+
+/// A look that saw nothing proves nothing: without descriptors every other daemon would seem to be gone.
+#[test]
+fn what_cannot_be_read_changes_no_owner() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    folder.runs("mail.cf", &[80], &[]);
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
+    let blind = Sight::default();
+    assert!(!blind.is_readable);
+    assert!(peers.look(blind, &running, now + seconds(30)).is_none());
+    assert_eq!(peers.elsewhere().len(), 1);
+    assert_eq!(peers.poll_timeout(), Some(now + seconds(31)));
 }

@@ -192,3 +192,33 @@ fn c4_lines_of_libraries_are_not_for_the_operator() {
         assert!(!filter.would_enable(library, &Level::ERROR), "{library}");
     }
 }
+
+/// A disk that becomes full takes a part of what is written at once; `/dev/full` takes nothing.
+#[test]
+fn lines_that_are_in_the_file_are_not_counted_as_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let (full, good) = (Target::File("/dev/full".into()), Target::File(path.clone()));
+    let line = |text: &str, target: &Target| {
+        let to =
+            Destination { target: target.clone(), json: false, name: "web.cf".to_owned(), journald: false };
+        let mut line = line(Level::INFO, text);
+        line.to = Arc::new(to);
+        (line, 0)
+    };
+    let mut sinks = Sinks::default();
+    sinks.write(&[line("one", &full), line("two", &full), line("three", &good)]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.contains("2 log lines before this one could not be written") && text.ends_with("three\n"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 2);
+    // A fragment gets an end of its own.
+    sinks.is_cut = true;
+    sinks.failed = Some((1, io::ErrorKind::StorageFull.into()));
+    std::fs::write(&path, "fragm").unwrap();
+    sinks.write(&[line("four", &good)]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("fragm\n[") && text.lines().count() == 3 && !sinks.is_cut, "{text}");
+}

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use ipvs_rs::{Error, Ipvs, Memory, Operation, ServiceKey, Table};
 use proptest::prelude::*;
 
-use super::{Director, Done, Step};
-use crate::daemon::{perform, test_plan};
+use super::{perform, test_plan};
 use crate::desired;
+use crate::director::{Director, Done, Step};
 use crate::plan::Plan;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
