@@ -89,6 +89,8 @@ pub enum ErrorCode {
     Forbidden,
     /// There is no such service.
     NotFound,
+    /// Too many programs follow events.
+    Busy,
     /// The daemon ends.
     Stopping,
 }

@@ -78,11 +78,18 @@ impl Peer {
         let name = user.map_or_else(|| "?".to_owned(), |user| user.name);
         let (uid, pid) = (self.uid, self.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()));
         let login = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok());
-        // The kernel's word for "none".
-        let login = login.map(|text| text.trim().to_owned()).filter(|text| *text != u32::MAX.to_string());
-        format!("uid {uid} ({name}), pid {pid}, loginuid {}", login.as_deref().unwrap_or("none"))
+        let login = match login.as_deref().map(str::trim) {
+            // A sandbox may hide the process of another user.
+            None => "unknown",
+            Some(NO_LOGIN) => "none",
+            Some(uid) => uid,
+        };
+        format!("uid {uid} ({name}), pid {pid}, loginuid {login}")
     }
 }
+
+/// What the kernel says of a process for which no user logged in: the largest uid.
+const NO_LOGIN: &str = "4294967295";
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -61,10 +61,12 @@ pub(super) struct Shared {
     pub questions: mpsc::Sender<Question>,
     pub events: broadcast::Sender<Arc<str>>,
     pub rights: Arc<Rights>,
+    /// A place for each process that follows events.
+    pub followers: Arc<Semaphore>,
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(stream: UnixStream, shared: Shared) {
+/// Serves one connection to its end. A connection that follows events gives its place back: others must be answered all the same.
+pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaphorePermit) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
     let (rights, right) = (Arc::clone(&shared.rights), Right::Read);
@@ -96,7 +98,16 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) {
         return write(stream, move || answer.line()).await;
     }
     match request {
-        Request::Events => follow(stream, shared.events.subscribe()).await,
+        Request::Events => match Arc::clone(&shared.followers).try_acquire_owned() {
+            Ok(_follows) => {
+                drop(place);
+                follow(stream, shared.events.subscribe()).await;
+            }
+            Err(_) => {
+                let message = "too many programs follow the events of this daemon; end one of them";
+                write(stream, move || Answer::failure(ErrorCode::Busy, message).line()).await;
+            }
+        },
         request => {
             let render = shared.answer(request, peer).await;
             write(stream, render).await;

@@ -19,6 +19,8 @@ use crate::sys::socket;
 
 /// Connections that are served at once. Each has a descriptor, and may have an answer in memory.
 const SESSIONS: usize = 32;
+/// Programs that follow events at once.
+const FOLLOWERS: usize = 32;
 /// Events that a slow reader may be behind before it loses some.
 const EVENTS: usize = 4096;
 
@@ -58,7 +60,9 @@ impl Control {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         let (sender, questions) = mpsc::channel(8);
         let (events, _) = broadcast::channel(EVENTS);
-        let shared = Shared { questions: sender, events: events.clone(), rights: Arc::new(rights) };
+        let followers = Arc::new(Semaphore::new(FOLLOWERS));
+        let shared =
+            Shared { questions: sender, events: events.clone(), rights: Arc::new(rights), followers };
         let task = tokio::spawn(listen(listener, shared));
         Ok(Control { path: path.to_owned(), questions, events, task })
     }
@@ -101,11 +105,7 @@ async fn listen(listener: UnixListener, shared: Shared) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let session = session::serve(stream, shared.clone());
-                tokio::spawn(async move {
-                    session.await;
-                    drop(place);
-                });
+                tokio::spawn(session::serve(stream, shared.clone(), place));
             }
             // No descriptor left: a moment later there may be one.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -91,3 +91,21 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     site.expect_log(&format!("Control: reload, asked for by uid {uid} ("));
     site.expect_log("Reloading Linux Director Daemon config on request");
 }
+
+/// A cluster manager asks by the same socket: programs that follow events must not take its place.
+#[test]
+fn followers_leave_room_for_questions() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    let follow = || {
+        let mut stream = connect(&site);
+        stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
+        stream
+    };
+    let _followers: Vec<UnixStream> = (0..32).map(|_| follow()).collect();
+    let mut refused = String::new();
+    follow().read_to_string(&mut refused).unwrap();
+    assert!(refused.contains("\"busy\""), "{refused}");
+    assert_eq!(ask(&site, r#"{"v":1,"request":"status"}"#)["answer"]["status"], "2 of 2 up");
+}
