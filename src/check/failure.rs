@@ -24,5 +24,7 @@ pub(super) fn judge_error(reason: String, error: &(dyn Error + 'static)) -> Verd
 /// sent them.
 pub(super) fn injected(word: &str, bytes: usize) -> String {
     let bytes = say::count(bytes as u64, "byte");
-    format!("{bytes} in plain between the answer to {word} and the handshake, which nobody may put there")
+    format!(
+        "{bytes} in plain text between the answer to {word} and the TLS handshake: refused, because an attacker may have added it"
+    )
 }

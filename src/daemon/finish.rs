@@ -68,7 +68,8 @@ impl Daemon {
         let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
         if !sight.is_whole {
             warn!(
-                "The configuration of another daemon was not read within {} s: what it has and has not noted is removed with ours",
+                "The configuration of another daemon was not read within {} s: a virtual service that was moved there, and that the other daemon \
+                 has not read yet, is removed; reload the other daemon",
                 PEERS_LIMIT.as_secs()
             );
         }

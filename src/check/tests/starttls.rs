@@ -234,7 +234,7 @@ async fn what_comes_before_the_handshake_is_refused() {
         plain.last_mut().unwrap().extend_from_slice(b"250 injected\r\n");
         let server = server(LOOPBACKS[0], plain, false, case).await;
         let verdict = ask(&server, (case.action)(Tls::default())).await;
-        let said = ["14 bytes in plain between the answer to ", "does not speak TLS"]
+        let said = ["14 bytes in plain text between the answer to ", "does not speak TLS"]
             .iter()
             .any(|words| verdict.reason.contains(words));
         assert!(verdict.outcome == Outcome::Down && said, "{verdict:?}");

@@ -14,7 +14,7 @@ pub(crate) fn nearest(name: &str, inside: bool) -> Option<&'static Directive> {
 #[must_use]
 pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    // A third of the letters may be wrong: below that, nobody would see the likeness.
+    // At most a third of the letters may be wrong: with more, the words are no longer alike.
     let limit = 1.max(word.chars().count() / 3);
     known
         .filter_map(|candidate| {
