@@ -24,8 +24,11 @@ use crate::value::VirtualId;
 
 /// A process that asks and does not go on, or does not read its answer, is left alone after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A command line of the release before sends nothing, and gets its answer after this time.
-const SILENCE: Duration = Duration::from_millis(300);
+/// A command line of the release before sends nothing, and gets its answer after this time. Where the machine is busy, a program of today
+/// may take some time to send its line.
+const SILENCE: Duration = Duration::from_secs(1);
+/// After an answer, what the other end has sent and was not read is read for this time.
+const REST: Duration = Duration::from_millis(300);
 /// Bytes of an answer that are written at once: less than a socket buffer.
 const PIECE: usize = 64 * 1024;
 /// Bytes of a request.
@@ -193,6 +196,11 @@ fn stopping() -> Render {
 async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
     let (mut reader, mut writer) = stream.into_split();
     let mut byte = [0; 1];
+    // From this line on no event is missed.
+    let started = Answer::line_of(&json!({ "events": "started" }));
+    if writer.write_all(started.as_bytes()).await.is_err() {
+        return;
+    }
     loop {
         let line = tokio::select! {
             event = events.recv() => match event {
@@ -235,6 +243,6 @@ fn send(mut stream: &net::UnixStream, text: &str) -> io::Result<()> {
     }
     stream.shutdown(Shutdown::Write)?;
     // What the other end has sent and was not read would be a reset to it.
-    stream.set_read_timeout(Some(SILENCE))?;
+    stream.set_read_timeout(Some(REST))?;
     io::copy(&mut stream.take(LONGEST), &mut io::sink()).map(drop)
 }

@@ -16,6 +16,16 @@ fn connect(site: &Site) -> UnixStream {
     stream
 }
 
+/// Follows the events of the daemon: the first line of the answer has been read, and no event from now on is missed.
+fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
+    let mut stream = connect(site);
+    stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
+    let (mut reader, mut line) = (BufReader::new(stream), String::new());
+    reader.read_line(&mut line).unwrap();
+    let first: Value = serde_json::from_str(&line).unwrap();
+    if first == json!({"v": 1, "answer": {"events": "started"}}) { Ok(reader) } else { Err(first) }
+}
+
 /// Sends a line and gives what comes back until the daemon closes.
 fn ask(site: &Site, line: &str) -> Value {
     let mut stream = connect(site);
@@ -64,15 +74,13 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let site = Site::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
-    let mut stream = connect(&site);
-    stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
-    // Another one that never reads, and one that is closed, hold up nobody.
-    let mut silent = connect(&site);
-    silent.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
-    drop(connect(&site));
+    let followed = follow(&site).unwrap();
+    // A program that never reads, and one that closes its connection, hold up nothing.
+    let _silent = follow(&site).unwrap();
+    drop(follow(&site).unwrap());
     let address = two.address.to_string();
     two.stop();
-    let mut lines = BufReader::new(stream).lines();
+    let mut lines = followed.lines();
     let mut next = |kind: &str| loop {
         let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!(line["v"], 1);
@@ -98,14 +106,8 @@ fn followers_leave_room_for_questions() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let site = Site::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
-    let follow = || {
-        let mut stream = connect(&site);
-        stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
-        stream
-    };
-    let _followers: Vec<UnixStream> = (0..32).map(|_| follow()).collect();
-    let mut refused = String::new();
-    follow().read_to_string(&mut refused).unwrap();
-    assert!(refused.contains("\"busy\""), "{refused}");
+    let _followers: Vec<_> = (0..32).map(|_| follow(&site).unwrap()).collect();
+    let refused = follow(&site).unwrap_err();
+    assert_eq!(refused["error"]["code"], "busy", "{refused}");
     assert_eq!(ask(&site, r#"{"v":1,"request":"status"}"#)["answer"]["status"], "2 of 2 up");
 }
