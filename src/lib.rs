@@ -73,7 +73,7 @@
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
-//! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is noted: `daemon/owned.rs` |
+//! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is noted: `daemon/owned.rs`; who writes it: `daemon/notes.rs` |
 //! | who is in maintenance | `daemon/maintenance.rs` |
 //! | what the daemon may do, and when it gives the rest up | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | what the manual says of a directive | `docs/man/directives.md`, put together by `examples/manual` |
@@ -82,7 +82,7 @@
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs`, `cli/launch.rs` |
 //! | what `-t` and `--json` say of a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | what can be asked of a daemon, and by whom | `control/protocol.rs`, `control/rights.rs`; which services are looked at again for it: `daemon/publisher.rs` |
-//! | what systemd shows as the status | `report/status.rs`; when it is told: `sys/manager.rs` |
+//! | what systemd shows as the status | `report/status.rs`; when it is told, and what waits for a manager that does not read: `sys/manager.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |
 //! | which directives have no effect in a virtual service | `config/typed/judge.rs`, `config/typed/kernel.rs` |
 //! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `director/reconciler.rs`, `check/sctp.rs` |

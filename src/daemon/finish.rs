@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
+use super::notes;
 use super::owned::Owned;
 use super::run::{Daemon, End, PEERS_LIMIT};
 use crate::desired;
@@ -16,6 +17,8 @@ use crate::value::DaemonStatus;
 
 /// How long the end waits for the kernel at most in all. Its answers come within microseconds.
 const KERNEL_LIMIT: Duration = Duration::from_secs(5);
+/// How long the end waits for the state directory each time, where the file system hangs.
+const NOTE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Daemon {
     pub(super) async fn finish(mut self, end: End) {
@@ -39,6 +42,7 @@ impl Daemon {
         match end {
             End::HandOver => {
                 self.remember(Instant::now());
+                self.await_note().await;
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }
@@ -47,11 +51,12 @@ impl Daemon {
                 self.rest(kernel_limit).await;
                 let events = self.director.finish_stop();
                 self.publish(&events, Instant::now());
-                self.leave_note(left);
+                self.leave_note(left).await;
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }
+        self.manager.finish();
     }
 
     /// Before a stop: takes what has come free, and leaves what others want, which it gives.
@@ -65,6 +70,7 @@ impl Daemon {
         let owned = self.to_note();
         let stops = Owned { offered: owned.services.clone(), is_stopping: true, ..owned };
         self.write_note(stops, Instant::now());
+        self.await_note().await;
         let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
         if !sight.is_whole {
             warn!(
@@ -93,8 +99,14 @@ impl Daemon {
 
     /// Leaves a note of what is still in the table, for the next daemon or the next stop: what the kernel refused to remove, and what
     /// another daemon wants and has not taken yet.
-    fn leave_note(&mut self, left: BTreeSet<ServiceKey>) {
-        let notes = self.peers.as_ref().and_then(|peers| peers.directory().notes().ok()).unwrap_or_default();
+    async fn leave_note(&mut self, left: BTreeSet<ServiceKey>) {
+        let notes = match &self.peers {
+            Some(peers) if !left.is_empty() => {
+                let sight = tokio::time::timeout(NOTE_LIMIT, peers.directory().clone().notes_aside()).await;
+                sight.unwrap_or_default().notes
+            }
+            _ => Vec::new(),
+        };
         let is_taken = |key: &ServiceKey| notes.iter().any(|note| note.is_alive() && note.keeps(key));
         let untaken: BTreeSet<ServiceKey> = left.into_iter().filter(|key| !is_taken(key)).collect();
         for key in &untaken {
@@ -109,8 +121,27 @@ impl Daemon {
             let offered = services.clone();
             let owned = Owned { services, offered, is_stopping: true, ..Owned::default() };
             self.write_note(owned, Instant::now());
-        } else if let Some(owned) = self.owned.take() {
-            owned.remove();
+        } else if let Some(notes) = &mut self.notes {
+            notes.remove(Instant::now());
+        }
+        self.await_note().await;
+    }
+
+    /// Waits for the note, so that the next daemon and the others find it. The end does not wait for ever.
+    async fn await_note(&mut self) {
+        let limit = tokio::time::Instant::now() + NOTE_LIMIT;
+        while self.is_note_pending() {
+            match tokio::time::timeout_at(limit, notes::attempt(&mut self.notes)).await {
+                Ok(attempt) => self.note_attempted(attempt, Instant::now()),
+                Err(_) => {
+                    warn!(
+                        "The state directory does not answer within {} s: the next start or stop may not find which virtual services this \
+                         daemon leaves in the table",
+                        NOTE_LIMIT.as_secs()
+                    );
+                    return;
+                }
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod left_behind;
 mod leftovers;
 mod load;
 mod maintenance;
+mod notes;
 mod observe;
 mod outlets;
 mod owned;

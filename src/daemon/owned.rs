@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
 
 use ipvs_rs::ServiceKey;
 use nix::errno::Errno;
@@ -20,15 +19,10 @@ use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
 const LARGEST: u64 = 16 * 1024 * 1024;
-/// Between two attempts to write it, where there is no space.
-const RETRY: Duration = Duration::from_secs(5);
 
 /// The file: where its table is, a line for each service, and one more for each that stays when the daemon stops.
 pub struct OwnedServices {
     path: PathBuf,
-    written: Option<Owned>,
-    /// When to try again: the last attempt to write failed, which was reported.
-    retry_at: Option<Instant>,
 }
 
 /// The services of a daemon.
@@ -79,7 +73,7 @@ impl OwnedServices {
     /// The file at this path, which need not exist.
     #[must_use]
     pub fn open(path: PathBuf) -> OwnedServices {
-        OwnedServices { path, written: None, retry_at: None }
+        OwnedServices { path }
     }
 
     /// What an earlier run left behind; lines that make no sense are passed over.
@@ -130,34 +124,21 @@ impl OwnedServices {
         Ok((!says_nothing).then_some(Left { owned, place, daemon }))
     }
 
-    /// Notes what is ours now, if it is not what the file says already. Gives whether the file is another one now.
-    ///
-    /// # Errors
-    /// When the file cannot be written: after a crash services of an older configuration would stay. The next calls try again, and
-    /// give no error until it has worked once.
-    pub fn write(&mut self, owned: Owned, now: Instant) -> io::Result<bool> {
-        if self.written.as_ref() == Some(&owned) {
-            self.retry_at = None;
-            return Ok(false);
-        }
-        match self.replace(&text_of(&owned)) {
-            Ok(()) => {
-                self.retry_at = None;
-                self.written = Some(owned);
-                Ok(true)
-            }
-            Err(_) if self.retry_at.replace(now + RETRY).is_some() => Ok(false),
-            Err(error) => {
-                let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
-                Err(io::Error::new(error.kind(), what))
-            }
-        }
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// When [`OwnedServices::write`] is to be tried again.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.retry_at
+    /// Notes what is ours now. Blocks where the file system hangs.
+    ///
+    /// # Errors
+    /// When the file cannot be written: after a crash services of an older configuration would stay.
+    pub fn write(&self, owned: &Owned) -> io::Result<()> {
+        self.replace(&text_of(owned)).map_err(|error| {
+            let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
+            io::Error::new(error.kind(), what)
+        })
     }
 
     /// Neither a link nor a pipe is read: a user that this daemon ran as before may have put it there.
@@ -186,7 +167,7 @@ impl OwnedServices {
     }
 
     /// Forgets all: what the stop left in the table is left on purpose.
-    pub fn remove(self) {
+    pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -217,13 +198,8 @@ fn text_of(owned: &Owned) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
 mod tests {
     use super::*;
-
-    fn now() -> Instant {
-        Instant::now()
-    }
 
     #[test]
     fn c2_a_link_in_the_place_of_the_file_is_not_followed() {
@@ -232,10 +208,10 @@ mod tests {
         fs::write(&victim, "tcp:10.0.0.9:80\n").unwrap();
         std::os::unix::fs::symlink(&victim, &path).unwrap();
         std::os::unix::fs::symlink(&victim, dir.path().join("services.new")).unwrap();
-        let mut file = OwnedServices::open(path.clone());
+        let file = OwnedServices::open(path.clone());
         assert!(file.read().is_empty());
         let owned = BTreeSet::from([desired::service_key("tcp:10.0.0.1:80".parse().unwrap())]);
-        file.write(Owned { services: owned.clone(), ..Owned::default() }, now()).unwrap();
+        file.write(&Owned { services: owned.clone(), ..Owned::default() }).unwrap();
         assert_eq!(file.read(), owned);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "tcp:10.0.0.9:80\n");
         // Nor does a pipe without a writer hold the start up.
@@ -257,7 +233,7 @@ mod tests {
         ]);
         let kept = BTreeSet::from([key("fwm6:5")]);
         let owned = Owned { services: owned, kept, ..Owned::default() };
-        OwnedServices::open(path.clone()).write(owned.clone(), now()).unwrap();
+        OwnedServices::open(path.clone()).write(&owned).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
         let here = Place::here().ok();
         let left = Left { owned: owned.clone(), place: here, daemon: Some(Process::own()) };
@@ -266,23 +242,5 @@ mod tests {
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
         OwnedServices::open(path.clone()).remove();
         assert_eq!(OwnedServices::open(path).left(), None);
-    }
-
-    #[test]
-    fn b3_what_cannot_be_written_is_said_once_and_tried_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let directory = dir.path().join("none");
-        let owned = Owned {
-            services: BTreeSet::from([desired::service_key("fwm6:5".parse().unwrap())]),
-            ..Owned::default()
-        };
-        let (mut file, start) = (OwnedServices::open(directory.join("services")), now());
-        assert!(file.write(owned.clone(), start).is_err());
-        assert_eq!(file.poll_timeout(), Some(start + RETRY));
-        assert!(file.write(owned.clone(), start + RETRY).is_ok(), "said already");
-        assert_eq!(file.poll_timeout(), Some(start + 2 * RETRY));
-        fs::create_dir(directory).unwrap();
-        assert!(file.write(owned.clone(), start + 2 * RETRY).is_ok());
-        assert_eq!((file.poll_timeout(), file.read()), (None, owned.services));
     }
 }

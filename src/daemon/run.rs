@@ -28,6 +28,7 @@ use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
 use super::load::Loaded;
 use super::maintenance::{self, Learned, Maintenance, Rules};
+use super::notes::{self, Attempt, Notes};
 use super::observe::ConfigFile;
 use super::outlets::Outlets;
 use super::owned::{self, Owned, OwnedServices};
@@ -94,7 +95,8 @@ pub(super) struct Daemon {
     pub(super) control: Option<Control>,
     pub(super) publisher: Publisher,
     pub(super) manager: Manager,
-    pub(super) owned: Option<OwnedServices>,
+    /// None with a table in memory, which does not outlive the daemon.
+    pub(super) notes: Option<Notes>,
     /// None with a table in memory, which has no others.
     pub(super) peers: Option<Peers>,
     pub(super) log: Log,
@@ -152,6 +154,8 @@ impl Daemon {
         let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
+        let notes = owned.map(Notes::start).transpose().map_err(system("a thread for the note"))?;
+        let manager = Manager::start(now).map_err(system("a thread for the service manager"))?;
         let daemon = Daemon {
             left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
@@ -161,8 +165,8 @@ impl Daemon {
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
             publisher: Publisher::new(&setup.name),
-            manager: Manager::new(now),
-            owned,
+            manager,
+            notes,
             peers,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -191,7 +195,7 @@ impl Daemon {
             }
             if let Some(at) = ready_at
                 && self.director.is_set_up()
-                && (self.director.health().all_seen() || now >= at)
+                && (self.director.health().all_seen() && !self.is_note_pending() || now >= at)
             {
                 ready_at = None;
                 if let Some(launcher) = launcher.take() {
@@ -205,7 +209,7 @@ impl Daemon {
             let wakes = [
                 self.director.poll_timeout().filter(|_| self.director.is_set_up()),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
-                self.owned.as_ref().and_then(OwnedServices::poll_timeout),
+                self.notes.as_ref().and_then(Notes::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at.filter(|_| self.director.is_set_up()),
@@ -256,6 +260,7 @@ impl Daemon {
                 None => panic!("a bug ended the thread of the kernel's table"),
             },
             sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
+            attempt = notes::attempt(&mut self.notes) => self.note_attempted(attempt, Instant::now()),
             request = self.signals.next() => return self.obey(request),
             // What is being reloaded may be what was seen.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
@@ -312,7 +317,10 @@ impl Daemon {
         if let Some(peers) = self.peers.as_mut().filter(|peers| is_due(peers.poll_timeout())) {
             peers.start_look(&self.hosts, now);
         }
-        if is_due(self.owned.as_ref().and_then(OwnedServices::poll_timeout)) {
+        if is_due(self.notes.as_ref().and_then(Notes::poll_timeout)) {
+            if let Some(line) = self.notes.as_mut().and_then(|notes| notes.late(now)) {
+                warn!("{line}");
+            }
             self.remember(now);
         }
     }
@@ -378,8 +386,18 @@ impl Daemon {
     }
 
     pub(super) fn write_note(&mut self, owned: Owned, now: Instant) {
-        let Some(file) = &mut self.owned else { return };
-        match file.write(owned, now) {
+        if let Some(notes) = &mut self.notes {
+            notes.write(owned, now);
+        }
+    }
+
+    pub(super) fn is_note_pending(&self) -> bool {
+        self.notes.as_ref().is_some_and(Notes::is_pending)
+    }
+
+    pub(super) fn note_attempted(&mut self, attempt: Attempt, now: Instant) {
+        let Some(notes) = &mut self.notes else { return };
+        match notes.take(attempt, now) {
             Ok(false) => {}
             Ok(true) => {
                 if let Some(peers) = &mut self.peers {

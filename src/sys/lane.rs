@@ -91,6 +91,26 @@ impl<T: Send + 'static> Lane<T> {
         self.shared.changed.notify_all();
     }
 
+    /// Queues an item in the place of those that it makes obsolete and that the thread has not taken yet. It always finds room, so it is
+    /// for lanes whose items are of a few kinds.
+    pub fn replace(&self, item: T, is_obsolete: impl Fn(&T) -> bool) {
+        let mut queue = self.shared.lock();
+        let mut lost_before = std::mem::take(&mut queue.lost);
+        let Queue { entries, bytes, .. } = &mut *queue;
+        entries.retain(|entry| {
+            let goes = is_obsolete(&entry.item);
+            if goes {
+                *bytes -= entry.size;
+                lost_before += entry.lost_before;
+            }
+            !goes
+        });
+        queue.bytes += OVERHEAD;
+        queue.entries.push_back(Entry { item, size: OVERHEAD, lost_before });
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until all is written, for at most this time. Gives what is left then: entries in the queue, and items dropped that
     /// nobody was told of.
     pub fn flush(&self, limit: Duration) -> u64 {
@@ -190,5 +210,21 @@ mod tests {
         .unwrap();
         drop(lane);
         assert_eq!(written.iter().collect::<Vec<u32>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn b3_of_items_of_one_kind_the_newest_is_written() {
+        let (seen, written) = mpsc::channel();
+        let lane = Lane::new(OVERHEAD);
+        for item in [("state", 1), ("sign", 1), ("state", 2), ("sign", 2), ("state", 3)] {
+            lane.replace(item, |(kind, _)| *kind == item.0);
+        }
+        assert_eq!(lane.shared.lock().bytes, 2 * OVERHEAD);
+        lane.start("test", move |batch: &[((&str, u32), u64)]| {
+            batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
+        })
+        .unwrap();
+        drop(lane);
+        assert_eq!(written.iter().collect::<Vec<_>>(), [("sign", 2), ("state", 3)]);
     }
 }

@@ -1,42 +1,68 @@
 //! The service manager (systemd, `sd_notify(3)`): it is told when the daemon is ready, reloads and stops, and that it lives.
-//! Where no manager listens, nothing is said.
+//! Where no manager listens, nothing is said. A thread sends the messages: a manager that does not read delays no check.
 
+use std::io;
+use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 
+use super::lane::Lane;
+
 /// The state for people is told at most once in this time.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the end of the daemon waits for a manager that does not read.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// What is said to the manager.
 #[derive(Debug)]
 pub struct Manager {
-    /// Whether there is one.
-    listens: bool,
+    /// None without a manager.
+    messages: Option<Lane<Message>>,
     status: Status,
     /// The manager ends a daemon that has not spoken for so long.
     watchdog: Option<Duration>,
     next_sign: Option<Instant>,
 }
 
+/// Of each kind only the newest waits for the thread that sends it, so that there are never more than these.
+#[derive(Debug)]
+enum Message {
+    Ready(String),
+    Status(String),
+    /// With the time, where the system tells it.
+    Reloading(Option<NotifyState<'static>>),
+    Stopping,
+    Watchdog,
+}
+
 impl Manager {
-    /// The manager that has started this process, if one has.
-    #[must_use]
-    pub fn new(now: Instant) -> Manager {
+    /// The manager that has started this process, if one has. Starts a thread then.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(now: Instant) -> io::Result<Manager> {
+        let messages = match std::env::var_os("NOTIFY_SOCKET") {
+            None => None,
+            Some(_) => {
+                let lane = Lane::new(usize::MAX);
+                lane.start("manager", |messages| messages.iter().for_each(|(message, _)| send(message)))?;
+                Some(lane)
+            }
+        };
         let watchdog = watchdog_enabled();
-        let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
-        Manager { listens, status: Status::default(), watchdog, next_sign: watchdog.map(|_| now) }
+        Ok(Manager { messages, status: Status::default(), watchdog, next_sign: watchdog.map(|_| now) })
     }
 
     /// The table is set up. `status` is a line for people.
     pub fn ready(&mut self, status: &str, now: Instant) {
         self.status.told(status, now);
-        say(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.say(Message::Ready(status.to_owned()));
     }
 
     /// Something has happened after which the line for people may be another one.
     pub fn changed(&mut self, now: Instant) {
-        if self.listens {
+        if self.messages.is_some() {
             self.status.changed(now);
         }
     }
@@ -44,22 +70,33 @@ impl Manager {
     /// Tells the line for people if it may be another one and it is time to. It is asked for only then.
     pub fn tell_status(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if let Some(line) = self.status.due(now, line) {
-            say(&[NotifyState::Status(&line)]);
+            self.say(Message::Status(line));
         }
     }
 
     /// The configuration is read again; [`Manager::ready`] follows, whatever comes of it.
     pub fn reloading(&self) {
         // Without the time the manager of Type=notify-reload would wait for ever.
-        match NotifyState::monotonic_usec_now() {
-            Ok(time) => say(&[NotifyState::Reloading, time]),
-            Err(_) => say(&[NotifyState::Reloading]),
-        }
+        self.say(Message::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
     /// The daemon ends.
     pub fn stopping(&self) {
-        say(&[NotifyState::Stopping]);
+        self.say(Message::Stopping);
+    }
+
+    /// Waits until all is sent, before the process ends. A manager that does not read delays the end by at most a second.
+    pub fn finish(&self) {
+        if let Some(messages) = &self.messages {
+            messages.flush(LAST_MESSAGES);
+        }
+    }
+
+    fn say(&self, message: Message) {
+        if let Some(messages) = &self.messages {
+            let kind = discriminant(&message);
+            messages.replace(message, |waiting| discriminant(waiting) == kind);
+        }
     }
 
     /// When the next sign of life, or the line for people, is due.
@@ -73,7 +110,7 @@ impl Manager {
         if let (Some(limit), Some(next)) = (self.watchdog, self.next_sign)
             && next <= now
         {
-            say(&[NotifyState::Watchdog]);
+            self.say(Message::Watchdog);
             self.next_sign = Some(now + limit / 3);
         }
     }
@@ -116,9 +153,16 @@ impl Status {
     }
 }
 
-/// A manager that does not listen any more changes nothing for the servers.
-fn say(states: &[NotifyState<'_>]) {
-    drop(notify(states));
+/// Blocks while the manager does not read. One that does not listen any more changes nothing for the servers.
+fn send(message: &Message) {
+    drop(match message {
+        Message::Ready(status) => notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        Message::Status(line) => notify(&[NotifyState::Status(line)]),
+        Message::Reloading(Some(time)) => notify(&[NotifyState::Reloading, time.clone()]),
+        Message::Reloading(None) => notify(&[NotifyState::Reloading]),
+        Message::Stopping => notify(&[NotifyState::Stopping]),
+        Message::Watchdog => notify(&[NotifyState::Watchdog]),
+    });
 }
 
 #[cfg(test)]

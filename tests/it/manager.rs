@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -15,6 +15,21 @@ impl Manager {
         let socket = UnixDatagram::bind(site.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Manager(socket)
+    }
+
+    /// Fills the queue of the socket with messages that mean nothing: whoever sends one more has to wait.
+    fn fill(&self, site: &Site) {
+        let mut sent = 1;
+        while sent > 0 {
+            // Each socket has room for some of the messages only.
+            let socket = UnixDatagram::unbound().unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket.connect(site.path("notify")).unwrap();
+            sent = 0;
+            while socket.send(b"STATUS=filler").is_ok() {
+                sent += 1;
+            }
+        }
     }
 
     /// The next message that begins so; signs of life and lines for people in between are passed over unless one is waited for.
@@ -76,5 +91,38 @@ fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
     site.signal(Signal::SIGTERM);
     manager.expect("STOPPING=1");
     assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(site.pid(), None);
+}
+
+/// The queue of its socket is full from the start on, and nothing reads from it.
+#[test]
+fn b3_a_manager_that_does_not_read_stops_no_check() {
+    let (mut one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
+    let site = Site::new("");
+    let manager = Manager::listen(&site);
+    manager.fill(&site);
+    site.write(&two_servers(&one, &two, ""));
+    let mut command = site.command(&["--foreground", "web.cf", "start"]);
+    command.env("NOTIFY_SOCKET", site.path("notify")).env("WATCHDOG_USEC", "300000").stdout(Stdio::null());
+    let mut daemon = Foreground(command.spawn().unwrap());
+    site.expect("both in rotation", &[(one.address, 1), (two.address, 3)]);
+    one.stop();
+    site.expect("one is out", &[(one.address, 0), (two.address, 3)]);
+
+    // When it reads again it gets what is true now: old lines are not queued for ever.
+    assert!(manager.expect("READY=1").contains("STATUS=2 of 2 up"));
+    assert_eq!(manager.expect("STATUS=").trim_end(), "STATUS=1 of 2 up");
+
+    manager.fill(&site);
+    site.signal(Signal::SIGTERM);
+    let told = Instant::now();
+    let mut ended = None;
+    let is_over = || {
+        ended = daemon.0.try_wait().unwrap();
+        ended.is_some()
+    };
+    site.wait_for("the end of the daemon", is_over, &String::new);
+    assert_eq!(ended.unwrap().code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
     assert_eq!(site.pid(), None);
 }

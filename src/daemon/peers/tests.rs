@@ -45,7 +45,7 @@ impl Folder {
 
     fn write(&self, name: &str, owned: Owned, process: &str) {
         let path = self.0.path().join(owned::file_name(name));
-        OwnedServices::open(path.clone()).write(owned, Instant::now()).unwrap();
+        OwnedServices::open(path.clone()).write(&owned).unwrap();
         let own = Process::own().to_string();
         fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, process)).unwrap();
     }
