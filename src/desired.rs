@@ -10,7 +10,7 @@ use ipvs_rs::{
     ServiceFlags, ServiceKey, Table,
 };
 
-use crate::health::{Health, ServerId};
+use crate::health::{Health, ServerId, Standing};
 use crate::plan::{Fallback, Member, Netmask, Plan, Real, Timeouts, Tunnel, Virtual};
 use crate::value::{
     Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
@@ -35,10 +35,14 @@ pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Ser
         let member = Member { virtual_index, real_index };
         let key = real_key(v, real);
         // Where several lines name one destination, the last one says what it looks like.
-        if health.is_in(plan, member) {
-            service.destinations.insert(key, real_config(v, real, real.weight));
-        } else if v.quiescent && !plan.is_leaving(member) {
-            service.destinations.insert(key, real_config(v, real, 0));
+        let weight = match health.standing(plan, member) {
+            Standing::InRotation => Some(real.weight),
+            _ if plan.is_leaving(member) => None,
+            Standing::Draining => Some(0),
+            Standing::Out => v.quiescent.then_some(0),
+        };
+        if let Some(weight) = weight {
+            service.destinations.insert(key, real_config(v, real, weight));
         }
     }
     if let Some(fallback) = v.fallback.filter(|_| !health.any_in(plan, virtual_index)) {

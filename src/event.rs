@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvs_rs::{Error, Operation, Timeouts};
 
-use crate::health::{Blindness, Punctuality};
+use crate::health::{Blindness, Ending, Override, Punctuality, Standing};
 use crate::plan::Member;
 use crate::value::{Change, Verdict, VirtualId};
 
@@ -24,12 +24,12 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A check of the server ended, and the service has a `monitorfile`.
+    /// A check of the server ended, or was not run because all its servers are in maintenance, and the service has a `monitorfile`.
     Checked {
         /// The server.
         member: Member,
-        /// The result.
-        verdict: Arc<Verdict>,
+        /// The result; none where it was not run.
+        verdict: Option<Arc<Verdict>>,
     },
     /// The server was marked up.
     Up {
@@ -64,6 +64,17 @@ pub enum Kind {
     Warning {
         /// The result of the check.
         verdict: Arc<Verdict>,
+    },
+    /// Somebody decided about the server: what its check finds does not count until that ends.
+    Overridden(Arc<Override>),
+    /// What somebody decided about the server is over.
+    OverrideEnded {
+        /// What was decided.
+        decision: Arc<Override>,
+        /// Why it is over.
+        ending: Ending,
+        /// What becomes of the server.
+        standing: Standing,
     },
     /// The server is no longer in the configuration and stays until another server is up.
     Leaving {

@@ -55,7 +55,8 @@
 //! | what a pattern of `receive` means | `perl-pattern/src/parse.rs`, `perl-pattern/src/rewrite.rs` |
 //! | where a pattern or a library runs that takes long | `check/matching.rs`, `check/aside.rs` |
 //! | what a page or a file without an end means | `check/content.rs`; which heads of HTTP are accepted: `check/http/lenient.rs` |
-//! | when a server counts as down | `health/mod.rs` |
+//! | when a server counts as down | `health/server.rs` |
+//! | what operators and files in `maintenancedir` decide about servers | `health/overrides.rs`, `director/steer.rs`; where it is kept: `daemon/overrides.rs`; how it is asked for: `daemon/steer.rs` |
 //! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `director/mod.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | when "no route to host" is tried again | `check/mod.rs`; link events: `sys/links.rs` |

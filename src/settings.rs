@@ -235,6 +235,8 @@ pub struct Privileges {
 pub struct Paths {
     /// Pid files, control sockets, and what must outlive a crash.
     pub run: PathBuf,
+    /// What must outlive a reboot: what operators decided about servers.
+    pub state: PathBuf,
     /// Where a configuration is looked for first, as heartbeat has it.
     pub ha: PathBuf,
 }
@@ -295,7 +297,11 @@ impl Mail {
 
 impl Default for Paths {
     fn default() -> Paths {
-        Paths { run: PathBuf::from("/var/run"), ha: PathBuf::from("/etc/ha.d") }
+        Paths {
+            run: PathBuf::from("/var/run"),
+            state: PathBuf::from("/var/lib/ldirectord-rs"),
+            ha: PathBuf::from("/etc/ha.d"),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("check", &["value", "plan", "net", "sys"]),
     ("notify", &["value", "plan", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
     ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
-    ("control", &["value", "report", "net", "sys"]),
+    ("control", &["value", "health", "report", "net", "sys"]),
     (
         "daemon",
         &[

@@ -1,7 +1,7 @@
 # fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
 
 set -l actions start stop restart try-restart reload force-reload status
-set -l commands check show alert-test
+set -l commands check show drain down up undo alert-test
 
 function __ldirectord_rs_configs
     for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
@@ -22,6 +22,15 @@ complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions" -a '(__l
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a "$actions" -d action
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Judge the file and probe every server once'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'What the running daemon knows'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a drain -d 'Give a server no new connections'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a down -d 'Take a server out'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a up -d 'Keep a server in'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a undo -d 'End that'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up undo" -s c -l config -r -F -d 'The configuration of the daemon'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up undo" -l service -x -d 'In this virtual service only'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l for -x -d 'It ends by itself after this time'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l note -x -d 'Why'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l force -d 'Also where a service has no server left'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Judge the file alone'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'

@@ -22,6 +22,10 @@ _ldirectord_rs_words() {
 	local -a commands=(
 		'check:judge the file and probe every server once'
 		'show:what the running daemon knows'
+		'drain:give a server no new connections'
+		'down:take a server out'
+		'up:keep a server in'
+		'undo:end that'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -36,6 +40,8 @@ _ldirectord_rs_first() {
 _ldirectord_rs_second() {
 	case ${line[1]} in
 	check | show | alert-test) _ldirectord_rs_configs ;;
+	drain | down | up) compadd -- --config --service --for --note --force ;;
+	undo) compadd -- --config --service ;;
 	status) compadd -- --all ;;
 	start | stop | restart | try-restart | reload | force-reload) ;;
 	*) _ldirectord_rs_words ;;

@@ -1,5 +1,7 @@
 //! The command line, as the original reads it.
 
+mod steer;
+
 use std::path::PathBuf;
 use std::slice;
 
@@ -7,6 +9,7 @@ use clap::{CommandFactory, Parser};
 
 use super::Exit;
 use crate::config::nearest_word;
+use crate::control::Request;
 use crate::settings::Backend;
 
 /// The health checker for Linux Virtual Server.
@@ -21,6 +24,7 @@ use crate::settings::Backend;
                       ldirectord-rs [OPTIONS] check [CONFIG] [--config-only] [--strict] [--json]\n       \
                       ldirectord-rs -t FILE [--strict] [--json]\n       \
                       ldirectord-rs [OPTIONS] show [CONFIG] [--json]\n       \
+                      ldirectord-rs [OPTIONS] drain|down|up|undo SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]\n       \
                       ldirectord-rs [OPTIONS] alert-test [CONFIG]",
     after_help = AFTER_HELP
 )]
@@ -73,6 +77,10 @@ status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 
 check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable;
               with --config-only judge the file alone, as -t does
 show          what the running daemon knows of its servers, and its table; without CONFIG: every daemon
+drain         give a server (address:port, as show prints it) no new connections; those that it has go on
+down          take a server out as if its check failed
+up            keep a server in whatever its check finds
+undo          end that; what its check finds counts again. These four: exit 0 done, 1 refused, 3 no daemon
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
 /// What a line says besides what to do.
@@ -90,7 +98,7 @@ pub(super) struct Options {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Action(Action),
     /// Judge the file and probe the servers.
@@ -106,6 +114,8 @@ pub(super) enum Command {
         json: bool,
     },
     AlertTest,
+    /// Decide about a server, or end that.
+    Steer(Request),
 }
 
 /// How a file is judged.
@@ -119,13 +129,14 @@ pub(super) struct Judging {
 
 impl Command {
     /// Whether it needs nothing of the settings but `[paths]`: it asks or ends a running daemon, or judges a file alone.
-    pub fn needs_only_paths(self) -> bool {
+    pub fn needs_only_paths(&self) -> bool {
         matches!(
             self,
             Command::Action(Action::Stop | Action::Status)
                 | Command::List
                 | Command::Show { .. }
                 | Command::Judge { .. }
+                | Command::Steer(_)
         )
     }
 }
@@ -289,7 +300,7 @@ fn words(words: &[String], judging: Judging) -> Words {
 }
 
 /// The commands that the original does not have.
-const COMMANDS: [&str; 3] = ["check", "show", "alert-test"];
+const COMMANDS: [&str; 7] = ["check", "show", "alert-test", "drain", "down", "up", "undo"];
 
 const ACTIONS: [&str; 7] = ["start", "stop", "restart", "try-restart", "reload", "force-reload", "status"];
 
@@ -311,6 +322,10 @@ fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
             no_strict(judging)?;
             let json = judging.json || flags.has("--json");
             Ok(Asked::new(flags.config, Command::Show { json }))
+        }
+        "drain" | "down" | "up" | "undo" => {
+            no_flags(judging)?;
+            steer::read(command, words)
         }
         _ => {
             no_flags(judging)?;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the durations of a single look are taken here")]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use ipvs_rs::Table;
 
@@ -14,7 +14,7 @@ use super::{actions, judge, launch};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
-use crate::report::{self, Snapshot, View};
+use crate::report::{self, Moment, Snapshot, View};
 
 pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     let Some(path) = context.find_config() else { return judge::not_found(context, judging.json) };
@@ -75,5 +75,6 @@ async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Sna
             health.verdict(plan, id, verdict, Instant::now());
         }
     }
-    Ok(Snapshot::of(&View::of(plan, &health, &Table::default(), start)).without_table())
+    let at = Moment { instant: start, wall: SystemTime::now() };
+    Ok(Snapshot::of(&View::of(plan, &health, &Table::default(), at)).without_table())
 }

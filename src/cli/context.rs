@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
 use super::terminal::tell;
+use crate::daemon;
 use crate::settings::{self, Acts, Backend, Settings};
 use crate::sys::instance::{Instance, LONGEST_NAME};
 use crate::sys::lock;
@@ -47,7 +48,7 @@ pub(super) struct Context {
 
 impl Context {
     /// What only has to find the daemon works with wrong settings, too: they are a warning then.
-    pub fn new(options: &Options, command: Command, arguments: &[String]) -> Result<Context, String> {
+    pub fn new(options: &Options, command: &Command, arguments: &[String]) -> Result<Context, String> {
         let path = options.settings.as_deref();
         let mut settings = match Settings::load(path) {
             // A named file is judged alone.
@@ -154,6 +155,11 @@ impl Context {
     }
 
     /// Where the control socket is, and what must outlive a crash.
+    pub fn overrides_file(&self) -> PathBuf {
+        daemon::overrides_file(&self.settings.paths.state, &self.name)
+    }
+
+    /// Sockets, locks, and what must outlive a crash.
     pub fn state_directory(&self) -> PathBuf {
         self.settings.paths.run.join("ldirectord-rs")
     }

@@ -81,6 +81,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         loaded,
         ipvs,
         state_directory: context.state_directory(),
+        overrides: (context.settings.table.backend == Backend::Kernel).then(|| context.overrides_file()),
         rights,
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),

@@ -1,7 +1,7 @@
 //! Arguments → command → exit code.
 //!
 //! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored, here with a warning) is
-//! kept; some of our options count wherever they stand. The commands that it does not have (`check`, `show`, `alert-test`) stand
+//! kept; some of our options count wherever they stand. The commands that it does not have (`check`, `show`, `drain` …) stand
 //! where its action or configuration would; `-t` is not an option of the original.
 
 mod actions;
@@ -16,6 +16,7 @@ mod other;
 mod privileges;
 mod running;
 mod show;
+mod steer;
 mod terminal;
 mod unit;
 
@@ -91,7 +92,7 @@ fn run(arguments: &[String]) -> Exit {
                     options.ignored.join(" ")
                 );
             }
-            let context = match Context::new(&options, command, arguments) {
+            let context = match Context::new(&options, &command, arguments) {
                 Ok(context) => context,
                 Err(message) => {
                     tell!("{message}");
@@ -117,6 +118,7 @@ fn run(arguments: &[String]) -> Exit {
                 Command::AlertTest => alert_test::run(&context),
                 Command::Show { json } if context.is_named => show::run(&as_it_runs(context), json),
                 Command::Show { json } => show::run_all(&context, json),
+                Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }
     }

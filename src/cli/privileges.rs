@@ -10,7 +10,7 @@ use super::context::Context;
 use super::terminal::tell;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
-use crate::settings::credential;
+use crate::settings::{Paths, credential};
 use crate::sys::privileges::{self, Identity, PrivilegeError};
 use crate::sys::process::{self, Process};
 use crate::value::PemFile;
@@ -68,6 +68,11 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     let config = setup.loaded.plan.config();
     let user = user(context)?;
     wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
+    let overrides = setup.overrides.as_deref().and_then(Path::parent).filter(|_| geteuid().is_root());
+    wanted(
+        false,
+        overrides.map_or(Ok(()), |directory| privileges::make_directory(directory, user.as_ref())),
+    )?;
     let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
     let locks: Vec<PathBuf> =
         [Some(context.lock_file()), context.file_lock()].into_iter().flatten().collect();
@@ -84,7 +89,7 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
         }
     }
     if context.settings.privileges.sandbox {
-        let directories = writable(&context.settings.paths.run, config);
+        let directories = writable(&context.settings.paths, config);
         if !privileges::write_only_below(&directories)? {
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }
@@ -125,7 +130,12 @@ fn can_be_made(file: &Path) -> bool {
 }
 
 /// Where something is written. A file that is not there yet needs its directory.
-fn writable(run: &Path, config: &Config) -> Vec<PathBuf> {
+fn writable(paths: &Paths, config: &Config) -> Vec<PathBuf> {
     let folders = written_files(config).into_iter().filter_map(Path::parent);
-    folders.chain([run]).map(Path::to_owned).collect::<BTreeSet<PathBuf>>().into_iter().collect()
+    folders
+        .chain([&*paths.run, &*paths.state])
+        .map(Path::to_owned)
+        .collect::<BTreeSet<PathBuf>>()
+        .into_iter()
+        .collect()
 }

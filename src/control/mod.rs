@@ -8,7 +8,7 @@ mod session;
 mod socket;
 
 pub use client::{ClientError, ask};
-pub use protocol::{Answer, Asked, ErrorCode, Failure, Request, VERSION};
+pub use protocol::{Answer, Asked, Decision, ErrorCode, Failure, MAX_SECONDS, Request, Target, VERSION};
 pub use rights::{Right, Rights};
-pub use session::{Question, Reply};
+pub use session::{Question, Reply, Steered};
 pub use socket::{Control, next};

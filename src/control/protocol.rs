@@ -1,9 +1,14 @@
 //! What is asked and answered on the control socket.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rights::Right;
+use crate::health::What;
+use crate::value::shown::escaped;
 
 /// The version of the protocol. A new field of an answer does not change it.
 pub const VERSION: u32 = 1;
@@ -36,14 +41,81 @@ pub enum Request {
     Events,
     /// Reads the configuration again.
     Reload,
+    /// Decides about a server, whatever its check finds.
+    Override(Decision),
+    /// Ends what was decided about a server.
+    Undo(Target),
 }
+
+/// A real server, in one virtual service or in all that have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its address and port in the configuration.
+    pub server: SocketAddr,
+    /// The id of the service; all of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// A decision about a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Which server.
+    #[serde(flatten)]
+    pub target: Target,
+    /// What is to become of it.
+    pub what: What,
+    /// Why, at most 1024 bytes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+    /// After so many seconds it ends by itself; never without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Also where a service has no server left by it.
+    #[serde(default)]
+    pub force: bool,
+}
+
+impl Decision {
+    /// Whether its parts are within their limits.
+    pub(super) fn check(&self) -> Result<(), Answer> {
+        let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
+        match self.seconds {
+            _ if self.note.len() > MAX_NOTE => bad(format!("the note is longer than {MAX_NOTE} bytes")),
+            Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
+                bad(format!("seconds: must be 1 to {MAX_SECONDS}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.server)?;
+        self.service.as_ref().map_or(Ok(()), |service| write!(f, " of {}", escaped(service)))
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.what.word(), self.target)?;
+        self.seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
+        if self.force { f.write_str(" by force") } else { Ok(()) }
+    }
+}
+
+/// The longest note in bytes.
+pub const MAX_NOTE: usize = 1024;
+/// The longest time for a decision in seconds: ten years.
+pub const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
 impl Request {
     /// The right that it needs.
     #[must_use]
     pub fn right(&self) -> Right {
         match self {
-            Request::Reload => Right::Write,
+            Request::Reload | Request::Override(_) | Request::Undo(_) => Right::Write,
             Request::Version | Request::Status | Request::Show { .. } | Request::Events => Right::Read,
         }
     }
@@ -87,8 +159,10 @@ pub enum ErrorCode {
     BadVersion,
     /// The user of the asking process may not do that.
     Forbidden,
-    /// There is no such service.
+    /// There is no such service or server.
     NotFound,
+    /// It would leave a virtual service without a server, or there is nothing to undo.
+    Refused,
     /// Too many programs follow events.
     Busy,
     /// The daemon ends.
@@ -124,7 +198,13 @@ impl Answer {
     /// Why there is no answer.
     #[must_use]
     pub fn failure(code: ErrorCode, message: impl Into<String>) -> Answer {
-        Answer { error: Some(Failure { code, message: message.into() }), ..Answer::EMPTY }
+        Answer::of_failure(Failure { code, message: message.into() })
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn of_failure(failure: Failure) -> Answer {
+        Answer { error: Some(failure), ..Answer::EMPTY }
     }
 
     /// The answer as a line with its end.
@@ -158,6 +238,7 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_are_written() {
+        let target = Target { server: "10.0.0.2:80".parse().unwrap(), service: Some("fwm:5".to_owned()) };
         for request in [
             Request::Version,
             Request::Status,
@@ -165,6 +246,14 @@ mod tests {
             Request::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
             Request::Events,
             Request::Reload,
+            Request::Undo(target.clone()),
+            Request::Override(Decision {
+                target,
+                what: What::Drain,
+                note: "new kernel".to_owned(),
+                seconds: Some(1800),
+                force: false,
+            }),
         ] {
             let line = serde_json::to_string(&Asked { v: VERSION, request: request.clone() }).unwrap();
             assert_eq!(parse(&line), Ok(request), "{line}");

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use crate::health::Owner;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 /// What a request needs.
@@ -72,24 +73,53 @@ fn is_member(peer: Peer, group: Gid) -> bool {
 }
 
 impl Peer {
-    /// For the log: who did it, and who logged in for it (`/proc/PID/loginuid`, where the kernel has it).
+    /// Who decides, in one or two words: the user that logged in, and the one that the process runs as where that is another.
+    pub(super) fn owner(&self) -> Owner {
+        let name = |uid: u32| {
+            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+            user.map_or_else(|| format!("uid {uid}"), |user| user.name)
+        };
+        Owner::Operator(match self.login() {
+            Login::User(login) if login != self.uid => format!("{} as {}", name(login), name(self.uid)),
+            _ => name(self.uid),
+        })
+    }
+
+    /// Who logged in for the process (`/proc/PID/loginuid`, where the kernel has it).
+    fn login(&self) -> Login {
+        let file = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok());
+        match file.as_deref().map(|uid| uid.trim().parse()) {
+            Some(Ok(NO_LOGIN)) => Login::None,
+            Some(Ok(uid)) => Login::User(uid),
+            Some(Err(_)) | None => Login::Hidden,
+        }
+    }
+
+    /// For the log: who did it, and who logged in for it.
     pub(super) fn describe(&self) -> String {
         let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
         let name = user.map_or_else(|| "?".to_owned(), |user| user.name);
         let (uid, pid) = (self.uid, self.pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string()));
-        let login = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok());
-        let login = match login.as_deref().map(str::trim) {
-            // A sandbox may hide the process of another user.
-            None => "unknown",
-            Some(NO_LOGIN) => "none",
-            Some(uid) => uid,
+        let login = match self.login() {
+            Login::Hidden => "unknown".to_owned(),
+            Login::None => "none".to_owned(),
+            Login::User(uid) => uid.to_string(),
         };
         format!("uid {uid} ({name}), pid {pid}, loginuid {login}")
     }
 }
 
 /// What the kernel says of a process for which no user logged in: the largest uid.
-const NO_LOGIN: &str = "4294967295";
+const NO_LOGIN: u32 = u32::MAX;
+
+/// The user that logged in for a process.
+enum Login {
+    User(u32),
+    /// A program of the system, for which no user logged in.
+    None,
+    /// A sandbox may hide the process of another user.
+    Hidden,
+}
 
 #[cfg(test)]
 mod tests {

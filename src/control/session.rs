@@ -17,9 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::protocol::{Answer, ErrorCode, Request, VERSION, parse};
+use super::protocol::{Answer, Decision, ErrorCode, Failure, Request, Target, VERSION, parse};
 use super::rights::{Peer, Right, Rights};
-use crate::report::{ServiceView, Snapshot, View, VirtualService};
+use crate::health::Owner;
+use crate::report::{Moment, ServiceView, Snapshot, View, VirtualService};
 use crate::value::VirtualId;
 
 /// A process that asks and does not go on, or does not read its answer, is left alone after this time.
@@ -40,12 +41,19 @@ pub enum Question {
     /// The state of all services.
     View(Reply<Arc<View>>),
     /// The state of one service, and when that was; none where there is no such.
-    Service(VirtualId, Reply<Option<(Arc<ServiceView>, Instant)>>),
+    Service(VirtualId, Reply<Option<(Arc<ServiceView>, Moment)>>),
     /// The state in one line.
     Status(Reply<String>),
     /// Reads the configuration again.
     Reload,
+    /// Decides about a server. Gives the services that it concerns.
+    Override(Decision, Owner, Reply<Steered>),
+    /// Ends what was decided about a server. Gives the services that it concerns.
+    Undo(Target, Owner, Reply<Steered>),
 }
+
+/// The services that a decision concerns, or why it is not carried out.
+pub type Steered = Result<Vec<String>, Failure>;
 
 /// Where an answer goes.
 #[derive(Debug)]
@@ -162,7 +170,26 @@ impl Shared {
                     Err(_) => stopping(),
                 }
             }
+            Request::Override(decision) => {
+                if let Err(answer) = decision.check() {
+                    return Box::new(move || answer.line());
+                }
+                info!("Control: {decision}, asked for by {}", peer.describe());
+                self.steer(|reply| Question::Override(decision, peer.owner(), reply)).await
+            }
+            Request::Undo(target) => {
+                info!("Control: undo {target}, asked for by {}", peer.describe());
+                self.steer(|reply| Question::Undo(target, peer.owner(), reply)).await
+            }
             Request::Events => stopping(),
+        }
+    }
+
+    async fn steer(&self, question: impl FnOnce(Reply<Steered>) -> Question) -> Render {
+        match self.ask(question).await {
+            Some(Ok(services)) => rendered(move || json!({ "services": services })),
+            Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
+            None => stopping(),
         }
     }
 

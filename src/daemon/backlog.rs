@@ -129,7 +129,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::steps::World;
+    use crate::daemon::world::World;
 
     const COST: Duration = Duration::from_millis(1);
     const DEADLINE: Duration = Duration::from_millis(800);

@@ -184,7 +184,7 @@ async fn run(checker: &Checker, probe: &Probe) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::steps::{World, plan};
+    use crate::daemon::world::{World, plan};
     use crate::health::Health;
 
     /// A hundred checks that end at once: a turn starts and takes a part of them, and none is lost.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
-use super::notes;
+use super::notes::{self, Notes};
 use super::owned::Owned;
 use super::run::{Daemon, End, PEERS_LIMIT};
 use crate::desired;
@@ -39,6 +39,7 @@ impl Daemon {
         self.rest(kernel_limit).await;
         let events = self.director.take_events();
         self.publish(&events, Instant::now());
+        self.await_overrides().await;
         match end {
             End::HandOver => {
                 self.remember(Instant::now());
@@ -125,6 +126,23 @@ impl Daemon {
             notes.remove(Instant::now());
         }
         self.await_note().await;
+    }
+
+    /// Waits for what operators decided to be written, so that the next daemon finds it. The end does not wait for ever.
+    async fn await_overrides(&mut self) {
+        let limit = tokio::time::Instant::now() + NOTE_LIMIT;
+        while self.overrides.as_ref().is_some_and(Notes::is_pending) {
+            match tokio::time::timeout_at(limit, notes::attempt(&mut self.overrides)).await {
+                Ok(attempt) => self.overrides_attempted(attempt, Instant::now()),
+                Err(_) => {
+                    error!(
+                        "What operators decided about servers was not written within {} s: after a start it may not hold",
+                        NOTE_LIMIT.as_secs()
+                    );
+                    return;
+                }
+            }
+        }
     }
 
     /// Waits for the note, so that the next daemon and the others find it. The end does not wait for ever.

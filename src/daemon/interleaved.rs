@@ -1,5 +1,5 @@
-//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, refusals and changes by other programs, in any
-//! order. After each single operation no service is empty that has a server before and after, and in the end the table is as wanted.
+//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, decisions of operators, crashes, refusals and
+//! changes by other programs, in any order. After each single operation no service is empty that has a server before and after, and in the end the table is as wanted.
 
 #![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
 
@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::{perform, test_plan};
 use crate::desired;
 use crate::director::{Director, Done, Step};
+use crate::health::{Override, Owner, What};
 use crate::plan::Plan;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
@@ -27,6 +28,12 @@ enum Act {
     Reload(usize),
     /// These servers are in maintenance.
     Maintain(BTreeSet<u8>),
+    /// An operator decides about a server, for so many seconds.
+    Decide(u8, What, Option<u64>),
+    /// And ends that.
+    Undo(u8),
+    /// The daemon is gone, with what it asked for, and the next one takes over.
+    Crash,
     /// The kernel refuses so many operations.
     Refuse(usize),
     /// It cannot be read so many times.
@@ -40,12 +47,16 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let unknown = Outcome::Unknown(UnknownCause::QueueFull);
     let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(unknown)];
+    let what = prop_oneof![Just(What::Drain), Just(What::Down), Just(What::Up)];
     prop_oneof![
         8 => Just(Act::Ask),
         8 => Just(Act::Answer),
         8 => (2..6u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
         3 => (0..5usize).prop_map(Act::Reload),
         2 => proptest::collection::btree_set(2..6u8, 0..3).prop_map(Act::Maintain),
+        2 => (2..6u8, what, proptest::option::of(1..70u64)).prop_map(|(n, what, time)| Act::Decide(n, what, time)),
+        2 => (2..6u8).prop_map(Act::Undo),
+        1 => Just(Act::Crash),
         1 => (1..4usize).prop_map(Act::Refuse),
         1 => (1..3usize).prop_map(Act::Unreadable),
         1 => any::<bool>().prop_map(Act::Meddle),
@@ -76,6 +87,8 @@ struct World {
     under_way: Option<Step>,
     outcomes: BTreeMap<SocketAddr, Outcome>,
     unreadable: usize,
+    /// The configuration that the next daemon reads.
+    file: usize,
     now: Instant,
 }
 
@@ -147,11 +160,26 @@ impl World {
                 self.outcomes.insert(address(*server), *outcome);
                 self.round();
             }
-            Act::Reload(plan) => self.director.reload(plans[*plan].clone()),
+            Act::Reload(plan) => {
+                self.file = *plan;
+                self.director.reload(plans[*plan].clone());
+            }
             Act::Maintain(servers) => {
                 let servers = servers.iter().map(|n| (address(*n), "in maintenance".to_owned())).collect();
                 self.director.maintain(&servers, self.now);
             }
+            Act::Decide(server, what, time) => {
+                let until = time.map(|seconds| self.now + Duration::from_secs(seconds));
+                let owner = Owner::Operator("anna".to_owned());
+                let decision = Override { what: *what, owner, reason: String::new(), since: self.now, until };
+                // What is refused changes nothing.
+                drop(self.director.override_server(None, address(*server), &decision, false, self.now));
+            }
+            Act::Undo(server) => {
+                let anna = Owner::Operator("anna".to_owned());
+                drop(self.director.end_override(None, address(*server), &anna, self.now));
+            }
+            Act::Crash => self.crash(plans)?,
             Act::Refuse(count) => self.kernel.fail_next(*count, Error::Busy),
             Act::Unreadable(count) => self.unreadable = *count,
             Act::Meddle(whole) => self.meddle(*whole),
@@ -160,6 +188,24 @@ impl World {
                 self.director.tick(self.now);
             }
         }
+        Ok(())
+    }
+
+    /// What was decided about servers holds for the next daemon.
+    fn crash(&mut self, plans: &[Plan]) -> Result<(), TestCaseError> {
+        self.under_way = None;
+        // Its file has no server that was leaving.
+        let plan = plans[self.file].clone();
+        let owned = self.director.owned().clone();
+        let decisions = self.director.overrides();
+        let present = desired::restrict(&self.kernel.dump().unwrap(), &Director::to_read(&plan, &owned));
+        let minute = Some(Duration::from_secs(60));
+        self.director = Director::new(plan, present, &owned, minute, self.now);
+        let kept = decisions.iter().map(|(id, decision)| (*id, (**decision).clone())).collect();
+        self.director.restore_overrides(kept, self.now);
+        // A reload may have been under way, with other servers.
+        let kept = self.director.overrides();
+        prop_assert!(kept.iter().all(|(id, decision)| decisions.get(id) == Some(decision)));
         Ok(())
     }
 
@@ -210,7 +256,7 @@ proptest! {
         let minute = Some(Duration::from_secs(60));
         let director = Director::new(plans[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
         let mut world = World {
-            kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, now,
+            kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, file: 0, now,
         };
         for act in &acts {
             world.act(act, &plans)?;

@@ -17,6 +17,7 @@ mod maintenance;
 mod notes;
 mod observe;
 mod outlets;
+mod overrides;
 mod owned;
 mod peers;
 mod places;
@@ -28,9 +29,12 @@ mod signals;
 #[cfg(test)]
 mod simulation;
 mod stable;
+mod steer;
 #[cfg(test)]
 mod steps;
 mod turn;
+#[cfg(test)]
+mod world;
 
 pub use addresses::{InUse, in_use};
 pub use backlog::runtime;
@@ -40,8 +44,9 @@ pub use leftovers::{Leftovers, remove_leftovers};
 pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
 pub use maintenance::InMaintenance;
 pub use outlets::CommandSetup;
+pub use overrides::path as overrides_file;
 pub use places::Limits;
 pub use run::{give_up, log_target, run};
 pub use setup::{Setup, StartError};
 #[cfg(test)]
-pub use steps::plan as test_plan;
+pub use world::plan as test_plan;

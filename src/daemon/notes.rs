@@ -1,4 +1,4 @@
-//! Writes the note of what is ours on a thread of its own, so that a file system that hangs delays no check. Of several notes only
+//! Writes what must outlive the daemon on a thread of its own, so that a file system that hangs delays no check. Of several notes only
 //! the newest is written.
 
 use std::io;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::owned::{Owned, OwnedServices};
 use crate::sys::lane::Lane;
 
 /// From an attempt that failed to the next.
@@ -16,13 +15,15 @@ const RETRY: Duration = Duration::from_secs(5);
 /// A note that is not written after this time is reported.
 const LATE: Duration = Duration::from_secs(10);
 
-/// The note, in the hands of its thread.
-pub struct Notes {
+/// A file, in the hands of its thread.
+pub struct Notes<T> {
     path: PathBuf,
-    lane: Lane<(u64, Content)>,
+    /// What follows where it is not written.
+    consequence: &'static str,
+    lane: Lane<(u64, Content<T>)>,
     results: mpsc::UnboundedReceiver<(u64, io::Result<()>)>,
     /// What the file says once the thread has done its work.
-    newest: Option<Content>,
+    newest: Option<Content<T>>,
     /// The number of the newest note, and that of the last one whose end is known.
     number: u64,
     ended: u64,
@@ -41,38 +42,28 @@ pub struct Attempt {
 
 /// What the file is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Content {
-    Says(Arc<Owned>),
+enum Content<T> {
+    Says(Arc<T>),
     Gone,
 }
 
-impl Notes {
-    /// Hands the file to a thread.
+impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
+    /// Hands the file to a thread. `write` gets what it is to say; nothing where it is to be removed. `consequence` says what follows
+    /// where that does not succeed.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(file: OwnedServices) -> io::Result<Notes> {
-        let path = file.path().to_owned();
-        Notes::written_by(path, move |owned| match owned {
-            Some(owned) => file.write(owned),
-            None => {
-                file.remove();
-                Ok(())
-            }
-        })
-    }
-
-    /// `write` gets what the file is to say; nothing where it is to be removed.
-    fn written_by(
+    pub fn start(
         path: PathBuf,
-        mut write: impl FnMut(Option<&Owned>) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Notes> {
+        consequence: &'static str,
+        mut write: impl FnMut(Option<&T>) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<Notes<T>> {
         let (sender, results) = mpsc::unbounded_channel();
         let lane = Lane::new(usize::MAX);
-        lane.start("note", move |notes: &[((u64, Content), u64)]| {
+        lane.start("note", move |notes: &[((u64, Content<T>), u64)]| {
             let Some(((number, content), _)) = notes.last() else { return };
             let result = match content {
-                Content::Says(owned) => write(Some(owned)),
+                Content::Says(content) => write(Some(content)),
                 Content::Gone => write(None),
             };
             // The daemon may have ended meanwhile.
@@ -80,6 +71,7 @@ impl Notes {
         })?;
         Ok(Notes {
             path,
+            consequence,
             lane,
             results,
             newest: None,
@@ -91,17 +83,17 @@ impl Notes {
         })
     }
 
-    /// Notes what is ours now, if the file does not say it already. Never waits; [`Notes::next`] gives the end.
-    pub fn write(&mut self, owned: Owned, now: Instant) {
-        self.put(Content::Says(Arc::new(owned)), now);
+    /// Notes something, if the file does not say it already. Never waits; [`Notes::next`] gives the end.
+    pub fn write(&mut self, content: T, now: Instant) {
+        self.put(Content::Says(Arc::new(content)), now);
     }
 
-    /// Removes the file: what the stop left in the table is left on purpose.
+    /// Removes the file: there is nothing to note.
     pub fn remove(&mut self, now: Instant) {
         self.put(Content::Gone, now);
     }
 
-    fn put(&mut self, content: Content, now: Instant) {
+    fn put(&mut self, content: Content<T>, now: Instant) {
         if self.newest.as_ref() == Some(&content) && self.retry_at.is_none() {
             return;
         }
@@ -158,16 +150,18 @@ impl Notes {
     pub fn late(&mut self, now: Instant) -> Option<String> {
         self.late_at.take_if(|at| *at <= now)?;
         Some(format!(
-            "{} has not been written within {} s, its file system does not answer: after a crash of this daemon its virtual services may \
-             stay in the table; look at its file system",
+            "{} has not been written within {} s: {}; look at its file system, which does not answer",
             self.path.display(),
-            LATE.as_secs()
+            LATE.as_secs(),
+            self.consequence
         ))
     }
 }
 
-/// The end of an attempt to write the note; never comes where none is written.
-pub(super) async fn attempt(notes: &mut Option<Notes>) -> Attempt {
+/// The end of an attempt to write; never comes where nothing is written.
+pub(super) async fn attempt<T: Clone + PartialEq + Send + Sync + 'static>(
+    notes: &mut Option<Notes<T>>,
+) -> Attempt {
     match notes {
         Some(notes) => notes.next().await,
         None => std::future::pending().await,

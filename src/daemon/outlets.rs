@@ -69,7 +69,7 @@ impl Outlets {
         for event in events {
             match &event.kind {
                 Kind::Checked { member, verdict } => {
-                    if let Some(line) = monitor::line(plan, health, *member, verdict) {
+                    if let Some(line) = monitor::line(plan, health, *member, verdict.as_deref()) {
                         self.monitor.write(line);
                     }
                 }

@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ipvs_rs::ServiceKey;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
+use super::notes::Notes;
 use crate::desired;
 use crate::net::cause;
 use crate::sys::place::Place;
 use crate::sys::process::Process;
+use crate::sys::regular;
 use crate::value::VirtualId;
 
 /// Bytes that are read of the file: some 300,000 services.
@@ -70,6 +72,22 @@ pub fn file_name(name: &str) -> String {
 }
 
 impl OwnedServices {
+    /// Has the file written by a thread.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn noted(self) -> io::Result<Notes<Owned>> {
+        let consequence = "after a crash of this daemon its virtual services may stay in the table";
+        let path = self.path.clone();
+        Notes::start(path, consequence, move |owned| match owned {
+            Some(owned) => self.write(owned),
+            None => {
+                self.remove();
+                Ok(())
+            }
+        })
+    }
+
     /// The file at this path, which need not exist.
     #[must_use]
     pub fn open(path: PathBuf) -> OwnedServices {
@@ -124,18 +142,12 @@ impl OwnedServices {
         Ok((!says_nothing).then_some(Left { owned, place, daemon }))
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Notes what is ours now. Blocks where the file system hangs.
     ///
     /// # Errors
     /// When the file cannot be written: after a crash services of an older configuration would stay.
     pub fn write(&self, owned: &Owned) -> io::Result<()> {
-        self.replace(&text_of(owned)).map_err(|error| {
+        regular::replace(&self.path, text_of(owned).as_bytes(), 0o644).map_err(|error| {
             let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
             io::Error::new(error.kind(), what)
         })
@@ -150,20 +162,6 @@ impl OwnedServices {
             file.take(LARGEST).read_to_string(&mut text)?;
         }
         Ok(text)
-    }
-
-    /// A crash in the middle leaves the old file or the new one, never half of one. The new file is one of our own making, never
-    /// what a link leads to.
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let mut new = self.path.clone().into_os_string();
-        new.push(".new");
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&new, &self.path)
     }
 
     /// Forgets all: what the stop left in the table is left on purpose.

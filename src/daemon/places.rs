@@ -1,7 +1,7 @@
 //! How many checks may run at once: a limit of checks, and the descriptors that they need.
 
 use crate::check;
-use crate::health::{Due, Standing};
+use crate::health::{Due, Priority};
 
 /// What all checks together may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Places {
         let place = Place {
             checks: 1,
             descriptors: check::descriptors(&due.probe),
-            in_rotation: due.standing == Standing::InRotation,
+            in_rotation: due.priority == Priority::InRotation,
         };
         let has_room = self.limits.hold(self.all, place)
             && (place.in_rotation || self.limits.of_others().hold(self.others, place));
@@ -96,17 +96,17 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::steps::plan;
+    use crate::daemon::world::plan;
     use crate::health::Health;
     use std::collections::BTreeSet;
 
-    /// A check for a server of the given standing.
-    fn due(check: &str, standing: Standing) -> Due {
+    /// A check for a server of the given priority.
+    fn due(check: &str, priority: Priority) -> Due {
         let plan = plan(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\t{check}\n"));
-        let now = crate::daemon::steps::World::new().now;
+        let now = crate::daemon::world::World::new().now;
         let mut found = None;
         Health::new(&plan, &BTreeSet::new(), now).due(&plan, now, |due| {
-            found = Some(Due { standing, ..due });
+            found = Some(Due { priority, ..due });
             true
         });
         found.unwrap()
@@ -119,25 +119,25 @@ mod tests {
     #[test]
     fn a11_silent_down_servers_leave_places_for_the_others() {
         let mut places = Places::new(Limits { checks: 100, descriptors: 1000 });
-        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::Out)), 75);
-        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::Unseen)), 0);
-        assert_eq!(taken(&mut places, &due("checktype=connect", Standing::InRotation)), 25);
+        assert_eq!(taken(&mut places, &due("checktype=connect", Priority::Out)), 75);
+        assert_eq!(taken(&mut places, &due("checktype=connect", Priority::Unseen)), 0);
+        assert_eq!(taken(&mut places, &due("checktype=connect", Priority::InRotation)), 25);
     }
 
     #[test]
     fn a11_a_command_takes_more_descriptors() {
         let command = "checktype=external\n\tcheckcommand=/bin/true";
         let free = Limits { checks: 4096, descriptors: 272 };
-        assert_eq!(taken(&mut Places::new(free), &due(command, Standing::InRotation)), 45);
-        assert_eq!(taken(&mut Places::new(free), &due("checktype=connect", Standing::InRotation)), 272);
+        assert_eq!(taken(&mut Places::new(free), &due(command, Priority::InRotation)), 45);
+        assert_eq!(taken(&mut Places::new(free), &due("checktype=connect", Priority::InRotation)), 272);
         // Pings need none of their own.
-        assert_eq!(taken(&mut Places::new(free), &due("checktype=ping", Standing::InRotation)), 1000);
+        assert_eq!(taken(&mut Places::new(free), &due("checktype=ping", Priority::InRotation)), 1000);
     }
 
     #[test]
     fn a11_one_check_always_runs_and_places_come_back() {
         let mut places = Places::new(Limits { checks: 0, descriptors: 0 });
-        let command = due("checktype=external\n\tcheckcommand=/bin/true", Standing::Out);
+        let command = due("checktype=external\n\tcheckcommand=/bin/true", Priority::Out);
         for _ in 0..3 {
             let place = places.take(&command).unwrap();
             assert!(places.take(&command).is_none());

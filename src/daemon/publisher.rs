@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::desired;
 use crate::director::Director;
-use crate::report::{self, ServiceView, View};
+use crate::report::{self, Moment, ServiceView, View};
 use crate::value::VirtualId;
 
 use super::directory::Claims;
@@ -26,7 +25,7 @@ impl Publisher {
     }
 
     /// The state of all services.
-    pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Instant) -> Arc<View> {
+    pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Moment) -> Arc<View> {
         self.stale.extend(director.take_changed());
         let count = director.plan().virtuals().len();
         self.services.truncate(count);
@@ -74,7 +73,7 @@ fn service(director: &Director, index: usize) -> ServiceView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::steps::{World, plan};
+    use crate::daemon::world::{World, plan};
 
     #[test]
     fn only_what_changed_is_looked_at_again() {
@@ -86,7 +85,7 @@ mod tests {
         let mut world = World::new();
         world.start(plan(&text(3)));
         world.round();
-        let now = world.now;
+        let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };
         let mut publisher = Publisher::new("web.cf");
         let first = publisher.view(world.director(), None, now);
         assert_eq!(first.services.len(), 3);

@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info, warn};
 
@@ -31,6 +31,7 @@ use super::maintenance::{self, Learned, Maintenance, Rules};
 use super::notes::{self, Attempt, Notes};
 use super::observe::ConfigFile;
 use super::outlets::Outlets;
+use super::overrides::{self, Decisions};
 use super::owned::{self, Owned, OwnedServices};
 use super::peers::{self, Beginning, Peers};
 use super::publisher::Publisher;
@@ -42,15 +43,14 @@ use crate::config::LogTarget;
 use crate::control::{self, Answer, Control, Question};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
-use crate::health::Standing;
 use crate::notify;
-use crate::report::{self, Snapshot, View};
+use crate::report::{self, Moment, Snapshot, View};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
 use crate::sys::process;
 use crate::sys::socket;
-use crate::value::{DaemonStatus, SYSLOG_DAEMON, Verdict, syslog_facility};
+use crate::value::{DaemonStatus, SYSLOG_DAEMON, syslog_facility};
 
 /// Ready means: the table is set up, and every check has spoken once or this much time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
@@ -96,7 +96,9 @@ pub(super) struct Daemon {
     pub(super) publisher: Publisher,
     pub(super) manager: Manager,
     /// None with a table in memory, which does not outlive the daemon.
-    pub(super) notes: Option<Notes>,
+    pub(super) notes: Option<Notes<Owned>>,
+    /// None with a table in memory: they are those of the daemon that acts.
+    pub(super) overrides: Option<Notes<Decisions>>,
     /// None with a table in memory, which has no others.
     pub(super) peers: Option<Peers>,
     pub(super) log: Log,
@@ -132,9 +134,7 @@ impl Daemon {
         let rules = Rules::of(&setup.loaded.plan, [], Learned::default());
         let (in_maintenance, note) =
             maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
-        if let (Some(launcher), false) = (launcher, note.is_empty()) {
-            launcher.note(&format!("Warning: {note}"));
-        }
+        let decided = overrides::find(setup.overrides.as_deref(), moment(Instant::now())).await;
         let Loaded { plan, content, hosts, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
@@ -151,10 +151,17 @@ impl Daemon {
         let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
         director.maintain(&in_maintenance, now);
+        let forgotten = overrides::restore(&mut director, decided, now);
+        if let Some(launcher) = launcher {
+            let warnings = [&note, &forgotten].into_iter().filter(|warning| !warning.is_empty());
+            warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
+        }
         let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
-        let notes = owned.map(Notes::start).transpose().map_err(system("a thread for the note"))?;
+        let overrides =
+            setup.overrides.map(overrides::noted).transpose().map_err(system("a thread for a file"))?;
+        let notes = owned.map(OwnedServices::noted).transpose().map_err(system("a thread for the note"))?;
         let manager = Manager::start(now).map_err(system("a thread for the service manager"))?;
         let daemon = Daemon {
             left_behind: LeftBehind::default(),
@@ -167,6 +174,7 @@ impl Daemon {
             publisher: Publisher::new(&setup.name),
             manager,
             notes,
+            overrides,
             peers,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,
@@ -210,6 +218,7 @@ impl Daemon {
                 self.director.poll_timeout().filter(|_| self.director.is_set_up()),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
                 self.notes.as_ref().and_then(Notes::poll_timeout),
+                self.overrides.as_ref().and_then(Notes::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at.filter(|_| self.director.is_set_up()),
@@ -227,21 +236,11 @@ impl Daemon {
         self.finish(end).await;
     }
 
-    /// Starts the checks that are due. One that nobody waits for, since all its servers are in maintenance, is over at once.
+    /// Starts the checks that are due.
     fn start_checks(&mut self, now: Instant) {
-        let mut idle = Vec::new();
         let checks = &mut self.checks;
         checks.begin_turn(now);
-        self.director.due(now, |due| match due.standing {
-            Standing::Idle => {
-                idle.push((due.id, Verdict::down("in maintenance")));
-                true
-            }
-            _ => checks.start(due, now),
-        });
-        if !idle.is_empty() {
-            self.director.verdicts(idle, now);
-        }
+        self.director.due(now, |due| checks.start(due, now));
         self.settle(now);
     }
 
@@ -261,6 +260,7 @@ impl Daemon {
             },
             sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
             attempt = notes::attempt(&mut self.notes) => self.note_attempted(attempt, Instant::now()),
+            attempt = notes::attempt(&mut self.overrides) => self.overrides_attempted(attempt, Instant::now()),
             request = self.signals.next() => return self.obey(request),
             // What is being reloaded may be what was seen.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
@@ -298,6 +298,9 @@ impl Daemon {
         if self.director.take_owned_changed() {
             self.remember(now);
         }
+        if self.director.take_overrides_changed() {
+            self.note_overrides(now);
+        }
         self.finish_reload();
     }
 
@@ -316,6 +319,9 @@ impl Daemon {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if let Some(peers) = self.peers.as_mut().filter(|peers| is_due(peers.poll_timeout())) {
             peers.start_look(&self.hosts, now);
+        }
+        if is_due(self.overrides.as_ref().and_then(Notes::poll_timeout)) {
+            self.overrides_due(now);
         }
         if is_due(self.notes.as_ref().and_then(Notes::poll_timeout)) {
             if let Some(line) = self.notes.as_mut().and_then(|notes| notes.late(now)) {
@@ -347,18 +353,20 @@ impl Daemon {
         match question {
             Question::View(reply) => reply.give(self.view(now)),
             Question::Service(id, reply) => {
-                reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, now)));
+                reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));
             }
             Question::Status(reply) => reply.give(self.summary()),
             Question::Reload => {
                 info!("Reloading Linux Director Daemon config on request");
                 self.request_reload();
             }
+            Question::Override(decision, owner, reply) => reply.give(self.decide(decision, owner, now)),
+            Question::Undo(target, owner, reply) => reply.give(self.undo(&target, &owner, now)),
         }
     }
 
     fn view(&mut self, now: Instant) -> Arc<View> {
-        self.publisher.view(&mut self.director, self.peers.as_ref().map(Peers::elsewhere), now)
+        self.publisher.view(&mut self.director, self.peers.as_ref().map(Peers::elsewhere), moment(now))
     }
 
     /// One line about all servers, for the service manager.
@@ -407,6 +415,11 @@ impl Daemon {
             Err(error) => warn!("{error}"),
         }
     }
+}
+
+/// Now, on both clocks.
+pub(super) fn moment(now: Instant) -> Moment {
+    Moment { instant: now, wall: SystemTime::now() }
 }
 
 /// The log of the configuration.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use ipvs_rs::{DestinationKey, Error, Ipvs, Operation, ServiceConfig, ServiceKey, Table, diff};
 use proptest::prelude::*;
 
-use super::steps::{World, plan, render};
+use super::world::{World, plan, render};
 use crate::desired;
 use crate::plan::{Plan, Virtual};
 use crate::value::{Outcome, UnknownCause, VirtualId};
@@ -131,7 +131,13 @@ fn assert_consistent(world: &mut World, model: &Model, context: &str) {
     for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
         let (v, real) = plan.member(member);
         let (up, _) = model.servers[&(v.id, real.address)];
-        assert_eq!(director.health().server(member).up, up, "{context}: {} of {}", real.address, v.id);
+        assert_eq!(
+            director.health().server(member).checked().is_up(),
+            up,
+            "{context}: {} of {}",
+            real.address,
+            v.id
+        );
     }
     let wanted = desired::wanted(&plan, director.health());
     let table = world.table();

@@ -20,190 +20,27 @@
 //! | `%verify` | a minute passes without a check |
 //! | `%wait SECONDS` | time passes without a check |
 //! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
+//! | `%drain ADDRESS [SECONDS]`, `%take-out ADDRESS`, `%keep-in ADDRESS` | an operator decides about a server; `%force-drain` does it in any case |
+//! | `%undo ADDRESS` | that is over |
 //!
 //! `run` before a line says that this fallback command is run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ipvs_rs::{
-    DestinationConfig, DestinationKey, Error, Ipvs, Memory, Operation, ServiceConfig, ServiceKey, Table,
-};
+use ipvs_rs::{DestinationConfig, DestinationKey, Error, Ipvs, Operation, ServiceConfig};
 
-use super::kernel;
-use crate::config::{self, Answers};
+use super::world::{LATE, ROUND, VERIFY, World, plan, render};
 use crate::desired;
-use crate::director::{Director, Done, Step};
 use crate::event::{Event, Kind};
-use crate::health::Due;
-use crate::notify::fallback::FallbackCommands;
+use crate::health::{Override, Owner, What};
 use crate::notify::{line, monitor};
-use crate::plan::Plan;
 use crate::report::{State, View};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
-
-/// Every check of a test configuration comes round in this time.
-const ROUND: Duration = Duration::from_secs(10);
-const VERIFY: Duration = Duration::from_secs(60);
-
-const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
-
-/// The plan of a configuration of which the test is sure.
-pub fn plan(text: &str) -> Plan {
-    let loaded = config::load(text.as_bytes(), &Answers::new("director"));
-    let lines: Vec<String> =
-        loaded.diagnostics.iter().map(|diagnostic| diagnostic.one_line(1, "test.cf")).collect();
-    let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{}", lines.join("\n")));
-    Plan::new(Arc::new(config))
-}
-
-/// A director, the kernel under it, and the servers that it checks.
-pub(super) struct World {
-    pub kernel: Memory,
-    pub director: Option<Director>,
-    pub now: Instant,
-    pub outcomes: BTreeMap<SocketAddr, Outcome>,
-    warnings: BTreeMap<SocketAddr, String>,
-    fallback: FallbackCommands,
-    owned: BTreeSet<ServiceKey>,
-}
-
-impl World {
-    #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
-    pub fn new() -> World {
-        World {
-            kernel: Memory::new(),
-            director: None,
-            now: Instant::now(),
-            outcomes: BTreeMap::new(),
-            warnings: BTreeMap::new(),
-            fallback: FallbackCommands::default(),
-            owned: BTreeSet::new(),
-        }
-    }
-
-    pub fn director(&mut self) -> &mut Director {
-        self.director.as_mut().unwrap()
-    }
-
-    pub fn start(&mut self, plan: Plan) -> Vec<Event> {
-        let keys = Director::to_read(&plan, &self.owned);
-        let Some(Done::Read(present)) = kernel::perform(&mut self.kernel, Step::Read(keys)) else {
-            unreachable!()
-        };
-        self.director = Some(Director::new(plan, present.unwrap(), &self.owned, Some(VERIFY), self.now));
-        self.settle()
-    }
-
-    /// Carries out what the director asks for until it rests, and gives what happened.
-    pub fn settle(&mut self) -> Vec<Event> {
-        self.rest();
-        self.director().take_events()
-    }
-
-    fn rest(&mut self) {
-        let director = self.director.as_mut().unwrap();
-        while let Some(done) = kernel::perform(&mut self.kernel, director.next_step()) {
-            director.done(done, self.now);
-        }
-        assert!(director.is_at_rest());
-    }
-
-    pub fn reload(&mut self, plan: Plan) -> Vec<Event> {
-        self.director().reload(plan);
-        self.settle()
-    }
-
-    pub fn stop(&mut self) -> Vec<Event> {
-        self.director().stop();
-        self.rest();
-        self.director().finish_stop()
-    }
-
-    /// The process is gone; what it noted stays.
-    pub fn kill(&mut self) {
-        self.owned = self.director().owned().clone();
-        self.fallback = FallbackCommands::default();
-        self.director = None;
-    }
-
-    /// Every check is run once more, one after the other.
-    pub fn round(&mut self) -> Vec<Event> {
-        self.now += ROUND;
-        let now = self.now;
-        self.director().hurry_all(now);
-        let due = self.due(now);
-        let mut events = self.finish(due);
-        if self.outcomes.values().any(|outcome| *outcome == LATE) {
-            let repeats = self.due(now);
-            events.extend(self.finish(repeats));
-        }
-        events
-    }
-
-    /// The verdicts of these checks.
-    fn finish(&mut self, due: Vec<Due>) -> Vec<Event> {
-        let now = self.now;
-        let mut events = Vec::new();
-        for due in due {
-            let outcome = self.outcomes.get(&due.probe.target).copied().unwrap_or(Outcome::Up);
-            let warning = self.warnings.get(&due.probe.target).cloned();
-            let reason = match outcome {
-                Outcome::Up => "up",
-                Outcome::Down => "down",
-                Outcome::Unknown(_) => "unknown",
-            };
-            let verdict = Verdict::new(outcome, reason).with_warning(warning);
-            self.director().verdicts(vec![(due.id, verdict)], now);
-            events.extend(self.settle());
-        }
-        events
-    }
-
-    /// Time passes without a check.
-    fn pass(&mut self, time: Duration) -> Vec<Event> {
-        self.now += time;
-        let now = self.now;
-        self.director().tick(now);
-        self.settle()
-    }
-
-    /// What is due, with a place for each.
-    fn due(&mut self, now: Instant) -> Vec<Due> {
-        let mut all = Vec::new();
-        self.director().due(now, |due| {
-            all.push(due);
-            true
-        });
-        assert_eq!(self.settle(), []);
-        all
-    }
-
-    pub fn table(&mut self) -> Table {
-        self.kernel.dump().unwrap()
-    }
-}
-
-/// The table in a form that is good to compare.
-pub(super) fn render(table: &Table) -> String {
-    let mut text = String::new();
-    for (key, service) in &table.services {
-        let _ = writeln!(text, "| {key} {}", service.config);
-        for (key, config) in &service.destinations {
-            let _ = write!(text, "|   {key} {:?} {}", config.method, config.weight);
-            if (config.upper, config.lower) != (0, 0) {
-                let _ = write!(text, " upper {} lower {}", config.upper, config.lower);
-            }
-            text.push('\n');
-        }
-    }
-    text
-}
 
 /// Runs one file and gives it as it should be.
 fn run(text: &str) -> String {
@@ -267,24 +104,16 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             world.director().maintain(&servers, now);
             world.settle()
         }
+        ["drain" | "force-drain" | "take-out" | "keep-in" | "undo", server, ref seconds @ ..] => {
+            decide(world, words[0], server.parse().unwrap(), seconds.first().copied())
+        }
         ["verify"] => world.pass(VERIFY),
         ["wait", seconds] => world.pass(Duration::from_secs(seconds.parse().unwrap())),
         ["refuse", count] => {
             world.kernel.fail_next(count.parse().unwrap(), Error::Busy);
             Vec::new()
         }
-        ["up" | "down" | "unknown" | "late", ref servers @ ..] => {
-            let outcome = match words[0] {
-                "up" => Outcome::Up,
-                "down" => Outcome::Down,
-                "late" => LATE,
-                _ => Outcome::Unknown(UnknownCause::OwnLimit("no free local port")),
-            };
-            for server in servers {
-                world.outcomes.insert(server.parse().unwrap(), outcome);
-            }
-            world.round()
-        }
+        ["up" | "down" | "unknown" | "late", ref servers @ ..] => find(world, words[0], servers),
         _ => {
             by_hand(world, &words);
             Vec::new()
@@ -294,7 +123,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
     for event in &events {
         let monitored = match (&event.kind, &world.director) {
             (Kind::Checked { member, verdict }, Some(director)) => {
-                monitor::line(director.plan(), director.health(), *member, verdict)
+                monitor::line(director.plan(), director.health(), *member, verdict.as_deref())
             }
             _ => None,
         };
@@ -306,6 +135,43 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
         lines.extend(calls.iter().map(|call| format!("run {} {}", call.command, call.arguments.join(" "))));
     }
     lines
+}
+
+fn anna() -> Owner {
+    Owner::Operator("anna".to_owned())
+}
+
+/// An operator decides about a server, or ends that.
+fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
+    let now = world.now;
+    let what = match word {
+        "take-out" => What::Down,
+        "keep-in" => What::Up,
+        _ => What::Drain,
+    };
+    let until = seconds.map(|seconds| now + Duration::from_secs(seconds.parse().unwrap()));
+    let decision = Override { what, owner: anna(), reason: "new kernel".to_owned(), since: now, until };
+    let director = world.director();
+    // What is refused changes nothing, which the table shows.
+    let _ = match word {
+        "undo" => director.end_override(None, server, &anna(), now),
+        _ => director.override_server(None, server, &decision, word == "force-drain", now),
+    };
+    world.settle()
+}
+
+/// Checks find these servers so from now on.
+fn find(world: &mut World, word: &str, servers: &[&str]) -> Vec<Event> {
+    let outcome = match word {
+        "up" => Outcome::Up,
+        "down" => Outcome::Down,
+        "late" => LATE,
+        _ => Outcome::Unknown(UnknownCause::OwnLimit("no free local port")),
+    };
+    for server in servers {
+        world.outcomes.insert(server.parse().unwrap(), outcome);
+    }
+    world.round()
 }
 
 /// What an administrator does with ipvsadm.
@@ -398,7 +264,7 @@ fn the_interval_goes_from_check_to_check() {
         let at = world.now;
         world.now = world.director().health().poll_timeout().unwrap().max(at);
         let now = world.now;
-        for due in world.due(now) {
+        for due in world.due(now).0 {
             begins.push(now);
             world.now = now + Duration::from_secs(4);
             let later = world.now;
@@ -438,7 +304,7 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
     world.reload(plan(&text(3)));
     let shown = |world: &World| {
         let director = world.director.as_ref().unwrap();
-        let view = View::of(director.plan(), director.health(), director.table(), world.now);
+        let view = View::of(director.plan(), director.health(), director.table(), world.moment());
         let servers = &view.services[0].servers;
         servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };

@@ -69,7 +69,7 @@ impl Turns {
 mod tests {
     use super::*;
     use crate::daemon::checks::PER_TURN;
-    use crate::daemon::steps::{World, plan};
+    use crate::daemon::world::{World, plan};
     use crate::value::Verdict;
 
     #[test]

@@ -9,6 +9,7 @@
 
 mod reconciler;
 mod refusals;
+mod steer;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,11 @@ use ipvs_rs::{ServiceKey, Table};
 
 use crate::desired;
 use crate::event::{Event, Kind};
-use crate::health::{self, CheckId, Due, Health, Transition};
+use crate::health::{self, CheckId, Due, Health, Owner, Transition};
 use crate::plan::{Member, Plan};
 use crate::value::{Change, Outcome, Role, ServerAction, Verdict, VirtualId};
 use reconciler::{Progress, Reconciler};
+pub use steer::Objection;
 pub use step::{Done, Step};
 
 /// The state of a running daemon.
@@ -47,6 +49,7 @@ pub struct Director {
     downs: BTreeMap<ServiceKey, Vec<SocketAddr>>,
     /// What checks warn of and was reported. The words of a warning change when it is time to report it again.
     warned: BTreeMap<CheckId, String>,
+    overrides_changed: bool,
 }
 
 /// A configuration that waits for the table to be read.
@@ -87,6 +90,7 @@ impl Director {
             changed: (0..plan.virtuals().len()).collect(),
             downs: BTreeMap::new(),
             warned: BTreeMap::new(),
+            overrides_changed: false,
             plan,
         }
     }
@@ -165,8 +169,12 @@ impl Director {
     /// When [`Director::due`] or [`Director::tick`] has something to do next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times =
-            [self.health.poll_timeout(), self.reconciler.poll_timeout(), self.health.leaves_at(&self.plan)];
+        let times = [
+            self.health.poll_timeout(),
+            self.reconciler.poll_timeout(),
+            self.health.leaves_at(&self.plan),
+            self.health.overrides_end_at(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -192,7 +200,8 @@ impl Director {
     /// Gives the checks to start now to `start`, until it has no place for one. Reports checks that fall behind.
     pub fn due(&mut self, now: Instant, start: impl FnMut(Due) -> bool) {
         self.forget_left(now);
-        self.health.due(&self.plan, now, start);
+        let passed = self.health.due(&self.plan, now, start);
+        passed.into_iter().for_each(|id| self.monitor(id, None));
         self.events.extend(self.health.punctuality(now).map(Kind::Punctuality).map(Event::of_director));
     }
 
@@ -211,7 +220,7 @@ impl Director {
     /// Takes in the results of checks.
     pub fn verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) {
         for (id, verdict) in verdicts {
-            self.monitor(id, &verdict);
+            self.monitor(id, Some(&verdict));
             self.warn(id, &verdict);
             self.changed
                 .extend(self.health.members(&self.plan, id).iter().map(|member| member.virtual_index));
@@ -220,15 +229,6 @@ impl Director {
         }
         let blindness = self.health.blindness(&self.plan, now);
         self.events.extend(blindness.into_iter().map(Kind::Blindness).map(Event::of_director));
-        self.release_leaving(now);
-    }
-
-    /// Takes servers out for maintenance, by their configured addresses and with the reason of each; all others return.
-    pub fn maintain(&mut self, servers: &BTreeMap<SocketAddr, String>, now: Instant) {
-        let reason = |address| servers.get(&address).cloned();
-        let (transitions, returned) = self.health.maintain(&self.plan, reason, now);
-        self.changed.extend(returned.iter().map(|member| member.virtual_index));
-        self.take_transitions(transitions);
         self.release_leaving(now);
     }
 
@@ -249,9 +249,11 @@ impl Director {
         self.reload = Some(Reload { plan, is_reading: false });
     }
 
-    /// Reads the table again if it is time to, and lets go of servers whose time to leave has come.
+    /// Reads the table again if it is time to, and ends what has an end: the time of servers that are leaving, and of what operators
+    /// decided.
     pub fn tick(&mut self, now: Instant) {
         self.reconciler.tick(now);
+        self.expire_overrides(now);
         self.release_leaving(now);
     }
 
@@ -318,6 +320,7 @@ impl Director {
             self.health = self.health.replan(&self.plan, &with_leaving, &in_service, now);
             (self.plan, self.settled) = (with_leaving, Some(plan));
         }
+        self.overrides_changed = true;
         self.warned.retain(|id, _| self.health.knows(*id));
         self.downs.retain(|key, _| self.plan.virtual_index(desired::virtual_id(*key)).is_some());
         self.touched = (0..self.plan.virtuals().len()).collect();
@@ -353,27 +356,41 @@ impl Director {
 
     fn take_transitions(&mut self, transitions: Vec<Transition>) {
         for transition in transitions {
-            let Transition { member, event, verdict } = transition;
+            let Transition { member, event } = transition;
             let (v, real) = self.plan.member(member);
+            let changes_table = !matches!(
+                event,
+                health::Event::SoftFailure { .. }
+                    | health::Event::SoftFailureOver
+                    | health::Event::Unknown(_)
+            );
+            let downs = self.downs.entry(desired::service_key(v.id)).or_default();
+            match &event {
+                health::Event::Down(_) => downs.push(real.address),
+                health::Event::Overridden(decision) if decision.owner == Owner::Maintenance => {
+                    downs.push(real.address);
+                }
+                health::Event::Up(_) => downs.retain(|down| *down != real.address),
+                _ => {}
+            }
             let kind = match event {
-                health::Event::Up => Kind::Up { verdict },
-                health::Event::Down => Kind::Down { verdict },
-                health::Event::SoftFailure { failures } => {
+                health::Event::Up(verdict) => Kind::Up { verdict },
+                health::Event::Down(verdict) => Kind::Down { verdict },
+                health::Event::SoftFailure { failures, verdict } => {
                     Kind::SoftFailure { failures, of: v.failurecount, verdict }
                 }
                 health::Event::SoftFailureOver => Kind::SoftFailureOver,
-                health::Event::Unknown => Kind::Unknown { verdict },
+                health::Event::Unknown(verdict) => Kind::Unknown { verdict },
+                health::Event::Overridden(decision) => Kind::Overridden(decision),
+                health::Event::OverrideEnded { decision, ending } => {
+                    let standing = self.health.server(member).standing();
+                    Kind::OverrideEnded { decision, ending, standing }
+                }
             };
-            let downs = self.downs.entry(desired::service_key(v.id)).or_default();
-            match kind {
-                Kind::Down { .. } => downs.push(real.address),
-                Kind::Up { .. } => downs.retain(|down| *down != real.address),
-                _ => {}
-            }
             self.events.push(Event::of_server(v.id, real.address, kind));
             self.touched.insert(member.virtual_index);
             self.changed.insert(member.virtual_index);
-            if matches!(event, health::Event::Up | health::Event::Down) {
+            if changes_table {
                 self.mark(member.virtual_index);
             }
         }
@@ -418,18 +435,17 @@ impl Director {
         }
     }
 
-    /// Reports the end of a check for services with a monitor file.
-    fn monitor(&mut self, id: CheckId, verdict: &Verdict) {
+    /// Reports the end of a check, or that it was not run, for services with a monitor file.
+    fn monitor(&mut self, id: CheckId, verdict: Option<&Verdict>) {
         let members = self.health.members(&self.plan, id).iter().copied();
         let members: Vec<Member> =
             members.filter(|m| self.plan.member(*m).0.notes.monitorfile.is_some()).collect();
         if members.is_empty() {
             return;
         }
-        let verdict = Arc::new(verdict.clone());
+        let verdict = verdict.map(|verdict| Arc::new(verdict.clone()));
         for member in members {
-            let kind = Kind::Checked { member, verdict: Arc::clone(&verdict) };
-            self.events.push(self.server_event(member, kind));
+            self.events.push(self.server_event(member, Kind::Checked { member, verdict: verdict.clone() }));
         }
     }
 

@@ -33,15 +33,15 @@ impl Health {
     /// Lets go of leaving servers whose service has another one in rotation, or whose time is over. Gives those that went.
     pub fn let_go(&mut self, plan: &Plan, now: Instant) -> Vec<Member> {
         let goes = |member: &Member| match self.server(*member) {
-            server if !server.up => false,
+            server if server.has_gone() => false,
             server => {
                 server.leaves_at.is_some_and(|at| at <= now) || self.has_rotation(plan, member.virtual_index)
             }
         };
         let gone: Vec<Member> = plan.leaving().iter().copied().filter(goes).collect();
         for member in &gone {
-            let server = &mut self.servers[member.virtual_index][member.real_index];
-            (server.up, server.since) = (false, now);
+            let server = self.server_mut(*member);
+            server.change(now, |server| server.checked = server.checked.taken_down());
         }
         gone
     }
@@ -49,7 +49,8 @@ impl Health {
     /// When the next leaving server goes at the latest; none where all have gone.
     #[must_use]
     pub fn leaves_at(&self, plan: &Plan) -> Option<Instant> {
-        let leaving = plan.leaving().iter().map(|member| self.server(*member)).filter(|server| server.up);
+        let leaving =
+            plan.leaving().iter().map(|member| self.server(*member)).filter(|server| !server.has_gone());
         leaving.filter_map(|server| server.leaves_at).min()
     }
 

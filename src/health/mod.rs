@@ -1,8 +1,11 @@
 //! The state machine: verdicts and *now* → which server is up, what changed, which check is due next.
 
+mod decision;
 mod lateness;
 mod leaving;
+mod overrides;
 mod schedule;
+mod server;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -11,13 +14,16 @@ mod unchecked;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::plan::{Member, Plan, Virtual};
-use crate::value::{Outcome, Verdict, VirtualId};
+use crate::value::{Verdict, VirtualId};
+pub use decision::{Ending, MAINTENANCE, Override, Owner, What};
 pub use lateness::Punctuality;
-pub use schedule::{CheckId, Due, Standing};
+pub use schedule::{CheckId, Due, Priority};
 use schedule::{Origin, Schedule};
+use server::Rules;
+pub use server::{Checked, Server, Standing};
 use unchecked::Unchecked;
 pub use unchecked::{Blindness, Impossible};
 
@@ -31,29 +37,8 @@ pub struct Health {
     schedule: Schedule,
     unchecked: Unchecked,
     unchecked_is_down: bool,
-}
-
-/// What is known of one real server of one virtual.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Whether it counts as up: it takes traffic, and no fallback is needed.
-    pub up: bool,
-    /// Failed checks in a row.
-    pub failures: u32,
-    /// Since when it is up or down.
-    pub since: Instant,
-    /// The last verdict; none before the first check.
-    pub verdict: Option<Arc<Verdict>>,
-    /// Whether its check has found it up or down.
-    pub judged: bool,
-    /// When that was last, or since when the server is known.
-    pub judged_at: Instant,
-    /// That was too long ago: nothing is known of it.
-    pub unchecked: bool,
-    /// Somebody took it out (`maintenancedir`): it is down, whatever its checks would find.
-    pub maintenance: bool,
-    /// It is no longer in the configuration, and goes at this time at the latest. Once down it has gone.
-    pub leaves_at: Option<Instant>,
+    /// The servers about which an operator decided.
+    overridden: BTreeSet<Member>,
 }
 
 /// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
@@ -63,26 +48,35 @@ pub struct Transition {
     pub member: Member,
     /// What happened.
     pub event: Event,
-    /// The verdict that caused it.
-    pub verdict: Arc<Verdict>,
 }
 
 /// The kinds of [`Transition`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It takes traffic from now on.
-    Up,
-    /// It takes no new traffic from now on.
-    Down,
+    /// Its check found it to work.
+    Up(Arc<Verdict>),
+    /// Its check found it dead.
+    Down(Arc<Verdict>),
     /// A failure, but fewer in a row than `failurecount`.
     SoftFailure {
         /// Failures in a row so far.
         failures: u32,
+        /// The cause.
+        verdict: Arc<Verdict>,
     },
     /// A success after soft failures.
     SoftFailureOver,
     /// The check itself failed where it did not before; nothing is known of the server.
-    Unknown,
+    Unknown(Arc<Verdict>),
+    /// Somebody decided about it.
+    Overridden(Arc<Override>),
+    /// That is over.
+    OverrideEnded {
+        /// What was decided.
+        decision: Arc<Override>,
+        /// Why it is over.
+        ending: Ending,
+    },
 }
 
 impl Health {
@@ -99,7 +93,13 @@ impl Health {
             urgent: is_urgent(&servers, &plan.checks()[check].members),
         };
         let schedule = Schedule::new(plan, origin, now);
-        Health { servers, schedule, unchecked: Unchecked::default(), unchecked_is_down: false }
+        Health {
+            servers,
+            schedule,
+            unchecked: Unchecked::default(),
+            unchecked_is_down: false,
+            overridden: BTreeSet::new(),
+        }
     }
 
     /// The state after a reload: what was known of a server that is still there stays known.
@@ -122,15 +122,12 @@ impl Health {
             };
             if new.is_leaving(member) {
                 let limit = now + new.leaving_time(member.virtual_index);
-                return Server { leaves_at: Some(old.leaves_at.unwrap_or(limit)), ..old.clone() };
+                return old.clone().leaving(limit);
             }
-            // A server in maintenance keeps its verdict, whatever check it has. With another check, what the old one found
-            // holds until the new one has spoken, but its failures do not count. One that had gone begins again.
-            let had_gone = old.leaves_at.is_some() && !old.up;
-            let forget = !old.maintenance && (unchanged.is_none() || had_gone);
-            let (failures, verdict) = if forget { (0, None) } else { (old.failures, old.verdict.clone()) };
-            let judged = old.judged && !forget;
-            Server { leaves_at: None, failures, verdict, judged, ..old.clone() }
+            // With another check, what the old one found is known no more, but for a server in maintenance, which has none. One that
+            // had gone begins again.
+            let forget = !old.is_in_maintenance() && (unchanged.is_none() || old.has_gone());
+            old.clone().staying(forget)
         };
         let servers = rows(new, carried);
         let predecessor = |member: &Member| {
@@ -144,7 +141,13 @@ impl Health {
         let schedule = self.schedule.replan(new, origin, now);
         let mut unchecked = self.unchecked.clone();
         unchecked.retain(|id| schedule.knows(id));
-        Health { servers, schedule, unchecked, unchecked_is_down: self.unchecked_is_down }
+        let is_overridden =
+            |member: &Member| servers[member.virtual_index][member.real_index].overrides.operator.is_some();
+        let overridden = match self.overridden.is_empty() {
+            true => BTreeSet::new(),
+            false => new.members().filter(is_overridden).collect(),
+        };
+        Health { unchecked_is_down: self.unchecked_is_down, servers, schedule, unchecked, overridden }
     }
 
     /// What is known of one server.
@@ -153,10 +156,21 @@ impl Health {
         &self.servers[member.virtual_index][member.real_index]
     }
 
-    /// Whether a server belongs into the table with its weight: it is up, and so are all lines that name the same destination.
+    fn server_mut(&mut self, member: Member) -> &mut Server {
+        &mut self.servers[member.virtual_index][member.real_index]
+    }
+
+    /// What a server and all lines that name the same destination come to: the least of them decides.
+    #[must_use]
+    pub fn standing(&self, plan: &Plan, member: Member) -> Standing {
+        let twins = plan.twins(member).iter().map(|twin| self.server(*twin).standing());
+        twins.fold(self.server(member).standing(), Standing::least)
+    }
+
+    /// Whether a server belongs into the table with its weight.
     #[must_use]
     pub fn is_in(&self, plan: &Plan, member: Member) -> bool {
-        self.server(member).up && plan.twins(member).iter().all(|twin| self.server(*twin).up)
+        self.standing(plan, member) == Standing::InRotation
     }
 
     /// Whether any server of a virtual is in: if not, its fallback is.
@@ -179,10 +193,13 @@ impl Health {
     }
 
     /// Gives the checks that are due to `start`, one after the other, until it says that there is no place for one. Each that
-    /// was taken is in flight from here on until its verdict is given; the others wait, and have no verdict by it.
-    pub fn due(&mut self, plan: &Plan, now: Instant, start: impl FnMut(Due) -> bool) {
+    /// was taken is in flight from here on until its verdict is given; the others wait, and have no verdict by it. Gives the checks
+    /// that were due and need not be run, since all their servers are in maintenance.
+    pub fn due(&mut self, plan: &Plan, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<CheckId> {
         let servers = &self.servers;
-        self.schedule.due(|check| standing(servers, &plan.checks()[check].members), now, start);
+        let passed = self.schedule.due(|check| priority(servers, &plan.checks()[check].members), now, start);
+        passed.iter().for_each(|id| self.unchecked.forget(*id));
+        passed
     }
 
     /// Has every check run now whenever it is due: for a single look at all servers.
@@ -207,39 +224,6 @@ impl Health {
         self.schedule.position(id).map_or(&[], |index| &plan.checks()[index].members)
     }
 
-    /// Takes servers out for maintenance, each with the reason that `wanted` gives, and has those that come back checked now. Gives the
-    /// servers that come back, too.
-    pub fn maintain(
-        &mut self,
-        plan: &Plan,
-        wanted: impl Fn(SocketAddr) -> Option<String>,
-        now: Instant,
-    ) -> (Vec<Transition>, Vec<Member>) {
-        let (mut transitions, mut back, mut returned) = (Vec::new(), Vec::new(), Vec::new());
-        for member in plan.members() {
-            let reason = wanted(plan.member(member).1.address);
-            let server = &mut self.servers[member.virtual_index][member.real_index];
-            match reason {
-                Some(reason) if !server.maintenance => {
-                    let verdict = Arc::new(Verdict::down(reason).with_monitor("Server in maintenance"));
-                    server.take_out(&verdict, now);
-                    transitions.push(Transition { member, event: Event::Down, verdict });
-                }
-                None if server.maintenance => {
-                    server.maintenance = false;
-                    (server.verdict, server.judged, server.judged_at) = (None, false, now);
-                    returned.push(member);
-                    if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
-                        back.push(check);
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.schedule.hurry(back, now);
-        (transitions, returned)
-    }
-
     /// Whether a check is one of the plan's.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
@@ -261,9 +245,9 @@ impl Health {
             };
             let server = &mut self.servers[member.virtual_index][member.real_index];
             if let Some(event) = server.take(&verdict, &rules, now) {
-                transitions.push(Transition { member: *member, event, verdict: Arc::clone(&verdict) });
+                transitions.push(Transition { member: *member, event });
             }
-            overdue |= server.unchecked && !server.maintenance;
+            overdue |= server.is_overdue && !server.is_in_maintenance();
         }
         self.unchecked.note(id, &verdict, overdue, now);
         transitions
@@ -280,107 +264,24 @@ impl Health {
     }
 }
 
-/// How verdicts count for a server.
-struct Rules {
-    failurecount: u32,
-    /// After so long without a definite verdict nothing is known.
-    unchecked_after: Duration,
-    unchecked_is_down: bool,
-}
-
-impl Server {
-    fn fresh(up: bool, now: Instant) -> Server {
-        Server {
-            up,
-            failures: 0,
-            since: now,
-            verdict: None,
-            judged: false,
-            judged_at: now,
-            unchecked: false,
-            maintenance: false,
-            leaves_at: None,
-        }
-    }
-
-    /// Whether it is out of rotation, and no check has spoken yet.
-    fn is_new(&self) -> bool {
-        !self.up && !self.maintenance && !self.has_gone() && self.verdict.is_none()
-    }
-
-    /// Whether it was leaving, and has gone.
-    #[must_use]
-    pub fn has_gone(&self) -> bool {
-        self.leaves_at.is_some() && !self.up
-    }
-
-    fn take_out(&mut self, verdict: &Arc<Verdict>, now: Instant) {
-        self.maintenance = true;
-        self.failures = 0;
-        self.verdict = Some(Arc::clone(verdict));
-        if std::mem::replace(&mut self.up, false) {
-            self.since = now;
-        }
-    }
-
-    fn take(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
-        if self.maintenance || self.has_gone() {
-            return None;
-        }
-        let before = self.verdict.replace(Arc::clone(verdict));
-        if verdict.is_unknown() {
-            self.unchecked = now.saturating_duration_since(self.judged_at) >= rules.unchecked_after;
-            if self.unchecked && rules.unchecked_is_down && self.up {
-                (self.up, self.since) = (false, now);
-                return Some(Event::Down);
-            }
-            return before.is_none_or(|v| !v.is_unknown()).then_some(Event::Unknown);
-        }
-        let is_first = !std::mem::replace(&mut self.judged, true);
-        (self.judged_at, self.unchecked) = (now, false);
-        match verdict.outcome {
-            Outcome::Unknown(_) => None,
-            Outcome::Up => {
-                let soft = std::mem::take(&mut self.failures) > 0;
-                if !self.up {
-                    self.up = true;
-                    self.since = now;
-                    return Some(Event::Up);
-                }
-                soft.then_some(Event::SoftFailureOver)
-            }
-            Outcome::Down => {
-                self.failures = self.failures.saturating_add(1);
-                if !self.up {
-                    // The first definite verdict is news, also when nothing changes by it: it says why the server is not in.
-                    return is_first.then_some(Event::Down);
-                }
-                if self.failures < rules.failurecount {
-                    return Some(Event::SoftFailure { failures: self.failures });
-                }
-                self.up = false;
-                self.since = now;
-                Some(Event::Down)
-            }
-        }
-    }
-}
-
 /// A server that is not in rotation and of which nothing is known must not wait for its check to come round.
 fn is_urgent(servers: &[Vec<Server>], members: &[Member]) -> bool {
     members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(Server::is_new)
 }
 
-fn standing(servers: &[Vec<Server>], members: &[Member]) -> Standing {
+fn priority(servers: &[Vec<Server>], members: &[Member]) -> Priority {
     let waiting = || members.iter().map(|m| &servers[m.virtual_index][m.real_index]);
-    if waiting().any(|server| server.up) {
-        Standing::InRotation
+    let is_in_rotation = |server: &Server| {
+        !server.needs_no_check() && (server.checked.is_up() || server.standing() == Standing::InRotation)
+    };
+    if waiting().any(is_in_rotation) {
+        Priority::InRotation
     } else if waiting().any(Server::is_new) {
-        Standing::Unseen
-    } else if waiting().any(|server| !server.maintenance && !server.has_gone()) {
-        Standing::Out
+        Priority::Unseen
+    } else if waiting().any(|server| !server.needs_no_check()) {
+        Priority::Out
     } else {
-        Standing::Idle
+        Priority::Idle
     }
 }
 

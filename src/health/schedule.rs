@@ -22,7 +22,7 @@ pub struct CheckId(u64);
 
 /// What the servers that wait for a check do, in the order in which checks begin where places are scarce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Priority {
     /// One of them is in rotation.
     InRotation,
     /// One of them was not checked yet.
@@ -41,7 +41,7 @@ pub struct Due {
     /// What to do.
     pub probe: Arc<Probe>,
     /// For whom.
-    pub standing: Standing,
+    pub priority: Priority,
     /// The CPU time that it is expected to need.
     pub cost: Duration,
 }
@@ -63,7 +63,7 @@ pub(super) struct Schedule {
     /// Those that are to come.
     queue: BTreeSet<(Instant, CheckId)>,
     /// Those that are due, and have found no place yet.
-    ready: BTreeMap<Standing, BTreeSet<(Instant, CheckId)>>,
+    ready: BTreeMap<Priority, BTreeSet<(Instant, CheckId)>>,
     next_id: u64,
     unseen: usize,
     costs: Costs,
@@ -164,10 +164,10 @@ impl Schedule {
 
     /// What waits for a place goes on waiting.
     fn keep_ready(&mut self, old: &Schedule) {
-        for (standing, waiting) in &old.ready {
+        for (priority, waiting) in &old.ready {
             let kept: BTreeSet<_> =
                 waiting.iter().filter(|check| self.queue.remove(check)).copied().collect();
-            self.ready.insert(*standing, kept);
+            self.ready.insert(*priority, kept);
         }
     }
 
@@ -222,22 +222,26 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Starts due checks in the order of [`Standing`] until `start` returns false; but see [`Schedule::next_due`].
+    /// Starts due checks in the order of [`Priority`] until `start` returns false; but see [`Schedule::next_due`]. Gives those that
+    /// need not be run, and are due again an interval later.
     pub(super) fn due(
         &mut self,
-        standing: impl Fn(usize) -> Standing,
+        priority: impl Fn(usize) -> Priority,
         now: Instant,
         mut start: impl FnMut(Due) -> bool,
-    ) {
-        self.collect(standing, now);
+    ) -> Vec<CheckId> {
+        self.collect(priority, now);
         let mut only_rotation = false;
-        while let Some((standing, id)) = self.next_due(only_rotation, now) {
+        let mut passed = Vec::new();
+        while let Some((priority, id)) = self.next_due(only_rotation, now) {
             let entry = &mut self.checks[self.index[&id]];
             let probe = Arc::clone(entry.probe());
             let cost = self.costs.of(probe.effort());
-            if !start(Due { id, probe, standing, cost }) {
+            if priority == Priority::Idle {
+                passed.push(id);
+            } else if !start(Due { id, probe, priority, cost }) {
                 // Some places are for servers in rotation alone.
-                if standing == Standing::InRotation || only_rotation {
+                if priority == Priority::InRotation || only_rotation {
                     break;
                 }
                 only_rotation = true;
@@ -245,30 +249,51 @@ impl Schedule {
             }
             let (waiting, at) = (entry.waiting(), entry.at);
             entry.begin(now);
-            if let Some(ready) = self.ready.get_mut(&standing) {
+            if let Some(ready) = self.ready.get_mut(&priority) {
                 ready.remove(&(at, id));
             }
             self.lateness.begin(&waiting, self.waiting(), now);
+            if priority == Priority::Idle {
+                self.pass(id, now);
+            }
         }
         let waiting: Vec<Waiting> =
             self.longest_waiting().map(|(_, id)| self.checks[self.index[&id]].waiting()).collect();
         for check in waiting {
             self.lateness.look(&check, self.waiting(), now);
         }
+        passed
+    }
+
+    /// Ends a check that was not run.
+    fn pass(&mut self, id: CheckId, now: Instant) {
+        let entry = &mut self.checks[self.index[&id]];
+        self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
+        (entry.late_runs, entry.repeated, entry.connects_left) = (0, false, 0);
+        self.requeue(id, now);
+    }
+
+    /// The next run of a check is an interval after the last one.
+    fn requeue(&mut self, id: CheckId, now: Instant) {
+        let entry = &mut self.checks[self.index[&id]];
+        entry.in_flight = false;
+        entry.slot = entry.next_slot(now);
+        entry.at = entry.slot;
+        self.queue.insert((entry.at, id));
     }
 
     /// The check that begins next. Where places stay scarce, servers in rotation would take all of them: a first check that is more
     /// than an interval late goes before those in rotation that have waited less. Of first checks there are only as many as servers,
     /// so this comes to an end, which it would not for servers that are down.
-    fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Standing, CheckId)> {
+    fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Priority, CheckId)> {
         let first = self.longest_waiting().next()?;
-        if first.0 != Standing::InRotation {
+        if first.0 != Priority::InRotation {
             return (!only_rotation).then_some(first);
         }
         let entry = |id: CheckId| &self.checks[self.index[&id]];
-        let overtakes = |(standing, id): &(Standing, CheckId)| {
+        let overtakes = |(priority, id): &(Priority, CheckId)| {
             let (rotating, unseen) = (entry(first.1), entry(*id));
-            *standing == Standing::Unseen
+            *priority == Priority::Unseen
                 && unseen.at < rotating.at
                 && now.saturating_duration_since(unseen.at) > unseen.key.interval
         };
@@ -276,9 +301,9 @@ impl Schedule {
         Some(late.unwrap_or(first))
     }
 
-    /// The check of each standing that waits longest for a place.
-    fn longest_waiting(&self) -> impl Iterator<Item = (Standing, CheckId)> + '_ {
-        self.ready.iter().filter_map(|(standing, ready)| ready.first().map(|(_, id)| (*standing, *id)))
+    /// The check of each priority that waits longest for a place.
+    fn longest_waiting(&self) -> impl Iterator<Item = (Priority, CheckId)> + '_ {
+        self.ready.iter().filter_map(|(priority, ready)| ready.first().map(|(_, id)| (*priority, *id)))
     }
 
     /// How many checks wait for a place.
@@ -287,13 +312,13 @@ impl Schedule {
     }
 
     /// Takes what is due out of the queue. After a time in which nothing ran it is spread first.
-    fn collect(&mut self, standing: impl Fn(usize) -> Standing, now: Instant) {
+    fn collect(&mut self, priority: impl Fn(usize) -> Priority, now: Instant) {
         if self.queue.first().is_some_and(|(at, _)| *at + GAP < now) {
             self.spread_overdue(now);
         }
         while let Some((at, id)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
             self.queue.pop_first();
-            self.ready.entry(standing(self.index[&id])).or_default().insert((at, id));
+            self.ready.entry(priority(self.index[&id])).or_default().insert((at, id));
         }
     }
 
@@ -326,7 +351,6 @@ impl Schedule {
         if !entry.in_flight {
             return None;
         }
-        entry.in_flight = false;
         self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
         // A run that was late has said nothing yet: it is repeated.
         if verdict.outcome != LATE {
@@ -337,14 +361,14 @@ impl Schedule {
         entry.late_runs = if late { entry.late_runs + 1 } else { 0 };
         entry.repeated = late && !entry.repeated;
         if entry.repeated {
+            entry.in_flight = false;
             entry.slot = entry.last_slot(now);
             entry.at = now;
+            self.queue.insert((entry.at, id));
         } else {
             entry.count(verdict.outcome);
-            entry.slot = entry.next_slot(now);
-            entry.at = entry.slot;
+            self.requeue(id, now);
         }
-        self.queue.insert((entry.at, id));
         Some(position)
     }
 }

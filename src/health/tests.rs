@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{self, Answers};
-use crate::value::UnknownCause;
+use crate::value::{Outcome, UnknownCause};
 
 const MANY: usize = 8000;
 const WINDOW: Duration = Duration::from_millis(100);
@@ -143,7 +143,7 @@ fn a2_changed_check_of_a_down_server_goes_first() {
     let mut health = Health::new(&old, &in_service(&old, |_| true), begin);
     let mut now = begin + INTERVAL;
     run(&mut health, &old, begin, now);
-    while health.servers[0][0].up {
+    while health.servers[0][0].checked.is_up() {
         for due in all_due(&mut health, &old, now) {
             let outcome = if due.probe.target == address(0) { Outcome::Down } else { Outcome::Up };
             health.verdict(&old, due.id, Verdict::new(outcome, ""), now);
@@ -241,12 +241,12 @@ fn a11_servers_in_rotation_go_first() {
         }
     }
     health.hurry_all(begin + INTERVAL);
-    let order: Vec<(Standing, SocketAddr)> =
-        all_due(&mut health, &plan, begin + INTERVAL).iter().map(|d| (d.standing, d.probe.target)).collect();
-    let standings: Vec<Standing> = order.iter().map(|(standing, _)| *standing).collect();
-    assert!(standings.is_sorted(), "{order:?}");
-    assert_eq!(order.iter().filter(|(standing, _)| *standing == Standing::InRotation).count(), 3);
-    assert!(order.contains(&(Standing::Out, address(0))), "{order:?}");
+    let order: Vec<(Priority, SocketAddr)> =
+        all_due(&mut health, &plan, begin + INTERVAL).iter().map(|d| (d.priority, d.probe.target)).collect();
+    let priorities: Vec<Priority> = order.iter().map(|(priority, _)| *priority).collect();
+    assert!(priorities.is_sorted(), "{order:?}");
+    assert_eq!(order.iter().filter(|(priority, _)| *priority == Priority::InRotation).count(), 3);
+    assert!(order.contains(&(Priority::Out, address(0))), "{order:?}");
 }
 
 /// Four servers in rotation take up the one place at all times: the two that were never looked at get their turn, too.

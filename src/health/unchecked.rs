@@ -124,13 +124,16 @@ impl Unchecked {
         }
     }
 
+    /// Forgets how a check ended: it is not run.
+    pub(super) fn forget(&mut self, id: CheckId) {
+        let before = self.checks.remove(&id);
+        self.subtract(before);
+    }
+
     /// Forgets the checks that are gone.
     pub(super) fn retain(&mut self, knows: impl Fn(CheckId) -> bool) {
         let gone: Vec<CheckId> = self.checks.keys().copied().filter(|id| !knows(*id)).collect();
-        for id in gone {
-            let before = self.checks.remove(&id);
-            self.subtract(before);
-        }
+        gone.into_iter().for_each(|id| self.forget(id));
     }
 
     fn subtract(&mut self, before: Option<(Impossible, bool)>) {
@@ -237,14 +240,14 @@ mod tests {
                 let verdict = Verdict::new(outcome(u8::try_from(last.unwrap()).unwrap()), "test");
                 let all = self.health.verdict(&self.plan, check.id, verdict, self.now);
                 let name = |t: &Transition| self.plan.member(t.member).1.address.to_string();
-                events.extend(all.iter().map(|t| (name(t), t.event)));
+                events.extend(all.iter().map(|t| (name(t), t.event.clone())));
             }
             events.sort_by(|a, b| a.0.cmp(&b.0));
             events
         }
 
         fn up(&self) -> Vec<bool> {
-            self.plan.members().map(|member| self.health.server(member).up).collect()
+            self.plan.members().map(|member| self.health.server(member).checked().is_up()).collect()
         }
 
         fn news(&mut self) -> Vec<String> {
@@ -262,10 +265,11 @@ mod tests {
         for cause in CAUSES {
             let mut world = World::new(false);
             let events = world.round(blind(cause));
-            assert_eq!(events.last(), Some(&("10.0.0.5:80".to_owned(), Event::Down)), "{cause}");
+            let last = events.last().unwrap();
+            assert!(last.0 == "10.0.0.5:80" && matches!(last.1, Event::Down(_)), "{cause}: {last:?}");
             let mut news = world.news();
             for _ in 0..5 {
-                assert!(world.plan.members().all(|member| !world.health.server(member).unchecked));
+                assert!(world.plan.members().all(|member| !world.health.server(member).is_overdue()));
                 assert_eq!(world.round(blind(cause)), [], "{cause}");
                 news.extend(world.news());
             }
@@ -273,7 +277,7 @@ mod tests {
             assert_eq!(news, [format!("3 of 4 checks not possible: {cause}")]);
             assert_eq!(world.up(), [true, true, true, false], "{cause}");
             let unchecked: Vec<bool> =
-                world.plan.members().map(|member| world.health.server(member).unchecked).collect();
+                world.plan.members().map(|member| world.health.server(member).is_overdue()).collect();
             assert_eq!(unchecked, [true, true, true, false], "{cause}");
             world.round(|_| Outcome::Up);
             let end = format!("Checks are possible again: 3 of 4 were not possible for 60 s: {cause}");
@@ -305,7 +309,11 @@ mod tests {
             assert_eq!(world.up(), [true, true, true, false]);
         }
         let events = world.round(blind(UnknownCause::NotStarted));
-        assert_eq!(events.iter().filter(|(_, event)| *event == Event::Down).count(), 3, "{events:?}");
+        assert_eq!(
+            events.iter().filter(|(_, event)| matches!(event, Event::Down(_))).count(),
+            3,
+            "{events:?}"
+        );
         assert_eq!(world.up(), [false; 4]);
     }
 
@@ -315,6 +323,6 @@ mod tests {
         world.round(|_| Outcome::Down);
         world.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
         assert_eq!(world.up(), [false; 4]);
-        assert!(world.plan.members().all(|member| world.health.server(member).failures == 1));
+        assert!(world.plan.members().all(|member| world.health.server(member).checked().failures() == 1));
     }
 }

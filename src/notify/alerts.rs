@@ -11,6 +11,7 @@ use super::parcel::Parcel;
 use super::post::Post;
 use super::reminders::Reminders;
 use crate::event::{Event, Kind};
+use crate::health::Owner;
 use crate::net::resolve;
 use crate::plan::Plan;
 use crate::settings;
@@ -86,7 +87,7 @@ impl Alerts {
             }
             let (Some(of), Some(address)) = (*service, *server) else { continue };
             match kind {
-                Kind::Down { .. } => {
+                kind if takes_out(kind) => {
                     let frequency = plan.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
                     self.reminders.down((of, address), frequency, now);
                 }
@@ -161,6 +162,15 @@ impl Alerts {
             }
             Err(error) => warn!("failed to send email message: {error}"),
         }
+    }
+}
+
+/// Whether an event says that a server counts as dead: the administrator is reminded of it.
+fn takes_out(kind: &Kind) -> bool {
+    match kind {
+        Kind::Down { .. } => true,
+        Kind::Overridden(decision) => decision.owner == Owner::Maintenance,
+        _ => false,
     }
 }
 

@@ -89,7 +89,7 @@ fn word(plan: &Plan, health: &Health, virtual_index: usize, v: &Virtual) -> Opti
     }
     let seen = |real_index: usize| {
         let member = Member { virtual_index, real_index };
-        plan.check_of(member).is_none() || health.server(member).verdict.is_some() || plan.is_leaving(member)
+        plan.check_of(member).is_none() || health.server(member).is_seen() || plan.is_leaving(member)
     };
     (0..v.reals.len()).all(seen).then_some(Word::Start)
 }

@@ -6,7 +6,7 @@ use ipvs_rs::{Operation, Timeouts};
 use tracing::Level;
 
 use crate::event::{Event, Fate, Kind, Request};
-use crate::health::Punctuality;
+use crate::health::{Ending, Override, Owner, Punctuality, Standing, What};
 use crate::value::Change;
 
 /// How many repairs are named one by one.
@@ -33,6 +33,10 @@ pub fn line(event: &Event) -> Option<String> {
         Kind::Warning { verdict } => {
             let server = event.server.map(|server| server.to_string()).unwrap_or_default();
             format!("Real server {server}: {}", verdict.warning.as_deref().unwrap_or_default())
+        }
+        Kind::Overridden(decision) => overridden(decision, &server()),
+        Kind::OverrideEnded { decision, ending, standing } => {
+            override_ended(decision, ending, *standing, &server())
         }
         Kind::Leaving { at_most } => format!(
             "Real server is leaving: {}: it is no longer in the configuration and stays until another server is up, {} s at most",
@@ -90,6 +94,17 @@ pub fn state(event: &Event) -> Option<&'static str> {
         Kind::SoftFailureOver => Some("up"),
         Kind::Unknown { .. } => Some("unknown"),
         Kind::Leaving { .. } => Some("leaving"),
+        Kind::Overridden(decision) => Some(match (&decision.owner, decision.what) {
+            (Owner::Maintenance, _) => "maintenance",
+            (Owner::Operator(_), What::Drain) => "draining",
+            (Owner::Operator(_), What::Down) => "down",
+            (Owner::Operator(_), What::Up) => "up",
+        }),
+        Kind::OverrideEnded { standing, .. } => Some(match standing {
+            Standing::InRotation => "up",
+            Standing::Draining => "draining",
+            Standing::Out => "down",
+        }),
         _ => None,
     }
 }
@@ -103,6 +118,7 @@ pub fn reason(event: &Event) -> Option<&str> {
         | Kind::SoftFailure { verdict, .. }
         | Kind::Unknown { verdict } => Some(&verdict.reason),
         Kind::Warning { verdict } => verdict.warning.as_deref(),
+        Kind::Overridden(decision) if !decision.reason.is_empty() => Some(&decision.reason),
         _ => None,
     }
 }
@@ -116,6 +132,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("soft-failure-over", "2e43b264743b4af1a6129b6b0b23c380"),
     ("unknown", "f9495c42e06247af82122d0659a1afb3"),
     ("warning", "77b2cccc863e48f6bf10451c1d0690db"),
+    ("overridden", "3221a326ebca40f5b4054e1c85312bfb"),
+    ("override-ended", "e54ed9458fe948668f2b5440c320adf5"),
     ("leaving", "af554211ba0f448a86937d8a2ffef430"),
     ("table-server", "a3fa7b6d5eb24e03b35037ef36e52fa0"),
     ("table-service", "3d0e7383ac6c408288b21c27240cd9ca"),
@@ -145,6 +163,8 @@ pub fn kind(event: &Event) -> &'static str {
         Kind::SoftFailureOver => "soft-failure-over",
         Kind::Unknown { .. } => "unknown",
         Kind::Warning { .. } => "warning",
+        Kind::Overridden(_) => "overridden",
+        Kind::OverrideEnded { .. } => "override-ended",
         Kind::Leaving { .. } => "leaving",
         Kind::Table(Change::Server(_)) => "table-server",
         Kind::Table(_) => "table-service",
@@ -156,6 +176,44 @@ pub fn kind(event: &Event) -> &'static str {
         Kind::Blindness(_) => "checks-possible",
         Kind::Reloaded => "reloaded",
     }
+}
+
+/// A file in `maintenancedir` takes a server out in the original's words.
+fn overridden(decision: &Override, server: &str) -> String {
+    let Owner::Operator(who) = &decision.owner else {
+        return format!("Real server is down: {server}: {}", decision.reason);
+    };
+    let what = match decision.what {
+        What::Drain => "Real server is drained",
+        What::Down => "Real server is taken out",
+        What::Up => "Real server is in whatever its check finds",
+    };
+    let until = decision.until.map(|until| until.saturating_duration_since(decision.since).as_secs());
+    let until = until.map(|seconds| format!(", for {seconds} s")).unwrap_or_default();
+    let why = if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
+    format!("{what}: {server}: by {who}{until}{why}")
+}
+
+fn override_ended(decision: &Override, ending: &Ending, standing: Standing, server: &str) -> String {
+    let what = match decision.what {
+        What::Drain => "drained",
+        What::Down => "taken out",
+        What::Up => "kept in",
+    };
+    let why = match ending {
+        Ending::Undone(Owner::Operator(who)) => format!("ended by {who}"),
+        Ending::Undone(Owner::Maintenance) => "ended".to_owned(),
+        Ending::Expired => "its time is over".to_owned(),
+    };
+    let now = match standing {
+        Standing::InRotation => "it is in rotation",
+        Standing::Draining => "it is drained",
+        Standing::Out => "it is out of rotation until its check succeeds",
+    };
+    if decision.owner == Owner::Maintenance {
+        return format!("Real server is no longer in maintenance: {server}: {now}");
+    }
+    format!("Real server is no longer {what}: {server}: {why}; {now}")
 }
 
 fn drift(repairs: &[Operation]) -> String {

@@ -33,24 +33,23 @@ pub struct Line {
     pub text: String,
 }
 
-/// The line for the end of a check; none where nothing is written.
+/// The line for the end of a check, or for a check that is not run because of `maintenancedir`; none where nothing is written.
 #[must_use]
-pub fn line(plan: &Plan, health: &Health, member: Member, verdict: &Verdict) -> Option<Line> {
+pub fn line(plan: &Plan, health: &Health, member: Member, verdict: Option<&Verdict>) -> Option<Line> {
     let (v, real) = plan.member(member);
     let path = v.notes.monitorfile.clone()?;
-    let server = health.server(member);
     // The original never writes about these.
     let probe = &plan.check_of(member)?.key.probe;
     if v.check.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
         return None;
     }
-    let (up, text) = match &server.verdict {
-        Some(out) if server.maintenance => (false, out.monitor.as_deref()),
-        _ => (verdict.outcome == Outcome::Up, verdict.monitor.as_deref()),
+    let (up, text) = match verdict {
+        _ if health.server(member).is_in_maintenance() => (false, Some("Server in maintenance")),
+        Some(verdict) if !verdict.is_unknown() => {
+            (verdict.outcome == Outcome::Up, verdict.monitor.as_deref())
+        }
+        _ => return None,
     };
-    if verdict.is_unknown() {
-        return None;
-    }
     let state = if up { "up" } else { "down" };
     Some(Line { path, text: format!("{} [{state}] {}", server_id(v, real), encoded(text.unwrap_or("-"))) })
 }

@@ -1,10 +1,12 @@
 //! The state as others see it: one view, rendered as JSON or as a table, and one line for the service manager.
 
+mod moment;
 mod snapshot;
 mod status;
 mod table;
 mod view;
 
+pub use moment::Moment;
 pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, VirtualService};
 pub use status::status;
 pub use table::render;

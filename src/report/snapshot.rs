@@ -1,10 +1,11 @@
 //! A view as JSON has it: what `show --json` and `check --json` print, and the control socket gives.
 
-use std::time::Instant;
-
+use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
+use super::moment::Moment;
 use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, State, View};
+use crate::health::Override;
 
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,12 +56,31 @@ pub struct Server {
     pub weight: u32,
     /// What is thought of it.
     pub state: State,
+    /// What somebody decided about it; absent where its check decides.
+    #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overridden: Option<Overridden>,
     /// For how long, in seconds; absent for a single look.
     pub since_seconds: Option<f64>,
     /// Failed checks in a row.
     pub failures: u32,
     /// The last check; absent before the first, and for `checktype=off`.
     pub last_check: Option<Checked>,
+}
+
+/// What somebody decided about a server, whatever its check finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overridden {
+    /// `drain`, `down` or `up`.
+    pub what: String,
+    /// `maintenancedir`, or who asked for it.
+    pub owner: String,
+    /// Why; empty where nothing was said.
+    pub note: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// When it ends by itself (RFC 3339); absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// One run of a check.
@@ -123,7 +143,10 @@ impl Snapshot {
     pub fn all_well(&self) -> bool {
         let mut servers = self.virtuals.iter().flat_map(|v| &v.servers);
         servers.all(|server| {
-            matches!(server.state, State::Up | State::Off | State::Maintenance | State::Leaving)
+            matches!(
+                server.state,
+                State::Up | State::Off | State::Maintenance | State::Draining | State::Leaving
+            )
         })
     }
 }
@@ -131,7 +154,7 @@ impl Snapshot {
 impl VirtualService {
     /// One service of a view that was made at `at`.
     #[must_use]
-    pub fn of(service: &ServiceView, at: Instant) -> VirtualService {
+    pub fn of(service: &ServiceView, at: Moment) -> VirtualService {
         let destinations = service.destinations.as_ref();
         VirtualService {
             id: service.id.qualified(),
@@ -142,13 +165,14 @@ impl VirtualService {
     }
 }
 
-fn server(view: &ServerView, at: Instant) -> Server {
+fn server(view: &ServerView, at: Moment) -> Server {
     Server {
         address: view.address.to_string(),
         method: view.method.to_string(),
         weight: view.weight,
         state: view.state,
-        since_seconds: Some(at.saturating_duration_since(view.since).as_secs_f64()),
+        overridden: view.overridden.as_ref().map(|decision| overridden(decision, at)),
+        since_seconds: Some(at.instant.saturating_duration_since(view.since).as_secs_f64()),
         failures: view.failures,
         last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| Checked {
             check: check.probe.to_string(),
@@ -156,6 +180,17 @@ fn server(view: &ServerView, at: Instant) -> Server {
             warning: verdict.warning.clone(),
             took_ms: verdict.took.as_secs_f64() * 1000.0,
         }),
+    }
+}
+
+fn overridden(decision: &Override, at: Moment) -> Overridden {
+    let time = |when| DateTime::<Local>::from(at.wall_at(when)).to_rfc3339_opts(SecondsFormat::Secs, false);
+    Overridden {
+        what: decision.what.word().to_owned(),
+        owner: decision.owner.to_string(),
+        note: decision.reason.clone(),
+        since: time(decision.since),
+        until: decision.until.map(time),
     }
 }
 

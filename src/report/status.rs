@@ -1,6 +1,6 @@
 //! The state in one line, for the service manager: `12 of 14 up, fallback of 10.0.0.1:80 active`.
 
-use crate::health::Health;
+use crate::health::{Health, Standing};
 use crate::plan::Plan;
 use crate::value::VirtualId;
 
@@ -10,16 +10,23 @@ const NAMED: usize = 3;
 /// How many servers are up, how many are in maintenance, and which services have no server left.
 #[must_use]
 pub fn status(plan: &Plan, health: &Health) -> String {
-    let (mut all, mut up, mut maintained) = (0_usize, 0_usize, 0_usize);
+    let (mut all, mut up, mut maintained, mut overridden) = (0_usize, 0_usize, 0_usize, 0_usize);
     for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
         let server = health.server(member);
         all += 1;
-        up += usize::from(server.up);
-        maintained += usize::from(server.maintenance);
+        up += usize::from(server.standing() == Standing::InRotation);
+        match server.overridden() {
+            Some(_) if server.is_in_maintenance() => maintained += 1,
+            Some(_) => overridden += 1,
+            None => {}
+        }
     }
     let mut parts = vec![format!("{up} of {all} up")];
     if maintained > 0 {
         parts.push(format!("{maintained} in maintenance"));
+    }
+    if overridden > 0 {
+        parts.push(format!("{overridden} overridden"));
     }
     let lost = plan.virtuals().iter().enumerate().filter(|(index, _)| !health.any_in(plan, *index));
     let (with, without): (Vec<_>, Vec<_>) = lost.map(|(_, v)| v).partition(|v| v.fallback.is_some());

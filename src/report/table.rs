@@ -2,8 +2,9 @@
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use super::snapshot::{Destination, Server, Snapshot, VirtualService};
+use super::snapshot::{Destination, Overridden, Server, Snapshot, VirtualService};
 use super::view::State;
+use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
 
 /// The table as text; `width` is that of the terminal, none for one line a row.
@@ -39,12 +40,17 @@ fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
         State::Off => "off",
         State::Unknown => "UNKNOWN",
         State::Maintenance => "maintenance",
+        State::Draining => "draining",
         State::Leaving => "leaving",
     };
     let (took, reason) = match &server.last_check {
         Some(checked) => (format!("{:.1} ms", checked.took_ms), checked.reason.clone()),
         None if server.state == State::Off => (String::new(), "never checked (checktype=off)".to_owned()),
         None => (String::new(), "not checked yet".to_owned()),
+    };
+    let reason = match &server.overridden {
+        Some(decision) => decided(decision, &reason),
+        None => reason,
     };
     vec![
         if first { v.id.clone() } else { String::new() },
@@ -54,6 +60,17 @@ fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
         took,
         reason,
     ]
+}
+
+/// Who decided about a server and why, and what its check finds all the same.
+fn decided(decision: &Overridden, found: &str) -> String {
+    if decision.owner == MAINTENANCE {
+        return decision.note.clone();
+    }
+    let until = decision.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    let note =
+        if decision.note.is_empty() { String::new() } else { format!(" ({})", escaped(&decision.note)) };
+    format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
 }
 
 /// What the table holds for a server: `Route 5`, `-` when it is not in it, nothing where no table is looked at.

@@ -7,8 +7,9 @@ use std::time::Instant;
 use ipvs_rs::{DestinationConfig, DestinationKey, Table};
 use serde::{Deserialize, Serialize};
 
+use super::moment::Moment;
 use crate::desired;
-use crate::health::Health;
+use crate::health::{Checked, Health, Override, What};
 use crate::plan::{CheckKey, Member, Plan};
 use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
 
@@ -18,7 +19,7 @@ pub struct View {
     /// The name of the daemon; empty for a single look.
     pub name: Arc<str>,
     /// When that was.
-    pub at: Instant,
+    pub at: Moment,
     /// In the order of the file.
     pub services: Vec<Arc<ServiceView>>,
     /// Checks that began more than one interval late, since the start of the daemon.
@@ -51,7 +52,9 @@ pub struct ServerView {
     pub weight: u32,
     /// What is thought of it.
     pub state: State,
-    /// Since when it is up or down.
+    /// What somebody decided about it.
+    pub overridden: Option<Arc<Override>>,
+    /// Since when it stands as it does.
     pub since: Instant,
     /// Failed checks in a row.
     pub failures: u32,
@@ -73,8 +76,10 @@ pub enum State {
     Off,
     /// The check itself failed.
     Unknown,
-    /// Somebody took it out (`maintenancedir`).
+    /// A file in `maintenancedir` took it out.
     Maintenance,
+    /// An operator drains it: it takes no new connections.
+    Draining,
     /// It is no longer in the configuration, and stays until another server is up.
     Leaving,
 }
@@ -104,7 +109,7 @@ pub enum DestinationRole {
 impl View {
     /// The whole state.
     #[must_use]
-    pub fn of(plan: &Plan, health: &Health, table: &Table, now: Instant) -> View {
+    pub fn of(plan: &Plan, health: &Health, table: &Table, now: Moment) -> View {
         let services = (0..plan.virtuals().len()).map(|index| Arc::new(service(plan, health, table, index)));
         View {
             name: Arc::from(""),
@@ -156,18 +161,29 @@ fn server(plan: &Plan, health: &Health, member: Member) -> ServerView {
         address: real.address,
         method: real.method,
         weight: real.weight,
-        state: match (check, known.verdict.as_deref().map(|v| v.outcome)) {
-            _ if known.maintenance => State::Maintenance,
-            _ if plan.is_leaving(member) => State::Leaving,
-            (None, _) => State::Off,
-            _ if known.unchecked => State::Unknown,
-            (Some(_), Some(Outcome::Unknown(_))) if !known.judged => State::Unknown,
-            _ if known.up => State::Up,
-            _ => State::Down,
-        },
-        since: known.since,
-        failures: known.failures,
+        state: state(plan, health, member),
+        overridden: known.overridden().cloned(),
+        since: known.since(),
+        failures: known.checked().failures(),
         check: check.map(|check| Arc::clone(&check.key)),
-        verdict: known.verdict.clone(),
+        verdict: known.verdict().cloned(),
+    }
+}
+
+fn state(plan: &Plan, health: &Health, member: Member) -> State {
+    let known = health.server(member);
+    let outcome = known.verdict().map(|verdict| verdict.outcome);
+    let is_unseen = matches!(known.checked(), Checked::Unseen { .. });
+    match known.overridden().map(|decision| decision.what) {
+        _ if known.is_in_maintenance() => State::Maintenance,
+        _ if plan.is_leaving(member) => State::Leaving,
+        Some(What::Drain) => State::Draining,
+        Some(What::Down) => State::Down,
+        Some(What::Up) => State::Up,
+        None if plan.check_of(member).is_none() => State::Off,
+        None if known.is_overdue() => State::Unknown,
+        None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => State::Unknown,
+        None if known.checked().is_up() => State::Up,
+        None => State::Down,
     }
 }

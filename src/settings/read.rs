@@ -46,7 +46,8 @@ impl Settings {
         let number = number.map(|(key, number, range, unit)| {
             format!("{number} for key `{key}`: must be {} to {} {unit}", range.start(), range.end())
         });
-        let paths = [("paths.run", &self.paths.run), ("paths.ha", &self.paths.ha)];
+        let Paths { run, state, ha } = &self.paths;
+        let paths = [("paths.run", run), ("paths.state", state), ("paths.ha", ha)];
         let path = || paths.into_iter().find(|(_, path)| !path.is_absolute());
         number.or_else(|| {
             path().map(|(key, path)| {
@@ -83,6 +84,9 @@ impl Paths {
         let Ok(built) = source.build() else { return };
         if let Ok(run) = built.get("paths.run") {
             self.run = run;
+        }
+        if let Ok(state) = built.get("paths.state") {
+            self.state = state;
         }
         if let Ok(ha) = built.get("paths.ha") {
             self.ha = ha;

@@ -1,7 +1,8 @@
-//! Reads regular files that an operator named: bounded, and never stuck on what is not a file.
+//! Reads and replaces regular files: bounded, and never stuck on what is not a file.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
@@ -27,6 +28,26 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Replaces a file: a crash in the middle leaves the old one or the new one, never half of one, and the new one is on the disk when this
+/// returns. It is one of our own making, never what a link leads to.
+///
+/// # Errors
+/// When the directory is not there, is full, or is not writable.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    // The name is on the disk with its directory.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,7 +56,7 @@ mod tests {
     fn b2_only_regular_files_of_a_limited_size_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
-        std::fs::write(&path, "12345").unwrap();
+        fs::write(&path, "12345").unwrap();
         assert_eq!(read(&path, 5).unwrap(), b"12345");
         assert_eq!(read(&path, 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         let fifo = directory.path().join("fifo");

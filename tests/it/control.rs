@@ -100,6 +100,59 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     site.expect_log("Reloading Linux Director Daemon config on request");
 }
 
+#[test]
+fn an_operator_drains_a_server_and_ends_that() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = Site::new(&two_servers(&one, &two, ""));
+    assert_eq!(site.act("start"), 0);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let (first, second) = (one.address.to_string(), two.address.to_string());
+    let run = |words: &[&str]| {
+        let output = site.run(words);
+        let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
+    };
+    let config = site.path("ha.d/web.cf").display().to_string();
+    let done = (0, "done in tcp:192.0.2.1:80\n".to_owned());
+    let drained = run(&["drain", &first, "-c", &config, "--for", "2h", "--note", "new kernel"]);
+    assert_eq!(drained, done);
+    site.expect("one is drained", &[(one.address, 0), (two.address, 3)]);
+    let uid = nix::unistd::geteuid();
+    site.expect_log(&format!("Control: drain {first} for 7200 s, asked for by uid {uid} ("));
+    site.expect_log(&format!("Real server is drained: {first} (tcp:192.0.2.1:80): by "));
+    let show = ask(&site, r#"{"v":1,"request":"show"}"#);
+    let server = &show["answer"]["virtuals"][0]["servers"][0];
+    assert_eq!((&server["state"], &server["override"]["what"]), (&json!("draining"), &json!("drain")));
+    assert_eq!(server["override"]["note"], "new kernel");
+    assert!(server["override"]["until"].is_string() && server["override"]["since"].is_string(), "{server}");
+    // The last one is taken out by force only, and what is not there not at all.
+    let (code, said) = run(&["down", &second, "-c", &config]);
+    assert!(code == 1 && said.contains("would leave tcp:192.0.2.1:80 without a server; --force"), "{said}");
+    let (code, said) = run(&["down", "192.0.2.77:80", "-c", &config]);
+    assert!(code == 1 && said.contains("no such real server"), "{said}");
+    let (code, said) = run(&["undo", &second, "-c", &config]);
+    assert!(code == 1 && said.contains("nothing was decided"), "{said}");
+    assert_eq!(run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]), done);
+    let fallback = "127.0.0.9:80".parse().unwrap();
+    site.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    assert_eq!(run(&["undo", &second, "-c", &config]), done);
+    assert_eq!(run(&["undo", &first, "-c", &config]), done);
+    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    for (line, code) in [
+        (r#"{"v":1,"request":"override","server":"192.0.2.77:80","what":"drain"}"#, "not-found"),
+        (r#"{"v":1,"request":"override","server":"nonsense","what":"drain"}"#, "bad-request"),
+        (
+            r#"{"v":1,"request":"override","server":"192.0.2.77:80","what":"drain","seconds":0}"#,
+            "bad-request",
+        ),
+        (r#"{"v":1,"request":"undo","server":"192.0.2.77:80","service":"x"}"#, "not-found"),
+    ] {
+        assert_eq!(ask(&site, line)["error"]["code"], code, "{line}");
+    }
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(run(&["undo", &first, "-c", &config]).0, 3);
+}
+
 /// A cluster manager asks by the same socket: programs that follow events must not take its place.
 #[test]
 fn followers_leave_room_for_questions() {

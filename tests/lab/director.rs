@@ -1,5 +1,5 @@
 //! A director with its daemon: the binary under test as a process in the director's network, with
-//! /etc/ha.d, /var/run and /var/log of its own, so that many run side by side.
+//! /etc/ha.d, /var/run, /var/log and /var/lib/ldirectord-rs of its own, so that many run side by side.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,7 +19,8 @@ use crate::web::Web;
 use crate::world::{Plan, World};
 
 /// The folders that each director has for itself, and where it sees them.
-const FOLDERS: [(&str, &str); 3] = [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log")];
+const FOLDERS: [(&str, &str); 4] =
+    [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log"), ("state", "/var/lib/ldirectord-rs")];
 
 /// A director.
 pub struct Director {
@@ -59,6 +60,7 @@ impl Scene {
         assert!(binary.exists(), "no daemon at {}", binary.display());
         // On a machine of the lab the folder may be missing; mounts need it.
         fs::create_dir_all("/etc/ha.d").unwrap();
+        fs::create_dir_all("/var/lib/ldirectord-rs").unwrap();
         let files = tempfile::tempdir().unwrap();
         let root = |number: u8| files.path().join(format!("d{number}"));
         let world = World::new(plan, |number| {
@@ -81,7 +83,7 @@ impl Scene {
 }
 
 impl Director {
-    /// Where the test sees a folder of the director: `ha.d`, `run` or `log`.
+    /// Where the test sees a folder of the director: `ha.d`, `run`, `log` or `state`.
     pub fn file(&self, folder: &str) -> PathBuf {
         self.root.join(folder)
     }

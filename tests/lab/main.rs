@@ -16,6 +16,7 @@ mod judge;
 mod kernel_words;
 mod leftovers;
 mod life;
+mod overrides;
 mod ownership;
 mod paths;
 mod privileges;

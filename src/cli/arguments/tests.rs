@@ -1,6 +1,8 @@
 //! What a command line means.
 
 use super::*;
+use crate::control::{Decision, Target};
+use crate::health::What;
 
 fn run(line: &str) -> Parsed {
     let words: Vec<String> =
@@ -43,6 +45,20 @@ fn words_mean_what_they_mean_to_the_original() {
     check("--strict -t start --json", Some("start"), false, judge(true, true, true));
     check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
     check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
+    let target = |service: Option<&str>| Target {
+        server: "10.0.0.2:80".parse().unwrap(),
+        service: service.map(str::to_owned),
+    };
+    let undo = Command::Steer(Request::Undo(target(Some("fwm:5"))));
+    check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), false, undo);
+    let decision = |what, seconds| {
+        let (note, force) = (String::new(), false);
+        Command::Steer(Request::Override(Decision { target: target(None), what, note, seconds, force }))
+    };
+    check("drain --for 30m 10.0.0.2:80", None, false, decision(What::Drain, Some(1800)));
+    check("up 10.0.0.2:80 --for=90", None, false, decision(What::Up, Some(90)));
+    // As before, a file may have the name of a command.
+    check("down start", Some("down"), false, Command::Action(Action::Start));
     check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
 }
 
@@ -63,7 +79,7 @@ fn some_options_count_wherever_they_stand() {
         "x.cf start --table memory --settings /s.toml --foreground --run-commands",
         "--run-commands x.cf --settings=/s.toml start --foreground --table=memory",
     ] {
-        assert_eq!(run(line), Parsed::Run(expected.clone(), start), "{line}");
+        assert_eq!(run(line), Parsed::Run(expected.clone(), start.clone()), "{line}");
     }
     let memory = |config: &str, ignored: &[&str]| Options {
         table: Some(Backend::Memory),
@@ -76,7 +92,7 @@ fn some_options_count_wherever_they_stand() {
         assert_eq!(run(line), Parsed::Run(memory("x.cf", &[]), Command::Check(judging)), "{line}");
     }
     let ignoring = memory("x.cf", &["-d", "stop"]);
-    assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start));
+    assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start.clone()));
     // After `--` all are words.
     let config = Some("--table".to_owned());
     assert_eq!(run("-- --table start"), Parsed::Run(Options { config, ..Options::default() }, start));

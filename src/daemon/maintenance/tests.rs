@@ -26,7 +26,7 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
 /// Rules of a plan whose resolver is another one.
 fn rules_of(text: &str, known: Names, look_up: LookUp) -> Rules {
     let known = Learned { names: known, ..Learned::default() };
-    Rules { look_up, ..Rules::of(&crate::daemon::steps::plan(text), [], known).unwrap() }
+    Rules { look_up, ..Rules::of(&crate::daemon::world::plan(text), [], known).unwrap() }
 }
 
 #[test]
@@ -213,7 +213,7 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
          virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.4:80 masq 0\n",
         path.display()
     );
-    let plan = crate::daemon::steps::plan(&text);
+    let plan = crate::daemon::world::plan(&text);
     let health = crate::health::Health::new(&plan, &BTreeSet::new(), far_future());
     let mut ipvs = ipvs_rs::Memory::new();
     // Nothing is up: all weights are 0.

@@ -7,6 +7,7 @@ use std::fs;
 use std::sync::mpsc as channel;
 
 use super::*;
+use crate::daemon::owned::{Owned, OwnedServices};
 use crate::desired;
 
 const GENEROUS: Duration = Duration::from_secs(20);
@@ -16,7 +17,7 @@ fn owned(ports: &[u16]) -> Owned {
     Owned { services: ports.iter().map(key).collect(), ..Owned::default() }
 }
 
-async fn take(notes: &mut Notes, now: Instant) -> io::Result<bool> {
+async fn take(notes: &mut Notes<Owned>, now: Instant) -> io::Result<bool> {
     let attempt = tokio::time::timeout(GENEROUS, notes.next()).await.unwrap();
     notes.take(attempt, now)
 }
@@ -26,7 +27,7 @@ async fn b3_what_cannot_be_written_is_said_once_and_tried_again() {
     let dir = tempfile::tempdir().unwrap();
     let directory = dir.path().join("none");
     let file = || OwnedServices::open(directory.join("services"));
-    let (mut notes, start) = (Notes::start(file()).unwrap(), Instant::now());
+    let (mut notes, start) = (file().noted().unwrap(), Instant::now());
     notes.write(owned(&[80]), start);
     assert!(notes.is_pending());
     let error = take(&mut notes, start).await.unwrap_err().to_string();
@@ -59,7 +60,7 @@ async fn b3_a_note_that_hangs_holds_nothing_up() {
         seen.send(owned.cloned()).unwrap();
         Ok(())
     };
-    let mut notes = Notes::written_by(PathBuf::from("/run/web.cf.services"), write).unwrap();
+    let mut notes = Notes::start(PathBuf::from("/run/web.cf.services"), "services may stay", write).unwrap();
     let start = Instant::now();
     notes.write(owned(&[1]), start);
     begins.recv_timeout(GENEROUS).unwrap();
