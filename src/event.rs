@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipvs_rs::{Error, Operation, Timeouts};
 
-use crate::health::{Blindness, Ending, Override, Punctuality, Standing};
+use crate::health::{Blindness, Ending, Override, Owner, Punctuality, Standing};
 use crate::plan::Member;
 use crate::value::{Change, Verdict, VirtualId};
 
@@ -82,7 +82,12 @@ pub enum Kind {
         at_most: Duration,
     },
     /// The kernel's table was changed.
-    Table(Change),
+    Table {
+        /// How.
+        change: Change,
+        /// The transition of the server that it carries out; none where there was none.
+        because: Option<Because>,
+    },
     /// The kernel refused a request twice, with its table read in between.
     Refused {
         /// What the daemon asked for.
@@ -115,6 +120,19 @@ pub enum Kind {
     Blindness(Blindness),
     /// A configuration was applied as a whole. The events before it belong to the configuration before it.
     Reloaded,
+}
+
+/// What happened to a server, so that it was changed in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It was marked up.
+    Up,
+    /// It was marked down.
+    Down,
+    /// Somebody decided about it.
+    Overridden(Owner),
+    /// That is over.
+    OverrideEnded,
 }
 
 /// What the daemon asks the kernel for.
@@ -157,6 +175,6 @@ impl Event {
             }
             Change::Server(change) => (change.of, Some(change.configured.unwrap_or(change.server))),
         };
-        Event { service: Some(service), server, kind: Kind::Table(change) }
+        Event { service: Some(service), server, kind: Kind::Table { change, because: None } }
     }
 }

@@ -13,7 +13,7 @@ use crate::notify::alerts::Alerts;
 use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::{self, Monitor};
-use crate::notify::{kind, level, line, message_id, reason, state};
+use crate::notify::{because, kind, level, line, message_id, reason, state};
 use crate::plan::Plan;
 use crate::settings::{self, Acts};
 use crate::sys::command::aside;
@@ -164,10 +164,10 @@ fn log(event: &Event) {
     let service = event.service.map(|id| id.qualified().to_string());
     let server = event.server.map(|server| server.to_string());
     let (service, server) = (service.as_deref(), server.as_deref());
-    let (state, reason) = (state(event), reason(event));
+    let (state, because, reason) = (state(event), because(event), reason(event));
     match level(event) {
-        Level::ERROR => error!(kind, message_id, service, server, state, reason, "{text}"),
-        Level::WARN => warn!(kind, message_id, service, server, state, reason, "{text}"),
-        _ => info!(kind, message_id, service, server, state, reason, "{text}"),
+        Level::ERROR => error!(kind, message_id, service, server, state, because, reason, "{text}"),
+        Level::WARN => warn!(kind, message_id, service, server, state, because, reason, "{text}"),
+        _ => info!(kind, message_id, service, server, state, because, reason, "{text}"),
     }
 }

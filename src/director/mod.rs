@@ -7,6 +7,7 @@
 //!
 //! The table is reconciled, never edited: the difference of the wanted and the present table gives the operations.
 
+mod pending;
 mod reconciler;
 mod refusals;
 mod steer;
@@ -16,7 +17,6 @@ mod tests;
 mod timeouts;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,9 +24,10 @@ use ipvs_rs::{ServiceKey, Table};
 
 use crate::desired;
 use crate::event::{Event, Kind};
-use crate::health::{self, CheckId, Due, Health, Owner, Transition};
+use crate::health::{self, CheckId, Due, Health, Transition};
 use crate::plan::{Member, Plan};
-use crate::value::{Change, Outcome, Role, ServerAction, Verdict, VirtualId};
+use crate::value::{Change, Outcome, Verdict};
+use pending::Pending;
 use reconciler::{Progress, Reconciler};
 pub use steer::Objection;
 pub use step::{Done, Step};
@@ -45,8 +46,8 @@ pub struct Director {
     touched: BTreeSet<usize>,
     /// Virtual services of which something is another now, for readers.
     changed: BTreeSet<usize>,
-    /// Servers that were marked down while their service is not settled yet.
-    downs: BTreeMap<ServiceKey, Vec<SocketAddr>>,
+    /// What happened to servers while their service is not settled yet.
+    pending: Pending,
     /// What checks warn of and was reported. The words of a warning change when it is time to report it again.
     warned: BTreeMap<CheckId, String>,
     overrides_changed: bool,
@@ -88,7 +89,7 @@ impl Director {
             events: Vec::new(),
             touched: (0..plan.virtuals().len()).collect(),
             changed: (0..plan.virtuals().len()).collect(),
-            downs: BTreeMap::new(),
+            pending: Pending::default(),
             warned: BTreeMap::new(),
             overrides_changed: false,
             plan,
@@ -271,7 +272,7 @@ impl Director {
         let known = self.stopping.take().map(|stopping| stopping.known).unwrap_or_default();
         // With a service its servers go; each is reported, as the original removes them one by one.
         let servers = |event: &Event| match event.kind {
-            Kind::Table(Change::VirtualPurged(of, _)) => {
+            Kind::Table { change: Change::VirtualPurged(of, _), .. } => {
                 desired::purged(&self.plan, &known, desired::service_key(of))
             }
             _ => Vec::new(),
@@ -322,7 +323,7 @@ impl Director {
         }
         self.overrides_changed = true;
         self.warned.retain(|id, _| self.health.knows(*id));
-        self.downs.retain(|key, _| self.plan.virtual_index(desired::virtual_id(*key)).is_some());
+        self.pending.retain(|key| self.plan.virtual_index(desired::virtual_id(key)).is_some());
         self.touched = (0..self.plan.virtuals().len()).collect();
         self.changed.clone_from(&self.touched);
         self.reconciler.replan(&planned(&self.plan));
@@ -364,15 +365,7 @@ impl Director {
                     | health::Event::SoftFailureOver
                     | health::Event::Unknown(_)
             );
-            let downs = self.downs.entry(desired::service_key(v.id)).or_default();
-            match &event {
-                health::Event::Down(_) => downs.push(real.address),
-                health::Event::Overridden(decision) if decision.owner == Owner::Maintenance => {
-                    downs.push(real.address);
-                }
-                health::Event::Up(_) => downs.retain(|down| *down != real.address),
-                _ => {}
-            }
+            self.pending.add(v.id, real.address, &event);
             let kind = match event {
                 health::Event::Up(verdict) => Kind::Up { verdict },
                 health::Event::Down(verdict) => Kind::Down { verdict },
@@ -404,17 +397,13 @@ impl Director {
 
     /// Reports what a step did, and the servers that are down where no change of the table shows it.
     fn report(&mut self, progress: Progress) {
-        for (service, server) in progress.events.iter().filter_map(taken_out) {
-            if let Some(downs) = self.downs.get_mut(&desired::service_key(service)) {
-                downs.retain(|down| *down != server);
-            }
-        }
-        self.events.extend(progress.events);
+        let mut events = progress.events;
+        events.iter_mut().for_each(|event| self.pending.explain(event));
+        self.events.append(&mut events);
         for key in progress.settled {
             let of = desired::virtual_id(key);
-            let downs = self.downs.remove(&key).unwrap_or_default();
             let event = |server| Event::of_server(of, server, Kind::DownWithoutChange);
-            self.events.extend(downs.into_iter().map(event));
+            self.events.extend(self.pending.settle(key).into_iter().map(event));
         }
     }
 
@@ -453,14 +442,6 @@ impl Director {
         let (v, real) = self.plan.member(member);
         Event::of_server(v.id, real.address, kind)
     }
-}
-
-/// The server, by its configured address, of which an event says that the table has it in rotation no longer.
-fn taken_out(event: &Event) -> Option<(VirtualId, SocketAddr)> {
-    let Kind::Table(Change::Server(change)) = &event.kind else { return None };
-    let is_out =
-        matches!(change.action, ServerAction::Deleted | ServerAction::Quiescent | ServerAction::Added(0));
-    (change.role == Role::Real && is_out).then(|| (change.of, change.configured.unwrap_or(change.server)))
 }
 
 /// What another program changed is not repaired any more at the stop, and what it removed is not ours to report.

@@ -2,14 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ipvs_rs::{Error, Ipvs, Memory, Operation, Table};
+use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table};
 
 use super::{Director, Done, Step};
 use crate::daemon::{perform, test_plan};
-use crate::event::{Event, Fate, Kind};
+use crate::event::{Because, Event, Fate, Kind};
+use crate::health::Owner;
 use crate::value::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,6 +58,38 @@ impl World {
 fn downs_without_change(events: &[Event]) -> Vec<String> {
     let quiet = events.iter().filter(|event| event.kind == Kind::DownWithoutChange);
     quiet.map(|event| event.server.unwrap().to_string()).collect()
+}
+
+/// A change of the table names what happened to its server.
+#[test]
+fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
+    let text = "quiescent=yes\nreaddquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
+    let mut world = World::new(text);
+    let causes = |events: Vec<Event>| -> Vec<(String, Option<Because>)> {
+        let cause = |event: Event| match event.kind {
+            Kind::Table { because, .. } => Some((event.server.unwrap().to_string(), because)),
+            _ => None,
+        };
+        events.into_iter().filter_map(cause).collect()
+    };
+    let (one, two) = ("10.0.0.2:80".to_owned(), "10.0.0.3:81".to_owned());
+    let both = [(one.clone(), Some(Because::Up)), (two.clone(), Some(Because::Up))];
+    assert_eq!(causes(world.round(&[])), both);
+    assert_eq!(causes(world.round(&["10.0.0.3:81"])), [(two, Some(Because::Down))]);
+    let reason = BTreeMap::from([("10.0.0.2:80".parse().unwrap(), "new kernel".to_owned())]);
+    world.director.maintain(&reason, world.now);
+    let maintained = [(one.clone(), Some(Because::Overridden(Owner::Maintenance)))];
+    assert_eq!(causes(world.settle()), maintained);
+    // What is repaired after another program was not caused by a server.
+    let server = DestinationKey { address: "10.0.0.2".parse().unwrap(), port: 80 };
+    let service = ServiceKey::Address {
+        protocol: ipvs_rs::Protocol::Tcp,
+        address: "10.0.0.1".parse().unwrap(),
+        port: 80,
+    };
+    assert!(world.kernel.apply(&[Operation::RemoveDestination { service, key: server }])[0].is_ok());
+    world.director.reconciler.must_read(BTreeSet::from([service]));
+    assert_eq!(causes(world.settle()), [(one, None)]);
 }
 
 /// L01

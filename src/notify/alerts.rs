@@ -78,7 +78,7 @@ impl Alerts {
     /// Sends what is to be sent about these events.
     pub fn publish(&mut self, events: &[Event], plan: &Plan, now: Instant) {
         for Event { service, server, kind } in events {
-            if let Kind::Table(Change::Server(change)) = kind {
+            if let Kind::Table { change: Change::Server(change), .. } = kind {
                 if !self.hold(change) {
                     self.note(change, plan, now);
                     self.send(plan, change.of, &change.to_string());

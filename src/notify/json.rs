@@ -3,7 +3,7 @@
 use chrono::{Local, SecondsFormat};
 use serde_json::{Map, Value};
 
-use super::line::{kind, line, reason, state};
+use super::line::{because, kind, line, reason, state};
 use crate::event::Event;
 use crate::value::shown::escaped;
 
@@ -18,6 +18,7 @@ pub fn json(event: &Event) -> Option<Value> {
         ("service", event.service.map(|id| id.qualified())),
         ("server", event.server.map(|server| server.to_string())),
         ("state", state(event).map(str::to_owned)),
+        ("because", because(event).map(str::to_owned)),
         ("reason", reason(event).map(|reason| escaped(reason).into_owned())),
         ("message", Some(escaped(&message).into_owned())),
     ];

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ipvs_rs::{Operation, Timeouts};
 use tracing::Level;
 
-use crate::event::{Event, Fate, Kind, Request};
+use crate::event::{Because, Event, Fate, Kind, Request};
 use crate::health::{Ending, Override, Owner, Punctuality, Standing, What};
 use crate::value::Change;
 
@@ -43,7 +43,7 @@ pub fn line(event: &Event) -> Option<String> {
             server(),
             at_most.as_secs()
         ),
-        Kind::Table(change) => change.to_string(),
+        Kind::Table { change, .. } => change.to_string(),
         Kind::Refused { request, error, fate } => {
             let what = match request {
                 Request::Operation(operation) => operation.to_string(),
@@ -123,6 +123,18 @@ pub fn reason(event: &Event) -> Option<&str> {
     }
 }
 
+/// What happened to the server of a change of the table, as the name of that kind of event; none where nothing did.
+#[must_use]
+pub fn because(event: &Event) -> Option<&'static str> {
+    let Kind::Table { because, .. } = &event.kind else { return None };
+    because.as_ref().map(|because| match because {
+        Because::Up => "up",
+        Because::Down => "down",
+        Because::Overridden(_) => "overridden",
+        Because::OverrideEnded => "override-ended",
+    })
+}
+
 /// The `MESSAGE_ID` of each kind of event that has a line, for the journal (systemd.journal-fields(7)). They are in `docs/control.md` and
 /// never change.
 const MESSAGE_IDS: &[(&str, &str)] = &[
@@ -166,8 +178,8 @@ pub fn kind(event: &Event) -> &'static str {
         Kind::Overridden(_) => "overridden",
         Kind::OverrideEnded { .. } => "override-ended",
         Kind::Leaving { .. } => "leaving",
-        Kind::Table(Change::Server(_)) => "table-server",
-        Kind::Table(_) => "table-service",
+        Kind::Table { change: Change::Server(_), .. } => "table-server",
+        Kind::Table { .. } => "table-service",
         Kind::Refused { .. } => "refused",
         Kind::Drift { .. } => "drift",
         Kind::Unreadable { .. } => "unreadable",

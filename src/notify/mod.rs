@@ -15,4 +15,4 @@ mod sendmail;
 pub mod way;
 
 pub use json::json;
-pub use line::{kind, level, line, message_id, reason, state};
+pub use line::{because, kind, level, line, message_id, reason, state};

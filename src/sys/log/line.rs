@@ -17,6 +17,7 @@ const FIELDS: &[(&str, Option<&str>, &str)] = &[
     ("service", Some("service"), "LDIRECTORD_SERVICE"),
     ("server", Some("server"), "LDIRECTORD_SERVER"),
     ("state", Some("state"), "LDIRECTORD_STATE"),
+    ("because", Some("because"), "LDIRECTORD_BECAUSE"),
     ("reason", Some("reason"), "LDIRECTORD_REASON"),
     ("message_id", None, "MESSAGE_ID"),
 ];

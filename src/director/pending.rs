@@ -1,0 +1,70 @@
+//! Transitions of servers whose change of the table is still to come: which change carries which one out.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use ipvs_rs::ServiceKey;
+
+use crate::desired;
+use crate::event::{Because, Event, Kind};
+use crate::health;
+use crate::value::{Change, Role, ServerAction, ServerChange, VirtualId};
+
+/// By virtual service and configured address.
+#[derive(Debug, Default)]
+pub(super) struct Pending(BTreeMap<ServiceKey, BTreeMap<SocketAddr, Because>>);
+
+impl Pending {
+    /// Something happened to a server. A later transition takes the place of an earlier one.
+    pub(super) fn add(&mut self, of: VirtualId, server: SocketAddr, event: &health::Event) {
+        let because = match event {
+            health::Event::Up(_) => Because::Up,
+            health::Event::Down(_) => Because::Down,
+            health::Event::Overridden(decision) => Because::Overridden(decision.owner.clone()),
+            health::Event::OverrideEnded { .. } => Because::OverrideEnded,
+            health::Event::SoftFailure { .. }
+            | health::Event::SoftFailureOver
+            | health::Event::Unknown(_) => return,
+        };
+        self.0.entry(desired::service_key(of)).or_default().insert(server, because);
+    }
+
+    /// Names in an event the transition that its change of the table carries out.
+    pub(super) fn explain(&mut self, event: &mut Event) {
+        let Kind::Table { change: Change::Server(change), because } = &mut event.kind else { return };
+        let Some(pending) = self.0.get_mut(&desired::service_key(change.of)) else { return };
+        let server = change.configured.unwrap_or(change.server);
+        if change.role == Role::Real
+            && pending.get(&server).is_some_and(|found| is_carried_out(found, change))
+        {
+            *because = pending.remove(&server);
+        }
+    }
+
+    /// A service is as it should be. Gives the servers that count as dead although no change of the table shows it.
+    pub(super) fn settle(&mut self, service: ServiceKey) -> Vec<SocketAddr> {
+        let left = self.0.remove(&service).unwrap_or_default().into_iter();
+        let is_dead = |because: &Because| {
+            matches!(because, Because::Down | Because::Overridden(health::Owner::Maintenance))
+        };
+        left.filter(|(_, because)| is_dead(because)).map(|(server, _)| server).collect()
+    }
+
+    /// Forgets services that are no longer there.
+    pub(super) fn retain(&mut self, is_there: impl Fn(ServiceKey) -> bool) {
+        self.0.retain(|key, _| is_there(*key));
+    }
+}
+
+fn is_carried_out(because: &Because, change: &ServerChange) -> bool {
+    let takes_traffic = match change.action {
+        ServerAction::Added(weight) | ServerAction::Restored(weight) => weight > 0,
+        ServerAction::Deleted | ServerAction::Quiescent => false,
+        ServerAction::Purged(_) => return false,
+    };
+    match because {
+        Because::Up => takes_traffic,
+        Because::Down | Because::Overridden(health::Owner::Maintenance) => !takes_traffic,
+        Because::Overridden(_) | Because::OverrideEnded => true,
+    }
+}
