@@ -8,6 +8,7 @@
 //! The table is reconciled, never edited: the difference of the wanted and the present table gives the operations.
 
 mod pending;
+mod preview;
 mod reconciler;
 mod refusals;
 mod steer;
@@ -33,6 +34,7 @@ pub use steer::Objection;
 pub use step::{Done, Step};
 
 /// The state of a running daemon.
+#[derive(Clone)]
 pub struct Director {
     plan: Plan,
     /// The plan without the servers that are leaving, while there are some.
@@ -54,12 +56,14 @@ pub struct Director {
 }
 
 /// A configuration that waits for the table to be read.
+#[derive(Clone)]
 struct Reload {
     plan: Plan,
     is_reading: bool,
 }
 
 /// A stop that has begun.
+#[derive(Clone)]
 struct Stopping {
     /// The servers that go with their services, as far as the daemon knows.
     known: Table,

@@ -11,7 +11,7 @@ use crate::health;
 use crate::value::{Change, Role, ServerAction, ServerChange, VirtualId};
 
 /// By virtual service and configured address.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pending(BTreeMap<ServiceKey, BTreeMap<SocketAddr, Because>>);
 
 impl Pending {

@@ -24,6 +24,7 @@ use crate::value::{Change, Occasion};
 const STEP: usize = 1000;
 
 /// Our part of the kernel's table, and what has to be done about it.
+#[derive(Clone)]
 pub(super) struct Reconciler {
     /// The services that are ours, as the kernel had them when it was read, with the operations since.
     present: Table,
@@ -40,7 +41,7 @@ pub(super) struct Reconciler {
     unread: BTreeSet<ServiceKey>,
     /// A reload waits for a read, even of nothing.
     is_read_due: bool,
-    under_way: Option<UnderWay>,
+    under_way: Option<Step>,
     /// The services of the operations that are under way.
     applying: BTreeSet<ServiceKey>,
     refusals: Refusals,
@@ -52,12 +53,6 @@ pub(super) struct Reconciler {
     verify_at: Option<Instant>,
     /// The services to remove at the stop, once the daemon stops.
     stopping: Option<BTreeSet<ServiceKey>>,
-}
-
-enum UnderWay {
-    Read(BTreeSet<ServiceKey>),
-    Apply(Vec<Operation>),
-    Timeouts(Timeouts),
 }
 
 /// What became of a step.
@@ -193,7 +188,7 @@ impl Reconciler {
         self.dirty.retain(|key| !services.contains(key));
         self.unread.retain(|key| !services.contains(key));
         // What is read of them is another daemon's.
-        if let Some(UnderWay::Read(keys)) = &mut self.under_way {
+        if let Some(Step::Read(keys)) = &mut self.under_way {
             keys.retain(|key| !services.contains(key));
         }
     }
@@ -214,6 +209,11 @@ impl Reconciler {
         self.owned_changed = true;
     }
 
+    /// The request that is under way.
+    pub(super) fn under_way(&self) -> Option<Step> {
+        self.under_way.clone()
+    }
+
     /// The next request. Services that turn out to be as they should be are added to `settled`.
     pub(super) fn next_step(
         &mut self,
@@ -227,18 +227,18 @@ impl Reconciler {
         if !self.unread.is_empty() || self.is_read_due {
             self.is_read_due = false;
             let keys = std::mem::take(&mut self.unread);
-            self.under_way = Some(UnderWay::Read(keys.clone()));
+            self.under_way = Some(Step::Read(keys.clone()));
             return Step::Read(keys);
         }
         let operations = self.operations(plan, health, settled);
         if !operations.is_empty() {
             self.applying = operations.iter().map(Operation::service).collect();
-            self.under_way = Some(UnderWay::Apply(operations.clone()));
+            self.under_way = Some(Step::Apply(operations.clone()));
             return Step::Apply(operations);
         }
         if self.timeouts.is_due() {
             if let Some(wanted) = desired::timeouts(plan) {
-                self.under_way = Some(UnderWay::Timeouts(wanted));
+                self.under_way = Some(Step::SetTimeouts(wanted));
                 return Step::SetTimeouts(wanted);
             }
             self.timeouts.known();
@@ -251,16 +251,16 @@ impl Reconciler {
     pub(super) fn done(&mut self, plan: &Plan, done: Done, now: Instant) -> Progress {
         let mut progress = Progress::default();
         match (self.under_way.take(), done) {
-            (Some(UnderWay::Read(keys)), Done::Read(Ok(found))) => {
+            (Some(Step::Read(keys)), Done::Read(Ok(found))) => {
                 self.learn(plan, &keys, found, &mut progress);
             }
-            (Some(UnderWay::Read(keys)), Done::Read(Err(error))) => {
+            (Some(Step::Read(keys)), Done::Read(Err(error))) => {
                 self.stay_unread(keys, error, now, &mut progress);
             }
-            (Some(UnderWay::Apply(operations)), Done::Applied(results)) => {
+            (Some(Step::Apply(operations)), Done::Applied(results)) => {
                 self.applied(plan, operations, results, now, &mut progress);
             }
-            (Some(UnderWay::Timeouts(wanted)), Done::Timeouts(result)) => {
+            (Some(Step::SetTimeouts(wanted)), Done::Timeouts(result)) => {
                 let event = match result {
                     Ok(change) => self.timeouts.set(change),
                     Err(error) => {

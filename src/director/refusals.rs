@@ -14,6 +14,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 pub(super) type Refusal = (Operation, Error);
 
 /// The refused operations of all services.
+#[derive(Clone)]
 pub(super) struct Refusals {
     /// Services with refused operations: the next attempt is the second one, or a later one.
     pending: BTreeMap<ServiceKey, Vec<Refusal>>,

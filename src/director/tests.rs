@@ -302,3 +302,35 @@ fn a_read_under_way_brings_back_nothing_that_was_left() {
     world.settle();
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
 }
+
+/// What a preview says is what a reload does, also while a request is under way, and it changes nothing.
+#[test]
+fn a_preview_is_what_a_reload_does() {
+    let text = |server: u8, more: &str| {
+        format!(
+            "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.{server}:80 masq\n{more}"
+        )
+    };
+    let other = "virtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tchecktype=on\n";
+    let mut world = World::new(&text(3, other));
+    world.round(&[]);
+    world.find(|server| if server == "10.0.0.2:80" { Verdict::down("down") } else { Verdict::up("up") });
+    let Step::Apply(under_way) = world.director.next_step() else { panic!("no operation") };
+    let new = test_plan(&text(4, ""));
+    let said = world.director.preview(Some(new.clone()), world.now);
+    assert!(said.starts_with(&under_way) && said.len() > under_way.len(), "{said:?}");
+    assert_eq!(world.director.preview(None, world.now), under_way);
+    let mut done = under_way.clone();
+    let results = world.kernel.apply(&under_way);
+    world.director.done(Done::Applied(results), world.now);
+    world.director.reload(new);
+    loop {
+        let step = world.director.next_step();
+        if let Step::Apply(operations) = &step {
+            done.extend(operations.clone());
+        }
+        let Some(end) = perform(&mut world.kernel, step) else { break };
+        world.director.done(end, world.now);
+    }
+    assert_eq!(said, done);
+}

@@ -5,13 +5,14 @@ use ipvs_rs::{Error, Timeouts};
 use crate::event::{Event, Fate, Kind, Request};
 
 /// Whether they have to be set, and what was reported.
+#[derive(Clone)]
 pub(super) struct TimeoutsState {
     state: State,
     /// The refusal that was reported.
     reported: Option<Error>,
 }
 
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum State {
     Due,
     Refused,

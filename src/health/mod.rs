@@ -31,7 +31,7 @@ pub use unchecked::{Blindness, Impossible};
 pub type ServerId = (VirtualId, SocketAddr);
 
 /// What is known of every server, and when each is looked at again.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Health {
     servers: Vec<Vec<Server>>,
     schedule: Schedule,

@@ -55,7 +55,7 @@ pub(super) struct Origin {
     pub(super) urgent: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Schedule {
     /// In the order of the plan's checks.
     checks: Vec<Entry>,

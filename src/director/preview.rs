@@ -1,0 +1,38 @@
+//! What a director would do to the table, without doing it.
+
+use std::time::Instant;
+
+use ipvs_rs::Operation;
+
+use super::{Director, Done, Step};
+use crate::desired;
+use crate::plan::Plan;
+
+impl Director {
+    /// The operations, in their order, that it would carry out now, before any further verdict, with those that are under way; with
+    /// another plan, those of a reload.
+    /// The table is taken to be as the director knows it, and no operation to be refused.
+    #[must_use]
+    pub fn preview(&self, plan: Option<Plan>, now: Instant) -> Vec<Operation> {
+        let mut copy = self.clone();
+        if let Some(plan) = plan {
+            copy.reload(plan);
+        }
+        let mut table = self.table().clone();
+        let mut all = Vec::new();
+        let mut under_way = copy.reconciler.under_way();
+        loop {
+            let done = match under_way.take().unwrap_or_else(|| copy.next_step()) {
+                Step::Rest => return all,
+                Step::Read(keys) => Done::Read(Ok(desired::restrict(&table, &keys))),
+                Step::SetTimeouts(_) => Done::Timeouts(Ok(None)),
+                Step::Apply(operations) => {
+                    let results = operations.iter().map(|operation| table.apply(operation)).collect();
+                    all.extend(operations);
+                    Done::Applied(results)
+                }
+            };
+            copy.done(done, now);
+        }
+    }
+}
