@@ -71,7 +71,7 @@
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name counts: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
-//! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs` |
+//! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; how many a second: `notify/storm.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is noted: `daemon/owned.rs`; who writes it: `daemon/notes.rs` |

@@ -13,6 +13,7 @@ use crate::notify::alerts::Alerts;
 use crate::notify::commands::{Commands, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::{self, Monitor};
+use crate::notify::storm::Storm;
 use crate::notify::{because, kind, level, line, message_id, reason, state};
 use crate::plan::Plan;
 use crate::settings::{self, Acts};
@@ -38,6 +39,7 @@ pub struct Outlets {
     fallback: FallbackCommands,
     fallback_at_stop: bool,
     instances: Instances,
+    storm: Storm,
 }
 
 impl Outlets {
@@ -61,11 +63,13 @@ impl Outlets {
             fallback: FallbackCommands::default(),
             fallback_at_stop: setup.fallbackcommand_at_stop,
             instances: Instances::new(setup.own, name),
+            storm: Storm::default(),
         }
     }
 
     /// Reports what happened.
     pub fn publish(&mut self, events: &[Event], plan: &Plan, health: &Health, now: Instant) {
+        self.end_storm(now);
         for event in events {
             match &event.kind {
                 Kind::Checked { member, verdict } => {
@@ -73,7 +77,7 @@ impl Outlets {
                         self.monitor.write(line);
                     }
                 }
-                _ => log(event),
+                _ => self.log(event, now),
             }
         }
         self.mail.publish(events, plan, now);
@@ -94,11 +98,12 @@ impl Outlets {
     /// When [`Outlets::remind`] has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.mail.poll_timeout()
+        [self.mail.poll_timeout(), self.storm.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Reminds the administrator of servers that are down.
+    /// Reminds the administrator of servers that are down, and reports what the log does not have.
     pub fn remind(&mut self, plan: &Plan, now: Instant) {
+        self.end_storm(now);
         self.mail.remind(plan, now);
     }
 
@@ -136,9 +141,26 @@ impl Outlets {
     }
 
     /// Waits for running commands, for mail that is being sent and for lines of monitor files, at the same time.
-    pub async fn shut_down(self, grace: Duration) {
+    pub async fn shut_down(mut self, grace: Duration) {
+        if let Some(line) = self.storm.rest() {
+            warn!("{line}");
+        }
         let lines = aside(move || self.monitor.finish(grace));
         tokio::join!(self.commands.shut_down(grace), self.mail.finish(grace), lines);
+    }
+
+    fn end_storm(&mut self, now: Instant) {
+        if let Some(line) = self.storm.summary(now) {
+            warn!("{line}");
+        }
+    }
+
+    /// Writes the line of an event to the log, unless there are too many.
+    fn log(&mut self, event: &Event, now: Instant) {
+        let kind = kind(event);
+        if message_id(kind).is_some() && (level(event) == Level::ERROR || self.storm.admits(kind, now)) {
+            log(event, kind);
+        }
     }
 
     fn call(&mut self, calls: Vec<Call>) {
@@ -157,9 +179,8 @@ impl Outlets {
 }
 
 /// Writes the line of an event to the log, with its parts as fields.
-fn log(event: &Event) {
+fn log(event: &Event, kind: &str) {
     let Some(text) = line(event) else { return };
-    let kind = kind(event);
     let message_id = message_id(kind);
     let service = event.service.map(|id| id.qualified().to_string());
     let server = event.server.map(|server| server.to_string());

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipvs_rs::{
-    DestinationConfig, DestinationKey, Error, Operation, Service, ServiceKey, Table, Timeouts, diff_service,
+    DestinationConfig, DestinationKey, Error, Operation, Service, ServiceKey, Table, diff_service,
 };
 
 use super::refusals::{Refusal, Refusals};

@@ -12,6 +12,7 @@ mod post;
 mod relay;
 mod reminders;
 mod sendmail;
+pub mod storm;
 pub mod way;
 
 pub use json::json;

@@ -1,0 +1,93 @@
+//! How many lines of events a second the log gets: where thousands of servers change at once, the rest is counted, not written (R95).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// Lines of events that are written in one second. More than a person reads, and less than a disk may take.
+const MOST: usize = 2000;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What was written in this second, and what was not.
+#[derive(Debug, Default)]
+pub struct Storm {
+    /// When the second ends.
+    ends_at: Option<Instant>,
+    written: usize,
+    left_out: BTreeMap<&'static str, usize>,
+}
+
+impl Storm {
+    /// Whether the line of an event of this kind is written.
+    pub fn admits(&mut self, kind: &'static str, now: Instant) -> bool {
+        if self.ends_at.is_none_or(|at| at <= now) && self.left_out.is_empty() {
+            (self.ends_at, self.written) = (Some(now + SECOND), 0);
+        }
+        if self.written < MOST {
+            self.written += 1;
+            return true;
+        }
+        *self.left_out.entry(kind).or_default() += 1;
+        false
+    }
+
+    /// When [`Storm::summary`] has something to say.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.ends_at.filter(|_| !self.left_out.is_empty())
+    }
+
+    /// What was left out in the second that is over, as a line.
+    pub fn summary(&mut self, now: Instant) -> Option<String> {
+        self.poll_timeout().filter(|at| *at <= now)?;
+        self.rest()
+    }
+
+    /// The same at the end of the daemon.
+    pub fn rest(&mut self) -> Option<String> {
+        self.ends_at = None;
+        if self.left_out.is_empty() {
+            return None;
+        }
+        let left_out = std::mem::take(&mut self.left_out);
+        let count: usize = left_out.values().sum();
+        let mut line = format!("{count} events within a second have no line of their own:");
+        for (index, (kind, count)) in left_out.iter().enumerate() {
+            let _ = write!(line, "{} {count} {kind}", if index == 0 { "" } else { "," });
+        }
+        line.push_str("; `show` has the state of every server");
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+
+    use super::*;
+
+    /// R95
+    #[test]
+    fn what_is_too_much_is_counted_by_kind() {
+        let (mut storm, begin) = (Storm::default(), Instant::now());
+        let admitted = |storm: &mut Storm, kind, count: usize, now| {
+            (0..count).filter(|_| storm.admits(kind, now)).count()
+        };
+        assert_eq!(admitted(&mut storm, "down", MOST - 1, begin), MOST - 1);
+        assert_eq!((storm.poll_timeout(), storm.summary(begin + SECOND)), (None, None));
+        assert_eq!(admitted(&mut storm, "table-server", 3, begin), 1);
+        assert_eq!(admitted(&mut storm, "down", 5, begin + SECOND / 2), 0);
+        assert_eq!((storm.poll_timeout(), storm.summary(begin)), (Some(begin + SECOND), None));
+        // The count of one second is reported before the next one begins.
+        let late = begin + 3 * SECOND;
+        assert!(!storm.admits("down", late));
+        assert_eq!(
+            storm.summary(late).unwrap(),
+            "8 events within a second have no line of their own: 6 down, 2 table-server; `show` has the state of every server"
+        );
+        assert_eq!((storm.poll_timeout(), storm.summary(late)), (None, None));
+        assert_eq!(admitted(&mut storm, "up", MOST, late), MOST);
+        assert_eq!(admitted(&mut storm, "up", MOST, late + SECOND), MOST);
+        assert_eq!((admitted(&mut storm, "up", 1, late + SECOND), storm.rest().is_some()), (0, true));
+    }
+}
