@@ -81,7 +81,8 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     found
 }
 
-/// The servers of a plan that the kernel has at weight 0 wherever it has them, although another weight is configured.
+/// The servers of a plan that the kernel has out of rotation wherever it has their services, although a weight above 0 is configured:
+/// at weight 0, or without `quiescent` not at all.
 #[must_use]
 pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
     let (mut out, mut taking) = (BTreeSet::new(), BTreeSet::new());
@@ -90,8 +91,8 @@ pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
         for real in v.reals.iter().filter(|real| real.weight > 0) {
             match service.destinations.get(&real_key(v, real)) {
                 Some(destination) if destination.weight > 0 => drop(taking.insert(real.address)),
-                Some(_) => drop(out.insert(real.address)),
-                None => {}
+                None if v.quiescent => {}
+                Some(_) | None => drop(out.insert(real.address)),
             }
         }
     }

@@ -199,8 +199,8 @@ impl Rules {
     }
 }
 
-/// Who is in maintenance at the start. Where the directory cannot be read, the servers that the kernel has at weight 0 are, and the
-/// text tells the operator.
+/// Who is in maintenance at the start. Where the directory cannot be read, the servers that the kernel has out of rotation are, and
+/// the text tells the operator.
 pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -> (InMaintenance, String) {
     let Some(rules) = rules else { return (InMaintenance::new(), String::new()) };
     let error = match rules.look_within(NAMES_LIMIT).await {
@@ -211,11 +211,12 @@ pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -
     let table = ipvs.dump().unwrap_or_default();
     let servers = desired::out_of_rotation(plan, &table);
     let note = format!(
-        "{reason}; {} real servers that have weight 0 in the kernel's table stay out of rotation until it can be read",
+        "{reason}; {} real servers that are out of rotation in the kernel's table (weight 0, or absent with quiescent=no) stay out of \
+         rotation until it can be read",
         servers.len()
     );
     error!("{note}");
-    let reason = format!("{reason}, and the kernel's table had weight 0");
+    let reason = format!("{reason}, and the server was out of rotation in the kernel's table");
     (servers.into_iter().map(|server| (server, reason.clone())).collect(), note)
 }
 

@@ -33,6 +33,19 @@ impl Crowd {
         Crowd::start(delay, reply, None)
     }
 
+    /// Servers whose answers begin so and have no end: a byte every now and then, as long as the client is there.
+    pub fn http_dripping(beginning: Vec<u8>) -> Crowd {
+        Crowd::answering(beginning, |mut stream, beginning| async move {
+            let mut request = [0; 2048];
+            let _ = stream.read(&mut request).await;
+            let mut sent = stream.write_all(&beginning).await;
+            while sent.is_ok() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                sent = stream.write_all(b".").await;
+            }
+        })
+    }
+
     /// Servers that speak HTTP over TLS, with a certificate of their own making.
     pub fn https(reply: Vec<u8>) -> Crowd {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -241,6 +241,54 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
     assert!(next(&mut maintenance).await.is_empty());
 }
 
+/// R71: without `quiescent` a server in maintenance is not in the table.
+#[tokio::test]
+async fn b1_unreadable_at_start_keeps_the_absent_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("maintenance");
+    fs::write(&path, "").unwrap();
+    let text = format!(
+        "maintenancedir={}\nquiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\
+         virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.4:80 masq\n\
+         virtual=10.0.0.1:82\n\treal=10.0.0.5:80 masq\n",
+        path.display()
+    );
+    let plan = crate::daemon::world::plan(&text);
+    let server = |host: u8| format!("10.0.0.{host}:80").parse::<SocketAddr>().unwrap();
+    // An earlier run had these in rotation, and does not know the third service.
+    let (v80, v81) = (plan.virtuals()[0].id, plan.virtuals()[1].id);
+    let up = BTreeSet::from([(v80, server(2)), (v81, server(2))]);
+    let mut present = desired::wanted(&plan, &crate::health::Health::new(&plan, &up, far_future()));
+    present.services.remove(&desired::service_key(plan.virtuals()[2].id));
+    let mut ipvs = ipvs_rs::Memory::new();
+    for result in ipvs.apply(&ipvs_rs::diff(&ipvs_rs::Table::default(), &present)) {
+        result.unwrap();
+    }
+    let rules = Rules::of(&plan, [], Learned::default()).unwrap();
+    let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    assert_eq!(held.keys().copied().collect::<Vec<_>>(), [server(3), server(4)]);
+    assert!(note.contains("cannot be read: not a directory; 2 real servers"), "{note}");
+    // They stay out although their checks pass; a service that is new says nothing of its servers.
+    let now = far_future();
+    let mut director = crate::director::Director::new(plan, present, &BTreeSet::new(), None, now);
+    director.maintain(&held, now);
+    for moment in (0..100).map(|tenths| now + Duration::from_millis(100 * tenths)) {
+        let mut verdicts = Vec::new();
+        director.due(moment, |due| {
+            verdicts.push((due.id, crate::value::Verdict::up("fine")));
+            true
+        });
+        director.verdicts(verdicts, moment);
+    }
+    let (plan, health) = (director.plan(), director.health());
+    let in_rotation: Vec<SocketAddr> = plan
+        .members()
+        .filter(|member| health.is_in(plan, *member))
+        .map(|member| plan.member(member).1.address)
+        .collect();
+    assert_eq!(in_rotation, [server(2), server(2), server(5)]);
+}
+
 #[test]
 fn b4_a_directory_that_goes_away_is_reported_once() {
     let mut presence = Presence::default();
