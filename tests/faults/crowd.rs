@@ -14,6 +14,16 @@ use tokio_rustls::TlsAcceptor;
 /// What all servers of a crowd answer.
 pub type Reply = Arc<Vec<u8>>;
 
+/// From one byte of an answer without an end to the next.
+const DRIP: Duration = Duration::from_millis(100);
+
+/// How the servers of a crowd answer.
+#[derive(Clone, Copy)]
+enum Manner {
+    AnswerAfter(Duration),
+    Drip,
+}
+
 /// The servers. They stop when this is dropped.
 pub struct Crowd {
     port: u16,
@@ -25,25 +35,17 @@ pub struct Crowd {
 impl Crowd {
     /// Servers that speak HTTP.
     pub fn http(reply: Vec<u8>) -> Crowd {
-        Crowd::start(Duration::ZERO, reply, None)
+        Crowd::start(Manner::AnswerAfter(Duration::ZERO), reply, None)
     }
 
     /// The same; each thinks for a while before it answers.
     pub fn http_after(delay: Duration, reply: Vec<u8>) -> Crowd {
-        Crowd::start(delay, reply, None)
+        Crowd::start(Manner::AnswerAfter(delay), reply, None)
     }
 
     /// Servers whose answers begin so and have no end: a byte every now and then, as long as the client is there.
     pub fn http_dripping(beginning: Vec<u8>) -> Crowd {
-        Crowd::answering(beginning, |mut stream, beginning| async move {
-            let mut request = [0; 2048];
-            let _ = stream.read(&mut request).await;
-            let mut sent = stream.write_all(&beginning).await;
-            while sent.is_ok() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                sent = stream.write_all(b".").await;
-            }
-        })
+        Crowd::start(Manner::Drip, beginning, None)
     }
 
     /// Servers that speak HTTP over TLS, with a certificate of their own making.
@@ -57,10 +59,10 @@ impl Crowd {
                 .with_no_client_auth()
                 .with_single_cert(vec![certified.cert.der().clone()], key)
                 .unwrap();
-        Crowd::start(Duration::ZERO, reply, Some(TlsAcceptor::from(Arc::new(config))))
+        Crowd::start(Manner::AnswerAfter(Duration::ZERO), reply, Some(TlsAcceptor::from(Arc::new(config))))
     }
 
-    fn start(delay: Duration, reply: Vec<u8>, tls: Option<TlsAcceptor>) -> Crowd {
+    fn start(manner: Manner, reply: Vec<u8>, tls: Option<TlsAcceptor>) -> Crowd {
         // With the standard library's short queue, connections would be lost in bursts.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
@@ -79,9 +81,9 @@ impl Crowd {
                     (Arc::clone(&shared.lock().unwrap()), tls.clone(), Arc::clone(&count));
                 tokio::spawn(async move {
                     match tls {
-                        None => answer(stream, delay, &reply).await,
+                        None => answer(stream, manner, &reply).await,
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => answer(stream, delay, &reply).await,
+                            Ok(stream) => answer(stream, manner, &reply).await,
                             Err(_) => return,
                         },
                     }
@@ -132,12 +134,24 @@ impl Drop for Crowd {
 }
 
 /// Answers one request. A client that leaves early is not the server's concern.
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, delay: Duration, reply: &[u8]) {
+async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, manner: Manner, reply: &[u8]) {
     let mut request = [0; 2048];
-    if stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
-        tokio::time::sleep(delay).await;
-        drop(stream.write_all(reply).await);
-        drop(stream.shutdown().await);
+    if !stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+        return;
+    }
+    match manner {
+        Manner::AnswerAfter(delay) => {
+            tokio::time::sleep(delay).await;
+            drop(stream.write_all(reply).await);
+            drop(stream.shutdown().await);
+        }
+        Manner::Drip => {
+            let mut sent = stream.write_all(reply).await;
+            while sent.is_ok() {
+                tokio::time::sleep(DRIP).await;
+                sent = stream.write_all(b".").await;
+            }
+        }
     }
 }
 
@@ -151,4 +165,9 @@ pub fn page(body: &[u8]) -> Vec<u8> {
 pub fn redirect(location: &str) -> Vec<u8> {
     let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: ";
     format!("{head}{location}\r\n\r\n").into_bytes()
+}
+
+/// How an answer begins whose body has no length.
+pub fn endless(body: &[u8]) -> Vec<u8> {
+    [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", body].concat()
 }

@@ -29,10 +29,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crowd::{Crowd, page, redirect};
+use crowd::{Crowd, endless, page, redirect};
 use site::Foreground;
 use space::Space;
-use trial::{Trial, wait};
+use trial::{Shown, Trial, wait};
 
 /// The check of a healthy server.
 const HTTP: &str = "service=http\n\trequest=\"health\"\n\treceive=\"fine\"";
@@ -269,6 +269,70 @@ fn b4_large_wrong_answers_cost_little_memory() {
     let killed = trial.kill_victim();
     trial.expect_victim_out(killed, seconds(30));
     trial.assert_calm();
+}
+
+/// B4, A9: servers whose answers have no end are judged at their deadline, delay no other check, and cost little memory. Each takes
+/// one of the places for large bodies.
+#[test]
+fn b4_a9_dripping_servers_delay_no_other_check() {
+    const DRIPPING: u16 = 64;
+    let (small, large) = (Crowd::http(page(b"I am fine")), Crowd::http(page(&fine_and(100_000))));
+    let dripping = Crowd::http_dripping(endless(&[b'.'; 20_000]));
+    let healthy = [small.on_loopback(20), large.on_loopback(4)].concat();
+    let globals = "checkinterval=2\nchecktimeout=3\nnegotiatetimeout=3";
+    let mut trial = Trial::new(globals, HTTP, healthy, "127.0.0.1");
+    trial.start(seconds(60));
+    let before = resident_kilobytes(&trial);
+    let mut config = trial.config(globals, HTTP) + &format!("virtual=192.0.2.3:80\n\t{HTTP}\n");
+    let drippers = dripping.on_loopback(DRIPPING);
+    drippers.iter().for_each(|server| config.push_str(&format!("\treal={server} masq 1\n")));
+    trial.site.write(&config);
+    trial.site.signal(Signal::SIGHUP);
+    let judged = |shown: &[Shown]| -> Vec<Duration> {
+        let late = |server: &&Shown| server.reason.contains("no end within 3 s");
+        let of_these = shown.iter().filter(|server| drippers.contains(&server.address));
+        of_these.filter(late).map(|server| server.took).collect()
+    };
+    wait("all dripping servers judged", seconds(20), || match judged(&trial.shown()).len() {
+        count if count == usize::from(DRIPPING) => Ok(()),
+        count => Err(format!("{count} of {DRIPPING}")),
+    });
+    let (answered, time) = (small.answered(), seconds(full_or(120, 10)));
+    let mut memory = 0;
+    for _ in 0..time.as_secs() {
+        thread::sleep(seconds(1));
+        memory = resident_kilobytes(&trial).max(memory);
+    }
+    let (rounds, due) = ((small.answered() - answered) / 20, usize::try_from(time.as_secs() / 2).unwrap());
+    let (growth, shown) = (memory.saturating_sub(before), trial.shown());
+    let took = judged(&shown);
+    let slowest = |crowd: &Crowd| {
+        shown.iter().filter(|server| server.address.port() == crowd.port()).map(|server| server.took).max()
+    };
+    println!(
+        "  {DRIPPING} dripping servers: {growth} kB more memory; judged after {:?} to {:?}; {rounds} rounds of other checks in {time:?}, \
+         the slowest of the last: {:?}, with a large page {:?}",
+        took.iter().min(),
+        took.iter().max(),
+        slowest(&small),
+        slowest(&large),
+    );
+    assert_eq!(took.len(), usize::from(DRIPPING));
+    assert!(took.iter().all(|took| *took >= seconds(3)), "{took:?}");
+    assert!(rounds + 1 >= due, "{rounds} rounds of checks in {time:?}");
+    assert!(slowest(&small) < Some(seconds(1)), "{:?}", slowest(&small));
+    assert!(growth < 30 * 1024, "{growth} kB more than {before} kB");
+    trial.assert_calm();
+    let killed = trial.kill_victim();
+    trial.expect_victim_out(killed, seconds(10));
+    trial.assert_calm();
+}
+
+/// A body of this size that matches.
+fn fine_and(size: usize) -> Vec<u8> {
+    let mut body = vec![b'.'; size];
+    body.extend_from_slice(b" I am fine");
+    body
 }
 
 fn resident_kilobytes(trial: &Trial) -> u64 {

@@ -1,7 +1,7 @@
 //! A daemon with many healthy servers and one that really dies: the fault must not touch the healthy ones, and the
 //! dead one must go out in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::site::Site;
 /// The trial of one fault.
 pub struct Trial {
     pub site: Site,
-    healthy: Vec<SocketAddr>,
+    healthy: BTreeSet<SocketAddr>,
     victim: SocketAddr,
     victim_server: Crowd,
     /// When all servers were in rotation.
@@ -22,11 +22,13 @@ pub struct Trial {
 }
 
 /// One server as the daemon shows it.
-struct Shown {
-    address: SocketAddr,
-    up_for: Option<Duration>,
-    reason: String,
-    weight: u64,
+pub struct Shown {
+    pub address: SocketAddr,
+    pub up_for: Option<Duration>,
+    pub reason: String,
+    /// How long its last check took.
+    pub took: Duration,
+    pub weight: u64,
 }
 
 impl Trial {
@@ -35,6 +37,7 @@ impl Trial {
     pub fn new(globals: &str, service: &str, healthy: Vec<SocketAddr>, victim_host: &str) -> Trial {
         let victim_server = Crowd::http(page(b"I am fine"));
         let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());
+        let healthy = healthy.into_iter().collect();
         let trial = Trial { site: Site::new(""), healthy, victim, victim_server, settled: None };
         trial.site.write(&trial.config(globals, service));
         trial
@@ -102,7 +105,8 @@ impl Trial {
         let settled = self.settled.expect("a trial that was started").elapsed();
         let shown = self.shown();
         let calm = |server: &Shown| server.weight == 1 && server.up_for.is_some_and(|time| time >= settled);
-        let healthy: Vec<&Shown> = shown.iter().filter(|server| server.address != self.victim).collect();
+        let healthy: Vec<&Shown> =
+            shown.iter().filter(|server| self.healthy.contains(&server.address)).collect();
         assert_eq!(healthy.len(), self.healthy.len());
         let touched: Vec<&&Shown> = healthy.iter().filter(|server| !calm(server)).collect();
         let example = touched.first().map(|server| (server.address, server.up_for, &server.reason));
@@ -110,7 +114,8 @@ impl Trial {
         println!("  {} healthy servers, no transition in {:.1} s", healthy.len(), settled.as_secs_f64());
     }
 
-    fn shown(&self) -> Vec<Shown> {
+    /// All servers of all virtual services.
+    pub fn shown(&self) -> Vec<Shown> {
         let output = self.site.run(&["show", "web.cf", "--json"]);
         let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let services = snapshot["virtuals"].as_array().cloned().unwrap_or_default();
@@ -135,6 +140,9 @@ fn rows(service: &Value) -> Vec<Shown> {
                 address: address.parse().ok()?,
                 up_for: since.filter(|_| !out),
                 reason: server["last_check"]["reason"].as_str().unwrap_or_default().to_owned(),
+                took: Duration::from_secs_f64(
+                    server["last_check"]["took_ms"].as_f64().unwrap_or_default() / 1000.0,
+                ),
                 weight: weights.get(address).copied().unwrap_or(0),
             })
         })
