@@ -16,12 +16,32 @@ pub(super) const MAX: usize = 1024 * 1024;
 /// The largest content in bytes that needs no place.
 const SMALL: usize = 16 * 1024;
 
-/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 64 MiB.
-const PLACES: usize = 64;
+/// The largest content in bytes that needs a place among the middle ones only.
+const MIDDLE: usize = 128 * 1024;
 
-static LARGE: Semaphore = Semaphore::const_new(PLACES);
+/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 64 MiB. Servers that send a little more than that and
+/// never come to an end leave room for those that send much, and the other way round.
+struct Places {
+    middle: Semaphore,
+    large: Semaphore,
+}
 
-/// How long a large one waits for its place; after that its check is unknown.
+static PLACES: Places = Places { middle: Semaphore::const_new(256), large: Semaphore::const_new(32) };
+
+impl Places {
+    /// Those that a content of this size needs one of, with their rank.
+    fn of(&self, size: usize) -> (u8, Option<&Semaphore>) {
+        if size <= SMALL {
+            (0, None)
+        } else if size <= MIDDLE {
+            (1, Some(&self.middle))
+        } else {
+            (2, Some(&self.large))
+        }
+    }
+}
+
+/// How long one waits for its place; after that its check is unknown.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.
@@ -44,13 +64,15 @@ pub(super) enum End {
 /// # Errors
 /// The end of it, at our limit or where all places for large ones stay taken.
 pub(super) async fn keep(data: &[u8], progress: &Progress) -> Result<usize, End> {
-    keep_within(&LARGE, data, progress).await
+    keep_within(&PLACES, data, progress).await
 }
 
-async fn keep_within(places: &'static Semaphore, data: &[u8], progress: &Progress) -> Result<usize, End> {
+async fn keep_within(places: &'static Places, data: &[u8], progress: &Progress) -> Result<usize, End> {
     let before = progress.more(&[]);
-    if before + data.len() > SMALL && !progress.has_place() {
-        let place = progress.queued(timeout(PLACE_WAIT, places.acquire())).await;
+    if let (rank, Some(places_of_rank)) = places.of(before + data.len())
+        && rank > places.of(before).0
+    {
+        let place = progress.queued(timeout(PLACE_WAIT, places_of_rank.acquire())).await;
         progress.hold(place.ok().and_then(Result::ok).ok_or(End::NoPlace)?);
     }
     let room = MAX - before;
@@ -128,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    static ONE: Semaphore = Semaphore::const_new(1);
+    static ONE: Places = Places { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
 
     fn progress() -> Progress {
         let progress = Progress::new(Instant::now(), "127.0.0.1:21".parse().unwrap());
@@ -152,5 +174,21 @@ mod tests {
         drop(first.take_content());
         assert_eq!(keep_within(&ONE, &[b'x'; MAX], &second).await, Ok(MAX));
         assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::Cut));
+    }
+    static FEW: Places = Places { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
+
+    #[tokio::test(start_paused = true)]
+    async fn b4_middle_and_large_contents_leave_each_other_room() {
+        let (endless, page) = (progress(), progress());
+        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE + 1], &endless).await, Ok(MIDDLE + 1));
+        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &page).await, Ok(MIDDLE), "large ones hold it up");
+        assert_eq!(keep_within(&FEW, b"x", &page).await, Err(End::NoPlace));
+        drop(page.take_content());
+        // One that becomes large gives its place among the middle ones back.
+        let (growing, other) = (progress(), progress());
+        drop(endless.take_content());
+        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &growing).await, Ok(MIDDLE));
+        assert_eq!(keep_within(&FEW, b"x", &growing).await, Ok(MIDDLE + 1));
+        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &other).await, Ok(MIDDLE));
     }
 }

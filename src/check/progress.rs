@@ -58,7 +58,7 @@ pub(super) struct Content {
     pub(super) monitor: Option<String>,
     /// What came so far.
     pub(super) bytes: Vec<u8>,
-    /// Its place among the large ones that are in memory.
+    /// Its place among those that are in memory, where it is not a small one.
     pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
@@ -127,16 +127,11 @@ impl Progress {
         })
     }
 
-    /// It has a place among the large ones from now on.
+    /// It has this place from now on, in the place of the one before.
     pub(super) fn hold(&self, place: SemaphorePermit<'static>) {
         if let Some(content) = lock(&self.content).as_mut() {
             content.place = Some(place);
         }
-    }
-
-    /// Whether it has one.
-    pub(super) fn has_place(&self) -> bool {
-        lock(&self.content).as_ref().is_some_and(|content| content.place.is_some())
     }
 
     /// What has begun, if something has.

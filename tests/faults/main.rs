@@ -309,11 +309,11 @@ fn b4_large_wrong_answers_cost_little_memory() {
 }
 
 /// B4, A9: servers whose answers have no end are judged at their deadline, delay no other check, and cost little memory. Each takes
-/// one of the places for large bodies.
+/// one of the places for middle bodies, and servers with larger ones are still judged.
 #[test]
 fn b4_a9_dripping_servers_delay_no_other_check() {
     const DRIPPING: u16 = 64;
-    let (small, large) = (Crowd::http(page(b"I am fine")), Crowd::http(page(&fine_and(100_000))));
+    let (small, large) = (Crowd::http(page(b"I am fine")), Crowd::http(page(&fine_and(300_000))));
     let dripping = Crowd::http_dripping(endless(&[b'.'; 20_000]));
     let healthy = [small.on_loopback(20), large.on_loopback(4)].concat();
     let globals = "checkinterval=2\nchecktimeout=3\nnegotiatetimeout=3";
@@ -358,6 +358,8 @@ fn b4_a9_dripping_servers_delay_no_other_check() {
     assert!(took.iter().all(|took| *took >= seconds(3)), "{took:?}");
     assert!(rounds + 1 >= due, "{rounds} rounds of checks in {time:?}");
     assert!(slowest(&small) < Some(seconds(1)), "{:?}", slowest(&small));
+    let unjudged: Vec<&Shown> = shown.iter().filter(|server| server.reason.contains("no memory")).collect();
+    assert!(unjudged.is_empty(), "{} checks, for example {}", unjudged.len(), unjudged[0].reason);
     assert!(growth < 30 * 1024, "{growth} kB more than {before} kB");
     trial.assert_calm();
     let killed = trial.kill_victim();
