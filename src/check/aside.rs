@@ -30,8 +30,17 @@ pub(super) async fn begin<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
+    begin_made(places, || work).await
+}
+
+/// The same, for work that needs memory: it is made when there is a place for it.
+pub(super) async fn begin_made<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+    places: &'static Semaphore,
+    make: impl FnOnce() -> W,
+) -> JoinHandle<T> {
     // It is never closed.
     let place = places.acquire().await;
+    let work = make();
     let (begun, begins) = oneshot::channel::<()>();
     let work = spawn_blocking(move || {
         let _place = place;
@@ -66,5 +75,31 @@ pub(super) async fn polled_aside<T: Send + 'static>(
             },
         }
         woken.0.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    static PLACE: Semaphore = Semaphore::const_new(0);
+
+    #[tokio::test]
+    async fn b4_work_takes_no_memory_before_it_has_a_place() {
+        let made = Cell::new(false);
+        let make = || {
+            made.set(true);
+            || 7
+        };
+        let mut begun = pin!(begin_made(&PLACE, make));
+        assert!(begun.as_mut().now_or_never().is_none());
+        assert!(!made.get());
+        PLACE.add_permits(1);
+        assert_eq!((begun.await.await.unwrap(), made.get()), (7, true));
     }
 }

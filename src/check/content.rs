@@ -19,14 +19,14 @@ const SMALL: usize = 16 * 1024;
 /// The largest content in bytes that needs a place among the middle ones only.
 const MIDDLE: usize = 128 * 1024;
 
-/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 64 MiB. Servers that send a little more than that and
+/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 40 MiB. Servers that send a little more than that and
 /// never come to an end leave room for those that send much, and the other way round.
 struct Places {
     middle: Semaphore,
     large: Semaphore,
 }
 
-static PLACES: Places = Places { middle: Semaphore::const_new(256), large: Semaphore::const_new(32) };
+static PLACES: Places = Places { middle: Semaphore::const_new(128), large: Semaphore::const_new(24) };
 
 impl Places {
     /// Those that a content of this size needs one of, with their rank.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::aside::begin;
+use super::aside::begin_made;
 use super::progress::{Progress, Step};
 use crate::value::{Pattern, PatternLimit};
 
@@ -28,8 +28,11 @@ pub(super) async fn is_match(
     if let Some(answer) = pattern.quick_match(subject) {
         return Ok(answer);
     }
-    let (own, subject) = (pattern.clone(), subject.to_vec());
-    let work = progress.queued(begin(&PLACES, move || own.is_match(&subject))).await;
+    let copied = || {
+        let (own, subject) = (pattern.clone(), subject.to_vec());
+        move || own.is_match(&subject)
+    };
+    let work = progress.queued(begin_made(&PLACES, copied)).await;
     let before = progress.swap(Step::Matching(pattern.source().to_owned()));
     let answer = timeout(LIMIT, work).await;
     progress.step(before);

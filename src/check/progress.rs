@@ -122,6 +122,10 @@ impl Progress {
     /// Adds what came, and gives how many bytes are here now.
     pub(super) fn more(&self, bytes: &[u8]) -> usize {
         lock(&self.content).as_mut().map_or(0, |content| {
+            // Large ones are many: the room of each grows by a quarter, not twofold.
+            if content.bytes.capacity() - content.bytes.len() < bytes.len() {
+                content.bytes.reserve_exact(bytes.len().max(content.bytes.len() / 4));
+            }
             content.bytes.extend_from_slice(bytes);
             content.bytes.len()
         })
