@@ -135,6 +135,7 @@ fn for_checks(descriptors: usize) -> usize {
 
 fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     limits::survive_file_size_limit();
+    limits::give_memory_back();
     setup.log.redirect(target);
     let log = setup.log.clone();
     log.install(context.settings.log.level.into());
@@ -245,6 +246,7 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
 
 fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Exit> {
     limits::survive_file_size_limit();
+    limits::give_memory_back();
     let log = setup.log.clone();
     log.install(context.settings.log.level.into());
     report_panics(log.clone());

@@ -1,6 +1,10 @@
-//! How many descriptors this process may hold, what the commands that it starts may, and what happens at the limit of file sizes.
+//! How many descriptors this process may hold, what the commands that it starts may, what happens at the limit of file sizes, and how
+//! memory is given back.
 
-#![expect(unsafe_code, reason = "a handler for a signal is unsafe: it may do only what is async-signal-safe")]
+#![expect(
+    unsafe_code,
+    reason = "a handler for a signal is unsafe: it may do only what is async-signal-safe; so is a call of the C library"
+)]
 
 use std::sync::OnceLock;
 
@@ -43,4 +47,15 @@ pub fn survive_file_size_limit() {
     extern "C" fn nothing(_: nix::libc::c_int) {}
     // SAFETY: the handler does nothing.
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::Handler(nothing)) };
+}
+
+/// From now on large pieces of memory go back to the system as soon as they are free. The GNU C library would keep them for the next
+/// ones of their size, which pages of a mebibyte from hundreds of servers make many. Belongs before the first thread.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: nix::libc::c_int = 128 * 1024;
+        // SAFETY: it sets a number in the allocator. Fixed, the threshold no longer grows with what is freed.
+        unsafe { nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, LARGE) };
+    }
 }

@@ -81,6 +81,7 @@ impl Resident {
             checker: Checker::new().unwrap(),
             ipvs: Box::new(self.table.clone()),
             state_directory: self.run.clone(),
+            overrides: None,
             rights: Rights::new("", "").unwrap(),
             remember: false,
             verify_interval: None,
