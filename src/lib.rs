@@ -69,7 +69,7 @@
 //! | which operations a change costs, what happens on a refusal | `director/reconciler.rs`; who carries them out: `daemon/kernel.rs` |
 //! | when a changed file counts | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name counts: `daemon/addresses.rs` |
-//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs` |
+//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what it tells the next one: `daemon/handover.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; how many a second: `notify/storm.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
+use super::handover;
 use super::notes::{self, Notes};
 use super::owned::Owned;
-use super::run::{Daemon, End, PEERS_LIMIT};
+use super::run::{Daemon, End, PEERS_LIMIT, moment};
 use crate::desired;
 use crate::director::Step;
 use crate::value::DaemonStatus;
@@ -44,6 +45,9 @@ impl Daemon {
             End::HandOver => {
                 self.remember(Instant::now());
                 self.await_note().await;
+                if let Some(path) = self.handover.take() {
+                    handover::leave(path, &self.director, moment(Instant::now())).await;
+                }
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon hands the table over as it is");
             }

@@ -6,6 +6,7 @@ mod backlog;
 mod checks;
 mod directory;
 mod finish;
+mod handover;
 pub mod instances;
 #[cfg(test)]
 mod interleaved;

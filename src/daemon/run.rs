@@ -24,6 +24,7 @@ use tracing::{error, info, warn};
 use super::addresses::Hosts;
 use super::checks::Checks;
 use super::directory::Directory;
+use super::handover;
 use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
 use super::load::Loaded;
@@ -99,6 +100,8 @@ pub(super) struct Daemon {
     pub(super) notes: Option<Notes<Owned>>,
     /// None with a table in memory: they are those of the daemon that acts.
     pub(super) overrides: Option<Notes<Decisions>>,
+    /// Where the next daemon finds what this one knows; none with a table in memory.
+    pub(super) handover: Option<PathBuf>,
     /// None with a table in memory, which has no others.
     pub(super) peers: Option<Peers>,
     pub(super) log: Log,
@@ -151,6 +154,8 @@ impl Daemon {
         let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
         director.maintain(&in_maintenance, now);
+        let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
+        director.know(&handover::take(handover.as_deref(), moment(now)).await);
         let forgotten = overrides::restore(&mut director, decided, now);
         if let Some(launcher) = launcher {
             let warnings = [&note, &forgotten].into_iter().filter(|warning| !warning.is_empty());
@@ -175,6 +180,7 @@ impl Daemon {
             manager,
             notes,
             overrides,
+            handover,
             peers,
             log: setup.log,
             log_by_configuration: setup.log_by_configuration,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Director;
-use crate::health::{Ending, Override, Owner, ServerId, Standing, What};
+use crate::health::{Ending, Known, Override, Owner, ServerId, Standing, What};
 use crate::plan::Member;
 use crate::value::VirtualId;
 
@@ -127,6 +127,27 @@ impl Director {
             .operator_overrides()
             .map(|(member, decision)| (id(member), Arc::clone(decision)))
             .collect()
+    }
+
+    /// What the next daemon should know of the servers.
+    #[must_use]
+    pub fn known(&self) -> BTreeMap<ServerId, Known> {
+        let known = |member| {
+            let (v, real) = self.plan.member(member);
+            ((v.id, real.address), self.health.known(member))
+        };
+        self.plan.members().filter(|member| !self.plan.is_leaving(*member)).map(known).collect()
+    }
+
+    /// What the daemon before knew of them.
+    pub fn know(&mut self, all: &[(ServerId, Known)]) {
+        let all: BTreeMap<ServerId, Known> = all.iter().copied().collect();
+        for member in self.plan.members() {
+            let (v, real) = self.plan.member(member);
+            if let Some(known) = all.get(&(v.id, real.address)) {
+                self.health.know(member, *known);
+            }
+        }
     }
 
     /// Whether what operators decided may be another since the last call.

@@ -41,6 +41,15 @@ pub struct Health {
     overridden: BTreeSet<Member>,
 }
 
+/// What one daemon tells the next one of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Whether it was in rotation.
+    pub is_up: bool,
+    /// Since when it was, or was not.
+    pub since: Instant,
+}
+
 /// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
@@ -154,6 +163,20 @@ impl Health {
     #[must_use]
     pub fn server(&self, member: Member) -> &Server {
         &self.servers[member.virtual_index][member.real_index]
+    }
+
+    /// What the next daemon should know of a server.
+    #[must_use]
+    pub fn known(&self, member: Member) -> Known {
+        let server = self.server(member);
+        Known { is_up: server.standing() == Standing::InRotation, since: server.since() }
+    }
+
+    /// What the daemon before knew of a server. It is believed where the server is found so.
+    pub fn know(&mut self, member: Member, known: Known) {
+        if self.known(member).is_up == known.is_up {
+            self.server_mut(member).set_since(known.since);
+        }
     }
 
     fn server_mut(&mut self, member: Member) -> &mut Server {

@@ -133,6 +133,10 @@ impl Server {
         self.since
     }
 
+    pub(super) fn set_since(&mut self, since: Instant) {
+        self.since = since;
+    }
+
     /// What somebody decided about it. What its check finds counts again once that ends.
     #[must_use]
     pub fn overridden(&self) -> Option<&Arc<Override>> {

@@ -1,0 +1,158 @@
+//! Since when each server stands as it does, from a daemon that hands the table over to the next one. It is used only where the kernel
+//! has the server as the note says, and the note is fresh.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::director::Director;
+use crate::health::{Known, ServerId};
+use crate::report::Moment;
+use crate::sys::command::aside;
+use crate::sys::regular;
+
+/// Bytes of the note: some 100,000 servers.
+const LARGEST: u64 = 16 * 1024 * 1024;
+const VERSION: u32 = 1;
+/// An older note says nothing of what is now.
+const FRESH: Duration = Duration::from_secs(600);
+/// How long either end waits for a file system that hangs.
+const LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    /// RFC 3339, as the times below.
+    at: String,
+    servers: Vec<Server>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Server {
+    service: String,
+    server: SocketAddr,
+    up: bool,
+    since: String,
+}
+
+/// The note for the daemon of this name.
+pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.health"))
+}
+
+/// Leaves the note for the next daemon, which can do without it.
+pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
+    let text = |at| time(now.wall_at(at));
+    let server = |((service, server), known): (ServerId, Known)| Server {
+        service: service.qualified(),
+        server,
+        up: known.is_up,
+        since: text(known.since),
+    };
+    let servers = director.known().into_iter().map(server).collect();
+    let note = Note { version: VERSION, at: time(now.wall), servers };
+    let write = move || -> io::Result<()> { regular::replace(&path, &serde_json::to_vec(&note)?, 0o600) };
+    drop(tokio::time::timeout(LIMIT, aside(write)).await);
+}
+
+/// Takes the note of the daemon before, if it is fresh. It is gone then: what comes later is another story.
+pub(super) async fn take(path: Option<&Path>, now: Moment) -> Vec<(ServerId, Known)> {
+    let Some(path) = path.map(Path::to_owned) else { return Vec::new() };
+    let found = tokio::time::timeout(LIMIT, aside(move || read(&path, now))).await;
+    found.ok().flatten().unwrap_or_default()
+}
+
+fn read(path: &Path, now: Moment) -> Option<Vec<(ServerId, Known)>> {
+    let bytes = regular::read(path, LARGEST).ok()?;
+    let _ = fs::remove_file(path);
+    let note: Note = serde_json::from_slice(&bytes).ok()?;
+    let wall = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from);
+    let age = now.wall.duration_since(wall(&note.at)?).ok()?;
+    if note.version != VERSION || age > FRESH {
+        return None;
+    }
+    let server = |server: &Server| {
+        let since = now.instant_at(wall(&server.since)?).min(now.instant);
+        Some(((server.service.parse().ok()?, server.server), Known { is_up: server.up, since }))
+    };
+    Some(note.servers.iter().filter_map(server).collect())
+}
+
+fn time(at: SystemTime) -> String {
+    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+
+    use std::time::Instant;
+
+    use super::*;
+    use crate::daemon::world::{World, plan};
+
+    const TEXT: &str =
+        "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\tquiescent=no\n";
+
+    fn moment(world: &World) -> Moment {
+        Moment { instant: world.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
+    }
+
+    /// Two servers that are up, one of which goes down; then the daemon after it starts on the table, `later`.
+    async fn since(later: Duration) -> Vec<Duration> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut world = World::new();
+        world.start(plan(TEXT));
+        world.round();
+        let begin = world.now;
+        world.outcomes.insert("10.0.0.3:80".parse().unwrap(), crate::value::Outcome::Down);
+        world.round();
+        let now = moment(&world);
+        let path = path(directory.path(), "web.cf");
+        leave(path.clone(), world.director(), now).await;
+        world.kill();
+        let then = Moment { instant: now.instant + later, wall: now.wall + later };
+        world.now = then.instant;
+        world.start(plan(TEXT));
+        let known = take(Some(&path), then).await;
+        world.director().know(&known);
+        assert!(!path.exists());
+        let all = world.director().known();
+        all.values().map(|known| known.since.saturating_duration_since(begin)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_fresh_note_is_believed_and_an_old_one_is_not() {
+        let seconds = Duration::from_secs;
+        assert_eq!(since(seconds(60)).await, [seconds(0), seconds(10)]);
+        assert_eq!(since(seconds(601)).await, [seconds(611), seconds(611)]);
+    }
+
+    /// Another program has taken a server out meanwhile.
+    #[test]
+    fn what_the_kernel_has_otherwise_begins_anew() {
+        let mut world = World::new();
+        world.start(plan(TEXT));
+        let (of, now) = ("tcp:10.0.0.1:80".parse().unwrap(), world.now);
+        let known = Known { is_up: true, since: now - Duration::from_secs(100) };
+        world.director().know(&[((of, "10.0.0.2:80".parse().unwrap()), known)]);
+        assert!(world.director().known().values().all(|known| known.since == now && !known.is_up));
+    }
+
+    #[test]
+    fn rubbish_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Moment { instant: Instant::now(), wall: SystemTime::now() };
+        for text in
+            ["", "[]", "{\"version\":1}", "{\"version\":2,\"at\":\"2026-01-01T00:00:00Z\",\"servers\":[]}"]
+        {
+            fs::write(path(directory.path(), "x"), text).unwrap();
+            assert_eq!(read(&path(directory.path(), "x"), now), None, "{text}");
+        }
+    }
+}
