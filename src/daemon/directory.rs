@@ -14,6 +14,7 @@ use super::addresses::Hosts;
 use super::load::judge_with;
 use super::owned::{self, Owned, OwnedServices};
 use crate::desired;
+use crate::net::cause;
 use crate::plan::Config;
 use crate::sys::instance;
 use crate::sys::lock::{self, Holder};
@@ -65,8 +66,43 @@ pub struct Sight {
     pub claims: Claims,
     /// Whether all configurations were read in time, so that nothing else is claimed.
     pub is_whole: bool,
+    /// Whether one of these configurations is wrong: it may be about to have another service.
+    pub has_wrong_file: bool,
+    /// Why the notes cannot be read, in words; none where they were.
+    pub trouble: Option<String>,
+}
+
+impl Sight {
+    /// Nothing is known of the others.
+    #[must_use]
+    pub fn blind(trouble: String) -> Sight {
+        Sight { trouble: Some(trouble), ..Sight::default() }
+    }
+
+    /// Where there are no others.
+    #[must_use]
+    pub fn of_none() -> Sight {
+        Sight { is_whole: true, ..Sight::default() }
+    }
+
     /// Whether the notes could be read.
-    pub is_readable: bool,
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.trouble.is_none()
+    }
+
+    /// What a daemon that stops must not remove: what others want, and of what it only holds all where nothing is known of the others.
+    #[must_use]
+    pub fn to_leave(&self, held: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        let unknown = held.iter().filter(|_| !self.is_readable());
+        self.claims.keys().chain(unknown).copied().collect()
+    }
+
+    /// Whether another daemon wants a service, or may want it, because not all is known.
+    #[must_use]
+    pub fn may_want(&self, key: &ServiceKey) -> bool {
+        !self.is_whole || self.claims.contains_key(key)
+    }
 }
 
 impl Note {
@@ -106,7 +142,7 @@ impl Directory {
     }
 
     fn note(&self, name: String) -> io::Result<Option<Note>> {
-        let note = OwnedServices::open(self.path.join(owned::file_name(&name))).try_left()?;
+        let note = OwnedServices::open(self.path.join(owned::file_name(&name))).left()?;
         let Some(left) = note.filter(|left| left.place.as_ref() == Some(&self.place)) else {
             return Ok(None);
         };
@@ -125,43 +161,54 @@ impl Directory {
     /// since what moves from one file to another has the same name there.
     #[must_use]
     pub fn look(&self, hosts: &Hosts, limit: Duration) -> Sight {
-        let Ok(notes) = self.notes() else { return Sight::default() };
+        let notes = match self.notes() {
+            Ok(notes) => notes,
+            Err(error) => return Sight::blind(error.to_string()),
+        };
         let mut claims = Claims::new();
         for note in notes.iter().filter(|note| note.is_alive() && !note.owned.is_stopping) {
             claims.extend(note.owned.wanted.iter().map(|key| (*key, note.name.clone())));
         }
         let files = self.files(&notes);
         if files.is_empty() {
-            return Sight { notes, claims, is_whole: true, is_readable: true };
+            return Sight { notes, claims, ..Sight::of_none() };
         }
-        let by_files = Arc::new(Mutex::new(Claims::new()));
+        let by_files = Arc::new(Mutex::new((Claims::new(), false)));
         let (done, end) = channel();
         let (found, hosts) = (Arc::clone(&by_files), hosts.clone());
         let read = move || {
             for (name, file) in files {
-                // With a wrong file it goes on with what it has.
-                let Ok(loaded) = judge_with(&file, &hosts) else { continue };
-                let wanted = keys(loaded.plan.config()).into_iter().map(|key| (key, name.clone()));
-                found.lock().unwrap_or_else(PoisonError::into_inner).extend(wanted);
+                let judged = judge_with(&file, &hosts);
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                match judged {
+                    Ok(loaded) => {
+                        found.0.extend(keys(loaded.plan.config()).into_iter().map(|key| (key, name.clone())));
+                    }
+                    // With a wrong file it goes on with what it has.
+                    Err(_) => found.1 = true,
+                }
             }
             let _ = done.send(());
         };
         let is_whole = thread::Builder::new().name("peers".to_owned()).spawn(read).is_ok()
             && end.recv_timeout(limit).is_ok();
-        claims.append(&mut by_files.lock().unwrap_or_else(PoisonError::into_inner));
-        Sight { notes, claims, is_whole, is_readable: true }
+        let mut by_files = by_files.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.append(&mut by_files.0);
+        Sight { notes, claims, is_whole, has_wrong_file: by_files.1, trouble: None }
     }
 
     /// As [`Directory::look`], on a thread of its own.
     pub async fn look_aside(self, hosts: Hosts, limit: Duration) -> Sight {
-        tokio::task::spawn_blocking(move || self.look(&hosts, limit)).await.unwrap_or_default()
+        let look = tokio::task::spawn_blocking(move || self.look(&hosts, limit));
+        look.await.unwrap_or_else(|error| Sight::blind(error.to_string()))
     }
 
     /// The notes alone, on a thread of its own.
     pub async fn notes_aside(self) -> Sight {
         match tokio::task::spawn_blocking(move || self.notes()).await {
-            Ok(Ok(notes)) => Sight { notes, claims: Claims::new(), is_whole: false, is_readable: true },
-            _ => Sight::default(),
+            Ok(Ok(notes)) => Sight { notes, ..Sight::default() },
+            Ok(Err(error)) => Sight::blind(error.to_string()),
+            Err(error) => Sight::blind(error.to_string()),
         }
     }
 
@@ -189,13 +236,19 @@ impl Directory {
     /// The other names that have such a file.
     fn names(&self, ending: &str) -> io::Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
-        for entry in self.path.read_dir()? {
-            let file = entry?.file_name().into_string().unwrap_or_default();
+        for entry in self.path.read_dir().map_err(unreadable(&self.path))? {
+            let file = entry.map_err(unreadable(&self.path))?.file_name().into_string().unwrap_or_default();
             let name = file.strip_suffix(ending).filter(|name| *name != self.name && instance::is_name(name));
             names.extend(name.map(str::to_owned));
         }
         Ok(names)
     }
+}
+
+/// An error that names what cannot be read.
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    let path = path.display().to_string();
+    move |error| io::Error::new(error.kind(), format!("{path} cannot be read: {}", cause(&error)))
 }
 
 /// The services of a configuration.

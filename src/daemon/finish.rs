@@ -77,22 +77,26 @@ impl Daemon {
         self.write_note(stops, Instant::now());
         self.await_note().await;
         let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
-        if !sight.is_whole {
+        if let Some(trouble) = &sight.trouble {
+            warn!(
+                "{trouble}: a virtual service that another daemon has, too, is removed unless cleanstop=no; make it readable, then reload the \
+                 other daemon"
+            );
+        } else if !sight.is_whole {
             warn!(
                 "The configuration of another daemon was not read within {} s: a virtual service that was moved there, and that the other daemon \
                  has not read yet, is removed; reload the other daemon",
                 PEERS_LIMIT.as_secs()
             );
         }
-        let wanted: BTreeSet<ServiceKey> = sight.claims.keys().copied().collect();
-        let mut held = BTreeSet::new();
-        if let Some(peers) = &mut self.peers {
-            let share = peers.look(sight, self.director.plan(), Instant::now());
-            // What an earlier run left is ours to remove, or another daemon's to take.
-            held = peers.take_held();
-            if let Some(share) = share {
-                self.run_share(share);
-            }
+        let Some(peers) = &mut self.peers else { return BTreeSet::new() };
+        // What an earlier run left is ours to remove, or another daemon's to take.
+        let held_before = peers.held().clone();
+        let wanted = sight.to_leave(&held_before);
+        let share = peers.look(sight, self.director.plan(), Instant::now());
+        let held = peers.take_held();
+        if let Some(share) = share {
+            self.run_share(share);
         }
         self.director.adopt(held.difference(&wanted).copied().collect());
         self.rest(kernel_limit).await;

@@ -33,7 +33,11 @@ pub fn remove_leftovers(
     open: impl FnOnce() -> Result<Box<dyn Ipvs>, ipvs_rs::Error>,
 ) -> Leftovers {
     let file = OwnedServices::open(directory.join(owned::file_name(name)));
-    let Some(left) = file.left() else { return Leftovers::None };
+    let left = match file.left() {
+        Ok(Some(left)) => left,
+        Ok(None) => return Leftovers::None,
+        Err(error) => return Leftovers::Left(error.to_string()),
+    };
     if let Some(why) = not_to_be_removed(&left, original) {
         return Leftovers::Left(why);
     }
@@ -99,8 +103,8 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
 fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, String> {
     let Some(others) = Directory::new(directory, name) else { return Ok(BTreeSet::new()) };
     let sight = others.look(&Hosts::new(), FILES_LIMIT);
-    if !sight.is_readable {
-        return Err("the notes of other daemons, which may have them, cannot be read".to_owned());
+    if let Some(trouble) = sight.trouble {
+        return Err(format!("{trouble}, and another daemon may have them"));
     }
     if !sight.is_whole {
         return Err(format!(

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use ipvs_rs::ServiceKey;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use tracing::error;
 
 use super::notes::Notes;
 use crate::desired;
@@ -103,29 +104,41 @@ impl OwnedServices {
 
     /// What an earlier run left on this table: not after a reboot, and not in another network namespace. A release that noted no place
     /// is believed.
-    #[must_use]
-    pub fn left_here(&self) -> BTreeSet<ServiceKey> {
-        let here = Place::here().ok();
-        let is_here = |left: &Left| left.place.is_none() || here.is_none() || left.place == here;
-        self.left().filter(is_here).map(|left| left.owned.services).unwrap_or_default()
-    }
-
-    /// What an earlier run left behind; none where no daemon noted anything, or the file cannot be read.
-    #[must_use]
-    pub fn left(&self) -> Option<Left> {
-        self.try_left().ok().flatten()
-    }
-
-    /// The same.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
-    pub fn try_left(&self) -> io::Result<Option<Left>> {
+    /// As [`OwnedServices::left`].
+    pub fn left_here(&self) -> io::Result<BTreeSet<ServiceKey>> {
+        let here = Place::here().ok();
+        let is_here = |left: &Left| left.place.is_none() || here.is_none() || left.place == here;
+        Ok(self.left()?.filter(is_here).map(|left| left.owned.services).unwrap_or_default())
+    }
+
+    /// The same for a start, which goes on without it where it cannot be read.
+    #[must_use]
+    pub fn left_or_reported(&self) -> BTreeSet<ServiceKey> {
+        self.left_here().unwrap_or_else(|error| {
+            error!(
+                "{error}: a virtual service that an earlier run left, and that the configuration has no more, stays in the table; look \
+                 with ipvsadm -Ln, remove it with ipvsadm -D"
+            );
+            BTreeSet::new()
+        })
+    }
+
+    /// What an earlier run left behind; none where no daemon noted anything.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read; the error names it.
+    pub fn left(&self) -> io::Result<Option<Left>> {
+        let unreadable = |error: io::Error| {
+            let what = format!("{} cannot be read: {}", self.path.display(), cause(&error));
+            io::Error::new(error.kind(), what)
+        };
         let text = match self.text() {
             // Neither a file that is gone nor a link says anything.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => return Ok(None),
-            text => text?,
+            text => text.map_err(unreadable)?,
         };
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
         let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
@@ -200,6 +213,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_note_that_cannot_be_read_is_not_taken_for_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let note = OwnedServices::open(file.path().join("web.cf.services"));
+        let error = note.left().unwrap_err().to_string();
+        assert!(error.contains("/web.cf.services cannot be read: not a directory"), "{error}");
+        assert!(note.left_here().is_err() && note.left_or_reported().is_empty());
+    }
+
+    #[test]
     fn c2_a_link_in_the_place_of_the_file_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (path, victim) = (dir.path().join("services"), dir.path().join("victim"));
@@ -235,10 +257,10 @@ mod tests {
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
         let here = Place::here().ok();
         let left = Left { owned: owned.clone(), place: here, daemon: Some(Process::own()) };
-        assert_eq!(OwnedServices::open(path.clone()).left(), Some(left));
+        assert_eq!(OwnedServices::open(path.clone()).left().unwrap(), Some(left));
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), BTreeSet::from([key("tcp:10.0.0.1:80")]));
         OwnedServices::open(path.clone()).remove();
-        assert_eq!(OwnedServices::open(path).left(), None);
+        assert_eq!(OwnedServices::open(path).left().unwrap(), None);
     }
 }

@@ -30,6 +30,8 @@ const CALM_INTERVAL: Duration = Duration::from_secs(10);
 const COLLISION: Duration = Duration::from_secs(10);
 /// So long a daemon that has gone without removing its note keeps its services: it may be on its way back, by a restart or by systemd.
 const LINGER: Duration = Duration::from_secs(15);
+/// Between two looks at the configurations of others while a service is offered.
+const FILES_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a look waits for the configurations of other daemons.
 pub(super) const FILES_LIMIT: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,9 @@ pub struct Peers {
     all: BTreeSet<ServiceKey>,
     elsewhere: Claims,
     /// What the configuration has no more, and another one has.
-    offered: BTreeMap<ServiceKey, Virtual>,
+    offered: BTreeMap<ServiceKey, Offer>,
+    /// When to see whether another daemon still wants what is offered.
+    files_at: Instant,
     /// What an earlier run of this daemon left that another daemon may want: it stays in the table, without checks.
     held: Held,
     /// When a daemon was seen to live for the last time.
@@ -49,6 +53,15 @@ pub struct Peers {
     next_look: Instant,
     collision_until: Instant,
     looking: Option<BoxFuture<'static, Sight>>,
+    /// Whether the last look saw nothing, which was reported.
+    is_blind: bool,
+}
+
+/// A service that another daemon may take.
+struct Offer {
+    service: Virtual,
+    /// Since when no other daemon wants it.
+    unwanted_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -104,12 +117,15 @@ impl Peers {
             whole: Arc::clone(whole.config()),
             elsewhere: Claims::new(),
             offered: BTreeMap::new(),
+            files_at: now,
             held: Held::default(),
             seen: BTreeMap::new(),
             next_look: now + INTERVAL,
             collision_until: now + COLLISION,
             looking: None,
+            is_blind: false,
         };
+        peers.report_sight(&sight);
         // Another daemon may be on its way back, with a configuration that has what ours has no more.
         let is_moving = !sight.is_whole || sight.notes.iter().any(|note| note.state != Life::Runs);
         let notes = peers.living(sight.notes, now);
@@ -147,35 +163,34 @@ impl Peers {
         self.whole = Arc::clone(whole.config());
         self.offered.clear();
         self.held.services.retain(|key| !self.all.contains(key));
+        self.report_sight(&sight);
+        self.offer(running, &sight, now);
+        let is_readable = sight.is_readable();
         let (mine, notes) = (keys(running.config()), self.living(sight.notes, now));
-        let elsewhere = self.theirs(&notes, &mine);
-        for v in running.virtuals() {
-            let key = desired::service_key(v.id);
-            let Some(other) = sight.claims.get(&key).filter(|_| !self.all.contains(&key)) else { continue };
-            warn!(
-                "Virtual server {} is checked until the daemon {} takes it, whose configuration has it; if that has not read it yet: reload \
-                 it",
-                v.id,
-                escaped(other)
-            );
-            self.offered.insert(key, v.clone());
-        }
+        let elsewhere = match is_readable {
+            true => self.theirs(&notes, &mine),
+            // What was another daemon's is taken for its own until more is known.
+            false => self.elsewhere.clone().into_iter().filter(|(key, _)| self.all.contains(key)).collect(),
+        };
         self.share(Some(whole), elsewhere, &notes, &mine, now)
     }
 
     /// Takes a look in: a service may have changed hands. Gives the new share if so.
     pub fn look(&mut self, sight: Sight, running: &Plan, now: Instant) -> Option<Share> {
-        if !sight.is_readable {
+        self.report_sight(&sight);
+        if !sight.is_readable() {
             // Nothing is known, so nothing has changed.
             self.plan_look(now);
             return None;
         }
+        let is_certain = !sight.has_wrong_file;
         let claims = sight.is_whole.then_some(sight.claims);
         let (mine, notes) = (keys(running.config()), self.living(sight.notes, now));
         let elsewhere = self.theirs(&notes, &mine);
         let is_taken = self.offered.keys().any(|key| is_taken(&notes, key));
         let abandoned = self.judge_held(&notes, claims.as_ref(), now);
-        let share = if is_taken || !elsewhere.keys().eq(self.elsewhere.keys()) {
+        let has_lapsed = self.judge_offered(claims.as_ref().filter(|_| is_certain), now);
+        let share = if is_taken || has_lapsed || !elsewhere.keys().eq(self.elsewhere.keys()) {
             Some(Share { abandoned, ..self.share(None, elsewhere, &notes, &mine, now) })
         } else {
             self.elsewhere = elsewhere;
@@ -195,7 +210,11 @@ impl Peers {
     /// Begins to look at the others on another thread.
     pub fn start_look(&mut self, hosts: &Hosts, now: Instant) {
         let directory = self.directory.clone();
-        self.looking = Some(if self.held.until.is_some_and(|until| until <= now) {
+        let is_offer_due = !self.offered.is_empty() && self.files_at <= now;
+        if is_offer_due {
+            self.files_at = now + FILES_INTERVAL;
+        }
+        self.looking = Some(if is_offer_due || self.held.until.is_some_and(|until| until <= now) {
             directory.look_aside(hosts.clone(), FILES_LIMIT).boxed()
         } else {
             directory.notes_aside().boxed()
@@ -231,7 +250,7 @@ impl Peers {
     /// The servers of the services that are offered, by their configured addresses.
     #[must_use]
     pub fn offered_servers(&self) -> BTreeSet<SocketAddr> {
-        self.offered.values().flat_map(|v| &v.reals).map(|real| real.address).collect()
+        self.offered.values().flat_map(|offer| &offer.service.reals).map(|real| real.address).collect()
     }
 
     /// What is to be noted of it besides the services that are ours.
@@ -241,6 +260,12 @@ impl Peers {
         owned.offered.extend(self.offered.keys().chain(&self.held.services));
         owned.wanted = self.elsewhere.keys().copied().collect();
         owned
+    }
+
+    /// What an earlier run left, and another daemon may want.
+    #[must_use]
+    pub fn held(&self) -> &BTreeSet<ServiceKey> {
+        &self.held.services
     }
 
     /// What is held: from now on it is not.
@@ -263,6 +288,66 @@ impl Peers {
         let is_shared = !self.elsewhere.is_empty() || !self.offered.is_empty();
         let often = is_shared || self.held.until.is_some() || now < self.collision_until;
         self.next_look = now + if often { INTERVAL } else { CALM_INTERVAL };
+    }
+
+    /// Goes on with the services of the running plan that the configuration has no more and another daemon wants.
+    fn offer(&mut self, running: &Plan, sight: &Sight, now: Instant) {
+        self.files_at = now + FILES_INTERVAL;
+        for v in running.virtuals() {
+            let key = desired::service_key(v.id);
+            if self.all.contains(&key) || !sight.may_want(&key) {
+                continue;
+            }
+            match sight.claims.get(&key) {
+                Some(other) => warn!(
+                    "Virtual server {} is checked until the daemon {} takes it, whose configuration has it; if that has not read it yet: \
+                     reload it",
+                    v.id,
+                    escaped(other)
+                ),
+                None => warn!(
+                    "Virtual server {} is checked until it is known that no other daemon wants it, and removed then",
+                    v.id
+                ),
+            }
+            self.offered.insert(key, Offer { service: v.clone(), unwanted_since: None });
+        }
+    }
+
+    /// Gives up what was offered and no other daemon wants any more. Whether there was something.
+    fn judge_offered(&mut self, claims: Option<&Claims>, now: Instant) -> bool {
+        let Some(claims) = claims else { return false };
+        let before = self.offered.len();
+        self.offered.retain(|key, offer| {
+            if claims.contains_key(key) {
+                offer.unwanted_since = None;
+                return true;
+            }
+            // Another daemon may be reloaded, or restarted, at this moment.
+            let stays = now < *offer.unwanted_since.get_or_insert(now) + LINGER;
+            if !stays {
+                info!(
+                    "Virtual server {} is removed: no daemon has wanted it for {} s",
+                    desired::virtual_id(*key),
+                    LINGER.as_secs()
+                );
+            }
+            stays
+        });
+        self.offered.len() < before
+    }
+
+    /// Reports that nothing is known of the others, once.
+    fn report_sight(&mut self, sight: &Sight) {
+        match &sight.trouble {
+            Some(trouble) if !self.is_blind => error!(
+                "{trouble}; which virtual services other daemons have is unknown: this daemon keeps those of its configuration as they \
+                 should be, and removes no other ones; give its user access to it"
+            ),
+            None if self.is_blind => info!("The notes of other daemons can be read again"),
+            _ => {}
+        }
+        self.is_blind = !sight.is_readable();
     }
 
     /// What was held and is wanted by no other daemon. What another daemon has taken is held no longer.
@@ -335,7 +420,11 @@ impl Peers {
             Some(plan) if self.elsewhere.is_empty() && self.offered.is_empty() => plan,
             _ => {
                 let elsewhere = self.elsewhere.keys().map(|key| desired::virtual_id(*key)).collect();
-                Plan::shared(&self.whole, &elsewhere, self.offered.values().cloned())
+                Plan::shared(
+                    &self.whole,
+                    &elsewhere,
+                    self.offered.values().map(|offer| offer.service.clone()),
+                )
             }
         }
     }

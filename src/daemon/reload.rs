@@ -69,12 +69,12 @@ impl Source {
             Some(content) => load::load_content(&self.path, content, &self.in_use),
             None => load::load_for(&self.path, &self.in_use),
         }?;
-        let sight = self.peers.map_or_else(Sight::default, |peers| peers.look(&self.hosts, FILES_LIMIT));
+        let sight = self.peers.map_or_else(Sight::of_none, |peers| peers.look(&self.hosts, FILES_LIMIT));
         let planned = keys(loaded.plan.config());
         // Its servers stay in maintenance until another daemon takes it.
         let is_offered = |id| {
             let key = desired::service_key(id);
-            !planned.contains(&key) && sight.claims.contains_key(&key)
+            !planned.contains(&key) && sight.may_want(&key)
         };
         let offered = self.running.virtuals().iter().filter(|v| is_offered(v.id));
         let servers = offered.flat_map(|v| &v.reals).map(|real| real.address);

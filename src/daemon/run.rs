@@ -131,7 +131,7 @@ impl Daemon {
         let owned = setup
             .remember
             .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
-        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_here);
+        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_or_reported);
         let directory =
             if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
         let rules = Rules::of(&setup.loaded.plan, [], Learned::default());

@@ -45,7 +45,7 @@ async fn b3_what_cannot_be_written_is_said_once_and_tried_again() {
     assert!(!notes.is_pending());
     notes.remove(start + 3 * RETRY);
     assert!(take(&mut notes, start + 3 * RETRY).await.unwrap());
-    assert_eq!(file().left(), None);
+    assert_eq!(file().left().unwrap(), None);
 }
 
 /// The file system takes the first note and does not answer.

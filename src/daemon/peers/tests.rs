@@ -229,10 +229,93 @@ fn in_another_network_namespace_it_is_another_service() {
 fn what_cannot_be_read_changes_no_owner() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[80], &[]);
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
-    let blind = Sight::default();
-    assert!(!blind.is_readable);
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81, 82], &[], now);
+    let blind = Sight::blind("gone".to_owned());
     assert!(peers.look(blind, &running, now + seconds(30)).is_none());
     assert_eq!(peers.elsewhere().len(), 1);
     assert_eq!(peers.poll_timeout(), Some(now + seconds(31)));
+    // Nor does it at a reload: what is another one's stays its own, and what goes from the file is not removed yet.
+    let share = peers.take_up(plan(&[80, 81]), &running, blind_sight(), now + seconds(40));
+    assert_eq!(share.parts(), (keys(&[81, 82]), BTreeSet::new()));
+    let running = share.plan.unwrap();
+    assert!(peers.look(folder.sight(), &running, now + seconds(45)).is_none());
+    let share = peers.look(folder.sight(), &running, now + seconds(60)).unwrap();
+    assert_eq!(share.parts(), (keys(&[81]), BTreeSet::new()));
+}
+
+fn blind_sight() -> Sight {
+    Sight::blind("gone".to_owned())
+}
+
+/// R93: the daemon starts, and removes nothing until it knows whose it is.
+#[test]
+fn a_start_that_sees_no_other_daemon_removes_nothing() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    folder.runs("mail.cf", &[80], &[]);
+    let missing = Directory::new(&folder.0.path().join("none"), "web.cf").unwrap();
+    let trouble = missing.look(&Hosts::new(), seconds(20)).trouble.unwrap();
+    assert!(trouble.contains("/none cannot be read: ") && trouble.contains("no such file"), "{trouble}");
+    let begin =
+        Peers::begin(folder.directory(), plan(&[80, 81]), keys(&[81, 99]), Sight::blind(trouble), now);
+    let Beginning { mut peers, plan: running, formerly } = begin;
+    // What is in the file is kept as it should be: an unknown owner is better than none.
+    assert_eq!((planned(&running), formerly), (keys(&[80, 81]), keys(&[81])));
+    assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
+    assert!(peers.look(blind_sight(), &running, now + seconds(60)).is_none());
+    assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
+    // A stop now would leave it; one that sees the others would not.
+    assert_eq!(blind_sight().to_leave(peers.held()), keys(&[99]));
+    assert_eq!(folder.sight().to_leave(peers.held()), BTreeSet::new());
+    // Once it sees the others, each has its own again, and what no one wants goes.
+    let share = peers.look(folder.sight(), &running, now + seconds(61)).unwrap();
+    assert_eq!(share.parts(), (keys(&[81]), keys(&[80])));
+    assert_eq!(share.abandoned, keys(&[99]));
+}
+
+/// R93: it was moved, and then taken out of the other file, too.
+#[test]
+fn what_is_offered_and_wanted_no_more_is_removed() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    let file = folder.0.path().join("mail.cf");
+    let mail_has = |ports: &[u16]| fs::write(&file, text(ports)).unwrap();
+    folder.write(
+        "mail.cf",
+        Owned { file: Some(file.clone()), services: keys(&[25]), ..Owned::default() },
+        &Process::own().to_string(),
+    );
+    mail_has(&[25, 80]);
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
+    let share = peers.take_up(plan(&[81]), &running, folder.sight(), now);
+    let running = share.plan.unwrap();
+    assert_eq!(planned(&running), keys(&[80, 81]));
+    let mut is_same_at = |at: u64| peers.look(folder.sight(), &running, now + seconds(at)).is_none();
+    mail_has(&[25]);
+    assert!(is_same_at(5) && is_same_at(19));
+    // Two reloads in a row: it was not gone.
+    mail_has(&[25, 80]);
+    assert!(is_same_at(20));
+    // A file that is being edited says nothing.
+    fs::write(&file, "nonsense\n").unwrap();
+    assert!(is_same_at(25) && is_same_at(50));
+    mail_has(&[25]);
+    assert!(is_same_at(55) && is_same_at(69));
+    let share = peers.look(folder.sight(), &running, now + seconds(70)).unwrap();
+    assert_eq!(share.parts(), (keys(&[81]), BTreeSet::new()), "not handed over, so removed");
+    assert!(peers.noted(Owned::default()).offered.is_empty());
+}
+
+/// The files of the others are read while something is offered, not only their notes.
+#[tokio::test(start_paused = true)]
+async fn what_is_offered_has_looks_at_the_files() {
+    let (folder, now) = (Folder::new(), Instant::now());
+    let file = folder.0.path().join("mail.cf");
+    fs::write(&file, text(&[80])).unwrap();
+    let mail = Owned { file: Some(file), ..Owned::default() };
+    folder.write("mail.cf", mail, &Process::own().to_string());
+    let Beginning { mut peers, plan: running, .. } = folder.start(&[80], &[], now);
+    let _ = peers.take_up(plan(&[]), &running, folder.sight(), now);
+    for (after, is_whole) in [(1, false), (5, true), (6, false), (10, true)] {
+        peers.start_look(&Hosts::new(), now + seconds(after));
+        assert_eq!(peers.sight().await.is_whole, is_whole, "after {after} s");
+    }
 }
