@@ -99,6 +99,42 @@ pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
     out.difference(&taking).copied().collect()
 }
 
+/// The services that `new` has and `old` has not, each with those servers only that the kernel has in rotation and `new` does not
+/// know: the service was another daemon's.
+#[must_use]
+pub fn taken_over(old: &Plan, new: &Plan, kernel: &Table) -> Vec<Virtual> {
+    let of_another = |v: &Virtual| {
+        let known: BTreeSet<DestinationKey> =
+            v.reals.iter().map(|real| real_key(v, real)).chain(fallback_key(v)).collect();
+        let destinations = &kernel.services.get(&service_key(v.id))?.destinations;
+        let taking = destinations.iter().filter(|(key, config)| config.weight > 0 && !known.contains(key));
+        let reals = taking.filter_map(|(key, config)| found(v, key, config)).collect::<Vec<Real>>();
+        (!reals.is_empty()).then(|| Virtual { reals, ..v.clone() })
+    };
+    new.virtuals().iter().filter(|v| old.virtual_index(v.id).is_none()).filter_map(of_another).collect()
+}
+
+/// A server that only the kernel's table has; none where no line of a configuration could mean it.
+fn found(v: &Virtual, key: &DestinationKey, config: &DestinationConfig) -> Option<Real> {
+    let method = match config.method {
+        ipvs_rs::ForwardingMethod::DirectRoute => ForwardingMethod::Gate,
+        ipvs_rs::ForwardingMethod::Masquerade => ForwardingMethod::Masq,
+        ipvs_rs::ForwardingMethod::Tunnel => ForwardingMethod::Ipip,
+        ipvs_rs::ForwardingMethod::LocalNode | ipvs_rs::ForwardingMethod::Bypass => return None,
+    };
+    let real = Real {
+        line: 0,
+        address: SocketAddr::new(key.address, key.port),
+        method,
+        weight: config.weight,
+        upper: config.upper,
+        lower: config.lower,
+        request: None,
+        receive: None,
+    };
+    (real_key(v, &real) == *key).then_some(real)
+}
+
 /// The kernel's key of a virtual.
 #[must_use]
 pub fn service_key(id: VirtualId) -> ServiceKey {

@@ -314,7 +314,20 @@ impl Director {
         }
     }
 
+    /// Takes the servers of another daemon, whose services the plan has from now on, for those of an earlier configuration.
+    fn take_over(&mut self, plan: &Plan, now: Instant) {
+        let services = desired::taken_over(&self.plan, plan, self.table());
+        if services.is_empty() {
+            return;
+        }
+        let before = self.plan.with_services(services);
+        let in_service = desired::in_service(&before, self.table());
+        self.health = self.health.replan(&self.plan, &before, &in_service, now);
+        self.plan = before;
+    }
+
     fn replan(&mut self, plan: Plan, now: Instant) {
+        self.take_over(&plan, now);
         let in_service = desired::in_service(&plan, self.table());
         let health = self.health.replan(&self.plan, &plan, &in_service, now);
         let kept = self.health.to_keep(&self.plan, &plan, &health);

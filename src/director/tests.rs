@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table};
+use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table, diff};
 
 use super::{Director, Done, Step};
 use crate::daemon::{perform, test_plan};
+use crate::desired;
 use crate::event::{Because, Event, Fate, Kind};
 use crate::health::Owner;
 use crate::value::Verdict;
@@ -232,7 +233,7 @@ fn a_service_that_was_given_up_is_not_touched() {
 #[test]
 fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
     let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
-    let left = crate::desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
+    let left = desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
     let config = ipvs_rs::ServiceConfig::new("rr");
     world.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
     world.director.adopt(BTreeSet::from([left]));
@@ -333,4 +334,57 @@ fn a_preview_is_what_a_reload_does() {
         world.director.done(end, world.now);
     }
     assert_eq!(said, done);
+}
+
+/// R65: the service was another daemon's, with other servers.
+#[test]
+fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
+    let moved =
+        "virtual=10.0.0.1:81\n\treal=10.0.0.4:81 masq\n\treal=10.0.0.5:81 masq\n\tfallback=127.0.0.1:81\n";
+    let own = "quiescent=no\nchecktimeout=5\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n";
+    let theirs = "virtual=10.0.0.1:81\n\treal=10.0.0.3:81 masq 7\n\treal=10.0.0.5:81 masq\n\treal=10.0.0.6:81 gate 0\n";
+    let start = |theirs: &str| {
+        let mut world = World::new(own);
+        let other = test_plan(&format!("quiescent=yes\n{theirs}"));
+        let in_rotation = other.virtuals()[0].reals.iter().map(|real| (other.virtuals()[0].id, real.address));
+        let health = crate::health::Health::new(&other, &in_rotation.collect(), world.now);
+        let found = desired::wanted(&other, &health);
+        assert!(world.kernel.apply(&diff(&Table::default(), &found)).iter().all(Result::is_ok));
+        world.round(&[]);
+        world.director.reload(test_plan(&format!("{own}{moved}")));
+        let events = world.settle();
+        (world, events)
+    };
+    let weights = |world: &mut World| -> Vec<(String, u32)> {
+        let service = world.kernel.dump().unwrap().services[&planned_key("10.0.0.1:81")].clone();
+        service.destinations.iter().map(|(key, config)| (key.address.to_string(), config.weight)).collect()
+    };
+    let is = |all: &[(&str, u32)]| -> Vec<(String, u32)> {
+        all.iter().map(|(server, weight)| ((*server).to_owned(), *weight)).collect()
+    };
+    // 10.0.0.5 is in both files, so no other server has to stay.
+    let (mut world, _) = start(theirs);
+    assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
+    let theirs = theirs.replace("0.5:81", "0.7:81");
+    let (mut world, events) = start(&theirs);
+    assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
+    let leave = events.iter().filter(|event| matches!(event.kind, Kind::Leaving { .. }));
+    assert_eq!(leave.count(), 2);
+    world.round(&["10.0.0.4:81"]);
+    assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
+    // With all servers of its own down, they go when their time is over.
+    let (mut world, _) = start(&theirs);
+    world.round(&["10.0.0.4:81", "10.0.0.5:81"]);
+    assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
+    world.now = world.director.health().leaves_at(world.director.plan()).unwrap();
+    world.director.tick(world.now);
+    world.settle();
+    assert_eq!(weights(&mut world), is(&[("127.0.0.1", 1)]));
+    world.round(&[]);
+    assert!(world.director.plan().leaving().is_empty());
+    assert_eq!(world.director.plan().virtuals()[1].reals.len(), 2);
+}
+
+fn planned_key(address: &str) -> ServiceKey {
+    desired::service_key(format!("tcp:{address}").parse().unwrap())
 }

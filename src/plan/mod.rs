@@ -101,6 +101,16 @@ impl Plan {
         build::plan(Arc::new(config), checks)
     }
 
+    /// The same plan with more services, at the end.
+    #[must_use]
+    pub fn with_services(&self, more: Vec<Virtual>) -> Plan {
+        let mut config = Config::clone(&self.config);
+        config.virtuals.extend(more);
+        let check = |member: &Member| self.check_of(*member).map(|check| Arc::clone(&check.key));
+        let leaving = self.leaving.iter().map(|member| (*member, check(member))).collect();
+        build::plan(Arc::new(config), leaving)
+    }
+
     /// That of a configuration without some of its services, and with some of an earlier one.
     #[must_use]
     pub fn shared(
