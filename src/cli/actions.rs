@@ -166,24 +166,10 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
     let limit = Instant::now() + GONE_LIMIT;
     let mut was_killed = false;
     loop {
-        if let Some(daemon) = running(context)? {
-            match unit::of(daemon) {
-                None if end(daemon, Signal::SIGTERM)? == End::Orderly => return Ok(Exit::Ok),
-                None => {}
-                Some(unit) => {
-                    load_by(context, daemon::load_for_daemon).inspect_err(|_| {
-                        tell!(
-                            "Nothing was done; systemctl stop {unit} ends the daemon whatever its file says"
-                        );
-                    })?;
-                    let exit = unit::ask(&unit, "stop", daemon);
-                    if exit != Exit::Ok {
-                        return Ok(exit);
-                    }
-                }
-            }
-            // systemd does not say whether it had to.
-            was_killed = true;
+        match end_all(context)? {
+            Some(End::Orderly) => return Ok(Exit::Ok),
+            Some(End::Killed) => was_killed = true,
+            None => {}
         }
         // Nothing starts while the lock is ours.
         match Lock::take(&context.lock_file()) {
@@ -207,7 +193,9 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
             }
             // Without its directory no daemon has left anything.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                say_nothing_to_stop(context);
+                if !was_killed {
+                    say_nothing_to_stop(context);
+                }
                 return Ok(Exit::Ok);
             }
             Err(error) => {
@@ -222,6 +210,27 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
             }
         }
     }
+}
+
+/// Ends what runs, or a unit that is about to start it; none where there is nothing to end.
+fn end_all(context: &Context) -> Result<Option<End>, Exit> {
+    let exit = match running(context)? {
+        None => match unit::waiting(context) {
+            None => return Ok(None),
+            Some(unit) => unit::ask_waiting(&unit, "stop"),
+        },
+        Some(daemon) => match unit::of(daemon) {
+            None => return end(daemon, Signal::SIGTERM).map(Some),
+            Some(unit) => {
+                load_by(context, daemon::load_for_daemon).inspect_err(|_| {
+                    tell!("Nothing was done; systemctl stop {unit} ends the daemon whatever its file says");
+                })?;
+                unit::ask(&unit, "stop", daemon)
+            }
+        },
+    };
+    // systemd does not say whether it had to kill it.
+    if exit == Exit::Ok { Ok(Some(End::Killed)) } else { Err(exit) }
 }
 
 /// R83: removes what a daemon that crashed left in the table.
@@ -286,6 +295,12 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
         })?;
         unit::warn_of_restart(&unit);
         return Ok(unit::ask(&unit, "restart", daemon));
+    }
+    if running(context)?.is_none()
+        && let Some(unit) = unit::waiting(context)
+    {
+        load_by(context, daemon::load_for_daemon)?;
+        return Ok(unit::ask_waiting(&unit, "restart"));
     }
     let (path, loaded) = load_to_start(context)?;
     let prepared = prepare(context, path, loaded)?;

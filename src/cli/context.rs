@@ -65,10 +65,7 @@ impl Context {
         if let Some(backend) = options.table {
             settings.table.backend = backend;
         }
-        let (argument, name) = match &options.config {
-            None => (DEFAULT_CONFIG.to_owned(), DEFAULT_NAME.to_owned()),
-            Some(config) => (config.clone(), last_component(config)),
-        };
+        let (argument, name) = named(options.config.as_deref());
         let acts = settings.table.acts(options.run_commands);
         let invocation = arguments.join(" ");
         let own = own_command(options, arguments);
@@ -90,6 +87,14 @@ impl Context {
     /// The same for a daemon of another name.
     pub fn with_name(&self, name: String) -> Context {
         Context { name, ..self.clone() }
+    }
+
+    /// Whether a command line that names this configuration means the same daemon.
+    pub fn is_meant_by(&self, config: Option<&str>) -> bool {
+        let (argument, name) = named(config);
+        let other = Context { argument, name, ..self.clone() };
+        let file = |context: &Context| context.find_config()?.canonicalize().ok();
+        other.name == self.name || file(self).is_some_and(|own| file(&other) == Some(own))
     }
 
     /// Where the configuration is, absolute; none if it is nowhere.
@@ -170,6 +175,14 @@ impl Context {
             Backend::Kernel => Box::new(ipvs_rs::Kernel::open()?),
             Backend::Memory => Box::new(ipvs_rs::Memory::new()),
         })
+    }
+}
+
+/// The argument, and the name of the daemon.
+fn named(config: Option<&str>) -> (String, String) {
+    match config {
+        None => (DEFAULT_CONFIG.to_owned(), DEFAULT_NAME.to_owned()),
+        Some(config) => (config.to_owned(), last_component(config)),
     }
 }
 

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
 
 use super::Exit;
+use super::arguments::{self, Action, Command, Parsed};
+use super::context::Context;
 use super::terminal::tell;
-use crate::sys::process::{self, Process, Signal};
+use crate::settings::Backend;
+use crate::sys::process::{Process, Signal, own_pid};
 
 /// There where systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
@@ -19,14 +22,56 @@ pub(super) fn of(daemon: Process) -> Option<String> {
         return None;
     }
     let unit = unit(&groups(daemon.pid)?)?;
-    let is_own = || groups(process::own_pid().try_into().ok()?).and_then(|own| self::unit(&own));
-    (is_own().as_ref() != Some(&unit) && main_pid(&unit) == Some(daemon.pid)).then_some(unit)
+    (own().as_ref() != Some(&unit) && main_pid(&unit) == Some(daemon.pid)).then_some(unit)
 }
 
-/// Lets systemd do it, and waits for that. What goes wrong there it says itself.
+/// The unit that starts the daemon of this configuration by itself soon, and has none at the moment: after a crash, or with a wrong
+/// file, a unit waits between two starts. None for a command of the unit itself.
+pub(super) fn waiting(context: &Context) -> Option<String> {
+    // A daemon with its table in memory is another one.
+    if context.settings.table.backend == Backend::Memory || !Path::new(BOOTED).is_dir() {
+        return None;
+    }
+    let listed = ["list-units", "--type=service", "--state=activating", "--plain", "--no-legend", "--full"];
+    let units = output(&listed)?;
+    let mut units = units.lines().filter_map(|line| line.split_whitespace().next());
+    let unit = units.find(|unit| {
+        let command = property(unit, "ExecStart");
+        command.is_some_and(|command| starts(&command).any(|config| context.is_meant_by(config.as_deref())))
+    })?;
+    (own().as_deref() != Some(unit)).then(|| unit.to_owned())
+}
+
+/// The configurations whose daemons a property `ExecStart` starts.
+fn starts(command: &str) -> impl Iterator<Item = Option<String>> {
+    let lines = command.split("argv[]=").skip(1);
+    lines.filter_map(|line| {
+        let words: Vec<String> = line.split(" ;").next()?.split_whitespace().map(str::to_owned).collect();
+        let program = Path::new(words.first()?).file_name()?.to_str()?;
+        match arguments::parse(&words) {
+            Parsed::Run(options, Command::Action(Action::Start)) if program.contains("ldirectord-rs") => {
+                Some(options.config)
+            }
+            _ => None,
+        }
+    })
+}
+
+/// Lets systemd do it for a daemon that a unit runs.
 pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Exit {
     tell!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
-    match Command::new("systemctl")
+    order(unit, verb)
+}
+
+/// Lets systemd do it for a unit that waits for its next start.
+pub(super) fn ask_waiting(unit: &str, verb: &str) -> Exit {
+    tell!("{unit} waits for its next start: systemctl {verb} {unit}");
+    order(unit, verb)
+}
+
+/// Waits until systemd has done it. What goes wrong there it says itself.
+fn order(unit: &str, verb: &str) -> Exit {
+    match process::Command::new("systemctl")
         .args(["--no-ask-password", verb, "--", unit])
         .stdin(Stdio::null())
         .status()
@@ -51,6 +96,11 @@ pub(super) fn warn_of_restart(unit: &str) {
     }
 }
 
+/// The unit that this process belongs to.
+fn own() -> Option<String> {
+    unit(&groups(own_pid().try_into().ok()?)?)
+}
+
 /// The control groups of a process (cgroups(7), `/proc/PID/cgroup`).
 fn groups(pid: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
@@ -73,14 +123,40 @@ fn main_pid(unit: &str) -> Option<i32> {
 
 /// A property of a unit, as `systemctl show` prints it.
 fn property(unit: &str, name: &str) -> Option<String> {
-    let asked = ["show", "--property", name, "--value", "--", unit];
-    let output = Command::new("systemctl").args(asked).stdin(Stdio::null()).output().ok()?;
+    output(&["show", "--property", name, "--value", "--", unit])
+}
+
+fn output(words: &[&str]) -> Option<String> {
+    let output = process::Command::new("systemctl").args(words).stdin(Stdio::null()).output().ok()?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unit;
+    use super::{starts, unit};
+
+    #[test]
+    fn the_configuration_of_a_unit_is_that_of_its_start() {
+        let command = |words: &str| {
+            format!(
+                "{{ path=/usr/sbin/ldirectord-rs ; argv[]={words} ; ignore_errors=no ; start_time=[n/a] ; pid=0 ; status=0/0 }}"
+            )
+        };
+        for (words, expected) in [
+            ("/usr/sbin/ldirectord-rs --foreground start", Some(None)),
+            ("/usr/sbin/ldirectord-rs --foreground web.cf start", Some(Some("web.cf"))),
+            ("/opt/ldirectord-rs /etc/ha.d/web.cf start --foreground", Some(Some("/etc/ha.d/web.cf"))),
+            ("/usr/sbin/ldirectord-rs web.cf status", None),
+            ("/usr/sbin/keepalived web.cf start", None),
+        ] {
+            let found: Vec<Option<String>> = starts(&command(words)).collect();
+            let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+            assert_eq!(found.as_slice(), expected.as_slice(), "{words}");
+        }
+        let two = command("/usr/bin/true x") + "\n" + &command("/usr/sbin/ldirectord-rs web.cf start");
+        assert_eq!(starts(&two).collect::<Vec<_>>(), [Some("web.cf".to_owned())]);
+        assert_eq!(starts("").count(), 0);
+    }
 
     #[test]
     fn the_unit_stands_in_the_control_group() {

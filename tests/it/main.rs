@@ -32,3 +32,4 @@ mod replies;
 mod site;
 mod stages;
 mod tls;
+mod unit;

@@ -47,7 +47,9 @@ fn the_unit_lives() {
         ("own-bad-stop", "2 unharmed"),
         // The table is as it was.
         ("careless-restart", "1 2"),
+        ("waiting-stop", "0 inactive 0 1"),
         ("repaired", "active 2"),
+        ("waiting-restart", "0 active 2"),
         ("own-reload", "0"),
         ("own-stop", "0 inactive 0"),
         ("stop", "0"),

@@ -101,9 +101,20 @@ cat >/usr/local/bin/steps <<-'END'
 	# systemd asks nobody before it ends the daemon; the unit comes back by itself once the file is right.
 	systemctl restart ldirectord-rs
 	note careless-restart "$? $(services)"
+	# The unit tries again and again; who wants an end of it gets one, and the table is cleaned up.
+	for _ in $(seq 600); do [ "$(systemctl show --property SubState --value ldirectord-rs)" = auto-restart ] && break; sleep 0.1; done
+	ldirectord-rs stop 2>/tmp/said
+	note waiting-stop "$? $(systemctl is-active ldirectord-rs) $(services) $(grep -c 'waits for its next start' /tmp/said)"
+	systemctl start --no-block ldirectord-rs
+	for _ in $(seq 600); do [ "$(systemctl show --property SubState --value ldirectord-rs)" = auto-restart ] && break; sleep 0.1; done
 	cp /tmp/good.cf /etc/ha.d/ldirectord.cf
 	for _ in $(seq 600); do systemctl is-active --quiet ldirectord-rs && break; sleep 0.1; done
 	note repaired "$(systemctl is-active ldirectord-rs) $(services)"
+	before=$(main)
+	kill -KILL "$before"
+	for _ in $(seq 100); do [ "$(systemctl show --property SubState --value ldirectord-rs)" = auto-restart ] && break; sleep 0.1; done
+	ldirectord-rs restart 2>/tmp/said
+	note waiting-restart "$? $(systemctl is-active ldirectord-rs) $(services)"
 	ldirectord-rs reload
 	note own-reload $?
 	ldirectord-rs stop

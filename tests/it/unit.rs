@@ -1,0 +1,73 @@
+//! Commands for a daemon whose unit of systemd waits for its next start, with a `systemctl` that notes what it is asked.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use crate::site::Site;
+
+const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
+/// As process 1 of a machine with systemd, in a mount namespace of its own.
+const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system && exec \"$@\"";
+const SYSTEMCTL: &str = "#!/bin/sh\n\
+    echo \"$*\" >>asked\n\
+    case \"$1\" in\n\
+    list-units) [ ! -e waits ] || printf 'cron.service loaded activating auto-restart x\\nlb.service loaded activating auto-restart y\\n' ;;\n\
+    show) case \"$*\" in\n\
+    *cron.service) echo '{ path=/bin/cron ; argv[]=/bin/cron web.cf start ; pid=0 }' ;;\n\
+    *lb.service) echo '{ path=/usr/sbin/ldirectord-rs ; argv[]=/usr/sbin/ldirectord-rs --foreground web.cf start ; pid=0 }' ;;\n\
+    esac ;;\n\
+    *) [ ! -e refuses ] || exit 1 ;;\n\
+    esac\n";
+
+/// The exit code, what was said, and what systemd was told to do.
+fn act(site: &Site, words: &[&str]) -> (i32, String, Vec<String>) {
+    let _ = fs::remove_file(site.path("asked"));
+    let program = site.command(words);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", BOOTED, "sh"]).arg(program.get_program()).args(program.get_args());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
+    command.env("PATH", path).env("LDIRECTORD_RS_TABLE__BACKEND", "kernel");
+    let output = command.current_dir(site.path("")).stdin(Stdio::null()).output().unwrap();
+    let asked = fs::read_to_string(site.path("asked")).unwrap_or_default();
+    let orders = asked.lines().filter(|line| line.starts_with("--no-ask-password")).map(str::to_owned);
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code().unwrap(), said, orders.collect())
+}
+
+/// R94
+#[test]
+fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
+    let may = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        println!("skipped: unshare(1) may not make a mount namespace here");
+        return;
+    }
+    let site = Site::new(CONFIG);
+    fs::create_dir(site.path("bin")).unwrap();
+    fs::write(site.path("bin/systemctl"), SYSTEMCTL).unwrap();
+    fs::set_permissions(site.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let order = |verb: &str| vec![format!("--no-ask-password {verb} -- lb.service")];
+    let (code, said, orders) = act(&site, &["web.cf", "stop"]);
+    assert_eq!((code, orders), (0, Vec::new()), "it does not wait: {said}");
+    assert!(said.contains("nothing to stop"), "{said}");
+    fs::write(site.path("waits"), "").unwrap();
+    let (code, said, orders) = act(&site, &["web.cf", "restart"]);
+    assert_eq!((code, orders), (0, order("restart")), "{said}");
+    let (code, said, orders) = act(&site, &["web.cf", "stop"]);
+    assert_eq!((code, orders), (0, order("stop")), "{said}");
+    assert!(said.contains("lb.service waits for its next start: systemctl stop lb.service"), "{said}");
+    assert!(!said.contains("nothing to stop"), "{said}");
+    // That of another configuration is left alone.
+    fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
+    assert_eq!(act(&site, &["other.cf", "stop"]).2, [""; 0]);
+    // With a wrong file the unit may wait for ever: what ends it asks nothing of the file.
+    site.write("nonsense\n");
+    assert_eq!(
+        (act(&site, &["web.cf", "restart"]).2, act(&site, &["web.cf", "stop"]).2),
+        (vec![], order("stop"))
+    );
+    fs::write(site.path("refuses"), "").unwrap();
+    assert_eq!(act(&site, &["web.cf", "stop"]).0, 1);
+}
