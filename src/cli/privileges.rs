@@ -30,6 +30,7 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
             "its directory is not there, and the user of [privileges] cannot make it; make it",
         ));
     }
+    privileges::can_take(&context.state_directory(), Some(&user), &context.lock_file())?;
     privileges::can_read(&read_files(context, path, config), &user)
 }
 
@@ -67,11 +68,15 @@ fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
 pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), PrivilegeError> {
     let config = setup.loaded.plan.config();
     let user = user(context)?;
-    wanted(user.is_some(), privileges::make_directory(&setup.state_directory, user.as_ref()))?;
-    let overrides = setup.overrides.as_deref().and_then(Path::parent).filter(|_| geteuid().is_root());
+    let (directory, lock) = (&setup.state_directory, context.lock_file());
+    // Then the overrides are that daemon's, too.
+    let is_in_use = privileges::can_take(directory, user.as_ref(), &lock).is_err();
+    wanted(user.is_some(), privileges::make_directory(directory, user.as_ref(), &lock))?;
+    let overrides = setup.overrides.as_deref().and_then(Path::parent);
+    let overrides = overrides.filter(|_| geteuid().is_root() && !is_in_use);
     wanted(
         false,
-        overrides.map_or(Ok(()), |directory| privileges::make_directory(directory, user.as_ref())),
+        overrides.map_or(Ok(()), |directory| privileges::make_directory(directory, user.as_ref(), &lock)),
     )?;
     let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
     let locks: Vec<PathBuf> =

@@ -136,6 +136,23 @@ pub fn last(path: &Path) -> Option<String> {
     (holder(path).ok()? == Holder::Nobody).then_some(about)
 }
 
+/// The name of a daemon that runs, or starts, in a directory, and whose lock belongs to this user; not that of `own`.
+///
+/// # Errors
+/// When the directory or one of its locks cannot be read.
+pub fn daemon_of(directory: &Path, user: u32, own: &Path) -> io::Result<Option<String>> {
+    for entry in directory.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(ENDING));
+        let Some(name) = name.filter(|_| path != own) else { continue };
+        let is_theirs = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.uid() == user);
+        if is_theirs && holder(&path)? != Holder::Nobody {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
 /// The namespace in which the numbers of processes hold, as `pid:[NUMBER]` (namespaces(7)); empty where there is no /proc.
 fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default()
@@ -144,8 +161,10 @@ fn pid_namespace() -> String {
 /// The name of the lock file of the daemon of this name.
 #[must_use]
 pub fn file_name(name: &str) -> String {
-    format!("{name}.lock")
+    format!("{name}{ENDING}")
 }
+
+const ENDING: &str = ".lock";
 
 /// Neither a link nor a pipe is opened: the directory may belong to the daemon's user.
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);

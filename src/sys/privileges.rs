@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -15,7 +16,7 @@ use landlock::{
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgroups, setegid, seteuid, setgid, setgroups, setuid};
 use thiserror::Error;
 
-use super::give;
+use super::{give, lock};
 
 /// What a daemon that stays root keeps: the table, files of others (logs, monitor files), commands that changed their user, and
 /// taking rights away. Commands of the operator are root's processes, to which the kernel gives all of root's capabilities anew.
@@ -108,13 +109,33 @@ impl Identity {
 }
 
 /// Makes a directory for what outlives the start. It belongs to the user, or to this process's own, and no other may write to it.
+/// `lock`: that of the daemon, which does not count as another one.
 ///
 /// # Errors
 /// When it cannot be made, or is another user's and cannot be taken.
-pub fn make_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
+pub fn make_directory(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
     fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
+    can_take(path, owner, lock)?;
     let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
     give::take_directory(path, uid, Some(gid)).map_err(failed(format!("{} cannot be used", path.display())))
+}
+
+/// Whether no daemon of another user has this directory: that could not write there any more.
+///
+/// # Errors
+/// When one has it, or that cannot be known.
+pub fn can_take(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
+    let Ok(found) = fs::symlink_metadata(path).map(|found| found.uid()) else { return Ok(()) };
+    if found == 0 || found == owner.map_or(geteuid(), |owner| owner.uid).as_raw() {
+        return Ok(());
+    }
+    let what = || format!("{} stays the directory of uid {found}", path.display());
+    match lock::daemon_of(path, found, lock).map_err(failed(what()))? {
+        None => Ok(()),
+        Some(name) => Err(failed(what())(format!(
+            "the daemon {name} of that user runs there; end that one, or give one of the two a [paths] run of its own"
+        ))),
+    }
 }
 
 /// Gives up what is not needed any more: being root, if there is a user to be instead, and all capabilities but that for the table

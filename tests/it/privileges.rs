@@ -68,6 +68,48 @@ fn c2_a_state_directory_of_another_user_is_taken() {
     assert_eq!(site.act("stop"), 0);
 }
 
+/// A daemon of a user that cannot write there any more would lose its note and its socket.
+#[test]
+fn c2_a_state_directory_in_use_keeps_its_owner() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can give a directory away");
+        return;
+    }
+    let site = Site::new(CONFIG);
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let state = site.path("run/ldirectord-rs");
+    fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
+    let act = |name: &str, action: &str, user: &str| {
+        let output = site.command(&[name, action]).env("LDIRECTORD_RS_PRIVILEGES__USER", user).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let owner = || fs::metadata(&state).unwrap().uid();
+    let (code, err) = act("other.cf", "start", "nobody");
+    assert_eq!((code, owner()), (Some(0), USER), "{err}");
+    let words =
+        format!("{} stays the directory of uid {USER}: the daemon other.cf of that user", state.display());
+    // Root works there all the same, and leaves the directory to the other one.
+    let (code, err) = act("web.cf", "start", "");
+    assert_eq!((code, owner()), (Some(0), USER), "{err}");
+    site.expect_log(&words);
+    assert!(site.table().is_some());
+    assert_eq!(act("other.cf", "restart", "nobody").0, Some(0), "{}", site.log());
+    // Another user could not, so nothing is started, and what runs goes on.
+    let pid = site.pid();
+    for action in ["restart", "stop", "start"] {
+        let (code, err) = act("web.cf", action, "daemon");
+        let expected = if action == "stop" { (0, false) } else { (1, true) };
+        assert_eq!((code, err.contains(&words)), (Some(expected.0), expected.1), "{action}: {err}");
+        assert!(action != "restart" || site.pid() == pid);
+    }
+    assert_eq!(act("other.cf", "stop", "nobody").0, Some(0));
+    // Nobody is there now.
+    assert_eq!(act("web.cf", "start", "").0, Some(0));
+    assert_eq!(owner(), 0);
+    assert_eq!(site.act("stop"), 0);
+}
+
 /// R90: the original's files get the modes of whoever starts it.
 #[test]
 fn c2_the_umask_is_set() {
