@@ -1,8 +1,9 @@
 //! Several daemons: what is said of all of them, and names that are long.
 
 use std::fs;
+use std::process::Stdio;
 
-use crate::site::Site;
+use crate::site::{Foreground, Site};
 
 const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
 
@@ -63,6 +64,24 @@ fn all_daemons_are_listed() {
     assert_eq!(code, 1, "a word too many is a warning: {out}");
 }
 
+/// One that has lost its pid file and its socket has its lock, and one that was started with `-d` only its socket.
+#[test]
+fn all_daemons_are_listed_whatever_files_they_have() {
+    let site = Site::new(CONFIG);
+    assert_eq!(site.act("start"), 0);
+    fs::remove_file(site.pid_file()).unwrap();
+    fs::remove_file(site.path("run/ldirectord-rs/web.cf.sock")).unwrap();
+    fs::write(site.path("debug.cf"), site.text(CONFIG)).unwrap();
+    let mut debug = site.command(&["-d", "debug.cf", "start"]);
+    let debug = Foreground(debug.stderr(Stdio::null()).spawn().unwrap());
+    let listed = || said(&site, &["status", "--all"]).1;
+    let line = format!("debug.cf is running with pid: {}\n", debug.0.id());
+    site.wait_for("the list", || listed().starts_with(&line), &listed);
+    assert!(listed().contains("\nweb.cf is running with pid: "), "{}", listed());
+    assert_eq!(site.act("stop"), 0);
+    assert_eq!(listed(), line);
+}
+
 #[test]
 fn the_file_of_a_daemon_is_named_where_another_one_has_its_name() {
     let site = Site::new(CONFIG);
@@ -98,13 +117,17 @@ fn a_long_name_has_a_socket_and_one_that_is_too_long_is_refused() {
     assert_eq!(said(&site, &[&long, "status"]).0, 0);
     assert_eq!(said(&site, &[&long, "stop"]).0, 0);
     assert_eq!(said(&site, &["show", &long]).0, 3);
-    let too_long = format!("x{long}");
-    fs::write(site.path(&too_long), site.text(CONFIG)).unwrap();
-    for (action, expected) in
-        [("start", 1), ("restart", 1), ("try-restart", 1), ("reload", 1), ("status", 3), ("stop", 0)]
-    {
-        let (code, out, err) = said(&site, &[&too_long, action]);
-        assert_eq!(code, expected, "{action}: {out}{err}");
-        assert!(expected != 1 || action == "reload" || err.contains("may have 200 bytes"), "{action}: {err}");
+    // The longer one could not even have a pid file.
+    for more in [1, 50] {
+        let too_long = format!("{}{long}", "x".repeat(more));
+        fs::write(site.path(&too_long), site.text(CONFIG)).unwrap();
+        for (action, expected) in
+            [("start", 1), ("restart", 1), ("try-restart", 1), ("reload", 1), ("status", 3), ("stop", 0)]
+        {
+            let (code, out, err) = said(&site, &[&too_long, action]);
+            assert_eq!(code, expected, "{more}, {action}: {out}{err}");
+            let is_named = err.contains("may have 200 bytes");
+            assert!(expected != 1 || action == "reload" || is_named, "{more}, {action}: {err}");
+        }
     }
 }

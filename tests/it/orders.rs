@@ -1,9 +1,11 @@
 //! Many commands for one daemon at the same time, and a killer: whatever they meet, there is at most one daemon, and nobody else is hurt.
 //! `ORDERS` says how many commands each of the four processes gives (by default 25).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,9 +38,13 @@ fn has_ended(pid: i32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
+/// How often each command came to each exit code; a kill has none.
+type Counts = Mutex<BTreeMap<(&'static str, Option<i32>), usize>>;
+
 /// One of the commands, and the exit codes that it may have here.
-fn order(site: &Site, choice: u8, bystander: i32) {
-    let (action, codes): (&str, &[i32]) = match choice % 8 {
+fn order(site: &Site, choice: u8, bystander: i32, counts: &Counts) {
+    let count = |what, code| *counts.lock().unwrap().entry((what, code)).or_default() += 1;
+    let (action, codes): (&'static str, &[i32]) = match choice % 8 {
         0 | 1 => ("start", &[0, 1]),
         2 => ("stop", &[0]),
         3 | 4 => ("restart", &[0, 1]),
@@ -47,6 +53,7 @@ fn order(site: &Site, choice: u8, bystander: i32) {
             // The number of a daemon that crashed belongs to somebody else in the end.
             if let Some(pid) = site.pid().filter(|pid| daemons(site).contains(pid)) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                count("kill -9", None);
                 site.wait_for("its end", || has_ended(pid), &String::new);
                 if site.pid() == Some(pid) {
                     let _ = fs::write(site.pid_file(), format!("{bystander}\n"));
@@ -57,6 +64,7 @@ fn order(site: &Site, choice: u8, bystander: i32) {
         _ => ("status", &[0, 1, 3]),
     };
     let (code, _, said) = site.told(action);
+    count(action, Some(code));
     assert!(codes.contains(&code), "{action}: {code}: {said}\n{}", site.log());
 }
 
@@ -70,13 +78,14 @@ fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
     let pid = i32::try_from(bystander.0.id()).unwrap();
     let each: usize = std::env::var("ORDERS").ok().and_then(|count| count.parse().ok()).unwrap_or(25);
     let mut chance = TestRunner::default();
+    let counts = Counts::default();
     for round in 0..each.div_ceil(5) {
         let choices: Vec<Vec<u8>> = (0..PROCESSES)
             .map(|_| proptest::collection::vec(any::<u8>(), 5).new_tree(&mut chance).unwrap().current())
             .collect();
         thread::scope(|scope| {
             for choices in &choices {
-                scope.spawn(|| choices.iter().for_each(|choice| order(&site, *choice, pid)));
+                scope.spawn(|| choices.iter().for_each(|choice| order(&site, *choice, pid, &counts)));
             }
         });
         let running = daemons(&site);
@@ -93,6 +102,39 @@ fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
     }
     assert_eq!(site.act("stop"), 0);
     assert_eq!(daemons(&site), [0; 0]);
+    println!("{each} commands by each of {PROCESSES} processes: {:?}", counts.lock().unwrap());
+}
+
+#[test]
+fn two_starts_at_once_leave_one_daemon() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let starts: Vec<_> = (0..6).map(|_| site.command(&["web.cf", "start"]).spawn().unwrap()).collect();
+    for mut start in starts {
+        assert!(start.wait().unwrap().success());
+    }
+    site.wait_for("a pid", || site.pid().is_some(), &String::new);
+    assert_eq!(site.act("stop"), 0);
+    // The log is whole when the daemon has ended.
+    assert_eq!(site.log().matches(" as daemon").count(), 1, "{}", site.log());
+}
+
+#[test]
+fn whoever_starts_it_finds_it_running_however_many_start_it() {
+    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    for round in 1..=20 {
+        thread::scope(|scope| {
+            for _ in 0..5 {
+                scope.spawn(|| {
+                    assert_eq!(site.act("start"), 0);
+                    let (code, _, err) = site.told("status");
+                    assert_eq!(code, 0, "the moment after a start, round {round}: {err}");
+                });
+            }
+        });
+        assert_eq!(site.act("stop"), 0);
+        assert_eq!(site.log().matches(" as daemon").count(), round, "{}", site.log());
+        assert_eq!(site.told("status").0, 3);
+    }
 }
 
 #[test]
@@ -121,6 +163,7 @@ fn a_daemon_that_hangs_is_killed() {
             assert!(said.contains("did not end within 10 s") && said.contains("was killed"), "{said}");
             assert!(begin.elapsed() < Duration::from_secs(13) + SLACK, "{:?}", begin.elapsed());
             assert_eq!(daemons(&stopped), [0; 0]);
+            assert!(!stopped.pid_file().exists(), "status would say stale");
         });
         scope.spawn(|| {
             let before = restarted.pid();

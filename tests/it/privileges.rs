@@ -110,6 +110,54 @@ fn c2_a_state_directory_in_use_keeps_its_owner() {
     assert_eq!(site.act("stop"), 0);
 }
 
+/// R82: who may not open the lock of root's daemon goes by its pid file and /proc, and can end nothing.
+#[test]
+fn c2_another_user_may_ask_and_ends_nothing() {
+    let may = Command::new("unshare").args(["--mount", "setpriv", "--version"]).output();
+    if !nix::unistd::geteuid().is_root() || !may.is_ok_and(|output| output.status.success()) {
+        println!("skipped: only root can be another user, and unshare(1) must make a mount namespace");
+        return;
+    }
+    let site = Site::new(CONFIG);
+    fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let ask = |action: &str, hidden: u8| {
+        let user = format!("--reuid={USER} --regid={USER} --clear-groups");
+        let script = format!("mount -t proc -o hidepid={hidden} proc /proc && exec setpriv {user} \"$@\"");
+        let program = site.command(&["web.cf", action]);
+        let mut asked = Command::new("unshare");
+        asked
+            .args(["--mount", "sh", "-c", &script, "sh"])
+            .arg(program.get_program())
+            .args(program.get_args());
+        asked.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = asked.current_dir(site.path("")).stdin(Stdio::null()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    assert_eq!(ask("status", 0).0, Some(3));
+    assert_eq!(site.act("start"), 0);
+    let pid = site.pid().unwrap();
+    let (code, said) = ask("status", 0);
+    assert!(code == Some(0) && said.contains(&format!("is running with pid: {pid}")), "{code:?}: {said}");
+    // Where /proc hides the processes of others, it cannot be known.
+    let (code, said) = ask("status", 2);
+    assert!(code == Some(4) && said.contains("ask as root"), "{code:?}: {said}");
+    for action in ["stop", "restart", "reload"] {
+        for hidden in [0, 2] {
+            let (code, said) = ask(action, hidden);
+            let why =
+                if hidden == 0 { format!("cannot be sent to pid {pid}") } else { "ask as root".to_owned() };
+            assert!(code == Some(1) && said.contains(&why), "{action}, {hidden}: {code:?}: {said}");
+            assert_eq!((site.told("status").0, site.pid()), (0, Some(pid)), "{action}");
+        }
+    }
+    site.signal(nix::sys::signal::Signal::SIGKILL);
+    site.wait_for("its end", || site.told("status").0 == 1, &String::new);
+    let (code, said) = ask("status", 0);
+    assert!(code == Some(1) && said.contains("stale pid file"), "{code:?}: {said}");
+    assert_eq!(site.act("stop"), 0);
+}
+
 /// R90: the original's files get the modes of whoever starts it.
 #[test]
 fn c2_the_umask_is_set() {
