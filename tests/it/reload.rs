@@ -136,6 +136,12 @@ fn a6_slow_rewrites_never_show_half_a_file() {
     fs::write(site.path("new"), site.text(&config(7))).unwrap();
     fs::rename(site.path("new"), site.path("web.cf")).unwrap();
     site.expect("renamed", &[(one.address, 7), (two.address, 3)]);
+    let seen = || fs::read_to_string(site.path("seen")).unwrap_or_default();
+    let calls = |weights: &[u32]| -> String {
+        weights.iter().map(|weight| format!("{}END\n", site.text(&config(*weight)))).collect()
+    };
+    // The command reads the file, which must not be another one by then.
+    site.wait_for("one call", || seen() == calls(&[7]), &seen);
     // A slow one that is left alone is one change.
     write_slowly(&site, &config(8), Duration::from_millis(300));
     site.expect("written slowly", &[(one.address, 8), (two.address, 3)]);
@@ -144,9 +150,7 @@ fn a6_slow_rewrites_never_show_half_a_file() {
     for never in ["Purged", "Deleted", "Error"] {
         assert!(!log.contains(never), "{never}: {log}");
     }
-    let seen = || fs::read_to_string(site.path("seen")).unwrap_or_default();
-    let expected = [7, 8].map(|weight| format!("{}END\n", site.text(&config(weight)))).concat();
-    site.wait_for("two calls", || seen() == expected, &seen);
+    site.wait_for("two calls", || seen() == calls(&[7, 8]), &seen);
 }
 
 #[test]
