@@ -24,11 +24,11 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A check of the server ended, or was not run because all its servers are in maintenance, and the service has a `monitorfile`.
+    /// A check ended, or was skipped because all its servers are in maintenance. Only for services with a `monitorfile`.
     Checked {
         /// The server.
         member: Member,
-        /// The result; none where it was not run.
+        /// The result; `None` if it was skipped.
         verdict: Option<Arc<Verdict>>,
     },
     /// The server was marked up.
@@ -65,16 +65,21 @@ pub enum Kind {
         /// The result of the check.
         verdict: Arc<Verdict>,
     },
-    /// Somebody decided about the server: what its check finds does not count until that ends.
-    Overridden(Arc<Override>),
-    /// What somebody decided about the server is over.
-    OverrideEnded {
-        /// What was decided.
+    /// An override of the server was set.
+    Overridden {
+        /// The override.
         decision: Arc<Override>,
-        /// Why it is over.
+        /// Whether it has no effect yet, because a file in `maintenancedir` takes precedence.
+        in_maintenance: bool,
+    },
+    /// An override of the server ended.
+    OverrideEnded {
+        /// The override.
+        decision: Arc<Override>,
+        /// Why it ended.
         ending: Ending,
-        /// What becomes of the server.
-        standing: Standing,
+        /// The standing of the server now; `None` in maintenance, and without the server.
+        state: Option<Standing>,
     },
     /// The server is no longer in the configuration and stays until another server is up.
     Leaving {
@@ -85,7 +90,7 @@ pub enum Kind {
     Table {
         /// How.
         change: Change,
-        /// The transition of the server that it carries out; none where there was none.
+        /// The server transition that caused it, if any.
         because: Option<Because>,
     },
     /// The kernel refused a request twice, with its table read in between.
@@ -122,16 +127,16 @@ pub enum Kind {
     Reloaded,
 }
 
-/// What happened to a server, so that it was changed in the table.
+/// The server transition that caused a change of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Because {
     /// It was marked up.
     Up,
     /// It was marked down.
     Down,
-    /// Somebody decided about it.
+    /// An override was set.
     Overridden(Owner),
-    /// That is over.
+    /// An override ended.
     OverrideEnded,
 }
 

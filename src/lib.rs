@@ -56,7 +56,7 @@
 //! | where a pattern or a library runs that takes long | `check/matching.rs`, `check/aside.rs` |
 //! | what a page or a file without an end means | `check/content.rs`; which heads of HTTP are accepted: `check/http/lenient.rs` |
 //! | when a server counts as down | `health/server.rs` |
-//! | what operators and files in `maintenancedir` decide about servers | `health/overrides.rs`, `director/steer.rs`; where it is kept: `daemon/overrides.rs`; how it is asked for: `daemon/steer.rs` |
+//! | what drain, down, up and a file in `maintenancedir` do | `health/overrides.rs`, `director/steer.rs`; requests: `daemon/steer.rs`; the saved file: `daemon/overrides.rs` |
 //! | which removed servers stay at a reload, and when they go | `health/leaving.rs`, `director/mod.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | when "no route to host" is tried again | `check/mod.rs`; link events: `sys/links.rs` |
@@ -66,12 +66,13 @@
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is in, what weight a server has | `desired.rs` |
 //! | what is adopted at the start | `desired.rs` (`in_service`), `director/mod.rs`; which services are ours: `daemon/owned.rs` |
+//! | what a reload would change | `director/preview.rs`; which transition caused a change: `director/pending.rs` |
 //! | which operations a change costs, what happens on a refusal | `director/reconciler.rs`; who carries them out: `daemon/kernel.rs` |
 //! | when a changed file counts | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name counts: `daemon/addresses.rs` |
-//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what it tells the next one: `daemon/handover.rs` |
+//! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
 //! | what waits for a log or a monitor file that hangs | `sys/lane.rs`, `sys/log.rs` |
-//! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; how many a second: `notify/storm.rs` |
+//! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; the limit per second: `notify/storm.rs` |
 //! | what an alert says, who is reminded, how mail goes | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is noted: `daemon/owned.rs`; who writes it: `daemon/notes.rs` |

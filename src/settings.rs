@@ -235,7 +235,7 @@ pub struct Privileges {
 pub struct Paths {
     /// Pid files, control sockets, and what must outlive a crash.
     pub run: PathBuf,
-    /// What must outlive a reboot: what operators decided about servers.
+    /// Overrides, which survive a reboot: in the directory `ldirectord-rs` below this one.
     pub state: PathBuf,
     /// Where a configuration is looked for first, as heartbeat has it.
     pub ha: PathBuf,
@@ -299,7 +299,7 @@ impl Default for Paths {
     fn default() -> Paths {
         Paths {
             run: PathBuf::from("/var/run"),
-            state: PathBuf::from("/var/lib/ldirectord-rs"),
+            state: PathBuf::from("/var/lib"),
             ha: PathBuf::from("/etc/ha.d"),
         }
     }

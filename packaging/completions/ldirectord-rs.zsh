@@ -22,10 +22,10 @@ _ldirectord_rs_words() {
 	local -a commands=(
 		'check:judge the file and probe every server once'
 		'show:what the running daemon knows'
-		'drain:give a server no new connections'
-		'down:take a server out'
-		'up:keep a server in'
-		'undo:end that'
+		'drain:send a server no new connections'
+		'down:treat a server as failed'
+		'up:keep a server in rotation'
+		'undo:end drain, down or up'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions

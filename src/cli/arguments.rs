@@ -77,10 +77,10 @@ status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 
 check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable;
               with --config-only judge the file alone, as -t does
 show          what the running daemon knows of its servers, and its table; without CONFIG: every daemon
-drain         give a server (address:port, as show prints it) no new connections; those that it has go on
-down          take a server out as if its check failed
-up            keep a server in whatever its check finds
-undo          end that; what its check finds counts again. These four: exit 0 done, 1 refused, 3 no daemon
+drain         send a server (ADDRESS:PORT, as show prints it) no new connections; existing ones continue
+down          treat a server as if its check failed
+up            keep a server in rotation, whatever its check finds
+undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daemon
 alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
 
 /// What a line says besides what to do.
@@ -114,7 +114,7 @@ pub(super) enum Command {
         json: bool,
     },
     AlertTest,
-    /// Decide about a server, or end that.
+    /// Set or end an override.
     Steer(Request),
 }
 
@@ -261,11 +261,13 @@ struct Wrong {
     error: Option<String>,
     /// What the operator may have meant.
     hint: Option<String>,
+    /// The usage of one command, instead of that of all.
+    usage: Option<String>,
 }
 
 impl From<String> for Wrong {
     fn from(error: String) -> Wrong {
-        Wrong { error: Some(error), hint: None }
+        Wrong { error: Some(error), ..Wrong::default() }
     }
 }
 
@@ -311,7 +313,7 @@ fn no_such_action(word: &str, words: &[String]) -> Wrong {
         }
         _ => nearest_word(word, ACTIONS.into_iter().chain(COMMANDS)).map(str::to_owned),
     };
-    Wrong { error: Some(format!("{word}: no such action")), hint }
+    Wrong { error: Some(format!("{word}: no such action")), hint, usage: None }
 }
 
 fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
@@ -393,7 +395,8 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
 /// The usage, and as its last line what the operator may have meant.
 fn usage(wrong: Wrong) -> Parsed {
     let hint = wrong.hint.map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
-    Parsed::Answer { text: help() + &hint, error: wrong.error, exit: Exit::Usage }
+    let text = wrong.usage.unwrap_or_else(|| help() + &hint);
+    Parsed::Answer { text, error: wrong.error, exit: Exit::Usage }
 }
 
 /// The options, for the manual.

@@ -159,9 +159,9 @@ impl Context {
         })
     }
 
-    /// Where the control socket is, and what must outlive a crash.
+    /// The file with the overrides of operators.
     pub fn overrides_file(&self) -> PathBuf {
-        daemon::overrides_file(&self.settings.paths.state, &self.name)
+        daemon::overrides_file(&self.settings.paths.state.join("ldirectord-rs"), &self.name)
     }
 
     /// Sockets, locks, and what must outlive a crash.

@@ -69,15 +69,11 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     let config = setup.loaded.plan.config();
     let user = user(context)?;
     let (directory, lock) = (&setup.state_directory, context.lock_file());
-    // Then the overrides are that daemon's, too.
-    let is_in_use = privileges::can_take(directory, user.as_ref(), &lock).is_err();
     wanted(user.is_some(), privileges::make_directory(directory, user.as_ref(), &lock))?;
-    let overrides = setup.overrides.as_deref().and_then(Path::parent);
-    let overrides = overrides.filter(|_| geteuid().is_root() && !is_in_use);
-    wanted(
-        false,
-        overrides.map_or(Ok(()), |directory| privileges::make_directory(directory, user.as_ref(), &lock)),
-    )?;
+    let overrides = setup.overrides.as_deref().and_then(Path::parent).filter(|_| geteuid().is_root());
+    let made =
+        overrides.map_or(Ok(()), |directory| privileges::make_lasting_directory(directory, user.as_ref()));
+    wanted(false, made)?;
     let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
     let locks: Vec<PathBuf> =
         [Some(context.lock_file()), context.file_lock()].into_iter().flatten().collect();

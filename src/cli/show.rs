@@ -1,6 +1,7 @@
 //! `show`: asks the running daemon what it knows.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use super::Exit;
 use super::context::Context;
@@ -31,13 +32,27 @@ pub(super) fn run_all(context: &Context, json: bool) -> Exit {
     names.into_iter().map(of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)
 }
 
+/// Reports that the daemon does not answer, and names those that run.
+pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
+    let path = socket::place(&context.state_directory(), &context.name);
+    tell!("no daemon of {} answers: {}: {}", context.display_config(), path.display(), control::why(error));
+    let runs = |found: &list::Found| matches!(found.state, State::Running(_)) && found.name != context.name;
+    let others: Vec<String> = list::found(context)
+        .0
+        .iter()
+        .filter(|found| runs(found))
+        .map(|found| escaped(&found.name).into_owned())
+        .collect();
+    if !others.is_empty() {
+        tell!("these run: {}; name the configuration of one", others.join(", "));
+    }
+    Exit::Stopped
+}
+
 pub(super) fn run(context: &Context, json: bool) -> Exit {
     let path = socket::place(&context.state_directory(), &context.name);
     match control::ask(&path, &Request::Show { service: None }) {
-        Err(error @ ClientError::Io(_)) => {
-            tell!("no daemon answers at {}: {error}", path.display());
-            Exit::Stopped
-        }
+        Err(ClientError::Io(error)) => no_answer(context, &error),
         Err(error) => {
             tell!("the daemon at {} refused: {error}", path.display());
             Exit::Failure

@@ -1,9 +1,10 @@
-//! `drain`, `down`, `up`, `undo`: asks the running daemon to decide about a server.
+//! `drain`, `down`, `up`, `undo`: set or end an override in the running daemon.
 
 use serde::Deserialize;
 
 use super::Exit;
 use super::context::Context;
+use super::show;
 use super::terminal::{answer, tell};
 use crate::control::{self, ClientError, Request};
 use crate::sys::socket;
@@ -16,16 +17,13 @@ struct Done {
 pub(super) fn run(context: &Context, request: &Request) -> Exit {
     let path = socket::place(&context.state_directory(), &context.name);
     match control::ask(&path, request) {
-        Err(error @ ClientError::Io(_)) => {
-            tell!("no daemon answers at {}: {error}", path.display());
-            Exit::Stopped
-        }
+        Err(ClientError::Io(error)) => show::no_answer(context, &error),
         Err(error) => {
-            tell!("not done: {error}");
+            tell!("{request}: refused: {error}");
             Exit::Failure
         }
         Ok(text) => match serde_json::from_str::<Done>(&text) {
-            Ok(done) => answer(format!("done in {}", done.services.join(", ")), Exit::Ok),
+            Ok(done) => answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok),
             Err(error) => {
                 tell!("the daemon at {} is of another version: {error}", path.display());
                 Exit::Failure

@@ -93,7 +93,8 @@ fn read(text: &str, request: &Request) -> Result<String, ClientError> {
 }
 
 /// Why the daemon did not answer. A socket reports "try again" both for a silent daemon and for a full queue of callers.
-fn why(error: &io::Error) -> String {
+#[must_use]
+pub fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
             format!("no answer within {} s; the daemon is busy or stuck, try again", PATIENCE.as_secs())

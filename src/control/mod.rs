@@ -7,8 +7,10 @@ mod rights;
 mod session;
 mod socket;
 
-pub use client::{ClientError, ask};
-pub use protocol::{Answer, Asked, Decision, ErrorCode, Failure, MAX_SECONDS, Request, Target, VERSION};
+pub use client::{ClientError, ask, why};
+pub use protocol::{
+    Answer, Asked, ErrorCode, Failure, MAX_SECONDS, OverrideRequest, Request, Target, VERSION,
+};
 pub use rights::{Right, Rights};
 pub use session::{Question, Reply, Steered};
 pub use socket::{Control, next};

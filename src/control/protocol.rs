@@ -41,14 +41,15 @@ pub enum Request {
     Events,
     /// Reads the configuration again.
     Reload,
-    /// Decides about a server, whatever its check finds.
-    Override(Decision),
-    /// Ends what was decided about a server.
+    /// Sets an override of a server.
+    Override(OverrideRequest),
+    /// Ends an override.
     Undo(Target),
 }
 
 /// A real server, in one virtual service or in all that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// Its address and port in the configuration.
     pub server: SocketAddr,
@@ -57,37 +58,26 @@ pub struct Target {
     pub service: Option<String>,
 }
 
-/// A decision about a server.
+/// A request to set an override. A field that it does not have is an error: a misspelled `seconds` would last for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// Which server.
-    #[serde(flatten)]
-    pub target: Target,
-    /// What is to become of it.
+#[serde(deny_unknown_fields)]
+pub struct OverrideRequest {
+    /// As in [`Target`].
+    pub server: SocketAddr,
+    /// As in [`Target`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// What the server is to do.
     pub what: What,
-    /// Why, at most 1024 bytes.
+    /// The reason, at most 256 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// After so many seconds it ends by itself; never without it.
+    /// Seconds until it expires, 1 to 316,224,000; never if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// Also where a service has no server left by it.
+    /// Do it even if a virtual service loses its last server in rotation.
     #[serde(default)]
     pub force: bool,
-}
-
-impl Decision {
-    /// Whether its parts are within their limits.
-    pub(super) fn check(&self) -> Result<(), Answer> {
-        let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
-        match self.seconds {
-            _ if self.note.len() > MAX_NOTE => bad(format!("the note is longer than {MAX_NOTE} bytes")),
-            Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
-                bad(format!("seconds: must be 1 to {MAX_SECONDS}"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 impl fmt::Display for Target {
@@ -97,20 +87,60 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for Decision {
+impl fmt::Display for OverrideRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.what.word(), self.target)?;
+        let target = Target { server: self.server, service: self.service.clone() };
+        write!(f, "{} {target}", self.what.word())?;
         self.seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
-        if self.force { f.write_str(" by force") } else { Ok(()) }
+        if self.force { f.write_str(", forced") } else { Ok(()) }
     }
 }
 
-/// The longest note in bytes.
-pub const MAX_NOTE: usize = 1024;
-/// The longest time for a decision in seconds: ten years.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Version => f.write_str("version"),
+            Request::Status => f.write_str("status"),
+            Request::Show { .. } => f.write_str("show"),
+            Request::Events => f.write_str("events"),
+            Request::Reload => f.write_str("reload"),
+            Request::Override(request) => request.fmt(f),
+            Request::Undo(target) => write!(f, "undo {target}"),
+        }
+    }
+}
+
+/// Maximum length of a note in bytes.
+pub const MAX_NOTE: usize = 256;
+/// Maximum duration of an override in seconds: ten years.
 pub const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 
+/// Maximum length of the id of a service in bytes.
+const MAX_SERVICE: usize = 100;
+
 impl Request {
+    /// Checks the limits of its fields.
+    pub(super) fn check(&self) -> Result<(), Answer> {
+        let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
+        let (service, note, seconds) = match self {
+            Request::Override(request) => (&request.service, request.note.as_str(), request.seconds),
+            Request::Undo(target) => (&target.service, "", None),
+            _ => return Ok(()),
+        };
+        if service.as_ref().is_some_and(|service| service.len() > MAX_SERVICE) {
+            return bad(format!("service: longer than {MAX_SERVICE} bytes"));
+        }
+        if note.len() > MAX_NOTE || note.chars().any(char::is_control) {
+            return bad(format!("note: longer than {MAX_NOTE} bytes, or with control characters"));
+        }
+        match seconds {
+            Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
+                bad(format!("seconds: must be 1 to {MAX_SECONDS}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The right that it needs.
     #[must_use]
     pub fn right(&self) -> Right {
@@ -161,7 +191,7 @@ pub enum ErrorCode {
     Forbidden,
     /// There is no such service or server.
     NotFound,
-    /// It would leave a virtual service without a server, or there is nothing to undo.
+    /// A virtual service would have no server in rotation, or there is no override to end.
     Refused,
     /// Too many programs follow events.
     Busy,
@@ -228,7 +258,7 @@ pub(super) fn parse(line: &str) -> Result<Request, Answer> {
         None => return Err(bad("the field v, the version of the protocol, is missing".to_owned())),
     }
     let asked: Asked =
-        serde_json::from_value(value).map_err(|error| bad(format!("no such request: {error}")))?;
+        serde_json::from_value(value).map_err(|error| bad(format!("not a valid request: {error}")))?;
     Ok(asked.request)
 }
 
@@ -247,8 +277,9 @@ mod tests {
             Request::Events,
             Request::Reload,
             Request::Undo(target.clone()),
-            Request::Override(Decision {
-                target,
+            Request::Override(OverrideRequest {
+                server: target.server,
+                service: None,
                 what: What::Drain,
                 note: "new kernel".to_owned(),
                 seconds: Some(1800),
@@ -274,6 +305,11 @@ mod tests {
             (r#"{"v":2,"request":"show"}"#, ErrorCode::BadVersion),
             (r#"{"v":1,"request":"destroy"}"#, ErrorCode::BadRequest),
             (r#"{"v":1}"#, ErrorCode::BadRequest),
+            (
+                r#"{"v":1,"request":"override","server":"10.0.0.2:80","what":"drain","secs":5}"#,
+                ErrorCode::BadRequest,
+            ),
+            (r#"{"v":1,"request":"undo","server":"10.0.0.2:80","servcie":"fwm:5"}"#, ErrorCode::BadRequest),
         ] {
             let failure = parse(line).unwrap_err().error.unwrap();
             assert_eq!(failure.code, code, "{line}: {}", failure.message);

@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 
-use crate::health::Owner;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+
+use crate::health::Owner;
 
 /// What a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn is_member(peer: Peer, group: Gid) -> bool {
 }
 
 impl Peer {
-    /// Who decides, in one or two words: the user that logged in, and the one that the process runs as where that is another.
+    /// The user for an override: the login user, and the user of the process if that differs.
     pub(super) fn owner(&self) -> Owner {
         let name = |uid: u32| {
             let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -85,7 +86,7 @@ impl Peer {
         })
     }
 
-    /// Who logged in for the process (`/proc/PID/loginuid`, where the kernel has it).
+    /// The login user of the process (`/proc/PID/loginuid`, if the kernel supports it).
     fn login(&self) -> Login {
         let file = self.pid.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/loginuid")).ok());
         match file.as_deref().map(|uid| uid.trim().parse()) {
@@ -95,7 +96,7 @@ impl Peer {
         }
     }
 
-    /// For the log: who did it, and who logged in for it.
+    /// Process, user and login user, for the log.
     pub(super) fn describe(&self) -> String {
         let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
         let name = user.map_or_else(|| "?".to_owned(), |user| user.name);
@@ -112,12 +113,12 @@ impl Peer {
 /// What the kernel says of a process for which no user logged in: the largest uid.
 const NO_LOGIN: u32 = u32::MAX;
 
-/// The user that logged in for a process.
+/// The login user of a process.
 enum Login {
     User(u32),
-    /// A program of the system, for which no user logged in.
+    /// No login: a system service.
     None,
-    /// A sandbox may hide the process of another user.
+    /// Not readable, for example in a sandbox.
     Hidden,
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::protocol::{Answer, Decision, ErrorCode, Failure, Request, Target, VERSION, parse};
+use super::protocol::{Answer, ErrorCode, Failure, OverrideRequest, Request, Target, VERSION, parse};
 use super::rights::{Peer, Right, Rights};
 use crate::health::Owner;
 use crate::report::{Moment, ServiceView, Snapshot, View, VirtualService};
@@ -25,10 +25,10 @@ use crate::value::VirtualId;
 
 /// A process that asks and does not go on, or does not read its answer, is left alone after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A command line of the release before sends nothing, and gets its answer after this time. Where the machine is busy, a program of today
-/// may take some time to send its line.
+/// The command line of version 0.1 sends no request and is answered after this time. A current client on a busy machine may need some time
+/// to send its request.
 const SILENCE: Duration = Duration::from_secs(1);
-/// After an answer, what the other end has sent and was not read is read for this time.
+/// After an answer, unread input is discarded for this time.
 const REST: Duration = Duration::from_millis(300);
 /// Bytes of an answer that are written at once: less than a socket buffer.
 const PIECE: usize = 64 * 1024;
@@ -46,13 +46,13 @@ pub enum Question {
     Status(Reply<String>),
     /// Reads the configuration again.
     Reload,
-    /// Decides about a server. Gives the services that it concerns.
-    Override(Decision, Owner, Reply<Steered>),
-    /// Ends what was decided about a server. Gives the services that it concerns.
+    /// Sets an override. The reply has the virtual services concerned.
+    Override(OverrideRequest, Owner, Reply<Steered>),
+    /// Ends an override. The reply has the virtual services concerned.
     Undo(Target, Owner, Reply<Steered>),
 }
 
-/// The services that a decision concerns, or why it is not carried out.
+/// The virtual services concerned, or why the request was refused.
 pub type Steered = Result<Vec<String>, Failure>;
 
 /// Where an answer goes.
@@ -74,6 +74,14 @@ pub(super) struct Shared {
     pub rights: Arc<Rights>,
     /// A place for each process that follows events.
     pub followers: Arc<Semaphore>,
+}
+
+/// Who asks for a change.
+#[derive(Default)]
+struct Writer {
+    may_write: bool,
+    owner: Option<Owner>,
+    description: String,
 }
 
 /// Serves one connection to its end. A connection that follows events gives its place back: others must be answered all the same.
@@ -102,8 +110,12 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
         Ok(request) => request,
         Err(answer) => return write(stream, move || answer.line()).await,
     };
-    if request.right() == Right::Write && !shared.may_write(peer).await {
-        warn!("Control: {request:?} refused to {}", peer.describe());
+    if let Err(answer) = request.check() {
+        return write(stream, move || answer.line()).await;
+    }
+    let who = if request.right() == Right::Write { shared.writer(peer).await } else { Writer::default() };
+    if request.right() == Right::Write && !who.may_write {
+        warn!("Control: {request}, requested by {}: refused, no right to write", who.description);
         let message = format!("user {} may not do that; see [control] in the settings", peer.uid);
         let answer = Answer::failure(ErrorCode::Forbidden, message);
         return write(stream, move || answer.line()).await;
@@ -120,7 +132,7 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
             }
         },
         request => {
-            let render = shared.answer(request, peer).await;
+            let render = shared.answer(request, who).await;
             write(stream, render).await;
         }
     }
@@ -137,10 +149,15 @@ async fn serve_silent(stream: UnixStream, shared: &Shared) {
 type Render = Box<dyn FnOnce() -> String + Send>;
 
 impl Shared {
-    async fn may_write(&self, peer: Peer) -> bool {
+    /// Looks up who asks. Not on the loop's thread: the user database may be on the network.
+    async fn writer(&self, peer: Peer) -> Writer {
         let rights = Arc::clone(&self.rights);
-        let allows = move || rights.allows(peer, Right::Write);
-        tokio::task::spawn_blocking(allows).await.unwrap_or(false)
+        let look_up = move || Writer {
+            may_write: rights.allows(peer, Right::Write),
+            owner: Some(peer.owner()),
+            description: peer.describe(),
+        };
+        tokio::task::spawn_blocking(look_up).await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Option<T> {
@@ -149,7 +166,7 @@ impl Shared {
         answer.await.ok()
     }
 
-    async fn answer(&self, request: Request, peer: Peer) -> Render {
+    async fn answer(&self, request: Request, who: Writer) -> Render {
         match request {
             Request::Version => {
                 rendered(|| json!({ "program": env!("CARGO_PKG_VERSION"), "protocol": VERSION }))
@@ -164,32 +181,39 @@ impl Shared {
             },
             Request::Show { service: Some(name) } => self.show(name).await,
             Request::Reload => {
-                info!("Control: reload, asked for by {}", peer.describe());
+                info!("Control: reload, requested by {}", who.description);
                 match self.questions.send(Question::Reload).await {
                     Ok(()) => rendered(|| json!({ "reload": "started" })),
                     Err(_) => stopping(),
                 }
             }
-            Request::Override(decision) => {
-                if let Err(answer) = decision.check() {
-                    return Box::new(move || answer.line());
-                }
-                info!("Control: {decision}, asked for by {}", peer.describe());
-                self.steer(|reply| Question::Override(decision, peer.owner(), reply)).await
+            Request::Override(request) => {
+                let what = request.to_string();
+                self.steer(&what, who, |owner, reply| Question::Override(request, owner, reply)).await
             }
             Request::Undo(target) => {
-                info!("Control: undo {target}, asked for by {}", peer.describe());
-                self.steer(|reply| Question::Undo(target, peer.owner(), reply)).await
+                let what = format!("undo {target}");
+                self.steer(&what, who, |owner, reply| Question::Undo(target, owner, reply)).await
             }
             Request::Events => stopping(),
         }
     }
 
-    async fn steer(&self, question: impl FnOnce(Reply<Steered>) -> Question) -> Render {
-        match self.ask(question).await {
-            Some(Ok(services)) => rendered(move || json!({ "services": services })),
-            Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
-            None => stopping(),
+    async fn steer(
+        &self,
+        what: &str,
+        who: Writer,
+        question: impl FnOnce(Owner, Reply<Steered>) -> Question,
+    ) -> Render {
+        let Some(owner) = who.owner else { return stopping() };
+        let Some(result) = self.ask(|reply| question(owner, reply)).await else { return stopping() };
+        let outcome = result
+            .as_ref()
+            .map_or_else(|failure| format!("refused: {}", failure.message), |_| "done".to_owned());
+        info!("Control: {what}, requested by {}: {outcome}", who.description);
+        match result {
+            Ok(services) => rendered(move || json!({ "services": services })),
+            Err(failure) => Box::new(move || Answer::of_failure(failure).line()),
         }
     }
 
@@ -223,7 +247,7 @@ fn stopping() -> Render {
 async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
     let (mut reader, mut writer) = stream.into_split();
     let mut byte = [0; 1];
-    // From this line on no event is missed.
+    // No event is missed after this line.
     let started = Answer::line_of(&json!({ "events": "started" }));
     if writer.write_all(started.as_bytes()).await.is_err() {
         return;

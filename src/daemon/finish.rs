@@ -136,7 +136,7 @@ impl Daemon {
         self.await_note().await;
     }
 
-    /// Waits for what operators decided to be written, so that the next daemon finds it. The end does not wait for ever.
+    /// Waits until the overrides are saved, at most [`NOTE_LIMIT`].
     async fn await_overrides(&mut self) {
         let limit = tokio::time::Instant::now() + NOTE_LIMIT;
         while self.overrides.as_ref().is_some_and(Notes::is_pending) {
@@ -144,7 +144,7 @@ impl Daemon {
                 Ok(attempt) => self.overrides_attempted(attempt, Instant::now()),
                 Err(_) => {
                     error!(
-                        "What operators decided about servers was not written within {} s: after a start it may not hold",
+                        "The latest drain, down, up or undo was not saved within {} s and may be lost at the next start; check the file system of [paths] state",
                         NOTE_LIMIT.as_secs()
                     );
                     return;

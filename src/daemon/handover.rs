@@ -1,5 +1,5 @@
-//! Since when each server stands as it does, from a daemon that hands the table over to the next one. It is used only where the kernel
-//! has the server as the note says, and the note is fresh.
+//! Hands "up since" and "down since" of every server over to the successor at a restart. The successor uses an entry only if the note is
+//! less than 10 minutes old and the kernel's table agrees.
 
 use std::fs;
 use std::io;
@@ -16,18 +16,18 @@ use crate::report::Moment;
 use crate::sys::command::aside;
 use crate::sys::regular;
 
-/// Bytes of the note: some 100,000 servers.
+/// Maximum size of the note in bytes: some 100,000 servers.
 const LARGEST: u64 = 16 * 1024 * 1024;
 const VERSION: u32 = 1;
-/// An older note says nothing of what is now.
+/// Maximum age of a note.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long either end waits for a file system that hangs.
+/// How long the daemon waits for the file system.
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
 struct Note {
     version: u32,
-    /// RFC 3339, as the times below.
+    /// RFC 3339, as `since`.
     at: String,
     servers: Vec<Server>,
 }
@@ -45,7 +45,7 @@ pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.health"))
 }
 
-/// Leaves the note for the next daemon, which can do without it.
+/// Writes the note. Failure is harmless: the successor then counts from its own start.
 pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     let text = |at| time(now.wall_at(at));
     let server = |((service, server), known): (ServerId, Known)| Server {
@@ -60,7 +60,7 @@ pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     drop(tokio::time::timeout(LIMIT, aside(write)).await);
 }
 
-/// Takes the note of the daemon before, if it is fresh. It is gone then: what comes later is another story.
+/// Reads and removes the predecessor's note. Returns nothing if it is too old.
 pub(super) async fn take(path: Option<&Path>, now: Moment) -> Vec<(ServerId, Known)> {
     let Some(path) = path.map(Path::to_owned) else { return Vec::new() };
     let found = tokio::time::timeout(LIMIT, aside(move || read(&path, now))).await;
@@ -103,7 +103,7 @@ mod tests {
         Moment { instant: world.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
     }
 
-    /// Two servers that are up, one of which goes down; then the daemon after it starts on the table, `later`.
+    /// One of two servers goes down, then a successor starts `later` on the same table.
     async fn since(later: Duration) -> Vec<Duration> {
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new();
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(since(seconds(601)).await, [seconds(611), seconds(611)]);
     }
 
-    /// Another program has taken a server out meanwhile.
+    /// Another program has removed the server meanwhile.
     #[test]
     fn what_the_kernel_has_otherwise_begins_anew() {
         let mut world = World::new();

@@ -1,4 +1,4 @@
-//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, decisions of operators, crashes, refusals and
+//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, overrides, crashes, refusals and
 //! changes by other programs, in any order. After each single operation no service is empty that has a server before and after, and in the end the table is as wanted.
 
 #![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
@@ -28,11 +28,11 @@ enum Act {
     Reload(usize),
     /// These servers are in maintenance.
     Maintain(BTreeSet<u8>),
-    /// An operator decides about a server, for so many seconds.
-    Decide(u8, What, Option<u64>),
-    /// And ends that.
+    /// An operator sets an override, for a number of seconds.
+    Override(u8, What, Option<u64>),
+    /// An operator ends it.
     Undo(u8),
-    /// The daemon is gone, with what it asked for, and the next one takes over.
+    /// The daemon is killed with a request under way, and a successor starts.
     Crash,
     /// The kernel refuses so many operations.
     Refuse(usize),
@@ -54,7 +54,7 @@ fn act() -> impl Strategy<Value = Act> {
         8 => (2..6u8, outcome).prop_map(|(server, outcome)| Act::Find(server, outcome)),
         3 => (0..5usize).prop_map(Act::Reload),
         2 => proptest::collection::btree_set(2..6u8, 0..3).prop_map(Act::Maintain),
-        2 => (2..6u8, what, proptest::option::of(1..70u64)).prop_map(|(n, what, time)| Act::Decide(n, what, time)),
+        2 => (2..6u8, what, proptest::option::of(1..70u64)).prop_map(|(n, what, time)| Act::Override(n, what, time)),
         2 => (2..6u8).prop_map(Act::Undo),
         1 => Just(Act::Crash),
         1 => (1..4usize).prop_map(Act::Refuse),
@@ -168,11 +168,11 @@ impl World {
                 let servers = servers.iter().map(|n| (address(*n), "in maintenance".to_owned())).collect();
                 self.director.maintain(&servers, self.now);
             }
-            Act::Decide(server, what, time) => {
+            Act::Override(server, what, time) => {
                 let until = time.map(|seconds| self.now + Duration::from_secs(seconds));
                 let owner = Owner::Operator("anna".to_owned());
                 let decision = Override { what: *what, owner, reason: String::new(), since: self.now, until };
-                // What is refused changes nothing.
+                // A refusal changes nothing.
                 drop(self.director.override_server(None, address(*server), &decision, false, self.now));
             }
             Act::Undo(server) => {
@@ -191,7 +191,7 @@ impl World {
         Ok(())
     }
 
-    /// What was decided about servers holds for the next daemon.
+    /// Overrides survive.
     fn crash(&mut self, plans: &[Plan]) -> Result<(), TestCaseError> {
         self.under_way = None;
         // Its file has no server that was leaving.
@@ -202,7 +202,7 @@ impl World {
         let minute = Some(Duration::from_secs(60));
         self.director = Director::new(plan, present, &owned, minute, self.now);
         let kept = decisions.iter().map(|(id, decision)| (*id, (**decision).clone())).collect();
-        self.director.restore_overrides(kept, self.now);
+        drop(self.director.restore_overrides(kept, self.now));
         // A reload may have been under way, with other servers.
         let kept = self.director.overrides();
         prop_assert!(kept.iter().all(|(id, decision)| decisions.get(id) == Some(decision)));

@@ -158,7 +158,8 @@ impl Outlets {
     /// Writes the line of an event to the log, unless there are too many.
     fn log(&mut self, event: &Event, now: Instant) {
         let kind = kind(event);
-        if message_id(kind).is_some() && (level(event) == Level::ERROR || self.storm.admits(kind, now)) {
+        let matters = level(event) != Level::INFO || kind.starts_with("overrid");
+        if message_id(kind).is_some() && (matters || self.storm.admits(kind, now)) {
             log(event, kind);
         }
     }

@@ -1,4 +1,4 @@
-//! What operators decided about servers, in a file: it outlives a reload, a restart, a stop, a crash and a reboot.
+//! The file with the overrides of operators. They survive a reload, restart, stop, crash and reboot.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::notes::Notes;
 use crate::desired;
@@ -19,29 +19,31 @@ use crate::report::Moment;
 use crate::sys::command::aside;
 use crate::sys::regular;
 
-/// Bytes of the file: some thousands of decisions.
-const LARGEST: u64 = 1024 * 1024;
-/// How long a start waits for it.
-const LIMIT: Duration = Duration::from_secs(2);
-/// The version of the file. One of a later release is not read.
+/// Maximum size of the file in bytes: [`MOST`] overrides with the longest notes are smaller.
+const LARGEST: u64 = 16 * 1024 * 1024;
+/// Maximum number of overrides: of one server in each of 20,000 virtual services.
+pub(super) const MOST: usize = 20_000;
+/// How long a start waits for the file.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Version of the format. Files of a later version are rejected.
 const VERSION: u32 = 1;
 
-/// What operators decided, as the file has it.
+/// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decisions {
+pub struct OverrideFile {
     version: u32,
-    overrides: Vec<Decision>,
+    overrides: Vec<Record>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Decision {
+struct Record {
     service: String,
     server: SocketAddr,
     what: What,
     owner: String,
     #[serde(default)]
     note: String,
-    /// RFC 3339, as the next one.
+    /// RFC 3339, as `until`.
     since: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<String>,
@@ -53,17 +55,17 @@ pub fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.overrides"))
 }
 
-impl Decisions {
-    /// Whether there is nothing to note.
+impl OverrideFile {
+    /// Whether there is no override.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.overrides.is_empty()
     }
 
-    /// What is to be noted at this moment.
-    pub fn new<'a>(all: impl IntoIterator<Item = (&'a ServerId, &'a Override)>, now: Moment) -> Decisions {
+    /// The overrides as file content; `now` converts their times.
+    pub fn new<'a>(all: impl IntoIterator<Item = (&'a ServerId, &'a Override)>, now: Moment) -> OverrideFile {
         let time = |at| DateTime::<Utc>::from(now.wall_at(at)).to_rfc3339_opts(SecondsFormat::Secs, true);
-        let decision = |((service, server), decision): (&ServerId, &Override)| Decision {
+        let decision = |((service, server), decision): (&ServerId, &Override)| Record {
             service: service.qualified(),
             server: *server,
             what: decision.what,
@@ -72,10 +74,10 @@ impl Decisions {
             since: time(decision.since),
             until: decision.until.map(time),
         };
-        Decisions { version: VERSION, overrides: all.into_iter().map(decision).collect() }
+        OverrideFile { version: VERSION, overrides: all.into_iter().map(decision).collect() }
     }
 
-    /// What was noted, at this moment. When a part of it has no meaning, none of it counts.
+    /// The overrides in the file. One invalid entry rejects the whole file.
     fn all(&self, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
         let wrong = |what: String| io::Error::new(ErrorKind::InvalidData, what);
         if self.version != VERSION {
@@ -85,7 +87,7 @@ impl Decisions {
             let time = DateTime::parse_from_rfc3339(text);
             time.map(|time| now.instant_at(time.into())).map_err(|_| wrong(format!("no time: {text:?}")))
         };
-        let read = |decision: &Decision| {
+        let read = |decision: &Record| {
             let service = decision.service.parse();
             let service =
                 service.map_err(|_| wrong(format!("no virtual service: {:?}", decision.service)))?;
@@ -102,81 +104,91 @@ impl Decisions {
     }
 }
 
-/// Reads the file; nothing was decided where there is none.
+/// Reads the file. A missing file means no overrides.
 fn read(path: &Path, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
     let bytes = match regular::read(path, LARGEST) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         bytes => bytes?,
     };
-    let decisions: Decisions = serde_json::from_slice(&bytes)?;
+    let decisions: OverrideFile = serde_json::from_slice(&bytes)?;
     decisions.all(now)
 }
 
-/// Has the file written by a thread. Without a decision there is no file.
+/// Starts the thread that writes the file. Without overrides it removes the file. A file that this start could not read is renamed
+/// first, so that nothing overwrites it.
 ///
 /// # Errors
-/// When the system has no thread left.
-pub fn noted(path: PathBuf) -> io::Result<Notes<Decisions>> {
-    let consequence = "what operators decided about servers ends with this daemon";
-    Notes::start(path.clone(), consequence, move |decisions| {
-        let result = match decisions {
-            Some(decisions) => write(&path, decisions),
-            None => fs::remove_file(&path).or_else(|error| match error.kind() {
-                ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            }),
+/// The system cannot start another thread.
+pub fn noted(path: PathBuf, mut is_unreadable: bool) -> io::Result<Notes<OverrideFile>> {
+    let consequence = "drain, down and up will not survive the end of this daemon";
+    Notes::start(path.clone(), consequence, move |content| {
+        let mut save = || {
+            if is_unreadable {
+                put_aside(&path)?;
+                is_unreadable = false;
+            }
+            match content {
+                Some(content) => write(&path, content),
+                None => regular::remove(&path),
+            }
         };
-        result.map_err(|error| {
+        save().map_err(|error| {
             let what = format!("{} cannot be written: {}; {consequence}", path.display(), cause(&error));
             io::Error::new(error.kind(), what)
         })
     })
 }
 
-fn write(path: &Path, decisions: &Decisions) -> io::Result<()> {
+fn write(path: &Path, decisions: &OverrideFile) -> io::Result<()> {
     regular::replace(path, &serde_json::to_vec_pretty(decisions)?, 0o644)
 }
 
-/// What was decided about servers in an earlier run.
+/// The overrides of an earlier run.
 #[derive(Default)]
 pub struct Found {
-    /// The decisions.
-    pub decisions: Vec<(ServerId, Override)>,
-    /// Why they are not known; the file was put aside then.
+    /// The overrides.
+    pub overrides: Vec<(ServerId, Override)>,
+    /// Why the file cannot be read.
     pub unreadable: Option<String>,
 }
 
-/// Reads the file within a time limit, since a file system may hang; nothing was decided where there is none.
+/// Reads the file within [`LIMIT`], because a file system may hang.
 pub async fn find(path: Option<&Path>, now: Moment) -> Found {
     let Some(path) = path else { return Found::default() };
     let file = path.to_owned();
-    let reading = tokio::time::timeout(LIMIT, aside(move || read(&file, now)));
-    let error = match reading.await {
-        Ok(Ok(decisions)) => return Found { decisions, unreadable: None },
-        Ok(Err(error)) => {
-            let file = path.to_owned();
-            // Where it cannot be renamed either, it is replaced by the next decision.
-            let _ = tokio::time::timeout(LIMIT, aside(move || put_aside(&file))).await;
-            cause(&error)
-        }
+    let error = match tokio::time::timeout(LIMIT, aside(move || read(&file, now))).await {
+        Ok(Ok(overrides)) => return Found { overrides, unreadable: None },
+        Ok(Err(error)) => cause(&error),
         Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
     };
-    Found { decisions: Vec::new(), unreadable: Some(format!("{} cannot be read: {error}", path.display())) }
+    Found { overrides: Vec::new(), unreadable: Some(format!("{} cannot be read: {error}", path.display())) }
 }
 
-/// Has a director take over what operators decided in an earlier run. Where that is not known, no server that the kernel has at weight 0 comes in by
-/// itself, and the text says so.
+/// Restores the overrides of an earlier run. If the file is unreadable, drains every server that the kernel has at weight 0 and returns
+/// a warning.
 pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
-    director.restore_overrides(found.decisions, now);
-    let Some(unreadable) = found.unreadable else { return String::new() };
-    let drained = desired::out_of_rotation(director.plan(), director.table());
+    let Some(unreadable) = found.unreadable else {
+        let dropped = director.restore_overrides(found.overrides, now);
+        for ((service, server), dropped) in dropped {
+            warn!(
+                "Override {} of real server dropped: {server} ({}): by {}: it expired, or the configuration no longer has the server",
+                dropped.what.word(),
+                service.qualified(),
+                dropped.owner
+            );
+        }
+        return String::new();
+    };
+    let is_free = |server: &SocketAddr| !director.is_in_maintenance(*server);
+    let drained: Vec<SocketAddr> =
+        desired::out_of_rotation(director.plan(), director.table()).into_iter().filter(is_free).collect();
     let warning = format!(
-        "{unreadable}: what operators decided about servers is not known; {} real servers that have weight 0 in the kernel's table stay \
-         out of rotation, each until ldirectord-rs undo SERVER",
+        "{unreadable}: the drain, down and up of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out of \
+         rotation; run `ldirectord-rs undo SERVER` for each that may return",
         drained.len()
     );
     error!("{warning}");
-    let decided = Override {
+    let drain = Override {
         what: What::Drain,
         owner: Owner::Operator("ldirectord-rs".to_owned()),
         reason: format!("{unreadable}; the kernel's table had weight 0"),
@@ -184,13 +196,13 @@ pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
         until: None,
     };
     for server in drained {
-        // It is in the plan, and does not take traffic.
-        let _ = director.override_server(None, server, &decided, true, now);
+        // The server is in the plan and out of rotation, so this cannot be refused.
+        let _ = director.override_server(None, server, &drain, true, now);
     }
     warning
 }
 
-/// Puts a file aside that cannot be read, so that it is not lost when the next decision is written.
+/// Renames an unreadable file, so that the next override does not overwrite it.
 fn put_aside(path: &Path) -> io::Result<()> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".unreadable");
@@ -205,9 +217,10 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use super::*;
+    use crate::daemon::world::{World, plan};
 
     fn now() -> Moment {
-        // Whole seconds: the file has no others.
+        // Whole seconds: the file stores no fractions.
         Moment { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000) }
     }
 
@@ -227,9 +240,9 @@ mod tests {
             until: Some(now.instant + minute),
         };
         let all = BTreeMap::from([(server, decision.clone())]);
-        write(&path, &Decisions::new(&all, now)).unwrap();
+        write(&path, &OverrideFile::new(&all, now)).unwrap();
         assert_eq!(read(&path, now).unwrap(), [(server, decision.clone())]);
-        // After a reboot the clock that only runs forward begins anew, and that of the wall goes on.
+        // A reboot resets the monotonic clock but not the wall clock.
         let later = Moment { instant: now.instant - 7 * minute, wall: now.wall + 3 * minute };
         let found = read(&path, later).unwrap().remove(0).1;
         assert_eq!(found.since, later.instant - 4 * minute);
@@ -240,7 +253,7 @@ mod tests {
     fn what_has_no_meaning_is_not_read_and_not_lost() {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path(), "web.cf");
-        let large = " ".repeat(2 * 1024 * 1024);
+        let large = " ".repeat(17 * 1024 * 1024);
         for text in [
             "",
             "{}",
@@ -253,8 +266,52 @@ mod tests {
             fs::write(&path, text).unwrap();
             assert!(read(&path, now()).is_err(), "{text:.100}");
         }
-        put_aside(&path).unwrap();
-        assert_eq!(read(&path, now()).unwrap(), []);
-        assert!(directory.path().join("web.cf.overrides.unreadable").exists());
+    }
+
+    /// An unreadable file stays where it is until something is saved, and is kept then.
+    #[tokio::test]
+    async fn an_unreadable_file_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path(directory.path(), "web.cf");
+        fs::write(&path, "{ half").unwrap();
+        let mut world = World::new();
+        world.start(plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        // A server at weight 0 would be drained.
+        world.round();
+        let _ = world.director().take_overrides_changed();
+        let found = find(Some(&path), now()).await;
+        let is_unreadable = found.unreadable.is_some();
+        let warning = restore(world.director(), found, now().instant);
+        assert!(is_unreadable && warning.contains("web.cf.overrides cannot be read"), "{warning}");
+        assert!(!world.director().take_overrides_changed(), "nothing to save");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{ half");
+        let mut notes = noted(path.clone(), true).unwrap();
+        notes.write(OverrideFile::new(&BTreeMap::new(), now()), now().instant);
+        let attempt = notes.next().await;
+        assert!(notes.take(attempt, now().instant).unwrap());
+        let aside = directory.path().join("web.cf.overrides.unreadable");
+        assert_eq!(fs::read_to_string(aside).unwrap(), "{ half");
+    }
+
+    /// An override that expired while no daemon ran, and one of a server that is gone.
+    #[test]
+    fn what_no_longer_applies_is_dropped() {
+        let mut world = World::new();
+        world.start(plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        let of = "tcp:10.0.0.1:80".parse().unwrap();
+        let saved = |until| Override {
+            what: What::Up,
+            owner: Owner::Operator("anna".to_owned()),
+            reason: String::new(),
+            since: world.now,
+            until,
+        };
+        let all = vec![
+            ((of, "10.0.0.2:80".parse().unwrap()), saved(Some(world.now))),
+            ((of, "10.0.0.9:80".parse().unwrap()), saved(None)),
+        ];
+        let now = world.now;
+        assert_eq!(world.director().restore_overrides(all.clone(), now), all);
+        assert!(world.director().overrides().is_empty() && world.director().take_overrides_changed());
     }
 }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
 use super::addresses::Hosts;
@@ -32,7 +33,7 @@ use super::maintenance::{self, Learned, Maintenance, Rules};
 use super::notes::{self, Attempt, Notes};
 use super::observe::ConfigFile;
 use super::outlets::Outlets;
-use super::overrides::{self, Decisions};
+use super::overrides::{self, OverrideFile};
 use super::owned::{self, Owned, OwnedServices};
 use super::peers::{self, Beginning, Peers};
 use super::publisher::Publisher;
@@ -45,6 +46,7 @@ use crate::control::{self, Answer, Control, Question};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
+use crate::plan::Plan;
 use crate::report::{self, Moment, Snapshot, View};
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
@@ -98,9 +100,9 @@ pub(super) struct Daemon {
     pub(super) manager: Manager,
     /// None with a table in memory, which does not outlive the daemon.
     pub(super) notes: Option<Notes<Owned>>,
-    /// None with a table in memory: they are those of the daemon that acts.
-    pub(super) overrides: Option<Notes<Decisions>>,
-    /// Where the next daemon finds what this one knows; none with a table in memory.
+    /// Writer of the overrides file; `None` with a table in memory.
+    pub(super) overrides: Option<Notes<OverrideFile>>,
+    /// The note for the successor; `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
     /// None with a table in memory, which has no others.
     pub(super) peers: Option<Peers>,
@@ -137,26 +139,20 @@ impl Daemon {
         let rules = Rules::of(&setup.loaded.plan, [], Learned::default());
         let (in_maintenance, note) =
             maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
-        let decided = overrides::find(setup.overrides.as_deref(), moment(Instant::now())).await;
+        let saved = overrides::find(setup.overrides.as_deref(), moment(Instant::now())).await;
+        let is_unreadable = saved.unreadable.is_some();
         let Loaded { plan, content, hosts, .. } = setup.loaded;
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
-        let (peers, plan, formerly) = match directory {
-            None => (None, plan, formerly),
-            Some(directory) => {
-                let sight = directory.clone().look_aside(hosts.clone(), PEERS_LIMIT).await;
-                let Beginning { peers, plan, formerly } = Peers::begin(directory, plan, formerly, sight, now);
-                (Some(peers), plan, formerly)
-            }
-        };
+        let (peers, plan, formerly) = begin_peers(directory, plan, formerly, &hosts, now).await;
         let mut kernel = Kernel::start(setup.ipvs).map_err(system("a thread for the kernel's table"))?;
         let present = kernel.read(Director::to_read(&plan, &formerly)).await?;
         let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
         director.maintain(&in_maintenance, now);
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
+        let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
-        let forgotten = overrides::restore(&mut director, decided, now);
         if let Some(launcher) = launcher {
             let warnings = [&note, &forgotten].into_iter().filter(|warning| !warning.is_empty());
             warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
@@ -164,8 +160,8 @@ impl Daemon {
         let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
             .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
             .ok();
-        let overrides =
-            setup.overrides.map(overrides::noted).transpose().map_err(system("a thread for a file"))?;
+        let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
+        let overrides = overrides.map_err(system("a thread for a file"))?;
         let notes = owned.map(OwnedServices::noted).transpose().map_err(system("a thread for the note"))?;
         let manager = Manager::start(now).map_err(system("a thread for the service manager"))?;
         let daemon = Daemon {
@@ -419,6 +415,24 @@ impl Daemon {
                 }
             }
             Err(error) => warn!("{error}"),
+        }
+    }
+}
+
+/// The services of this daemon among those of the other daemons on this table.
+async fn begin_peers(
+    directory: Option<Directory>,
+    plan: Plan,
+    formerly: BTreeSet<ServiceKey>,
+    hosts: &Hosts,
+    now: Instant,
+) -> (Option<Peers>, Plan, BTreeSet<ServiceKey>) {
+    match directory {
+        None => (None, plan, formerly),
+        Some(directory) => {
+            let sight = directory.clone().look_aside(hosts.clone(), PEERS_LIMIT).await;
+            let Beginning { peers, plan, formerly } = Peers::begin(directory, plan, formerly, sight, now);
+            (Some(peers), plan, formerly)
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Setup {
     pub ipvs: Box<dyn Ipvs>,
     /// Where the control socket is and what must outlive a crash, `/var/run/ldirectord-rs`.
     pub state_directory: PathBuf,
-    /// What operators decided about servers, in a file; none where the table is only in memory.
+    /// The file with the overrides of operators; `None` with a table in memory.
     pub overrides: Option<PathBuf>,
     /// Who may use the control socket.
     pub rights: Rights,

@@ -20,8 +20,8 @@
 //! | `%verify` | a minute passes without a check |
 //! | `%wait SECONDS` | time passes without a check |
 //! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
-//! | `%drain ADDRESS [SECONDS]`, `%take-out ADDRESS`, `%keep-in ADDRESS` | an operator decides about a server; `%force-drain` does it in any case |
-//! | `%undo ADDRESS` | that is over |
+//! | `%drain ADDRESS [SECONDS]`, `%take-out ADDRESS`, `%keep-in ADDRESS` | an operator sets an override; `%force-drain` forces it |
+//! | `%undo ADDRESS` | an operator ends the override |
 //!
 //! `run` before a line says that this fallback command is run.
 
@@ -141,7 +141,7 @@ fn anna() -> Owner {
     Owner::Operator("anna".to_owned())
 }
 
-/// An operator decides about a server, or ends that.
+/// An operator sets or ends an override.
 fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
     let now = world.now;
     let what = match word {
@@ -152,7 +152,7 @@ fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&st
     let until = seconds.map(|seconds| now + Duration::from_secs(seconds.parse().unwrap()));
     let decision = Override { what, owner: anna(), reason: "new kernel".to_owned(), since: now, until };
     let director = world.director();
-    // What is refused changes nothing, which the table shows.
+    // A refusal changes nothing, which the table shows.
     let _ = match word {
         "undo" => director.end_override(None, server, &anna(), now),
         _ => director.override_server(None, server, &decision, word == "force-drain", now),

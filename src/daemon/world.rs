@@ -76,7 +76,7 @@ impl World {
         };
         let mut director = Director::new(plan, present.unwrap(), &self.owned, Some(VERIFY), self.now);
         let kept = std::mem::take(&mut self.overrides).into_iter();
-        director.restore_overrides(kept.map(|(id, decision)| (id, (*decision).clone())).collect(), self.now);
+        drop(director.restore_overrides(kept.map(|(id, kept)| (id, (*kept).clone())).collect(), self.now));
         self.director = Some(director);
         self.settle()
     }

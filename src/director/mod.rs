@@ -327,6 +327,7 @@ impl Director {
     }
 
     fn replan(&mut self, plan: Plan, now: Instant) {
+        let overrides = self.overrides();
         self.take_over(&plan, now);
         let in_service = desired::in_service(&plan, self.table());
         let health = self.health.replan(&self.plan, &plan, &in_service, now);
@@ -344,6 +345,7 @@ impl Director {
         self.touched = (0..self.plan.virtuals().len()).collect();
         self.changed.clone_from(&self.touched);
         self.reconciler.replan(&planned(&self.plan));
+        self.report_removed(overrides);
         self.events.push(Event::of_director(Kind::Reloaded));
         for member in self.plan.leaving().clone() {
             let at_most = self.plan.leaving_time(member.virtual_index);
@@ -375,7 +377,7 @@ impl Director {
     fn take_transitions(&mut self, transitions: Vec<Transition>) {
         for transition in transitions {
             let Transition { member, event } = transition;
-            let (v, real) = self.plan.member(member);
+            let ((v, real), server) = (self.plan.member(member), self.health.server(member));
             let changes_table = !matches!(
                 event,
                 health::Event::SoftFailure { .. }
@@ -391,10 +393,13 @@ impl Director {
                 }
                 health::Event::SoftFailureOver => Kind::SoftFailureOver,
                 health::Event::Unknown(verdict) => Kind::Unknown { verdict },
-                health::Event::Overridden(decision) => Kind::Overridden(decision),
+                health::Event::Overridden(decision) => {
+                    let in_maintenance = server.is_in_maintenance();
+                    Kind::Overridden { decision, in_maintenance }
+                }
                 health::Event::OverrideEnded { decision, ending } => {
-                    let standing = self.health.server(member).standing();
-                    Kind::OverrideEnded { decision, ending, standing }
+                    let state = Some(server.standing()).filter(|_| !server.is_in_maintenance());
+                    Kind::OverrideEnded { decision, ending, state }
                 }
             };
             self.events.push(Event::of_server(v.id, real.address, kind));

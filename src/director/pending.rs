@@ -1,4 +1,4 @@
-//! Transitions of servers whose change of the table is still to come: which change carries which one out.
+//! Links changes of the table to the server transitions that caused them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use crate::event::{Because, Event, Kind};
 use crate::health;
 use crate::value::{Change, Role, ServerAction, ServerChange, VirtualId};
 
-/// By virtual service and configured address.
+/// Transitions that the table does not show yet, by virtual service and configured address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending(BTreeMap<ServiceKey, BTreeMap<SocketAddr, Because>>);
 
 impl Pending {
-    /// Something happened to a server. A later transition takes the place of an earlier one.
+    /// Records a transition. It replaces an earlier one of the same server.
     pub(super) fn add(&mut self, of: VirtualId, server: SocketAddr, event: &health::Event) {
         let because = match event {
             health::Event::Up(_) => Because::Up,
@@ -29,7 +29,7 @@ impl Pending {
         self.0.entry(desired::service_key(of)).or_default().insert(server, because);
     }
 
-    /// Names in an event the transition that its change of the table carries out.
+    /// Fills in the cause of a table change.
     pub(super) fn explain(&mut self, event: &mut Event) {
         let Kind::Table { change: Change::Server(change), because } = &mut event.kind else { return };
         let Some(pending) = self.0.get_mut(&desired::service_key(change.of)) else { return };
@@ -41,7 +41,7 @@ impl Pending {
         }
     }
 
-    /// A service is as it should be. Gives the servers that count as dead although no change of the table shows it.
+    /// Forgets the transitions of a service whose table is as wanted. Returns the servers that are down without a table change.
     pub(super) fn settle(&mut self, service: ServiceKey) -> Vec<SocketAddr> {
         let left = self.0.remove(&service).unwrap_or_default().into_iter();
         let is_dead = |because: &Because| {
@@ -50,7 +50,7 @@ impl Pending {
         left.filter(|(_, because)| is_dead(because)).map(|(server, _)| server).collect()
     }
 
-    /// Forgets services that are no longer there.
+    /// Forgets removed services.
     pub(super) fn retain(&mut self, is_there: impl Fn(ServiceKey) -> bool) {
         self.0.retain(|key, _| is_there(*key));
     }

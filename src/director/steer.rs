@@ -1,4 +1,4 @@
-//! What others decide about servers: files in `maintenancedir`, and operators.
+//! Overrides: set and ended by files in `maintenancedir` and by operators; restored after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,42 +7,59 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Director;
+use crate::event::{Event, Kind};
 use crate::health::{Ending, Known, Override, Owner, ServerId, Standing, What};
 use crate::plan::Member;
 use crate::value::VirtualId;
 
-/// Why an operator's decision is not carried out.
+/// Why an operator's request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objection {
-    /// No virtual service that was meant has this server.
-    NoSuchServer,
-    /// These services would have no server left.
+    /// No such real server in the requested virtual service, or in any.
+    NoSuchServer {
+        /// The server.
+        server: SocketAddr,
+        /// The requested service.
+        service: Option<VirtualId>,
+        /// The services that have the server.
+        elsewhere: Vec<VirtualId>,
+    },
+    /// These virtual services would have no server in rotation.
     LastServer(Vec<VirtualId>),
-    /// No operator decided anything about this server.
+    /// The server has no override of an operator.
     NotOverridden,
 }
 
 impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Objection::NoSuchServer => f.write_str("no such real server; `show` lists them"),
+            Objection::NoSuchServer { server, service, elsewhere } => {
+                match service {
+                    None => write!(f, "no virtual service has the real server {server}")?,
+                    Some(id) => write!(f, "{} does not have the real server {server}", id.qualified())?,
+                }
+                match &elsewhere[..] {
+                    [] => f.write_str("; `show` lists all servers as ADDRESS:PORT"),
+                    services => write!(f, "; it is in {}", names(services)),
+                }
+            }
             Objection::LastServer(services) => {
-                let names: Vec<String> = services.iter().map(|id| id.qualified()).collect();
-                write!(
-                    f,
-                    "that would leave {} without a server; --force does it all the same",
-                    names.join(", ")
-                )
+                write!(f, "{} would have no server in rotation; use --force to do it anyway", names(services))
             }
             Objection::NotOverridden => {
-                f.write_str("nothing was decided about this server; `show` says what it does and why")
+                f.write_str("this server has no drain, down or up to undo; `show` lists its state and why")
             }
         }
     }
 }
 
+fn names(services: &[VirtualId]) -> String {
+    let names: Vec<String> = services.iter().map(|id| id.qualified()).collect();
+    names.join(", ")
+}
+
 impl Director {
-    /// Takes servers out for maintenance, by their configured addresses and with the reason of each; all others return.
+    /// Puts servers in maintenance, by configured address and with a reason each. Ends the maintenance of all others.
     pub fn maintain(&mut self, servers: &BTreeMap<SocketAddr, String>, now: Instant) {
         let reason = |address| servers.get(&address).cloned();
         let transitions = self.health.maintain(&self.plan, reason, now);
@@ -50,10 +67,10 @@ impl Director {
         self.release_leaving(now);
     }
 
-    /// Decides about a server of one virtual service, or of all. Gives the services that it concerns.
+    /// Sets an override for a server in one virtual service, or in all that have it. Returns those services.
     ///
     /// # Errors
-    /// When there is no such server, and without `force` when a service that has a server in rotation would have none.
+    /// There is no such server. Or, without `force`: a service would lose its last server in rotation.
     pub fn override_server(
         &mut self,
         service: Option<VirtualId>,
@@ -64,24 +81,24 @@ impl Director {
     ) -> Result<BTreeSet<VirtualId>, Objection> {
         let members = self.meant(service, server);
         if members.is_empty() {
-            return Err(Objection::NoSuchServer);
+            return Err(self.no_such_server(service, server));
         }
         let lost = self.lost_without(&members);
         if decision.what != What::Up && !force && !lost.is_empty() {
             return Err(Objection::LastServer(lost));
         }
-        let transitions =
-            members.iter().map(|member| self.health.set_override(*member, decision.clone(), now)).collect();
+        let set = |member: &Member| self.health.set_override(*member, decision.clone(), now);
+        let transitions = members.iter().flat_map(set).collect();
         self.take_transitions(transitions);
         self.overrides_changed = true;
         self.release_leaving(now);
-        Ok(self.services_of(&members))
+        Ok(self.services_of(members))
     }
 
-    /// Ends what operators decided about a server of one virtual service, or of all. Gives the services that it concerns.
+    /// Ends the override of a server in one virtual service, or in all. Returns those services.
     ///
     /// # Errors
-    /// When there is no such server, or nothing to end.
+    /// There is no such server, or no override to end.
     pub fn end_override(
         &mut self,
         service: Option<VirtualId>,
@@ -91,32 +108,48 @@ impl Director {
     ) -> Result<BTreeSet<VirtualId>, Objection> {
         let members = self.meant(service, server);
         if members.is_empty() {
-            return Err(Objection::NoSuchServer);
+            return Err(self.no_such_server(service, server));
         }
         let end = |member: &Member| self.health.end_override(*member, Ending::Undone(by.clone()), now);
-        let transitions: Vec<_> = members.iter().filter_map(end).collect();
+        let transitions: Vec<_> = members.iter().flat_map(end).collect();
         if transitions.is_empty() {
             return Err(Objection::NotOverridden);
         }
-        let ended: Vec<Member> = transitions.iter().map(|transition| transition.member).collect();
+        let ended: BTreeSet<Member> = transitions.iter().map(|transition| transition.member).collect();
         self.take_transitions(transitions);
         self.overrides_changed = true;
         self.release_leaving(now);
-        Ok(self.services_of(&ended))
+        Ok(self.services_of(ended.iter().copied()))
     }
 
-    /// Takes over what operators decided in an earlier run. What concerns servers that are no longer there is forgotten.
-    pub fn restore_overrides(&mut self, decisions: Vec<(ServerId, Override)>, now: Instant) {
-        for ((service, server), decision) in decisions {
-            let members = self.meant(Some(service), server);
-            let set = |member: &Member| self.health.set_override(*member, decision.clone(), now);
-            let transitions = members.iter().map(set).collect();
+    /// Restores the overrides of an earlier run. Returns those that have expired or whose server no longer exists.
+    pub fn restore_overrides(
+        &mut self,
+        overrides: Vec<(ServerId, Override)>,
+        now: Instant,
+    ) -> Vec<(ServerId, Override)> {
+        let mut dropped = Vec::new();
+        for (id, restored) in overrides {
+            let members = self.meant(Some(id.0), id.1);
+            if members.is_empty() || restored.until.is_some_and(|until| until <= now) {
+                dropped.push((id, restored));
+                continue;
+            }
+            let set = |member: &Member| self.health.set_override(*member, restored.clone(), now);
+            let transitions = members.iter().flat_map(set).collect();
             self.take_transitions(transitions);
         }
-        self.overrides_changed = true;
+        self.overrides_changed |= !dropped.is_empty();
+        dropped
     }
 
-    /// What operators decided, by server.
+    /// Whether a server is in maintenance in any virtual service.
+    #[must_use]
+    pub fn is_in_maintenance(&self, server: SocketAddr) -> bool {
+        self.meant(None, server).iter().any(|member| self.health.server(*member).is_in_maintenance())
+    }
+
+    /// All overrides of operators, by server.
     #[must_use]
     pub fn overrides(&self) -> BTreeMap<ServerId, Arc<Override>> {
         let id = |member| {
@@ -129,7 +162,7 @@ impl Director {
             .collect()
     }
 
-    /// What the next daemon should know of the servers.
+    /// The state of all servers for a successor.
     #[must_use]
     pub fn known(&self) -> BTreeMap<ServerId, Known> {
         let known = |member| {
@@ -139,7 +172,7 @@ impl Director {
         self.plan.members().filter(|member| !self.plan.is_leaving(*member)).map(known).collect()
     }
 
-    /// What the daemon before knew of them.
+    /// Takes the state of servers from the predecessor.
     pub fn know(&mut self, all: &[(ServerId, Known)]) {
         let all: BTreeMap<ServerId, Known> = all.iter().copied().collect();
         for member in self.plan.members() {
@@ -150,9 +183,19 @@ impl Director {
         }
     }
 
-    /// Whether what operators decided may be another since the last call.
+    /// Whether overrides may have changed since the last call.
     pub fn take_overrides_changed(&mut self) -> bool {
         std::mem::take(&mut self.overrides_changed)
+    }
+
+    /// Reports the overrides that a reload ended with their servers.
+    pub(super) fn report_removed(&mut self, before: BTreeMap<ServerId, Arc<Override>>) {
+        let after = self.overrides();
+        for ((service, server), ended) in before.into_iter().filter(|(id, _)| !after.contains_key(id)) {
+            let (ending, state) = (Ending::Removed, None);
+            let kind = Kind::OverrideEnded { decision: ended, ending, state };
+            self.events.push(Event::of_server(service, server, kind));
+        }
     }
 
     pub(super) fn expire_overrides(&mut self, now: Instant) {
@@ -161,18 +204,28 @@ impl Director {
         self.take_transitions(transitions);
     }
 
-    /// The lines of the configuration that name a server, but for those that are leaving.
+    /// The `real=` lines that name a server, without leaving servers.
     fn meant(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<Member> {
-        let is_meant = |member: &Member| {
-            let (v, real) = self.plan.member(*member);
-            real.address == server
-                && service.is_none_or(|service| service == v.id)
-                && !self.plan.is_leaving(*member)
+        let all = 0..self.plan.virtuals().len();
+        let services = match service {
+            None => all,
+            Some(id) => self.plan.virtual_index(id).map_or(0..0, |index| index..index + 1),
         };
-        self.plan.members().filter(is_meant).collect()
+        let lines = services.flat_map(|virtual_index| {
+            let reals = 0..self.plan.virtuals()[virtual_index].reals.len();
+            reals.map(move |real_index| Member { virtual_index, real_index })
+        });
+        let is_meant =
+            |member: &Member| self.plan.member(*member).1.address == server && !self.plan.is_leaving(*member);
+        lines.filter(is_meant).collect()
     }
 
-    /// The services that have a server in rotation, and none without these.
+    fn no_such_server(&self, service: Option<VirtualId>, server: SocketAddr) -> Objection {
+        let elsewhere = self.services_of(self.meant(None, server)).into_iter().collect();
+        Objection::NoSuchServer { server, service, elsewhere }
+    }
+
+    /// The services whose only servers in rotation are these.
     fn lost_without(&self, members: &[Member]) -> Vec<VirtualId> {
         let services: BTreeSet<usize> = members.iter().map(|member| member.virtual_index).collect();
         let takes_traffic = |member: &Member| {
@@ -183,12 +236,15 @@ impl Director {
             let reals = 0..self.plan.virtuals()[*virtual_index].reals.len();
             let all = reals.map(|real_index| Member { virtual_index: *virtual_index, real_index });
             let taking: Vec<Member> = all.filter(takes_traffic).collect();
-            !taking.is_empty() && taking.iter().all(|member| members.contains(member))
+            let is_hit = |member: &Member| {
+                members.contains(member) || self.plan.twins(*member).iter().any(|twin| members.contains(twin))
+            };
+            !taking.is_empty() && taking.iter().all(is_hit)
         };
         services.into_iter().filter(is_lost).map(|index| self.plan.virtuals()[index].id).collect()
     }
 
-    fn services_of(&self, members: &[Member]) -> BTreeSet<VirtualId> {
-        members.iter().map(|member| self.plan.member(*member).0.id).collect()
+    fn services_of(&self, members: impl IntoIterator<Item = Member>) -> BTreeSet<VirtualId> {
+        members.into_iter().map(|member| self.plan.member(member).0.id).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody decided about a server, as a value.
+//! Overrides: values that say what a server does whatever its check finds, who wants it, and why.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,43 +6,43 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-/// A decision about a server.
+/// An override of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
-    /// What was decided.
+    /// What the server does.
     pub what: What,
-    /// By whom.
+    /// Who set it.
     pub owner: Owner,
-    /// Why, in words for people; empty where nothing was said.
+    /// The reason in words; empty if none was given.
     pub reason: String,
-    /// Since when.
+    /// When it was set.
     pub since: Instant,
-    /// When it ends by itself; never where there is none.
+    /// When it expires; `None`: never.
     pub until: Option<Instant>,
 }
 
-/// The kinds of decision.
+/// The kinds of override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum What {
-    /// No new connections; those that there are go on.
+    /// No new connections (weight 0, whatever `quiescent` says). Existing connections continue.
     Drain,
-    /// Treated as dead.
+    /// Treated as if its check failed.
     Down,
-    /// In rotation whatever the check finds.
+    /// In rotation whatever its check finds.
     Up,
 }
 
-/// Who decided.
+/// Who set an override.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A file in `maintenancedir`.
     Maintenance,
-    /// A person or a program, as the control socket knows it.
+    /// A user of the control socket, by name.
     Operator(String),
 }
 
-/// The owner of what files in `maintenancedir` decide, in words.
+/// The name of the owner [`Owner::Maintenance`] in logs and JSON.
 pub const MAINTENANCE: &str = "maintenancedir";
 
 impl fmt::Display for Owner {
@@ -55,7 +55,7 @@ impl fmt::Display for Owner {
 }
 
 impl What {
-    /// The word of the command line and of JSON.
+    /// The name on the command line and in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -66,16 +66,20 @@ impl What {
     }
 }
 
-/// Why an override is over.
+/// Why an override ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Its owner ended it, or somebody else did, who is named.
+    /// This owner ended it: a user, or the removal of a file in `maintenancedir`.
     Undone(Owner),
-    /// Its time was over.
+    /// This owner set another override.
+    Replaced(Owner),
+    /// It expired.
     Expired,
+    /// A reload removed the server from the configuration.
+    Removed,
 }
 
-/// The decisions about one server: one of each kind of owner. That of a file comes first.
+/// The overrides of one server, at most one for each kind of owner. Maintenance takes precedence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overrides {
     pub(super) maintenance: Option<Arc<Override>>,

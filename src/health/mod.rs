@@ -37,16 +37,18 @@ pub struct Health {
     schedule: Schedule,
     unchecked: Unchecked,
     unchecked_is_down: bool,
-    /// The servers about which an operator decided.
+    /// The servers with an override of an operator.
     overridden: BTreeSet<Member>,
+    /// When the next of these overrides expires.
+    next_expiry: Option<Instant>,
 }
 
-/// What one daemon tells the next one of a server.
+/// What a daemon hands over to its successor about one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
-    /// Whether it was in rotation.
+    /// Whether the server was in rotation.
     pub is_up: bool,
-    /// Since when it was, or was not.
+    /// Since when.
     pub since: Instant,
 }
 
@@ -77,13 +79,13 @@ pub enum Event {
     SoftFailureOver,
     /// The check itself failed where it did not before; nothing is known of the server.
     Unknown(Arc<Verdict>),
-    /// Somebody decided about it.
+    /// An override was set.
     Overridden(Arc<Override>),
-    /// That is over.
+    /// An override ended.
     OverrideEnded {
-        /// What was decided.
+        /// The override.
         decision: Arc<Override>,
-        /// Why it is over.
+        /// Why it ended.
         ending: Ending,
     },
 }
@@ -108,6 +110,7 @@ impl Health {
             unchecked: Unchecked::default(),
             unchecked_is_down: false,
             overridden: BTreeSet::new(),
+            next_expiry: None,
         }
     }
 
@@ -133,8 +136,8 @@ impl Health {
                 let limit = now + new.leaving_time(member.virtual_index);
                 return old.clone().leaving(limit);
             }
-            // With another check, what the old one found is known no more, but for a server in maintenance, which has none. One that
-            // had gone begins again.
+            // With another check the results of the old one are dropped. A server in maintenance has none. A server that had left
+            // starts again.
             let forget = !old.is_in_maintenance() && (unchanged.is_none() || old.has_gone());
             old.clone().staying(forget)
         };
@@ -156,7 +159,11 @@ impl Health {
             true => BTreeSet::new(),
             false => new.members().filter(is_overridden).collect(),
         };
-        Health { unchecked_is_down: self.unchecked_is_down, servers, schedule, unchecked, overridden }
+        let unchecked_is_down = self.unchecked_is_down;
+        let mut next =
+            Health { unchecked_is_down, servers, schedule, unchecked, overridden, next_expiry: None };
+        next.find_next_expiry();
+        next
     }
 
     /// What is known of one server.
@@ -165,14 +172,14 @@ impl Health {
         &self.servers[member.virtual_index][member.real_index]
     }
 
-    /// What the next daemon should know of a server.
+    /// The state of a server for a successor.
     #[must_use]
     pub fn known(&self, member: Member) -> Known {
         let server = self.server(member);
         Known { is_up: server.standing() == Standing::InRotation, since: server.since() }
     }
 
-    /// What the daemon before knew of a server. It is believed where the server is found so.
+    /// Takes the state of a server from the predecessor, if this daemon found the server in the same state.
     pub fn know(&mut self, member: Member, known: Known) {
         if self.known(member).is_up == known.is_up {
             self.server_mut(member).set_since(known.since);
@@ -183,7 +190,7 @@ impl Health {
         &mut self.servers[member.virtual_index][member.real_index]
     }
 
-    /// What a server and all lines that name the same destination come to: the least of them decides.
+    /// The standing of a destination: the lowest standing of all `real=` lines that name it.
     #[must_use]
     pub fn standing(&self, plan: &Plan, member: Member) -> Standing {
         let twins = plan.twins(member).iter().map(|twin| self.server(*twin).standing());

@@ -1,16 +1,16 @@
-//! What somebody decided about a server, whatever its check finds: a file in `maintenancedir`, or an operator.
+//! Sets and ends overrides: by files in `maintenancedir`, and by operators.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::decision::{Ending, Override, Owner, What};
-use super::server::Checked;
+use super::server::{Checked, Server};
 use super::{Event, Health, Transition};
 use crate::plan::{Member, Plan};
 
 impl Health {
-    /// Takes servers out for maintenance, each with the reason that `wanted` gives; all others return, and are checked at once.
+    /// Puts servers in maintenance, each with the reason that `wanted` gives. Ends the maintenance of all others and checks them at once.
     pub fn maintain(
         &mut self,
         plan: &Plan,
@@ -39,7 +39,7 @@ impl Health {
                     transitions.push(Transition { member, event: Event::Overridden(decision) });
                 }
                 (None, Some(decision)) => {
-                    // It was not checked meanwhile, so that nothing is known of it.
+                    // It was not checked during maintenance, so its state is unknown.
                     server.change(now, |server| {
                         server.overrides.maintenance = None;
                         (server.checked, server.verdict) = (Checked::Unseen { adopted: false }, None);
@@ -61,39 +61,60 @@ impl Health {
         transitions
     }
 
-    /// An operator decides about a server, instead of what one decided before.
-    pub fn set_override(&mut self, member: Member, decision: Override, now: Instant) -> Transition {
-        let decision = Arc::new(decision);
-        self.server_mut(member).change(now, |server| server.overrides.operator = Some(Arc::clone(&decision)));
+    /// Sets the override of an operator. An earlier one ends by it.
+    pub fn set_override(&mut self, member: Member, new: Override, now: Instant) -> Vec<Transition> {
+        let new = Arc::new(new);
         self.overridden.insert(member);
-        Transition { member, event: Event::Overridden(decision) }
+        self.next_expiry = [self.next_expiry, new.until].into_iter().flatten().min();
+        let replace = |server: &mut Server| server.overrides.operator.replace(Arc::clone(&new));
+        let replaced = self.server_mut(member).change(now, replace);
+        let ended = replaced.map(|decision| {
+            let ending = Ending::Replaced(new.owner.clone());
+            Event::OverrideEnded { decision, ending }
+        });
+        let events = [ended, Some(Event::Overridden(new))];
+        events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 
-    /// Ends what an operator decided; none where nothing was.
-    pub fn end_override(&mut self, member: Member, ending: Ending, now: Instant) -> Option<Transition> {
+    /// Ends the override of an operator; empty if there was none. If the server is down by its check, that is reported again with its
+    /// reason.
+    pub fn end_override(&mut self, member: Member, ending: Ending, now: Instant) -> Vec<Transition> {
         self.overridden.remove(&member);
-        let decision = self.server_mut(member).change(now, |server| server.overrides.operator.take())?;
-        Some(Transition { member, event: Event::OverrideEnded { decision, ending } })
+        let server = self.server_mut(member);
+        let Some(ended) = server.change(now, |server| server.overrides.operator.take()) else {
+            return Vec::new();
+        };
+        let is_down = matches!(server.checked, Checked::Down { .. }) && server.overridden().is_none();
+        let down = server.verdict.clone().filter(|_| is_down).map(Event::Down);
+        let events = [Some(Event::OverrideEnded { decision: ended, ending }), down];
+        events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 
-    /// Ends the decisions of operators whose time is over.
+    /// Ends the overrides of operators that have expired.
     pub fn expire_overrides(&mut self, now: Instant) -> Vec<Transition> {
-        let is_over = |decision: &Override| decision.until.is_some_and(|until| until <= now);
-        let over: Vec<Member> = self
-            .operator_overrides()
-            .filter(|(_, decision)| is_over(decision))
-            .map(|(member, _)| member)
-            .collect();
-        over.into_iter().filter_map(|member| self.end_override(member, Ending::Expired, now)).collect()
+        if self.next_expiry.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let is_over = |found: &Override| found.until.is_some_and(|until| until <= now);
+        let over = self.operator_overrides().filter(|(_, found)| is_over(found)).map(|(member, _)| member);
+        let over: Vec<Member> = over.collect();
+        let end = |member| self.end_override(member, Ending::Expired, now);
+        let transitions = over.into_iter().flat_map(end).collect();
+        self.find_next_expiry();
+        transitions
     }
 
-    /// When the next decision of an operator ends by itself.
+    /// When the next override of an operator expires.
     #[must_use]
     pub fn overrides_end_at(&self) -> Option<Instant> {
-        self.operator_overrides().filter_map(|(_, decision)| decision.until).min()
+        self.next_expiry
     }
 
-    /// What operators decided.
+    pub(super) fn find_next_expiry(&mut self) {
+        self.next_expiry = self.operator_overrides().filter_map(|(_, found)| found.until).min();
+    }
+
+    /// All overrides of operators.
     pub fn operator_overrides(&self) -> impl Iterator<Item = (Member, &Arc<Override>)> + '_ {
         let decision = |member: &Member| Some((*member, self.server(*member).overrides.operator.as_ref()?));
         self.overridden.iter().filter_map(decision)

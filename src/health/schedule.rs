@@ -226,14 +226,19 @@ impl Schedule {
     /// need not be run, and are due again an interval later.
     pub(super) fn due(
         &mut self,
-        priority: impl Fn(usize) -> Priority,
+        priority_of: impl Fn(usize) -> Priority,
         now: Instant,
         mut start: impl FnMut(Due) -> bool,
     ) -> Vec<CheckId> {
-        self.collect(priority, now);
+        self.collect(&priority_of, now);
         let mut only_rotation = false;
         let mut passed = Vec::new();
         while let Some((priority, id)) = self.next_due(only_rotation, now) {
+            if priority == Priority::Idle && priority_of(self.index[&id]) != Priority::Idle {
+                // Its servers came back from maintenance while it waited.
+                self.move_ready(id, priority, priority_of(self.index[&id]));
+                continue;
+            }
             let entry = &mut self.checks[self.index[&id]];
             let probe = Arc::clone(entry.probe());
             let cost = self.costs.of(probe.effort());
@@ -263,6 +268,12 @@ impl Schedule {
             self.lateness.look(&check, self.waiting(), now);
         }
         passed
+    }
+
+    fn move_ready(&mut self, id: CheckId, from: Priority, to: Priority) {
+        let check = (self.checks[self.index[&id]].at, id);
+        self.ready.entry(from).or_default().remove(&check);
+        self.ready.entry(to).or_default().insert(check);
     }
 
     /// Ends a check that was not run.

@@ -1,4 +1,4 @@
-//! One real server: what its check has found, who decides about it instead, and what both come to.
+//! The state of one real server: its check's results, its overrides, and the standing that follows from both.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,61 +7,61 @@ use super::Event;
 use super::decision::{Override, Overrides, What};
 use crate::value::{Outcome, Verdict};
 
-/// What is known of one real server of one virtual service.
+/// The state of one real server of one virtual service.
 #[derive(Clone, Debug)]
 pub struct Server {
     pub(super) checked: Checked,
     pub(super) verdict: Option<Arc<Verdict>>,
-    /// When the last definite verdict came, or since when the server is known.
+    /// Time of the last up or down verdict; without one, when the daemon learned of the server.
     pub(super) judged_at: Instant,
     pub(super) is_overdue: bool,
     pub(super) overrides: Overrides,
-    /// It is no longer in the configuration, and goes at this time at the latest.
+    /// Set if the server is no longer in the configuration: when it is removed at the latest.
     pub(super) leaves_at: Option<Instant>,
     since: Instant,
 }
 
-/// What the check of a server has found.
+/// The result of a server's checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
-    /// There is no definite verdict yet.
+    /// No up or down verdict yet.
     Unseen {
-        /// The kernel had the server in rotation, where it stays until a verdict.
+        /// The kernel had the server in rotation. It stays there until the first verdict.
         adopted: bool,
     },
-    /// The server works.
+    /// The server is up.
     Up {
-        /// Failures in a row since: fewer than `failurecount`.
+        /// Consecutive soft failures, fewer than `failurecount`.
         failures: u32,
     },
-    /// The server does not work.
+    /// The server is down.
     Down {
-        /// Failures in a row.
+        /// Consecutive failures.
         failures: u32,
     },
 }
 
-/// What a server does: the one thing that the table is made from.
+/// What a server does. The wanted table depends on this and on nothing else about a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It gets new connections.
+    /// It receives new connections.
     InRotation,
-    /// It gets no new connections and keeps those that it has, whatever `quiescent` says.
+    /// It receives no new connections and keeps existing ones, whatever `quiescent` says.
     Draining,
-    /// It is dead, or treated as if it were.
+    /// It is down, or an override treats it as down.
     Out,
 }
 
 /// How verdicts count for a server.
 pub(super) struct Rules {
     pub(super) failurecount: u32,
-    /// After so long without a definite verdict nothing is known.
+    /// After this time without an up or down verdict the state is unknown.
     pub(super) unchecked_after: Duration,
     pub(super) unchecked_is_down: bool,
 }
 
 impl Standing {
-    /// The one with fewer new connections.
+    /// The lower of two: out, draining, in rotation.
     #[must_use]
     pub fn least(self, other: Standing) -> Standing {
         match (self, other) {
@@ -73,13 +73,13 @@ impl Standing {
 }
 
 impl Checked {
-    /// Whether the server takes part, as far as its check decides.
+    /// Whether the server is up according to its checks, or was adopted in rotation.
     #[must_use]
     pub fn is_up(self) -> bool {
         matches!(self, Checked::Unseen { adopted: true } | Checked::Up { .. })
     }
 
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     #[must_use]
     pub fn failures(self) -> u32 {
         match self {
@@ -109,25 +109,25 @@ impl Server {
         }
     }
 
-    /// What its check has found.
+    /// The result of its checks.
     #[must_use]
     pub fn checked(&self) -> Checked {
         self.checked
     }
 
-    /// The last verdict; none before the first check.
+    /// The last verdict; `None` before the first check.
     #[must_use]
     pub fn verdict(&self) -> Option<&Arc<Verdict>> {
         self.verdict.as_ref()
     }
 
-    /// Whether its last definite verdict is so old that nothing is known of it.
+    /// Whether its last up or down verdict is too old to rely on.
     #[must_use]
     pub fn is_overdue(&self) -> bool {
         self.is_overdue
     }
 
-    /// Since when it stands as it does.
+    /// When its standing last changed.
     #[must_use]
     pub fn since(&self) -> Instant {
         self.since
@@ -137,19 +137,19 @@ impl Server {
         self.since = since;
     }
 
-    /// What somebody decided about it. What its check finds counts again once that ends.
+    /// The override in force, if any.
     #[must_use]
     pub fn overridden(&self) -> Option<&Arc<Override>> {
         self.overrides.current()
     }
 
-    /// Whether a file in `maintenancedir` takes it out. It is not checked then.
+    /// Whether a file in `maintenancedir` puts it in maintenance. It is not checked during that time.
     #[must_use]
     pub fn is_in_maintenance(&self) -> bool {
         self.overrides.maintenance.is_some()
     }
 
-    /// What check and override come to.
+    /// The standing that follows from checks and overrides.
     #[must_use]
     pub fn standing(&self) -> Standing {
         if self.has_gone() {
@@ -164,35 +164,41 @@ impl Server {
         }
     }
 
-    /// Whether it was leaving, and has gone.
+    /// Whether it was leaving and has been removed.
     #[must_use]
     pub fn has_gone(&self) -> bool {
         self.leaves_at.is_some() && !self.checked.is_up()
     }
 
-    /// Whether something has been found or decided about it.
+    /// Whether it has a verdict or an override.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         self.verdict.is_some() || self.overridden().is_some()
     }
 
-    /// Whether it is out of rotation, and no check has spoken yet.
+    /// Whether it is out of rotation and has no verdict yet.
     pub(super) fn is_new(&self) -> bool {
         !self.checked.is_up() && !self.needs_no_check() && self.verdict.is_none()
     }
 
-    /// Whether nothing follows from its check.
+    /// Whether its check can be skipped.
     pub(super) fn needs_no_check(&self) -> bool {
         self.is_in_maintenance() || self.has_gone()
     }
 
-    /// The server in a configuration that has it no longer. What an operator decided ends with it.
+    /// The server after a reload that removed it. An override of an operator ends.
     pub(super) fn leaving(self, limit: Instant) -> Server {
+        let is_in = self.standing() == Standing::InRotation;
         let overrides = Overrides { operator: None, ..self.overrides };
-        Server { leaves_at: Some(self.leaves_at.unwrap_or(limit)), overrides, ..self }
+        // One that an override kept in rotation stays there like the others, until its next verdict.
+        let checked = match self.checked {
+            checked if checked.is_up() || !is_in => checked,
+            _ => Checked::Unseen { adopted: true },
+        };
+        Server { leaves_at: Some(self.leaves_at.unwrap_or(limit)), overrides, checked, ..self }
     }
 
-    /// The server in a configuration that has it. With `forget` nothing is known of it but that it takes part, or does not.
+    /// The server after a reload that kept it. `forget` drops the results of its checks, but not whether it is in rotation.
     pub(super) fn staying(self, forget: bool) -> Server {
         let adopted = self.checked.is_up();
         let (checked, verdict) = match forget {
@@ -202,7 +208,7 @@ impl Server {
         Server { leaves_at: None, checked, verdict, ..self }
     }
 
-    /// Changes it, and notes when that made it stand otherwise.
+    /// Applies a change and records the time if the standing changed.
     pub(super) fn change<T>(&mut self, now: Instant, how: impl FnOnce(&mut Server) -> T) -> T {
         let before = self.standing();
         let result = how(self);
@@ -212,7 +218,7 @@ impl Server {
         result
     }
 
-    /// Takes a verdict in. Gives what happened by it; nothing while somebody else decides.
+    /// Applies a verdict and returns the resulting event. Returns none while an override is in force.
     pub(super) fn take(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
         if self.needs_no_check() {
             return None;
@@ -245,7 +251,7 @@ impl Server {
             }
             Outcome::Down => {
                 (self.judged_at, self.is_overdue) = (now, false);
-                // The first definite verdict is news, also when nothing changes by it: it says why the server is not in.
+                // The first verdict is reported even if nothing changes: it explains why the server is out of rotation.
                 let is_first = matches!(self.checked, Checked::Unseen { .. });
                 let failures = self.checked.failures().saturating_add(1);
                 if was_up && failures < rules.failurecount {

@@ -287,3 +287,20 @@ fn a2_servers_that_come_back_from_maintenance_are_spread() {
     let at_once = runs.values().filter(|times| times[0] < after + WINDOW).count();
     assert!(at_once < MANY / 40, "{at_once} in the first {WINDOW:?}");
 }
+
+/// A check waits for a place while its server is in maintenance. It runs when the maintenance ends meanwhile.
+#[test]
+fn a_check_that_waits_runs_when_the_maintenance_ends() {
+    let begin = start();
+    let plan = plan(0..2, "service=http");
+    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    let by_file = |maintained: SocketAddr| (maintained == address(0)).then(|| "by file".to_owned());
+    health.maintain(&plan, by_file, begin);
+    health.hurry_all(begin);
+    // No place for the other one, which goes first.
+    assert!(health.due(&plan, begin, |_| false).is_empty());
+    health.maintain(&plan, |_| None, begin);
+    let due: BTreeSet<SocketAddr> =
+        all_due(&mut health, &plan, begin).iter().map(|due| due.probe.target).collect();
+    assert_eq!(due, BTreeSet::from([address(0), address(1)]));
+}

@@ -10,8 +10,8 @@ use super::letter::Writer;
 use super::parcel::Parcel;
 use super::post::Post;
 use super::reminders::Reminders;
-use crate::event::{Event, Kind};
-use crate::health::Owner;
+use crate::event::{Because, Event, Kind};
+use crate::health::{Owner, Standing};
 use crate::net::resolve;
 use crate::plan::Plan;
 use crate::settings;
@@ -78,9 +78,9 @@ impl Alerts {
     /// Sends what is to be sent about these events.
     pub fn publish(&mut self, events: &[Event], plan: &Plan, now: Instant) {
         for Event { service, server, kind } in events {
-            if let Kind::Table { change: Change::Server(change), .. } = kind {
+            if let Kind::Table { change: Change::Server(change), because } = kind {
                 if !self.hold(change) {
-                    self.note(change, plan, now);
+                    self.note(change, because.as_ref(), plan, now);
                     self.send(plan, change.of, &change.to_string());
                 }
                 continue;
@@ -93,7 +93,9 @@ impl Alerts {
                 }
                 // A server that is down at its first check was never in rotation, so no change of the table tells of it (L01).
                 Kind::DownWithoutChange => self.send(plan, of, &inaccessible(of, address)),
-                Kind::Up { .. } => self.reminders.over((of, address)),
+                Kind::Up { .. } | Kind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
+                    self.reminders.over((of, address));
+                }
                 _ => {}
             }
         }
@@ -132,11 +134,15 @@ impl Alerts {
         }
     }
 
-    fn note(&mut self, change: &ServerChange, plan: &Plan, now: Instant) {
+    fn note(&mut self, change: &ServerChange, because: Option<&Because>, plan: &Plan, now: Instant) {
         let often = plan.virtual_of(change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
         let server = (change.of, change.configured.unwrap_or(change.server));
         match (change.role, change.action) {
             (Role::Fallback, _) => {}
+            // The operator who took it out needs no reminder.
+            _ if matches!(because, Some(Because::Overridden(Owner::Operator(_)))) => {
+                self.reminders.over(server);
+            }
             (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => {
                 self.reminders.down(server, often, now);
             }
@@ -165,11 +171,11 @@ impl Alerts {
     }
 }
 
-/// Whether an event says that a server counts as dead: the administrator is reminded of it.
+/// Whether an event starts reminders about a server.
 fn takes_out(kind: &Kind) -> bool {
     match kind {
         Kind::Down { .. } => true,
-        Kind::Overridden(decision) => decision.owner == Owner::Maintenance,
+        Kind::Overridden { decision, .. } => decision.owner == Owner::Maintenance,
         _ => false,
     }
 }

@@ -34,9 +34,9 @@ pub fn line(event: &Event) -> Option<String> {
             let server = event.server.map(|server| server.to_string()).unwrap_or_default();
             format!("Real server {server}: {}", verdict.warning.as_deref().unwrap_or_default())
         }
-        Kind::Overridden(decision) => overridden(decision, &server()),
-        Kind::OverrideEnded { decision, ending, standing } => {
-            override_ended(decision, ending, *standing, &server())
+        Kind::Overridden { decision, in_maintenance } => overridden(decision, *in_maintenance, &server()),
+        Kind::OverrideEnded { decision, ending, state } => {
+            override_ended(decision, ending, *state, &server())
         }
         Kind::Leaving { at_most } => format!(
             "Real server is leaving: {}: it is no longer in the configuration and stays until another server is up, {} s at most",
@@ -76,7 +76,7 @@ pub fn line(event: &Event) -> Option<String> {
 #[must_use]
 pub fn level(event: &Event) -> Level {
     match &event.kind {
-        Kind::Warning { .. } => Level::WARN,
+        Kind::Warning { .. } | Kind::OverrideEnded { ending: Ending::Removed, .. } => Level::WARN,
         Kind::Punctuality(_) | Kind::Blindness(_) | Kind::Refused { .. } | Kind::Unreadable { .. } => {
             Level::ERROR
         }
@@ -94,13 +94,13 @@ pub fn state(event: &Event) -> Option<&'static str> {
         Kind::SoftFailureOver => Some("up"),
         Kind::Unknown { .. } => Some("unknown"),
         Kind::Leaving { .. } => Some("leaving"),
-        Kind::Overridden(decision) => Some(match (&decision.owner, decision.what) {
-            (Owner::Maintenance, _) => "maintenance",
-            (Owner::Operator(_), What::Drain) => "draining",
-            (Owner::Operator(_), What::Down) => "down",
-            (Owner::Operator(_), What::Up) => "up",
+        Kind::Overridden { in_maintenance: true, .. } => Some("maintenance"),
+        Kind::Overridden { decision, .. } => Some(match decision.what {
+            What::Drain => "draining",
+            What::Down => "down",
+            What::Up => "up",
         }),
-        Kind::OverrideEnded { standing, .. } => Some(match standing {
+        Kind::OverrideEnded { state, .. } => state.map(|state| match state {
             Standing::InRotation => "up",
             Standing::Draining => "draining",
             Standing::Out => "down",
@@ -118,12 +118,12 @@ pub fn reason(event: &Event) -> Option<&str> {
         | Kind::SoftFailure { verdict, .. }
         | Kind::Unknown { verdict } => Some(&verdict.reason),
         Kind::Warning { verdict } => verdict.warning.as_deref(),
-        Kind::Overridden(decision) if !decision.reason.is_empty() => Some(&decision.reason),
+        Kind::Overridden { decision, .. } if !decision.reason.is_empty() => Some(&decision.reason),
         _ => None,
     }
 }
 
-/// What happened to the server of a change of the table, as the name of that kind of event; none where nothing did.
+/// The cause of a table change, as the name of that kind of event.
 #[must_use]
 pub fn because(event: &Event) -> Option<&'static str> {
     let Kind::Table { because, .. } = &event.kind else { return None };
@@ -175,7 +175,7 @@ pub fn kind(event: &Event) -> &'static str {
         Kind::SoftFailureOver => "soft-failure-over",
         Kind::Unknown { .. } => "unknown",
         Kind::Warning { .. } => "warning",
-        Kind::Overridden(_) => "overridden",
+        Kind::Overridden { .. } => "overridden",
         Kind::OverrideEnded { .. } => "override-ended",
         Kind::Leaving { .. } => "leaving",
         Kind::Table { change: Change::Server(_), .. } => "table-server",
@@ -190,42 +190,46 @@ pub fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// A file in `maintenancedir` takes a server out in the original's words.
-fn overridden(decision: &Override, server: &str) -> String {
+/// The line for a new override. For maintenance it has the original's words.
+fn overridden(decision: &Override, in_maintenance: bool, server: &str) -> String {
     let Owner::Operator(who) = &decision.owner else {
         return format!("Real server is down: {server}: {}", decision.reason);
     };
-    let what = match decision.what {
-        What::Drain => "Real server is drained",
-        What::Down => "Real server is taken out",
-        What::Up => "Real server is in whatever its check finds",
-    };
     let until = decision.until.map(|until| until.saturating_duration_since(decision.since).as_secs());
-    let until = until.map(|seconds| format!(", for {seconds} s")).unwrap_or_default();
+    let until = until.map(|seconds| format!(" for {seconds} s")).unwrap_or_default();
     let why = if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
-    format!("{what}: {server}: by {who}{until}{why}")
+    let later = if in_maintenance { "; no effect while in maintenance" } else { "" };
+    format!("Override {} of real server: {server}: by {who}{until}{why}{later}", decision.what.word())
 }
 
-fn override_ended(decision: &Override, ending: &Ending, standing: Standing, server: &str) -> String {
-    let what = match decision.what {
-        What::Drain => "drained",
-        What::Down => "taken out",
-        What::Up => "kept in",
+fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>, server: &str) -> String {
+    let state = match state {
+        Some(Standing::InRotation) => "; in rotation",
+        Some(Standing::Draining) => "; draining",
+        Some(Standing::Out) => "; out of rotation until its check succeeds",
+        None => "",
     };
     let why = match ending {
-        Ending::Undone(Owner::Operator(who)) => format!("ended by {who}"),
-        Ending::Undone(Owner::Maintenance) => "ended".to_owned(),
-        Ending::Expired => "its time is over".to_owned(),
+        _ if decision.owner == Owner::Maintenance => {
+            return format!("Maintenance of real server ended: {server}{state}");
+        }
+        // The new override has a line of its own.
+        Ending::Replaced(owner) => {
+            return format!(
+                "Override {} of real server ended: {server}: by {}, replaced by {owner}",
+                decision.what.word(),
+                decision.owner
+            );
+        }
+        Ending::Undone(owner) => format!("undone by {owner}"),
+        Ending::Expired => "expired".to_owned(),
+        Ending::Removed => "the configuration no longer has the server".to_owned(),
     };
-    let now = match standing {
-        Standing::InRotation => "it is in rotation",
-        Standing::Draining => "it is drained",
-        Standing::Out => "it is out of rotation until its check succeeds",
-    };
-    if decision.owner == Owner::Maintenance {
-        return format!("Real server is no longer in maintenance: {server}: {now}");
-    }
-    format!("Real server is no longer {what}: {server}: {why}; {now}")
+    format!(
+        "Override {} of real server ended: {server}: by {}, {why}{state}",
+        decision.what.word(),
+        decision.owner
+    )
 }
 
 fn drift(repairs: &[Operation]) -> String {

@@ -33,7 +33,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// The line for the end of a check, or for a check that is not run because of `maintenancedir`; none where nothing is written.
+/// The line for a finished check, or for one that was skipped because of `maintenancedir`; `None` if no line is written.
 #[must_use]
 pub fn line(plan: &Plan, health: &Health, member: Member, verdict: Option<&Verdict>) -> Option<Line> {
     let (v, real) = plan.member(member);

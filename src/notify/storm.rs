@@ -1,14 +1,14 @@
-//! How many lines of events a second the log gets: where thousands of servers change at once, the rest is counted, not written (R95).
+//! Limits the number of event lines per second in the log and counts the rest (R95).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// Lines of events that are written in one second. More than a person reads, and less than a disk may take.
+/// Event lines written per second: more than a person can read, fewer than a slow disk can take.
 const MOST: usize = 2000;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was written in this second, and what was not.
+/// Counts of the current second.
 #[derive(Debug, Default)]
 pub struct Storm {
     /// When the second ends.
@@ -18,7 +18,7 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Whether the line of an event of this kind is written.
+    /// Counts one event of this kind and returns whether its line is written.
     pub fn admits(&mut self, kind: &'static str, now: Instant) -> bool {
         if self.ends_at.is_none_or(|at| at <= now) && self.left_out.is_empty() {
             (self.ends_at, self.written) = (Some(now + SECOND), 0);
@@ -31,19 +31,19 @@ impl Storm {
         false
     }
 
-    /// When [`Storm::summary`] has something to say.
+    /// When [`Storm::summary`] has a line; `None` while nothing was left out.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ends_at.filter(|_| !self.left_out.is_empty())
     }
 
-    /// What was left out in the second that is over, as a line.
+    /// The line about what was left out, once the second has ended.
     pub fn summary(&mut self, now: Instant) -> Option<String> {
         self.poll_timeout().filter(|at| *at <= now)?;
         self.rest()
     }
 
-    /// The same at the end of the daemon.
+    /// The same without waiting for the end of the second, for a daemon that stops.
     pub fn rest(&mut self) -> Option<String> {
         self.ends_at = None;
         if self.left_out.is_empty() {
@@ -51,11 +51,11 @@ impl Storm {
         }
         let left_out = std::mem::take(&mut self.left_out);
         let count: usize = left_out.values().sum();
-        let mut line = format!("{count} events within a second have no line of their own:");
+        let mut line = format!("{count} events within one second were not logged one by one:");
         for (index, (kind, count)) in left_out.iter().enumerate() {
             let _ = write!(line, "{} {count} {kind}", if index == 0 { "" } else { "," });
         }
-        line.push_str("; `show` has the state of every server");
+        line.push_str("; run `ldirectord-rs show` for the state of every server");
         Some(line)
     }
 }
@@ -78,12 +78,13 @@ mod tests {
         assert_eq!(admitted(&mut storm, "table-server", 3, begin), 1);
         assert_eq!(admitted(&mut storm, "down", 5, begin + SECOND / 2), 0);
         assert_eq!((storm.poll_timeout(), storm.summary(begin)), (Some(begin + SECOND), None));
-        // The count of one second is reported before the next one begins.
+        // The summary comes before the next second starts.
         let late = begin + 3 * SECOND;
         assert!(!storm.admits("down", late));
         assert_eq!(
             storm.summary(late).unwrap(),
-            "8 events within a second have no line of their own: 6 down, 2 table-server; `show` has the state of every server"
+            "8 events within one second were not logged one by one: 6 down, 2 table-server; run `ldirectord-rs show` for the state of \
+             every server"
         );
         assert_eq!((storm.poll_timeout(), storm.summary(late)), (None, None));
         assert_eq!(admitted(&mut storm, "up", MOST, late), MOST);

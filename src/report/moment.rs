@@ -1,18 +1,18 @@
-//! One moment on both clocks.
+//! The current time on both clocks, to convert between them.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A moment on the clock that the daemon counts with, and on that of the wall: times that people and files know are converted by it.
+/// One moment on the monotonic clock and on the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// By the clock that only runs forward.
+    /// On the monotonic clock.
     pub instant: Instant,
-    /// By the wall clock.
+    /// On the wall clock.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// What the wall clock said, or will say, at another moment.
+    /// Converts a monotonic time to wall time.
     #[must_use]
     pub fn wall_at(self, at: Instant) -> SystemTime {
         let later = at.saturating_duration_since(self.instant);
@@ -20,7 +20,7 @@ impl Moment {
         self.wall.checked_add(later).and_then(|wall| wall.checked_sub(earlier)).unwrap_or(self.wall)
     }
 
-    /// The moment at which the wall clock said this, or will. This moment itself where that is out of reach.
+    /// Converts a wall time to monotonic time. Returns this moment if the result is out of range.
     #[must_use]
     pub fn instant_at(self, wall: SystemTime) -> Instant {
         let later = wall.duration_since(self.wall).unwrap_or(Duration::ZERO);

@@ -56,7 +56,7 @@ pub struct Server {
     pub weight: u32,
     /// What is thought of it.
     pub state: State,
-    /// What somebody decided about it; absent where its check decides.
+    /// The override in force; absent if there is none.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
     /// For how long, in seconds; absent for a single look.
@@ -67,18 +67,18 @@ pub struct Server {
     pub last_check: Option<Checked>,
 }
 
-/// What somebody decided about a server, whatever its check finds.
+/// An override of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Overridden {
     /// `drain`, `down` or `up`.
     pub what: String,
-    /// `maintenancedir`, or who asked for it.
+    /// `maintenancedir`, or the user who set it.
     pub owner: String,
-    /// Why; empty where nothing was said.
+    /// The reason; empty if none was given.
     pub note: String,
-    /// Since when (RFC 3339).
+    /// When it was set (RFC 3339).
     pub since: String,
-    /// When it ends by itself (RFC 3339); absent where it does not.
+    /// When it expires (RFC 3339); absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

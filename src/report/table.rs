@@ -62,10 +62,10 @@ fn row(v: &VirtualService, server: &Server, first: bool) -> Vec<String> {
     ]
 }
 
-/// Who decided about a server and why, and what its check finds all the same.
+/// The override of a server, and the result of its check.
 fn decided(decision: &Overridden, found: &str) -> String {
     if decision.owner == MAINTENANCE {
-        return decision.note.clone();
+        return escaped(&decision.note).into_owned();
     }
     let until = decision.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
     let note =

@@ -52,9 +52,9 @@ pub struct ServerView {
     pub weight: u32,
     /// What is thought of it.
     pub state: State,
-    /// What somebody decided about it.
+    /// The override in force.
     pub overridden: Option<Arc<Override>>,
-    /// Since when it stands as it does.
+    /// When its standing last changed.
     pub since: Instant,
     /// Failed checks in a row.
     pub failures: u32,
@@ -76,9 +76,9 @@ pub enum State {
     Off,
     /// The check itself failed.
     Unknown,
-    /// A file in `maintenancedir` took it out.
+    /// A file in `maintenancedir` put it in maintenance.
     Maintenance,
-    /// An operator drains it: it takes no new connections.
+    /// An operator drains it: no new connections.
     Draining,
     /// It is no longer in the configuration, and stays until another server is up.
     Leaving,

@@ -49,13 +49,14 @@ pub fn survive_file_size_limit() {
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::Handler(nothing)) };
 }
 
-/// From now on large pieces of memory go back to the system as soon as they are free. The GNU C library would keep them for the next
-/// ones of their size, which pages of a mebibyte from hundreds of servers make many. Belongs before the first thread.
+/// Makes the allocator return blocks of 128 KiB and more to the system when they are freed. By default the GNU C library raises this
+/// threshold as large blocks are freed, and hundreds of servers with pages of 1 MiB then cost tens of MiB. Call it before the first
+/// thread starts.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     {
         const LARGE: nix::libc::c_int = 128 * 1024;
-        // SAFETY: it sets a number in the allocator. Fixed, the threshold no longer grows with what is freed.
+        // SAFETY: mallopt only sets a parameter. A fixed threshold disables its growth.
         unsafe { nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, LARGE) };
     }
 }

@@ -120,6 +120,29 @@ pub fn make_directory(path: &Path, owner: Option<&Identity>, lock: &Path) -> Res
     give::take_directory(path, uid, Some(gid)).map_err(failed(format!("{} cannot be used", path.display())))
 }
 
+/// Makes the directory for what survives a reboot. A directory of root is given to `owner`. One of another user stays as it is: a daemon of
+/// that user may run.
+///
+/// # Errors
+/// The directory cannot be created, or `owner` cannot write to it.
+pub fn make_lasting_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
+    fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
+    let what = || format!("{} cannot be used", path.display());
+    let found = fs::symlink_metadata(path).map_err(failed(what()))?.uid();
+    match owner {
+        // Root can write to it.
+        None if found != 0 => Ok(()),
+        Some(owner) if ![0, owner.uid.as_raw()].contains(&found) => {
+            let why = format!("it belongs to uid {found}, not to {}; overrides cannot be saved", owner.name);
+            Err(failed(what())(why))
+        }
+        _ => {
+            let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
+            give::take_directory(path, uid, Some(gid)).map_err(failed(what()))
+        }
+    }
+}
+
 /// Whether no daemon of another user has this directory: that could not write there any more.
 ///
 /// # Errors

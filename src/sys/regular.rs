@@ -1,4 +1,4 @@
-//! Reads and replaces regular files: bounded, and never stuck on what is not a file.
+//! Reads and replaces regular files, with a size limit and without blocking on pipes or devices.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -28,11 +28,10 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Replaces a file: a crash in the middle leaves the old one or the new one, never half of one, and the new one is on the disk when this
-/// returns. It is one of our own making, never what a link leads to.
+/// Replaces a file atomically and syncs it to disk. Never follows a link.
 ///
 /// # Errors
-/// When the directory is not there, is full, or is not writable.
+/// The directory does not exist, is full, or is not writable.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -44,8 +43,20 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
-    // The name is on the disk with its directory.
+    // The rename is durable after the directory is synced.
     path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+/// Removes a file durably. A missing file is not an error.
+///
+/// # Errors
+/// The directory is not writable.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all()),
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ fn connect(site: &Site) -> UnixStream {
     stream
 }
 
-/// Follows the events of the daemon: the first line of the answer has been read, and no event from now on is missed.
+/// Follows the events of the daemon. No event is missed after this returns.
 fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
     let mut stream = connect(site);
     stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
@@ -96,7 +96,7 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     let started = ask(&site, r#"{"v":1,"request":"reload"}"#);
     assert_eq!(started["answer"]["reload"], "started");
     let uid = nix::unistd::geteuid();
-    site.expect_log(&format!("Control: reload, asked for by uid {uid} ("));
+    site.expect_log(&format!("Control: reload, requested by uid {uid} ("));
     site.expect_log("Reloading Linux Director Daemon config on request");
 }
 
@@ -113,13 +113,13 @@ fn an_operator_drains_a_server_and_ends_that() {
         (output.status.code().unwrap(), said)
     };
     let config = site.path("ha.d/web.cf").display().to_string();
-    let done = (0, "done in tcp:192.0.2.1:80\n".to_owned());
+    let done = "done in tcp:192.0.2.1:80\n";
     let drained = run(&["drain", &first, "-c", &config, "--for", "2h", "--note", "new kernel"]);
-    assert_eq!(drained, done);
+    assert_eq!(drained, (0, format!("drain {first} for 7200 s: {done}")));
     site.expect("one is drained", &[(one.address, 0), (two.address, 3)]);
     let uid = nix::unistd::geteuid();
-    site.expect_log(&format!("Control: drain {first} for 7200 s, asked for by uid {uid} ("));
-    site.expect_log(&format!("Real server is drained: {first} (tcp:192.0.2.1:80): by "));
+    site.expect_log(&format!("Control: drain {first} for 7200 s, requested by uid {uid} ("));
+    site.expect_log(&format!("Override drain of real server: {first} (tcp:192.0.2.1:80): by "));
     let show = ask(&site, r#"{"v":1,"request":"show"}"#);
     let server = &show["answer"]["virtuals"][0]["servers"][0];
     assert_eq!((&server["state"], &server["override"]["what"]), (&json!("draining"), &json!("drain")));
@@ -127,16 +127,21 @@ fn an_operator_drains_a_server_and_ends_that() {
     assert!(server["override"]["until"].is_string() && server["override"]["since"].is_string(), "{server}");
     // The last one is taken out by force only, and what is not there not at all.
     let (code, said) = run(&["down", &second, "-c", &config]);
-    assert!(code == 1 && said.contains("would leave tcp:192.0.2.1:80 without a server; --force"), "{said}");
+    assert!(
+        code == 1 && said.contains("tcp:192.0.2.1:80 would have no server in rotation; use --force"),
+        "{said}"
+    );
     let (code, said) = run(&["down", "192.0.2.77:80", "-c", &config]);
-    assert!(code == 1 && said.contains("no such real server"), "{said}");
+    assert!(code == 1 && said.contains("no virtual service has the real server 192.0.2.77:80"), "{said}");
     let (code, said) = run(&["undo", &second, "-c", &config]);
-    assert!(code == 1 && said.contains("nothing was decided"), "{said}");
-    assert_eq!(run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]), done);
+    assert!(code == 1 && said.contains("no drain, down or up to undo"), "{said}");
+    let forced = run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]);
+    assert_eq!(forced, (0, format!("down {second} of tcp:192.0.2.1:80, forced: {done}")));
     let fallback = "127.0.0.9:80".parse().unwrap();
     site.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
-    assert_eq!(run(&["undo", &second, "-c", &config]), done);
-    assert_eq!(run(&["undo", &first, "-c", &config]), done);
+    for server in [&second, &first] {
+        assert_eq!(run(&["undo", server, "-c", &config]), (0, format!("undo {server}: {done}")));
+    }
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     for (line, code) in [
         (r#"{"v":1,"request":"override","server":"192.0.2.77:80","what":"drain"}"#, "not-found"),
@@ -149,6 +154,8 @@ fn an_operator_drains_a_server_and_ends_that() {
     ] {
         assert_eq!(ask(&site, line)["error"]["code"], code, "{line}");
     }
+    let log = site.log();
+    assert!(log.contains(": refused: tcp:192.0.2.1:80 would have no server in rotation"), "{log}");
     assert_eq!(site.act("stop"), 0);
     assert_eq!(run(&["undo", &first, "-c", &config]).0, 3);
 }

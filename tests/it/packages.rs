@@ -230,3 +230,14 @@ fn the_drop_in_takes_back_the_limits_of_the_unit() {
     }
     assert!(drop_in.contains("\nUser=root\n") && drop_in.contains("\nCapabilityBoundingSet=~\n"));
 }
+
+/// The unit for the default configuration and the template differ only in the name.
+#[test]
+fn both_units_have_the_same_directives() {
+    let keys = |unit: &str| -> Vec<String> {
+        let text = read(&format!("packaging/systemd/{unit}"));
+        text.lines().filter_map(|line| Some(line.split_once('=')?.0.to_owned())).collect()
+    };
+    assert_eq!(keys("ldirectord-rs.service"), keys("ldirectord-rs@.service"));
+    assert!(keys("ldirectord-rs.service").contains(&"StateDirectory".to_owned()));
+}

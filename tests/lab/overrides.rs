@@ -1,4 +1,4 @@
-//! What operators decide about servers holds whatever happens to the daemon.
+//! Overrides of operators survive whatever happens to the daemon.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ fn a_drain_outlives_the_daemon() {
     assert!(said.contains("done in tcp:10.1.0.100:80"), "{said}");
     let drained = table([0, 7]);
     director.comes_to(&drained, SOON);
-    // The last one is drained by force only.
+    // The last server in rotation needs --force.
     let refused = director.run(&["drain", "10.1.0.12:80", "-c", "lab.cf"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert!(refused.text.contains("--force"), "{refused:?}");
@@ -65,7 +65,7 @@ fn a_drain_outlives_the_daemon() {
         shown.contains("draining") && shown.contains("drain by root") && shown.contains("new kernel"),
         "{shown}"
     );
-    // After a stop and a reboot nothing is left of the table, nor of the run directory.
+    // As after a reboot: no table, no run directory.
     director.must("stop");
     assert!(director.table().is_empty());
     fs::remove_dir_all(director.file("run/ldirectord-rs")).unwrap();
@@ -78,7 +78,7 @@ fn a_drain_outlives_the_daemon() {
     assert!(!director.file("state/lab.cf.overrides").exists());
 }
 
-/// Nothing that the kernel has at weight 0 comes in by itself where it is not known what operators decided.
+/// With an unreadable overrides file, servers at weight 0 stay there.
 #[test]
 fn an_unreadable_file_keeps_servers_out() {
     let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));

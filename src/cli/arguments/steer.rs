@@ -1,11 +1,12 @@
-//! `drain`, `down`, `up` and `undo`: what stands after them.
+//! Arguments of `drain`, `down`, `up` and `undo`.
 
 use std::net::SocketAddr;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
-use super::{Asked, Command, Words, first_line};
-use crate::control::{Decision, MAX_SECONDS, Request, Target};
+use super::{Asked, Command, Words, Wrong, first_line};
+use crate::control::{MAX_SECONDS, OverrideRequest, Request, Target};
 use crate::health::What;
 
 #[derive(Debug, Parser)]
@@ -13,47 +14,68 @@ use crate::health::What;
 struct Arguments {
     #[arg(value_parser = server)]
     server: SocketAddr,
-    #[arg(short = 'c', long)]
+    #[arg(short = 'c', long, value_name = "CONFIG")]
     config: Option<String>,
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     service: Option<String>,
-    #[arg(long = "for", value_parser = seconds)]
+    #[arg(long = "for", value_name = "TIME", value_parser = seconds, allow_hyphen_values = true)]
     seconds: Option<u64>,
-    #[arg(long)]
+    #[arg(long, value_name = "TEXT")]
     note: Option<String>,
     #[arg(long)]
     force: bool,
 }
 
-/// Reads the words after `command`.
+/// Parses the words after `command`.
 pub(super) fn read(command: &str, words: &[String]) -> Words {
-    let arguments = Arguments::try_parse_from(words).map_err(|error| {
-        format!("{command}: {}", first_line(&error.to_string()).trim_start_matches("error: "))
+    let wrong = |error: &str| Wrong {
+        error: Some(format!("{command}: {error}")),
+        hint: None,
+        usage: Some(usage(command)),
+    };
+    // As with the other actions, the configuration may come first.
+    let (config, words) = match words {
+        [config, server, ..] if !config.starts_with('-') && server.parse::<SocketAddr>().is_ok() => {
+            (Some(config.clone()), &words[1..])
+        }
+        _ => (None, words),
+    };
+    let arguments = Arguments::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::MissingRequiredArgument => {
+            wrong("SERVER is missing, an address and port as `show` prints it")
+        }
+        _ => wrong(first_line(&error.to_string()).trim_start_matches("error: ")),
     })?;
-    let Arguments { server, config, service, seconds, note, force } = arguments;
-    let target = Target { server, service };
+    let config = arguments.config.or(config);
+    let Arguments { server, service, seconds, note, force, .. } = arguments;
     let what = match command {
         "drain" => What::Drain,
         "down" => What::Down,
         "up" => What::Up,
         _ if seconds.is_some() || note.is_some() || force => {
-            return Err("undo: takes neither --for nor --note nor --force".to_owned().into());
+            return Err(wrong("--for, --note and --force do not apply"));
         }
-        _ => return Ok(Asked::new(config, Command::Steer(Request::Undo(target)))),
+        _ => return Ok(Asked::new(config, Command::Steer(Request::Undo(Target { server, service })))),
     };
-    let decision = Decision { target, what, note: note.unwrap_or_default(), seconds, force };
-    Ok(Asked::new(config, Command::Steer(Request::Override(decision))))
+    let request = OverrideRequest { server, service, what, note: note.unwrap_or_default(), seconds, force };
+    Ok(Asked::new(config, Command::Steer(Request::Override(request))))
+}
+
+fn usage(command: &str) -> String {
+    let options = if command == "undo" { "" } else { " [--for TIME] [--note TEXT] [--force]" };
+    format!("Usage: ldirectord-rs {command} SERVER [-c CONFIG] [--service ID]{options}")
 }
 
 fn server(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "not address:port, as `show` prints the servers".to_owned())
+    text.parse()
+        .map_err(|_| "not an address and port, such as 10.0.0.2:80; `show` lists all servers".to_owned())
 }
 
-/// `90`, `90s`, `30m`, `2h`, `7d`.
+/// Parses a duration such as `90s`, `30m`, `2h` or `7d` into seconds.
 fn seconds(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
     let unit = match unit {
-        "" | "s" => Some(1),
+        "s" => Some(1),
         "m" => Some(60),
         "h" => Some(3600),
         "d" => Some(24 * 3600),
@@ -61,7 +83,9 @@ fn seconds(text: &str) -> Result<u64, String> {
     };
     let seconds =
         unit.zip(number.parse().ok()).and_then(|(unit, number): (u64, u64)| number.checked_mul(unit));
-    seconds
-        .filter(|seconds| (1..=MAX_SECONDS).contains(seconds))
-        .ok_or_else(|| "not a time such as 90s, 30m, 2h or 7d".to_owned())
+    match seconds {
+        Some(seconds) if (1..=MAX_SECONDS).contains(&seconds) => Ok(seconds),
+        Some(_) => Err(format!("must be 1 s to {} days", MAX_SECONDS / (24 * 3600))),
+        None => Err("needs a number and a unit: 90s, 30m, 2h or 7d".to_owned()),
+    }
 }

@@ -1,7 +1,7 @@
 //! What a command line means.
 
 use super::*;
-use crate::control::{Decision, Target};
+use crate::control::{OverrideRequest, Target};
 use crate::health::What;
 
 fn run(line: &str) -> Parsed {
@@ -53,10 +53,34 @@ fn words_mean_what_they_mean_to_the_original() {
     check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), false, undo);
     let decision = |what, seconds| {
         let (note, force) = (String::new(), false);
-        Command::Steer(Request::Override(Decision { target: target(None), what, note, seconds, force }))
+        Command::Steer(Request::Override(OverrideRequest {
+            server: target(None).server,
+            service: None,
+            what,
+            note,
+            seconds,
+            force,
+        }))
     };
     check("drain --for 30m 10.0.0.2:80", None, false, decision(What::Drain, Some(1800)));
-    check("up 10.0.0.2:80 --for=90", None, false, decision(What::Up, Some(90)));
+    check("up 10.0.0.2:80 --for=90s", None, false, decision(What::Up, Some(90)));
+    check("x.cf down 10.0.0.2:80", Some("x.cf"), false, decision(What::Down, None));
+    for (line, words) in [
+        ("drain", "drain: SERVER is missing"),
+        ("drain web1:80", "not an address and port"),
+        ("drain 10.0.0.2:80 --for 30", "needs a number and a unit"),
+        ("drain 10.0.0.2:80 --for -5m", "needs a number and a unit"),
+        ("drain 10.0.0.2:80 --for 9999d", "must be 1 s to 3660 days"),
+        ("undo 10.0.0.2:80 --force", "undo: --for, --note and --force do not apply"),
+    ] {
+        let Parsed::Answer { text, error: Some(error), exit: Exit::Usage } = run(line) else {
+            panic!("{line}")
+        };
+        assert!(
+            error.contains(words) && text.starts_with("Usage: ldirectord-rs ") && !text.contains('\n'),
+            "{error}"
+        );
+    }
     // As before, a file may have the name of a command.
     check("down start", Some("down"), false, Command::Action(Action::Start));
     check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
