@@ -203,6 +203,12 @@ impl Directory {
         look.await.unwrap_or_else(|error| Sight::blind(error.to_string()))
     }
 
+    /// As [`Directory::look_aside`], for a start or stop, which does not wait for a directory that hangs.
+    pub async fn look_within(self, hosts: Hosts, limit: Duration) -> Sight {
+        let look = tokio::time::timeout(limit * 2, self.look_aside(hosts, limit)).await;
+        look.unwrap_or_else(|_| Sight::blind(format!("no answer within {} s", (limit * 2).as_secs())))
+    }
+
     /// The notes alone, on a thread of its own.
     pub async fn notes_aside(self) -> Sight {
         match tokio::task::spawn_blocking(move || self.notes()).await {

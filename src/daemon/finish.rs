@@ -76,7 +76,7 @@ impl Daemon {
         let stops = Owned { offered: owned.services.clone(), is_stopping: true, ..owned };
         self.write_note(stops, Instant::now());
         self.await_note().await;
-        let sight = directory.look_aside(self.hosts.clone(), PEERS_LIMIT).await;
+        let sight = directory.look_within(self.hosts.clone(), PEERS_LIMIT).await;
         if let Some(trouble) = &sight.trouble {
             warn!(
                 "{trouble}: a virtual service that another daemon has, too, is removed unless cleanstop=no; make it readable, then reload the \

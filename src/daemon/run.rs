@@ -430,7 +430,7 @@ async fn begin_peers(
     match directory {
         None => (None, plan, formerly),
         Some(directory) => {
-            let sight = directory.clone().look_aside(hosts.clone(), PEERS_LIMIT).await;
+            let sight = directory.clone().look_within(hosts.clone(), PEERS_LIMIT).await;
             let Beginning { peers, plan, formerly } = Peers::begin(directory, plan, formerly, sight, now);
             (Some(peers), plan, formerly)
         }
