@@ -19,10 +19,8 @@ use crate::report::Moment;
 use crate::sys::command::aside;
 use crate::sys::regular;
 
-/// Maximum size of the file in bytes: [`MOST`] overrides with the longest notes are smaller.
-const LARGEST: u64 = 16 * 1024 * 1024;
-/// Maximum number of overrides: of one server in each of 20,000 virtual services.
-pub(super) const MOST: usize = 20_000;
+/// Maximum size of the file in bytes: [`MOST_OVERRIDES`](crate::director::MOST_OVERRIDES) with the longest notes are smaller.
+const LARGEST: u64 = 32 * 1024 * 1024;
 /// How long a start waits for the file.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Version of the format. Files of a later version are rejected.
@@ -253,7 +251,7 @@ mod tests {
     fn what_has_no_meaning_is_not_read_and_not_lost() {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path(), "web.cf");
-        let large = " ".repeat(17 * 1024 * 1024);
+        let large = " ".repeat(33 * 1024 * 1024);
         for text in [
             "",
             "{}",
@@ -313,5 +311,23 @@ mod tests {
         let now = world.now;
         assert_eq!(world.director().restore_overrides(all.clone(), now), all);
         assert!(world.director().overrides().is_empty() && world.director().take_overrides_changed());
+    }
+
+    /// Whatever the daemon accepts can be read at the next start.
+    #[test]
+    fn the_largest_file_can_be_read() {
+        let longest = Override {
+            what: What::Drain,
+            owner: Owner::Operator("a".repeat(64)),
+            reason: "\"".repeat(256),
+            since: now().instant,
+            until: Some(now().instant),
+        };
+        let server = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
+        let service = "tcp:[2001:db8:1111:2222:3333:4444:5555:7777]:65535".parse().unwrap();
+        let ids = vec![(service, server); crate::director::MOST_OVERRIDES];
+        let content = OverrideFile::new(ids.iter().map(|id| (id, &longest)), now());
+        let size = serde_json::to_vec_pretty(&content).unwrap().len() as u64;
+        assert!(size <= LARGEST, "{size} bytes");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::error;
 
 use super::notes::Attempt;
-use super::overrides::{MOST, OverrideFile};
+use super::overrides::OverrideFile;
 use super::run::{Daemon, moment};
 use crate::control::{ErrorCode, Failure, OverrideRequest, Steered, Target};
 use crate::director::Objection;
@@ -25,11 +25,6 @@ impl Daemon {
             until: decision.seconds.map(|seconds| now + Duration::from_secs(seconds)),
         };
         let server = decision.server;
-        if self.director.overrides().len() >= MOST {
-            let message =
-                format!("there are {MOST} overrides already, the most that can be saved; undo some first");
-            return Err(Failure { code: ErrorCode::Refused, message });
-        }
         answer(self.director.override_server(service, server, &decided, decision.force, now))
     }
 
@@ -79,7 +74,9 @@ fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
         Err(objection) => {
             let code = match objection {
                 Objection::NoSuchServer { .. } => ErrorCode::NotFound,
-                Objection::LastServer(_) | Objection::NotOverridden => ErrorCode::Refused,
+                Objection::LastServer(_) | Objection::TooMany | Objection::NotOverridden => {
+                    ErrorCode::Refused
+                }
             };
             Err(Failure { code, message: objection.to_string() })
         }

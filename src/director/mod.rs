@@ -30,7 +30,7 @@ use crate::plan::{Member, Plan};
 use crate::value::{Change, Outcome, Verdict};
 use pending::Pending;
 use reconciler::{Progress, Reconciler};
-pub use steer::Objection;
+pub use steer::{MOST_OVERRIDES, Objection};
 pub use step::{Done, Step};
 
 /// The state of a running daemon.

@@ -12,6 +12,9 @@ use crate::health::{Ending, Known, Override, Owner, ServerId, Standing, What};
 use crate::plan::Member;
 use crate::value::VirtualId;
 
+/// Maximum number of overrides: of one server in each of 20,000 virtual services. More could not be saved.
+pub const MOST_OVERRIDES: usize = 20_000;
+
 /// Why an operator's request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Objection {
@@ -26,6 +29,8 @@ pub enum Objection {
     },
     /// These virtual services would have no server in rotation.
     LastServer(Vec<VirtualId>),
+    /// There would be more than [`MOST_OVERRIDES`].
+    TooMany,
     /// The server has no override of an operator.
     NotOverridden,
 }
@@ -45,6 +50,9 @@ impl fmt::Display for Objection {
             }
             Objection::LastServer(services) => {
                 write!(f, "{} would have no server in rotation; use --force to do it anyway", names(services))
+            }
+            Objection::TooMany => {
+                write!(f, "there would be more than {MOST_OVERRIDES} overrides; undo some first")
             }
             Objection::NotOverridden => {
                 f.write_str("this server has no drain, down or up to undo; `show` lists its state and why")
@@ -70,7 +78,7 @@ impl Director {
     /// Sets an override for a server in one virtual service, or in all that have it. Returns those services.
     ///
     /// # Errors
-    /// There is no such server. Or, without `force`: a service would lose its last server in rotation.
+    /// There is no such server, or there are too many overrides. Or, without `force`: a service would lose its last server in rotation.
     pub fn override_server(
         &mut self,
         service: Option<VirtualId>,
@@ -82,6 +90,9 @@ impl Director {
         let members = self.meant(service, server);
         if members.is_empty() {
             return Err(self.no_such_server(service, server));
+        }
+        if self.health.operator_overrides().count() + members.len() > MOST_OVERRIDES {
+            return Err(Objection::TooMany);
         }
         let lost = self.lost_without(&members);
         if decision.what != What::Up && !force && !lost.is_empty() {
