@@ -334,7 +334,6 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load_by(context, daemon::load_for_daemon)?;
     let Some(daemon) = running(context)? else {
         let message = format!("ldirectord is stopped for {}", context.display_config());
-        tell!("{message}; nothing to reload");
         if privileges::become_writer(context) {
             Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
         }
