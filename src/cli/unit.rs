@@ -1,19 +1,27 @@
 //! Daemons that a unit of systemd runs. What is asked of one of them is asked of systemd: it takes a daemon that another process ends
 //! for one that failed, and starts it again.
 
+#![expect(clippy::disallowed_methods, reason = "waiting for systemctl needs the clock")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{self, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Exit;
-use super::arguments::{self, Action, Command, Parsed};
+use super::arguments::{self, Action, Command, Options, Parsed};
 use super::context::Context;
 use super::terminal::tell;
-use crate::settings::Backend;
+use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
 
 /// There where systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
+
+/// How long a question to systemd may take. Its answer fits into the buffer of a pipe.
+const LIMIT: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(5);
 
 /// The unit that runs a daemon; none where it was started by hand or by a cluster manager, and for a command of the unit itself, which
 /// must not wait for its own unit.
@@ -37,20 +45,27 @@ pub(super) fn waiting(context: &Context) -> Option<String> {
     let mut units = units.lines().filter_map(|line| line.split_whitespace().next());
     let unit = units.find(|unit| {
         let command = property(unit, "ExecStart");
-        command.is_some_and(|command| starts(&command).any(|config| context.is_meant_by(config.as_deref())))
+        let is_meant = |options: &Options| {
+            // With other settings, or with its table in memory, it is the unit of another daemon.
+            let settings = options.settings.as_deref().unwrap_or(Path::new(settings::PATH));
+            settings == context.settings_file
+                && options.table != Some(Backend::Memory)
+                && context.is_meant_by(options.config.as_deref())
+        };
+        command.is_some_and(|command| starts(&command).any(|options| is_meant(&options)))
     })?;
     (own().as_deref() != Some(unit)).then(|| unit.to_owned())
 }
 
-/// The configurations whose daemons a property `ExecStart` starts.
-fn starts(command: &str) -> impl Iterator<Item = Option<String>> {
+/// The options of the daemons that a property `ExecStart` starts.
+fn starts(command: &str) -> impl Iterator<Item = Options> {
     let lines = command.split("argv[]=").skip(1);
     lines.filter_map(|line| {
         let words: Vec<String> = line.split(" ;").next()?.split_whitespace().map(str::to_owned).collect();
         let program = Path::new(words.first()?).file_name()?.to_str()?;
         match arguments::parse(&words) {
             Parsed::Run(options, Command::Action(Action::Start)) if program.contains("ldirectord-rs") => {
-                Some(options.config)
+                Some(options)
             }
             _ => None,
         }
@@ -126,13 +141,29 @@ fn property(unit: &str, name: &str) -> Option<String> {
     output(&["show", "--property", name, "--value", "--", unit])
 }
 
+/// The answer of `systemctl`, within [`LIMIT`]: a `stop` must end also when systemd hangs.
 fn output(words: &[&str]) -> Option<String> {
-    let output = process::Command::new("systemctl").args(words).stdin(Stdio::null()).output().ok()?;
+    let mut command = process::Command::new("systemctl");
+    let mut child = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
+    let end = Instant::now() + LIMIT;
+    while child.try_wait().ok()?.is_none() {
+        if Instant::now() > end {
+            tell!("systemctl {} gave no answer within {} s", words.join(" "), LIMIT.as_secs());
+            // It may have ended just now.
+            let _ = child.kill();
+            let _ = child.wait();
+            return None;
+        }
+        thread::sleep(POLL);
+    }
+    let output = child.wait_with_output().ok()?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::{starts, unit};
 
     #[test]
@@ -149,12 +180,15 @@ mod tests {
             ("/usr/sbin/ldirectord-rs web.cf status", None),
             ("/usr/sbin/keepalived web.cf start", None),
         ] {
-            let found: Vec<Option<String>> = starts(&command(words)).collect();
+            let found: Vec<Option<String>> = starts(&command(words)).map(|options| options.config).collect();
             let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
             assert_eq!(found.as_slice(), expected.as_slice(), "{words}");
         }
         let two = command("/usr/bin/true x") + "\n" + &command("/usr/sbin/ldirectord-rs web.cf start");
-        assert_eq!(starts(&two).collect::<Vec<_>>(), [Some("web.cf".to_owned())]);
+        let all: Vec<Option<String>> = starts(&two).map(|options| options.config).collect();
+        assert_eq!(all, [Some("web.cf".to_owned())]);
+        let other = command("/usr/sbin/ldirectord-rs --settings /etc/b.toml --foreground web.cf start");
+        assert_eq!(starts(&other).next().unwrap().settings.as_deref(), Some(Path::new("/etc/b.toml")));
         assert_eq!(starts("").count(), 0);
     }
 

@@ -79,7 +79,6 @@ impl Site {
             .env("LDIRECTORD_RS_TABLE__BACKEND", "memory")
             // Commands and mail are what many tests are about.
             .env("LDIRECTORD_RS_TABLE__ACT", "true")
-            // Commands and mail are what many tests are about.
             .env("LDIRECTORD_RS_PATHS__RUN", self.path("run"))
             .env("LDIRECTORD_RS_PATHS__HA", self.path("ha.d"))
             .current_dir(self.directory.path())

@@ -12,10 +12,10 @@ const BOOTED: &str = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system 
 const SYSTEMCTL: &str = "#!/bin/sh\n\
     echo \"$*\" >>asked\n\
     case \"$1\" in\n\
-    list-units) [ ! -e waits ] || printf 'cron.service loaded activating auto-restart x\\nlb.service loaded activating auto-restart y\\n' ;;\n\
+    list-units) [ ! -e hangs ] || exec sleep 60; [ ! -e waits ] || printf 'cron.service loaded activating auto-restart x\\nlb.service loaded activating auto-restart y\\n' ;;\n\
     show) case \"$*\" in\n\
     *cron.service) echo '{ path=/bin/cron ; argv[]=/bin/cron web.cf start ; pid=0 }' ;;\n\
-    *lb.service) echo '{ path=/usr/sbin/ldirectord-rs ; argv[]=/usr/sbin/ldirectord-rs --foreground web.cf start ; pid=0 }' ;;\n\
+    *lb.service) echo \"{ path=/usr/sbin/ldirectord-rs ; argv[]=/usr/sbin/ldirectord-rs $(cat options) --foreground web.cf start ; pid=0 }\" ;;\n\
     esac ;;\n\
     *) [ ! -e refuses ] || exit 1 ;;\n\
     esac\n";
@@ -53,13 +53,21 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     assert_eq!((code, orders), (0, Vec::new()), "it does not wait: {said}");
     assert!(said.contains("nothing to stop"), "{said}");
     fs::write(site.path("waits"), "").unwrap();
+    // The settings are those of the command, see `Site::command`.
+    let own = format!("--settings {}", site.path("settings-of-none.toml").display());
+    fs::write(site.path("options"), &own).unwrap();
     let (code, said, orders) = act(&site, &["web.cf", "restart"]);
     assert_eq!((code, orders), (0, order("restart")), "{said}");
     let (code, said, orders) = act(&site, &["web.cf", "stop"]);
     assert_eq!((code, orders), (0, order("stop")), "{said}");
     assert!(said.contains("lb.service waits for its next start: systemctl stop lb.service"), "{said}");
     assert!(!said.contains("nothing to stop"), "{said}");
-    // That of another configuration is left alone.
+    // The unit of another daemon is left alone: one with other settings, or of another configuration.
+    for options in ["--settings /etc/b.toml".to_owned(), format!("{own} --table memory")] {
+        fs::write(site.path("options"), &options).unwrap();
+        assert_eq!(act(&site, &["web.cf", "stop"]).2, [""; 0], "{options}");
+    }
+    fs::write(site.path("options"), &own).unwrap();
     fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
     assert_eq!(act(&site, &["other.cf", "stop"]).2, [""; 0]);
     // With a wrong file the unit may wait for ever: what ends it asks nothing of the file.
@@ -70,4 +78,8 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     );
     fs::write(site.path("refuses"), "").unwrap();
     assert_eq!(act(&site, &["web.cf", "stop"]).0, 1);
+    // A systemd that hangs does not hold up the stop.
+    fs::write(site.path("hangs"), "").unwrap();
+    let (code, said, _) = act(&site, &["web.cf", "stop"]);
+    assert!(code == 0 && said.contains("gave no answer within 2 s"), "{code} {said}");
 }
