@@ -200,4 +200,48 @@ mod tests {
             assert_eq!(domain(host), expected, "{host}");
         }
     }
+
+    /// The operator who takes a server out is not reminded of it. Failures and maintenance are, until the server is in rotation again.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+    fn no_reminder_of_what_an_operator_took_out() {
+        let text =
+            "emailalert=a@example.net\nemailalertfreq=60\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 0\n";
+        let plan = crate::daemon::test_plan(text);
+        let (of, server) = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let now = Instant::now();
+        let reminds = |because: Option<Because>, then: Option<Kind>| {
+            let mut alerts = Alerts::new(settings::Mail::default(), false);
+            let change = ServerChange {
+                action: ServerAction::Deleted,
+                role: Role::Real,
+                server,
+                configured: None,
+                of,
+            };
+            let kind = Kind::Table { change: Change::Server(change), because };
+            let then = then.map(|kind| Event::of_server(of, server, kind));
+            alerts.publish(&[Event::of_server(of, server, kind)], &plan, now);
+            alerts.publish(then.as_slice(), &plan, now);
+            alerts.poll_timeout().is_some()
+        };
+        let by = |owner| Some(Because::Overridden(owner));
+        assert!(reminds(Some(Because::Down), None) && reminds(by(Owner::Maintenance), None));
+        assert!(!reminds(by(Owner::Operator("anna".to_owned())), None));
+        let ended = |state| Kind::OverrideEnded {
+            decision: std::sync::Arc::new(crate::health::Override {
+                what: crate::health::What::Down,
+                owner: Owner::Maintenance,
+                reason: String::new(),
+                since: now,
+                until: None,
+            }),
+            ending: crate::health::Ending::Expired,
+            state,
+        };
+        assert!(!reminds(Some(Because::Down), Some(ended(Some(Standing::InRotation)))));
+        assert!(reminds(Some(Because::Down), Some(ended(Some(Standing::Out)))));
+    }
 }
