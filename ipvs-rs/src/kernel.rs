@@ -130,7 +130,7 @@ impl Ipvs for Kernel {
         for _ in 1..READ_ATTEMPTS {
             match self.read() {
                 Err(Error::Interrupted) => {}
-                // Nothing about a table is answered so: the family is gone. If the module was loaded anew, its
+                // Nothing about a table is answered so: the family is gone. If the module was loaded again, its
                 // number is another.
                 Err(Error::Os { errno, .. }) if errno == Errno::ENOENT as i32 => {
                     self.family = family::resolve(&mut self.channel)?;

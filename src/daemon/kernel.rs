@@ -81,7 +81,7 @@ fn read(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>) -> Result<Table, Error
     {
         return Ok(table);
     }
-    // The dump finds a module again that was loaded anew, and is repeated where the table changes meanwhile.
+    // The dump finds a module again that was loaded again, and is repeated where the table changes meanwhile.
     let table = desired::restrict(&ipvs.dump()?, keys);
     one_by_one(ipvs, keys, table)
 }
