@@ -13,6 +13,7 @@ mod commands;
 mod control;
 mod corpus;
 mod dry_run;
+mod examples;
 mod instances;
 mod judge;
 mod lateness;
