@@ -1,5 +1,5 @@
-//! Work of libraries that may compute for long between two waits, as the hash of a password whose cost a server chooses: it is done
-//! on threads of its own, a few at a time, so that it does not delay the checks of other servers.
+//! Runs library code that may compute for long without yielding, such as a password hash whose cost the server chooses.
+//! It runs on separate threads, a few at a time, so that it does not delay the checks of other servers.
 
 use std::future::poll_fn;
 use std::panic::resume_unwind;
@@ -13,10 +13,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::contain::silenced;
 use super::progress::Progress;
 
-/// The most futures that are polled at a time outside the loop's thread.
+/// The most futures that are polled outside the loop's thread at the same time.
 static PLACES: Semaphore = Semaphore::const_new(4);
 
-/// Notes that the future wants to be polled again.
+/// Records that the future wants to be polled again.
 struct Woken(Notify);
 
 impl Wake for Woken {
@@ -25,7 +25,7 @@ impl Wake for Woken {
     }
 }
 
-/// Begins work on a thread of its own as soon as there is a place for it and a thread is free.
+/// Starts work on a separate thread as soon as a permit and a thread are free.
 pub(super) async fn begin<T: Send + 'static>(
     places: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,
@@ -33,12 +33,12 @@ pub(super) async fn begin<T: Send + 'static>(
     begin_made(places, || work).await
 }
 
-/// The same, for work that needs memory: it is made when there is a place for it.
+/// The same for work that needs memory: `make` creates it only when a permit is free.
 pub(super) async fn begin_made<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
     places: &'static Semaphore,
     make: impl FnOnce() -> W,
 ) -> JoinHandle<T> {
-    // It is never closed.
+    // The semaphore is never closed.
     let place = places.acquire().await;
     let work = make();
     let (begun, begins) = oneshot::channel::<()>();
@@ -52,7 +52,7 @@ pub(super) async fn begin_made<T: Send + 'static, W: FnOnce() -> T + Send + 'sta
     work
 }
 
-/// What the future gives. It is polled outside the loop's thread only; a panic in it is one in here.
+/// Awaits a future that is polled only outside the loop's thread. A panic in it is passed on to the caller.
 pub(super) async fn polled_aside<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
     progress: &Progress,
@@ -70,7 +70,7 @@ pub(super) async fn polled_aside<T: Send + 'static>(
             Ok((pending, Poll::Pending)) => future = pending,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
-                // The runtime ends.
+                // The runtime shuts down.
                 Err(_) => return poll_fn(|_| Poll::Pending).await,
             },
         }

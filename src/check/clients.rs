@@ -1,4 +1,4 @@
-//! The TLS clients that all checks share: one for each policy, however many servers it is for.
+//! The TLS clients that all checks share: one per policy, for any number of servers.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,31 +12,31 @@ use crate::net::tls::certificate::Certificate;
 use crate::net::tls::{self, Client, ClientError};
 use crate::value::{Tls, TlsPolicy};
 
-/// Every client that was needed so far, with its policy.
+/// The clients created so far, each with its policy.
 #[derive(Default)]
 pub(super) struct Clients {
     known: Mutex<Vec<(Arc<TlsPolicy>, Client)>>,
 }
 
-/// Why a handshake came to nothing.
+/// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HandshakeError {
-    /// What the server or the network did.
+    /// The server or the network failed.
     #[error("{}", tls::explain(.0))]
     Failed(#[from] std::io::Error),
-    /// It cannot be tried here. The configuration was read with the same files, so this is rare.
+    /// The client cannot be created. Rare: the configuration was read with the same files.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
 impl Clients {
-    /// The client of a policy.
+    /// The client for a policy, created at the first use.
     pub(super) fn of(&self, policy: &Arc<TlsPolicy>) -> Result<Client, ClientError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = known.iter().find(|(own, _)| Arc::ptr_eq(own, policy)) {
             return Ok(client.clone());
         }
-        // After a reload equal policies are other values, and nobody else holds the former ones for long.
+        // A reload creates new values for equal policies, and drops the old ones soon.
         let client = match known.iter().find(|(own, _)| own == policy) {
             Some((_, client)) => client.clone(),
             None => Client::new(policy)?,
@@ -51,7 +51,7 @@ impl Clients {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Shakes hands on a connection, and notes what its certificate is to be warned of.
+    /// Does the TLS handshake on a connection, and adds a warning if the certificate expires soon.
     pub(super) async fn shake_hands(
         &self,
         tls: &Tls,
@@ -63,7 +63,7 @@ impl Clients {
     }
 }
 
-/// The same with a client that is at hand.
+/// The same with a given client.
 pub(super) async fn shake_hands(
     client: &Client,
     tls: &Tls,
@@ -76,7 +76,7 @@ pub(super) async fn shake_hands(
     Ok(stream)
 }
 
-/// Shakes hands; gives what the certificate is to be warned of, too.
+/// Does the handshake; returns the warning about the certificate as well.
 pub(super) async fn handshake(
     client: &Client,
     tls: &Tls,

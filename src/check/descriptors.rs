@@ -1,17 +1,17 @@
-//! How many descriptors a check holds at the same time.
+//! How many file descriptors a check needs at the same time.
 
 use crate::plan::{Action, Dialogue, Probe};
 
-/// Descriptors that a probe holds at the same time at most.
+/// The most file descriptors that a probe has open at the same time.
 #[must_use]
 pub fn descriptors(probe: &Probe) -> usize {
     match &probe.action {
         // Pings share their sockets.
         Action::Nothing | Action::Ping { .. } => 0,
-        // Data have a connection of their own.
+        // The file has its own connection.
         Action::Dialogue(dialogue) if dialogue.protocol == Dialogue::Ftp => 2,
-        // While it starts: both ends of its output (one of them twice), its input, and the pipe that tells whether it could be run.
-        // Later one end of its output and the handle of the process.
+        // During the start: both ends of its output (one of them twice), its input, and the pipe that reports
+        // whether exec failed. Later one end of its output and the handle of the process.
         Action::External(_) => 6,
         _ => 1,
     }

@@ -1,4 +1,5 @@
-//! The secrets of a probe in what others say: a server that repeats a login in its refusal must not bring it into the log.
+//! Masks the secrets of a probe in its verdict: a server that repeats a password in its refusal must not get it
+//! into the log.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,13 +8,13 @@ use percent_encoding::percent_decode_str;
 use crate::plan::{Action, Probe};
 use crate::value::{Verdict, shown};
 
-/// Shorter words are not masked: they stand in many words, and so the text would tell where they are missing.
+/// Shorter secrets are not masked: they are part of many words, so the masked places would reveal them.
 const SHORTEST: usize = 3;
 const MASK: &str = "***";
-/// What stands where a reply was cut.
+/// The mark where a reply was cut.
 const CUT: &str = "…";
 
-/// The verdict without the secrets of its probe.
+/// Masks the secrets of the probe in the texts of the verdict.
 pub(super) fn mask(probe: &Probe, verdict: Verdict) -> Verdict {
     let secrets = secrets(probe);
     if secrets.is_empty() {
@@ -28,7 +29,7 @@ pub(super) fn mask(probe: &Probe, verdict: Verdict) -> Verdict {
     }
 }
 
-/// Each secret in each form in which a reply is quoted, the longest first.
+/// Each secret in each form that a quoted reply may contain, the longest first.
 fn secrets(probe: &Probe) -> Vec<String> {
     let words = match &probe.action {
         Action::Radius(radius) => vec![radius.passwd.reveal().to_owned(), radius.secret.reveal().to_owned()],
@@ -52,7 +53,7 @@ fn secrets(probe: &Probe) -> Vec<String> {
     forms
 }
 
-/// The user and the password of a URL, as they stand there and as they are sent.
+/// The user and the password of a URL, as written there and as sent.
 fn of_url(text: &str) -> Vec<String> {
     let Some(start) = text.find("://").map(|colon| colon + 3) else { return Vec::new() };
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
@@ -65,7 +66,7 @@ fn of_url(text: &str) -> Vec<String> {
     words
 }
 
-/// A word as it is, as IMAP quotes it, and both as a quoted reply has them.
+/// A word unchanged, as IMAP quotes it, and both as escaped in a quoted reply.
 fn forms(word: String) -> [String; 4] {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let imap = quoted(&word);
@@ -74,13 +75,13 @@ fn forms(word: String) -> [String; 4] {
     [word, imap, reply, imap_in_reply]
 }
 
-/// The text with the mask for the secret, in capitals or not, and for the beginning of it where a reply was cut.
+/// Replaces the secret, ignoring ASCII case, and its beginning where a reply was cut.
 fn replaced(text: &str, secret: &str) -> String {
     let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
     let mut masked = String::with_capacity(text.len());
     let mut end = 0;
     for (at, found) in lower.match_indices(&secret) {
-        // A weak password may be a part of an ordinary word: `pass` in `password authentication failed`.
+        // A weak password may be part of an ordinary word: `pass` in `password authentication failed`.
         let inside = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
         if inside(text[..at].chars().next_back()) || inside(text[at + found.len()..].chars().next()) {
             continue;

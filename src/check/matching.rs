@@ -1,5 +1,5 @@
-//! Patterns on what servers answer. Most come to an answer in no time; the others are run on threads of their own, a few at a time,
-//! and not for ever: the answer of one server must not delay the checks of all.
+//! Matches patterns against answers. Most matches are quick. The others run on separate threads, a few at a time
+//! and for a limited time, so that the answer of one server does not delay the checks of others.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::aside::begin_made;
 use super::progress::{Progress, Step};
 use crate::value::{Pattern, PatternLimit};
 
-/// The most patterns that run at a time outside the loop's thread. A place is free when the work is done.
+/// The most patterns that run at the same time outside the loop's thread. The permit is released when the work is done.
 static PLACES: Semaphore = Semaphore::const_new(4);
 
-/// After this time a pattern has failed on an answer. What goes on then ends at the pattern's own limit of steps.
+/// The time after which a match has failed. Its thread continues up to the pattern's own limit of steps.
 pub(super) const LIMIT: Duration = Duration::from_secs(1);
 
 /// Whether a pattern matches.
 ///
 /// # Errors
-/// When the pattern needs too many steps, or too long.
+/// When the pattern needs too many steps or too much time.
 pub(super) async fn is_match(
     pattern: &Pattern,
     subject: &[u8],

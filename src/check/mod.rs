@@ -1,4 +1,4 @@
-//! Runs one probe and says what it found: one file a protocol.
+//! Runs one probe and returns its verdict; one file per protocol.
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod aside;
@@ -52,21 +52,21 @@ pub use descriptors::descriptors;
 pub use oracle::login as oracle_login;
 use progress::Progress;
 
-/// Why the checks cannot be made ready.
+/// Why the checks cannot be set up.
 #[derive(Debug, Error)]
 pub enum CheckerError {
-    /// The TLS library refuses its own defaults.
+    /// The TLS library rejects its own defaults.
     #[error("TLS for checks: {0}")]
     Tls(#[from] tls::ClientError),
 }
 
-/// How long a check waits before it tries again, where this machine has no route to the server.
+/// The pause before a check is repeated because this machine has no route to the server.
 const ROUTE_PAUSE: Duration = Duration::from_millis(500);
 
-/// How much later than an error the event of the link may come that caused it.
+/// How much later than an error the kernel may report the link change that caused it.
 const LINK_EVENT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What all checks share. Made once, for one runtime; a check itself makes nothing but its connection.
+/// Shared by all checks. Created once, for one runtime; a check itself creates only its connection.
 pub struct Checker {
     attendance: Arc<Attendance>,
     clients: Clients,
@@ -77,33 +77,33 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Makes ready what all checks share. Sockets for pings are opened by [`Checker::open_pings`], or by the first ping.
+    /// Sets up the shared parts. [`Checker::open_pings`], or the first ping, opens the sockets for pings.
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Checker, CheckerError> {
         tls::install_provider();
         let clients = Clients::default();
-        // What most checks need; that there is none is found out here.
+        // Most checks use the default client: report here if it cannot be created.
         clients.of(&Arc::default())?;
         let (attendance, lookups, ping) = (Arc::default(), Lookups::default(), ping::Sockets::default());
         Ok(Checker { attendance, clients, links: Links::open(), lookups, ping, run_commands: true })
     }
 
-    /// Sets whether external checks run their commands. Without them, in a dry run, such a check says nothing of its server.
+    /// Sets whether external checks run their commands. If not (dry run), their verdict is unknown.
     #[must_use]
     pub fn with_commands(self, run_commands: bool) -> Checker {
         Checker { run_commands, ..self }
     }
 
-    /// Opens the sockets for pings now, while this process may; in the runtime in which the checks will run. What cannot be opened
-    /// is tried again by the first ping, which then says why it cannot.
+    /// Opens the sockets for pings while this process has the privilege. Call it in the runtime of the checks. If a
+    /// socket cannot be opened, the first ping tries again and reports why.
     pub fn open_pings(&self) {
         self.ping.open();
     }
 
-    /// Carries out one probe, and answers by its deadline, which counts only time in which the loop of the checks ran. Dropping the
-    /// future ends whatever the probe was doing.
+    /// Runs one probe and returns its verdict by the deadline, which counts only time in which the loop of the
+    /// checks ran. Dropping the future cancels the probe.
     pub async fn run(&self, probe: &Probe) -> Verdict {
         let shift = self.attendance.enter();
         let progress = Progress::new(shift.began(), probe.target);
@@ -116,7 +116,7 @@ impl Checker {
         mask::mask(probe, verdict)
     }
 
-    /// Repeats the probe while this machine has no route to the server, or a link to it that came or went: the deadline ends this.
+    /// Repeats the probe, until the deadline, while this machine has no route to the server or a link to it changed.
     async fn attempts(&self, probe: &Probe, progress: &Progress) -> Verdict {
         let (begin, mut link_changed) = (self.links.now(), false);
         loop {
@@ -126,7 +126,7 @@ impl Checker {
                 Some(Unreachable::NoRoute) => true,
                 Some(Unreachable::Host) if link_changed => true,
                 Some(Unreachable::Host) => {
-                    // The kernel gives up what it wants to send a moment before it tells of the link.
+                    // The kernel reports the failed transmission a moment before the link change.
                     sleep(LINK_EVENT_PAUSE).await;
                     link_changed = self.links.changed_since(begin, probe.target.ip());
                     link_changed
@@ -172,7 +172,7 @@ impl Checker {
     }
 }
 
-/// The verdict when the deadline came first.
+/// The verdict if the deadline passed first.
 async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     if let Some(verdict) = progress.no_route(None) {
         let reason = format!("{} (tried again for {})", verdict.reason, say::spoken(probe.deadline));

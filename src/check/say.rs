@@ -1,10 +1,10 @@
-//! Parts of reasons: numbers, durations, and text of servers as it is shown.
+//! Formats parts of reasons: numbers, durations, and text from servers.
 
 use std::time::Duration;
 
 pub(super) use crate::value::shown::{beginning, url};
 
-/// A number with a comma at each thousand.
+/// A number with a comma between thousands.
 pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -17,7 +17,7 @@ pub(super) fn number(value: u64) -> String {
     text
 }
 
-/// A number of things: `1 line`, `2,000 lines`.
+/// A count with its noun: `1 line`, `2,000 lines`.
 pub(super) fn count(value: u64, thing: &str) -> String {
     format!("{} {thing}{}", number(value), if value == 1 { "" } else { "s" })
 }

@@ -1,4 +1,4 @@
-//! `checktype=connect` of a service by SCTP: the server accepts associations (RFC 9260).
+//! `checktype=connect` of an SCTP service: the server accepts associations (RFC 9260).
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use super::failure::unreachable;
 use crate::plan::Probe;
 use crate::value::{UnknownCause, Verdict};
 
-/// What a kernel without SCTP answers.
+/// The cause if the kernel has no SCTP.
 const NO_SCTP: &str = "this kernel has no SCTP";
 
-/// Opens an association and closes it. The kernel shuts it down in the ordinary way.
+/// Opens an association and closes it. The kernel shuts it down gracefully.
 pub(super) async fn run(probe: &Probe) -> Verdict {
     let what = format!("connect to sctp {}", probe.target);
     match connect(probe.target).await {
@@ -32,7 +32,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EPROTONOSUPPORT | Errno::ESOCKTNOSUPPORT))
 }
 
-/// Tokio waits for this stream as for one of TCP: `connect(2)` opens both.
+/// Tokio treats this stream like a TCP stream: `connect(2)` works the same for both.
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::SCTP))?;
@@ -48,7 +48,7 @@ mod tests {
     use crate::plan::Action;
     use crate::value::Outcome;
 
-    /// Nobody listens there. Where the kernel has no SCTP, that is not the server's fault.
+    /// No server listens on this port. If the kernel has no SCTP, the verdict is unknown.
     #[tokio::test]
     async fn a_kernel_without_sctp_is_not_the_servers_fault() {
         let target = "127.0.0.1:9".parse().unwrap();

@@ -1,8 +1,8 @@
-//! The addresses of the names that redirects lead to, asked while checks run.
+//! Looks up the host names of redirects while checks run.
 //!
-//! The system's resolver is asked, so `nsswitch.conf` counts; it blocks, cannot be stopped and may hang for a minute. So:
-//! a server has one lookup at a time, a zone has a few, all together are bounded, and a name that is being asked for is not asked
-//! for a second time. What `/etc/hosts` knows needs no place.
+//! Uses the system's resolver, so that `nsswitch.conf` applies. The resolver blocks, cannot be stopped, and may
+//! hang for a minute. So there are limits: one lookup at a time per server, a few per zone, and a total. A name is
+//! never looked up twice at the same time. Names in `/etc/hosts` are exempt from the limits.
 #![expect(clippy::disallowed_methods, reason = "an answer has an age")]
 
 use std::collections::BTreeMap;
@@ -17,27 +17,27 @@ use tokio::task::spawn_blocking;
 
 use super::resolve::{self, ResolveError};
 
-/// The most lookups at a time: each occupies a thread until the resolver answers.
+/// The most lookups at the same time: each occupies a thread until the resolver answers.
 const MAX_LOOKUPS: usize = 64;
-/// The most lookups at a time in one zone, which is the last two labels of a name: its name servers may all hang.
+/// The most lookups at the same time in one zone, the last two labels of a name: all its name servers may hang.
 const MAX_OF_ZONE: usize = 8;
-/// How long the last good answer is used for a name that does not exist any more.
+/// How long the last good answer is used for a name that no longer exists.
 const REMEMBERED: Duration = Duration::from_secs(5 * 60);
-/// The most names whose answers are remembered. A hostile server may redirect to ever new names.
+/// The most names whose answers are remembered. A hostile server may redirect to new names without end.
 const MAX_REMEMBERED: usize = 4096;
 const SWEPT_EVERY: Duration = Duration::from_secs(10);
 
 type Answer = Result<Vec<IpAddr>, ResolveError>;
 
-/// Asks the resolver, and blocks until it answers.
+/// Asks the resolver; blocks until it answers.
 pub type Ask = dyn Fn(&str) -> Answer + Send + Sync;
 
-/// What a name leads to.
+/// The addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where to connect to, in this order.
+    /// The addresses to try, in this order.
     pub addresses: Vec<IpAddr>,
-    /// Whether the resolver says that the name does not exist, and this is its answer of a few minutes ago.
+    /// Whether the resolver reports that the name does not exist, and these are from its previous answer.
     pub stale: bool,
 }
 
@@ -57,7 +57,7 @@ struct State {
     running: BTreeMap<String, Running>,
     /// The last good answer of each name.
     known: BTreeMap<String, (Instant, Vec<IpAddr>)>,
-    /// When those that are too old were last removed because there were too many.
+    /// When old answers were last removed because there were too many.
     swept: Option<Instant>,
 }
 
@@ -79,18 +79,18 @@ impl fmt::Debug for Lookups {
 }
 
 impl Lookups {
-    /// Lookups by a resolver and a file of hosts.
+    /// Lookups with this resolver and this hosts file.
     #[must_use]
     pub fn new(ask: Box<Ask>, hosts: &Path) -> Lookups {
         let (hosts, state) = (hosts.to_owned(), Mutex::default());
         Lookups(Arc::new(Inner { ask, hosts, state, ended: Notify::new() }))
     }
 
-    /// The addresses of a name for a check of this server. It may wait for long, for the resolver or for a place: the caller has a
-    /// deadline.
+    /// The addresses of a name, for a check of this server. May wait long for the resolver or a free place: the
+    /// caller needs a deadline.
     ///
     /// # Errors
-    /// [`ResolveError::NotFound`] when the name definitely does not exist, [`ResolveError::Failed`] when the resolver does not
+    /// [`ResolveError::NotFound`] when the name does not exist, [`ResolveError::Failed`] when the resolver does not
     /// answer.
     pub async fn addresses(&self, name: &str, server: SocketAddr) -> Result<Found, ResolveError> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -111,7 +111,7 @@ impl Lookups {
         self.judge(&name, answer.ok().flatten())
     }
 
-    /// Starts a lookup, or joins the one that asks for the same name; none while there is no place for it.
+    /// Starts a lookup, or joins the running one for the same name. None if a limit is reached.
     fn start(&self, name: &str, server: SocketAddr) -> Option<watch::Receiver<Option<Answer>>> {
         let mut state = self.0.lock();
         if let Some(running) = state.running.get(name) {
@@ -127,7 +127,7 @@ impl Lookups {
         let place = Place { inner: Arc::clone(&self.0), name: name.to_owned() };
         spawn_blocking(move || {
             let answer = (place.inner.ask)(&place.name);
-            // The place is free before anybody hears of the answer.
+            // Free the place before the answer is published.
             drop(place);
             sender.send_replace(Some(answer));
         });
@@ -157,7 +157,7 @@ impl Lookups {
 }
 
 impl Inner {
-    /// What a panicking thread left is still a list of lookups.
+    /// Ignores poisoning: the list of lookups is valid even after a panic.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,7 +176,8 @@ impl State {
     }
 }
 
-/// The place of a lookup that runs. It is free when the resolver has answered, also when no check waits for the answer any more.
+/// The place of a running lookup. It is freed when the resolver answers, even if no check waits for the answer any
+/// more.
 struct Place {
     inner: Arc<Inner>,
     name: String,
@@ -194,7 +195,7 @@ fn zone(name: &str) -> &str {
     name.rmatch_indices('.').nth(1).map_or(name, |(dot, _)| &name[dot + 1..])
 }
 
-/// The addresses of a name in a file of hosts (hosts(5)).
+/// The addresses of a name in a hosts file (hosts(5)).
 fn listed(hosts: &Path, name: &str) -> Vec<IpAddr> {
     let text = std::fs::read(hosts).unwrap_or_default();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Connections, names and TLS for the checks; no deadline of its own: the caller's is hard and covers all of it.
+//! Connections, names and TLS for the checks. No deadlines here: the caller's deadline is hard and covers everything.
 
 pub mod dial;
 pub mod lookup;
@@ -13,10 +13,10 @@ use nix::errno::Errno;
 
 use crate::value::{UnknownCause, Unreachable};
 
-/// Says an operating system error in the words of `strerror`, without Rust's ` (os error N)`.
+/// Describes an operating system error as `strerror` does, without Rust's ` (os error N)`.
 #[must_use]
 pub fn cause(error: &io::Error) -> String {
-    // TLS 1.3 may tell of the handshake only when it is over for us.
+    // In TLS 1.3 an error of the handshake may arrive after the handshake is complete for us.
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return tls::reason(tls);
     }
@@ -24,7 +24,7 @@ pub fn cause(error: &io::Error) -> String {
         Some(number) => Errno::from_raw(number).desc().to_owned(),
         None => error.to_string(),
     };
-    // Sentences go on after a colon, so the first letter is small, except in abbreviations.
+    // The text follows a colon, so the first letter is lower case, except in abbreviations.
     let mut letters = text.chars();
     match (letters.next(), letters.next()) {
         (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
@@ -34,8 +34,9 @@ pub fn cause(error: &io::Error) -> String {
     }
 }
 
-/// Why an error is the trouble of this machine and says nothing of the server: a limit (descriptors, memory, ports), the local firewall,
-/// or a missing permission. None where it speaks of the server or of the way there. The I/O error may be the source of the given one.
+/// The cause, if this machine is at fault and not the server: a limit (descriptors, memory, ports), the local
+/// firewall, or a missing permission. None if the server or the path to it is at fault. The I/O error may be a
+/// source of `error`.
 #[must_use]
 pub fn local_cause(error: &(dyn Error + 'static)) -> Option<UnknownCause> {
     use UnknownCause::{Forbidden, OwnLimit};
@@ -53,7 +54,7 @@ pub fn local_cause(error: &(dyn Error + 'static)) -> Option<UnknownCause> {
     })
 }
 
-/// What an error says of the way to the server.
+/// What an error says about the path to the server.
 #[must_use]
 pub fn unreachable(error: &(dyn Error + 'static)) -> Option<Unreachable> {
     match errno(error)? {
@@ -69,7 +70,7 @@ pub fn no_route(error: &(dyn Error + 'static)) -> bool {
     unreachable(error) == Some(Unreachable::NoRoute)
 }
 
-/// The number of the system's error that caused an error.
+/// The number of the system error in the chain of sources.
 fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -103,7 +104,7 @@ mod tests {
             Errno::EAFNOSUPPORT,
         ] {
             assert!(local_cause(&plain(errno)).is_some(), "{errno}");
-            // Also where a library has wrapped it.
+            // Also if a library has wrapped it.
             assert!(local_cause(&io::Error::other(plain(errno))).is_some(), "{errno}");
             assert!(!no_route(&plain(errno)));
         }

@@ -1,6 +1,7 @@
-//! Names, asked of the C library: `nsswitch.conf`, `/etc/hosts` and `/etc/services` count, as they do for the original.
+//! Resolves names by the C library, so that `nsswitch.conf`, `/etc/hosts` and `/etc/services` apply, as in the
+//! original.
 //!
-//! These functions block; inside the runtime they belong in `spawn_blocking`.
+//! These functions block: in the runtime call them in `spawn_blocking`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
@@ -11,23 +12,23 @@ use thiserror::Error;
 
 use crate::value::{Family, Protocol};
 
-/// Why a name has no answer.
+/// Why a name cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ResolveError {
-    /// There is no such name, or it has no address of the wanted family.
+    /// The name does not exist, or has no address of the requested family.
     #[error("no such name: {0}")]
     NotFound(String),
-    /// The resolver could not say.
+    /// The resolver failed.
     #[error("cannot resolve {name}: {cause}")]
     Failed {
-        /// What was asked.
+        /// The name.
         name: String,
-        /// What the resolver says.
+        /// The resolver's error.
         cause: String,
     },
 }
 
-/// The addresses of a host, in the order of the resolver, without repetition. An address in text form is its own answer.
+/// The addresses of a host, in the order of the resolver, without duplicates. An address as text is returned as it is.
 ///
 /// # Errors
 /// When the name does not exist, has no address of this family, or the resolver fails.
@@ -39,7 +40,7 @@ pub fn host(name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
     addresses(name, family)
 }
 
-/// The addresses of a host in both families, in the order in which the resolver advises to try them.
+/// The addresses of a host in both families, in the order in which the resolver recommends to try them.
 ///
 /// # Errors
 /// As [`host`].
@@ -47,7 +48,7 @@ pub fn any_host(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     addresses(name, nix::libc::AF_UNSPEC)
 }
 
-/// The port of a service name (`http`), as `/etc/services` and its companions have it. A number is its own answer.
+/// The port of a service name (`http`), by `nsswitch.conf` (`/etc/services` and others). A number is returned as it is.
 #[must_use]
 pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     if name.is_empty() {
@@ -59,7 +60,7 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     let socktype = match protocol {
         Protocol::Tcp => SockType::Stream,
         Protocol::Udp => SockType::DGram,
-        // Few lists have names for SCTP; those of TCP are meant then, as IANA assigns both.
+        // Few lists have names for SCTP. Use those of TCP: IANA assigns both.
         Protocol::Sctp => return port(name, Protocol::Tcp),
     };
     let hints = AddrInfoHints { socktype: socktype.into(), ..AddrInfoHints::default() };
@@ -67,8 +68,8 @@ pub fn port(name: &str, protocol: Protocol) -> Option<u16> {
     answers.flatten().map(|answer| answer.sockaddr.port()).next()
 }
 
-/// As [`port`], but without a socket where `/etc/services` has the name for any protocol: the C library opens some to sort its
-/// answers, and to ask its cache.
+/// Like [`port`], but opens no socket if `/etc/services` has the name for any protocol. The C library opens sockets to
+/// sort its answers and to ask its cache.
 #[must_use]
 pub fn listed_port(name: &str, protocol: Protocol) -> Option<u16> {
     let listed = std::fs::read_to_string("/etc/services").unwrap_or_default();
@@ -80,7 +81,7 @@ pub fn listed_port(name: &str, protocol: Protocol) -> Option<u16> {
     ports.find(|(_, of)| *of == protocol).map(|(port, _)| port)
 }
 
-/// The ports that a text in the form of `services(5)` gives a name, each with its protocol.
+/// The ports of a name in a text in the form of `services(5)`, each with its protocol.
 fn ports_in<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (u16, &'a str)> {
     text.lines().filter_map(move |line| {
         let mut words = line.split('#').next()?.split_whitespace();
@@ -99,11 +100,11 @@ pub fn reverse(address: IpAddr) -> Result<String, ResolveError> {
     asked.map(|(name, _)| name).map_err(|error| refusal(&address.to_string(), error))
 }
 
-/// So many names are asked for at the same time.
+/// The most names that are looked up at the same time.
 pub const AT_ONCE: usize = 16;
 
-/// Asks many questions, several at a time: one dead name server must not cost its time-out for each name. `ask` gives an error where
-/// nobody answers; after a full round of these no more are asked. Gives these errors.
+/// Asks many questions, several at the same time, so that the timeouts of a failed name server do not add up. `ask`
+/// returns an error if there is no answer; after [`AT_ONCE`] errors no more questions are asked. Returns the errors.
 pub fn each<Q: Send>(
     questions: Vec<Q>,
     ask: impl Fn(Q) -> Result<(), ResolveError> + Sync,
@@ -129,7 +130,7 @@ pub fn each<Q: Send>(
     state.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
-/// The domains that complete a name without a dot (`search` and `domain` of resolv.conf(5)); the last line of them counts.
+/// The domains that complete a name without a dot (`search` and `domain` in resolv.conf(5)); the last such line counts.
 #[must_use]
 pub fn search_list() -> Vec<String> {
     search_list_in(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
@@ -145,7 +146,7 @@ fn search_list_in(text: &str) -> Vec<String> {
 /// The name of this host.
 ///
 /// # Errors
-/// When the system does not tell, or it is no text.
+/// When the system does not report it, or it is not UTF-8.
 pub fn hostname() -> Result<String, ResolveError> {
     dns_lookup::get_hostname().map_err(|error| ResolveError::Failed {
         name: "the name of this host".to_owned(),
@@ -154,7 +155,7 @@ pub fn hostname() -> Result<String, ResolveError> {
 }
 
 fn addresses(name: &str, family: i32) -> Result<Vec<IpAddr>, ResolveError> {
-    // The C library would take an empty name as the loopback address.
+    // The C library resolves an empty name to the loopback address.
     if name.is_empty() {
         return Err(ResolveError::NotFound("(empty)".to_owned()));
     }

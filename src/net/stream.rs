@@ -1,4 +1,4 @@
-//! A connection, plain or in TLS, as one type.
+//! A connection with or without TLS, as one type.
 
 use std::borrow::Cow;
 use std::io;
@@ -12,17 +12,17 @@ use tokio_rustls::client::TlsStream;
 /// A connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Plain.
+    /// Plain TCP.
     Plain(TcpStream),
-    /// In TLS.
+    /// TLS by rustls.
     Tls(Box<TlsStream<TcpStream>>),
-    /// In TLS of an old kind.
+    /// Old TLS versions, by OpenSSL.
     #[cfg(feature = "legacy-tls")]
     Legacy(Box<tokio_openssl::SslStream<TcpStream>>),
 }
 
 impl Stream {
-    /// What it runs over.
+    /// The TCP connection below.
     #[must_use]
     pub fn tcp(&self) -> &TcpStream {
         match self {
@@ -33,7 +33,7 @@ impl Stream {
         }
     }
 
-    /// The certificate that the server has shown, in DER; none where it has shown none.
+    /// The server's certificate in DER, if it sent one.
     #[must_use]
     pub fn certificate(&self) -> Option<Cow<'_, [u8]>> {
         match self {

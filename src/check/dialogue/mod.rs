@@ -1,4 +1,4 @@
-//! Line dialogues (SMTP, POP3, IMAP, NNTP, SIP, FTP): one small engine with limits, and a file for what each protocol says.
+//! Line dialogues (SMTP, POP3, IMAP, NNTP, SIP, FTP): one small engine with limits, and one file per protocol.
 
 mod ftp;
 mod imap;
@@ -37,7 +37,7 @@ async fn over_tcp(clients: &Clients, probe: &Probe, dialogue: &DialogueProbe, pr
         Dialogue::Nntp => nntp::greeting(&mut talk).await?,
         Dialogue::Pop => pop::greeting(&mut talk).await?,
         Dialogue::Smtp => smtp::greeting(&mut talk).await?,
-        // Here the client speaks first.
+        // In SIP the client speaks first.
         Dialogue::Sip { .. } => Vec::new(),
     };
     if let Transport::StartTls(tls) = &dialogue.transport {

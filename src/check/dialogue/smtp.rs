@@ -2,7 +2,7 @@
 
 use super::talk::{Talk, Told};
 
-/// How the original introduces itself.
+/// The name that the original sends with EHLO.
 const OWN_NAME: &str = "localhost.localdomain";
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
@@ -20,12 +20,12 @@ pub(super) async fn run(talk: &mut Talk<'_>) -> Told {
     Ok(talk.up())
 }
 
-/// Introduces this end.
+/// Sends EHLO, or HELO if the server does not know EHLO.
 pub(super) async fn hello(talk: &mut Talk<'_>) -> Told<()> {
     talk.send(&format!("EHLO {OWN_NAME}\r\n"), "the answer to EHLO").await?;
     let mut hello = talk.reply("the answer to EHLO").await?;
     let mut word = "EHLO";
-    // Older servers do not know EHLO (RFC 5321 3.2); what they say of it is 500 to 504 or 550.
+    // Older servers do not know EHLO (RFC 5321 3.2) and answer 500 to 504 or 550.
     if hello.code >= 500 {
         word = "HELO";
         talk.send(&format!("HELO {OWN_NAME}\r\n"), "the answer to HELO").await?;

@@ -1,14 +1,15 @@
-//! How each protocol is asked to go over to TLS: SMTP (RFC 3207), IMAP and POP3 (RFC 2595), NNTP (RFC 4642), FTP (RFC 4217).
+//! The request to switch to TLS in each protocol: SMTP (RFC 3207), IMAP and POP3 (RFC 2595), NNTP (RFC 4642), FTP
+//! (RFC 4217).
 
 use super::smtp;
 use super::talk::{Talk, Told};
 use crate::check::say;
 use crate::plan::Dialogue;
 
-/// So many lines may come before the one that answers a command of IMAP.
+/// The most lines before the answer to an IMAP command.
 const MAX_LINES: usize = 1000;
 
-/// Asks after the greeting. When the server has agreed, the handshake must follow at once.
+/// Requests TLS after the greeting. If the server agrees, the handshake must follow at once.
 pub(super) async fn ask(talk: &mut Talk<'_>, protocol: Dialogue) -> Told<()> {
     match protocol {
         Dialogue::Ftp => numbered(talk, "AUTH TLS", "the answer to AUTH TLS", 234).await,
@@ -16,11 +17,11 @@ pub(super) async fn ask(talk: &mut Talk<'_>, protocol: Dialogue) -> Told<()> {
         Dialogue::Nntp => nntp(talk).await,
         Dialogue::Pop => pop(talk).await,
         Dialogue::Smtp => {
-            // Only a server that was greeted takes commands (RFC 5321 4.1.4).
+            // A server accepts commands only after EHLO or HELO (RFC 5321 4.1.4).
             smtp::hello(talk).await?;
             numbered(talk, "STARTTLS", "the answer to STARTTLS", 220).await
         }
-        // The configuration refuses it.
+        // The configuration rejects it.
         Dialogue::Sip { .. } => Err(talk.down("sip has no STARTTLS")),
     }
 }
@@ -35,7 +36,7 @@ async fn numbered(talk: &mut Talk<'_>, command: &'static str, what: &'static str
     Ok(())
 }
 
-/// A server for other servers, too, becomes one for readers only when it is asked (RFC 3977 5.3).
+/// A server in transit mode must be switched to reader mode first (RFC 3977 5.3).
 async fn nntp(talk: &mut Talk<'_>) -> Told<()> {
     const ASK: (&str, &str) = ("STARTTLS", "the answer to STARTTLS");
     talk.send("STARTTLS\r\n", ASK.1).await?;

@@ -1,4 +1,4 @@
-//! An answer of a web server.
+//! The answer of a web server.
 
 use std::borrow::Cow;
 
@@ -9,27 +9,27 @@ use tokio::sync::SemaphorePermit;
 use crate::check::content::End;
 use crate::check::progress::Content;
 
-/// What a server answered.
+/// An answer: status, redirect and body.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// The words after the number, where they are not the usual ones.
+    /// The reason phrase, if it is not the standard one.
     pub(super) phrase: Option<String>,
     pub(super) location: Option<HeaderValue>,
     pub(super) body: Vec<u8>,
     pub(super) end: End,
-    /// Kept as long as a large body is.
+    /// The permit for memory of a large body, held as long as the body is.
     pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
 impl Answer {
-    /// The status as the original names it: `404 Not Found`.
+    /// The status as the original writes it: `404 Not Found`.
     pub(super) fn status_line(&self) -> String {
         let known = || Cow::Borrowed(self.status.canonical_reason().unwrap_or_default());
         let phrase = self.phrase.as_deref().map_or_else(known, Cow::Borrowed);
         format!("{} {phrase}", self.status.as_u16()).trim_end().to_owned()
     }
 
-    /// The content of the body before its first byte; `name` is the request, as the beginning of a sentence.
+    /// A content for the body, still empty; `name` is the request, which begins the reason.
     pub(super) fn page(&self, name: &str) -> Content {
         let status = self.status_line();
         Content {
@@ -40,7 +40,7 @@ impl Answer {
         }
     }
 
-    /// The `Location` of a redirect.
+    /// The `Location`, if the answer is a redirect.
     pub(super) fn redirect(&self) -> Option<String> {
         let follow = matches!(
             self.status,

@@ -1,5 +1,6 @@
-//! The heads of answers as the original's library takes them: it reads several blanks in a status line, any HTTP version, a
-//! Content-Length that is repeated or not a number, a Transfer-Encoding in HTTP/1.0, and control characters.
+//! Normalizes heads of answers that the original's library accepts and ours rejects: several blanks in a status
+//! line, any HTTP version, a Content-Length that is repeated or not a number, a Transfer-Encoding in HTTP/1.0, and
+//! control characters.
 
 use std::io;
 use std::pin::Pin;
@@ -7,15 +8,15 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that the status line and the headers may have together.
+/// The most bytes of the status line and the headers together.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
-/// A stream whose heads are put right before anybody reads them. Bodies pass as they are.
+/// A stream that normalizes heads before they are read. Bodies pass unchanged.
 pub(super) struct Lenient<S> {
     stream: S,
-    /// The head that is not complete yet; none in a body.
+    /// The incomplete head; none in a body.
     head: Option<Vec<u8>>,
-    /// What is put right and not read yet.
+    /// Normalized bytes; those from `at` on are not read yet.
     ready: Vec<u8>,
     at: usize,
 }
@@ -25,7 +26,7 @@ impl<S> Lenient<S> {
         Lenient { stream, head: Some(Vec::new()), ready: Vec::new(), at: 0 }
     }
 
-    /// Takes bytes of a head in, and lets go of it when it is complete, or is none.
+    /// Adds bytes to the head. Releases it when it is complete, or when it is not a head.
     fn take(&mut self, bytes: &[u8]) {
         let Some(mut head) = self.head.take() else { return };
         let new = head.len();
@@ -50,7 +51,7 @@ impl<S> Lenient<S> {
         }
     }
 
-    /// What comes after an interim head: that is ready, and stays so.
+    /// Adds the bytes that follow an interim head, which stays ready before them.
     fn take_more(&mut self, rest: &[u8]) {
         if rest.is_empty() {
             return;
@@ -104,7 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
     }
 }
 
-/// Where a head ends, if it does; `new` bytes were looked at before.
+/// Where a head ends, if it does; the first `new` bytes were searched before.
 fn end(head: &[u8], new: usize) -> Option<usize> {
     let from = new.saturating_sub(3);
     (from..head.len()).find_map(|at| {
@@ -118,7 +119,7 @@ fn may_be_http(head: &[u8]) -> bool {
     head.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
-/// The head put right, and whether it is an interim one (1xx).
+/// The normalized head, and whether it is an interim one (1xx).
 fn right(head: &[u8]) -> (Vec<u8>, bool) {
     let head = cleaned(head);
     let mut lines = head.split_inclusive(|byte| *byte == b'\n');
@@ -129,7 +130,7 @@ fn right(head: &[u8]) -> (Vec<u8>, bool) {
         Some((line, interim)) => (line, interim),
         None => (first.to_vec(), false),
     };
-    // Of several the last one counts. One that is not a number is left out: then the body ends with the connection.
+    // The last of several counts. A value that is not a number is dropped: then the body ends with the connection.
     let last = lines.iter().rposition(|line| length(line).is_some());
     for (at, line) in lines.iter().enumerate() {
         let stays = match length(line) {
@@ -143,7 +144,7 @@ fn right(head: &[u8]) -> (Vec<u8>, bool) {
     (out, interim)
 }
 
-/// The head with `?` for what makes the library refuse it: a NUL, and a carriage return that does not end a line.
+/// The head with `?` for the bytes that the library rejects: a NUL, and a carriage return that does not end a line.
 fn cleaned(head: &[u8]) -> Vec<u8> {
     let next = head.iter().skip(1).map(Some).chain([None]);
     let clean = |(byte, next): (&u8, Option<&u8>)| match (byte, next) {
@@ -154,8 +155,9 @@ fn cleaned(head: &[u8]) -> Vec<u8> {
     head.iter().zip(next).map(clean).collect()
 }
 
-/// A status line with one blank between its parts, a version that is known, and words without control characters; none where it is not
-/// a status line. The library knows of no Transfer-Encoding in HTTP/1.0, so then the version is 1.1.
+/// The status line with one blank between its parts, a known version, and a phrase without control characters; none
+/// if it is not a status line. The library ignores Transfer-Encoding in HTTP/1.0, so the version becomes 1.1 if
+/// there is one.
 fn status(line: &[u8], is_encoded: bool) -> Option<(Vec<u8>, bool)> {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let line = line.trim_ascii_end();
@@ -180,7 +182,7 @@ fn status(line: &[u8], is_encoded: bool) -> Option<(Vec<u8>, bool)> {
     Some((line, interim))
 }
 
-/// The value of a header line, if it is a Content-Length.
+/// The value of a header line, if that is a Content-Length.
 fn length(line: &[u8]) -> Option<&[u8]> {
     value(line, b"content-length")
 }
@@ -192,7 +194,7 @@ fn value<'a>(line: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     name.trim_ascii_end().eq_ignore_ascii_case(wanted).then(|| value[1..].trim_ascii())
 }
 
-/// Whether it is a length that can be waited for; more digits than these name no body that ends.
+/// Whether a Content-Length is usable: 1 to 18 digits. No body of a larger length ever ends.
 fn is_number(value: &[u8]) -> bool {
     (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
 }
@@ -236,7 +238,7 @@ mod tests {
         }
     }
 
-    /// However the bytes are cut into pieces.
+    /// The result does not depend on how the bytes are split.
     #[tokio::test]
     async fn a9_interim_heads_and_bodies_pass() {
         let given = b"HTTP/1.1  100 Go\r\n\r\nHTTP/2  200 OK\r\n\r\nHTTP/2  body\r\n\r\n";

@@ -1,4 +1,4 @@
-//! TLS for the PostgreSQL library, made by the clients that all checks share.
+//! TLS for the PostgreSQL library, by the TLS clients that all checks share.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -14,16 +14,16 @@ use crate::net::stream::Stream;
 use crate::net::tls::Client;
 use crate::value::Tls;
 
-/// What the library is given to shake hands with.
+/// Does the handshake for the library.
 pub(super) struct Sealer {
     pub(super) client: Client,
     pub(super) tls: Tls,
     pub(super) address: IpAddr,
-    /// What the certificate is to be warned of.
+    /// The warning about the certificate.
     pub(super) warning: Arc<OnceLock<String>>,
 }
 
-/// What a server says in a check is read up to this; the library keeps it all.
+/// The most bytes that are read from a server in one check: the library buffers all of them.
 pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
 impl TlsConnect<Bounded<TcpStream>> for Sealer {
@@ -35,7 +35,7 @@ impl TlsConnect<Bounded<TcpStream>> for Sealer {
         Box::pin(async move {
             let (sealed, warning) = handshake(&self.client, &self.tls, self.address, stream.stream).await?;
             if let Some(warning) = warning {
-                // It is the only handshake.
+                // Only one handshake happens, so the cell is empty.
                 drop(self.warning.set(warning));
             }
             Ok(Bounded::new(sealed, MAX_ANSWER))

@@ -1,4 +1,4 @@
-//! A loop that is away while checks are in flight: it is blocked by a task that sleeps without giving way.
+//! A loop that is away while checks are running: a task blocks it by a sleep without yielding.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,11 +7,11 @@ use std::thread;
 use super::*;
 use crate::value::UnknownCause;
 
-/// The deadline of the checks, and the absence: much longer, so that a busy machine changes nothing.
+/// The deadline of the checks, and the absence, which is much longer, so that a busy machine makes no difference.
 const DEADLINE: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_millis(2500);
 
-/// Serves one client on a thread of its own, which the blocked loop does not hold up.
+/// Serves one client on a separate thread, which the blocked loop does not delay.
 fn serve(serve: impl FnOnce(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

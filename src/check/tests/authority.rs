@@ -1,4 +1,4 @@
-//! Certificates for the tests, good and bad, and what serves them.
+//! Valid and invalid certificates for the tests, and servers that use them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,11 +11,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::value::{Identity, PemFile, Roots};
 
-/// Whose name the certificates have.
+/// The name in the certificates.
 pub(super) const NAME: &str = "www.example.net";
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Somebody who signs.
+/// A CA.
 pub(super) struct Authority {
     pem: String,
     der: CertificateDer<'static>,
@@ -39,14 +39,14 @@ impl Authority {
         Authority { pem: certificate.pem(), der: certificate.der().clone(), issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate for [`NAME`] and the loopback addresses, valid for a day, from and for these times.
+    /// A certificate for [`NAME`] and the loopback addresses, with this validity.
     pub(super) fn certificate(&self, from: SystemTime, to: SystemTime) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let certificate = params(from, to).signed_by(&key, &self.issuer).unwrap();
         Certificate { pem: certificate.pem(), der: certificate.der().clone(), key }
     }
 
-    /// One that is valid for a year.
+    /// A certificate that is valid for a year.
     pub(super) fn good(&self) -> Certificate {
         self.certificate(SystemTime::now() - DAY, SystemTime::now() + 365 * DAY)
     }
@@ -65,7 +65,7 @@ fn params(from: SystemTime, to: SystemTime) -> CertificateParams {
 }
 
 impl Certificate {
-    /// One that nobody else has signed.
+    /// A self-signed certificate.
     pub(super) fn signed_by_itself() -> Certificate {
         let key = KeyPair::generate().unwrap();
         let certificate =
@@ -84,7 +84,7 @@ impl Certificate {
         }
     }
 
-    /// Serves with it; `clients` has signed those who are let in, if not everybody is.
+    /// A TLS acceptor with this certificate. With `clients` it requires client certificates signed by that CA.
     pub(super) fn acceptor(&self, clients: Option<&Authority>) -> TlsAcceptor {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))

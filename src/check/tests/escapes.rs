@@ -1,4 +1,4 @@
-//! What servers say with signs that act on a terminal: none of these signs is in a reason, raw.
+//! Answers with control characters that act on a terminal: no reason contains one unescaped.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
@@ -8,7 +8,7 @@ use super::starttls::sql;
 use super::*;
 use crate::plan::{DatagramProbe, ExternalProbe, LdapProbe, SimpleTcpProbe, SqlProbe};
 
-/// ESC, BEL, a bare CR, a C1 control and marks of direction; in UTF-8.
+/// ESC, BEL, a bare CR, a C1 control and bidirectional marks, in UTF-8.
 const NASTY: &str = "a\x1b[2J\x07\r\u{9b}2J\u{202e}\u{2066}\u{200f}b";
 
 #[track_caller]
@@ -22,11 +22,11 @@ fn assert_harmless(name: &str, verdict: &Verdict) {
         assert!(!text.contains(raw), "{name}: {text:?}");
     }
     assert!(!verdict.reason.contains(['\r', '\n']), "{name}: {verdict:?}");
-    // What the server said is shown, not left out.
+    // The server's text is shown, not left out.
     assert!(verdict.reason.contains("\\u{1b}"), "{name}: {verdict:?}");
 }
 
-/// Runs a probe against a server that says these things, the first by itself, then one for each message.
+/// Runs a probe against a server that sends these answers: the first at once, then one per message.
 async fn says(name: &str, action: Action, replies: Vec<Vec<u8>>) -> Verdict {
     let server = Server::start(LOOPBACKS[0], move |mut stream| {
         let replies = replies.clone();
@@ -63,7 +63,7 @@ async fn c4_dialogues_show_no_raw_control_characters() {
         let action = Action::Dialogue(speaks(protocol));
         says(greeting, action, vec![line(greeting)]).await;
     }
-    // The number of the greeting is shown, too: here it is two signs that act.
+    // The number of the greeting is shown as well: here it has two control characters.
     let greeting = b"2\x1b\x07 news\r\n".to_vec();
     let verdict = says("nntp", Action::Dialogue(speaks(Dialogue::Nntp)), vec![greeting]).await;
     assert_eq!(verdict.outcome, Outcome::Up);
@@ -80,7 +80,7 @@ async fn c4_dialogues_show_no_raw_control_characters() {
 #[tokio::test]
 async fn c4_http_shows_no_raw_control_characters() {
     let http = |receive| Action::Http(get("/", receive));
-    // The library shows a phrase of printable ASCII only.
+    // The library accepts only phrases of printable ASCII.
     for phrase in ["a\tb", "\u{9b}2J\u{202e}"] {
         let answer = format!("HTTP/1.1 500 {phrase}\r\n\r\n").into_bytes();
         let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
@@ -92,7 +92,7 @@ async fn c4_http_shows_no_raw_control_characters() {
     let verdict = says("body", http(Some("x")), vec![Vec::new(), body.into_bytes()]).await;
     assert!(verdict.monitor.is_some());
     says("no http", http(None), vec![Vec::new(), line("")]).await;
-    // A place that is not checked is escaped as URLs are.
+    // A URL that cannot be checked is escaped like other URLs.
     let moved = "HTTP/1.1 302 Found\r\nLocation: x\u{202e}://\u{202e}\t/\r\n\r\n";
     let server = Server::answering(LOOPBACKS[0], |_| moved.as_bytes().to_vec()).await;
     let verdict = run(&probe(server.address, PATIENCE, http(None))).await;
@@ -125,7 +125,7 @@ async fn c4_databases_show_no_raw_control_characters() {
     let refusal = format!("\u{0}\u{0}#28000{NASTY}\n");
     let packet = [&[u8::try_from(refusal.len() + 1).unwrap(), 0, 0, 0, 0xff], refusal.as_bytes()].concat();
     says("mysql", Action::Mysql(plain()), vec![packet]).await;
-    // The severity and the code are words of the server, too.
+    // The server chooses the severity and the code as well.
     let fields = format!("S{NASTY}\0C{NASTY}\0M{NASTY}\n\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
     let error = [b"E", &length[..], fields.as_bytes()].concat();

@@ -1,4 +1,4 @@
-//! A network of the test's own: routes, links and port ranges may be changed in it, and nothing leaves the machine.
+//! Tests in a network namespace: they may change routes, links and port ranges, and no packet leaves the machine.
 
 use std::process::Command;
 use std::thread;
@@ -9,12 +9,12 @@ use super::*;
 use crate::plan::{DatagramProbe, SimpleTcpProbe};
 use crate::value::UnknownCause;
 
-/// Says why a test cannot be run here.
+/// Prints why a test cannot run on this machine.
 pub(super) fn skip(why: &str) {
     println!("skipped: {why}");
 }
 
-/// Runs a future in a network of its own, where nothing can leave the machine; none where this process may not have one.
+/// Runs a future in a new network namespace; none if this process has no permission to create one.
 pub(super) fn in_own_network<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> Option<T> {
     let inside = || {
         unshare(CloneFlags::CLONE_NEWNET).ok()?;
@@ -26,7 +26,7 @@ pub(super) fn in_own_network<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> O
     thread::scope(|scope| scope.spawn(inside).join()).unwrap()
 }
 
-/// Runs `ip` with these words.
+/// Runs `ip` with these arguments.
 fn ip(words: &str) {
     let status = Command::new("ip").args(words.split(' ')).status().unwrap();
     assert!(status.success(), "ip {words}");
@@ -34,14 +34,14 @@ fn ip(words: &str) {
 
 const NO_NETWORK: &str = "a network namespace and `ip` are needed, so root";
 
-/// A datagram that no answer is waited for.
+/// A datagram without an expected answer.
 const DATAGRAM: Action = Action::Datagram(DatagramProbe { payload: Vec::new(), reply: None });
 
 fn connect(target: &str, deadline: Duration) -> Probe {
     probe(target.parse().unwrap(), deadline, Action::Connect)
 }
 
-/// Where only the port of the server is left for our end, the kernel connects the socket to itself.
+/// If the only free local port is the server's, the kernel connects the socket to itself.
 #[test]
 fn a10_a_connection_to_itself_is_down() {
     let verdicts = in_own_network(async || {
@@ -65,7 +65,7 @@ fn a10_a_connection_to_itself_is_down() {
     }
 }
 
-/// A real server on an address of the director, with a port from which local ports are taken.
+/// A real server on an address of the director, with a port in the ephemeral range.
 #[test]
 fn a10_a_server_on_the_director_itself_is_up() {
     let verdict = in_own_network(async || {
@@ -77,7 +77,7 @@ fn a10_a_server_on_the_director_itself_is_up() {
     assert_says(&verdict, Outcome::Up, "connected to");
 }
 
-/// A listener, and its port at an address to which there is no route yet. The route comes after two seconds.
+/// A listener whose address has no route yet. The route is added after two seconds.
 #[test]
 fn a4_a_route_that_comes_back_in_time_is_no_failure() {
     let verdicts = in_own_network(async || {
@@ -106,7 +106,7 @@ fn a4_a_route_that_comes_back_in_time_is_no_failure() {
     }
 }
 
-/// Two ends of a cable; behind this one no machine has an address that answers.
+/// Creates a veth pair. No address on the other end answers.
 fn cable(name: &str, network: &str) {
     ip(&format!("link add {name} type veth peer name {name}-peer"));
     ip(&format!("address add {network}.1/24 dev {name}"));
@@ -115,7 +115,7 @@ fn cable(name: &str, network: &str) {
     }
 }
 
-/// A machine that answers no ARP is down, in this time after four requests for its address.
+/// The time by which a server that does not answer ARP is down (four ARP requests).
 const NO_ARP: Duration = Duration::from_secs(8);
 const LONG: Duration = Duration::from_secs(20);
 
@@ -125,7 +125,7 @@ fn a4_a_dead_machine_on_the_lan_is_down_before_the_deadline() {
         cable("one", "10.1.2");
         cable("two", "10.1.3");
         let quiet = run(&connect("10.1.2.9:80", LONG)).await;
-        // A link on which the server is not says nothing of it.
+        // A change of another link does not matter.
         let bounce = thread::spawn(|| {
             thread::sleep(Duration::from_millis(500));
             ip("link set two-peer down");
@@ -158,7 +158,7 @@ fn a4_no_route_to_host_after_a_link_event_is_tried_again() {
                 thread::sleep(Duration::from_millis(1500));
                 ip(&format!("link set {end} up"));
                 thread::sleep(NO_ARP);
-                // Now it answers.
+                // The server answers from now on.
                 ip(&format!("address add {address}/32 dev lo"));
             });
             verdicts.push(run(&probe(target, LONG, Action::Connect)).await);
@@ -173,7 +173,7 @@ fn a4_no_route_to_host_after_a_link_event_is_tried_again() {
     }
 }
 
-/// R60: without a route until the deadline the server is down, with the reason and the words of the original for the monitor file.
+/// R60: without a route until the deadline the server is down. The monitor file has the original's words.
 #[test]
 fn a4_without_a_route_a_server_is_down_at_the_deadline() {
     let verdicts = in_own_network(async || {
@@ -210,7 +210,7 @@ fn a4_what_the_kernel_forbids_here_says_nothing() {
     let Some(verdicts) = verdicts else { return skip(NO_NETWORK) };
     for pair in verdicts.chunks(2) {
         assert!(matches!(pair[0].outcome, Outcome::Unknown(UnknownCause::Forbidden(_))), "{:?}", pair[0]);
-        // What speaks of the server is down.
+        // An error about the server: down.
         assert_eq!(pair[1].outcome, Outcome::Down, "{:?}", pair[1]);
     }
 }
@@ -235,7 +235,7 @@ fn a4_without_a_free_port_nothing_is_known() {
     }
 }
 
-/// The same over UDP, where `bind` says that the address is in use.
+/// The same over UDP, where `bind` returns EADDRINUSE.
 #[test]
 fn a4_without_a_free_udp_port_nothing_is_known() {
     let verdicts = in_own_network(async || {

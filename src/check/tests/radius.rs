@@ -1,4 +1,4 @@
-//! A RADIUS server of the test's own; what is hidden and signed is asserted beside the code.
+//! A fake RADIUS server. The unit tests of the encryption and the signature are next to the code.
 
 use md5::{Digest, Md5};
 use tokio::net::UdpSocket;
@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::plan::RadiusProbe;
 
-/// Loses the first datagram, lets nemo in, sends everybody else away; forges an answer before each of its own.
+/// Loses the first datagram, accepts `nemo`, rejects others, and sends a forged answer before each real one.
 async fn server(loopback: &str) -> (SocketAddr, JoinHandle<()>) {
     let socket = UdpSocket::bind(loopback).await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -44,7 +44,7 @@ fn login(login: &str, secret: &str) -> Action {
     })
 }
 
-/// R33: an answer that the secret does not prove is none.
+/// R33: an answer that is not authenticated by the secret is ignored.
 #[tokio::test]
 async fn who_may_come_in_and_who_not() {
     for loopback in LOOPBACKS {
@@ -53,7 +53,7 @@ async fn who_may_come_in_and_who_not() {
         assert_says(&verdict, Outcome::Up, "as nemo: Access-Accept \"hi\"");
         let verdict = run(&probe(address, PATIENCE, login("omen", "s3cret"))).await;
         assert_says(&verdict, Outcome::Down, "as omen: Access-Reject \"no\"");
-        // R33: with another secret there is no answer that can be believed.
+        // R33: with another secret no answer is authentic.
         let verdict = run(&probe(address, IMPATIENCE, login("nemo", "other"))).await;
         assert_says(&verdict, Outcome::Down, "waiting for the answer to Access-Request");
         assert!(!verdict.reason.contains("arctangent") && !verdict.reason.contains("other"), "{verdict:?}");

@@ -1,4 +1,4 @@
-//! Servers for the tests: each accepts for ever, and does to every connection what its script says.
+//! Test servers: each accepts connections until it is dropped, and runs its script on every one.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A server that is stopped when the test lets go of it.
+/// A server that stops when it is dropped.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// What the clients sent first, one text a connection (only of servers that read).
+    /// The first message of each client, one text per connection (only for servers that read).
     pub(super) requests: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
@@ -25,7 +25,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Serves each connection with a function of it.
+    /// Serves each connection with this function.
     pub(super) async fn start<F, W>(bind: &str, serve: F) -> Server
     where
         F: Fn(TcpStream) -> W + Send + 'static,
@@ -41,7 +41,7 @@ impl Server {
         Server { address, requests: Arc::default(), task }
     }
 
-    /// Reads a request, answers with a text that may depend on it, closes.
+    /// Reads a request, sends an answer that may depend on it, and closes.
     pub(super) async fn answering<F>(bind: &str, answer: F) -> Server
     where
         F: Fn(&str) -> Vec<u8> + Send + Sync + 'static,
@@ -63,7 +63,7 @@ impl Server {
         server
     }
 
-    /// Serves each connection in TLS, with a certificate that nobody vouches for.
+    /// Serves each connection in TLS, with a self-signed certificate.
     pub(super) async fn tls<F, W>(bind: &str, serve: F) -> Server
     where
         F: Fn(TlsStream<TcpStream>) -> W + Clone + Send + 'static,
@@ -72,7 +72,7 @@ impl Server {
         Server::tls_by(bind, acceptor(), serve).await
     }
 
-    /// The same, with a certificate of the test's choice.
+    /// The same with the given acceptor.
     pub(super) async fn tls_by<F, W>(bind: &str, acceptor: TlsAcceptor, serve: F) -> Server
     where
         F: Fn(TlsStream<TcpStream>) -> W + Clone + Send + 'static,
@@ -113,7 +113,7 @@ pub(super) fn acceptor() -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Ends a connection by a reset.
+/// Resets a connection.
 pub(super) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
 }

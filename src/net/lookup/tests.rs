@@ -1,4 +1,4 @@
-//! Lookups with a resolver of the test's own, which may hang.
+//! Lookups with a fake resolver, which may hang.
 
 use std::io::Write as _;
 use std::sync::Condvar;
@@ -7,12 +7,12 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// Long enough for any answer that comes at all.
+/// Long enough for every answer that arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Short enough to wait for in a test.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-/// What the fake resolver does: a name that begins with `hang` waits until it is released; `gone` is a name that exists as long as the
+/// Controls the fake resolver: a name that begins with `hang` waits until it is released; `gone` exists as long as the
 /// test wants.
 #[derive(Default)]
 struct Script {
@@ -38,7 +38,7 @@ fn lookups(hosts: &Path) -> (Lookups, Arc<Script>) {
     (Lookups::new(Box::new(ask), hosts), script)
 }
 
-/// Releases the names that hang when it goes.
+/// Releases the hanging names when it is dropped.
 struct Held(Arc<Script>);
 
 impl Drop for Held {
@@ -61,10 +61,10 @@ async fn a3_a_hung_name_delays_no_other_server() {
     let (lookups, script) = lookups(nowhere());
     let held = Held(Arc::clone(&script));
     assert!(timeout(IMPATIENCE, lookups.addresses("hang.example", server(1))).await.is_err());
-    // The same name is not asked for again, by whatever server.
+    // The same name is not looked up again, not even for another server.
     assert!(timeout(IMPATIENCE, lookups.addresses("HANG.example.", server(2))).await.is_err());
     assert_eq!(*script.asked.lock().unwrap(), ["hang.example"]);
-    // The server whose lookup hangs has no second place; the others have theirs.
+    // The server with the hanging lookup gets no second place; other servers do.
     assert!(timeout(IMPATIENCE, lookups.addresses("good.example", server(1))).await.is_err());
     assert!(timeout(PATIENCE, lookups.addresses("good.example", server(2))).await.unwrap().is_ok());
     let waiting = tokio::spawn({
@@ -120,10 +120,10 @@ async fn a3_a_name_that_is_gone_keeps_its_last_answer() {
     assert!(!lookups.addresses("gone.example", server(1)).await.unwrap().stale);
     *script.gone.lock().unwrap() = Some(missing.clone());
     assert!(lookups.addresses("gone.example", server(2)).await.unwrap().stale);
-    // A failure of the resolver says nothing.
+    // A failure of the resolver is not an answer.
     *script.gone.lock().unwrap() = Some(failed.clone());
     assert_eq!(lookups.addresses("gone.example", server(1)).await, Err(failed));
-    // Five minutes later the name does not exist.
+    // After five minutes the previous answer is no longer used.
     let long_ago = Instant::now().checked_sub(REMEMBERED).unwrap();
     lookups.0.lock().known.get_mut("gone.example").unwrap().0 = long_ago;
     *script.gone.lock().unwrap() = Some(missing.clone());
