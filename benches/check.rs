@@ -124,7 +124,7 @@ async fn measure(servers: &Servers) {
     }
     rows.print();
     if !pings {
-        println!("check: ping is left out: this process may not send pings");
+        println!("check: ping is left out: this process is not permitted to send pings");
     }
 }
 

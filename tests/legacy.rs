@@ -148,7 +148,7 @@ fn old_servers_are_reached() {
         let verdict = server.checked(&files, "#rs: tlslegacy=yes");
         assert_eq!(verdict.outcome, Outcome::Up, "{what}: {verdict:?}");
         // The end of the certificate is read here, too.
-        assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net ends in ");
+        assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net expires in ");
     }
     // Neither a new server nor one that is none is a matter of age.
     let server = Server::start(&files, &["-tls1_3"]);

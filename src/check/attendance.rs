@@ -1,7 +1,8 @@
-//! Whether the loop of the checks ran: the deadline of a check counts only time in which it did.
+//! Measures when the loop of the checks ran: the deadline of a check counts only that time.
 //!
-//! A task of the same loop looks at the clock while checks are in flight. Where it comes late, the loop was away: the process was
-//! stopped, the machine slept, or other tasks kept the loop busy. The clock goes on while the machine sleeps.
+//! A task of the same loop reads the clock while checks are running. If it runs late, the loop was away: the
+//! process was stopped, the machine was suspended, or other tasks kept the loop busy. The clock keeps running
+//! during suspend.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,15 +17,15 @@ use tracing::warn;
 use super::say::spoken;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
-/// How often the task looks at the clock.
+/// How often the task reads the clock.
 const TICK: Duration = Duration::from_millis(100);
-/// A shorter absence changes nothing.
+/// Shorter absences are ignored.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// How often the deadline of one run moves.
+/// How many times the deadline of one run may move.
 const MOVES: usize = 2;
-/// How many absences are kept. A check looks at the first two of its life.
+/// How many absences are kept. A check counts the first two of its run.
 const KEPT: usize = 64;
-/// The log has at most one line about absences in this time.
+/// The log has at most one line about absences per this time.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// The shortest absence of the director that moves a deadline of this length.
@@ -32,7 +33,7 @@ pub(super) fn shortest_absence(deadline: Duration) -> Duration {
     SHORTEST.max(deadline / 10)
 }
 
-/// A time in which the loop did not run.
+/// A period in which the loop did not run.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     from: Duration,
@@ -45,7 +46,7 @@ impl Gap {
     }
 }
 
-/// When the loop ran. All times are those of the clock since the machine was started.
+/// Records when the loop ran. All times are since boot.
 #[derive(Debug, Default)]
 pub(super) struct Attendance {
     state: Mutex<State>,
@@ -55,21 +56,21 @@ pub(super) struct Attendance {
 struct State {
     in_flight: usize,
     ticking: bool,
-    /// When the task looked at the clock last.
+    /// When the task last read the clock.
     seen: Duration,
     gaps: VecDeque<Gap>,
-    /// When the log may have its next line.
+    /// When the next line may be logged.
     quiet_until: Duration,
 }
 
 impl State {
-    /// The absence that has no end yet, as far as anybody has noticed.
+    /// The current absence: since the last tick was due, until now.
     fn open_gap(&self, now: Duration) -> Option<Gap> {
         let gap = Gap { from: self.seen + TICK, until: now };
         (gap.since(gap.from) >= SHORTEST).then_some(gap)
     }
 
-    /// Looks at the clock; gives the absence that ends with it.
+    /// Records a reading of the clock; returns the absence that it ends.
     fn tick(&mut self, now: Duration) -> Option<Gap> {
         let gap = self.open_gap(now);
         self.seen = now;
@@ -82,7 +83,7 @@ impl State {
         gap
     }
 
-    /// How much later the deadline of a run is that began at `start`.
+    /// By how much the deadline moves for a run that began at `start`.
     fn missed(&self, start: Duration, deadline: Duration, now: Duration) -> Duration {
         let least = shortest_absence(deadline);
         let gaps = self.gaps.iter().copied().chain(self.open_gap(now));
@@ -91,7 +92,7 @@ impl State {
 }
 
 impl Attendance {
-    /// Notes that a run of a check begins.
+    /// Registers the start of a run of a check.
     pub(super) fn enter(self: &Arc<Attendance>) -> Shift {
         let start = boot_time();
         let mut state = self.state();
@@ -104,7 +105,7 @@ impl Attendance {
         Shift { attendance: Arc::clone(self), start, began: Instant::now() }
     }
 
-    /// Looks at the clock as long as a check is in flight.
+    /// Reads the clock at intervals while a check is running.
     async fn watch(self: Arc<Attendance>) {
         loop {
             sleep(TICK).await;
@@ -115,8 +116,8 @@ impl Attendance {
             {
                 state.quiet_until = now + LOG_PAUSE;
                 warn!(
-                    "The daemon did not run for {} (stopped, suspended, or too little CPU time): the deadlines of checks in \
-                     flight move by this time; further times within a minute are not logged",
+                    "The daemon did not run for {} (stopped, suspended, or too little CPU time): the deadlines of running \
+                     checks move by this time. Further absences within a minute are not logged",
                     spoken(gap.since(gap.from))
                 );
             }
@@ -140,13 +141,13 @@ pub(super) struct Shift {
 }
 
 impl Shift {
-    /// Since when the run lasts.
+    /// When the run began.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
 
-    /// The result of a check that comes before its deadline, which moves by the time in which the loop did not run; none after it.
-    /// When the deadline has come, sockets that are ready are polled once more.
+    /// The result of a check, or none at its deadline, which moves by the time in which the loop did not run. At
+    /// the deadline sockets that are ready are polled once more.
     pub(super) async fn within<T>(
         &self,
         deadline: Duration,
@@ -170,7 +171,7 @@ impl Shift {
         }
     }
 
-    /// What a verdict is worth that came before the deadline: a failure says nothing of the server if the loop was away meanwhile.
+    /// Corrects a verdict from before the deadline: a failure is `Unknown` if the loop was away during the check.
     pub(super) fn judge(&self, deadline: Duration, verdict: Verdict) -> Verdict {
         let missed = self.missed(deadline);
         if verdict.outcome != Outcome::Down
@@ -179,7 +180,8 @@ impl Shift {
         {
             return verdict;
         }
-        let reason = format!("{}; the daemon did not run for {} meanwhile", verdict.reason, spoken(missed));
+        let reason =
+            format!("{}; the daemon did not run for {} during the check", verdict.reason, spoken(missed));
         let late = Verdict { outcome: Outcome::Unknown(UnknownCause::DirectorLate), ..verdict };
         Verdict { reason, ..late }
     }
@@ -195,7 +197,7 @@ impl Drop for Shift {
     }
 }
 
-/// The time since the machine was started, with the time in which it slept. Zero where there is no such clock.
+/// The time since boot, including suspend. Zero if there is no such clock.
 fn boot_time() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
@@ -224,13 +226,13 @@ mod tests {
             let missed = state(ticks).missed(seconds(start), DEADLINE, seconds(now));
             (missed.as_secs_f64() * 10.0).round() / 10.0
         };
-        // The loop was there, or away for less than a tenth of the deadline.
+        // The loop ran, or was away for less than a tenth of the deadline.
         assert_eq!(missed(&[0.1, 0.2, 0.3], 0.0, 0.35), 0.0);
         assert_eq!(missed(&[0.1, 0.65], 0.0, 0.7), 0.0);
-        // Away for 8 s, whoever looks first.
+        // Away for 8 s, whether the task or the check notices first.
         assert_eq!(missed(&[0.1, 8.2], 0.0, 8.2), 8.0);
         assert_eq!(missed(&[0.1], 0.0, 8.2), 8.0);
-        // Only what fell into the life of the check, and no more than two.
+        // Only absences during the check count, at most two.
         assert_eq!(missed(&[0.1, 8.2], 6.0, 8.3), 2.2);
         assert_eq!(missed(&[0.1, 8.2], 8.2, 8.3), 0.0);
         assert_eq!(missed(&[0.1, 1.2, 2.3, 5.4], 0.0, 5.5), 2.0);

@@ -1,4 +1,4 @@
-//! A connection from which so much is read and no more, for libraries that would keep whatever comes.
+//! A connection with a limit on the bytes read, for libraries that would buffer any amount.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The connection and what may still be read.
+/// A connection, and the number of bytes that may still be read.
 #[derive(Debug)]
 pub(super) struct Bounded<S> {
     pub(super) stream: S,
@@ -30,7 +30,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let result = Pin::new(&mut bounded.stream).poll_read(context, buffer);
         match bounded.left.checked_sub(buffer.filled().len() - before) {
             Some(left) => bounded.left = left,
-            None => return Poll::Ready(Err(io::Error::other("the server sends without an end"))),
+            None => return Poll::Ready(Err(io::Error::other("the server sends more than the check reads"))),
         }
         result
     }

@@ -1,4 +1,4 @@
-//! Libraries that give up on a broken answer by a panic: that is the server's fault, and its verdict, not a bug of the check.
+//! Catches panics of libraries on a malformed answer: the server is at fault and down; it is not a bug of the check.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -12,12 +12,13 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside such a library: then a panic is not reported.
+/// Whether this thread runs such a library, so that a panic is not reported.
 fn is_contained() -> bool {
     INSIDE.get()
 }
 
-/// Does a piece of work of such a library on another thread, where a panic is not reported either; it goes on in the caller.
+/// Runs a piece of work of such a library on another thread without reporting a panic; the panic continues in the
+/// caller.
 pub(super) fn silenced<T>(work: impl FnOnce() -> T) -> T {
     struct Outside;
     impl Drop for Outside {
@@ -30,7 +31,7 @@ pub(super) fn silenced<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Keeps panics of these libraries from being reported, a stack trace included, by whatever reports panics at the moment.
+/// Installs a panic hook that does not report panics of these libraries, and passes all others to the current hook.
 pub fn silence() {
     let report = take_hook();
     set_hook(Box::new(move |panic| {
@@ -40,7 +41,7 @@ pub fn silence() {
     }));
 }
 
-/// The verdict of a check; down when a library could not understand the answer. `what` begins the reason.
+/// The verdict of a check; down if a library panics on the answer. `what` begins the reason.
 pub(super) async fn contain(what: &str, check: impl Future<Output = Verdict>) -> Verdict {
     let mut check = pin!(check);
     poll_fn(|context| {
@@ -48,7 +49,9 @@ pub(super) async fn contain(what: &str, check: impl Future<Output = Verdict>) ->
         let polled = catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(context)));
         INSIDE.set(false);
         polled.unwrap_or_else(|_| {
-            Poll::Ready(Verdict::down(format!("{what}: the answer is broken in a way that cannot be read")))
+            Poll::Ready(Verdict::down(format!(
+                "{what}: the answer is malformed: the protocol library failed on it"
+            )))
         })
     })
     .await
@@ -87,7 +90,7 @@ mod tests {
         })
         .await;
         assert_eq!(verdict.outcome, Outcome::Down);
-        assert!(verdict.reason.starts_with("mysql 10.0.0.2:3306: the answer is broken"), "{verdict:?}");
+        assert!(verdict.reason.starts_with("mysql 10.0.0.2:3306: the answer is malformed"), "{verdict:?}");
         assert!(!is_contained());
         assert_eq!(contain("x", async { Verdict::up("fine") }).await, Verdict::up("fine"));
         assert!(!is_contained());

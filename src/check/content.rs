@@ -1,4 +1,4 @@
-//! What a page or a file means: it is judged once, at its end, at our limit, or at the deadline.
+//! Judges a page or a file, once: at its end, at our size limit, or at the deadline.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use super::say::spoken;
 use super::{matching, say};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
-/// Bytes of a page or a file that are read and judged, at most.
+/// The most bytes of a page or a file that are read and judged.
 pub(super) const MAX: usize = 1024 * 1024;
 
-/// The largest content in bytes that needs no place.
+/// The largest content in bytes that needs no permit.
 const SMALL: usize = 16 * 1024;
 
-/// The largest content in bytes that needs a place among the middle ones only.
+/// The largest content in bytes that needs a permit of the middle class only.
 const MIDDLE: usize = 128 * 1024;
 
-/// Contents above [`SMALL`] that are in memory at the same time, in all checks: 40 MiB. Servers that send a little more than that and
-/// never come to an end leave room for those that send much, and the other way round.
+/// Permits for contents above [`SMALL`] in memory at the same time, in all checks: 40 MiB together. There are two
+/// classes, so that endless contents of one size do not block those of the other.
 struct Places {
     middle: Semaphore,
     large: Semaphore,
@@ -29,7 +29,7 @@ struct Places {
 static PLACES: Places = Places { middle: Semaphore::const_new(128), large: Semaphore::const_new(24) };
 
 impl Places {
-    /// Those that a content of this size needs one of, with their rank.
+    /// The class of a content of this size, and the permits of that class.
     fn of(&self, size: usize) -> (u8, Option<&Semaphore>) {
         if size <= SMALL {
             (0, None)
@@ -41,28 +41,28 @@ impl Places {
     }
 }
 
-/// How long one waits for its place; after that its check is unknown.
+/// How long a check waits for its permit; after that its verdict is unknown.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// As announced.
+    /// Complete.
     Whole,
-    /// At our limit.
+    /// Cut at our limit.
     Cut,
-    /// Before its end, and why.
+    /// Broken off before its end; the reason.
     Broken(String),
-    /// There was no place for the rest of it.
+    /// No permit was free for the rest.
     NoPlace,
-    /// Not before the deadline.
+    /// Incomplete at the deadline.
     Late(Duration),
 }
 
-/// Keeps what came of a page or a file, and gives how many bytes are here now.
+/// Keeps received bytes of a page or a file; returns the number of bytes received so far.
 ///
 /// # Errors
-/// The end of it, at our limit or where all places for large ones stay taken.
+/// [`End::Cut`] at our limit, [`End::NoPlace`] if no permit became free.
 pub(super) async fn keep(data: &[u8], progress: &Progress) -> Result<usize, End> {
     keep_within(&PLACES, data, progress).await
 }
@@ -80,7 +80,7 @@ async fn keep_within(places: &'static Places, data: &[u8], progress: &Progress) 
     if data.len() > room { Err(End::Cut) } else { Ok(size) }
 }
 
-/// The verdict for what came.
+/// The verdict on the received content.
 pub(super) async fn judge(
     content: &Content,
     end: &End,
@@ -93,14 +93,14 @@ pub(super) async fn judge(
     let size = match end {
         End::NoPlace => {
             let reason = format!(
-                "{said}, and {size} of {what}, but no memory for more: too many large bodies at once"
+                "{said}, and {size} of {what}, but no memory for the rest: too many large bodies at once"
             );
             return Verdict::unknown(UnknownCause::QueueFull, reason);
         }
         End::Whole => format!("{what} ({size})"),
         End::Cut => format!("the first {size} of {what}"),
         End::Broken(why) => format!("{what} ({size}, then {why})"),
-        End::Late(deadline) => format!("{what} ({size}, no end within {})", spoken(*deadline)),
+        End::Late(deadline) => format!("{what} ({size}, incomplete after {})", spoken(*deadline)),
     };
     let source = pattern.source();
     match matching::is_match(pattern, bytes, progress).await {
@@ -118,8 +118,8 @@ pub(super) async fn judge(
     }
 }
 
-/// The verdict when the deadline comes before the end of a page or a file: what came by then counts, as in the original. None where
-/// nothing has begun.
+/// The verdict if the deadline comes before the end of a page or a file: what was received by then counts, as in the
+/// original. None if no content has begun.
 pub(super) async fn at_the_deadline(
     deadline: Duration,
     receive: Option<&Pattern>,
@@ -127,10 +127,10 @@ pub(super) async fn at_the_deadline(
 ) -> Option<Verdict> {
     let content = progress.take_content()?;
     let end = End::Late(deadline);
-    // First a thread for the pattern is waited for, then its answer. A pattern that is too slow ends by its own limit.
+    // Twice the limit: the wait for a thread, then the match. A pattern that is too slow ends by its own limit.
     let judged = timeout(matching::LIMIT * 2, judge(&content, &end, receive, progress)).await;
     Some(judged.unwrap_or_else(|_| {
-        let reason = format!("{}: no thread was free to match a pattern", content.said);
+        let reason = format!("{}: no thread was free to match the pattern", content.said);
         Verdict::unknown(UnknownCause::QueueFull, reason)
     }))
 }
@@ -162,14 +162,18 @@ mod tests {
     async fn b4_large_contents_of_all_checks_are_bounded_together() {
         let (first, second) = (progress(), progress());
         assert_eq!(keep_within(&ONE, &[b'x'; SMALL], &first).await, Ok(SMALL));
-        assert_eq!(keep_within(&ONE, &[b'x'; SMALL], &second).await, Ok(SMALL), "small ones need no place");
+        assert_eq!(
+            keep_within(&ONE, &[b'x'; SMALL], &second).await,
+            Ok(SMALL),
+            "small contents need no permit"
+        );
         assert_eq!(keep_within(&ONE, b"x", &first).await, Ok(SMALL + 1));
         assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::NoPlace));
         let content = second.take_content().unwrap();
         let fine = Pattern::parse("fine").unwrap();
         let verdict = judge(&content, &End::NoPlace, Some(&fine), &second).await;
-        assert!(verdict.is_unknown(), "not the fault of its server: {verdict:?}");
-        // The place is free with the content.
+        assert!(verdict.is_unknown(), "the server is not at fault: {verdict:?}");
+        // The permit is released with the content.
         second.begin(Content::default());
         drop(first.take_content());
         assert_eq!(keep_within(&ONE, &[b'x'; MAX], &second).await, Ok(MAX));
@@ -181,10 +185,10 @@ mod tests {
     async fn b4_middle_and_large_contents_leave_each_other_room() {
         let (endless, page) = (progress(), progress());
         assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE + 1], &endless).await, Ok(MIDDLE + 1));
-        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &page).await, Ok(MIDDLE), "large ones hold it up");
+        assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &page).await, Ok(MIDDLE), "a large content blocks it");
         assert_eq!(keep_within(&FEW, b"x", &page).await, Err(End::NoPlace));
         drop(page.take_content());
-        // One that becomes large gives its place among the middle ones back.
+        // A content that becomes large releases its middle permit.
         let (growing, other) = (progress(), progress());
         drop(endless.take_content());
         assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &growing).await, Ok(MIDDLE));

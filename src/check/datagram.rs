@@ -1,4 +1,4 @@
-//! `udpprobe`: a datagram to a UDP service. Who is not there is told by ICMP (RFC 1122 4.1.3.1); who is may have to answer.
+//! `udpprobe`: a datagram to a UDP service. ICMP reports a closed port (RFC 1122 4.1.3.1); an answer may be required.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::value::{Pattern, Verdict};
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
-/// A datagram may be lost; it is sent again after this long. A refusal is on its way no longer, either.
+/// A datagram may be lost: it is sent again after this time. An ICMP error takes no longer, either.
 const AGAIN: Duration = Duration::from_secs(1);
-/// So much of an answer is shown.
+/// The most bytes of an answer that are shown.
 const SHOWN: usize = 60;
 
-/// Sends, and waits for the answer or, where none is asked for, for a refusal.
+/// Sends the datagram and waits for the answer; if none is required, for an ICMP error.
 pub(super) async fn run(probe: &Probe, datagram: &DatagramProbe, progress: &Progress) -> Verdict {
     let failed = |error: &std::io::Error| unreachable(&format!("udp {}", probe.target), error);
     let socket = match dial::datagrams(probe.target).await {
@@ -58,7 +58,7 @@ async fn answered(
     }
 }
 
-/// Half of the deadline is waited for a refusal, a second at most: longer than the way there and back.
+/// Waits for an ICMP error for half of the deadline, at most one second: longer than the round trip.
 async fn not_refused(socket: &Datagrams, probe: &Probe, payload: &[u8]) -> std::io::Result<Verdict> {
     let patience = AGAIN.min(probe.deadline / 2);
     socket.send(payload).await?;
@@ -67,6 +67,6 @@ async fn not_refused(socket: &Datagrams, probe: &Probe, payload: &[u8]) -> std::
     match timeout(patience, socket.recv(&mut buffer)).await {
         Ok(Ok(_)) => Ok(Verdict::up(format!("udp {target}: answered"))),
         Ok(Err(error)) => Err(error),
-        Err(_) => Ok(Verdict::up(format!("udp {target}: sent, and not refused within {}", spoken(patience)))),
+        Err(_) => Ok(Verdict::up(format!("udp {target}: sent, not refused within {}", spoken(patience)))),
     }
 }

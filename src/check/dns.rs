@@ -1,5 +1,5 @@
-//! `service=dns` (RFC 1035): the addresses of a name, the name of an address, or another record, asked of one name server over UDP
-//! or TCP.
+//! `service=dns` (RFC 1035): asks one name server over UDP or TCP for the addresses of a name, the name of an
+//! address, or another record.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,14 +20,14 @@ use crate::value::{DnsType, Verdict};
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
-/// A datagram may be lost; the question is asked again after this long.
+/// A datagram may be lost: the question is sent again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
-/// So many answers are shown.
+/// The most records that are shown.
 const SHOWN: usize = 3;
 
-/// The original's word for whatever leads to no record.
+/// The original's words for every failure to get a record.
 pub(super) const NO_ANSWER: &str = "Connection timed out";
-/// Its word for an answer that does not match.
+/// The original's words for records that do not match.
 const MISMATCH: &str = "Response mismatch";
 
 /// Asks, and judges the answer.
@@ -35,10 +35,10 @@ pub(super) async fn run(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> V
     ask_all(probe, dns, progress).await.unwrap_or_else(|verdict| verdict)
 }
 
-/// The error is a verdict as well.
+/// `Err` is a verdict as well.
 async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<Verdict, Verdict> {
     if dns.name.is_empty() {
-        let reason = "dns: no request: it names the host, or the address, to be asked for";
+        let reason = "dns: no request set: it must name the host or the address to look up";
         return Err(Verdict::down(reason).with_monitor(NO_ANSWER));
     }
     let mut last = Verdict::down("dns: nothing was asked");
@@ -47,12 +47,12 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
             let answer = ask(probe, dns, &name, kind, progress).await?;
             match judge(probe, dns, &name, kind, &answer, progress).await {
                 Ok(up) => return Ok(up),
-                // What was found and does not match says more than what was not found.
+                // A mismatch says more than a missing record.
                 Err(_) if last.monitor.as_deref() == Some(MISMATCH) && answer.answers.is_empty() => {}
                 Err(down) => last = down,
             }
             if answer.metadata.response_code != ResponseCode::NoError {
-                // Nobody of this name: it has no addresses of the other kind either.
+                // The name does not exist, so it has no addresses of the other family either.
                 break;
             }
         }
@@ -60,7 +60,7 @@ async fn ask_all(probe: &Probe, dns: &DnsProbe, progress: &Progress) -> Result<V
     Err(last)
 }
 
-/// The names to ask for, each with its kinds of record. A name without a dot is completed as the system does it.
+/// The names to look up, each with its record types. A name without a dot is completed from the system's search list.
 async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec<RecordType>)>, Verdict> {
     let kinds = |unless_said: &[RecordType]| dns.kind.map_or(unless_said.to_vec(), |kind| vec![wire(kind)]);
     if let Ok(address) = dns.name.parse::<IpAddr>() {
@@ -68,7 +68,7 @@ async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec
     }
     let mut names = vec![dns.name.clone()];
     if !dns.name.contains('.') {
-        // The file system may hang.
+        // Reading resolv.conf may hang with the file system.
         let search = progress.queued(aside(resolve::search_list)).await;
         if !search.is_empty() {
             names = search.iter().map(|domain| format!("{}.{domain}", dns.name)).collect();
@@ -76,7 +76,7 @@ async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec
     }
     let parse = |name: &String| {
         let mut parsed = Name::from_ascii(name).map_err(|error| {
-            Verdict::down(format!("dns: {name} is no name to ask for: {error}")).with_monitor(NO_ANSWER)
+            Verdict::down(format!("dns: {name} is not a valid name: {error}")).with_monitor(NO_ANSWER)
         })?;
         parsed.set_fqdn(true);
         Ok((parsed, kinds(&[RecordType::A, RecordType::AAAA])))
@@ -84,7 +84,7 @@ async fn questions(dns: &DnsProbe, progress: &Progress) -> Result<Vec<(Name, Vec
     names.iter().map(parse).collect()
 }
 
-/// One question to the server.
+/// Sends one question to the server and reads the answer.
 async fn ask(
     probe: &Probe,
     dns: &DnsProbe,
@@ -100,7 +100,7 @@ async fn ask(
         |error: io::Error| unreachable(&format!("dns {}", probe.target), &error).with_monitor(NO_ANSWER);
     if !dns.tcp {
         let answer = over_udp(probe.target, &question, &bytes, progress).await.map_err(failed)?;
-        // What does not fit into a datagram is asked for over TCP (RFC 7766 5).
+        // An answer too large for a datagram is requested over TCP (RFC 7766 5).
         if !answer.metadata.truncation {
             return Ok(answer);
         }
@@ -156,11 +156,11 @@ async fn over_tcp(
     if belongs(&answer, question) {
         Ok(answer)
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to another question"))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the answer belongs to another question"))
     }
 }
 
-/// Whether an answer is one to this question.
+/// Whether an answer belongs to this question.
 fn belongs(answer: &Message, question: &Message) -> bool {
     let same_name = |(a, q): (&Query, &Query)| a.name() == q.name() && a.query_type() == q.query_type();
     answer.metadata.id == question.metadata.id
@@ -183,12 +183,12 @@ async fn judge(
     if code != ResponseCode::NoError {
         return Err(Verdict::down(format!("{asked}: {code}")).with_monitor(NO_ANSWER));
     }
-    // Without a type of its own a question is for whatever leads to an address; the names on the way there count as well.
+    // Without `dnstype` the question is for an address, and the names that lead to it (CNAME) count as well.
     let counts = |data: &RData| dns.kind.is_none() || data.record_type() == kind;
     let records = answer.answers.iter().map(|record| &record.data).filter(|data| counts(data));
     let found: Vec<String> = records.filter_map(content).collect();
     if found.is_empty() {
-        let reason = format!("{asked}: there is no such record");
+        let reason = format!("{asked}: no such record");
         return Err(Verdict::down(reason).with_monitor(NO_ANSWER));
     }
     let shown = shown(&found);
@@ -208,12 +208,12 @@ async fn judge(
             }
         }
     }
-    let reason = format!("{asked}: {shown}, of which none matches /{source}/");
+    let reason = format!("{asked}: {shown}; none matches /{source}/");
     Err(Verdict::down(reason).with_monitor(MISMATCH))
 }
 
-/// What `receive` is matched against: the record as zone files write it (RFC 1035 5.1), names without their last dot and a text
-/// without its quotes.
+/// The text that `receive` is matched against: the record as in zone files (RFC 1035 5.1), names without the last dot,
+/// TXT without quotes.
 fn content(data: &RData) -> Option<String> {
     Some(match data {
         RData::A(address) => address.to_string(),
@@ -235,7 +235,7 @@ fn content(data: &RData) -> Option<String> {
     })
 }
 
-/// The number that stands for a kind of record.
+/// The record type of a `dnstype`.
 fn wire(kind: DnsType) -> RecordType {
     match kind {
         DnsType::A => RecordType::A,
@@ -265,7 +265,7 @@ fn shown(found: &[String]) -> String {
     text
 }
 
-/// A record, fit for a sentence.
+/// A record as shown in a reason, without quotes.
 fn one(record: &str) -> String {
     let quoted = say::beginning(record.as_bytes(), 100);
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(str::to_owned).unwrap_or(quoted)

@@ -1,4 +1,4 @@
-//! `checktype=external` and `external-perl`: a command of the operator, in a process group of its own.
+//! `checktype=external` and `external-perl`: an operator command, in its own process group.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -14,16 +14,16 @@ use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
 use crate::value::{UnknownCause, Verdict, shown};
 
-/// The most commands that are looked for in the file system at a time. Where it hangs, no more threads than these hang with it: the
+/// The most commands that are looked up in the file system at the same time. If it hangs, only these threads hang: the
 /// daemon needs the others for patterns, names and its own files.
 static PLACES: Semaphore = Semaphore::const_new(64);
 
-/// Runs the command and judges its end.
+/// Runs the command and judges its exit status.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
     let name = name(external);
     progress.step(Step::Starting(name.clone()));
     let asked = external.clone();
-    // It is never closed.
+    // The semaphore is never closed.
     let place = PLACES.acquire().await;
     let look = move || {
         let _place = place;
@@ -53,12 +53,12 @@ pub(super) fn not_run(external: &ExternalProbe) -> Verdict {
     Verdict::unknown(UnknownCause::DryRun, format!("run {}: {}", name(external), UnknownCause::DryRun))
 }
 
-/// The command as it is shown: its arguments may hold a password.
+/// The command as shown: without its arguments, which may contain a password.
 fn name(external: &ExternalProbe) -> String {
     shown::command(&external.command).into_owned()
 }
 
-/// The program and its own arguments, before those that every check command gets.
+/// The program, the arguments in the configuration, and those that every check command gets.
 fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
     let mut words = command::words(&external.command)?;
     if external.perl {
@@ -86,7 +86,7 @@ fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
     }
 }
 
-/// The original says "down" as well when its `exec` fails; only what this machine lacks says nothing about the server.
+/// The verdict if the command cannot be started: down, as in the original, except for a limit of this machine.
 fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> Verdict {
     let program = words.first().map(String::as_str).unwrap_or_default();
     let name = name(external);
@@ -97,12 +97,12 @@ fn cannot_run(external: &ExternalProbe, words: &[String], error: &io::Error) -> 
     let no_interpreter =
         error.kind() == io::ErrorKind::NotFound && program.contains('/') && Path::new(program).exists();
     match no_interpreter {
-        true => reason.push_str("cannot be run: the program that its first line names (#!) does not exist"),
+        true => reason.push_str("cannot be run: the interpreter in its first line (#!) does not exist"),
         false => reason.push_str(&format!("cannot be run: {}", cause(error))),
     }
     match local_cause(error) {
         Some(cause @ UnknownCause::OwnLimit(_)) => Verdict::unknown(cause, reason),
-        // Also EACCES and EPERM: the file is not executable.
+        // This includes EACCES and EPERM: the file is not executable.
         _ => Verdict::down(reason),
     }
 }

@@ -1,4 +1,4 @@
-//! `service=http` and `https`: a request on a connection of its own, driven inside the check, without a client object.
+//! `service=http` and `https`: each request on its own connection, driven inside the check, without a client object.
 
 mod answer;
 mod exchange;
@@ -28,17 +28,17 @@ use judge::judge;
 use open::{Peer, open};
 use url::{Target, escape};
 
-/// Names this program to the servers.
+/// The value of `User-Agent`.
 const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
 
-/// So many redirects are followed.
+/// The most redirects that are followed.
 const MAX_HOPS: usize = 7;
 
-/// Where one request of a check goes. The parts of the first are borrowed from the probe.
+/// The destination of one request of a check. The parts of the first are borrowed from the probe.
 struct Hop<'a> {
     scheme: Scheme,
     peer: Peer<'a>,
-    /// What stands in the request line: a path, or for a proxy the whole URL.
+    /// The target in the request line: a path, or the whole URL for a proxy.
     path: Cow<'a, str>,
     host: &'a str,
     /// The user and the password of the URL; none for a path.
@@ -57,12 +57,12 @@ struct Check<'a> {
 
 /// An answer, and where it came from.
 struct Reply {
-    /// What was asked for, as the beginning of a sentence.
+    /// The request, to begin the reason with.
     name: String,
     answer: Answer,
 }
 
-/// Asks, follows redirects, and judges the last answer.
+/// Sends the request, follows redirects, and judges the last answer.
 pub(super) async fn run(
     clients: &Clients,
     lookups: &Lookups,
@@ -98,10 +98,10 @@ pub(super) async fn run(
             }
         }
     }
-    Verdict::down("the redirects have no end")
+    Verdict::down("too many redirects")
 }
 
-/// Where a redirect leads; the error is the rest of a sentence.
+/// The target of a redirect; the error continues a sentence.
 fn follow(
     http: &HttpProbe,
     probe: &Probe,
@@ -111,24 +111,24 @@ fn follow(
     hops: usize,
 ) -> Result<Target, String> {
     if http.redirects == Redirects::No {
-        return Err(", and redirects=no follows none".to_owned());
+        return Err(", not followed (redirects=no)".to_owned());
     }
     if hops == MAX_HOPS {
-        return Err(format!(", and no more than {MAX_HOPS} redirects are followed"));
+        return Err(format!(", more than {MAX_HOPS} redirects"));
     }
     let next = match target {
         Some(target) => target.join(location),
         None => base().join(location),
     };
-    let next = next.map_err(|why| format!(" to a place that is not checked: {why}"))?;
+    let next = next.map_err(|why| format!(" to a URL that cannot be checked: {why}"))?;
     if http.redirects == Redirects::SameHost && !is_same_host(http, probe, &next) {
-        return Err(format!(" to {next}, which redirects=same-host does not follow"));
+        return Err(format!(" to {next}, not followed (redirects=same-host)"));
     }
     Ok(next)
 }
 
-/// Whether a URL names the server that is checked: by its address, by the name in the Host header, or, of a proxy or a request that
-/// is a URL, by the host in that.
+/// Whether a URL names the checked server: by its address, by the name in the Host header, or by the host of the
+/// request if that is a URL.
 fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Target) -> bool {
     let own = Target::parse(&http.request).ok();
     match own {
@@ -137,7 +137,7 @@ fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Target) -> bool {
     }
 }
 
-/// Whether a host is the one of the Host header, which may have a port.
+/// Whether a host equals the one in the Host header, whose port is ignored.
 fn names_host(http: &HttpProbe, host: &str) -> bool {
     let own = http.host.as_deref().unwrap_or_default();
     let own = own
@@ -147,7 +147,7 @@ fn names_host(http: &HttpProbe, host: &str) -> bool {
     !own.is_empty() && own.eq_ignore_ascii_case(host)
 }
 
-/// What was asked for, as the beginning of a sentence.
+/// The request, to begin the reason with.
 fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, elsewhere: bool) -> String {
     let mut name = format!("{} ", http.method_word());
     match target {
@@ -164,12 +164,12 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, e
     name
 }
 
-/// Whether the proxy is asked for a URL. Like the original only for HTTP; what is HTTPS is connected to directly.
+/// Whether a URL is requested through the proxy. As in the original only HTTP is; HTTPS URLs are connected to directly.
 fn proxied(http: &HttpProbe, target: &Target) -> bool {
     http.proxy && target.scheme == Scheme::Http
 }
 
-/// The request number `hops`: the probe's own, or the one that a redirect asks for.
+/// The request after `hops` redirects: the probe's own, or the redirected one.
 fn hop<'a>(
     probe: &Probe,
     http: &'a HttpProbe,
@@ -199,13 +199,13 @@ fn hop<'a>(
     }
     let peer = match target.address() {
         Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
-        // The name of the server leads to its virtual service, where another one may answer.
+        // The name resolves to the virtual service, where another real server may answer.
         None if hops > 0 && http.redirects == Redirects::SameHost && names_host(http, &target.host) => {
             Peer::Address(SocketAddr::new(probe.target.ip(), target.port))
         }
         None => Peer::Name(&target.host, target.port),
     };
-    // Only the configured request carries the configured names; after a redirect the Location's own count.
+    // The configured names apply to the configured request only; after a redirect those of the Location apply.
     let (host, server_name) = match hops {
         0 => (http.host.as_deref().unwrap_or(&target.authority), http.tls.server_name.clone()),
         _ => (&*target.authority, None),
@@ -221,7 +221,7 @@ fn hop<'a>(
     }
 }
 
-/// The URL of a probe that has only a path, to resolve a relative `Location` against.
+/// The URL of a probe that has only a path. A relative `Location` is resolved against it.
 fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
     Target {
         scheme: http.scheme,
@@ -233,7 +233,7 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
     }
 }
 
-/// Who answers: the server that is connected to, or the one that a proxy is asked for.
+/// The host that answers: the connected server, or the host that is requested from a proxy.
 #[derive(Clone, PartialEq, Eq)]
 enum Answers {
     Address(IpAddr),
@@ -241,7 +241,7 @@ enum Answers {
 }
 
 impl Check<'_> {
-    /// One request, one answer, on one connection.
+    /// Sends one request and reads one answer, on one connection.
     async fn ask(
         &self,
         hop: &Hop<'_>,
@@ -289,7 +289,7 @@ fn request(hop: &Hop<'_>, http: &HttpProbe) -> Result<Request<Empty<Bytes>>, Ver
     let uri =
         Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())
-        .map_err(|_| refuse("the Host header has a character that cannot be sent"))?;
+        .map_err(|_| refuse("invalid character in the Host header"))?;
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = uri;
     *request.method_mut() = match http.method {
@@ -302,7 +302,7 @@ fn request(hop: &Hop<'_>, http: &HttpProbe) -> Result<Request<Empty<Bytes>>, Ver
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     if let Some(credentials) = hop.credentials.map(Secret::reveal).filter(|text| !text.is_empty()) {
         let mut value = HeaderValue::try_from(format!("Basic {credentials}"))
-            .map_err(|_| refuse("the user and the password cannot be sent"))?;
+            .map_err(|_| refuse("the user name and the password cannot be sent"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }

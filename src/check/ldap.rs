@@ -1,4 +1,4 @@
-//! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry, whose name must match `receive`.
+//! `service=ldap` and `ldaps` (RFC 4511): a bind, and a search for one entry. Its name must match `receive`.
 
 use std::io::ErrorKind;
 
@@ -21,30 +21,30 @@ use crate::net::{cause, dial};
 use crate::plan::{LdapProbe, Probe, Transport};
 use crate::value::Verdict;
 
-/// A message is no larger than this, and its parts are no deeper in each other.
+/// The largest message in bytes, and its deepest nesting.
 const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_DEPTH: usize = 32;
-/// So many messages are read for one answer.
+/// The most messages that are read for one answer.
 const MAX_MESSAGES: usize = 100;
 
-/// The original's words in the monitor file.
+/// The original's words for the monitor file.
 const NOT_CONNECTED: &str = "Connection failed";
 const NOT_BOUND: &str = "Bind failed";
 pub(super) const NO_ANSWER: &str = "No answer received";
 
-/// A dialogue with a directory.
+/// A session with a directory server.
 struct Directory<S> {
     name: String,
     messages: Framed<S, LdapCodec>,
     last_id: i32,
 }
 
-/// Asks, and judges the answer.
+/// Binds, searches, and judges the answer.
 pub(super) async fn run(clients: &Clients, probe: &Probe, ldap: &LdapProbe, progress: &Progress) -> Verdict {
     ask(clients, probe, ldap, progress).await.unwrap_or_else(|verdict| verdict)
 }
 
-/// The error is the verdict, too.
+/// `Err` is a verdict as well.
 async fn ask(
     clients: &Clients,
     probe: &Probe,
@@ -92,7 +92,7 @@ async fn connect(
     Ok(Directory::new(name, stream))
 }
 
-/// Has the server go over to TLS (RFC 4511 4.14).
+/// Requests the switch to TLS (RFC 4511 4.14).
 async fn start_tls(name: &str, stream: TcpStream) -> Result<TcpStream, Verdict> {
     const OID: &str = "1.3.6.1.4.1.1466.20037";
     let mut directory = Directory::new(name.to_owned(), stream);
@@ -103,9 +103,9 @@ async fn start_tls(name: &str, stream: TcpStream) -> Result<TcpStream, Verdict> 
             let why = format!("the server does not offer TLS here: StartTLS: {}", result(&answer.res));
             return Err(directory.down(&why, NOT_CONNECTED));
         }
-        _ => return Err(directory.down("StartTLS: the answer is none to StartTLS", NOT_CONNECTED)),
+        _ => return Err(directory.down("StartTLS: the answer is not a StartTLS response", NOT_CONNECTED)),
     }
-    // What came in behind the answer came from somebody who does not know the keys.
+    // Bytes after the answer are not protected by TLS: an attacker may have sent them.
     match directory.messages.read_buffer().len() {
         0 => Ok(directory.messages.into_parts().io),
         more => Err(directory.down(&injected("StartTLS", more), NOT_CONNECTED)),
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
         self.messages.send(LdapMsg { msgid: self.last_id, op, ctrl: Vec::new() }).await
     }
 
-    /// Sends a request, and gives what answers it first.
+    /// Sends a request and returns the first message that answers it.
     async fn request(&mut self, what: &str, monitor: &str, op: LdapOp) -> Result<LdapOp, Verdict> {
         if let Err(error) = self.send(op).await {
             return Err(self.broken(what, monitor, &error));
@@ -136,17 +136,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
         for _ in 0..MAX_MESSAGES {
             match self.messages.next().await {
                 Some(Ok(message)) if message.msgid == self.last_id => return Ok(message.op),
-                // Number 0 is what the server says by itself, such as that it ends (RFC 4511 4.4).
+                // Message ID 0 is unsolicited, such as a notice of disconnection (RFC 4511 4.4).
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(self.broken(what, monitor, &error)),
                 None => return Err(self.down(&format!("{what}: the server closed the connection"), monitor)),
             }
         }
-        Err(self.down(&format!("{what}: more than {MAX_MESSAGES} messages and no answer"), monitor))
+        Err(self.down(&format!("{what}: no answer within {MAX_MESSAGES} messages"), monitor))
     }
 
     async fn bind(&mut self, ldap: &LdapProbe) -> Result<(), Verdict> {
-        // Without both, nobody in particular binds, as in the original.
+        // Anonymous bind unless both are set, as in the original.
         let (login, passwd) = match (ldap.login.as_str(), ldap.passwd.reveal()) {
             ("", _) | (_, "") => ("", ""),
             both => both,
@@ -158,23 +158,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
             LdapOp::BindResponse(answer) => {
                 Err(self.down(&format!("Bind: {}", result(&answer.res)), NOT_BOUND))
             }
-            _ => Err(self.down("Bind: the answer is none to a Bind", NOT_BOUND)),
+            _ => Err(self.down("Bind: the answer is not a Bind response", NOT_BOUND)),
         }
     }
 
-    /// The name of the one entry at `base`.
+    /// The name of the single entry at `base`.
     async fn search(&mut self, base: &str) -> Result<String, Verdict> {
         let what = format!("Search for {}", say::beginning(base.as_bytes(), 200));
         let request = LdapOp::SearchRequest(LdapSearchRequest {
             base: base.to_owned(),
             scope: LdapSearchScope::Base,
-            // Like the original's library: an alias stands for its object.
+            // As in the original's library, an alias is resolved to its object.
             aliases: LdapDerefAliases::FindingBaseObj,
             sizelimit: 0,
             timelimit: 0,
             typesonly: false,
             filter: LdapFilter::Present("objectClass".to_owned()),
-            // Only the name is looked at: no attributes (RFC 4511 4.5.1.8).
+            // Only the name is used, so no attributes are requested (RFC 4511 4.5.1.8).
             attrs: vec!["1.1".to_owned()],
         });
         let mut answer = self.request(&what, NO_ANSWER, request).await?;
@@ -187,14 +187,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
                     return match <[String; 1]>::try_from(found) {
                         Ok([dn]) => Ok(dn),
                         Err(found) => {
-                            Err(self.down(&format!("{what}: {} entries, not one", found.len()), NO_ANSWER))
+                            Err(self
+                                .down(&format!("{what}: {} entries instead of one", found.len()), NO_ANSWER))
                         }
                     };
                 }
                 LdapOp::SearchResultDone(done) => {
                     return Err(self.down(&format!("{what}: {}", result(&done)), NO_ANSWER));
                 }
-                _ => return Err(self.down(&format!("{what}: the answer is none to a Search"), NO_ANSWER)),
+                _ => {
+                    return Err(self.down(&format!("{what}: the answer is not a Search response"), NO_ANSWER));
+                }
             }
             answer = self.answer(&what, NO_ANSWER).await?;
         }
@@ -210,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
         let why = match error.kind() {
             _ if of_tls || error.raw_os_error().is_some() => cause(error),
             ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
-            // The library says no more than that.
+            // The library gives no details.
             _ => "the answer is not LDAP".to_owned(),
         };
         let reason = format!("{}: {what}: {why}", self.name);
@@ -232,7 +235,7 @@ async fn judge(name: &str, ldap: &LdapProbe, dn: &str, progress: &Progress) -> R
     }
 }
 
-/// `result code 49 (invalidCredentials)` (RFC 4511 4.1.9), with what the server says to it.
+/// `result code 49 (invalidCredentials)` (RFC 4511 4.1.9), with the server's message.
 fn result(result: &LdapResult) -> String {
     let text = match result.message.as_str() {
         "" => String::new(),

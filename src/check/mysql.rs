@@ -1,6 +1,6 @@
-//! `service=mysql` (MySQL and MariaDB): a login, and a query that must give at least one row.
+//! `service=mysql` (MySQL and MariaDB): a login, and a query that must return at least one row.
 //!
-//! No library is in between: none takes a connection that was made, and sealed, by somebody else.
+//! Without a client library: none accepts an existing connection with TLS already set up.
 
 use std::io;
 
@@ -21,18 +21,18 @@ use crate::net::{cause, dial, local_cause};
 use crate::plan::{Probe, SqlProbe};
 use crate::value::{UnknownCause, Verdict};
 
-/// Larger packets are not taken.
+/// Larger packets are rejected.
 const MAX_PACKET: usize = 1024 * 1024;
-/// The largest RSA key in the form of PEM (one of 4096 bits has 800 bytes). To reckon with a larger one takes its time.
+/// The largest RSA key in PEM form, in bytes (a 4096-bit key has 800). Encryption with a larger key takes too long.
 const MAX_KEY: usize = 1024;
-/// So many columns a table has at most.
+/// The most columns of a table.
 const MAX_COLUMNS: u64 = 4096;
-/// So often a server may ask for something more at a login.
+/// The most packets that a server may send during a login.
 const MAX_QUESTIONS: usize = 8;
 /// `utf8_general_ci`, which every version knows.
 const COLLATION: u8 = 33;
 
-/// Logs in and asks.
+/// Logs in and runs the query.
 pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = name("mysql", probe, sql);
     if sql.is_incomplete() {
@@ -50,18 +50,18 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
         packets.rows(&sql.query).await.map_err(|why| why.at("query"))
     };
     match answer.await {
-        Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
-        Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
+        Ok(true) => Verdict::up(format!("{name}: the query returns rows")),
+        Ok(false) => Verdict::down(format!("{name}: the query returns no rows")),
         Err(Why::Local(cause, why)) => Verdict::unknown(cause, format!("{name}: {why}")),
         Err(Why::Server(why)) => Verdict::down(format!("{name}: {why}")),
     }
 }
 
-/// Why there is no answer to the query.
+/// Why there is no result.
 enum Why {
     /// A limit of this machine.
     Local(UnknownCause, String),
-    /// What the server did.
+    /// The server or the network failed.
     Server(String),
 }
 
@@ -90,7 +90,7 @@ fn server(why: impl Into<String>) -> Why {
     Why::Server(why.into())
 }
 
-/// A connection on which packets with numbers go to and fro.
+/// A connection that sends and receives numbered packets.
 struct Packets<'a> {
     stream: BufReader<Stream>,
     /// The number of the next packet.
@@ -105,7 +105,9 @@ impl<'a> Packets<'a> {
         let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
         if length > MAX_PACKET {
             let limit = say::number(MAX_PACKET as u64);
-            return Err(server(format!("the answer is not MySQL, or a packet of more than {limit} bytes")));
+            return Err(server(format!(
+                "the answer is not MySQL, or its packet is larger than {limit} bytes"
+            )));
         }
         self.next = head[3].wrapping_add(1);
         let mut payload = vec![0; length];
@@ -161,7 +163,7 @@ impl<'a> Packets<'a> {
         Ok(self)
     }
 
-    /// Goes over to TLS: unlike elsewhere the server is told, not asked.
+    /// Switches to TLS. Unlike in other protocols, the server does not confirm the request.
     async fn seal(
         mut self,
         clients: &Clients,
@@ -176,7 +178,7 @@ impl<'a> Packets<'a> {
         }
         self.progress.step(Step::Handshake);
         let Stream::Plain(stream) = self.stream.into_inner() else {
-            return Err(server("TLS in TLS"));
+            return Err(server("TLS is already in use"));
         };
         let stream = clients
             .shake_hands(&sql.tls, probe.target.ip(), stream, self.progress)
@@ -185,7 +187,7 @@ impl<'a> Packets<'a> {
         Ok(Packets { stream: BufReader::new(stream), ..self })
     }
 
-    /// Answers what the server asks until it lets us in.
+    /// Answers the server's requests until it accepts the login.
     async fn prove(&mut self, sql: &SqlProbe, mut nonce: Vec<u8>) -> Result<(), Why> {
         let passwd = sql.passwd.reveal();
         for _ in 0..MAX_QUESTIONS {
@@ -194,10 +196,10 @@ impl<'a> Packets<'a> {
                 [0x00, ..] => return Ok(()),
                 [0xfe] => {
                     return Err(server(
-                        "the server wants the password in the form of MySQL 3, which is not sent",
+                        "the server requires the password hash of MySQL 3, which is not supported",
                     ));
                 }
-                // Another method than the one that was taken for the first proof.
+                // The server requires another method than the first one.
                 [0xfe, ..] => {
                     let wish = ParseBuf(&packet).parse::<AuthSwitchRequest<'_>>(());
                     let wish = wish.map_err(|_| server("the answer is not MySQL"))?;
@@ -206,22 +208,22 @@ impl<'a> Packets<'a> {
                     if !matches!(plugin, AuthPlugin::CachingSha2Password | AuthPlugin::MysqlNativePassword) {
                         let plugin = say::beginning(plugin.as_bytes(), 40);
                         return Err(server(format!(
-                            "the server wants the login method {plugin}, which is not spoken here"
+                            "the server requires the login method {plugin}, which is not supported"
                         )));
                     }
                     let proof = plugin.gen_data(Some(passwd), &nonce);
                     self.write(proof.as_deref().unwrap_or_default()).await?;
                 }
-                // caching_sha2_password: the server remembers him, and says OK next.
+                // caching_sha2_password: the server has the user in its cache and sends OK next.
                 [0x01, 0x03] => {}
                 [0x01, 0x04] => self.send_passwd(passwd, &nonce).await?,
                 _ => return Err(server("the answer is not MySQL")),
             }
         }
-        Err(server(format!("the server asks more than {MAX_QUESTIONS} times")))
+        Err(server(format!("no result after {MAX_QUESTIONS} packets of the server")))
     }
 
-    /// The password itself: as it is in TLS, else for the eyes of the server's key only.
+    /// Sends the password itself: unchanged in TLS, else encrypted with the server's RSA key.
     async fn send_passwd(&mut self, passwd: &str, nonce: &[u8]) -> Result<(), Why> {
         let mut text: Vec<u8> = passwd.bytes().chain([0]).collect();
         if !matches!(self.stream.get_ref(), Stream::Plain(_)) {
@@ -231,7 +233,10 @@ impl<'a> Packets<'a> {
         let answer = self.read().await?;
         let [0x01, key @ ..] = answer.as_slice() else { return Err(server("the answer is not MySQL")) };
         if key.len() > MAX_KEY {
-            return Err(server(format!("the server's key has {} bytes, which is no key", key.len())));
+            return Err(server(format!(
+                "the server's RSA key has {} bytes, at most {MAX_KEY} are accepted",
+                key.len()
+            )));
         }
         for (byte, salt) in text.iter_mut().zip(nonce.iter().cycle()) {
             *byte ^= salt;
@@ -239,7 +244,7 @@ impl<'a> Packets<'a> {
         self.write(&crypto::encrypt(&text, key)).await
     }
 
-    /// Whether a query gives a row.
+    /// Runs the query; returns whether it has a row.
     async fn rows(&mut self, query: &str) -> Result<bool, Why> {
         const COM_QUERY: u8 = 3;
         const COM_QUIT: u8 = 1;
@@ -248,10 +253,12 @@ impl<'a> Packets<'a> {
         self.write(&[&[COM_QUERY], query.as_bytes()].concat()).await?;
         let head = self.read().await?;
         let columns = match head.as_slice() {
-            // What has no rows by its kind.
+            // A statement without a result set.
             [0x00, ..] => return Ok(false),
             [0xfb, ..] => {
-                return Err(server("the server asks for a file of this machine, which it does not get"));
+                return Err(server(
+                    "the server requests a file of this machine (LOCAL INFILE), which is refused",
+                ));
             }
             counted => column_count(counted).ok_or_else(|| server("the answer is not MySQL"))?,
         };
@@ -261,14 +268,14 @@ impl<'a> Packets<'a> {
         }
         let row = self.read().await?;
         let found = !(row.first() == Some(&0xfe) && row.len() < 9);
-        // A farewell that nobody waits for. The rows that are left are not read.
+        // Quit without waiting. The remaining rows are not read.
         self.next = 0;
         drop(self.write(&[COM_QUIT]).await);
         Ok(found)
     }
 }
 
-/// What this end speaks. Not among it: that the server may ask for files of this machine.
+/// The capabilities of this client. LOCAL INFILE is not among them: the server must not request files of this machine.
 fn wanted(sql: &SqlProbe) -> CapabilityFlags {
     let mut flags = CapabilityFlags::CLIENT_PROTOCOL_41
         | CapabilityFlags::CLIENT_SECURE_CONNECTION
@@ -288,7 +295,7 @@ fn bytes(packet: &impl MySerialize) -> Vec<u8> {
     bytes
 }
 
-/// A number in the form of the protocol, which is the whole packet.
+/// The number of columns; it must be the whole packet.
 fn column_count(packet: &[u8]) -> Option<u64> {
     let count = match *packet {
         [small] => u64::from(small),
@@ -302,7 +309,7 @@ fn column_count(packet: &[u8]) -> Option<u64> {
 fn refusal(packet: &[u8]) -> String {
     let code = packet.get(1..3).map_or(0, |code| u16::from_le_bytes([code[0], code[1]]));
     let text = packet.get(3..).unwrap_or_default();
-    // Behind `#` stands the SQL state; a server that refuses the connection sends none.
+    // `#` begins the SQL state. A server that refuses the connection sends none.
     let text = if text.first() == Some(&b'#') { text.get(6..).unwrap_or_default() } else { text };
     format!("error {code} {}", say::beginning(text, 200))
 }

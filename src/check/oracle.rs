@@ -1,5 +1,5 @@
-//! `service=oracle`: Oracle's listener is asked whether it connects to the database (Oracle Net, packets CONNECT, ACCEPT, REFUSE,
-//! REDIRECT and RESEND). Built with the feature `oracle` a login and a query follow, in a process of its own.
+//! `service=oracle`: asks Oracle's listener to connect to the database (Oracle Net, packets CONNECT, ACCEPT, REFUSE,
+//! REDIRECT and RESEND). With the feature `oracle` a login and a query follow, in a separate process.
 
 #[cfg(feature = "oracle")]
 pub mod login;
@@ -17,7 +17,7 @@ use crate::net::{cause, dial};
 use crate::plan::{Probe, SqlProbe};
 use crate::value::Verdict;
 
-/// Types of packets.
+/// Packet types.
 const CONNECT: u8 = 1;
 const ACCEPT: u8 = 2;
 const REFUSE: u8 = 4;
@@ -25,24 +25,24 @@ const REDIRECT: u8 = 5;
 const RESEND: u8 = 11;
 /// Length, checksum, type, flags, checksum of the header.
 const HEADER: usize = 8;
-/// Where the data of a CONNECT begins.
+/// The offset of the data in a CONNECT.
 const DATA: u16 = 58;
-/// A longer packet is not taken.
+/// Longer packets are rejected.
 const MAX_PACKET: usize = 8192;
-/// So often a listener may want to have it said again.
+/// How many times a listener may request the packet again.
 const MAX_RESENDS: usize = 3;
-/// What a listener says that knows no database of this system identifier.
+/// ORA-12505: the listener does not know the system identifier (SID).
 const UNKNOWN_SID: u32 = 12505;
 
-/// What a listener answers.
+/// The answer of a listener.
 enum Answer {
-    /// It connects, or says where to go for that.
+    /// It accepts or redirects; the words for the reason.
     Good(&'static str),
-    /// It does not; the number of the error, 0 for none, and its text.
+    /// It refuses: the number of the error, 0 for none, and its text.
     Refused(u32, String),
 }
 
-/// Knocks, and logs in where this build can.
+/// Asks the listener, and logs in if this build can.
 pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = match sql.database.as_str() {
         "" => format!("oracle {}", probe.target),
@@ -56,20 +56,20 @@ pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> V
         Ok((_, connect)) => login::run(&name, probe, sql, &connect, progress).await,
         #[cfg(not(feature = "oracle"))]
         Ok((said, _)) => Verdict::up(format!(
-            "{name}: the listener {said}; nobody logs in (built without the feature oracle)"
+            "{name}: the listener {said}; login not checked (built without the feature oracle)"
         )),
         Err(verdict) => verdict,
     }
 }
 
-/// Asks the listener; what it said, and what it was asked for.
+/// Asks the listener. Returns its answer in words, and the connect data that it accepted.
 async fn knock(
     name: &str,
     target: SocketAddr,
     database: &str,
     progress: &Progress,
 ) -> Result<(&'static str, String), Verdict> {
-    // `database` is a system identifier, as in the original. Databases in a container only have a service name.
+    // `database` is a system identifier, as in the original. Pluggable databases have only a service name.
     let names = [format!("(SID={database})"), format!("(SERVICE_NAME={database})")];
     let asked = if database.is_empty() { &["(COMMAND=ping)".to_owned()][..] } else { &names[..] };
     let mut refusal = None;
@@ -114,35 +114,39 @@ async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress)
         let length = usize::from(u16::from_be_bytes([header[0], header[1]]));
         if !(HEADER..=MAX_PACKET).contains(&length) {
             let head = say::beginning(&header, HEADER);
-            return Err(Verdict::down(format!("{name}: the answer is not Oracle's; it begins with {head}")));
+            return Err(Verdict::down(format!(
+                "{name}: the answer is not Oracle Net; it begins with {head}"
+            )));
         }
         let mut body = vec![0; length - HEADER];
         stream.read_exact(&mut body).await.map_err(broken)?;
         match header[4] {
             ACCEPT => return Ok(Answer::Good("accepts")),
-            REDIRECT => return Ok(Answer::Good("accepts, and sends its clients elsewhere")),
+            REDIRECT => return Ok(Answer::Good("accepts, and redirects clients")),
             REFUSE => {
-                // Two reasons and the length of the text are before it.
+                // The text follows two reason codes and its length.
                 let text = String::from_utf8_lossy(body.get(4..).unwrap_or_default()).into_owned();
                 return Ok(Answer::Refused(number_in(&text), text));
             }
             RESEND => {}
             other => {
-                return Err(Verdict::down(format!("{name}: the answer to CONNECT is of type {other}")));
+                return Err(Verdict::down(format!(
+                    "{name}: the answer to CONNECT has the unexpected type {other}"
+                )));
             }
         }
     }
-    Err(Verdict::down(format!("{name}: the listener wants CONNECT to be sent again and again")))
+    Err(Verdict::down(format!("{name}: the listener requests CONNECT again more than {MAX_RESENDS} times")))
 }
 
-/// A CONNECT as clients of version 10 and later send it, which all listeners since then understand.
+/// A CONNECT packet as sent by clients of version 10 and later. All listeners since then accept it.
 fn connect_packet(target: SocketAddr, connect: &str) -> Vec<u8> {
     let (host, port) = (target.ip(), target.port());
     let client = "(CID=(PROGRAM=ldirectord-rs)(HOST=)(USER=ldirectord-rs))";
     let data = format!(
         "(DESCRIPTION=(CONNECT_DATA={connect}{client})(ADDRESS=(PROTOCOL=tcp)(HOST={host})(PORT={port})))"
     );
-    // The configuration is no place for a name that fills this.
+    // A configured name is never this long.
     let length = u16::try_from(data.len()).unwrap_or(u16::MAX - DATA);
     let mut packet = Vec::with_capacity(usize::from(DATA) + data.len());
     let words = |packet: &mut Vec<u8>, words: &[u16]| {
@@ -150,8 +154,8 @@ fn connect_packet(target: SocketAddr, connect: &str) -> Vec<u8> {
     };
     words(&mut packet, &[DATA.saturating_add(length), 0]);
     packet.extend([CONNECT, 0, 0, 0]);
-    // Version and the lowest that will do, options, the sizes of data and transport units, protocol characteristics, turnaround,
-    // the byte order; length and place of the data; no limit for the answer's, and no security services.
+    // Version and lowest accepted version, options, sizes of the data and transport units, protocol characteristics,
+    // turnaround, byte order, length and offset of the data, no limit for the answer's data, no security services.
     words(&mut packet, &[314, 300, 0, 8192, 32767, 0x7f08, 0, 1, length, DATA, 0, 0, 0x8484]);
     packet.resize(usize::from(DATA), 0);
     packet.extend_from_slice(&data.as_bytes()[..usize::from(length).min(data.len())]);
@@ -169,8 +173,8 @@ fn explain(number: u32, text: &str) -> String {
         0 => return say::beginning(text.as_bytes(), 200),
         UNKNOWN_SID => "no such SID (database=)",
         12514 => "neither a SID nor a service of this name (database=)",
-        12516 | 12519 | 12520 | 12518 => "no process is left for another connection",
-        12526 | 12527 => "the database is open for a few only (restricted)",
+        12516 | 12519 | 12520 | 12518 => "no server process is left for another connection",
+        12526 | 12527 => "the database is in restricted mode",
         12528 => "the database is being started or stopped",
         _ => return format!("ORA-{number:05}: {}", say::beginning(text.as_bytes(), 200)),
     };

@@ -1,4 +1,4 @@
-//! `service=pgsql`: a login, and a query that must give at least one row.
+//! `service=pgsql`: a login, and a query that must return at least one row.
 
 mod tls;
 
@@ -26,7 +26,7 @@ use crate::value::Verdict;
 use crate::value::shown::escaped;
 use tls::{MAX_ANSWER, Sealer};
 
-/// PostgreSQL: in TLS where the server offers it, as the original's library does it; with `starttls` in TLS only.
+/// Logs in and runs the query. Uses TLS if the server offers it, like the original's library; with `starttls` TLS only.
 pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progress: &Progress) -> Verdict {
     let name = name("pgsql", probe, sql);
     if sql.is_incomplete() {
@@ -35,7 +35,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
     let mode = if sql.starttls { SslMode::Require } else { SslMode::Prefer };
     let mut login = log_in(clients, mode, probe, sql, progress).await;
     if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(sql, error)) {
-        // Its reason stands, unless the other way leads further.
+        // Keep the first error unless the second attempt succeeds.
         login = log_in(clients, SslMode::Disable, probe, sql, progress).await.or(login);
     }
     match login {
@@ -72,16 +72,16 @@ async fn log_in(
     let warning = Arc::new(OnceLock::new());
     let sealer =
         Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), warning: Arc::clone(&warning) };
-    // The server chooses how dear the hash of the password is (SCRAM, 100,000 rounds at most): 50 ms and more.
+    // The server chooses the cost of the password hash (SCRAM, at most 100,000 rounds): 50 ms and more.
     let login = async move { config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await };
     let login = polled_aside(login, progress).await;
     progress.warn(warning.get().cloned());
     login.map_err(Refusal::Login)
 }
 
-/// Whether the login is tried again without TLS, as the original's library does it. The rules of a server may differ for the two:
-/// it has no entry for the login in TLS, or another password. A server that knows only old TLS breaks the handshake off. Where the
-/// server is to be verified, there is no second attempt.
+/// Whether the login is tried again without TLS, as in the original's library. The rules of a server may differ for the
+/// two: no entry for the login with TLS, or another password. A server with only old TLS aborts the handshake. There is
+/// no second attempt if the certificate is verified.
 fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
     if sql.starttls || sql.tls.policy.verify.is_some() {
         return false;
@@ -110,10 +110,10 @@ async fn rows(
     };
     let mut query = pin!(query);
     let answer = tokio::select! {
-        // The query is sent first: an answer that is here already must find it.
+        // Poll the query first: an answer that has already arrived must find it registered.
         biased;
         answer = &mut query => answer,
-        // What the server said before it closed the connection is still on its way to the query.
+        // Messages from before the end of the connection may still reach the query.
         ended = connection => match (query.await, ended) {
             (Err(error), Ok(())) if error.is_closed() => {
                 return Verdict::down(format!("{name}: the server closed the connection"));
@@ -123,8 +123,8 @@ async fn rows(
         },
     };
     match answer {
-        Ok(true) => Verdict::up(format!("{name}: the query gives rows")),
-        Ok(false) => Verdict::down(format!("{name}: the query gives no row")),
+        Ok(true) => Verdict::up(format!("{name}: the query returns rows")),
+        Ok(false) => Verdict::down(format!("{name}: the query returns no rows")),
         Err(error) => judge_error(format!("{name}: query: {}", pgsql_said(&error)), &error),
     }
 }
@@ -140,7 +140,7 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
             if let Some(handshake) = source.and_then(|source| source.downcast_ref::<HandshakeError>()) {
                 return handshake.to_string();
             }
-            // The library's own words first, then the system's.
+            // The library's message first, then the system's.
             let source = source.map(|source| format!(": {source}")).unwrap_or_default();
             say::beginning(format!("{error}{source}").as_bytes(), 200)
         }

@@ -1,4 +1,4 @@
-//! `checktype=ping`, and `connect` of a UDP virtual: ICMP echo.
+//! `checktype=ping`, and `connect` of a UDP virtual service: ICMP echo.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,11 +16,11 @@ use crate::plan::Probe;
 use crate::sys::icmp;
 use crate::value::{UnknownCause, Verdict};
 
-/// As much as the original sends.
+/// The same size as in the original.
 const PAYLOAD: [u8; 64] = [b'a'; 64];
 
-/// One socket for each family, opened by the first ping that needs it and kept. Its replies are sorted by a task of the runtime
-/// in which that ping ran.
+/// One socket per address family, opened by the first ping that needs it and kept. A task of that ping's runtime
+/// distributes the replies.
 #[derive(Default)]
 pub(super) struct Sockets {
     v4: Mutex<Option<Client>>,
@@ -29,14 +29,14 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens both, as far as this process may.
+    /// Opens both sockets, as far as this process has the privilege.
     pub(super) fn open(&self) {
         for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
             drop(self.client(address));
         }
     }
 
-    /// The socket for an address. One that could not be opened is tried again by the next ping.
+    /// The socket for an address. If it cannot be opened, the next ping tries again.
     fn client(&self, address: IpAddr) -> io::Result<Client> {
         let (kept, kind) = match address {
             IpAddr::V4(_) => (&self.v4, ICMP::V4),
@@ -52,10 +52,10 @@ impl Sockets {
         Ok(client)
     }
 
-    /// Numbers that no echo in flight has: 65,536 sequences for an identifier, then the next identifier.
+    /// Numbers that no pending echo request has: 65,536 sequence numbers per identifier, then the next identifier.
     fn numbers(&self) -> (PingIdentifier, PingSequence) {
         let [high, low, a, b] = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        // Two daemons on one machine should not begin with the same identifier.
+        // Two daemons on one machine should start with different identifiers.
         let [_, _, c, d] = std::process::id().to_be_bytes();
         let identifier = u16::from_be_bytes([high, low]).wrapping_add(u16::from_be_bytes([c, d]));
         (PingIdentifier(identifier), PingSequence(u16::from_be_bytes([a, b])))
@@ -73,23 +73,23 @@ pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progres
     let share = probe.deadline / attempts;
     let mut end = Instant::now();
     for attempt in 1..=attempts {
-        // No clock goes beyond a share that cannot be added.
+        // A share too large to add is longer than any run.
         end = end.checked_add(share).unwrap_or(end);
         progress.step(Step::Echo(attempt));
         let last = attempt == attempts;
-        // The last attempt is ended by the deadline of the whole check.
+        // The deadline of the whole check ends the last attempt.
         let patience = if last { Duration::MAX } else { end.saturating_duration_since(Instant::now()) };
         match echo(&client, sockets, probe.target, patience).await {
             Ok(()) if attempt == 1 => return Verdict::up(format!("ping {address}: answered")),
             Ok(()) => return Verdict::up(format!("ping {address}: answered at attempt {attempt}")),
             Err(SurgeError::Timeout { .. }) => {}
-            // Without a route, or by this machine's own trouble, the whole check is repeated or ends.
+            // Without a route, or if this machine is at fault, the caller repeats or ends the check.
             Err(SurgeError::IOError(error))
                 if last || net::no_route(&error) || local_cause(&error).is_some() =>
             {
                 return unreachable(&format!("ping {address}"), &error);
             }
-            // The way there may be back in the time that is left.
+            // The path may recover in the remaining time.
             Err(SurgeError::IOError(_)) => sleep_until(end).await,
             Err(error) => return Verdict::unknown(UnknownCause::Panic, format!("ping {address}: {error}")),
         }
@@ -111,12 +111,12 @@ async fn echo(
     pinger.timeout(patience).ping(sequence, &PAYLOAD).await.map(|_| ())
 }
 
-/// Without a socket nothing is known about the server.
+/// The verdict if no socket can be opened: unknown.
 fn no_socket(address: IpAddr, error: &io::Error) -> Verdict {
     if error.kind() == io::ErrorKind::PermissionDenied {
         let reason = format!(
-            "ping {address}: this process may not send pings; cure: give it CAP_NET_RAW (setcap cap_net_raw+ep, or \
-             AmbientCapabilities= of systemd), or let its group ping (sysctl net.ipv4.ping_group_range, for IPv6 as well)"
+            "ping {address}: this process is not permitted to send pings: give it CAP_NET_RAW (setcap cap_net_raw+ep, or \
+             AmbientCapabilities= of systemd), or permit its group (sysctl net.ipv4.ping_group_range, for IPv6 as well)"
         );
         return Verdict::unknown(UnknownCause::Forbidden("not permitted to send pings"), reason);
     }

@@ -1,4 +1,4 @@
-//! How far a check has come, so that a deadline can say what was being waited for.
+//! The progress of a check. It tells the verdict at the deadline what the check was waiting for.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use super::attendance::shortest_absence;
 use super::say::{self, spoken};
 use crate::value::{UnknownCause, Verdict};
 
-/// So many bytes of a reply are kept to show its beginning.
+/// Bytes of a reply that are kept, to show its beginning.
 const HEAD: usize = 64;
 
 /// What a check is waiting for.
@@ -23,46 +23,46 @@ pub(super) enum Step {
     Connect,
     /// The TLS handshake.
     Handshake,
-    /// What a server says before it is asked anything.
+    /// The greeting that a server sends first.
     Greeting,
-    /// What the words name, after a request was sent.
+    /// The named part of the answer, after the request was sent.
     Answer(&'static str),
-    /// The end of a body, of which so many bytes are here.
+    /// The end of a body; the number of bytes received so far.
     Body(usize),
-    /// The server to take the request.
+    /// The server to read the request.
     Send,
-    /// A line that matches, after the request was sent.
+    /// A matching line, after the request was sent.
     Line,
     /// The same, over UDP.
     Datagram,
-    /// The result of this pattern.
+    /// The result of matching this pattern.
     Matching(String),
     /// The reply to the echo request of this number.
     Echo(u32),
-    /// A command that is being started.
+    /// The start of a command.
     Starting(String),
-    /// A command that somebody is still writing to.
+    /// A command whose file is still open for writing.
     Busy(String),
-    /// A command that runs.
+    /// The end of a running command.
     Command(String),
 }
 
-/// A page or a file of which a part came.
+/// A page or a file that was received in part.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// What was done, as the beginning of a sentence: `GET /: 200 OK`.
+    /// What was done, to begin the reason with: `GET /: 200 OK`.
     pub(super) said: String,
-    /// What it is: `the body`.
+    /// The name of the content: `the body`.
     pub(super) what: &'static str,
-    /// The text for a monitor file, where there is one.
+    /// The text for a monitor file, if the protocol has one.
     pub(super) monitor: Option<String>,
-    /// What came so far.
+    /// The bytes received so far.
     pub(super) bytes: Vec<u8>,
-    /// Its place among those that are in memory, where it is not a small one.
+    /// Its permit for memory; a small content needs none.
     pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
-/// The state of one running check. Written by the check, read when its deadline has come.
+/// The state of one running check. The check writes it; it is read at the deadline.
 pub(super) struct Progress {
     started: Instant,
     state: Mutex<State>,
@@ -78,12 +78,12 @@ struct State {
     peer: SocketAddr,
     step: Step,
     connected: Option<Duration>,
-    /// Since when the check waits for a place or a thread of this machine.
+    /// Since when the check waits for a permit or a thread of this machine.
     queued: Option<Instant>,
 }
 
 impl State {
-    /// Whether the check waits so long for this machine that its deadline has come by that.
+    /// Whether the check waits for this machine long enough to miss its deadline by that.
     fn is_stuck(&self, deadline: Duration) -> bool {
         self.queued.is_some_and(|since| since.elapsed() >= shortest_absence(deadline))
     }
@@ -103,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Something that the operator should know, whatever comes of the check.
+    /// Adds a warning for the operator; it is reported whatever the outcome of the check is.
     pub(super) fn warn(&self, warning: Option<String>) {
         let Some(warning) = warning else { return };
         let mut noted = lock(&self.warning);
@@ -114,15 +114,15 @@ impl Progress {
         }
     }
 
-    /// A page or a file begins. When the deadline comes before its end, what is here by then is judged.
+    /// Begins a page or a file. If the deadline comes before its end, the part received by then is judged.
     pub(super) fn begin(&self, content: Content) {
         *lock(&self.content) = Some(content);
     }
 
-    /// Adds what came, and gives how many bytes are here now.
+    /// Adds received bytes; returns the number of bytes received so far.
     pub(super) fn more(&self, bytes: &[u8]) -> usize {
         lock(&self.content).as_mut().map_or(0, |content| {
-            // Large ones are many: the room of each grows by a quarter, not twofold.
+            // There may be many large contents: each buffer grows by a quarter instead of doubling.
             if content.bytes.capacity() - content.bytes.len() < bytes.len() {
                 content.bytes.reserve_exact(bytes.len().max(content.bytes.len() / 4));
             }
@@ -131,24 +131,24 @@ impl Progress {
         })
     }
 
-    /// It has this place from now on, in the place of the one before.
+    /// Stores a permit for memory; it replaces the previous one.
     pub(super) fn hold(&self, place: SemaphorePermit<'static>) {
         if let Some(content) = lock(&self.content).as_mut() {
             content.place = Some(place);
         }
     }
 
-    /// What has begun, if something has.
+    /// Takes the content out, if one has begun.
     pub(super) fn take_content(&self) -> Option<Content> {
         lock(&self.content).take()
     }
 
-    /// The same as [`Progress::step`]; gives what was waited for before.
+    /// Like [`Progress::step`], but returns the previous step.
     pub(super) fn swap(&self, step: Step) -> Step {
         std::mem::replace(&mut lock(&self.state).step, step)
     }
 
-    /// Waits for a place or a thread of this machine. Until there is one the director is late, not the server.
+    /// Waits for a permit or a thread of this machine. This delay is the director's fault, not the server's.
     pub(super) async fn queued<T>(&self, wait: impl Future<Output = T>) -> T {
         struct Queued<'a>(&'a Progress);
         impl Drop for Queued<'_> {
@@ -161,7 +161,7 @@ impl Progress {
         wait.await
     }
 
-    /// The cause, where the director is why the answer is missing at the deadline.
+    /// Returns the cause if the answer is missing at the deadline because of the director.
     pub(super) fn own_fault(&self, deadline: Duration) -> Option<UnknownCause> {
         let state = lock(&self.state);
         if state.is_stuck(deadline) {
@@ -169,23 +169,23 @@ impl Progress {
         }
         match state.step {
             Step::Resolve(_) => Some(UnknownCause::Resolver),
-            // A command was to be started, and has not run yet.
+            // The command has not run yet.
             Step::Starting(_) | Step::Busy(_) => Some(UnknownCause::NotStarted),
             _ => None,
         }
     }
 
-    /// What was noted.
+    /// Takes the warnings added so far.
     pub(super) fn warning(&self) -> Option<String> {
         lock(&self.warning).take()
     }
 
-    /// Notes the verdict while the check waits for a route to the server; gives the one before.
+    /// Stores the verdict while the check waits for a route to the server; returns the previous one.
     pub(super) fn no_route(&self, verdict: Option<Verdict>) -> Option<Verdict> {
         std::mem::replace(&mut lock(&self.no_route), verdict)
     }
 
-    /// A new connection is begun (the first, or the next of a redirect).
+    /// Begins a new connection: the first, or the one for a redirect.
     pub(super) fn connecting(&self, peer: SocketAddr) {
         *lock(&self.state) = State { peer, step: Step::Connect, connected: None, queued: None };
         self.received.store(0, Ordering::Relaxed);
@@ -193,19 +193,19 @@ impl Progress {
         lock(&self.head).clear();
     }
 
-    /// The connection stands; what is waited for next.
+    /// Notes that the connection is established, and the next step.
     pub(super) fn connected(&self, next: Step) {
         let mut state = lock(&self.state);
         state.connected = Some(self.started.elapsed());
         state.step = next;
     }
 
-    /// What is waited for now.
+    /// Sets what the check waits for now.
     pub(super) fn step(&self, step: Step) {
         lock(&self.state).step = step;
     }
 
-    /// Bytes came in.
+    /// Counts received bytes, and keeps the first ones.
     pub(super) fn received(&self, bytes: &[u8]) {
         let before = self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         if before < HEAD as u64 {
@@ -215,22 +215,22 @@ impl Progress {
         }
     }
 
-    /// A line was looked at.
+    /// Counts a line that was compared.
     pub(super) fn line(&self) {
         self.lines.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many bytes came in over the present connection.
+    /// Bytes received on the current connection.
     pub(super) fn count(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// The first bytes of the present connection.
+    /// The first bytes received on the current connection.
     pub(super) fn head(&self) -> Vec<u8> {
         lock(&self.head).clone()
     }
 
-    /// The sentence for a deadline that has passed.
+    /// Describes what was missing when the deadline passed.
     pub(super) fn overdue(&self, deadline: Duration) -> String {
         let state = lock(&self.state);
         let (peer, within) = (state.peer, spoken(deadline));
@@ -245,28 +245,23 @@ impl Progress {
                 format!("ping {}: no answer within {within} ({attempts})", peer.ip())
             }
             Step::Matching(pattern) => {
-                format!("{peer}: /{pattern}/ on the answer came to no result within {within}")
+                format!("{peer}: matching /{pattern}/ against the answer did not finish within {within}")
             }
             Step::Starting(command) => format!(
-                "run {command}: not started within {within}, because its file system does not answer or too many commands wait"
+                "run {command}: not started within {within}: its file system does not answer, or too many commands are queued"
             ),
             Step::Busy(command) => {
-                format!("run {command}: not started within {within}, because somebody is writing to the file")
+                format!("run {command}: not started within {within}: a program has the file open for writing")
             }
             Step::Command(command) => {
                 let printed = match &*self.head() {
                     [] => String::new(),
-                    head => format!("; it had printed {}", say::beginning(head, HEAD)),
+                    head => format!("; its output: {}", say::beginning(head, HEAD)),
                 };
-                format!(
-                    "run {command}: no end within {within}, so it was killed with all that it had started{printed}"
-                )
+                format!("run {command}: timed out after {within}; killed its process group{printed}")
             }
             Step::Datagram => {
-                format!(
-                    "no line that matches from udp {peer} within {within} (request sent, {})",
-                    self.lines()
-                )
+                format!("no matching line from udp {peer} within {within} (request sent, {})", self.lines())
             }
             step => {
                 let connected = state.connected.map(|after| format!("connected in {}", spoken(after)));
@@ -277,7 +272,7 @@ impl Progress {
         }
     }
 
-    /// What did not come over a connection, and what did.
+    /// What is missing on a connection, and what was received.
     fn unanswered(&self, step: &Step) -> (&'static str, String) {
         let received = self.count();
         let bytes = say::count(received, "byte");
@@ -293,19 +288,19 @@ impl Progress {
             }
             Step::Send => {
                 let lines = self.lines();
-                ("line that matches", format!("the server does not take the request, {lines}"))
+                ("matching line", format!("the server does not read the request, {lines}"))
             }
-            Step::Line => ("line that matches", format!("request sent, {}", self.lines())),
+            Step::Line => ("matching line", format!("request sent, {}", self.lines())),
             _ => ("answer", "in the TLS handshake".to_owned()),
         }
     }
 
-    /// How much of an answer in lines is here; it may lack nothing but the end of its line.
+    /// How much of a line-based answer was received. Shows the text if only its line end is missing.
     fn lines(&self) -> String {
         match (self.count(), self.lines.load(Ordering::Relaxed)) {
             (0, _) => "nothing received".to_owned(),
             (bytes, 0) => format!(
-                "{} received and no end of a line: {}",
+                "{} received, no line end: {}",
                 say::count(bytes, "byte"),
                 say::beginning(&self.head(), HEAD)
             ),
@@ -316,7 +311,7 @@ impl Progress {
     }
 }
 
-/// A poisoned lock guards a state that is still good to describe.
+/// Ignores poisoning: the state behind the lock is still valid for a description.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! `service=radius` (RFC 2865): an Access-Request, signed as RFC 2869 has it, answered by Access-Accept.
+//! `service=radius` (RFC 2865): an Access-Request, signed as in RFC 2869, answered with Access-Accept.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -28,22 +28,22 @@ const REPLY_MESSAGE: u8 = 18;
 const MESSAGE_AUTHENTICATOR: u8 = 80;
 const NAS_IPV6_ADDRESS: u8 = 95;
 
-/// The head of a packet: code, identifier, length, authenticator.
+/// Bytes of the packet header: code, identifier, length, authenticator.
 const HEAD: usize = 20;
-/// The largest packet (RFC 2865 3).
+/// The largest packet in bytes (RFC 2865 3).
 const LARGEST: usize = 4096;
-/// An attribute's value is no longer than this; a password is not longer than 128 bytes.
+/// The longest value of an attribute in bytes, and the longest password.
 const LONGEST_VALUE: usize = 253;
 const LONGEST_PASSWORD: usize = 128;
-/// A datagram may be lost; the request is sent again after this long.
+/// A datagram may be lost: the request is sent again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Asks whether somebody may come in.
+/// Asks the server to authenticate the login.
 pub(super) async fn run(probe: &Probe, radius: &RadiusProbe, progress: &Progress) -> Verdict {
     let name = format!("radius {} as {}", probe.target, radius.login);
     if radius.login.len() > LONGEST_VALUE || radius.passwd.reveal().len() > LONGEST_PASSWORD {
         return Verdict::down(format!(
-            "{name}: login has no more than {LONGEST_VALUE} bytes, passwd no more than {LONGEST_PASSWORD}"
+            "{name}: login must have at most {LONGEST_VALUE} bytes, passwd at most {LONGEST_PASSWORD}"
         ));
     }
     match ask(probe, radius, progress).await {
@@ -78,7 +78,7 @@ fn request(radius: &RadiusProbe, own: IpAddr) -> Vec<u8> {
     let authenticator: [u8; 16] = random();
     let mut packet = vec![ACCESS_REQUEST, random::<1>()[0], 0, 0];
     packet.extend(authenticator);
-    // The first place, where nothing can be put before it (draft-ietf-radext-deprecating-radius, for Blast-RADIUS).
+    // First, so that nothing can be inserted before it (draft-ietf-radext-deprecating-radius, against Blast-RADIUS).
     attribute(&mut packet, MESSAGE_AUTHENTICATOR, &[0; 16]);
     attribute(&mut packet, USER_NAME, radius.login.as_bytes());
     let hidden = hidden(radius.passwd.reveal(), radius.secret.reveal(), &authenticator);
@@ -100,7 +100,7 @@ fn attribute(packet: &mut Vec<u8>, kind: u8, value: &[u8]) {
     packet.extend(value);
 }
 
-/// RFC 2865 5.2.
+/// The encrypted password (RFC 2865 5.2).
 fn hidden(passwd: &str, secret: &str, authenticator: &[u8; 16]) -> Vec<u8> {
     let mut plain = passwd.as_bytes().to_vec();
     plain.resize(plain.len().max(1).next_multiple_of(16), 0);
@@ -114,13 +114,13 @@ fn hidden(passwd: &str, secret: &str, authenticator: &[u8; 16]) -> Vec<u8> {
     hidden
 }
 
-/// RFC 2869 5.14; the place of the signature itself counts as zeros.
+/// The Message-Authenticator (RFC 2869 5.14); its own bytes count as zeros.
 fn signature(packet: &[u8], secret: &str) -> [u8; 16] {
     let mac = Hmac::<Md5>::new_from_slice(secret.as_bytes()).map(|mac| mac.chain_update(packet));
     mac.map(|mac| mac.finalize().into_bytes().into()).unwrap_or_default()
 }
 
-/// The packet, if it answers this request and its sender knows the secret (RFC 2865 3).
+/// The packet, if it answers this request and its authenticator proves the secret (RFC 2865 3).
 fn authentic<'a>(datagram: &'a [u8], request: &[u8], radius: &RadiusProbe) -> Option<&'a [u8]> {
     let length = usize::from(u16::from_be_bytes([*datagram.get(2)?, *datagram.get(3)?]));
     let packet = datagram.get(..length).filter(|packet| packet.len() >= HEAD)?;
@@ -144,7 +144,7 @@ fn judge(name: &str, answer: &[u8]) -> Verdict {
         ACCESS_CHALLENGE => {
             Verdict::down(format!("{name}: Access-Challenge{message}, which a check cannot answer"))
         }
-        code => Verdict::down(format!("{name}: answered with code {code}, which is no answer to a request")),
+        code => Verdict::down(format!("{name}: answered with the unexpected code {code}")),
     }
 }
 
@@ -160,7 +160,7 @@ fn reply_message(answer: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Bytes that nobody can foresee: keys of the standard library's hash function come from the system.
+/// Unpredictable bytes: the keys of the standard library's hash function come from the system.
 fn random<const N: usize>() -> [u8; N] {
     std::array::from_fn(|_| RandomState::new().build_hasher().finish().to_be_bytes()[0])
 }

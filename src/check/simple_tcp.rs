@@ -1,4 +1,4 @@
-//! `service=simpletcp`: a text is sent, the sending side is closed, and one line of the answer must match.
+//! `service=simpletcp`: sends a text, closes the sending side, and expects a line of the answer that matches.
 
 use std::future::pending;
 use std::io;
@@ -13,19 +13,19 @@ use crate::net::{cause, dial};
 use crate::plan::{Probe, SimpleTcpProbe};
 use crate::value::{Pattern, Verdict};
 
-/// So many bytes of an answer are looked at.
+/// The most bytes of an answer that are read.
 const MAX_ANSWER: usize = 1024 * 1024;
 
-/// So long a line may be.
+/// The longest line in bytes.
 const MAX_LINE: usize = 64 * 1024;
 
-/// Read at a time; also the longest stretch of lines that is matched before other checks get their turn.
+/// Bytes per read; also the most bytes of lines that are matched before other checks run.
 const CHUNK: usize = 8 * 1024;
 
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
 
-/// Asks and reads, over TCP or UDP.
+/// Sends the request and reads the answer, over TCP or UDP.
 pub(super) async fn run(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress) -> Verdict {
     progress.connecting(probe.target);
     let mut lines = Lines { name: name(probe, simple), receive: simple.receive.as_ref(), ..Lines::default() };
@@ -36,7 +36,7 @@ pub(super) async fn run(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progr
     }
 }
 
-/// The probe at the beginning of every sentence about it.
+/// The name of the probe, which begins each reason.
 fn name(probe: &Probe, simple: &SimpleTcpProbe) -> String {
     format!("{} {}", if simple.udp { "udp" } else { "tcp" }, probe.target)
 }
@@ -48,9 +48,10 @@ async fn tcp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     };
     progress.connected(Step::Send);
     let (reader, mut writer) = stream.split();
-    // Both at once: a server may talk before it listens, and what it said counts even if it never listens.
+    // Send and receive at the same time: a server may answer before it reads, and the answer counts even if it
+    // never reads.
     let send = async {
-        // Why a server does not take the request comes out of the reading, behind what it had to say before.
+        // A send error is ignored here: reading reports it, after any data that the server sent before.
         if writer.write_all(simple.request.as_bytes()).await.is_ok() {
             progress.step(Step::Line);
             drop(writer.shutdown().await);
@@ -90,7 +91,7 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     progress.step(Step::Datagram);
     let mut buffer = vec![0; DATAGRAM];
     loop {
-        // As in the original a datagram is a piece of a stream: only a newline ends a line.
+        // As in the original a datagram is part of a stream: only a newline ends a line.
         match socket.recv(&mut buffer).await {
             Ok(length) => {
                 if let Some(verdict) = lines.take(&buffer[..length], progress).await {
@@ -103,21 +104,21 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     }
 }
 
-/// An answer, taken apart into lines as it comes.
+/// An answer, split into lines as it arrives.
 #[derive(Default)]
 struct Lines<'a> {
     name: String,
     receive: Option<&'a Pattern>,
-    /// The line whose end is not here yet.
+    /// The incomplete line.
     open: Vec<u8>,
-    /// The beginning of the first line, to show it.
+    /// The beginning of the first line, for the reason.
     first: Vec<u8>,
     seen: usize,
     bytes: usize,
 }
 
 impl Lines<'_> {
-    /// Takes bytes in; the verdict when they bring one.
+    /// Adds bytes; returns the verdict if a line decides it.
     async fn take(&mut self, bytes: &[u8], progress: &Progress) -> Option<Verdict> {
         progress.received(bytes);
         self.bytes += bytes.len();
@@ -136,7 +137,7 @@ impl Lines<'_> {
                 let line = std::mem::take(&mut self.open);
                 let limit = say::number(MAX_LINE as u64);
                 let limit = format!(
-                    "the answer was cut: no more than {limit} bytes of a line are read, so request a shorter answer"
+                    "the answer was cut: at most {limit} bytes of a line are read; request a shorter answer"
                 );
                 return match self.line(&line, progress).await {
                     Some(verdict) => Some(verdict),
@@ -148,10 +149,10 @@ impl Lines<'_> {
             return None;
         }
         let limit = say::number(MAX_ANSWER as u64);
-        Some(self.end(&format!("the answer was cut: no more than {limit} bytes are read"), progress).await)
+        Some(self.end(&format!("the answer was cut: at most {limit} bytes are read"), progress).await)
     }
 
-    /// Judges one line, with its newline, as the original does: `$` matches before that.
+    /// Judges one line including its newline, as the original does: `$` matches before it.
     async fn line(&mut self, line: &[u8], progress: &Progress) -> Option<Verdict> {
         self.seen += 1;
         if self.seen == 1 {
@@ -168,7 +169,7 @@ impl Lines<'_> {
         }
     }
 
-    /// No more will come; what came last is a line even without a newline.
+    /// The verdict at the end of the answer. The last line counts even without a newline.
     async fn end(&mut self, how: &str, progress: &Progress) -> Verdict {
         let last = std::mem::take(&mut self.open);
         if !last.is_empty()
@@ -182,7 +183,7 @@ impl Lines<'_> {
         }
     }
 
-    /// Reading failed. What came before counts, as it does when the answer ends in the ordinary way.
+    /// The verdict after a read error. Data received before counts, as at a normal end.
     async fn broken(&mut self, error: &io::Error, progress: &Progress) -> Verdict {
         match self.seen + self.open.len() {
             0 => unreachable(&format!("{}: no answer", self.name), error),
@@ -202,7 +203,7 @@ impl Lines<'_> {
     }
 }
 
-/// A line as it is shown, without its end.
+/// A line as shown in a reason, without its line end.
 fn quoted(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 80)

@@ -1,4 +1,4 @@
-//! Opens TCP connections.
+//! Opens TCP connections and UDP sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpStream, UdpSocket};
 
-/// Opens a connection that is only wanted for its being opened.
+/// Opens a connection only to see whether it can be opened.
 ///
-/// It is closed in the ordinary way. `SO_LINGER` with zero would save the `TIME_WAIT` at our end, but it ends the connection
-/// by a reset: the server's `accept` or first `read` fails, its log fills with "connection reset by peer", and some servers
-/// count such clients until they lock them out. A closed connection occupies one local port *towards one server* for a
-/// minute, and there are 28,000 of them: a server must be asked more than 450 times a second to run out, and then the verdict
-/// is `Unknown`, since "no local port left" says nothing about the server.
+/// It is closed normally. `SO_LINGER` with zero would avoid `TIME_WAIT` at our end, but it resets the connection: the
+/// server's `accept` or first `read` fails, its log fills with "connection reset by peer", and some servers count such
+/// clients until they lock them out. A closed connection occupies one of 28,000 local ports *towards one server* for a
+/// minute: only more than 450 checks of one server per second exhaust them. Then the verdict is `Unknown`, since "no
+/// local port left" says nothing about the server.
 ///
 /// # Errors
 /// What `connect(2)` says.
@@ -26,7 +26,7 @@ pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a connection for a dialogue: short messages go out at once instead of waiting for an acknowledgement.
+/// Opens a connection for a dialogue: short messages are sent at once, without waiting for an acknowledgement.
 ///
 /// # Errors
 /// What `connect(2)` says.
@@ -36,7 +36,7 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a UDP socket for one server: only this server's datagrams come in, and its refusal does too.
+/// Opens a UDP socket connected to one server: it receives only this server's datagrams, and ICMP errors for it.
 ///
 /// # Errors
 /// What `bind(2)` and `connect(2)` say.
@@ -51,7 +51,7 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
     Ok(Datagrams(socket))
 }
 
-/// A UDP socket for one server. What [`datagrams`] did not refuse is refused by the network.
+/// A UDP socket for one server. Its errors come from the network; local errors are reported by [`datagrams`].
 #[derive(Debug)]
 pub struct Datagrams(UdpSocket);
 
@@ -59,20 +59,20 @@ impl Datagrams {
     /// Sends a datagram.
     ///
     /// # Errors
-    /// What `send(2)` says, also of a datagram before.
+    /// What `send(2)` says, which may be about an earlier datagram.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.send(bytes).await.map_err(of_the_network)
     }
 
-    /// Receives a datagram, and gives its length.
+    /// Receives a datagram and returns its length.
     ///
     /// # Errors
-    /// What `recv(2)` says: what the network refused.
+    /// What `recv(2)` says: an ICMP error.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.recv(buffer).await.map_err(of_the_network)
     }
 
-    /// Our end.
+    /// Our address.
     ///
     /// # Errors
     /// What `getsockname(2)` says.
@@ -81,7 +81,7 @@ impl Datagrams {
     }
 }
 
-/// As [`TcpStream::connect`]. An error that `connect(2)` gives at once is one of this machine; one that comes later is one of the
+/// Like [`TcpStream::connect`]. An error that `connect(2)` returns at once is local; a later one comes from the
 /// network.
 async fn connect_v6(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
@@ -98,18 +98,18 @@ async fn connect_v6(address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// For the ICMPv6 messages by which firewalls and routers reject (RFC 4443 3.1, codes 1, 5 and 6) Linux gives EACCES, as for a route
-/// of this machine that prohibits. Like those of ICMP they speak of the server.
+/// Linux returns EACCES for a rejection by ICMPv6 (RFC 4443 3.1, codes 1, 5 and 6), as for a local `prohibit` route. A
+/// rejection by a firewall or router counts against the server, as with ICMP, so it must not look like a local error.
 fn of_the_network(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) if number == Errno::EACCES as i32 => {
-            io::Error::other("administratively prohibited, says a firewall or router on the way (ICMPv6)")
+            io::Error::other("administratively prohibited by a firewall or router on the path (ICMPv6)")
         }
         _ => error,
     }
 }
 
-/// Where a UDP socket gets no free port, Linux says that the address is in use. TCP says that there is none, and so does this.
+/// If no port is free for a UDP socket, Linux returns EADDRINUSE. This converts it to EADDRNOTAVAIL, as for TCP.
 fn of_a_free_port(error: io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) if number == Errno::EADDRINUSE as i32 => Errno::EADDRNOTAVAIL.into(),
@@ -117,8 +117,8 @@ fn of_a_free_port(error: io::Error) -> io::Error {
     }
 }
 
-/// Refuses a connection to itself. Where no server listens on a port from which local ports are taken, the kernel may choose this very
-/// port for our end, and connects it to itself (RFC 9293 3.5, simultaneous open).
+/// Rejects a socket that is connected to itself. If no server listens on a port of the ephemeral range, the kernel may
+/// choose this port for our end and connect it to itself (RFC 9293 3.5, simultaneous open).
 fn refuse_itself(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
     match own == peer {
         true => Err(io::Error::other("connected to itself, so no server listens on this port")),

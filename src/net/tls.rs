@@ -1,4 +1,4 @@
-//! TLS towards servers. By default nobody is verified: a check asks whether a server works, not who it is.
+//! TLS to servers. By default certificates are not verified: a check tests whether a server works, not its identity.
 
 pub mod certificate;
 #[cfg(feature = "legacy-tls")]
@@ -23,40 +23,43 @@ use tokio_rustls::TlsConnector;
 use super::stream::Stream;
 use crate::value::{PemFile, TlsPolicy};
 
-/// What servers say, in one alert, that only offer what was given up long ago.
-const OLD_TLS: &str = "the server offers only old TLS (1.0, 1.1, or ciphers without forward secrecy); cure: renew the server's TLS";
+/// The explanation of the alert that a server with only old TLS sends.
+const OLD_TLS: &str =
+    "the server offers only old TLS (1.0, 1.1, or ciphers without forward secrecy): update the server's TLS";
 
-/// The rest of it: how this program can be brought to speak it.
+/// The rest of the explanation: how to make this program use old TLS.
 const SPEAK_OLD_TLS: &str = if cfg!(feature = "legacy-tls") {
     "or set `#rs: tlslegacy=yes` for it"
 } else {
-    "or set `#rs: tlslegacy=yes` for it with a program that is built with the feature legacy-tls"
+    "or set `#rs: tlslegacy=yes` for it with a program built with the feature legacy-tls"
 };
 
-/// Why there is no client for a policy.
+/// Why a client for a policy cannot be created.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// A file does not hold what it should.
+    /// The content of a file is not usable.
     #[error("{directive}: {}: {cause}", path.display())]
     File {
-        /// Which directive names it.
+        /// The directive that names the file.
         directive: &'static str,
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         cause: String,
     },
-    /// Nobody is believed here.
-    #[error("tlsverify: this machine has no root certificates ({0}); install ca-certificates, or give tlsca")]
+    /// The system's CA store is empty.
+    #[error(
+        "tlsverify: this machine has no trusted CA certificates ({0}); install ca-certificates, or set tlsca"
+    )]
     NoRoots(String),
-    /// The program lacks what is wanted.
+    /// The feature is not in this build.
     #[error(
         "tlslegacy=yes, but this program was built without legacy-tls; build it with `--features legacy-tls`, \
              or remove tlslegacy"
     )]
     NoLegacy,
-    /// A fault of the build.
-    #[error("the TLS library refuses its own defaults: {0}")]
+    /// The TLS library itself cannot be set up.
+    #[error("the TLS library rejects its own defaults: {0}")]
     Library(String),
 }
 
@@ -66,13 +69,13 @@ impl ClientError {
     }
 }
 
-/// Installs the one crypto provider of the program, if none is; harmless when repeated.
+/// Installs the crypto provider of the program. Further calls have no effect.
 pub fn install_provider() {
-    // The error only says that a provider is installed already, which is all that is wanted.
+    // The only error is that a provider is already installed.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
-/// Who shakes hands with all servers of one policy. Cheap to clone.
+/// The TLS client for all servers with one policy. Cheap to clone.
 #[derive(Clone)]
 pub struct Client(Kind);
 
@@ -84,10 +87,10 @@ enum Kind {
 }
 
 impl Client {
-    /// Makes one from files that were read already. The first that verifies with the roots of this machine reads those.
+    /// Creates a client from files that are already read. The first client that uses the system's CA store reads that.
     ///
     /// # Errors
-    /// When a file does not hold what it should, or the program lacks what is wanted.
+    /// When the content of a file is not usable, or the feature is not in this build.
     pub fn new(policy: &TlsPolicy) -> Result<Client, ClientError> {
         if policy.legacy {
             #[cfg(feature = "legacy-tls")]
@@ -108,27 +111,26 @@ impl Client {
             Some(own) => {
                 let key = PrivateKeyDer::from_pem_slice(own.key.reveal());
                 let key = key.map_err(|_| {
-                    let cause =
-                        "no private key in it in the form of PEM (one with a passphrase cannot be used)";
+                    let cause = "no private key in PEM form found (a key with a passphrase is not supported)";
                     ClientError::file("tlskey", &own.key, cause)
                 })?;
                 let chain = certificates("tlscert", &own.certificates)?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
                     let cause = match error {
-                        Error::InconsistentKeys(_) => "not the key of tlscert".to_owned(),
+                        Error::InconsistentKeys(_) => "does not match the certificate in tlscert".to_owned(),
                         other => other.to_string(),
                     };
                     ClientError::file("tlskey", &own.key, cause)
                 })?
             }
         };
-        // A check is to see a whole handshake, and tickets of 10,000 servers are memory.
+        // A check must do a full handshake, and session tickets of 10,000 servers take memory.
         config.resumption = Resumption::disabled();
         Ok(Client(Kind::Rustls(Arc::new(config))))
     }
 
-    /// The same client for one dialogue of several connections: a later one resumes the session of the first, which some
-    /// servers of FTP demand. (Old TLS has no memory: each of its connections shakes hands anew.)
+    /// The same client for one dialogue of several connections: later ones resume the session of the first, which
+    /// some FTP servers require. (With old TLS each connection does a full handshake.)
     #[must_use]
     pub fn with_memory(&self) -> Client {
         Client(match &self.0 {
@@ -142,10 +144,10 @@ impl Client {
         })
     }
 
-    /// Shakes hands.
+    /// Does the handshake.
     ///
     /// # Errors
-    /// What [`explain`] puts into words.
+    /// When the handshake fails; [`explain`] describes the error.
     pub async fn connect(&self, name: ServerName<'static>, stream: TcpStream) -> io::Result<Stream> {
         match &self.0 {
             Kind::Rustls(config) => {
@@ -158,7 +160,7 @@ impl Client {
     }
 }
 
-/// The certificates in a file, of which there must be one.
+/// The certificates in a file, at least one.
 fn certificates(
     directive: &'static str,
     file: &PemFile,
@@ -166,21 +168,21 @@ fn certificates(
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.reveal()).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            Err(ClientError::file(directive, file, "no certificate in it in the form of PEM"))
+            Err(ClientError::file(directive, file, "no certificate in PEM form found"))
         }
         Ok(found) => Ok(found),
         Err(error) => Err(ClientError::file(directive, file, error)),
     }
 }
 
-/// Whom to ask for and to verify: a DNS name is sent as SNI; with an address, and anything else, none is sent.
+/// The name to request and to verify: a DNS name is sent as SNI; otherwise the address is verified and no SNI is sent.
 #[must_use]
 pub fn server_name(name: Option<&str>, address: IpAddr) -> ServerName<'static> {
     let name = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
     name.unwrap_or(ServerName::IpAddress(address.into()))
 }
 
-/// Says what went wrong in a handshake.
+/// Describes a failed handshake.
 #[must_use]
 pub fn explain(error: &io::Error) -> String {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
@@ -192,8 +194,8 @@ pub fn explain(error: &io::Error) -> String {
     format!("TLS handshake: {}", reason(tls))
 }
 
-/// What the TLS library found wrong, in words for the operator; also behind the handshake, when TLS 1.3 says who it does not
-/// let in.
+/// Describes an error of the TLS library for the operator. It may also come after the handshake: in TLS 1.3 a server
+/// rejects a client certificate then.
 #[must_use]
 pub(super) fn reason(error: &Error) -> String {
     match error {
@@ -209,7 +211,7 @@ pub(super) fn reason(error: &Error) -> String {
             format!("{OLD_TLS}, {SPEAK_OLD_TLS}")
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server demands a client certificate: give tlscert and tlskey".to_owned()
+            "the server demands a client certificate: set tlscert and tlskey".to_owned()
         }
         Error::AlertReceived(
             alert @ (AlertDescription::BadCertificate
@@ -218,9 +220,9 @@ pub(super) fn reason(error: &Error) -> String {
             | AlertDescription::CertificateExpired
             | AlertDescription::AccessDenied
             | AlertDescription::UnsupportedCertificate),
-        ) => format!("the server refuses our client certificate, or the lack of one ({alert:?})"),
+        ) => format!("the server rejects our client certificate, or requires one ({alert:?})"),
         Error::AlertReceived(AlertDescription::UnrecognisedName) => {
-            "the server does not know the name that was asked for (tlsname, else virtualhost)".to_owned()
+            "the server does not know the requested name (tlsname, else virtualhost)".to_owned()
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "the server does not speak TLS on this port".to_owned()
@@ -230,24 +232,23 @@ pub(super) fn reason(error: &Error) -> String {
     }
 }
 
-/// Why a certificate is not believed.
+/// Describes why a certificate is rejected.
 fn distrust(error: &CertificateError) -> String {
     let day = |time: &rustls::pki_types::UnixTime| certificate::day(time.as_secs().cast_signed());
     match error {
         CertificateError::ExpiredContext { not_after, .. } => {
-            format!("the certificate is not valid any more, it ended on {}", day(not_after))
+            format!("the certificate expired on {}", day(not_after))
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("the certificate is not valid yet, it begins on {}", day(not_before))
+            format!("the certificate is not valid before {}", day(not_before))
         }
         CertificateError::UnknownIssuer => {
-            "no root that is believed stands behind the certificate (tlsca, else those of this machine)"
-                .to_owned()
+            "the certificate is not signed by a trusted CA (`tlsca`, or the system's CA store)".to_owned()
         }
         CertificateError::BadSignature => {
-            "a signature of the certificate is wrong, or it is by another root of the same name".to_owned()
+            "the certificate has an invalid signature, or another CA of the same name signed it".to_owned()
         }
-        other => format!("the certificate is not believed: {other}"),
+        other => format!("the certificate is not accepted: {other}"),
     }
 }
 
@@ -269,7 +270,7 @@ mod tests {
         ] {
             assert_eq!(matches!(server_name(name, address), ServerName::DnsName(_)), sent, "{name:?}");
         }
-        // An address is verified where it is given.
+        // An address is verified if one is given.
         let other: IpAddr = "10.0.0.3".parse().unwrap();
         assert_eq!(server_name(Some("10.0.0.3"), address), ServerName::IpAddress(other.into()));
     }

@@ -326,7 +326,7 @@ fn b4_a9_dripping_servers_delay_no_other_check() {
     trial.site.write(&config);
     trial.site.signal(Signal::SIGHUP);
     let judged = |shown: &[Shown]| -> Vec<Duration> {
-        let late = |server: &&Shown| server.reason.contains("no end within 3 s");
+        let late = |server: &&Shown| server.reason.contains("incomplete after 3 s");
         let of_these = shown.iter().filter(|server| drippers.contains(&server.address));
         of_these.filter(late).map(|server| server.took).collect()
     };

@@ -57,7 +57,7 @@ fn https(address: SocketAddr, more: &str) -> String {
 fn the_end_of_a_certificate_is_shown_and_logged_once() {
     let (address, _) = tls_server(9);
     let site = Site::new(&https(address, ""));
-    let warning = "the certificate of CN=www.example.net ends in 9 days, on 20";
+    let warning = "the certificate of CN=www.example.net expires in 9 days, on 20";
     let json = |words: &[&str]| -> Value { serde_json::from_slice(&site.run(words).stdout).unwrap() };
     let text = |words: &[&str]| String::from_utf8(site.run(words).stdout).unwrap();
     assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0));
@@ -94,7 +94,7 @@ fn a_broken_file_changes_nothing() {
         ("gone.pem", format!("tlsca: {} cannot be read: no such file or directory", gone.display())),
         (
             "empty.pem",
-            format!("tlsca: {}: no certificate in it in the form of PEM", site.path("empty.pem").display()),
+            format!("tlsca: {}: no certificate in PEM form found", site.path("empty.pem").display()),
         ),
     ] {
         site.write(&with(file));
@@ -115,7 +115,7 @@ fn a_broken_file_changes_nothing() {
     fs::write(&ca, tls_server(300).1).unwrap();
     site.write(&with("ca.pem"));
     assert_eq!(site.act("reload"), 0);
-    site.expect_log("a signature of the certificate is wrong, or it is by another root of the same name");
+    site.expect_log("the certificate has an invalid signature, or another CA of the same name signed it");
     site.expect("another root", &[(address, 0)]);
     fs::remove_file(&ca).unwrap();
     assert_eq!(site.act("stop"), 0);
@@ -138,8 +138,8 @@ fn a_key_that_is_none_is_named() {
         )
     };
     for (content, cause) in [
-        (pem.as_str(), "no private key in it"),
-        (other.as_str(), "not the key of tlscert"),
+        (pem.as_str(), "no private key in PEM form found"),
+        (other.as_str(), "does not match the certificate in tlscert"),
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n", "passphrase"),
     ] {
         fs::write(site.path("own.key"), content).unwrap();

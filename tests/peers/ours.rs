@@ -47,12 +47,12 @@ pub fn over_tls(block: &str, said: &str) -> Vec<(String, Outcome, String)> {
         (
             VERIFY.replace("peers.crt", "stranger.crt"),
             Outcome::Down,
-            "no root that is believed stands behind the certificate",
+            "the certificate is not signed by a trusted CA",
         ),
         (
             "\t#rs: starttls=yes\n\t#rs: tlswarn=31\n".to_owned(),
             Outcome::Up,
-            "warning: the certificate of CN=peers.test ends in 29 days",
+            "warning: the certificate of CN=peers.test expires in 29 days",
         ),
     ]
     .map(|(more, outcome, said)| (format!("{block}{more}"), outcome, said.to_owned()))

@@ -1,5 +1,5 @@
-//! FTP (RFC 959, RFC 2428): a greeting of 220, a login if one is set, and if a file is asked for, that file over a passive
-//! connection, which must match `receive`. After STARTTLS both connections are in TLS.
+//! FTP (RFC 959, RFC 2428): a greeting of 220, a login if one is set, and a file over a passive connection if one is
+//! requested. The file must match `receive`. After STARTTLS both connections use TLS.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::value::Pattern;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
     let greeting = talk.reply("the greeting").await?;
-    // 120 promises a greeting of 220 (RFC 959 5.4).
+    // 120 announces a later greeting of 220 (RFC 959 5.4).
     let greeting = if greeting.code == 120 { talk.reply("the greeting").await? } else { greeting };
     if greeting.code != 220 {
         return Err(talk.refused("greeting", &greeting.line));
@@ -26,7 +26,7 @@ pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
 }
 
 pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
-    // `/` is what stands there when no request is given.
+    // `/` is the default if no request is set.
     let wants_a_file = dialogue.request != "/" || dialogue.receive.is_some();
     if wants_a_file || !dialogue.login.is_empty() {
         login(talk, dialogue).await?;
@@ -44,11 +44,11 @@ async fn command(talk: &mut Talk<'_>, text: &str, what: &'static str) -> Told<Re
 }
 
 async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
-    // A virtual on port 21 without a line `service=ftp` has no login of its own.
+    // A virtual service on port 21 without a line `service=ftp` has no default login.
     let login = if dialogue.login.is_empty() { "anonymous" } else { &dialogue.login };
     let passwd = dialogue.passwd.reveal();
     if [login, passwd].iter().any(|text| text.chars().any(char::is_control)) {
-        return Err(talk.down("login and passwd must not have control characters"));
+        return Err(talk.down("login and passwd must not contain control characters"));
     }
     let mut reply = command(talk, &format!("USER {login}"), "the answer to USER").await?;
     if reply.code == 331 {
@@ -66,14 +66,14 @@ async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
 async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     let request = &dialogue.request;
     if request.chars().any(char::is_control) {
-        return Err(talk.down("request must not have control characters"));
+        return Err(talk.down("request must not contain control characters"));
     }
     let binary = command(talk, "TYPE I", "the answer to TYPE").await?;
     if binary.code != 200 {
         return Err(talk.refused("TYPE I answered", &binary.line));
     }
     if talk.is_sealed() {
-        // Data goes over TLS, too (RFC 4217 9): PBSZ must come first and says nothing.
+        // The data connection uses TLS as well (RFC 4217 9). PBSZ is required before PROT and has no effect.
         for (text, what) in [("PBSZ 0", "the answer to PBSZ"), ("PROT P", "the answer to PROT")] {
             let answer = command(talk, text, what).await?;
             if answer.code != 200 {
@@ -94,7 +94,7 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     let size = read(talk, &mut data, dialogue.receive.as_ref()).await?;
     drop(data);
     let ended = talk.reply("the end of the transfer").await?;
-    // A transfer that was cut off by us is aborted there (426), which is no fault.
+    // If we cut the transfer, the server reports it as aborted (426): not an error.
     if !matches!(ended.code, 226 | 250) && size < content::MAX {
         return Err(talk.refused("the transfer ended with", &ended.line));
     }
@@ -103,8 +103,8 @@ async fn file(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     judge(talk, dialogue, &file.bytes).await
 }
 
-/// Where the server listens for us. Its address is the one of the dialogue, whatever it says: behind address translation it knows
-/// no better, and a check must not be sent to third parties.
+/// The address of the data connection. Always the address of the dialogue with the port from the reply: behind NAT the
+/// server may send an address that does not work, and it must not be able to send a check to third parties.
 async fn passive(talk: &mut Talk<'_>) -> Told<SocketAddr> {
     let (_, peer) = talk.ends().map_err(|error| unreachable("ftp", &error))?;
     let (word, code) = if peer.is_ipv4() { ("PASV", 227) } else { ("EPSV", 229) };
@@ -123,7 +123,7 @@ async fn passive(talk: &mut Talk<'_>) -> Told<SocketAddr> {
 
 /// `227 Entering Passive Mode (192,0,2,1,200,10).`
 fn passive_port(text: &str) -> Option<u16> {
-    // The code stands before, parentheses are customary only.
+    // Skip the code. The parentheses are customary, not required.
     let numbers: Vec<u16> = text
         .get(4..)?
         .split(|c: char| !c.is_ascii_digit() && c != ',')
@@ -141,7 +141,7 @@ fn extended_port(text: &str) -> Option<u16> {
     inside.split(sign).nth(3)?.parse().ok().filter(|port| *port != 0)
 }
 
-/// Reads the file, which is kept as it comes: where it has no end by the deadline, what came by then is judged. Gives its size.
+/// Reads the file and returns its size. If it is incomplete at the deadline, the part received by then is judged.
 async fn read(talk: &Talk<'_>, data: &mut Stream, receive: Option<&Pattern>) -> Told<usize> {
     let progress = talk.begin("the file");
     let (mut buffer, mut size) = ([0; 8192], 0);
@@ -156,7 +156,7 @@ async fn read(talk: &Talk<'_>, data: &mut Stream, receive: Option<&Pattern>) -> 
                     return Err(content::judge(&file, &end, receive, progress).await);
                 }
             },
-            // Many servers end a file in TLS without the farewell of TLS; that it is whole, the control connection says.
+            // Many servers close TLS without close_notify. The control connection confirms that the file is complete.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(error) => {
                 let size = say::count(size as u64, "byte");

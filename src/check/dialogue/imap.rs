@@ -3,7 +3,7 @@
 use super::talk::{Talk, Told};
 use crate::plan::DialogueProbe;
 
-/// So many lines may come before the one that answers a command.
+/// The most lines before the answer to a command.
 const MAX_LINES: usize = 1000;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
@@ -31,7 +31,7 @@ pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting:
 
 async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
     let (Some(login), Some(passwd)) = (quoted(&dialogue.login), quoted(dialogue.passwd.reveal())) else {
-        return Err(talk.down("login and passwd must have no line ends and no NUL for LOGIN"));
+        return Err(talk.down("login and passwd must not contain line ends or NUL"));
     };
     talk.send(&format!("a1 LOGIN {login} {passwd}\r\n"), "the answer to LOGIN").await?;
     for _ in 0..MAX_LINES {
@@ -48,8 +48,8 @@ async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told<()> {
     Err(talk.down(&format!("more than {MAX_LINES} lines before the answer to LOGIN")))
 }
 
-/// A quoted string (RFC 9051 4.3); none for what would end it or the line. What else a server takes is for it to say, as with the
-/// original: some know passwords that are not ASCII.
+/// A quoted string (RFC 9051 4.3); none if the text would end the line. The server decides about all other
+/// characters, as with the original: some servers accept passwords that are not ASCII.
 fn quoted(text: &str) -> Option<String> {
     let fits = !text.contains(['\r', '\n', '\0']);
     fits.then(|| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")))

@@ -1,5 +1,5 @@
-//! POP3 (RFC 1939): a greeting `+OK`; if a login is set, APOP where the greeting offers it, then CRAM-MD5 (RFC 5034) where it is
-//! offered, then USER and PASS, until the server accepts one of them; QUIT.
+//! POP3 (RFC 1939): a greeting `+OK`, a login if one is set, QUIT. The login tries APOP and CRAM-MD5 (RFC 5034)
+//! where the server offers them, then USER and PASS, until the server accepts one.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,9 +10,9 @@ use super::talk::{Talk, Told};
 use crate::check::say;
 use crate::plan::DialogueProbe;
 
-/// So many lines a list of capabilities may have.
+/// The most lines of a list of capabilities.
 const MAX_LINES: usize = 1000;
-/// So much of a refusal is shown that does not end the dialogue.
+/// The most bytes that are shown of a refusal that does not end the dialogue.
 const SHOWN: usize = 120;
 
 pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
@@ -27,7 +27,7 @@ pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
 pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told {
     if !dialogue.login.is_empty() {
         if !(single_line(&dialogue.login) && single_line(dialogue.passwd.reveal())) {
-            return Err(talk.down("login and passwd must not have control characters"));
+            return Err(talk.down("login and passwd must not contain control characters"));
         }
         login(talk, dialogue, greeting).await?;
     }
@@ -47,7 +47,7 @@ async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -
             return Ok(());
         }
     }
-    // Like the original: some servers offer APOP and CRAM-MD5 without knowing the passwords that these need.
+    // Like the original: some servers offer APOP and CRAM-MD5 without storing the passwords that these need.
     if offers_cram_md5(talk).await? && cram_md5(talk, login, passwd).await? {
         return Ok(());
     }
@@ -65,14 +65,14 @@ async fn expect(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str)
     Ok(())
 }
 
-/// The same where a refusal does not end the dialogue.
+/// The same, but a refusal does not end the dialogue.
 async fn accepts(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str) -> Told<bool> {
     talk.send(text, what).await?;
     let line = talk.line(what).await?;
     Ok(answered(talk, word, &line))
 }
 
-/// Notes the answer to a login, and whether it accepts.
+/// Records the answer to a login; returns whether it accepts.
 fn answered(talk: &mut Talk<'_>, word: &str, line: &[u8]) -> bool {
     let accepted = line.starts_with(b"+OK");
     let answer =
@@ -107,7 +107,7 @@ async fn offers_cram_md5(talk: &mut Talk<'_>) -> Told<bool> {
     Err(talk.down(&format!("{WHAT} has more than {MAX_LINES} lines")))
 }
 
-/// Whether the server lets us in by it.
+/// Logs in by CRAM-MD5; returns whether the server accepts.
 async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<bool> {
     const WHAT: &str = "the answer to AUTH CRAM-MD5";
     talk.send("AUTH CRAM-MD5\r\n", WHAT).await?;
@@ -120,7 +120,7 @@ async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<bool> 
         return Err(talk.refused("AUTH CRAM-MD5 answered", &line));
     };
     let Ok(mac) = Hmac::<Md5>::new_from_slice(passwd.as_bytes()) else {
-        return Err(talk.down("passwd cannot be a key of CRAM-MD5"));
+        return Err(talk.down("passwd cannot be used as a key of CRAM-MD5"));
     };
     let digest = hex(&mac.chain_update(&challenge).finalize().into_bytes());
     let text = format!("{}\r\n", BASE64.encode(format!("{login} {digest}")));

@@ -1,4 +1,4 @@
-//! SIP (RFC 3261): OPTIONS, answered by `SIP/2.0 200 OK` and headers up to an empty line.
+//! SIP (RFC 3261): OPTIONS, answered with `SIP/2.0 200 OK` and headers up to an empty line.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -15,17 +15,18 @@ use crate::net::dial;
 use crate::plan::{DialogueProbe, Probe};
 use crate::value::Verdict;
 
-/// What the original waits for.
+/// The answer that the original expects.
 const GOOD: &[u8] = b"SIP/2.0 200 OK";
-/// So many headers an answer may have.
+/// The most header lines of an answer.
 const MAX_LINES: usize = 1000;
-/// A datagram may be lost; the request is sent again after this long, then after twice as long and so on (RFC 3261 17.1.2).
+/// A datagram may be lost: the request is sent again after this time, then after twice this time, and so on (RFC 3261
+/// 17.1.2).
 const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(4);
 /// The largest datagram.
 const DATAGRAM: usize = 65_536;
 
-/// Over TCP.
+/// The check over TCP.
 pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
     const WHAT: &str = "the answer to OPTIONS";
     let ends = talk.ends().map_err(|error| unreachable("sip", &error))?;
@@ -54,7 +55,8 @@ async fn skip_headers(talk: &mut Talk<'_>) -> Told<()> {
     Err(talk.down(&format!("more than {MAX_LINES} headers")))
 }
 
-/// Over UDP: one datagram each way, the first sent again where no answer comes; provisional answers (1xx) are waited out.
+/// The check over UDP: one datagram each way. The request is repeated until an answer comes; provisional answers
+/// (1xx) are skipped.
 pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
     let name = format!("sip udp {}", probe.target);
     let failed = |error: &std::io::Error| unreachable(&name, error);
@@ -76,7 +78,7 @@ pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: 
         progress.received(datagram);
         let line = datagram.split(|byte| *byte == b'\n').next().unwrap_or_default();
         if line.starts_with(b"SIP/2.0 1") {
-            // It has the request and works on it (RFC 3261 17.1.2.2).
+            // The server has the request and works on it (RFC 3261 17.1.2.2).
             wait = AGAIN_AT_MOST;
             continue;
         }
@@ -88,14 +90,14 @@ pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: 
             [&b"\r\n\r\n"[..], b"\n\n"].iter().any(|end| datagram.windows(end.len()).any(|w| w == *end));
         if !complete {
             return Err(Verdict::down(format!(
-                "{name}: OPTIONS answered {shown}, without an end of its headers"
+                "{name}: OPTIONS answered {shown}, but the headers are incomplete"
             )));
         }
         return Ok(Verdict::up(format!("{name}: OPTIONS answered {shown}")));
     }
 }
 
-/// The request. `login` is whom it asks for, as in the original.
+/// The request. `login` is the user it addresses, as in the original.
 fn options(dialogue: &DialogueProbe, transport: &str, own: SocketAddr) -> String {
     let (login, once) = (&dialogue.login, unique());
     let lines = [
@@ -113,7 +115,7 @@ fn options(dialogue: &DialogueProbe, transport: &str, own: SocketAddr) -> String
     lines.join("\r\n") + "\r\n\r\n"
 }
 
-/// A number that no other request has: a proxy takes equal ones for a repetition.
+/// A number unique to this request: a proxy treats an equal one as a repetition.
 fn unique() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -1,4 +1,4 @@
-//! A connection on which lines are exchanged: bounded in every direction, with a story of what was said and when.
+//! A connection for line dialogues: all sizes are limited, and each step is recorded with its duration.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,14 +17,14 @@ use crate::net::{cause, dial};
 use crate::plan::{DialogueProbe, Probe, Transport};
 use crate::value::{Tls, Verdict};
 
-/// The way to a verdict. The error is the verdict, too: most often it is `Down`, at once.
+/// The result of a step. The error is the verdict that ends the check, in most cases `Down`.
 pub(super) type Told<T = Verdict> = Result<T, Verdict>;
 
-/// So long a line may be. The protocols allow 512 to 8192.
+/// The longest line in bytes. The protocols allow 512 to 8192.
 const MAX_LINE: usize = 16 * 1024;
-/// So many lines a reply may have.
+/// The most lines of a reply.
 const MAX_LINES: usize = 1000;
-/// So much of a line is shown.
+/// The most bytes of a line that are shown.
 const SHOWN: usize = 120;
 
 /// A dialogue with one server.
@@ -33,13 +33,13 @@ pub(super) struct Talk<'a> {
     progress: &'a Progress,
     /// `smtp 10.0.0.2:25`
     name: String,
-    /// What was said so far, each step with its time.
+    /// The completed steps, each with its duration.
     story: String,
-    /// When the step that is on its way began.
+    /// When the current step began.
     step_began: Instant,
-    /// Bytes that belong to no line yet.
+    /// Received bytes that are not yet read as lines.
     inbox: Vec<u8>,
-    /// How a data connection is sealed, where this one is after STARTTLS.
+    /// The TLS client for data connections, if this connection uses STARTTLS.
     seal: Option<(Client, &'a Tls)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Reply {
 }
 
 impl<'a> Talk<'a> {
-    /// Connects, and shakes hands where the protocol begins with TLS.
+    /// Connects, and does the TLS handshake if the protocol begins with one.
     pub(super) async fn open(
         clients: &Clients,
         probe: &Probe,
@@ -86,13 +86,13 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Goes over to TLS as the server has just agreed to.
+    /// Switches to TLS after the server has agreed.
     pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> Told<Talk<'a>> {
         if !self.inbox.is_empty() {
             return Err(self.down(&injected("STARTTLS", self.inbox.len())));
         }
         let client = clients.of(&tls.policy).map_err(|error| self.down(&error.to_string()))?;
-        // Only FTP has further connections.
+        // Only FTP opens further connections.
         let client = if self.is_ftp() { client.with_memory() } else { client };
         let mut talk = self.shake_hands(client.clone(), tls).await?;
         talk.seal = Some((client, tls));
@@ -115,12 +115,12 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// Whether it went over to TLS, so that data connections must, too.
+    /// Whether the connection switched to TLS, so that data connections must use TLS as well.
     pub(super) fn is_sealed(&self) -> bool {
         self.seal.is_some()
     }
 
-    /// A data connection of this dialogue, in TLS where the dialogue is.
+    /// Makes a data connection of this dialogue ready, with TLS if the dialogue switched to it.
     pub(super) async fn data(&self, stream: TcpStream) -> Told<Stream> {
         let Some((client, tls)) = &self.seal else { return Ok(Stream::Plain(stream)) };
         let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
@@ -128,7 +128,7 @@ impl<'a> Talk<'a> {
         sealed.map_err(|error| self.failed(&format!("data connection: {error}"), &error))
     }
 
-    /// Sends text; what is waited for next stands in a sentence ("the answer to EHLO").
+    /// Sends text; `next` names what is waited for afterwards ("the answer to EHLO").
     pub(super) async fn send(&mut self, text: &str, next: &'static str) -> Told<()> {
         self.step_began = Instant::now();
         self.progress.step(Step::Answer(next));
@@ -142,26 +142,26 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// How far the check has come.
+    /// The progress of the check.
     pub(super) fn progress(&self) -> &'a Progress {
         self.progress
     }
 
-    /// Begins to receive something that is judged at the deadline, too.
+    /// Begins to receive a content that can be judged at the deadline as well.
     pub(super) fn begin(&self, what: &'static str) -> &'a Progress {
         let said = format!("{}: {}", self.name, self.story);
         self.progress.begin(Content { said, what, ..Content::default() });
         self.progress
     }
 
-    /// Sends a farewell that nobody waits for.
+    /// Sends a closing command without waiting for the answer.
     pub(super) async fn farewell(&mut self, text: &str) {
         if self.stream.write_all(text.as_bytes()).await.is_ok() {
             drop(self.stream.flush().await);
         }
     }
 
-    /// The next line, without its end.
+    /// Reads the next line, without its line end.
     pub(super) async fn line(&mut self, what: &'static str) -> Told<Vec<u8>> {
         let mut buffer = [0; 4096];
         loop {
@@ -179,12 +179,12 @@ impl<'a> Talk<'a> {
             }
             match self.stream.read(&mut buffer).await {
                 Ok(0) if self.inbox.is_empty() => {
-                    return Err(self.down(&format!("the server closed the connection instead of {what}")));
+                    return Err(self.down(&format!("the server closed the connection before {what}")));
                 }
                 Ok(0) => {
                     let begun = say::beginning(&self.inbox, SHOWN);
                     return Err(
-                        self.down(&format!("the server closed the connection in {what}, after {begun}"))
+                        self.down(&format!("the server closed the connection within {what}, after {begun}"))
                     );
                 }
                 Ok(length) => {
@@ -196,7 +196,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// A numbered reply, which may have many lines.
+    /// Reads a numbered reply, which may have several lines.
     pub(super) async fn reply(&mut self, what: &'static str) -> Told<Reply> {
         let mut begun = None;
         for _ in 0..MAX_LINES {
@@ -204,14 +204,14 @@ impl<'a> Talk<'a> {
             let digits = line.get(..3).filter(|digits| digits.iter().all(u8::is_ascii_digit));
             let code: Option<u16> = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             match (code, line.get(3)) {
-                // FTP lets the lines between the first and the last begin as they like (RFC 959 4.2).
+                // In FTP the lines between the first and the last may begin with anything (RFC 959 4.2).
                 (code, _) if self.is_ftp() && begun.is_some() && code != begun => {}
                 (Some(code), None | Some(b' ')) => return Ok(Reply { code, line }),
                 (Some(_), Some(b'-')) => begun = begun.or(code),
                 _ if self.is_ftp() && begun.is_some() => {}
                 _ => {
                     let shown = say::beginning(&line, SHOWN);
-                    return Err(self.down(&format!("{what} is no numbered reply: {shown}")));
+                    return Err(self.down(&format!("{what} is not a numbered reply: {shown}")));
                 }
             }
         }
@@ -222,27 +222,27 @@ impl<'a> Talk<'a> {
         self.name.starts_with("ftp ")
     }
 
-    /// Notes a step that is done: `greeting 220 in 1 ms`.
+    /// Records a completed step: `greeting 220 in 1 ms`.
     pub(super) fn done(&mut self, what: &str) {
         self.story.push_str(&format!(", {what} in {}", spoken(self.step_began.elapsed())));
     }
 
-    /// The verdict of a dialogue that went well.
+    /// The verdict of a successful dialogue.
     pub(super) fn up(&self) -> Verdict {
         Verdict::up(format!("{}: {}", self.name, self.story))
     }
 
-    /// The verdict of one that did not.
+    /// The verdict of a failed dialogue.
     pub(super) fn down(&self, why: &str) -> Verdict {
         Verdict::down(format!("{}: {}, {why}", self.name, self.story))
     }
 
-    /// The verdict of one in which an error came up.
+    /// The verdict of a dialogue that an I/O or TLS error ended.
     pub(super) fn failed(&self, why: &str, error: &(dyn std::error::Error + 'static)) -> Verdict {
         judge_error(format!("{}: {}, {why}", self.name, self.story), error)
     }
 
-    /// The verdict when the server says something else than it should.
+    /// The verdict if the server sends an unexpected line.
     pub(super) fn refused(&self, what: &str, line: &[u8]) -> Verdict {
         self.down(&format!("{what} {}", say::beginning(line, SHOWN)))
     }
@@ -253,7 +253,7 @@ impl<'a> Talk<'a> {
         judge_error(reason, error)
     }
 
-    /// Both ends of the connection: this one, and the server's.
+    /// The addresses of both ends of the connection: ours, then the server's.
     pub(super) fn ends(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         let tcp = self.stream.tcp();
         Ok((tcp.local_addr()?, tcp.peer_addr()?))

@@ -1,4 +1,4 @@
-//! One HTTP/1 exchange over any stream. The connection is polled by the check itself: no task, nothing to clean up.
+//! One HTTP/1 exchange over any stream. The check itself polls the connection: no task, nothing to clean up.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -25,16 +25,16 @@ use crate::check::say;
 use crate::net::cause;
 use crate::value::shown::escaped;
 
-/// So many header lines are accepted: what the original's library takes.
+/// The most header lines that are accepted, as in the original's library.
 const MAX_HEADERS: usize = 128;
 
-/// Where only the status decides, the end of the body is waited for so long after the headers.
+/// How long after the headers the end of the body is waited for, if only the status decides.
 const IDLE_BODY: Duration = Duration::from_secs(1);
 
-/// Pieces of a body after which the check lets others run: a server may send each byte as a piece.
+/// Pieces of a body after which the check yields to others: a server may send each byte as its own piece.
 const FRAMES: usize = 64;
 
-/// Why there is no answer, as a piece of a sentence.
+/// Why there is no answer, as part of a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub(super) struct Failure {
@@ -48,11 +48,11 @@ impl Failure {
     }
 }
 
-/// What is to be done with the body of a good answer.
+/// What to do with the body of a successful answer.
 pub(super) struct Wanted<'a> {
-    /// What was asked for, as the beginning of a sentence.
+    /// The request, to begin the reason with.
     pub(super) name: &'a str,
-    /// Whether it is judged; else the status decides.
+    /// Whether the body is judged; if not, the status decides.
     pub(super) body: bool,
 }
 
@@ -88,7 +88,7 @@ where
         end: End::Whole,
         place: None,
     };
-    // Nobody looks at the body of an answer that is bad or points elsewhere.
+    // The body of an error or a redirect is not needed.
     if answer.status.is_success() {
         progress.begin(answer.page(wanted.name));
         let end = read(response.into_body(), driven, wanted.body, progress);
@@ -102,7 +102,7 @@ where
     Ok(answer)
 }
 
-/// Reads the body chunk by chunk, so that what came before an error, or before the deadline, is there to be judged, where it is kept.
+/// Reads the body chunk by chunk. If `kept`, the part received before an error or the deadline can still be judged.
 async fn read<S>(
     mut incoming: Incoming,
     mut driven: Pin<&mut Driven<'_, S>>,
@@ -139,14 +139,14 @@ where
     }
 }
 
-/// The words of the status line when they are not the usual ones.
+/// The reason phrase, if it is not the standard one.
 fn phrase(response: &Response<Incoming>) -> Option<String> {
     let phrase = response.extensions().get::<hyper::ext::ReasonPhrase>()?;
     let words = String::from_utf8_lossy(phrase.as_bytes());
     Some(escaped(&words.chars().take(100).collect::<String>()).into_owned())
 }
 
-/// Says what hyper found wrong.
+/// Describes an error of hyper.
 fn explain(error: &hyper::Error, progress: &Progress) -> String {
     if let Some(io) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
         return match io.kind() {
@@ -155,12 +155,12 @@ fn explain(error: &hyper::Error, progress: &Progress) -> String {
         };
     }
     if error.is_parse_too_large() {
-        return format!("the headers are larger than {MAX_HEAD} bytes or more than {MAX_HEADERS}");
+        return format!("the headers exceed {MAX_HEAD} bytes or {MAX_HEADERS} lines");
     }
     if error.is_parse() {
         let head = progress.head();
         let what = if head.starts_with(b"HTTP/") {
-            "the answer is no valid HTTP/1"
+            "the answer is not valid HTTP/1"
         } else {
             "the answer is not HTTP"
         };
@@ -179,10 +179,10 @@ fn closed(progress: &Progress) -> String {
     }
 }
 
-/// What the library reads: heads put right, and counted.
+/// The connection as the library reads it: heads normalized, bytes counted.
 type Wire<'a, S> = TokioIo<Lenient<Counted<'a, S>>>;
 
-/// A connection that moves whenever somebody waits for something that it brings.
+/// A connection that is polled together with the future that waits for its data.
 struct Driven<'a, S: AsyncRead + AsyncWrite + Unpin> {
     connection: Option<http1::Connection<Wire<'a, S>, Empty<Bytes>>>,
 }
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driven<'_, S> {
             if let Some(connection) = &mut self.connection
                 && Pin::new(connection).poll(context).is_ready()
             {
-                // Its error, if any, also comes out of what is awaited.
+                // The awaited future reports the connection's error as well, if there is one.
                 self.connection = None;
             }
             awaited.as_mut().poll(context)
@@ -203,13 +203,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driven<'_, S> {
     }
 }
 
-/// A stream that tells what came in. It gives nothing before the request goes out: the library refuses an answer that it reads while
-/// it has not been asked for anything, but some servers answer before they read.
+/// A stream that counts received bytes. It delivers nothing before the request is sent: the library rejects an answer
+/// that arrives before its request, but some servers answer before they read.
 struct Counted<'a, S> {
     stream: S,
     progress: &'a Progress,
     asked: bool,
-    /// Who wants to read, and waits for the request to go out.
+    /// The waker of the reader that waits until the request is sent.
     reader: Option<Waker>,
 }
 
@@ -218,7 +218,7 @@ impl<'a, S> Counted<'a, S> {
         Counted { stream, progress, asked: false, reader: None }
     }
 
-    /// Lets the reader go on once something of the request is written, or cannot be.
+    /// Wakes the reader when a part of the request was written, or writing failed.
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.asked |= result.is_ready();
         if self.asked
@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// As what `xinetd` starts does: it answers at once, and reads the request after that.
+    /// Like a service started by `xinetd`: it answers at once, and reads the request after that.
     #[tokio::test]
     async fn a9_an_answer_that_comes_before_the_request_counts() {
         for closes in [false, true] {

@@ -5,7 +5,7 @@ use crate::check::content;
 use crate::check::progress::{Content, Progress};
 use crate::value::{Pattern, Verdict};
 
-/// The verdict of an answer.
+/// The verdict on an answer.
 pub(super) async fn judge(
     name: &str,
     mut answer: Answer,
@@ -43,6 +43,10 @@ mod tests {
         let progress = Progress::new(std::time::Instant::now(), "127.0.0.1:80".parse().unwrap());
         let verdict = judge("GET /", answer, Some(&fine), &progress).await;
         assert_eq!(verdict.outcome, Outcome::Unknown(UnknownCause::QueueFull));
-        assert!(verdict.reason.contains("16,384 bytes of the body, but no memory"), "{}", verdict.reason);
+        assert!(
+            verdict.reason.contains("16,384 bytes of the body, but no memory for the rest"),
+            "{}",
+            verdict.reason
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The connection of one request: to an address, or to one of the addresses of a name.
+//! Opens the connection for one request: to an address, or to one of the addresses of a name.
 
 use std::net::SocketAddr;
 
@@ -11,14 +11,14 @@ use crate::net::resolve::ResolveError;
 use crate::net::{cause, dial};
 use crate::value::{UnknownCause, Verdict};
 
-/// Whom to connect to.
+/// The peer to connect to.
 pub(super) enum Peer<'a> {
     Address(SocketAddr),
-    /// One of the addresses of this name, and the port.
+    /// A host name, which may have several addresses, and the port.
     Name(&'a str, u16),
 }
 
-/// Connects to the peer; of a name, to the first of its addresses that accepts. `server` is the one that is checked.
+/// Connects to the peer; for a name, to the first of its addresses that accepts. `server` is the checked server.
 pub(super) async fn open(
     peer: &Peer<'_>,
     server: SocketAddr,
@@ -40,12 +40,12 @@ pub(super) async fn open(
             let monitor = format!("500 Can't connect to {name}:{port} (Bad hostname)");
             return Err(Verdict::down(error.to_string()).with_monitor(monitor));
         }
-        // The director's own name server: R77.
+        // The director's name server failed, not the checked server: R77.
         Err(error) => return Err(Verdict::unknown(UnknownCause::Resolver, error.to_string())),
     };
     if found.stale {
         progress.warn(Some(format!(
-            "the resolver says that {name} does not exist; its answer of less than 5 minutes ago is used"
+            "the resolver reports that {name} does not exist; using its last answer, less than 5 minutes old"
         )));
     }
     let mut verdict = Verdict::down(format!("{name} has no address"));
@@ -69,7 +69,7 @@ fn failed(address: SocketAddr, error: &std::io::Error) -> Verdict {
     verdict.with_monitor(format!("500 Can't connect to {address} ({why})"))
 }
 
-/// The monitor file has the system's own words, which begin with a capital.
+/// The monitor file has the system's text, which begins with a capital letter.
 fn as_the_system_says(why: &str) -> String {
     let mut letters = why.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -1,4 +1,4 @@
-//! Where an HTTP request goes: URLs as the original understands them, without tidying them up.
+//! URLs of HTTP requests, read as the original reads them, without normalization.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -16,42 +16,44 @@ use crate::value::Secret;
 pub(super) struct Target {
     /// HTTP or HTTPS.
     pub(super) scheme: Scheme,
-    /// Host and port as they stand in the URL, without user and password.
+    /// Host and port as written in the URL, without user and password.
     pub(super) authority: String,
-    /// The user and the password of the URL, ready for `Authorization: Basic`; empty where it names none.
+    /// The user and the password of the URL, encoded for `Authorization: Basic`; empty if the URL has none.
     pub(super) credentials: Secret,
     /// The host alone, without brackets.
     pub(super) host: String,
-    /// The port, or the scheme's own.
+    /// The port, or the default of the scheme.
     pub(super) port: u16,
     /// Path and query, at least `/`.
     pub(super) path: String,
 }
 
 impl Target {
-    /// Reads an absolute URL; the error is a piece of a sentence.
+    /// Parses an absolute URL; the error is part of a sentence.
     pub(super) fn parse(url: &str) -> Result<Target, String> {
         let url = escape(url);
         let shown = say::url(&url);
-        let (scheme, rest) = split_scheme(&url).ok_or_else(|| format!("\"{shown}\" is no absolute URL"))?;
+        let (scheme, rest) =
+            split_scheme(&url).ok_or_else(|| format!("\"{shown}\" is not an absolute URL"))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            other => return Err(format!("{shown} has the scheme {other}, which is not checked")),
+            other => return Err(format!("{shown} has the unsupported scheme {other}")),
         };
-        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{shown} names no host"))?;
+        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{shown} has no host"))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         let (userinfo, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (host, port) = split_authority(authority, scheme)
-            .ok_or_else(|| format!("{shown} names no valid host and port"))?;
+            .ok_or_else(|| format!("{shown} has no valid host and port"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let credentials = credentials(userinfo)
-            .ok_or_else(|| format!("the user of {shown} has a colon, which cannot be sent"))?;
+        let credentials = credentials(userinfo).ok_or_else(|| {
+            format!("the user name in {shown} contains a colon, which Basic authentication does not allow")
+        })?;
         Ok(Target { scheme, authority: authority.to_owned(), credentials, host, port, path })
     }
 
-    /// The host when it is an address.
+    /// The host, if it is an address.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
@@ -87,11 +89,11 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Makes a path or URL fit for a request line, like the original: what may not stand there becomes `%XX`, byte by byte;
-/// what is escaped already stays; a fragment is left out; blanks at the end are dropped.
+/// Escapes a path or URL for a request line, like the original: invalid bytes become `%XX`; existing escapes stay; the
+/// fragment and blanks at the end are dropped.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     let text = text.split('#').next().unwrap_or_default().trim_end_matches([' ', '\t', '\r', '\n', '\x0c']);
-    // The brackets of an IPv6 host are the only ones that stay.
+    // Only the brackets of an IPv6 host are kept.
     let host_end = text
         .find("://")
         .map_or(0, |at| text[at + 3..].find(['/', '?']).map_or(text.len(), |end| at + 3 + end));
@@ -109,8 +111,8 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// What stands before the `@` of a URL, as `Basic` wants it (RFC 7617 2): unescaped, with a colon between user and password. None for a
-/// user with a colon: a server would take the rest for the password.
+/// Encodes the part of a URL before the `@` for `Basic` (RFC 7617 2): unescaped, with a colon between user and
+/// password. None for a user with a colon: a server would read the rest as the password.
 fn credentials(userinfo: &str) -> Option<Secret> {
     if userinfo.is_empty() {
         return Some(Secret::default());
@@ -161,7 +163,7 @@ fn split_authority(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
-/// Removes `.` and `..` from a path that came out of a relative reference.
+/// Resolves `.` and `..` in a path that results from a relative reference.
 fn without_dots(path: &str) -> String {
     let (path, query) = path.find('?').map_or((path, ""), |at| path.split_at(at));
     let mut kept: Vec<&str> = Vec::new();
@@ -253,7 +255,9 @@ mod tests {
             }
         }
         let refused = Target::parse("http://mon%3ax:pw@h/").unwrap_err();
-        assert_eq!(refused, "the user of http://h/ has a colon, which cannot be sent");
+        let expected =
+            "the user name in http://h/ contains a colon, which Basic authentication does not allow";
+        assert_eq!(refused, expected);
         let target = Target::parse("http://mon:pw@h/a").unwrap();
         assert_eq!(target.join("b").unwrap().credentials, target.credentials);
         assert_eq!(target.join("//h/b").unwrap().credentials, Secret::default());

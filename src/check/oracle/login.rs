@@ -1,5 +1,5 @@
-//! The login at Oracle and its query. Oracle's client blocks and is young, so it runs in a process of its own, which is killed when
-//! the check ends; what it needs to know, the password too, goes through a pipe.
+//! The Oracle login and query. The client library blocks and is new, so it runs in a separate process, which is killed
+//! when the check ends. The request, including the password, goes through a pipe.
 
 use std::io::{self, Read, Write};
 use std::process::Stdio;
@@ -14,13 +14,13 @@ use crate::net::{cause, tls};
 use crate::plan::{Probe, SqlProbe};
 use crate::value::{UnknownCause, Verdict};
 
-/// The argument with which this program is that process.
+/// The argument that makes this program run as the login process.
 pub const ARGUMENT: &str = "--oracle-login";
 
-/// So much of what it says is shown.
+/// The most bytes of its output that are shown.
 const SHOWN: usize = 300;
 
-/// What the process is asked to do.
+/// The request to the login process.
 #[derive(Serialize, Deserialize)]
 struct Request {
     descriptor: String,
@@ -29,7 +29,7 @@ struct Request {
     query: String,
 }
 
-/// Has the process log in and ask.
+/// Starts the login process and returns its verdict.
 pub(super) async fn run(
     name: &str,
     probe: &Probe,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     connect: &str,
     progress: &Progress,
 ) -> Verdict {
-    // Its connection is one of its own.
+    // The process opens its own connection.
     progress.connecting(probe.target);
     progress.connected(Step::Answer("the login and the query"));
     let (host, port) = (probe.target.ip(), probe.target.port());
@@ -53,14 +53,14 @@ pub(super) async fn run(
         Ok((true, said)) => Verdict::up(format!("{name}: {said}")),
         Ok((false, said)) => Verdict::down(format!("{name}: {said}")),
         Err(error) => {
-            let reason = format!("{name}: the process that logs in cannot be run: {}", cause(&error));
+            let reason = format!("{name}: the login process cannot be run: {}", cause(&error));
             Verdict::unknown(UnknownCause::NotStarted, reason)
         }
     }
 }
 
 async fn in_process(request: &Request) -> io::Result<(bool, String)> {
-    // Also when the file was replaced meanwhile, this is the program that runs.
+    // This is the running program even if its file was replaced meanwhile.
     let mut child = Command::new("/proc/self/exe")
         .arg(ARGUMENT)
         .stdin(Stdio::piped())
@@ -73,13 +73,14 @@ async fn in_process(request: &Request) -> io::Result<(bool, String)> {
     }
     let ended = child.wait_with_output().await?;
     let said = match ended.stdout.as_slice() {
-        [] => format!("the process that logs in ended with {}", ended.status),
+        [] => format!("the login process ended with {}", ended.status),
         text => say::beginning(text, SHOWN).trim_matches('"').to_owned(),
     };
     Ok((ended.status.success(), said))
 }
 
-/// Is that process: reads the request from standard input, says on standard output what came of it, and whether that is good.
+/// The main function of the login process: reads the request from standard input, writes the result to standard output,
+/// and returns whether the check succeeded.
 #[must_use]
 pub fn main() -> bool {
     tls::install_provider();
@@ -94,7 +95,7 @@ pub fn main() -> bool {
         Ok(said) => (true, said.to_owned()),
         Err(said) => (false, said),
     };
-    // Whoever asked reads a pipe; one that is gone wants no answer.
+    // If the reader of the pipe is gone, the answer is not needed.
     let _ = write!(io::stdout(), "{said}");
     good
 }
@@ -107,8 +108,8 @@ fn ask(request: &Request) -> Result<&'static str, String> {
     let connection = oracledb::connect(config).map_err(|error| format!("login: {error}"))?;
     let mut rows = connection.query(&request.query, &[]).map_err(|error| format!("query: {error}"))?;
     match rows.next() {
-        Some(Ok(_)) => Ok("the query gives rows"),
+        Some(Ok(_)) => Ok("the query returns rows"),
         Some(Err(error)) => Err(format!("query: {error}")),
-        None => Err("the query gives no row".to_owned()),
+        None => Err("the query returns no rows".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! UDP services of the test's own, asked by `udpprobe`.
+//! `udpprobe` against fake UDP services.
 
 use tokio::net::UdpSocket;
 
@@ -39,7 +39,7 @@ async fn silence_is_good_unless_an_answer_is_asked_for() {
         let silent = UdpSocket::bind(loopback).await.unwrap();
         let address = silent.local_addr().unwrap();
         let verdict = run(&probe(address, IMPATIENCE, datagram(b"x", None))).await;
-        assert_says(&verdict, Outcome::Up, "sent, and not refused within");
+        assert_says(&verdict, Outcome::Up, "sent, not refused within");
         let verdict = run(&probe(address, IMPATIENCE, datagram(b"x", Some("y")))).await;
         assert_says(&verdict, Outcome::Down, "no answer from ");
         drop(silent);

@@ -1,4 +1,4 @@
-//! The line protocols against servers that follow a script: what is sent, and what each answer comes to.
+//! The line protocols against servers that follow a script: what is sent, and the verdict on each answer.
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UdpSocket;
@@ -6,10 +6,11 @@ use tokio::net::UdpSocket;
 use super::servers::Server;
 use super::*;
 
-/// What a server says first, and then to each line that begins so. Anything else ends the dialogue.
+/// The steps of a server, in order: it waits for a line that begins with the first text (none if empty), then sends the
+/// second text. Any other line ends the dialogue.
 type Script = &'static [(&'static str, &'static str)];
 
-/// A server with a script. What it was told is in `requests`, a line each.
+/// A server with a script. `requests` has the lines that it received.
 async fn scripted(bind: &str, script: Script) -> Server {
     let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = Arc::clone(&heard);
@@ -46,7 +47,7 @@ async fn follow(
             return;
         }
     }
-    // What is said after the script is heard, but not answered.
+    // Lines after the end of the script are recorded, but not answered.
     line.clear();
     while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
         seen.lock().unwrap().push(std::mem::take(&mut line).trim_end().to_owned());
@@ -57,7 +58,7 @@ fn as_user(protocol: Dialogue) -> DialogueProbe {
     DialogueProbe { login: "joe \"x".to_owned(), passwd: Secret::new("pass\\word"), ..speaks(protocol) }
 }
 
-/// Runs a probe against a script on both loopback addresses; gives what the server heard on the last.
+/// Runs a probe against a script on both loopback addresses; returns the lines that the second server received.
 async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words: &str) -> Vec<String> {
     let mut heard = Vec::new();
     for loopback in LOOPBACKS {
@@ -103,7 +104,7 @@ async fn smtp() {
     let busy: Script = &[("", "220 mx\r\n"), ("EHLO ", "421 too many connections\r\n")];
     check(smtp(), busy, Down, "greeting 220 in ").await;
     check(smtp(), busy, Down, "EHLO answered \"421 too many connections\"").await;
-    check(smtp(), &[("", "hello\r\n")], Down, "the greeting is no numbered reply: \"hello\"").await;
+    check(smtp(), &[("", "hello\r\n")], Down, "the greeting is not a numbered reply: \"hello\"").await;
     let server = scripted("127.0.0.1:0", &[("", "220 ")]).await;
     let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(smtp()))).await;
     assert_says(&verdict, Down, "4 bytes received, waiting for the greeting)");
@@ -116,7 +117,7 @@ async fn nntp() {
     check(speaks(Dialogue::Nntp), &[("", "400 full\r\n")], Down, "greeting \"400 full\"").await;
 }
 
-/// R31: nothing but LOGOUT after the login. B14: a greeting that refuses is the verdict, it is not asked again.
+/// R31: only LOGOUT follows the login. B14: a refusing greeting decides the verdict and is not retried.
 #[tokio::test]
 async fn imap() {
     use Outcome::{Down, Up};
@@ -131,7 +132,7 @@ async fn imap() {
     let bad: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "a1 NO [AUTHENTICATIONFAILED] no\r\n")];
     check(as_user(Dialogue::Imap), bad, Down, "LOGIN answered \"a1 NO [AUTHENTICATIONFAILED] no\"").await;
     check(as_user(Dialogue::Imap), &[("", "* PREAUTH hi\r\n")], Up, "greeting PREAUTH in ").await;
-    // The server decides about what is not ASCII, as with the original.
+    // The server decides about non-ASCII characters, as with the original.
     let umlaut = DialogueProbe {
         login: "jörg\t".to_owned(),
         passwd: Secret::new("pässword"),
@@ -142,7 +143,7 @@ async fn imap() {
     for end in ["\r", "\n", "\0"] {
         let wrong =
             DialogueProbe { passwd: Secret::new(format!("pass{end}word")), ..as_user(Dialogue::Imap) };
-        check(wrong, &[("", "* OK hi\r\n")], Down, "must have no line ends and no NUL").await;
+        check(wrong, &[("", "* OK hi\r\n")], Down, "must not contain line ends or NUL").await;
     }
 }
 
@@ -185,7 +186,7 @@ async fn pop() {
     check(pop("joe"), cram, Up, "AUTH CRAM-MD5 +OK in ").await;
 }
 
-/// As in the original's library, USER and PASS are tried after a CRAM-MD5 that is refused, at its beginning or its end.
+/// As in the original's library, USER and PASS follow a CRAM-MD5 that the server refuses at its beginning or its end.
 #[tokio::test]
 async fn pop_goes_on_after_cram_md5_is_refused() {
     use Outcome::{Down, Up};
@@ -214,17 +215,17 @@ async fn pop_goes_on_after_cram_md5_is_refused() {
     ];
     check(pop(), early, Down, "AUTH CRAM-MD5 answered \"-ERR not here\" in ").await;
     check(pop(), early, Down, "PASS answered \"-ERR wrong\"").await;
-    // A line that the script does not expect ends it.
+    // A line that the script does not expect ends the dialogue.
     let gone: Script = &[
         ("", "+OK hi\r\n"),
         ("CAPA", "+OK\r\nSASL CRAM-MD5\r\n.\r\n"),
         ("AUTH CRAM-MD5", "-ERR not here\r\n"),
         ("nothing", ""),
     ];
-    check(pop(), gone, Down, "the server closed the connection instead of the answer to USER").await;
+    check(pop(), gone, Down, "the server closed the connection before the answer to USER").await;
 }
 
-/// As in the original's library, which was seen to do so: APOP, CRAM-MD5 where it is offered, USER and PASS.
+/// As observed with the original's library: APOP, CRAM-MD5 if offered, USER and PASS.
 #[tokio::test]
 async fn a8_pop_goes_on_after_apop_is_refused() {
     use Outcome::{Down, Up};
@@ -252,12 +253,12 @@ async fn a8_pop_goes_on_after_apop_is_refused() {
         ("PASS tanstaaf", "-ERR wrong\r\n"),
     ];
     check(pop(), all, Down, "PASS answered \"-ERR wrong\"").await;
-    // A server that closes the connection with its refusal cannot be asked for more.
+    // After a refusal that closes the connection no other method is possible.
     let gone: Script = &[GREETING, ("APOP", "-ERR no\r\n"), ("nothing", "")];
-    check(pop(), gone, Down, "the server closed the connection instead of the answer to CAPA").await;
+    check(pop(), gone, Down, "the server closed the connection before the answer to CAPA").await;
 }
 
-/// R34: nobody vouches for the certificate.
+/// R34: the certificate is not verified.
 #[tokio::test]
 async fn pops_and_imaps_begin_with_tls() {
     for (protocol, script) in
@@ -280,7 +281,7 @@ async fn pops_and_imaps_begin_with_tls() {
 
 const OPTIONS_ANSWERED: &str = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nVia: x\r\n\r\n";
 
-/// R32: `Via` says what is true.
+/// R32: `Via` has the real address.
 #[tokio::test]
 async fn sip_over_tcp() {
     use Outcome::{Down, Up};
@@ -297,14 +298,14 @@ async fn sip_over_tcp() {
     assert_says(&verdict, Down, "no complete answer");
 }
 
-/// R32 of `docs/compat.md`, too: what may have been lost is sent again.
+/// R32 of `docs/compat.md` as well: a datagram that may be lost is sent again.
 #[tokio::test]
 async fn sip_over_udp() {
     for loopback in LOOPBACKS {
         for (answer, outcome, words) in [
             ("SIP/2.0 200 OK\r\nVia: x\r\n\r\n", Outcome::Up, "OPTIONS answered \"SIP/2.0 200 OK\""),
             ("SIP/2.0 404 Not here\r\n\r\n", Outcome::Down, "OPTIONS answered \"SIP/2.0 404 Not here\""),
-            ("SIP/2.0 200 OK\r\nVia: x\r\n", Outcome::Down, "without an end of its headers"),
+            ("SIP/2.0 200 OK\r\nVia: x\r\n", Outcome::Down, "but the headers are incomplete"),
         ] {
             let server = UdpSocket::bind(loopback).await.unwrap();
             let address = server.local_addr().unwrap();
@@ -325,7 +326,7 @@ async fn sip_over_udp() {
             assert!(heard.starts_with("OPTIONS sip: SIP/2.0\r\nVia: SIP/2.0/UDP "), "{heard}");
             assert!(heard.ends_with("\r\nContent-Length: 0\r\n\r\n"), "{heard}");
         }
-        // Nobody there: the refusal comes back.
+        // No server: the kernel reports the refusal.
         let unused = UdpSocket::bind(loopback).await.unwrap().local_addr().unwrap();
         let sip = speaks(Dialogue::Sip { udp: true });
         let verdict = run(&probe(unused, PATIENCE, Action::Dialogue(sip))).await;
@@ -333,7 +334,7 @@ async fn sip_over_udp() {
     }
 }
 
-/// A server with one file, on a data connection of its own for each transfer.
+/// A server with one file, and a new data connection for each transfer.
 async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
     Server::start(bind, move |stream| async move {
         let mut stream = BufReader::new(stream);
@@ -352,18 +353,18 @@ async fn ftp_server(bind: &'static str, content: &'static [u8]) -> Server {
                     let port = listener.local_addr().unwrap().port();
                     data = Some(listener);
                     if line.starts_with('P') {
-                        // An address that only makes sense behind its address translation.
+                        // An address from behind NAT, which the check cannot reach.
                         format!("227 Entering Passive Mode (192,0,2,1,{},{})", port / 256, port % 256)
                     } else {
                         format!("229 Entering Extended Passive Mode (|||{port}|)")
                     }
                 }
-                name @ ("RETR /alive" | "RETR /broken") => {
+                name @ ("RETR /health" | "RETR /broken") => {
                     let (mut transfer, _) = data.take().unwrap().accept().await.unwrap();
                     stream.write_all(b"150 here it comes\r\n").await.unwrap();
                     transfer.write_all(content).await.unwrap();
                     drop(transfer);
-                    if name.ends_with("alive") { "226 done" } else { "426 aborted" }.to_owned()
+                    if name.ends_with("health") { "226 done" } else { "426 aborted" }.to_owned()
                 }
                 "QUIT" => "221 bye".to_owned(),
                 _ => "550 no".to_owned(),
@@ -388,20 +389,20 @@ async fn ftp() {
         ..speaks(Dialogue::Ftp)
     };
     for loopback in LOOPBACKS {
-        let server = ftp_server(loopback, b"I am alive\n").await;
+        let server = ftp_server(loopback, b"I am fine.\n").await;
         for (dialogue, outcome, words) in [
             (ftp("", "", "/", None), Outcome::Up, "greeting 220 in "),
-            // P76: without a line `service=ftp` there is no login.
-            (ftp("", "", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),
+            // P76: without a line `service=ftp` no login is set.
+            (ftp("", "", "/health", Some("fine\\.$")), Outcome::Up, "11 bytes in "),
             (ftp("joe", "good", "/", None), Outcome::Up, "login 230 in "),
             (ftp("joe", "bad", "/", None), Outcome::Down, "login answered \"550 no\""),
-            (ftp("joe", "good", "/alive", Some("alive$")), Outcome::Up, "11 bytes in "),
-            (ftp("joe", "good", "/alive", None), Outcome::Up, "RETR 150 in "),
-            (ftp("joe", "good", "/alive", Some("dead")), Outcome::Down, "does not match /dead/"),
+            (ftp("joe", "good", "/health", Some("fine\\.$")), Outcome::Up, "11 bytes in "),
+            (ftp("joe", "good", "/health", None), Outcome::Up, "RETR 150 in "),
+            (ftp("joe", "good", "/health", Some("ill")), Outcome::Down, "does not match /ill/"),
             // R78
-            (ftp("joe", "good", "/broken", Some("alive$")), Outcome::Down, "426 aborted"),
-            (ftp("joe", "good", "/gone", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
-            (ftp("joe", "good", "/", Some("alive")), Outcome::Down, "RETR answered \"550 no\""),
+            (ftp("joe", "good", "/broken", Some("fine\\.$")), Outcome::Down, "426 aborted"),
+            (ftp("joe", "good", "/gone", Some("fine")), Outcome::Down, "RETR answered \"550 no\""),
+            (ftp("joe", "good", "/", Some("fine")), Outcome::Down, "RETR answered \"550 no\""),
         ] {
             let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue))).await;
             assert_says(&verdict, outcome, words);

@@ -1,4 +1,4 @@
-//! Name servers of the test's own, and what their answers come to.
+//! Fake name servers, and the verdicts on their answers.
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, MX, NAPTR, NS, PTR, SOA, SRV, TXT};
@@ -15,7 +15,7 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-/// What the servers know.
+/// The records of the servers.
 fn answer(question: &Message, tcp: bool) -> Message {
     let query = question.queries[0].clone();
     let mut answer = question.clone();
@@ -74,11 +74,11 @@ impl Drop for NameServer {
     }
 }
 
-/// Loses the first datagram that it gets, and says something else before it answers.
+/// Loses the first datagram. Sends noise and an answer with another ID before each answer.
 async fn name_server(loopback: &str) -> NameServer {
     let (listener, socket) = loop {
         let listener = TcpListener::bind(loopback).await.unwrap();
-        // The port may be taken on UDP; then another one is tried.
+        // The port may be in use on UDP; then try another one.
         if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
             break (listener, socket);
         }
@@ -120,7 +120,7 @@ fn question_of(kind: DnsType, name: &str, receive: Option<&str>) -> Action {
     Action::Dns(DnsProbe { name: name.to_owned(), kind: Some(kind), receive, tcp: false })
 }
 
-/// The text is matched as zone files have it, without last dots.
+/// Records are matched as in zone files, without last dots.
 #[tokio::test]
 async fn every_kind_of_record_is_asked_for_and_matched() {
     use Outcome::{Down, Up};
@@ -134,7 +134,7 @@ async fn every_kind_of_record_is_asked_for_and_matched() {
                 Up,
                 "MX zone.example.net: 10 mail",
             ),
-            (DnsType::Mx, "zone.example.net", Some("host"), Down, ": 10 mail.example.net, of which none"),
+            (DnsType::Mx, "zone.example.net", Some("host"), Down, ": 10 mail.example.net; none matches"),
             (DnsType::Ns, "zone.example.net", Some("^ns.example.net$"), Up, "NS zone"),
             (
                 DnsType::Soa,
@@ -160,8 +160,8 @@ async fn every_kind_of_record_is_asked_for_and_matched() {
             ),
             (DnsType::Srv, "_sip._tcp.example.net", Some("^1 2 5060 sip.example.net$"), Up, "SRV _sip._tcp"),
             (DnsType::Aaaa, "six.example.net", None, Up, "AAAA six.example.net: fd00::5"),
-            (DnsType::A, "six.example.net", None, Down, "A six.example.net: there is no such record"),
-            (DnsType::A, "www.example.net", Some("^host"), Down, "10.1.2.3, of which none matches"),
+            (DnsType::A, "six.example.net", None, Down, "A six.example.net: no such record"),
+            (DnsType::A, "www.example.net", Some("^host"), Down, "10.1.2.3; none matches"),
             (DnsType::Cname, "www.example.net", None, Down, "Non-Existent Domain"),
             (DnsType::Txt, "10.1.2.3", None, Up, "TXT 3.2.1.10.in-addr.arpa: reverse"),
         ] {
@@ -183,15 +183,15 @@ async fn answers_are_judged_over_both_transports() {
                 ("www.example.net", Some("^10\\.1"), Up, "A www.example.net: 10.1.2.3 matches /^10\\.1/"),
                 ("www.example.net", Some("^host"), Up, "host.example.net matches"),
                 ("www.example.net", None, Up, "host.example.net, 10.1.2.3"),
-                ("www.example.net", Some("^11"), Down, "of which none matches /^11/"),
+                ("www.example.net", Some("^11"), Down, "; none matches /^11/"),
                 ("six.example.net", Some("^fd00::5$"), Up, "AAAA six.example.net: fd00::5 matches"),
                 ("10.1.2.3", Some("example.net$"), Up, "host.example.net matches"),
                 ("big.example.net", Some("9$"), Up, "10.9.9.9 matches"),
-                ("empty.example.net", None, Down, "AAAA empty.example.net: there is no such record"),
-                ("nobody.example.net", None, Down, "Non-Existent Domain"),
+                ("empty.example.net", None, Down, "AAAA empty.example.net: no such record"),
+                ("missing.example.net", None, Down, "Non-Existent Domain"),
                 ("broken.example.net", None, Down, "Server Failure"),
-                ("", None, Down, "no request"),
-                ("a..b", None, Down, "is no name to ask for"),
+                ("", None, Down, "no request set"),
+                ("a..b", None, Down, "is not a valid name"),
             ] {
                 assert_says(&run(&at(question(name, receive, tcp))).await, outcome, words);
             }
@@ -201,7 +201,7 @@ async fn answers_are_judged_over_both_transports() {
 
 #[tokio::test]
 async fn nobody_and_silence_are_down() {
-    // The original's word in the monitor file.
+    // The original's words for the monitor file.
     let down = |verdict: &Verdict, words: &str| {
         assert_says(verdict, Outcome::Down, words);
         assert_eq!(verdict.monitor.as_deref(), Some("Connection timed out"), "{verdict:?}");

@@ -1,4 +1,4 @@
-//! Pages and files without an end, heads that are not quite right, and patterns that take long: each is judged once.
+//! Endless pages and files, malformed heads, and slow patterns: each is judged once.
 
 use std::future::pending;
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::plan::SimpleTcpProbe;
 use crate::sys::cpu::thread_time;
 
-/// A server that sends pieces, and then neither more nor an end.
+/// A server that sends pieces, and then neither data nor an end.
 async fn open_ended(pieces: &'static [&'static str]) -> Server {
     Server::start(LOOPBACKS[0], move |mut stream| async move {
         read_request(&mut stream).await;
@@ -31,13 +31,13 @@ async fn a9_a_page_without_an_end_is_judged_at_the_deadline() {
     let check =
         async |pattern| run(&probe(server.address, IMPATIENCE, Action::Http(get("/", Some(pattern))))).await;
     let verdict = check("all is well").await;
-    assert_says(&verdict, Outcome::Up, "200 OK, and the body (11 bytes, no end within 200 ms) matches");
+    assert_says(&verdict, Outcome::Up, "200 OK, and the body (11 bytes, incomplete after 200 ms) matches");
     assert_eq!(verdict.monitor.as_deref(), Some("200 OK"));
-    let verdict = check("dead").await;
+    let verdict = check("ill").await;
     assert_says(
         &verdict,
         Outcome::Down,
-        "but the body (11 bytes, no end within 200 ms) does not match /dead/",
+        "but the body (11 bytes, incomplete after 200 ms) does not match /ill/",
     );
     assert_eq!(verdict.monitor.as_deref(), Some("all is well"));
 }
@@ -60,7 +60,7 @@ async fn a9_without_receive_the_status_decides() {
     assert_says(&verdict, Outcome::Up, "GET /: 200 OK");
 }
 
-/// As the original's library was seen to take them.
+/// As observed with the original's library.
 #[tokio::test]
 async fn a9_odd_heads_are_taken_as_in_the_original() {
     for (head, body) in [
@@ -104,10 +104,10 @@ async fn a9_a_cut_line_is_said_to_be_cut() {
         udp: false,
     };
     let verdict = run(&probe(server.address, PATIENCE, Action::SimpleTcp(simple))).await;
-    assert_says(&verdict, Outcome::Down, "the answer was cut: no more than 65,536 bytes of a line are read");
+    assert_says(&verdict, Outcome::Down, "the answer was cut: at most 65,536 bytes of a line are read");
 }
 
-/// A file whose end does not come is judged like a page.
+/// An endless file is judged like a page.
 #[tokio::test]
 async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
     let data = TcpListener::bind(LOOPBACKS[0]).await.unwrap();
@@ -132,16 +132,17 @@ async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
     for (pattern, outcome) in [("well$", Outcome::Up), ("ERROR", Outcome::Down)] {
         let dialogue = DialogueProbe {
             login: "joe".to_owned(),
-            request: "/alive".to_owned(),
+            request: "/health".to_owned(),
             receive: Some(Pattern::parse(pattern).unwrap()),
             ..speaks(Dialogue::Ftp)
         };
         let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(dialogue))).await;
-        assert_says(&verdict, outcome, "the file (11 bytes, no end within 200 ms)");
+        assert_says(&verdict, outcome, "the file (11 bytes, incomplete after 200 ms)");
     }
 }
 
-/// What a check gives, and the most CPU time that the loop's thread spent without a look at its timers while the check ran.
+/// The verdict of a check, and the most CPU time that the loop's thread spent during the check without serving its
+/// timers.
 pub(super) async fn while_watched<T>(check: impl Future<Output = T>) -> (Duration, T) {
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let longest = tokio::spawn(async move {
@@ -159,7 +160,7 @@ pub(super) async fn while_watched<T>(check: impl Future<Output = T>) -> (Duratio
     (longest.await.unwrap(), result)
 }
 
-/// While the pattern runs, the loop's thread does other things.
+/// While the pattern runs, the loop's thread is free.
 #[tokio::test]
 async fn a11_a_dear_pattern_does_not_stop_the_loop() {
     let body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'a'; 1_000_000], b"b"].concat();
@@ -171,7 +172,7 @@ async fn a11_a_dear_pattern_does_not_stop_the_loop() {
     assert!(longest < Duration::from_millis(500), "the loop's thread was busy for {longest:?}");
 }
 
-/// A server that sends a page in very small chunks costs much time, but never without a look at the timers.
+/// A server that sends a page in very small chunks costs much time, but timers are still served.
 #[tokio::test]
 async fn a11_a_page_in_small_chunks_does_not_stop_the_loop() {
     let chunks = b"1\r\nx\r\n".repeat(300_000);

@@ -1,4 +1,4 @@
-//! Commands that behave, and commands that do not.
+//! Operator commands, correct and faulty ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::plan::ExternalProbe;
 use crate::sys::process::{self, Signal};
 use crate::value::UnknownCause;
 
-/// A folder with scripts in it.
+/// A directory for scripts.
 struct Scripts(tempfile::TempDir);
 
 impl Scripts {
@@ -21,7 +21,7 @@ impl Scripts {
         self.0.path().join(name)
     }
 
-    /// Writes an executable file; gives its path.
+    /// Writes an executable file; returns its path.
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -48,7 +48,7 @@ fn perl(script: impl Into<String>) -> Probe {
     probe
 }
 
-/// Waits until something holds; a test that waits in vain fails.
+/// Waits until a condition holds; fails the test if it does not.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Duration::from_secs(20);
     let waiting = async {
@@ -56,17 +56,17 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(patience, waiting).await.is_ok(), "in vain: {what}");
+    assert!(tokio::time::timeout(patience, waiting).await.is_ok(), "timed out: {what}");
 }
 
-/// The pids in a file, when so many are in it.
+/// The pids in a file, once it has this many.
 fn pids(path: &Path, count: usize) -> Option<Vec<i32>> {
     let text = fs::read_to_string(path).ok().filter(|text| text.ends_with('\n'))?;
     let pids: Vec<i32> = text.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
     (pids.len() == count).then_some(pids)
 }
 
-/// Whether nothing is left of a process, or, where its parent does not look after it, nothing but its exit status.
+/// Whether a process is gone. Unless `reaped`, a zombie counts as gone.
 fn is_dead(pid: i32, reaped: bool) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
         Err(_) => true,
@@ -94,7 +94,7 @@ async fn other_ends_are_down_and_say_why() {
         ("exit 255", "exit code 255"),
         ("kill -KILL $$", "killed by SIGKILL"),
         ("echo bye; kill -TERM $$", "killed by SIGTERM; it printed \"bye\""),
-        // The output is thrown away behind its beginning, and never in the way of the command.
+        // Output after its beginning is discarded, and the command never blocks on it.
         ("yes | head -c 3000000; exit 4", "exit code 4; it printed \"y\""),
         ("read line && exit 0; exit 5", "exit code 5"),
     ] {
@@ -118,7 +118,7 @@ async fn what_cannot_be_run_is_down() {
     assert_says(&run(&command(&folder, PATIENCE)).await, Outcome::Down, "cannot be run: permission denied");
     let orphan = scripts.write("orphan", "#!/nowhere/sh\nexit 0\n");
     let verdict = run(&command(&orphan, PATIENCE)).await;
-    assert_says(&verdict, Outcome::Down, "the program that its first line names (#!) does not exist");
+    assert_says(&verdict, Outcome::Down, "the interpreter in its first line (#!) does not exist");
     assert_says(&run(&command("'open", PATIENCE)).await, Outcome::Down, "a quote without its counterpart");
     assert_says(&run(&command(" ", PATIENCE)).await, Outcome::Down, "the command is empty");
 }
@@ -136,10 +136,10 @@ async fn a_command_may_have_blanks_or_arguments_and_no_shell_reads_it() {
         fs::read_to_string(scripts.path("chk.args")).unwrap(),
         "--to|two words|$HOME|*|10.0.0.1|80|[fd00::2]|8080|"
     );
-    // A name without a slash is looked for where commands are.
+    // A name without a slash is searched in PATH.
     assert_says(&run(&command("true", PATIENCE)).await, Outcome::Up, "exit code 0");
     assert_says(&run(&command("false", PATIENCE)).await, Outcome::Down, "exit code 1");
-    // The original's execvp gives a script without `#!` to sh.
+    // The original's execvp runs a script without `#!` with sh.
     let path = scripts.write("bare", "[ \"$4\" = 8080 ]\n");
     assert_says(&run(&command(&path, PATIENCE)).await, Outcome::Up, "exit code 0");
 }
@@ -149,19 +149,15 @@ async fn the_deadline_kills_all_that_was_started() {
     let scripts = Scripts::new();
     let path = scripts.shell("chk", r#"echo waiting; sleep 300 & echo $$ $! >"$0.pids"; wait"#);
     let checker = Checker::new().unwrap();
-    // On a busy machine the script may not have come far enough by the deadline.
+    // On a busy machine the script may not get far enough by the deadline.
     for deadline in [500, 5000].map(Duration::from_millis) {
         let verdict = checker.run(&command(&path, deadline)).await;
-        assert_says(&verdict, Outcome::Down, &format!("run {path}: no end within "));
+        assert_says(&verdict, Outcome::Down, &format!("run {path}: timed out after "));
         assert!(verdict.took <= deadline + MARGIN, "{verdict:?}");
         if let Some(pids) = pids(&scripts.path("chk.pids"), 2) {
-            assert_says(
-                &verdict,
-                Outcome::Down,
-                "killed with all that it had started; it had printed \"waiting\\n\"",
-            );
+            assert_says(&verdict, Outcome::Down, "killed its process group; its output: \"waiting\\n\"");
             until("the command is reaped", || is_dead(pids[0], true)).await;
-            until("its child is dead", || is_dead(pids[1], false)).await;
+            until("its child has exited", || is_dead(pids[1], false)).await;
             return;
         }
     }
@@ -179,7 +175,7 @@ async fn letting_go_of_a_check_kills_all_that_was_started() {
     let pids = pids(&file, 2).unwrap();
     task.abort();
     until("the command is reaped", || is_dead(pids[0], true)).await;
-    until("its child is dead", || is_dead(pids[1], false)).await;
+    until("its child has exited", || is_dead(pids[1], false)).await;
 }
 
 #[tokio::test]
@@ -190,7 +186,10 @@ async fn a_child_that_keeps_the_output_open_does_not_delay() {
     assert_says(&verdict, Outcome::Down, "exit code 2; it printed \"last words\"");
     assert!(verdict.took < Duration::from_secs(30), "{verdict:?}");
     let left = pids(&scripts.path("chk.pids"), 1).unwrap()[0];
-    assert!(!is_dead(left, false), "what a command left behind on purpose stays, as with the original");
+    assert!(
+        !is_dead(left, false),
+        "background processes of a command that has ended stay, as with the original"
+    );
     process::send(left, Signal::SIGKILL).unwrap();
 }
 
@@ -199,10 +198,10 @@ async fn endless_output_ends_at_the_deadline() {
     let scripts = Scripts::new();
     let path = scripts.shell("chk", "exec yes");
     let verdict = run(&command(&path, Duration::from_millis(500))).await;
-    assert_says(&verdict, Outcome::Down, "no end within 500 ms");
+    assert_says(&verdict, Outcome::Down, "timed out after 500 ms");
 }
 
-/// Replacing a script while it is due must not cost a server its place.
+/// Replacing a script during a check must not mark the server down.
 #[tokio::test]
 async fn a_script_that_is_being_written_is_waited_for() {
     let scripts = Scripts::new();
@@ -217,15 +216,15 @@ async fn a_script_that_is_being_written_is_waited_for() {
     assert_says(&verdict, Outcome::Up, "exit code 0");
     let _writer = fs::OpenOptions::new().append(true).open(&path).unwrap();
     let verdict = run(&command(&path, IMPATIENCE)).await;
-    // A4: what was not started says nothing of the server.
+    // A4: a command that was not started says nothing about the server.
     assert_says(
         &verdict,
         Outcome::Unknown(UnknownCause::NotStarted),
-        "not started within 200 ms, because somebody is writing to the file",
+        "not started within 200 ms: a program has the file open for writing",
     );
 }
 
-/// No thread is free that could start the command, as when a file system hangs under others.
+/// No thread is free to start the command, as when a hung file system blocks them.
 #[test]
 fn a4_a_command_that_finds_no_thread_says_nothing() {
     let runtime =
@@ -257,9 +256,9 @@ async fn perl_scripts() {
         ("exit 2", Outcome::Down, "exit code 2"),
         ("exit 9 if \"@ARGV\" ne '10.0.0.1 80 [fd00::2] 8080'; 1;", Outcome::Up, "exit code 0"),
         ("die \"no answer\\n\";", Outcome::Down, "exit code 255; it printed \"no answer\""),
-        ("this is no (", Outcome::Down, "exit code 255; it printed "),
+        ("not perl (", Outcome::Down, "exit code 255; it printed "),
     ] {
-        // Neither executable nor with a first line: perl only reads it.
+        // Neither executable nor with a `#!` line: perl only reads it.
         let path = scripts.path("chk.pl");
         fs::write(&path, text).unwrap();
         assert_says(&run(&perl(path.to_str().unwrap())).await, outcome, words);

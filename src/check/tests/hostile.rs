@@ -1,5 +1,5 @@
-//! Servers that misbehave, each against every protocol that can meet it: the verdict comes by the deadline (B14), and names the
-//! cause.
+//! Misbehaving servers, each with every protocol that can meet one: the verdict comes by the deadline (B14) and
+//! names the cause.
 
 use std::future::pending;
 
@@ -11,17 +11,17 @@ use super::servers::{Server, read_request, reset};
 use super::*;
 use crate::plan::{SimpleTcpProbe, SqlProbe};
 
-/// The promise: no verdict is later than this after its deadline.
+/// The most time after its deadline that a verdict may come.
 const PROMISE: Duration = Duration::from_millis(100);
 
-/// The protocols that can meet a strange server.
+/// The protocols that can meet a misbehaving server.
 #[derive(Clone, Copy, Debug)]
 enum Protocol {
     Http,
     Https,
     Proxy,
     Lines,
-    /// A dialogue in which the server speaks first.
+    /// A dialogue in which the server sends first.
     Smtp,
 }
 
@@ -48,7 +48,7 @@ impl Protocol {
     }
 }
 
-/// Runs a probe. What it is late by must be the machine's doing at one time, not ours at every time.
+/// Runs a probe. Repeats it if it is late: once may be the machine's fault, every time is ours.
 async fn punctual(probe: &Probe) -> Verdict {
     let mut verdict = run(probe).await;
     for _ in 0..3 {
@@ -57,10 +57,10 @@ async fn punctual(probe: &Probe) -> Verdict {
         }
         verdict = run(probe).await;
     }
-    panic!("{probe}: late again and again: {verdict:?}");
+    panic!("{probe}: late every time: {verdict:?}");
 }
 
-/// Has every protocol meet a server that does the same to all; the reason must say one of several things.
+/// Runs every protocol against the same server behaviour. The reason must contain one of the expected texts (`|`).
 async fn all_meet<F, W>(serve: F, expected: &[(Protocol, &str)])
 where
     F: Fn(TcpStream) -> W + Clone + Send + 'static,
@@ -73,7 +73,7 @@ where
             let verdict = punctual(&protocol.probe(server.address, Some("well"))).await;
             assert_eq!(verdict.outcome, Outcome::Down, "{protocol:?}: {verdict:?}");
             let said = words.split('|').any(|words| verdict.reason.contains(words));
-            assert!(said, "{protocol:?}: {words:?} is not said by {verdict:?}");
+            assert!(said, "{protocol:?}: {words:?} is missing in {verdict:?}");
             let who = server.address.to_string();
             assert!(verdict.reason.contains(&who) || verdict.reason.contains("status"), "{verdict:?}");
         }
@@ -88,7 +88,7 @@ async fn garbage() {
         let mut request = [0; 1024];
         drop(stream.read(&mut request).await);
         drop(stream.write_all(&noise).await);
-        // Read to the end, so that closing is no reset.
+        // Read to the end, so that closing does not reset the connection.
         while stream.read(&mut request).await.is_ok_and(|length| length > 0) {}
     };
     let expected = [
@@ -115,7 +115,7 @@ async fn one_byte_a_second() {
         (Protocol::Http, "1 byte received, waiting for the status line)"),
         (Protocol::Https, "in the TLS handshake)|TLS handshake: the server does not speak TLS"),
         (Protocol::Proxy, "1 byte received, waiting for the status line)"),
-        (Protocol::Lines, "1 byte received and no end of a line: \"H\")"),
+        (Protocol::Lines, "1 byte received, no line end: \"H\")"),
         (Protocol::Smtp, "1 byte received, waiting for the greeting)"),
     ];
     all_meet(serve, &expected).await;
@@ -131,7 +131,7 @@ async fn an_endless_line() {
         (Protocol::Http, "the headers are larger than 65536 bytes"),
         (Protocol::Https, "TLS handshake: the server does not speak TLS on this port"),
         (Protocol::Proxy, "the headers are larger than 65536 bytes"),
-        (Protocol::Lines, "no more than 65,536 bytes of a line are read"),
+        (Protocol::Lines, "at most 65,536 bytes of a line are read"),
         (Protocol::Smtp, "has a line of more than 16,384 bytes"),
     ];
     all_meet(serve, &expected).await;
@@ -147,9 +147,9 @@ async fn endless_lines() {
         (Protocol::Http, "the headers are larger than 65536 bytes or more than 128"),
         (Protocol::Https, "TLS handshake: the server does not speak TLS on this port"),
         (Protocol::Proxy, "the headers are larger than 65536 bytes or more than 128"),
-        // A build without optimisation may not come to the end of a megabyte of lines in time.
-        (Protocol::Lines, "no more than 1,048,576 bytes are read|bytes received in "),
-        (Protocol::Smtp, "the greeting is no numbered reply: \"HTTP/1.1 200 OK\""),
+        // An unoptimized build may not finish a megabyte of lines in time.
+        (Protocol::Lines, "at most 1,048,576 bytes are read|bytes received in "),
+        (Protocol::Smtp, "the greeting is not a numbered reply: \"HTTP/1.1 200 OK\""),
     ];
     all_meet(serve, &expected).await;
 }
@@ -190,7 +190,7 @@ async fn silence() {
 #[tokio::test]
 async fn closing_at_once() {
     let serve = |stream: TcpStream| async move { drop(stream) };
-    // Whether the request was on its way already decides between an end and a reset.
+    // An end or a reset, depending on whether the request was already sent.
     let words = "closed the connection|connection reset by peer|broken pipe|not connected";
     all_meet(serve, &ALL.map(|protocol| (protocol, words))).await;
     let serve = |stream: TcpStream| async move { reset(stream) };
@@ -216,7 +216,7 @@ async fn half_a_tls_record() {
             assert_says(&verdict, Outcome::Down, words);
         }
     }
-    // The same behind a whole handshake, where the answer should be.
+    // The same after a complete handshake, in place of the answer.
     let server = Server::tls(LOOPBACKS[0], |mut stream| async move {
         read_request(&mut stream).await;
         let raw = stream.get_mut().0;
@@ -246,7 +246,7 @@ async fn a_body_beyond_the_limit() {
     assert_says(&punctual(&probe).await, Outcome::Down, &format!("{cut} does not match /^I am ill/"));
 }
 
-/// What came is judged, like the original does; the reason says that it was not all.
+/// A partial answer is judged, as in the original; the reason states that it is partial.
 #[tokio::test]
 async fn a_body_shorter_than_announced() {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI am well.";
@@ -272,10 +272,10 @@ async fn a_body_shorter_than_announced() {
     })
     .await;
     let verdict = punctual(&Protocol::Http.probe(staying.address, Some("well"))).await;
-    assert_says(&verdict, Outcome::Up, "the body (10 bytes, no end within 200 ms) matches /well/");
+    assert_says(&verdict, Outcome::Up, "the body (10 bytes, incomplete after 200 ms) matches /well/");
 }
 
-/// To reckon with a large key would stop everything that the runtime's thread does.
+/// Encryption with a large key would block the runtime's thread.
 #[tokio::test]
 async fn a_mysql_with_an_enormous_key() {
     let server = Server::start(LOOPBACKS[0], |mut stream| async move {
@@ -291,7 +291,7 @@ async fn a_mysql_with_an_enormous_key() {
     .await;
     let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
     let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(sql))).await;
-    assert_says(&verdict, Outcome::Down, "the server's key has 100000 bytes, which is no key");
+    assert_says(&verdict, Outcome::Down, "the server's RSA key has 100000 bytes, at most 1024 are accepted");
 }
 
 #[tokio::test]
@@ -303,5 +303,5 @@ async fn a_pgsql_without_an_end() {
     .await;
     let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
     let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql))).await;
-    assert_says(&verdict, Outcome::Down, "the server sends without an end");
+    assert_says(&verdict, Outcome::Down, "the server sends more than the check reads");
 }

@@ -1,4 +1,4 @@
-//! HTTP against good and bad servers.
+//! HTTP against correct and faulty servers.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// Runs a request against a server that always answers the same.
+/// Runs a request against a server that always sends the same answer.
 async fn against(answer: &[u8], http: HttpProbe) -> Verdict {
     let answer = answer.to_vec();
     let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
@@ -99,14 +99,14 @@ async fn https_asks_for_a_name_and_trusts_anybody() {
     for loopback in LOOPBACKS {
         let server = Server::tls(loopback, |mut stream| async move {
             let request = read_request(&mut stream).await;
-            let name = stream.get_ref().1.server_name().unwrap_or("nobody").to_owned();
+            let name = stream.get_ref().1.server_name().unwrap_or("no-name").to_owned();
             let reply =
                 format!("HTTP/1.1 200 OK\r\n\r\n{name} {}", request.contains("Host: www.example.net"));
             drop(stream.write_all(reply.as_bytes()).await);
-            // Without a farewell: some servers just close.
+            // No close_notify: some servers just close.
         })
         .await;
-        for (name, receive) in [(Some("real.example.net"), "^real.example.net true"), (None, "^nobody true")]
+        for (name, receive) in [(Some("real.example.net"), "^real.example.net true"), (None, "^no-name true")]
         {
             let http = HttpProbe {
                 scheme: Scheme::Https,
@@ -136,7 +136,7 @@ async fn a_proxy_is_asked_for_the_whole_url() {
         let target = proxy.address;
         let http = through_proxy("http://me:secret@u.example:8080/a b?c", Some("fetched"));
         let verdict = run(&probe(target, PATIENCE, Action::Http(http.clone()))).await;
-        // The redirect leads through the proxy as well: no name is resolved here.
+        // The redirect is requested through the proxy as well, so no name is resolved.
         let words = format!(
             "GET http://v.example/d through the proxy {target} (after 1 redirect, by another host): 200 OK, and"
         );
@@ -158,7 +158,7 @@ async fn a_proxy_is_asked_for_the_whole_url() {
     }
 }
 
-/// The lines of a request that say who asks.
+/// The `Authorization` lines of a request.
 fn who_asks(request: &str) -> Vec<&str> {
     request.lines().filter(|line| line.to_ascii_lowercase().starts_with("authorization:")).collect()
 }
@@ -194,7 +194,7 @@ async fn the_user_and_the_password_of_a_url_are_sent() {
             .iter()
             .map(|request| who_asks(request).first().map(|line| line.to_lowercase()))
             .collect();
-        // The second place is relative to the first; the third is a URL of its own.
+        // The second location is relative to the first; the third is an absolute URL.
         let sent = [Some(MON_PW), Some(MON_PW), None, Some(MON_PW), None];
         assert_eq!(asked.iter().map(Option::as_deref).collect::<Vec<_>>(), sent, "{requests:?}");
         assert!(requests[3].starts_with("GET http://www/ "), "{requests:?}");
@@ -208,16 +208,16 @@ async fn a_proxy_that_cannot_and_urls_that_are_none() {
     assert_says(&verdict, Outcome::Down, "GET http://u.example/x through the proxy 127.0.0.1:");
     assert_says(&verdict, Outcome::Down, ": 502 Bad Gateway");
     for (url, words) in [
-        ("", "GET: \"\" is no absolute URL"),
-        ("/x", "GET: \"/x\" is no absolute URL"),
-        ("ftp://me:secret@u/x", "ftp://u/x has the scheme ftp"),
-        ("http://me:secret@:80/x", "http://:80/x names no valid host and port"),
+        ("", "GET: \"\" is not an absolute URL"),
+        ("/x", "GET: \"/x\" is not an absolute URL"),
+        ("ftp://me:secret@u/x", "ftp://u/x has the unsupported scheme ftp"),
+        ("http://me:secret@:80/x", "http://:80/x has no valid host and port"),
     ] {
         let verdict = against(reply, through_proxy(url, None)).await;
         assert_says(&verdict, Outcome::Down, words);
         assert!(!verdict.reason.contains("secret"), "{verdict:?}");
     }
-    // Not asked of the proxy, as in the original: there is nobody at that address.
+    // HTTPS does not use the proxy, as in the original. No server listens at that address.
     let (_held, nobody) = nobody(LOOPBACKS[0]);
     let verdict = against(reply, through_proxy(&format!("https://{nobody}/"), None)).await;
     assert_says(&verdict, Outcome::Down, &format!("connect to {nobody}: connection refused"));
@@ -228,11 +228,7 @@ async fn redirects_are_followed_seven_times() {
     let server =
         Server::answering(LOOPBACKS[0], |_| b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n".to_vec()).await;
     let verdict = run(&probe(server.address, PATIENCE, Action::Http(get("/", None)))).await;
-    assert_says(
-        &verdict,
-        Outcome::Down,
-        "(after 7 redirects): 302 Found, and no more than 7 redirects are followed",
-    );
+    assert_says(&verdict, Outcome::Down, "(after 7 redirects): 302 Found, more than 7 redirects");
     assert_eq!(server.requests.lock().unwrap().len(), 8);
 }
 

@@ -1,4 +1,4 @@
-//! A directory of the test's own, and what becomes of the checks of it.
+//! Checks of a fake directory server.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -17,7 +17,7 @@ fn search(transport: Transport) -> Action {
     })
 }
 
-/// The monitor file has the original's word.
+/// The monitor file has the original's words.
 #[tokio::test]
 async fn a_silent_directory_is_down() {
     for loopback in LOOPBACKS {
@@ -28,13 +28,13 @@ async fn a_silent_directory_is_down() {
     }
 }
 
-/// As in the original's library, the object is one that an alias may stand for.
+/// As in the original's library, an alias is resolved to its object.
 #[tokio::test]
 async fn an_object_is_searched_for() {
     const BOUND: &[u8] = b"\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00";
     const FOUND: &[u8] = b"\x30\x0d\x02\x01\x02\x64\x08\x04\x04dc=x\x30\x00\
         \x30\x0c\x02\x01\x02\x65\x07\x0a\x01\x00\x04\x00\x04\x00";
-    // The object itself (0), and aliases followed to find it (2).
+    // Scope base object (0); aliases are dereferenced to find it (2).
     const ASKED: &[u8] = b"\x04\x04dc=x\x0a\x01\x00\x0a\x01\x02";
     for loopback in LOOPBACKS {
         let server = Server::start(loopback, |mut stream| async move {
@@ -53,7 +53,7 @@ async fn an_object_is_searched_for() {
     }
 }
 
-/// What is no LDAP, what is the end, and what the TLS library has to say are told apart.
+/// The reasons distinguish non-LDAP answers, a closed connection, and TLS errors.
 #[tokio::test]
 async fn a_reason_names_what_broke() {
     let own = Authority::new("own");
@@ -74,14 +74,14 @@ async fn a_reason_names_what_broke() {
         })
         .await;
         ask(&gone, Transport::Plain, "Bind: the server closed the connection").await;
-        // Without a farewell of TLS.
+        // Without close_notify.
         let gone = Server::tls(loopback, |mut stream| async move {
             drop(stream.read(&mut [0; 1024]).await);
         })
         .await;
         ask(&gone, Transport::Tls(Tls::default()), "Bind: the server closed the connection").await;
         let strict = Server::tls_by(loopback, own.good().acceptor(Some(&own)), |_| async {}).await;
-        let words = "Bind: the server demands a client certificate: give tlscert and tlskey";
+        let words = "Bind: the server demands a client certificate: set tlscert and tlskey";
         ask(&strict, Transport::Tls(Tls::default()), words).await;
     }
 }

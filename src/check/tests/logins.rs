@@ -1,4 +1,4 @@
-//! Servers that offer one way to log in and accept another.
+//! Servers that offer one login method and accept another.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -11,10 +11,10 @@ fn plain() -> SqlProbe {
     SqlProbe { starttls: false, ..sql(Tls::default()) }
 }
 
-/// What begins TLS, as far as its length.
+/// PostgreSQL's SSLRequest packet.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
-/// A PostgreSQL that refuses the password in TLS, and accepts the same login without TLS.
+/// A PostgreSQL server that refuses the password in TLS, and accepts the same login without TLS.
 async fn only_without_tls() -> Server {
     let acceptor = acceptor();
     Server::start(LOOPBACKS[0], move |mut stream| {
@@ -46,18 +46,18 @@ async fn only_without_tls() -> Server {
     .await
 }
 
-/// As the library of the original does it, which prefers TLS and tries without TLS what the server refuses in TLS.
+/// Like the library of the original: it prefers TLS, and repeats without TLS a login that is refused in TLS.
 #[tokio::test]
 async fn a8_pgsql_goes_on_without_tls() {
     let server = only_without_tls().await;
     let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(plain()))).await;
-    assert_says(&verdict, Outcome::Up, "the query gives rows");
-    // Where TLS is demanded, the refusal counts.
+    assert_says(&verdict, Outcome::Up, "the query returns rows");
+    // If TLS is required, the refusal counts.
     let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql(Tls::default())))).await;
     assert_says(&verdict, Outcome::Down, "login: FATAL 28P01 \"password authentication failed\"");
 }
 
-/// A server that chooses as many rounds as the library allows, and then has no place: that refusal has no second attempt.
+/// A server that chooses as many rounds as the library allows, and then is full. This refusal has no second attempt.
 #[tokio::test]
 async fn a11_a_dear_password_hash_does_not_stop_the_loop() {
     let server = Server::start(LOOPBACKS[0], |mut stream| async move {
@@ -85,7 +85,7 @@ async fn a11_a_dear_password_hash_does_not_stop_the_loop() {
     assert!(longest < Duration::from_millis(20), "the loop's thread was busy for {longest:?}");
 }
 
-/// R75: these methods are not spoken, and the reason names the method.
+/// R75: these methods are not supported, and the reason names the method.
 #[tokio::test]
 async fn a8_mysql_names_a_login_method_not_spoken() {
     for method in ["client_ed25519", "dialog", "mysql_clear_password", "sha256_password"] {
@@ -98,7 +98,7 @@ async fn a8_mysql_names_a_login_method_not_spoken() {
         })
         .await;
         let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(plain()))).await;
-        let words = format!("the server wants the login method \"{method}\", which is not spoken here");
+        let words = format!("the server requires the login method \"{method}\", which is not supported");
         assert_says(&verdict, Outcome::Down, &words);
     }
 }

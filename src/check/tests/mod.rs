@@ -1,4 +1,4 @@
-//! Every protocol against real servers on the loopback addresses, good and bad.
+//! Every protocol against real servers on the loopback addresses, correct and faulty ones.
 
 mod attendance;
 mod authority;
@@ -31,16 +31,16 @@ use crate::plan::HttpMethod;
 use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Redirects, Scheme, Transport};
 use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
-/// Both loopback addresses: every test of a connection runs on each.
+/// Both loopback addresses: every connection test runs on each.
 const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
-/// Long enough for any answer that comes at all.
+/// Long enough for every answer that arrives.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Short enough to wait for in a test.
 const IMPATIENCE: Duration = Duration::from_millis(200);
 
-/// How late a verdict may be on a busy machine. The promise is 100 ms on an idle one.
+/// How late a verdict may be on a busy machine. The limit on an idle machine is 100 ms.
 const MARGIN: Duration = Duration::from_millis(500);
 
 fn probe(target: SocketAddr, deadline: Duration, action: Action) -> Probe {
@@ -60,7 +60,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
     }
 }
 
-/// A dialogue in which nobody logs in and nothing is asked for.
+/// A dialogue without a login and with the default request.
 fn speaks(protocol: Dialogue) -> DialogueProbe {
     DialogueProbe {
         protocol,
@@ -79,14 +79,14 @@ async fn run(probe: &Probe) -> Verdict {
     verdict
 }
 
-/// Asserts an outcome and what its reason says.
+/// Asserts an outcome and a part of its reason.
 #[track_caller]
 fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
     assert_eq!(verdict.outcome, outcome, "{verdict:?}");
-    assert!(verdict.reason.contains(words), "{words:?} is not said by {verdict:?}");
+    assert!(verdict.reason.contains(words), "{words:?} is missing in {verdict:?}");
 }
 
-/// A port on which nobody listens, and which no other test gets as long as it is held.
+/// A port without a listener. No other test gets it as long as it is held.
 fn nobody(loopback: &str) -> (socket2::Socket, SocketAddr) {
     let address: SocketAddr = loopback.parse().unwrap();
     let socket =

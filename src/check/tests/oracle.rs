@@ -1,4 +1,4 @@
-//! Listeners of the test's own, which speak Oracle Net as far as a check asks.
+//! Fake Oracle listeners: the part of Oracle Net that a check needs.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -18,7 +18,7 @@ fn refusal(number: u32) -> Vec<u8> {
     packet(4, &[&[34, 0, length[0], length[1]], text.as_bytes()].concat())
 }
 
-/// Reads one CONNECT whole: its length, its fields where they belong, and what it asks for.
+/// Reads one complete CONNECT, verifies its length and fields, and returns its connect data.
 async fn connect(stream: &mut tokio::net::TcpStream) -> Option<String> {
     let length = stream.read_u16().await.ok()?;
     let mut rest = vec![0; usize::from(length) - 2];
@@ -30,7 +30,7 @@ async fn connect(stream: &mut tokio::net::TcpStream) -> Option<String> {
     Some(String::from_utf8(rest[place..].to_vec()).unwrap())
 }
 
-/// Knows the SID `XE` and the service `pdb1`, is asked to say it again first, and is full for `full`.
+/// Knows the SID `XE` and the service `pdb1`, requests the first packet again, and has no free process for `full`.
 async fn listener(loopback: &str) -> Server {
     Server::start(loopback, |mut stream| async move {
         let Some(asked) = connect(&mut stream).await else { return };
@@ -74,8 +74,8 @@ async fn a_listener_is_asked_for_the_database() {
     for loopback in LOOPBACKS {
         let server = listener(loopback).await;
         for (login, database, outcome, words) in [
-            ("scott", "XE", Up, "/XE: the listener accepts; nobody logs in"),
-            ("scott", "pdb1", Up, "/pdb1: the listener accepts, and sends its clients elsewhere"),
+            ("scott", "XE", Up, "/XE: the listener accepts; login not checked"),
+            ("scott", "pdb1", Up, "/pdb1: the listener accepts, and redirects clients"),
             ("scott", "", Up, ": the listener answers"),
             (
                 "scott",
@@ -83,7 +83,7 @@ async fn a_listener_is_asked_for_the_database() {
                 Down,
                 "the listener refuses: ORA-12514: neither a SID nor a service of this name",
             ),
-            ("scott", "full", Down, "ORA-12519: no process is left"),
+            ("scott", "full", Down, "ORA-12519: no server process is left"),
             ("scott", "odd", Down, "ORA-00099: \"(DESCRIPTION="),
             ("", "XE", Down, "login and request"),
         ] {
@@ -97,10 +97,10 @@ async fn what_is_no_listener_is_down() {
     for (answer, words) in [
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
-            "the answer is not Oracle's; it begins with \"HTTP/1.1\"",
+            "the answer is not Oracle Net; it begins with \"HTTP/1.1\"",
         ),
-        (packet(6, b"data"), "the answer to CONNECT is of type 6"),
-        (packet(11, b"").repeat(9), "wants CONNECT to be sent again and again"),
+        (packet(6, b"data"), "the answer to CONNECT has the unexpected type 6"),
+        (packet(11, b"").repeat(9), "requests CONNECT again more than 3 times"),
         (Vec::new(), "closed the connection instead of answering"),
         (vec![0, 99, 0, 0, 2, 0, 0, 0, 1], "closed the connection instead of answering"),
     ] {

@@ -1,4 +1,4 @@
-//! Pings of the loopback addresses, and what hides or forbids them.
+//! Pings of the loopback addresses, with and without answers and permission.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::network::{in_own_network, skip};
 use super::*;
 
-/// The test that [`without_the_right_nothing_is_known`] runs as somebody else.
+/// The environment variable that marks the run of [`without_the_right_nothing_is_known`] as another user.
 const AS_NOBODY: &str = "LDIRECTORD_TEST_AS_NOBODY";
 
 fn ping(address: &str, deadline: Duration, attempts: u32) -> Probe {
@@ -14,10 +14,10 @@ fn ping(address: &str, deadline: Duration, attempts: u32) -> Probe {
 }
 
 fn may_not_ping(verdict: &Verdict) -> bool {
-    verdict.is_unknown() && verdict.reason.contains("may not send pings")
+    verdict.is_unknown() && verdict.reason.contains("not permitted to send pings")
 }
 
-/// Has the machine answer no echo request: for this network alone, so it must be one of our own.
+/// Makes the kernel ignore echo requests, in this network namespace only. Never call it outside a test namespace.
 fn answer_no_echo() {
     std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "1").unwrap();
     std::fs::write("/proc/sys/net/ipv6/icmp/echo_ignore_all", "1").unwrap();
@@ -28,14 +28,14 @@ async fn loopback_answers() {
     for address in ["127.0.0.1", "::1"] {
         let verdict = run(&ping(address, PATIENCE, 2)).await;
         if may_not_ping(&verdict) {
-            return skip("this process may not send pings");
+            return skip("this process is not permitted to send pings");
         }
         assert_says(&verdict, Outcome::Up, &format!("ping {address}: answered"));
         assert_eq!(verdict.monitor, None);
     }
 }
 
-/// The usual socket buffer loses replies from 256 in flight on.
+/// With the default socket buffer replies are lost from 256 pending requests on.
 #[test]
 fn of_two_thousand_in_flight_none_is_lost() {
     let lost = in_own_network(async || {
@@ -74,7 +74,7 @@ fn who_does_not_answer_is_down_at_the_deadline() {
     assert!(verdicts.iter().all(|verdict| verdict.took >= Duration::from_millis(300)));
 }
 
-/// The second attempt has its own share of the time, and its answer counts.
+/// The second attempt has its own share of the deadline, and its answer counts.
 #[test]
 fn a_later_attempt_may_succeed() {
     let verdict = in_own_network(async || {
@@ -82,7 +82,7 @@ fn a_later_attempt_may_succeed() {
         let checker = Checker::new().unwrap();
         let probe = ping("127.0.0.1", PATIENCE, 10);
         let recover = async {
-            // The first attempt is lost for good once it was sent; its share of the time has not passed then.
+            // Once sent, the first request is lost; its share of the deadline has not passed yet.
             tokio::time::sleep(Duration::from_millis(100)).await;
             std::fs::write("/proc/sys/net/ipv4/icmp_echo_ignore_all", "0").unwrap();
         };
@@ -95,7 +95,7 @@ fn a_later_attempt_may_succeed() {
 #[test]
 fn no_way_to_the_server_is_down_at_the_deadline() {
     let verdicts = in_own_network(async || {
-        // Nothing but loopback is there, so no packet can go anywhere.
+        // Only the loopback interface exists, so there is no route.
         [run(&ping("10.1.2.3", IMPATIENCE, 1)).await, run(&ping("fd00::3", IMPATIENCE, 1)).await]
     });
     let Some([v4, v6]) = verdicts else { return skip("a network namespace and `ip` are needed, so root") };
@@ -112,18 +112,21 @@ fn without_the_right_nothing_is_known() {
         println!("unknown: {}: {}", verdict.is_unknown(), verdict.reason);
         return;
     }
-    // This same test as a process of a user who may do nothing.
+    // Run this test binary as a user without privileges.
     let child = Command::new("/proc/self/exe")
         .args(["--exact", NAME, "--nocapture"])
         .env(AS_NOBODY, "1")
         .uid(65534)
         .gid(65534)
         .output();
-    let Ok(output) = child else { return skip("only root can become somebody else") };
+    let Ok(output) = child else { return skip("only root can change the user") };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() || text.contains("ping 127.0.0.1: answered") {
-        return skip("everybody may ping here, or nobody else can run this file");
+        return skip("every user may ping here, or other users cannot run this file");
     }
-    assert!(text.contains("unknown: true: ping 127.0.0.1: this process may not send pings"), "{text}");
+    assert!(
+        text.contains("unknown: true: ping 127.0.0.1: this process is not permitted to send pings"),
+        "{text}"
+    );
     assert!(text.contains("CAP_NET_RAW") && text.contains("net.ipv4.ping_group_range"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Where redirects lead: names whose resolver fails, other hosts, and the limits that `redirects` sets.
+//! Redirects: names that cannot be resolved, other hosts, and the limits that `redirects` sets.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::net::lookup::Lookups;
 use crate::net::resolve::ResolveError;
 use crate::value::UnknownCause;
 
-/// A server that redirects `/` to a place, and answers all else with a page.
+/// A server that redirects `/` to a location, and answers all other requests with a page.
 async fn redirecting(bind: &str, location: &'static str) -> Server {
     Server::answering(bind, move |request| match request.split(' ').nth(1) {
         Some("/") => format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n").into_bytes(),
@@ -74,8 +74,7 @@ async fn a3_the_last_good_answer_is_used_and_said() {
     let check = probe(server.address, PATIENCE, Action::Http(http));
     assert_eq!(checker.run(&check).await.warning, None);
     gone.store(true, std::sync::atomic::Ordering::Relaxed);
-    let words =
-        "the resolver says that web.example does not exist; its answer of less than 5 minutes ago is used";
+    let words = "the resolver reports that web.example does not exist; using its last answer, less than 5 minutes old";
     assert_says(&checker.run(&check).await, Outcome::Up, words);
 }
 
@@ -95,17 +94,17 @@ async fn c4_redirects_to_another_host_are_said() {
     let verdict = check(&home, Redirects::Any).await;
     assert_says(&verdict, Outcome::Up, "/y (after 1 redirect): 200 OK");
     let verdict = check(&away, Redirects::SameHost).await;
-    let words = format!("302 Found to {location}, which redirects=same-host does not follow");
+    let words = format!("302 Found to {location}, not followed (redirects=same-host)");
     assert_says(&verdict, Outcome::Down, &words);
     let verdict = check(&home, Redirects::SameHost).await;
     assert_says(&verdict, Outcome::Up, "/y (after 1 redirect): 200 OK");
-    // The name of the Host header leads to this server, at the port of the URL.
+    // The name in the Host header means this server, at the port of the URL.
     let verdict = check(&named, Redirects::SameHost).await;
     assert!(!verdict.reason.contains("resolve"), "{verdict:?}");
     assert!(verdict.reason.contains("127.0.0.1:80"), "{verdict:?}");
     for server in [&away, &home] {
         let verdict = check(server, Redirects::No).await;
-        assert_says(&verdict, Outcome::Down, "GET /: 302 Found, and redirects=no follows none");
+        assert_says(&verdict, Outcome::Down, "GET /: 302 Found, not followed (redirects=no)");
         assert_eq!(verdict.monitor.as_deref(), Some("302 Found"));
     }
 }

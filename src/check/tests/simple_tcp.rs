@@ -15,7 +15,7 @@ fn ask(target: SocketAddr, deadline: Duration, receive: Option<&str>, udp: bool)
     probe(target, deadline, Action::SimpleTcp(simple))
 }
 
-/// A server that reads to the end of the request, answers and closes.
+/// A server that reads the whole request, answers and closes.
 async fn after_the_request(bind: &str, answer: &'static [u8]) -> (Server, Arc<Mutex<Vec<u8>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
@@ -32,7 +32,7 @@ async fn after_the_request(bind: &str, answer: &'static [u8]) -> (Server, Arc<Mu
     (server, seen)
 }
 
-/// A server that answers each datagram with some of its own.
+/// A server that answers each datagram with these datagrams.
 async fn datagrams(
     bind: &str,
     answers: &'static [&'static [u8]],
@@ -107,7 +107,7 @@ async fn a_server_may_talk_first_and_need_not_listen() {
     assert_says(
         &run(&probe).await,
         Outcome::Down,
-        "the server does not take the request, 10 bytes received in 1 line)",
+        "the server does not read the request, 10 bytes received in 1 line)",
     );
 }
 
@@ -124,13 +124,13 @@ async fn over_udp_a_newline_ends_a_line() {
             &verdict,
             Outcome::Down,
             &format!(
-                "no line that matches from udp {target} within 200 ms (request sent, 5 bytes received in 1 line)"
+                "no matching line from udp {target} within 200 ms (request sent, 5 bytes received in 1 line)"
             ),
         );
         task.abort();
         let (target, task) = datagrams(loopback, &[b"pong"]).await;
         let verdict = run(&ask(target, IMPATIENCE, Some("pong"), true)).await;
-        assert_says(&verdict, Outcome::Down, "4 bytes received and no end of a line: \"pong\"");
+        assert_says(&verdict, Outcome::Down, "4 bytes received, no line end: \"pong\"");
         task.abort();
     }
 }
@@ -142,7 +142,7 @@ async fn over_udp_nobody_and_silence() {
         let target = socket.local_addr().unwrap();
         let verdict = run(&ask(target, IMPATIENCE, None, true)).await;
         assert_says(&verdict, Outcome::Down, "within 200 ms (request sent, nothing received)");
-        // A socket that talks to itself alone takes nobody else's datagrams, and keeps the port from other tests.
+        // A socket connected to itself receives no other datagrams, and reserves the port.
         socket.connect(target).await.unwrap();
         let verdict = run(&ask(target, PATIENCE, None, true)).await;
         assert_says(&verdict, Outcome::Down, &format!("udp {target}: no answer: connection refused"));

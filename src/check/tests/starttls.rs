@@ -1,4 +1,4 @@
-//! STARTTLS in every protocol that has it: agreed to, refused, agreed to with more than an answer, and followed by nonsense.
+//! STARTTLS in every protocol that has it: accepted, refused, accepted with extra bytes, and followed by invalid data.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -7,19 +7,19 @@ use super::servers::Server;
 use super::*;
 use crate::plan::{LdapProbe, SqlProbe, Transport};
 
-/// What a server says first (nothing, if it is empty), and then to each message.
+/// The greeting of a server (none if empty), and its answers to the following messages.
 type Says = &'static [&'static [u8]];
 
-/// One protocol with STARTTLS.
+/// The data for one protocol.
 struct Case {
     action: fn(Tls) -> Action,
-    /// Up to the agreement.
+    /// The answers up to the acceptance of STARTTLS.
     plain: Says,
-    /// In TLS.
+    /// The answers in TLS.
     sealed: Says,
-    /// The end of `plain` where the server does not agree, and what the reason says then.
+    /// The last answer of `plain` if the server refuses, with the expected reason.
     refusals: &'static [(&'static [u8], &'static str)],
-    /// So many bytes the client sends to begin TLS, where it does not ask.
+    /// The size of the client's TLS request, in protocols where the server does not answer it.
     request: usize,
 }
 
@@ -121,7 +121,7 @@ const CASES: &[Case] = &[
     Case {
         action: |tls| Action::Mysql(sql(tls)),
         plain: &[MYSQL_GREETING],
-        // The password itself is asked for, then OK; a column, its end, a row.
+        // A request for the password itself, then OK; a column, its end, a row.
         sealed: &[
             b"",
             b"\x02\x00\x00\x03\x01\x04",
@@ -133,7 +133,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Says its part on a stream and gives it back; nothing, if the other end is gone.
+/// Plays a part on a stream and returns the stream; none if the client is gone.
 async fn say<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, says: &[Vec<u8>]) -> Option<S> {
     for (index, answer) in says.iter().enumerate() {
         if index > 0 && stream.read(&mut [0; 4096]).await.unwrap_or(0) == 0 {
@@ -149,7 +149,7 @@ fn owned(says: Says) -> Vec<Vec<u8>> {
     says.iter().map(|text| text.to_vec()).collect()
 }
 
-/// A server that says `plain`, then shakes hands (or says nonsense instead), then says `sealed`.
+/// A server that plays `plain`, does the handshake (or sends invalid data instead), then plays `sealed`.
 async fn server(bind: &str, plain: Vec<Vec<u8>>, nonsense: bool, case: &'static Case) -> Server {
     let acceptor = Authority::new("own").good().acceptor(None);
     Server::start(bind, move |stream| {
@@ -162,7 +162,7 @@ async fn server(bind: &str, plain: Vec<Vec<u8>>, nonsense: bool, case: &'static 
             if nonsense {
                 drop(stream.read(&mut [0; 4096]).await);
                 drop(stream.write_all(&[0x80; 64]).await);
-                // Read to the end, so that closing is no reset.
+                // Read to the end, so that closing does not reset the connection.
                 while stream.read(&mut [0; 4096]).await.is_ok_and(|length| length > 0) {}
                 return;
             }
@@ -209,7 +209,7 @@ async fn a_dialogue_goes_over_to_tls() {
             let server = server(loopback, owned(case.plain), false, case).await;
             let tls = Tls { server_name: Some(NAME.to_owned()), warn_days: 1000, ..Tls::default() };
             let verdict = ask(&server, (case.action)(tls)).await;
-            assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net ends in ");
+            assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net expires in ");
         }
     }
 }
@@ -226,7 +226,7 @@ async fn a_server_that_does_not_offer_it_is_down() {
     }
 }
 
-/// What somebody in between puts behind the agreement must not be taken for what the server says in TLS.
+/// Bytes that an attacker on the path adds after the acceptance must not count as an answer in TLS.
 #[tokio::test]
 async fn what_comes_before_the_handshake_is_refused() {
     for case in CASES {

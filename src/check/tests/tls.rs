@@ -1,4 +1,4 @@
-//! TLS: whose certificates are believed, what is shown to whom, and what is warned of.
+//! TLS: verification of certificates, client certificates, and warnings.
 
 use std::time::SystemTime;
 
@@ -10,11 +10,11 @@ use super::servers::{Server, read_request};
 use super::*;
 use crate::value::{Identity, Roots, TlsPolicy};
 
-/// A web server that says who it was asked for.
+/// A web server whose page contains the requested server name.
 async fn web(acceptor: TlsAcceptor) -> Server {
     Server::tls_by(LOOPBACKS[0], acceptor, |mut stream| async move {
         read_request(&mut stream).await;
-        let name = stream.get_ref().1.server_name().unwrap_or("nobody").to_owned();
+        let name = stream.get_ref().1.server_name().unwrap_or("no-name").to_owned();
         drop(stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\nasked for {name}").as_bytes()).await);
         drop(stream.shutdown().await);
     })
@@ -39,12 +39,12 @@ async fn a_certificate_is_believed_for_its_name_its_time_and_its_root() {
     let (expired, early) =
         (own.certificate(now - 9 * DAY, now - 2 * DAY), own.certificate(now + 2 * DAY, now + 99 * DAY));
     let good = own.good();
-    let no_root = "no root that is believed stands behind the certificate";
+    let no_root = "the certificate is not signed by a trusted CA";
     for (certificate, roots, name, outcome, words) in [
         (&good, own.roots(), Some(NAME), Outcome::Up, "matches /asked for www.example.net/"),
-        // The address of the server, for which nothing is sent.
-        (&good, own.roots(), None, Outcome::Up, "matches /asked for nobody/"),
-        (&good, own.roots(), Some("127.0.0.1"), Outcome::Up, "matches /asked for nobody/"),
+        // The address of the server: no SNI is sent.
+        (&good, own.roots(), None, Outcome::Up, "matches /asked for no-name/"),
+        (&good, own.roots(), Some("127.0.0.1"), Outcome::Up, "matches /asked for no-name/"),
         (
             &good,
             own.roots(),
@@ -54,22 +54,22 @@ async fn a_certificate_is_believed_for_its_name_its_time_and_its_root() {
         ),
         (&good, own.roots(), Some("127.0.0.2"), Outcome::Down, "not valid for name \"127.0.0.2\""),
         (&good, other.roots(), Some(NAME), Outcome::Down, no_root),
-        (&good, Roots::System, Some(NAME), Outcome::Down, "no root "),
-        (&expired, own.roots(), Some(NAME), Outcome::Down, "not valid any more, it ended on 20"),
-        (&early, own.roots(), Some(NAME), Outcome::Down, "not valid yet, it begins on 20"),
+        (&good, Roots::System, Some(NAME), Outcome::Down, " trusted CA "),
+        (&expired, own.roots(), Some(NAME), Outcome::Down, "the certificate expired on 20"),
+        (&early, own.roots(), Some(NAME), Outcome::Down, "the certificate is not valid before 20"),
         (&self_signed, own.roots(), Some(NAME), Outcome::Down, no_root),
-        // Who signs for himself can be believed by himself, and then for no other name either.
+        // A self-signed certificate in tlsca is accepted, but for its own names only.
         (&self_signed, self_signed.roots(), Some(NAME), Outcome::Up, "matches"),
         (&self_signed, self_signed.roots(), Some("mail.example.net"), Outcome::Down, "not valid for name"),
-        // Believed for what it is, but not for ever.
-        (&expired, expired.roots(), Some(NAME), Outcome::Down, "not valid any more, it ended on 20"),
-        (&early, early.roots(), Some(NAME), Outcome::Down, "not valid yet, it begins on 20"),
+        // It must be within its validity as well.
+        (&expired, expired.roots(), Some(NAME), Outcome::Down, "the certificate expired on 20"),
+        (&early, early.roots(), Some(NAME), Outcome::Down, "the certificate is not valid before 20"),
     ] {
         let server = web(certificate.acceptor(None)).await;
-        let sent = name.filter(|name| !name.starts_with("127")).unwrap_or("nobody");
+        let sent = name.filter(|name| !name.starts_with("127")).unwrap_or("no-name");
         let verdict = ask(&server, tls(Some(roots), None, name), &format!("asked for {sent}")).await;
         assert_says(&verdict, outcome, words);
-        // Nobody is verified unless that is wanted.
+        // By default nothing is verified.
         let verdict = ask(&server, tls(None, None, name), &format!("asked for {sent}")).await;
         assert_says(&verdict, Outcome::Up, "matches");
     }
@@ -82,9 +82,9 @@ async fn a_server_may_ask_who_asks() {
     let verdict = ask(&server, tls(None, Some(own.good().identity()), None), "asked").await;
     assert_says(&verdict, Outcome::Up, "matches");
     let verdict = ask(&server, tls(None, None, None), "asked").await;
-    assert_says(&verdict, Outcome::Down, "the server demands a client certificate: give tlscert and tlskey");
+    assert_says(&verdict, Outcome::Down, "the server demands a client certificate: set tlscert and tlskey");
     let verdict = ask(&server, tls(None, Some(other.good().identity()), None), "asked").await;
-    assert_says(&verdict, Outcome::Down, "the server refuses our client certificate");
+    assert_says(&verdict, Outcome::Down, "the server rejects our client certificate");
 }
 
 #[tokio::test]
@@ -93,10 +93,10 @@ async fn the_end_of_a_certificate_is_warned_of_and_changes_nothing() {
     let now = SystemTime::now();
     let hour = DAY / 24;
     for (end, warn_days, said) in [
-        (now + 9 * DAY + hour, 14, Some("the certificate of CN=www.example.net ends in 9 days, on 20")),
+        (now + 9 * DAY + hour, 14, Some("the certificate of CN=www.example.net expires in 9 days, on 20")),
         (now + 9 * DAY + hour, 9, None),
         (now + 9 * DAY + hour, 0, None),
-        (now - 3 * DAY - hour, 14, Some("the certificate of CN=www.example.net ended 3 days ago, on 20")),
+        (now - 3 * DAY - hour, 14, Some("the certificate of CN=www.example.net expired 3 days ago, on 20")),
         (now + 99 * DAY, 14, None),
     ] {
         let server = web(own.certificate(now - 99 * DAY, end).acceptor(None)).await;
@@ -104,7 +104,7 @@ async fn the_end_of_a_certificate_is_warned_of_and_changes_nothing() {
         assert_says(&verdict, Outcome::Up, "matches");
         assert_eq!(verdict.warning.is_some(), said.is_some(), "{verdict:?}");
         assert_says(&verdict, Outcome::Up, said.unwrap_or_default());
-        // Also where the answer is a bad one.
+        // Also if the check fails.
         let verdict = ask(&server, Tls { warn_days, ..Tls::default() }, "nothing").await;
         assert_says(&verdict, Outcome::Down, said.unwrap_or_default());
     }

@@ -1,4 +1,4 @@
-//! What a certificate says of itself: whose it is, and when it ends.
+//! Reads a certificate: its subject and its validity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,10 +12,10 @@ use x509_parser::x509::X509Name;
 use crate::value::shown::escaped;
 
 const DAY: i64 = 24 * 60 * 60;
-/// So much of a name is shown.
+/// The most characters of a name that are shown.
 const SHOWN: usize = 80;
 
-/// The part of a certificate that is of interest here. Times are seconds since 1970.
+/// The parts of a certificate that are used here. Times are seconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// `CN=www.example.net`
@@ -26,7 +26,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads it; none, if it is no X.509 certificate.
+    /// Reads a certificate; none if it is not X.509.
     #[must_use]
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);
@@ -40,14 +40,14 @@ impl Certificate {
         })
     }
 
-    /// Whether it names nobody else as who has signed it.
+    /// Whether its issuer is its subject.
     #[must_use]
     pub fn signed_itself(&self) -> bool {
         self.signed_itself
     }
 
-    /// What is to be said of a certificate that ends in fewer days than `warn_days`, or has ended. The words change once a
-    /// day.
+    /// The warning about a certificate that expires in fewer days than `warn_days`, or has expired. The text
+    /// changes once a day.
     #[must_use]
     pub fn warning(&self, now: SystemTime, warn_days: u32) -> Option<String> {
         let left = self.not_after.saturating_sub(seconds(now));
@@ -57,18 +57,18 @@ impl Certificate {
         let (subject, end) = (&self.subject, day(self.not_after));
         Some(match left.div_euclid(DAY) {
             past if past < 0 => match -past - 1 {
-                0 => format!("the certificate of {subject} has ended, on {end}"),
-                days => format!("the certificate of {subject} ended {} ago, on {end}", days_spoken(days)),
+                0 => format!("the certificate of {subject} has expired, on {end}"),
+                days => format!("the certificate of {subject} expired {} ago, on {end}", days_spoken(days)),
             },
-            0 => format!("the certificate of {subject} ends in less than a day, on {end}"),
-            days => format!("the certificate of {subject} ends in {}, on {end}", days_spoken(days)),
+            0 => format!("the certificate of {subject} expires in less than a day, on {end}"),
+            days => format!("the certificate of {subject} expires in {}, on {end}", days_spoken(days)),
         })
     }
 
-    /// Whether it is valid at a time.
+    /// Checks that the certificate is valid at a time.
     ///
     /// # Errors
-    /// That it is not valid yet, or not any more.
+    /// When it is not yet valid, or has expired.
     pub fn holds_at(&self, time: UnixTime) -> Result<(), CertificateError> {
         let at = time.as_secs().cast_signed();
         let unix = |seconds: i64| {
@@ -84,7 +84,7 @@ impl Certificate {
     }
 }
 
-/// A day in the form `2026-12-03`, UTC.
+/// A date in the form `2026-12-03`, UTC.
 #[must_use]
 pub fn day(seconds: i64) -> String {
     DateTime::from_timestamp(seconds, 0)
@@ -99,7 +99,7 @@ fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// The common name, else the whole name. It comes from the server.
+/// The common name, else the whole name. The server chooses the text, so it is escaped and cut.
 fn name(subject: &X509Name<'_>) -> String {
     let common = subject.iter_common_name().find_map(|part| part.as_str().ok());
     let text = common.map_or_else(|| subject.to_string(), |name| format!("CN={name}"));
@@ -127,15 +127,15 @@ mod tests {
     fn fewer_days_are_warned_of_in_words_that_change_once_a_day() {
         for (left, said) in [
             (14 * DAY, None),
-            (14 * DAY - 1, Some("ends in 13 days, on 2026-12-03")),
-            (13 * DAY, Some("ends in 13 days, on 2026-12-03")),
-            (13 * DAY - 1, Some("ends in 12 days, on 2026-12-03")),
-            (DAY, Some("ends in 1 day, on 2026-12-03")),
-            (0, Some("ends in less than a day, on 2026-12-03")),
-            (-1, Some("has ended, on 2026-12-03")),
-            (-DAY, Some("has ended, on 2026-12-03")),
-            (-DAY - 1, Some("ended 1 day ago, on 2026-12-03")),
-            (-3 * DAY, Some("ended 2 days ago, on 2026-12-03")),
+            (14 * DAY - 1, Some("expires in 13 days, on 2026-12-03")),
+            (13 * DAY, Some("expires in 13 days, on 2026-12-03")),
+            (13 * DAY - 1, Some("expires in 12 days, on 2026-12-03")),
+            (DAY, Some("expires in 1 day, on 2026-12-03")),
+            (0, Some("expires in less than a day, on 2026-12-03")),
+            (-1, Some("has expired, on 2026-12-03")),
+            (-DAY, Some("has expired, on 2026-12-03")),
+            (-DAY - 1, Some("expired 1 day ago, on 2026-12-03")),
+            (-3 * DAY, Some("expired 2 days ago, on 2026-12-03")),
         ] {
             let expected = said.map(|said| format!("the certificate of CN=www {said}"));
             assert_eq!(warned(left, 14), expected, "{left}");
@@ -151,7 +151,7 @@ mod tests {
         let own = rcgen::generate_simple_self_signed(["www.example.net".to_owned()]).unwrap();
         let der = own.cert.der().to_vec();
         assert_eq!(Certificate::read(&der).unwrap().subject, "CN=rcgen self signed cert");
-        // Nothing that a server may send ends the program.
+        // No input from a server may cause a panic.
         for at in 0..der.len() {
             let mut changed = der.clone();
             changed[at] ^= 0x81;

@@ -1,4 +1,5 @@
-//! The feature `legacy-tls`: what rustls has given up (TLS 1.0 and 1.1, CBC, RSA and DHE key exchange), by the system's OpenSSL.
+//! The feature `legacy-tls`: TLS that rustls no longer supports (1.0 and 1.1, CBC, RSA and DHE key exchange), by the
+//! system's OpenSSL.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +18,7 @@ use super::ClientError;
 use crate::net::stream::Stream;
 use crate::value::{Identity, PemFile, Roots, TlsPolicy};
 
-/// Who shakes hands with old servers, and with new ones, too.
+/// A TLS client for old servers; it also works with current ones.
 #[derive(Clone)]
 pub(super) struct Client {
     context: SslContext,
@@ -66,12 +67,12 @@ impl Client {
     }
 }
 
-/// All versions and all ciphers that the system's OpenSSL still has.
+/// A context with all versions and ciphers that the system's OpenSSL still has.
 fn everything() -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContext::builder(SslMethod::tls_client())?;
     context.set_min_proto_version(Some(SslVersion::TLS1))?;
     context.set_cipher_list("ALL:COMPLEMENTOFALL:!aNULL:!eNULL:@SECLEVEL=0")?;
-    // Servers from before RFC 5746 do not know of it.
+    // Servers from before RFC 5746 do not support secure renegotiation.
     context.set_options(SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
     Ok(context)
 }
@@ -100,7 +101,7 @@ fn introduce(context: &mut SslContextBuilder, own: &Identity) -> Result<(), Clie
     for next in chain {
         context.add_extra_chain_cert(next).map_err(wrong)?;
     }
-    // Nobody is asked for a passphrase: the daemon has no terminal.
+    // No prompt for a passphrase: the daemon has no terminal.
     let key = PKey::private_key_from_pem_callback(own.key.reveal(), |_| Ok(0));
     let wrong = |error: ErrorStack| ClientError::file("tlskey", &own.key, said(&error));
     context.set_private_key(&*key.map_err(wrong)?).map_err(wrong)?;
@@ -110,7 +111,7 @@ fn introduce(context: &mut SslContextBuilder, own: &Identity) -> Result<(), Clie
 fn certificates(directive: &'static str, file: &PemFile) -> Result<Vec<X509>, ClientError> {
     match X509::stack_from_pem(file.reveal()) {
         Ok(found) if found.is_empty() => {
-            Err(ClientError::file(directive, file, "no certificate in it in the form of PEM"))
+            Err(ClientError::file(directive, file, "no certificate in PEM form found"))
         }
         Ok(found) => Ok(found),
         Err(error) => Err(ClientError::file(directive, file, said(&error))),
@@ -125,7 +126,7 @@ fn said(error: &ErrorStack) -> String {
 
 fn explained(error: openssl::ssl::Error, verified: X509VerifyResult) -> io::Error {
     if verified != X509VerifyResult::OK {
-        return io::Error::other(format!("the certificate is not believed: {}", verified.error_string()));
+        return io::Error::other(format!("the certificate is not accepted: {}", verified.error_string()));
     }
     if let Some(stack) = error.ssl_error() {
         return io::Error::other(said(stack));

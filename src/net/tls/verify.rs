@@ -1,4 +1,4 @@
-//! Who is believed: everybody, or who has a certificate from a root, for the name, and now.
+//! Verifies certificates: none, or issuer, name and validity.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +14,7 @@ use super::certificate::Certificate;
 use super::{ClientError, certificates};
 use crate::value::{PemFile, Roots};
 
-/// The verifier for `tlsverify`; without roots the one that believes everybody.
+/// The verifier for `tlsverify`; without roots it accepts every certificate.
 pub(super) fn verifier(
     roots: Option<&Roots>,
     provider: &Arc<CryptoProvider>,
@@ -30,7 +30,7 @@ pub(super) fn verifier(
     Ok(Arc::new(Verified { chains, trusted }))
 }
 
-/// Whom this machine believes: read once, shared by all.
+/// The system's CA store: read once, shared by all clients.
 fn system_roots() -> Result<Arc<RootCertStore>, ClientError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {
@@ -40,7 +40,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, ClientError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        // Not kept: they may be installed before the next reload.
+        // Not cached: CA certificates may be installed before the next reload.
         let causes: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         let cause = if causes.is_empty() { "none found".to_owned() } else { causes.join("; ") };
         return Err(ClientError::NoRoots(cause));
@@ -48,24 +48,23 @@ fn system_roots() -> Result<Arc<RootCertStore>, ClientError> {
     Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
 }
 
-/// The roots of a file, and the certificates themselves.
+/// The CA certificates of a file, as roots and as they are.
 fn roots_in(file: &PemFile) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), ClientError> {
     let found = certificates("tlsca", file)?;
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(&found) {
         roots.add(certificate.clone()).map_err(|error| {
-            let cause =
-                format!("its certificate number {number} cannot be a root: {}", super::reason(&error));
+            let cause = format!("certificate number {number} cannot be a CA: {}", super::reason(&error));
             ClientError::file("tlsca", file, cause)
         })?;
     }
     Ok((Arc::new(roots), found))
 }
 
-/// Believes who has a certificate from a root.
+/// Accepts certificates that a root has signed.
 struct Verified {
     chains: Arc<WebPkiServerVerifier>,
-    /// A server that shows one of these itself is believed, too: the way of those who sign their own.
+    /// A server with one of these as its own certificate is accepted as well: this permits self-signed certificates.
     trusted: Vec<CertificateDer<'static>>,
 }
 
@@ -93,7 +92,7 @@ impl ServerCertVerifier for Verified {
         let verified =
             self.chains.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // Of one that signed itself, the library may say something about its kind instead.
+            // For a self-signed certificate the library may report another problem instead.
             Err(Error::InvalidCertificate(CertificateError::Other(_)))
                 if Certificate::read(end_entity).is_some_and(|certificate| certificate.signed_itself()) =>
             {
@@ -126,7 +125,7 @@ impl ServerCertVerifier for Verified {
     }
 }
 
-/// Accepts whatever a server shows.
+/// Accepts every certificate.
 #[derive(Debug)]
 struct Unverified;
 
@@ -160,7 +159,7 @@ impl ServerCertVerifier for Unverified {
         Ok(HandshakeSignatureValid::assertion())
     }
 
-    /// All that there are: as no signature is looked at, what the provider can compute does not limit what a server may use.
+    /// All schemes: signatures are not verified, so the provider's abilities do not limit the server.
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![
             SignatureScheme::ECDSA_NISTP256_SHA256,
