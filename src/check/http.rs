@@ -46,7 +46,7 @@ struct Hop<'a> {
     tls: Cow<'a, Tls>,
 }
 
-/// What all requests of one check have in common.
+/// The context of all requests of one check.
 struct Check<'a> {
     clients: &'a Clients,
     lookups: &'a Lookups,

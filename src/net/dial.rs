@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, UdpSocket};
 /// local port left" says nothing about the server.
 ///
 /// # Errors
-/// What `connect(2)` says.
+/// The errors of `connect(2)`.
 pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = match address {
         SocketAddr::V4(_) => TcpStream::connect(address).await?,
@@ -29,7 +29,7 @@ pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
 /// Opens a connection for a dialogue: short messages are sent at once, without waiting for an acknowledgement.
 ///
 /// # Errors
-/// What `connect(2)` says.
+/// The errors of `connect(2)`.
 pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = probe(address).await?;
     stream.set_nodelay(true)?;
@@ -39,7 +39,7 @@ pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// Opens a UDP socket connected to one server: it receives only this server's datagrams, and ICMP errors for it.
 ///
 /// # Errors
-/// What `bind(2)` and `connect(2)` say.
+/// The errors of `bind(2)` and `connect(2)`.
 pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
     let any: SocketAddr = match server {
         SocketAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
@@ -59,7 +59,7 @@ impl Datagrams {
     /// Sends a datagram.
     ///
     /// # Errors
-    /// What `send(2)` says, which may be about an earlier datagram.
+    /// The errors of `send(2)`, which may concern an earlier datagram.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0.send(bytes).await.map_err(of_the_network)
     }
@@ -67,7 +67,7 @@ impl Datagrams {
     /// Receives a datagram and returns its length.
     ///
     /// # Errors
-    /// What `recv(2)` says: an ICMP error.
+    /// The errors of `recv(2)`, such as an ICMP error.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.recv(buffer).await.map_err(of_the_network)
     }
@@ -75,7 +75,7 @@ impl Datagrams {
     /// Our address.
     ///
     /// # Errors
-    /// What `getsockname(2)` says.
+    /// The errors of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }

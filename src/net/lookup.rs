@@ -41,7 +41,7 @@ pub struct Found {
     pub stale: bool,
 }
 
-/// All lookups of this process. Clones are the same lookups.
+/// All lookups of this process. Clones share their state.
 #[derive(Clone)]
 pub struct Lookups(Arc<Inner>);
 

@@ -43,7 +43,7 @@ pub fn host(name: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
 /// The addresses of a host in both families, in the order in which the resolver recommends to try them.
 ///
 /// # Errors
-/// As [`host`].
+/// Like [`host`].
 pub fn any_host(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
     addresses(name, nix::libc::AF_UNSPEC)
 }

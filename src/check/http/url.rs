@@ -189,7 +189,7 @@ fn without_dots(path: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What Perl's `URI` makes of each.
+    /// The results of Perl's `URI`.
     #[test]
     fn paths_are_escaped_like_the_original() {
         for (path, expected) in [
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// What `LWP` sends of each.
+    /// The credentials that `LWP` sends.
     #[test]
     fn users_and_passwords_are_unescaped_and_not_shown() {
         for (url, plain) in [

@@ -11,7 +11,7 @@ fn plain() -> SqlProbe {
     SqlProbe { starttls: false, ..sql(Tls::default()) }
 }
 
-/// PostgreSQL's SSLRequest packet.
+/// PostgreSQL's `SSLRequest` packet.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// A PostgreSQL server that refuses the password in TLS, and accepts the same login without TLS.

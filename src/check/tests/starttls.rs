@@ -48,7 +48,7 @@ fn ldap(tls: Tls) -> Action {
     })
 }
 
-/// The greeting of MySQL 8 with `caching_sha2_password`; the second sign in its third line offers TLS.
+/// The greeting of MySQL 8 with `caching_sha2_password`. The second byte of its second line here offers TLS.
 const MYSQL_GREETING: &[u8] = b"\x49\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x00abcdefgh\x00\
     \xff\xff\x21\x02\x00\xff\x81\x15\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00ijklmnopqrst\x00caching_sha2_password\x00";
 pub(super) const MYSQL_WITHOUT_TLS: &[u8] = b"\x49\x00\x00\x00\x0a8.0.1\x00\x01\x00\x00\x00abcdefgh\x00\
