@@ -21,6 +21,7 @@ use super::progress::{Progress, Step};
 use super::say;
 use crate::net::lookup::Lookups;
 use crate::plan::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
+use crate::value::host::without_port;
 use crate::value::{Secret, Tls, Verdict};
 use answer::Answer;
 use exchange::Wanted;
@@ -139,11 +140,7 @@ fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Target) -> bool {
 
 /// Whether a host equals the one in the Host header, whose port is ignored.
 fn names_host(http: &HttpProbe, host: &str) -> bool {
-    let own = http.host.as_deref().unwrap_or_default();
-    let own = own
-        .rsplit_once(':')
-        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-        .map_or(own, |(name, _)| name);
+    let own = without_port(http.host.as_deref().unwrap_or_default());
     !own.is_empty() && own.eq_ignore_ascii_case(host)
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod dns_type;
 mod facility;
+pub mod host;
 mod id;
 mod mailbox;
 mod method;

@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use super::{Reader, Wrong, value};
 use crate::config::ast::Assignment;
 use crate::config::{Negotiate, Original, SecretFile};
+use crate::value::host::without_port;
 use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
 /// What was said in one place; nothing where nothing was said.
@@ -142,9 +143,7 @@ pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
 
 /// The name that a server is asked for when only its `virtualhost` is known: that may have a port, and blanks where a comment was.
 pub(in crate::config) fn name_of_host(host: &str) -> Option<String> {
-    let host = host.trim();
-    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let name = host.rsplit_once(':').filter(|(_, port)| digits(port)).map_or(host, |(name, _)| name);
+    let name = without_port(host.trim());
     ServerName::try_from(name).is_ok().then(|| name.to_owned())
 }
 
