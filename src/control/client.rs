@@ -1,4 +1,4 @@
-//! Asks a daemon: for the command line.
+//! The client of the control socket, for the command line.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
@@ -13,28 +13,28 @@ use super::protocol::{Asked, Failure, Request, VERSION};
 use crate::net::cause;
 use crate::sys::socket;
 
-/// A daemon answers at once; one that does not in this time is in trouble.
+/// Time limit for connecting, sending and reading. A healthy daemon answers at once.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Bytes of an answer.
+/// Maximum size of an answer in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
-/// Why there is no answer.
+/// Why a request failed.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// No daemon listens, or it does not answer in time.
+    /// No daemon listens, or it did not answer in time.
     #[error("{}", why(.0))]
     Io(#[from] io::Error),
-    /// The daemon does not do it.
+    /// The daemon refused the request.
     #[error("{}", .0.message)]
     Refused(Failure),
-    /// The daemon is of a release that knows no requests.
-    #[error("the daemon is of an earlier release, which cannot do that; restart it")]
+    /// The daemon is of an earlier release without requests.
+    #[error("the daemon is of an earlier release that does not support this request; restart it")]
     Older,
-    /// The daemon ended in the middle of its answer, or gave up because it was not read.
-    #[error("the answer of the daemon was cut; try again")]
+    /// The daemon ended in the middle of its answer, or closed the connection because the answer was not read in time.
+    #[error("the answer of the daemon is incomplete; try again")]
     Cut,
     /// The daemon speaks another protocol.
-    #[error("the answer of the daemon cannot be read: {0}")]
+    #[error("invalid answer from the daemon: {0}")]
     Malformed(serde_json::Error),
 }
 
@@ -47,8 +47,8 @@ struct Line<'a> {
     error: Option<Failure>,
 }
 
-/// Asks the daemon at this socket, and gives its answer as JSON. A daemon of the release before knows one question only, and answers it
-/// whatever it is asked: the state of all services.
+/// Sends a request to the daemon at this socket and returns the answer as JSON. A daemon of the previous release
+/// answers every request with the state of all services.
 ///
 /// # Errors
 /// [`ClientError`].
@@ -65,7 +65,7 @@ pub fn ask(path: &Path, request: &Request) -> Result<String, ClientError> {
     }
     let mut bytes = Vec::new();
     match stream.take(LARGEST).read_to_end(&mut bytes) {
-        // That is how a daemon closes that has not read the request.
+        // A daemon that closes the connection without reading the request causes a reset.
         Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => {}
         Err(error) => return Err(error.into()),
         Ok(_) => {}
@@ -92,12 +92,13 @@ fn read(text: &str, request: &Request) -> Result<String, ClientError> {
     }
 }
 
-/// Why the daemon did not answer. A socket reports "try again" both for a silent daemon and for a full queue of callers.
+/// Describes why the daemon did not answer. A socket reports "try again" both for a silent daemon and for a full
+/// connection queue.
 #[must_use]
 pub fn why(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-            format!("no answer within {} s; the daemon is busy or stuck, try again", PATIENCE.as_secs())
+            format!("no answer within {} s: the daemon is busy or stuck; try again", PATIENCE.as_secs())
         }
         _ => cause(error),
     }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn d2_a_busy_daemon_is_told_from_one_that_does_not_run() {
         let said = |number| why(&io::Error::from_raw_os_error(number));
-        assert_eq!(said(11), "no answer within 5 s; the daemon is busy or stuck, try again");
+        assert_eq!(said(11), "no answer within 5 s: the daemon is busy or stuck; try again");
         assert_eq!(said(2), "no such file or directory");
         assert_eq!(said(111), "connection refused");
     }
@@ -130,7 +131,7 @@ mod tests {
         }
     }
 
-    /// A daemon of the release before answers without reading, and closes with our request unread.
+    /// A daemon of the previous release answers without reading the request, and closes the connection.
     #[test]
     fn a_daemon_that_does_not_read_is_understood() {
         let dir = tempfile::tempdir().unwrap();
@@ -138,7 +139,7 @@ mod tests {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let daemon = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            // One byte of the request is read, so that the rest is there when the stream is closed.
+            // Reads one byte, so that the rest of the request is unread when the stream is closed.
             stream.read_exact(&mut [0]).unwrap();
             stream.write_all(b"{\"virtuals\":[]}").unwrap();
         });

@@ -1,5 +1,5 @@
-//! The control socket of a daemon: a JSON object on a line asks, objects on lines answer. The protocol is described in
-//! `docs/control.md`.
+//! The control socket of a daemon. A request is a JSON object on one line, and so is each line of an answer.
+//! `docs/control.md` describes the protocol.
 
 mod client;
 mod protocol;

@@ -1,4 +1,4 @@
-//! What is asked and answered on the control socket.
+//! Requests and answers of the control socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,10 +10,10 @@ use super::rights::Right;
 use crate::health::What;
 use crate::value::shown::escaped;
 
-/// The version of the protocol. A new field of an answer does not change it.
+/// The version of the protocol. A new field in an answer does not change it.
 pub const VERSION: u32 = 1;
 
-/// A request, with the version of the protocol that the asking program speaks.
+/// A request, with the version of the protocol that the client speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// The version.
@@ -31,34 +31,35 @@ pub enum Request {
     Version,
     /// The state in one line.
     Status,
-    /// The state of every server, or of one virtual service.
+    /// The state of all virtual services, or of one.
     Show {
-        /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`; all services without it.
+        /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`; `None`: all services.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
     },
-    /// What happens from now on, one event a line, until the asking program closes its end.
+    /// All events from now on, one a line, until the client closes the connection.
     Events,
-    /// Reads the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Sets an override of a server.
+    /// Set an override of a server.
     Override(OverrideRequest),
-    /// Ends an override.
+    /// End an override.
     Undo(Target),
 }
 
-/// A real server, in one virtual service or in all that have it.
+/// A real server, in one virtual service or in all services that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// Its address and port in the configuration.
     pub server: SocketAddr,
-    /// The id of the service; all of them without it.
+    /// The id of the service; `None`: all services that have the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
 
-/// A request to set an override. A field that it does not have is an error: a misspelled `seconds` would last for ever.
+/// A request to set an override. Unknown fields are errors: with a misspelled `seconds` the override would never
+/// expire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideRequest {
@@ -67,15 +68,15 @@ pub struct OverrideRequest {
     /// As in [`Target`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// What the server is to do.
+    /// The kind of override.
     pub what: What,
     /// The reason, at most 256 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// Seconds until it expires, 1 to 316,224,000; never if absent.
+    /// Seconds until the override expires, 1 to 316,224,000; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// Do it even if a virtual service loses its last server in rotation.
+    /// Set the override even if a virtual service loses its last server in rotation.
     #[serde(default)]
     pub force: bool,
 }
@@ -119,7 +120,7 @@ pub const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 const MAX_SERVICE: usize = 100;
 
 impl Request {
-    /// Checks the limits of its fields.
+    /// Checks the limits of the fields.
     pub(super) fn check(&self) -> Result<(), Answer> {
         let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
         let (service, note, seconds) = match self {
@@ -131,7 +132,7 @@ impl Request {
             return bad(format!("service: longer than {MAX_SERVICE} bytes"));
         }
         if note.len() > MAX_NOTE || note.chars().any(char::is_control) {
-            return bad(format!("note: longer than {MAX_NOTE} bytes, or with control characters"));
+            return bad(format!("note: longer than {MAX_NOTE} bytes, or contains control characters"));
         }
         match seconds {
             Some(seconds) if !(1..=MAX_SECONDS).contains(&seconds) => {
@@ -141,7 +142,7 @@ impl Request {
         }
     }
 
-    /// The right that it needs.
+    /// The right that the request needs.
     #[must_use]
     pub fn right(&self) -> Right {
         match self {
@@ -156,26 +157,26 @@ impl Request {
 pub struct Answer {
     /// The version of the protocol that the daemon speaks.
     pub v: u32,
-    /// What was asked for.
+    /// The result of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Value>,
     /// One event of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<Value>,
-    /// Events that the reader was too slow for.
+    /// The number of events that were dropped because the client reads too slowly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
-    /// Why there is no answer.
+    /// Why the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
 }
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// For programs.
+    /// The kind of error, for programs.
     pub code: ErrorCode,
-    /// For people, as a line.
+    /// The error in one line, for people.
     pub message: String,
 }
 
@@ -187,22 +188,22 @@ pub enum ErrorCode {
     BadRequest,
     /// The daemon speaks another version of the protocol.
     BadVersion,
-    /// The user of the asking process may not do that.
+    /// The user of the client lacks the right that the request needs.
     Forbidden,
     /// There is no such service or server.
     NotFound,
     /// A virtual service would have no server in rotation, or there is no override to end.
     Refused,
-    /// Too many programs follow events.
+    /// Too many clients follow events.
     Busy,
-    /// The daemon ends.
+    /// The daemon is stopping.
     Stopping,
 }
 
 impl Answer {
     const EMPTY: Answer = Answer { v: VERSION, answer: None, event: None, lost: None, error: None };
 
-    /// What was asked for, as a line with its end.
+    /// Renders the result of a request as a line, with the line end.
     #[must_use]
     pub fn line_of<T: Serialize>(answer: &T) -> String {
         #[derive(Serialize)]
@@ -213,38 +214,38 @@ impl Answer {
         serde_json::to_string(&Line { v: VERSION, answer }).map(|line| line + "\n").unwrap_or_default()
     }
 
-    /// One event of a stream.
+    /// Creates the line for one event of a stream.
     #[must_use]
     pub fn event(value: Value) -> Answer {
         Answer { event: Some(value), ..Answer::EMPTY }
     }
 
-    /// Events that were left out of a stream.
+    /// Creates the line for events that were dropped from a stream.
     #[must_use]
     pub fn lost(count: u64) -> Answer {
         Answer { lost: Some(count), ..Answer::EMPTY }
     }
 
-    /// Why there is no answer.
+    /// Creates the answer to a request that failed.
     #[must_use]
     pub fn failure(code: ErrorCode, message: impl Into<String>) -> Answer {
         Answer::of_failure(Failure { code, message: message.into() })
     }
 
-    /// The same.
+    /// As [`Answer::failure`].
     #[must_use]
     pub fn of_failure(failure: Failure) -> Answer {
         Answer { error: Some(failure), ..Answer::EMPTY }
     }
 
-    /// The answer as a line with its end.
+    /// Renders the answer as a line, with the line end.
     #[must_use]
     pub fn line(&self) -> String {
         serde_json::to_string(self).map(|line| line + "\n").unwrap_or_default()
     }
 }
 
-/// Reads a line as a request.
+/// Parses a line as a request.
 pub(super) fn parse(line: &str) -> Result<Request, Answer> {
     let bad = |message: String| Answer::failure(ErrorCode::BadRequest, message);
     let value: Value =
@@ -252,10 +253,12 @@ pub(super) fn parse(line: &str) -> Result<Request, Answer> {
     match value.get("v").and_then(Value::as_u64) {
         Some(version) if version == u64::from(VERSION) => {}
         Some(version) => {
-            let message = format!("this daemon speaks version {VERSION} of the protocol, not {version}");
+            let message = format!(
+                "protocol version {version} is not supported; this daemon supports version {VERSION}"
+            );
             return Err(Answer::failure(ErrorCode::BadVersion, message));
         }
-        None => return Err(bad("the field v, the version of the protocol, is missing".to_owned())),
+        None => return Err(bad("the field v (version of the protocol) is missing".to_owned())),
     }
     let asked: Asked =
         serde_json::from_value(value).map_err(|error| bad(format!("not a valid request: {error}")))?;

@@ -1,4 +1,4 @@
-//! Who may ask a daemon what: by the user of the process at the other end of the socket.
+//! Rights on the control socket, by the user of the client process.
 
 use std::ffi::CString;
 
@@ -6,23 +6,23 @@ use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
 
 use crate::health::Owner;
 
-/// What a request needs.
+/// The right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// To see the state.
+    /// Read the state.
     Read,
-    /// To change something.
+    /// Change something.
     Write,
 }
 
-/// Who has which right. Root and the user of this process, which is the daemon, have both.
+/// The groups that have rights. Root and the user of the daemon have all rights.
 #[derive(Clone, Debug, Default)]
 pub struct Rights {
     read: Option<Gid>,
     write: Option<Gid>,
 }
 
-/// The process at the other end.
+/// The client process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Peer {
     pub pid: Option<i32>,
@@ -31,10 +31,11 @@ pub(super) struct Peer {
 }
 
 impl Rights {
-    /// Those of root and of the daemon's user, and of the members of these groups; an empty name means none. Whoever may write may read.
+    /// Gives rights to the members of these groups; an empty name means no group. The right to write includes the
+    /// right to read.
     ///
     /// # Errors
-    /// When there is no such group.
+    /// A group does not exist or cannot be looked up.
     pub fn new(read_group: &str, write_group: &str) -> Result<Rights, String> {
         let id = |key: &str, name: &str| match Group::from_name(name) {
             _ if name.is_empty() => Ok(None),
@@ -45,13 +46,13 @@ impl Rights {
         Ok(Rights { read: id("read_group", read_group)?, write: id("write_group", write_group)? })
     }
 
-    /// Whether other users than root and the daemon's may connect.
+    /// Whether users other than root and the daemon's user may connect.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.read.is_some() || self.write.is_some()
     }
 
-    /// Whether this process may do that.
+    /// Whether a client has a right.
     pub(super) fn allows(&self, peer: Peer, right: Right) -> bool {
         if [0, geteuid().as_raw()].contains(&peer.uid) {
             return true;
@@ -74,7 +75,7 @@ fn is_member(peer: Peer, group: Gid) -> bool {
 }
 
 impl Peer {
-    /// The user for an override: the login user, and the user of the process if that differs.
+    /// The owner of an override: the login user, and the user of the process if that differs.
     pub(super) fn owner(&self) -> Owner {
         let name = |uid: u32| {
             let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
@@ -110,7 +111,7 @@ impl Peer {
     }
 }
 
-/// What the kernel says of a process for which no user logged in: the largest uid.
+/// The login uid of a process without a login user: the largest uid.
 const NO_LOGIN: u32 = u32::MAX;
 
 /// The login user of a process.

@@ -1,5 +1,5 @@
-//! One connection: a request is read, the loop is asked for a value, and the answer is rendered on another thread, so that neither a
-//! slow reader nor a large answer holds up the loop.
+//! One connection: reads a request, gets a value from the loop, and renders the answer on another thread, so that
+//! neither a slow reader nor a large answer delays the loop.
 
 #![expect(clippy::disallowed_methods, reason = "an answer has a deadline")]
 
@@ -23,60 +23,60 @@ use crate::health::Owner;
 use crate::report::{Moment, ServiceView, Snapshot, View, VirtualService};
 use crate::value::VirtualId;
 
-/// A process that asks and does not go on, or does not read its answer, is left alone after this time.
+/// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The command line of version 0.1 sends no request and is answered after this time. A current client on a busy machine may need some time
-/// to send its request.
+/// The command line of version 0.1 sends no request. It is answered after this time, because a current client on a
+/// busy machine may need some time to send its request.
 const SILENCE: Duration = Duration::from_secs(1);
 /// After an answer, unread input is discarded for this time.
 const REST: Duration = Duration::from_millis(300);
-/// Bytes of an answer that are written at once: less than a socket buffer.
+/// Bytes of an answer per write: fewer than a socket buffer holds.
 const PIECE: usize = 64 * 1024;
-/// Bytes of a request.
+/// Maximum size of a request in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// What the loop is asked for.
+/// A request to the loop.
 #[derive(Debug)]
 pub enum Question {
     /// The state of all services.
     View(Reply<Arc<View>>),
-    /// The state of one service, and when that was; none where there is no such.
+    /// The state of one service and its time; `None` if there is no such service.
     Service(VirtualId, Reply<Option<(Arc<ServiceView>, Moment)>>),
     /// The state in one line.
     Status(Reply<String>),
-    /// Reads the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Sets an override. The reply has the virtual services concerned.
+    /// Set an override. The reply has the virtual services concerned.
     Override(OverrideRequest, Owner, Reply<Steered>),
-    /// Ends an override. The reply has the virtual services concerned.
+    /// End an override. The reply has the virtual services concerned.
     Undo(Target, Owner, Reply<Steered>),
 }
 
 /// The virtual services concerned, or why the request was refused.
 pub type Steered = Result<Vec<String>, Failure>;
 
-/// Where an answer goes.
+/// The channel for one answer.
 #[derive(Debug)]
 pub struct Reply<T>(oneshot::Sender<T>);
 
 impl<T> Reply<T> {
-    /// Gives the answer. The asking process may be gone.
+    /// Sends the answer. The client may be gone.
     pub fn give(self, value: T) {
         let _ = self.0.send(value);
     }
 }
 
-/// What all sessions share.
+/// The state that all sessions share.
 #[derive(Clone)]
 pub(super) struct Shared {
     pub questions: mpsc::Sender<Question>,
     pub events: broadcast::Sender<Arc<str>>,
     pub rights: Arc<Rights>,
-    /// A place for each process that follows events.
+    /// One permit for each client that follows events.
     pub followers: Arc<Semaphore>,
 }
 
-/// Who asks for a change.
+/// The client that requests a change.
 #[derive(Default)]
 struct Writer {
     may_write: bool,
@@ -84,15 +84,16 @@ struct Writer {
     description: String,
 }
 
-/// Serves one connection to its end. A connection that follows events gives its place back: others must be answered all the same.
+/// Serves one connection to its end. A connection that follows events returns its permit, so that it does not block
+/// other clients.
 pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaphorePermit) {
     let Ok(credentials) = stream.peer_cred() else { return };
     let peer = Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
     let (rights, right) = (Arc::clone(&shared.rights), Right::Read);
-    // Groups may be a question to a server of the network.
+    // The group database may be on the network.
     let may_read = tokio::task::spawn_blocking(move || rights.allows(peer, right)).await.unwrap_or(false);
     if !may_read {
-        let message = format!("user {} may not ask this daemon; see [control] in the settings", peer.uid);
+        let message = format!("user {} has no right to read; see [control] in the settings", peer.uid);
         let answer = Answer::failure(ErrorCode::Forbidden, message);
         return write(stream, move || answer.line()).await;
     }
@@ -116,7 +117,7 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
     let who = if request.right() == Right::Write { shared.writer(peer).await } else { Writer::default() };
     if request.right() == Right::Write && !who.may_write {
         warn!("Control: {request}, requested by {}: refused, no right to write", who.description);
-        let message = format!("user {} may not do that; see [control] in the settings", peer.uid);
+        let message = format!("user {} has no right to write; see [control] in the settings", peer.uid);
         let answer = Answer::failure(ErrorCode::Forbidden, message);
         return write(stream, move || answer.line()).await;
     }
@@ -127,7 +128,7 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
                 follow(stream, shared.events.subscribe()).await;
             }
             Err(_) => {
-                let message = "too many programs follow the events of this daemon; end one of them";
+                let message = "too many programs follow the events of this daemon; stop one of them";
                 write(stream, move || Answer::failure(ErrorCode::Busy, message).line()).await;
             }
         },
@@ -138,18 +139,18 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
     }
 }
 
-/// A command line of the release before.
+/// Answers the command line of version 0.1, which sends no request.
 async fn serve_silent(stream: UnixStream, shared: &Shared) {
     if let Some(view) = shared.ask(Question::View).await {
         write(stream, move || serde_json::to_string(&Snapshot::of(&view)).unwrap_or_default()).await;
     }
 }
 
-/// An answer, put into words where that holds up nothing.
+/// Renders an answer, on a thread that may block.
 type Render = Box<dyn FnOnce() -> String + Send>;
 
 impl Shared {
-    /// Looks up who asks. Not on the loop's thread: the user database may be on the network.
+    /// Looks up the client's user. Not on the loop's thread: the user database may be on the network.
     async fn writer(&self, peer: Peer) -> Writer {
         let rights = Arc::clone(&self.rights);
         let look_up = move || Writer {
@@ -228,7 +229,7 @@ impl Shared {
         match view {
             Some((view, at)) => rendered(move || VirtualService::of(&view, at)),
             None => Box::new(move || {
-                let message = format!("no virtual service {name:?}; show without a service lists them");
+                let message = format!("no virtual service {name:?}; `show` without a service lists all");
                 Answer::failure(ErrorCode::NotFound, message).line()
             }),
         }
@@ -240,10 +241,10 @@ fn rendered<T: Serialize>(value: impl FnOnce() -> T + Send + 'static) -> Render 
 }
 
 fn stopping() -> Render {
-    Box::new(|| Answer::failure(ErrorCode::Stopping, "the daemon ends").line())
+    Box::new(|| Answer::failure(ErrorCode::Stopping, "the daemon is stopping").line())
 }
 
-/// Gives events on until the other end is closed or does not read.
+/// Sends events until the client closes the connection or stops reading.
 async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
     let (mut reader, mut writer) = stream.into_split();
     let mut byte = [0; 1];
@@ -260,7 +261,7 @@ async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             read = reader.read(&mut byte) => match read {
-                // There is nothing more to ask.
+                // A client that follows events sends nothing more.
                 Ok(_) | Err(_) => return,
             },
         };
@@ -276,11 +277,11 @@ async fn write(stream: UnixStream, render: impl FnOnce() -> String + Send + 'sta
         let stream = stream.into_std()?;
         send(&stream, &render())
     });
-    // The asking process may be gone, or slow.
+    // The client may be gone, or slow.
     drop(written.await);
 }
 
-/// Writes an answer within a time limit for all of it.
+/// Writes an answer. The time limit covers the whole answer.
 fn send(mut stream: &net::UnixStream, text: &str) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     stream.set_nonblocking(false)?;
@@ -293,7 +294,7 @@ fn send(mut stream: &net::UnixStream, text: &str) -> io::Result<()> {
         stream.write_all(piece)?;
     }
     stream.shutdown(Shutdown::Write)?;
-    // What the other end has sent and was not read would be a reset to it.
+    // Closing with unread input would reset the connection, and the client could lose the answer.
     stream.set_read_timeout(Some(REST))?;
     io::copy(&mut stream.take(LONGEST), &mut io::sink()).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The socket: opened in the place of one whose daemon is gone, closed with the daemon.
+//! The listening socket. It replaces the socket file of a daemon that is gone, and is removed when the daemon ends.
 
 use std::fs;
 use std::io;
@@ -17,14 +17,14 @@ use super::session::{self, Question, Shared};
 use crate::net::cause;
 use crate::sys::socket;
 
-/// Connections that are served at once. Each has a descriptor, and may have an answer in memory.
+/// Maximum number of connections served at once. Each uses a descriptor and may hold an answer in memory.
 const SESSIONS: usize = 32;
-/// Programs that follow events at once.
+/// Maximum number of clients that follow events.
 const FOLLOWERS: usize = 32;
-/// Events that a slow reader may be behind before it loses some.
+/// Maximum number of events buffered for a slow client before it loses some.
 const EVENTS: usize = 4096;
 
-/// The socket of a daemon; it goes when this is dropped.
+/// The socket of a daemon. Dropping it removes the socket file.
 pub struct Control {
     path: PathBuf,
     questions: mpsc::Receiver<Question>,
@@ -33,21 +33,21 @@ pub struct Control {
 }
 
 impl Control {
-    /// Opens the socket, in the place of one whose daemon is gone.
+    /// Opens the socket. Replaces the socket file of a daemon that is gone.
     ///
     /// # Errors
-    /// When another daemon of this user or of root listens there, or the directory is not writable.
+    /// Another daemon of this user or of root listens there, or the directory is not writable.
     pub fn open(path: &Path, rights: Rights) -> io::Result<Control> {
         if let Ok(found) = fs::symlink_metadata(path)
             && found.file_type().is_socket()
         {
             let own = [0, geteuid().as_raw()].contains(&found.uid());
-            // A queue that is full has a listener, which is not asked any further.
+            // A full connection queue means that a daemon listens.
             let answers = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
             if own && socket::connect(path).map_or_else(answers, |_| true) {
                 return Err(io::Error::new(
                     io::ErrorKind::AddrInUse,
-                    format!("{} belongs to another daemon", path.display()),
+                    format!("{}: another daemon listens on this socket", path.display()),
                 ));
             }
             fs::remove_file(path)?;
@@ -55,7 +55,7 @@ impl Control {
         let listener = UnixListener::bind(path).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {}", path.display(), cause(&error)))
         })?;
-        // Where members of a group may ask, each connection is judged by its user.
+        // If a group has rights, every user may connect, and each connection is checked by its user.
         let mode = if rights.is_open() { 0o666 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         let (sender, questions) = mpsc::channel(8);
@@ -67,15 +67,15 @@ impl Control {
         Ok(Control { path: path.to_owned(), questions, events, task })
     }
 
-    /// Whether a process follows events.
+    /// Whether a client follows events.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.events.receiver_count() > 0
     }
 
-    /// Gives an event to those that follow.
+    /// Sends an event to all clients that follow events.
     pub fn publish(&self, line: String) {
-        // All of them may be gone by now.
+        // All clients may be gone.
         let _ = self.events.send(Arc::from(line));
     }
 }
@@ -87,7 +87,7 @@ impl Drop for Control {
     }
 }
 
-/// The next question; never comes without a socket. Safe to cancel.
+/// Waits for the next request; waits forever without a socket. Safe to cancel.
 pub async fn next(control: &mut Option<Control>) -> Question {
     match control {
         None => std::future::pending().await,
@@ -101,13 +101,13 @@ pub async fn next(control: &mut Option<Control>) -> Question {
 async fn listen(listener: UnixListener, shared: Shared) {
     let places = Arc::new(Semaphore::new(SESSIONS));
     loop {
-        // The others wait in the queue of the socket.
+        // Further connections wait in the queue of the socket.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(session::serve(stream, shared.clone(), place));
             }
-            // No descriptor left: a moment later there may be one.
+            // No descriptor is free: try again soon.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use std::os::unix::net;
 
-    /// A runtime whose listener is never polled: what matters is that the calls return.
+    /// A runtime whose listener is never polled: the tests check only that the calls return.
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
     }
