@@ -1,6 +1,6 @@
-//! The wanted table: quiescent, fallback, weights and thresholds are decided here and nowhere else.
+//! Computes the wanted table: the only place that decides about `quiescent`, fallback servers, weights and thresholds.
 //!
-//! It is also the only translator between the words of `ldirectord.cf` and those of the kernel.
+//! It is also the only translator between the terms of `ldirectord.cf` and those of the kernel.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use crate::value::{
     Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
 };
 
-/// The table as it should be now.
+/// The wanted table at this moment.
 #[must_use]
 pub fn wanted(plan: &Plan, health: &Health) -> Table {
     let mut table = Table::default();
@@ -26,7 +26,7 @@ pub fn wanted(plan: &Plan, health: &Health) -> Table {
     table
 }
 
-/// One virtual service as it should be now.
+/// The wanted state of one virtual service at this moment.
 #[must_use]
 pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Service {
     let v = &plan.virtuals()[virtual_index];
@@ -34,7 +34,7 @@ pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Ser
     for (real_index, real) in v.reals.iter().enumerate() {
         let member = Member { virtual_index, real_index };
         let key = real_key(v, real);
-        // Where several lines name one destination, the last one says what it looks like.
+        // If several lines name one destination, the last one sets its properties.
         let weight = match health.standing(plan, member) {
             Standing::InRotation => Some(real.weight),
             _ if plan.is_leaving(member) => None,
@@ -52,8 +52,8 @@ pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Ser
     service
 }
 
-/// What the kernel has in service of the servers of a plan: weight above 0, or the weight 0 that is configured where a dead server
-/// would look otherwise.
+/// The servers of a plan that the kernel has in service: with a weight above 0, or with a configured weight of 0 if
+/// a failed server would look different.
 #[must_use]
 pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     let mut found = BTreeSet::new();
@@ -61,13 +61,14 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
         let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
         let fallback_key = fallback_key(v);
         let taking = service.destinations.values().filter(|d| d.weight > 0).count();
-        // Without `quiescent` a dead server of weight 0 is not there. With it, one is up where nobody takes traffic and the
-        // fallback is not in.
+        // With quiescent=no, a failed server of weight 0 is not in the table. With quiescent=yes, such a server is
+        // up if no destination has a weight above 0 although the service has a fallback: it would be active if all
+        // servers were down.
         let idle_is_up = !v.quiescent || (v.fallback.is_some() && taking == 0);
         for real in &v.reals {
             let key = real_key(v, real);
             let Some(destination) = service.destinations.get(&key) else { continue };
-            // Where a real server and the fallback are one destination, its weight does not tell which of them is meant.
+            // If a real server and the fallback are one destination, its weight does not show which of them is active.
             let only_fallback = fallback_key == Some(key) && taking == 1;
             let is_up = match destination.weight {
                 0 => real.weight == 0 && idle_is_up,
@@ -81,8 +82,8 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     found
 }
 
-/// The servers of a plan that the kernel has out of rotation wherever it has their services, although a weight above 0 is configured:
-/// at weight 0, or without `quiescent` not at all.
+/// The servers of a plan that the kernel has out of rotation in all their services, although their configured
+/// weight is above 0: at weight 0, or with quiescent=no absent.
 #[must_use]
 pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
     let (mut out, mut taking) = (BTreeSet::new(), BTreeSet::new());
@@ -99,8 +100,8 @@ pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
     out.difference(&taking).copied().collect()
 }
 
-/// The services that `new` has and `old` has not, each with those servers only that the kernel has in rotation and `new` does not
-/// know: the service was another daemon's.
+/// The services that `new` has and `old` does not, each with only those servers that the kernel has in rotation and
+/// `new` does not have: the service belonged to another daemon.
 #[must_use]
 pub fn taken_over(old: &Plan, new: &Plan, kernel: &Table) -> Vec<Virtual> {
     let of_another = |v: &Virtual| {
@@ -114,7 +115,7 @@ pub fn taken_over(old: &Plan, new: &Plan, kernel: &Table) -> Vec<Virtual> {
     new.virtuals().iter().filter(|v| old.virtual_index(v.id).is_none()).filter_map(of_another).collect()
 }
 
-/// A server that only the kernel's table has; none where no line of a configuration could mean it.
+/// The `real=` line for a server that only the kernel's table has; `None` if no line could describe it.
 fn found(v: &Virtual, key: &DestinationKey, config: &DestinationConfig) -> Option<Real> {
     let method = match config.method {
         ipvs_rs::ForwardingMethod::DirectRoute => ForwardingMethod::Gate,
@@ -135,7 +136,7 @@ fn found(v: &Virtual, key: &DestinationKey, config: &DestinationConfig) -> Optio
     (real_key(v, &real) == *key).then_some(real)
 }
 
-/// The kernel's key of a virtual.
+/// The kernel's key of a virtual service.
 #[must_use]
 pub fn service_key(id: VirtualId) -> ServiceKey {
     match id {
@@ -152,21 +153,21 @@ pub fn service_key(id: VirtualId) -> ServiceKey {
     }
 }
 
-/// The part of a table that belongs to the given services.
+/// The part of a table with the given services.
 #[must_use]
 pub fn restrict(table: &Table, owned: &BTreeSet<ServiceKey>) -> Table {
     let services = table.services.iter().filter(|(key, _)| owned.contains(key));
     Table { services: services.map(|(key, service)| (*key, service.clone())).collect() }
 }
 
-/// The kernel's key of a real server: direct routing and tunnels cannot change the port, so there the port is the
-/// virtual's (as `ipvsadm` makes it).
+/// The kernel's key of a real server. Direct routing and tunnels cannot change the port, so the key then has the
+/// port of the virtual service, as with `ipvsadm`.
 #[must_use]
 pub fn real_key(v: &Virtual, real: &Real) -> DestinationKey {
     destination_key(v, real.address, real.method)
 }
 
-/// The virtual service of a kernel's key.
+/// The virtual service of a key of the kernel.
 #[must_use]
 pub fn virtual_id(key: ServiceKey) -> VirtualId {
     match key {
@@ -188,7 +189,7 @@ pub fn virtual_id(key: ServiceKey) -> VirtualId {
     }
 }
 
-/// An operation in ldirectord's words. `occasion` says why what is not wanted is removed.
+/// Translates an operation into ldirectord's terms. `occasion`: why unwanted objects are removed.
 #[must_use]
 pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change {
     let of = virtual_id(operation.service());
@@ -213,7 +214,7 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change 
     }
 }
 
-/// The real servers that are in service and go with their service when the daemon stops.
+/// The real servers in service that are removed with their service when the daemon stops.
 #[must_use]
 pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> {
     let of = virtual_id(service);
@@ -228,7 +229,7 @@ fn edited(config: &DestinationConfig) -> ServerAction {
     if config.weight == 0 { ServerAction::Quiescent } else { ServerAction::Restored(config.weight) }
 }
 
-/// Whether the configuration has a real server for a destination; one that is leaving is no longer in it.
+/// Whether the configuration has a real server for a destination. It no longer has servers that are leaving.
 fn is_configured(plan: &Plan, of: VirtualId, key: &DestinationKey) -> bool {
     let servers =
         plan.virtual_index(of).map(|index| plan.servers_at(index, SocketAddr::new(key.address, key.port)));
@@ -248,7 +249,7 @@ fn server_change(
     let fallback = v.and_then(|v| v.fallback.map(|fallback| fallback_destination(v, fallback)));
     let member = index.and_then(|index| plan.servers_at(index, server).next());
     let real = member.map(|member| plan.member(member).1);
-    // Where a real server and the fallback are one destination, the fallback is meant when it looks like the fallback.
+    // If a real server and the fallback are one destination, it is the fallback if it has the fallback's properties.
     let is_fallback = fallback.is_some_and(|(fallback_key, fallback_config)| {
         fallback_key == *key && (real.is_none() || config == Some(&fallback_config))
     });
@@ -266,7 +267,7 @@ fn destination_key(v: &Virtual, address: SocketAddr, method: ForwardingMethod) -
     DestinationKey { address: destination.ip(), port: destination.port() }
 }
 
-/// The kernel's key of the fallback of a virtual.
+/// The kernel's key of the fallback server of a virtual service.
 #[must_use]
 pub fn fallback_key(v: &Virtual) -> Option<DestinationKey> {
     v.fallback.map(|fallback| fallback_destination(v, fallback).0)
@@ -285,14 +286,14 @@ fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
         DestinationConfig::new(kernel_method(real.method), weight.min(DestinationConfig::MAX_WEIGHT));
     config.tunnel = kernel_tunnel(v);
     config.upper = real.upper;
-    // The kernel refuses a lower threshold above the upper one, and with it the whole server.
+    // The kernel refuses a server whose lower threshold is above the upper one.
     config.lower = if real.lower <= real.upper { real.lower } else { 0 };
     config
 }
 
 fn service_config(v: &Virtual) -> ServiceConfig {
     let mut config = ServiceConfig::new(v.scheduling.scheduler.clone());
-    // Unknown flags are a diagnostic of the configuration; here they count for nothing.
+    // The configuration reports unknown flags; they are ignored here.
     config.flags =
         v.scheduling.schedflags.as_deref().and_then(|flags| flags.parse().ok()).unwrap_or_default();
     if v.scheduling.ops && matches!(v.id, VirtualId::Address { protocol: Protocol::Udp, .. }) {
@@ -312,7 +313,7 @@ fn service_config(v: &Virtual) -> ServiceConfig {
     config
 }
 
-/// The encapsulation of servers with `ipip`; for others it does not count.
+/// The encapsulation for servers with `ipip`; it has no effect on others.
 fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
     let checksum = |wanted| if wanted { Checksum::Full } else { Checksum::None };
     match v.scheduling.tunnel {
@@ -324,7 +325,7 @@ fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
     }
 }
 
-/// The kernel's words for `timeouts`.
+/// Translates `timeouts` for the kernel.
 #[must_use]
 pub fn timeouts(plan: &Plan) -> Option<ipvs_rs::Timeouts> {
     let Timeouts { tcp, tcpfin, udp } = plan.config().globals.timeouts?;
@@ -348,7 +349,7 @@ fn kernel_method(method: ForwardingMethod) -> ipvs_rs::ForwardingMethod {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use std::sync::Arc;
     use std::time::Instant;
@@ -356,7 +357,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Answers};
 
-    /// The directives of ours that are for the kernel, in its words; the lab has them in a real table.
+    /// The translation of our additional directives for the kernel. The lab tests them in a real table.
     #[test]
     fn words_for_the_kernel_are_translated() {
         let text = "#rs: timeouts=900,0,300\n\

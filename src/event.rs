@@ -1,4 +1,4 @@
-//! What happened, as one value without text. Log lines, mail, monitor files and operator commands are renderings of it.
+//! Events, as values without text. Log lines, mail, monitor files and operator commands are renderings of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use crate::value::{Change, Verdict, VirtualId};
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The virtual service that it concerns; none where it concerns the director as a whole.
+    /// The virtual service concerned; `None` if the event concerns the director as a whole.
     pub service: Option<VirtualId>,
-    /// The real server that it concerns, by its address and port in the configuration.
+    /// The real server concerned, by its address and port in the configuration.
     pub server: Option<SocketAddr>,
     /// What happened.
     pub kind: Kind,
@@ -24,7 +24,8 @@ pub struct Event {
 /// The kinds of [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A check ended, or was skipped because all its servers are in maintenance. Only for services with a `monitorfile`.
+    /// A check ended, or was skipped because all its servers are in maintenance. Only for services with a
+    /// `monitorfile`.
     Checked {
         /// The server.
         member: Member,
@@ -41,12 +42,12 @@ pub enum Kind {
         /// The cause.
         verdict: Arc<Verdict>,
     },
-    /// The server was marked down, and no change of the table followed: it was not in rotation before, the destination is shared
-    /// with another line, or the kernel refused the change.
+    /// The server was marked down, and no change of the table followed: it was not in rotation before, the
+    /// destination is shared with another line, or the kernel refused the change.
     DownWithoutChange,
-    /// A check failed, but fewer times in a row than `failurecount`.
+    /// A check failed, with fewer consecutive failures than `failurecount`.
     SoftFailure {
-        /// Failures in a row so far.
+        /// Consecutive failures so far.
         failures: u32,
         /// The server is marked down at this number of failures.
         of: u32,
@@ -55,12 +56,12 @@ pub enum Kind {
     },
     /// A check succeeded after soft failures.
     SoftFailureOver,
-    /// A check could not be carried out where the one before it could; the state of the server is unchanged.
+    /// A check could not be carried out although the previous one could. The state of the server is unchanged.
     Unknown {
         /// The cause.
         verdict: Arc<Verdict>,
     },
-    /// A check found something that changes no state and that the operator should know. The verdict has it as its warning.
+    /// A check found something that changes no state but that the operator should know: the warning of the verdict.
     Warning {
         /// The result of the check.
         verdict: Arc<Verdict>,
@@ -83,28 +84,28 @@ pub enum Kind {
     },
     /// The server is no longer in the configuration and stays until another server is up.
     Leaving {
-        /// It is removed after this time at the latest.
+        /// The server is removed after this time at the latest.
         at_most: Duration,
     },
-    /// The kernel's table was changed.
+    /// The daemon changed the kernel's table.
     Table {
-        /// How.
+        /// The change.
         change: Change,
         /// The server transition that caused it, if any.
         because: Option<Because>,
     },
     /// The kernel refused a request twice, with its table read in between.
     Refused {
-        /// What the daemon asked for.
+        /// The request.
         request: Request,
         /// The kernel's answer.
         error: Error,
-        /// What comes next.
+        /// Whether the request is retried.
         fate: Fate,
     },
-    /// The kernel's table was changed by another program.
+    /// Another program changed the kernel's table.
     Drift {
-        /// The operations from the table as it was found to the table as the daemon had left it.
+        /// The operations that restore the table as the daemon left it.
         repairs: Vec<Operation>,
     },
     /// The kernel's table cannot be read.
@@ -114,14 +115,14 @@ pub enum Kind {
     },
     /// The kernel's time-outs of idle connections were set.
     TimeoutsSet {
-        /// Before.
+        /// The old time-outs.
         from: Timeouts,
-        /// Now.
+        /// The new time-outs.
         to: Timeouts,
     },
-    /// Checks begin late, or on time again.
+    /// Checks began to start late, or start on time again.
     Punctuality(Punctuality),
-    /// Checks are not possible, or are possible again.
+    /// Checks became impossible, or are possible again.
     Blindness(Blindness),
     /// A configuration was applied as a whole. The events before it belong to the configuration before it.
     Reloaded,
@@ -140,7 +141,7 @@ pub enum Because {
     OverrideEnded,
 }
 
-/// What the daemon asks the kernel for.
+/// A request to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// A change of the table.
@@ -149,29 +150,29 @@ pub enum Request {
     Timeouts(Timeouts),
 }
 
-/// What becomes of a request that the kernel refused.
+/// Whether a refused request is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is made again, after a second at first and less often later.
+    /// It is retried, after a second at first and less often later.
     Retried,
-    /// It is not made again: the daemon stops.
+    /// It is not retried: the daemon stops.
     Abandoned,
 }
 
 impl Event {
-    /// An event of the director as a whole.
+    /// Creates an event of the director as a whole.
     #[must_use]
     pub fn of_director(kind: Kind) -> Event {
         Event { service: None, server: None, kind }
     }
 
-    /// An event of one real server.
+    /// Creates an event of one real server.
     #[must_use]
     pub fn of_server(service: VirtualId, server: SocketAddr, kind: Kind) -> Event {
         Event { service: Some(service), server: Some(server), kind }
     }
 
-    /// A change of the table.
+    /// Creates the event for a change of the table.
     #[must_use]
     pub fn of_table(change: Change) -> Event {
         let (service, server) = match &change {

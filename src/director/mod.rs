@@ -1,11 +1,12 @@
-//! Decides: verdicts, configurations and *now* come in; events and requests to the kernel come out. No I/O, no clock.
+//! The core that decides. Inputs are verdicts, configurations and *now*; outputs are events and requests to the
+//! kernel. No I/O, no clock.
 //!
 //! ```text
 //! verdicts · maintenance · reload · stop · tick ─▶ Director ─▶ take_events
 //!                                   kernel ─ done ─▶    └────▶ next_step ─▶ kernel
 //! ```
 //!
-//! The table is reconciled, never edited: the difference of the wanted and the present table gives the operations.
+//! The table is reconciled, never edited: the difference between the wanted and the present table gives the operations.
 
 mod pending;
 mod preview;
@@ -46,11 +47,11 @@ pub struct Director {
     events: Vec<Event>,
     /// Virtual services with a change of a server, for operator commands.
     touched: BTreeSet<usize>,
-    /// Virtual services of which something is another now, for readers.
+    /// Virtual services with any change, for readers.
     changed: BTreeSet<usize>,
-    /// What happened to servers while their service is not settled yet.
+    /// Transitions of servers that the table does not show yet.
     pending: Pending,
-    /// What checks warn of and was reported. The words of a warning change when it is time to report it again.
+    /// The reported warnings of checks. A warning is reported again when its text changes.
     warned: BTreeMap<CheckId, String>,
     overrides_changed: bool,
 }
@@ -65,14 +66,15 @@ struct Reload {
 /// A stop that has begun.
 #[derive(Clone)]
 struct Stopping {
-    /// The servers that go with their services, as far as the daemon knows.
+    /// The servers that are removed with their services, as far as the daemon knows.
     known: Table,
-    /// Whether the table was read since, so that it is known what other programs removed.
+    /// Whether the table was read since then, so that removals by other programs are known.
     is_read: bool,
 }
 
 impl Director {
-    /// Takes the table over: adopts what the kernel has in rotation, and wants the rest. `present` has the services of the plan and
+    /// Takes the table over and adopts the servers that the kernel has in rotation. `present` has the services of
+    /// the plan and
     /// `previously_owned`, the services that an earlier run of this daemon left.
     #[must_use]
     pub fn new(
@@ -106,7 +108,8 @@ impl Director {
         planned(plan).union(previously_owned).copied().collect()
     }
 
-    /// Whether a server counts as down when no check could be carried out for long. It stays in rotation otherwise.
+    /// Sets whether a server counts as down after its checks were not possible for a long time. Otherwise it keeps
+    /// its state.
     pub fn set_unchecked_is_down(&mut self, unchecked_is_down: bool) {
         self.health.set_unchecked_is_down(unchecked_is_down);
     }
@@ -117,19 +120,19 @@ impl Director {
         &self.plan
     }
 
-    /// What is known of the servers.
+    /// The state of the servers.
     #[must_use]
     pub fn health(&self) -> &Health {
         &self.health
     }
 
-    /// Our part of the kernel's table as far as it is known.
+    /// Our part of the kernel's table, as last read and changed.
     #[must_use]
     pub fn table(&self) -> &Table {
         self.reconciler.present()
     }
 
-    /// The services that are ours: those of the plan, and those of earlier plans until they are gone.
+    /// The owned services: those of the plan, and those of earlier plans until they are removed.
     #[must_use]
     pub fn owned(&self) -> &BTreeSet<ServiceKey> {
         self.reconciler.owned()
@@ -146,15 +149,15 @@ impl Director {
         planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect()
     }
 
-    /// What happened since the last call. Events name servers by their place in the plan that was in force then: take them before the
-    /// next call that changes the plan, [`Director::due`] or [`Director::done`].
+    /// The events since the last call. They name servers by index in the plan: take them before the next call that
+    /// changes the plan, [`Director::due`] or [`Director::done`].
     #[must_use]
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// The virtual services with a change of a server since the last call whose table is as it should be, by their place in the plan.
-    /// The others are given later.
+    /// The virtual services, by index in the plan, with a change of a server since the last call. Services whose
+    /// table is not reconciled yet are returned by a later call.
     #[must_use]
     pub fn take_touched(&mut self) -> BTreeSet<usize> {
         let virtuals = self.plan.virtuals();
@@ -164,14 +167,14 @@ impl Director {
         settled
     }
 
-    /// The virtual services of which something is another since the last call, by their place in the plan: a check, a state, or the
+    /// The virtual services, by index in the plan, with any change since the last call: of a check, a state, or the
     /// table.
     #[must_use]
     pub fn take_changed(&mut self) -> BTreeSet<usize> {
         std::mem::take(&mut self.changed)
     }
 
-    /// When [`Director::due`] or [`Director::tick`] has something to do next.
+    /// When to call [`Director::due`] or [`Director::tick`] next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let times = [
@@ -183,14 +186,14 @@ impl Director {
         times.into_iter().flatten().min()
     }
 
-    /// Whether the table is as it should be, as far as the kernel lets it, and no configuration waits to be applied.
+    /// Whether the table is reconciled, as far as the kernel allows, and no configuration waits to be applied.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.reload.is_none() && self.reconciler.is_at_rest()
     }
 
-    /// Whether the table was as the configuration says since that was applied. Before that no check is started: its result would be
-    /// reported before the server was added.
+    /// Whether the table has been reconciled since the configuration was applied. No check starts before that: its
+    /// result would be reported before the server was added.
     #[must_use]
     pub fn is_set_up(&self) -> bool {
         self.reconciler.is_set_up()
@@ -202,7 +205,7 @@ impl Director {
         self.reload.is_some()
     }
 
-    /// Gives the checks to start now to `start`, until it has no place for one. Reports checks that fall behind.
+    /// Passes the due checks to `start` until it returns false. Reports checks that begin late.
     pub fn due(&mut self, now: Instant, start: impl FnMut(Due) -> bool) {
         self.forget_left(now);
         let passed = self.health.due(&self.plan, now, start);
@@ -210,19 +213,19 @@ impl Director {
         self.events.extend(self.health.punctuality(now).map(Kind::Punctuality).map(Event::of_director));
     }
 
-    /// Has every check run now.
+    /// Makes every check due now.
     #[cfg(test)]
     pub fn hurry_all(&mut self, now: Instant) {
         self.health.hurry_all(now);
     }
 
-    /// Whether a check is one of the plan's.
+    /// Whether the plan has a check.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
         self.health.knows(id)
     }
 
-    /// Takes in the results of checks.
+    /// Processes the results of checks.
     pub fn verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) {
         for (id, verdict) in verdicts {
             self.monitor(id, Some(&verdict));
@@ -237,44 +240,46 @@ impl Director {
         self.release_leaving(now);
     }
 
-    /// Gives services up that stay in the table as they are: they are another daemon's from now on.
+    /// Releases services, which stay in the table as they are: another daemon owns them from now on.
     pub fn leave(&mut self, services: &BTreeSet<ServiceKey>) {
         self.reconciler.leave(services);
     }
 
-    /// Services of an earlier run are ours from now on; those that the plan does not have are removed.
+    /// Takes ownership of services of an earlier run. Those that the plan does not have are removed.
     pub fn adopt(&mut self, services: BTreeSet<ServiceKey>) {
         self.reconciler.adopt(services);
     }
 
-    /// Applies another plan as a whole once the table has been read: servers that stay keep their state, services that go are
-    /// removed. Where a service would be left without a server in rotation, those that go stay until another one is up.
+    /// Applies a new plan as a whole once the table has been read. Servers that stay keep their state; services
+    /// that are not in the new plan are removed. If a service would have no server in rotation, its old servers
+    /// stay until a new one is up.
     pub fn reload(&mut self, plan: Plan) {
         self.reconciler.must_read(planned(&plan));
         self.reload = Some(Reload { plan, is_reading: false });
     }
 
-    /// Reads the table again if it is time to, and ends what has an end: the time of servers that are leaving, and of what operators
-    /// decided.
+    /// Processes timers: verifies the table, ends expired overrides, and removes leaving servers whose time has passed.
     pub fn tick(&mut self, now: Instant) {
         self.reconciler.tick(now);
         self.expire_overrides(now);
         self.release_leaving(now);
     }
 
-    /// Begins the stop: removes the services whose `cleanstop` says so. The events are those of [`Director::finish_stop`].
+    /// Begins the stop: removes all services except those with `cleanstop=no`. [`Director::finish_stop`] returns
+    /// the events.
     pub fn stop(&mut self) {
         self.reload = None;
         self.stopping = Some(Stopping { known: self.table().clone(), is_read: false });
         self.reconciler.stop(cleaned(&self.plan));
     }
 
-    /// What the stop did, once it is at rest. What could not be removed is ours afterwards, and nothing else is.
+    /// Ends the stop, once the director is at rest, and returns the events. Only services that could not be removed
+    /// are owned afterwards.
     pub fn finish_stop(&mut self) -> Vec<Event> {
         let stays = self.kept_at_stop();
         self.reconciler.forget_all_but_left(&stays);
         let known = self.stopping.take().map(|stopping| stopping.known).unwrap_or_default();
-        // With a service its servers go; each is reported, as the original removes them one by one.
+        // Removing a service removes its servers. Each is reported, because the original removes them one by one.
         let servers = |event: &Event| match event.kind {
             Kind::Table { change: Change::VirtualPurged(of, _), .. } => {
                 desired::purged(&self.plan, &known, desired::service_key(of))
@@ -286,7 +291,7 @@ impl Director {
         events
     }
 
-    /// The next request to the kernel. [`Director::done`] takes its end; until then there is no other one.
+    /// The next request to the kernel. There is no further request until [`Director::done`] gets the result.
     pub fn next_step(&mut self) -> Step {
         let mut settled = BTreeSet::new();
         let step = self.reconciler.next_step(&self.plan, &self.health, &mut settled);
@@ -297,7 +302,7 @@ impl Director {
         step
     }
 
-    /// Takes the end of the request in.
+    /// Processes the result of the request in progress.
     pub fn done(&mut self, done: Done, now: Instant) {
         if let (Some(stopping), Done::Read(Ok(found))) = (&mut self.stopping, &done)
             && !std::mem::replace(&mut stopping.is_read, true)
@@ -314,7 +319,8 @@ impl Director {
         }
     }
 
-    /// Takes the servers of another daemon, whose services the plan has from now on, for those of an earlier configuration.
+    /// Treats the servers of services that this daemon takes over from another daemon as servers of an earlier
+    /// configuration.
     fn take_over(&mut self, plan: &Plan, now: Instant) {
         let services = desired::taken_over(&self.plan, plan, self.table());
         if services.is_empty() {
@@ -354,8 +360,8 @@ impl Director {
         self.release_leaving(now);
     }
 
-    /// Forgets the servers that were leaving when all have gone. Not before what happened to them was reported: their places in the
-    /// plan go with them.
+    /// Drops the leaving servers from the plan when all have been removed and the table is reconciled, because the
+    /// events about them need their indices.
     fn forget_left(&mut self, now: Instant) {
         if self.health.leaves_at(&self.plan).is_some() || !self.reconciler.is_at_rest() {
             return;
@@ -367,7 +373,7 @@ impl Director {
         }
     }
 
-    /// Lets go of leaving servers that are replaced, or whose time is over.
+    /// Releases leaving servers that are replaced or whose time has passed.
     fn release_leaving(&mut self, now: Instant) {
         for member in self.health.let_go(&self.plan, now) {
             self.mark(member.virtual_index);
@@ -417,7 +423,7 @@ impl Director {
         self.reconciler.mark(desired::service_key(self.plan.virtuals()[virtual_index].id));
     }
 
-    /// Reports what a step did, and the servers that are down where no change of the table shows it.
+    /// Publishes the events of a step, and reports servers that are down without a change of the table.
     fn report(&mut self, progress: Progress) {
         let mut events = progress.events;
         events.iter_mut().for_each(|event| self.pending.explain(event));
@@ -429,8 +435,8 @@ impl Director {
         }
     }
 
-    /// Reports what a check warns of, unless it was reported in the same words before. A check that ends without a warning ends the
-    /// matter.
+    /// Reports the warning of a check, unless the same text was reported before. A success without a warning resets
+    /// that.
     fn warn(&mut self, id: CheckId, verdict: &Verdict) {
         let Some(member) = self.health.members(&self.plan, id).first().copied() else { return };
         match &verdict.warning {
@@ -446,7 +452,7 @@ impl Director {
         }
     }
 
-    /// Reports the end of a check, or that it was not run, for services with a monitor file.
+    /// Reports the result of a check, or that it was skipped, for services with a monitor file.
     fn monitor(&mut self, id: CheckId, verdict: Option<&Verdict>) {
         let members = self.health.members(&self.plan, id).iter().copied();
         let members: Vec<Member> =
@@ -466,7 +472,7 @@ impl Director {
     }
 }
 
-/// What another program changed is not repaired any more at the stop, and what it removed is not ours to report.
+/// Drops the destinations that other programs removed before the stop: their removal is not reported.
 fn retain_found(known: &mut Table, found: &Table) {
     for (key, service) in &mut known.services {
         let left = found.services.get(key);
@@ -474,7 +480,7 @@ fn retain_found(known: &mut Table, found: &Table) {
     }
 }
 
-/// The services that go when the daemon stops.
+/// The services that are removed when the daemon stops.
 fn cleaned(plan: &Plan) -> BTreeSet<ServiceKey> {
     plan.virtuals().iter().filter(|v| v.cleanstop).map(|v| desired::service_key(v.id)).collect()
 }

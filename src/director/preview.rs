@@ -1,4 +1,4 @@
-//! What a director would do to the table, without doing it.
+//! Predicts what a director would do to the table.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use crate::desired;
 use crate::plan::Plan;
 
 impl Director {
-    /// The operations, in their order, that it would carry out now, before any further verdict, with those that are under way; with
-    /// another plan, those of a reload.
-    /// The table is taken to be as the director knows it, and no operation to be refused.
+    /// The operations that the director would request now, in order, without further verdicts and including those
+    /// in progress. With a plan: those of a reload. Assumes that the table is as the director knows it, and that
+    /// the kernel refuses nothing.
     #[must_use]
     pub fn preview(&self, plan: Option<Plan>, now: Instant) -> Vec<Operation> {
         let mut copy = self.clone();

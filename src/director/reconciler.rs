@@ -1,8 +1,9 @@
-//! Makes the kernel's table what it should be: which services have to be read, which operations are missing, and what follows from
-//! the kernel's answers. The work of a change depends on the services it touches.
+//! Reconciles the kernel's table: decides which services to read and which operations to request, and processes the
+//! kernel's answers. The cost of a change depends on the services that it touches.
 //!
-//! There is one policy for a refused operation, at the start, in a reload, in service and at the stop: the service is read again and
-//! the operation is made once more. A second refusal is reported and tried again later, or given up when the daemon stops.
+//! One policy applies to all refused operations, at the start, in a reload, in service and at the stop: the service
+//! is read again and the operation is requested once more. A second refusal is reported and retried later, or
+//! abandoned when the daemon stops.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -20,54 +21,54 @@ use crate::health::Health;
 use crate::plan::Plan;
 use crate::value::{Change, Occasion};
 
-/// Operations of one step. A service is never divided between steps.
+/// Number of operations of a step. The operations of a service are never divided between steps.
 const STEP: usize = 1000;
 
-/// Our part of the kernel's table, and what has to be done about it.
+/// Our part of the kernel's table, and the pending work.
 #[derive(Clone)]
 pub(super) struct Reconciler {
-    /// The services that are ours, as the kernel had them when it was read, with the operations since.
+    /// The owned services as last read from the kernel, with the operations since then.
     present: Table,
-    /// The services of the plan, and those of earlier plans until they are gone.
+    /// The services of the plan, and those of earlier plans until they are removed.
     owned: BTreeSet<ServiceKey>,
     owned_changed: bool,
     /// Destinations that another program removed. With `readdquiescent=no` they are not added again for a weight of 0.
     removed_externally: BTreeMap<ServiceKey, BTreeSet<DestinationKey>>,
-    /// Services that become ours once they are read.
+    /// Services that become owned once they are read.
     adopted: BTreeSet<ServiceKey>,
     /// Services whose wanted state may differ from the present one.
     dirty: BTreeSet<ServiceKey>,
     /// Services to read before anything is written.
     unread: BTreeSet<ServiceKey>,
-    /// A reload waits for a read, even of nothing.
+    /// Whether a reload waits for a read, even if there is no service to read.
     is_read_due: bool,
     under_way: Option<Step>,
-    /// The services of the operations that are under way.
+    /// The services of the operations in progress.
     applying: BTreeSet<ServiceKey>,
     refusals: Refusals,
     is_unreadable: bool,
     timeouts: TimeoutsState,
-    /// The table was as it should be since the start, or since a configuration was applied.
+    /// Whether the table has been reconciled since the start, or since a configuration was applied.
     is_set_up: bool,
     verify_interval: Option<Duration>,
     verify_at: Option<Instant>,
-    /// The services to remove at the stop, once the daemon stops.
+    /// The services to remove; `None` until the daemon stops.
     stopping: Option<BTreeSet<ServiceKey>>,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Default)]
 pub(super) struct Progress {
-    /// What happened.
+    /// The events.
     pub events: Vec<Event>,
-    /// Services that are as they should be, or of which no more is tried for now.
+    /// Services that are reconciled, or for which nothing more is tried for now.
     pub settled: BTreeSet<ServiceKey>,
-    /// Services whose present state may be another.
+    /// Services whose present state may have changed.
     pub touched: BTreeSet<ServiceKey>,
 }
 
 impl Reconciler {
-    /// `present` is our part of the table as it was read.
+    /// Starts with `present`, our part of the table as read.
     pub(super) fn new(
         present: Table,
         owned: BTreeSet<ServiceKey>,
@@ -108,12 +109,12 @@ impl Reconciler {
         std::mem::take(&mut self.owned_changed)
     }
 
-    /// When [`Reconciler::tick`] has something to do.
+    /// When to call [`Reconciler::tick`].
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [self.verify_at, self.refusals.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Whether the table is as it should be, as far as the kernel lets it.
+    /// Whether the table is reconciled, as far as the kernel allows.
     pub(super) fn is_at_rest(&self) -> bool {
         self.under_way.is_none()
             && self.unread.is_empty()
@@ -122,12 +123,12 @@ impl Reconciler {
             && !self.timeouts.is_due()
     }
 
-    /// Whether the table was as it should be since the start, or since a configuration was applied.
+    /// Whether the table has been reconciled since the start, or since a configuration was applied.
     pub(super) fn is_set_up(&self) -> bool {
         self.is_set_up
     }
 
-    /// Whether a change of this service is still to be made or under way.
+    /// Whether a change of this service is pending or in progress.
     pub(super) fn is_busy(&self, service: ServiceKey) -> bool {
         !self.is_set_up
             || self.applying.contains(&service)
@@ -135,21 +136,21 @@ impl Reconciler {
             || self.unread.contains(&service)
     }
 
-    /// The wanted state of a service may have changed. One that was given up is another daemon's.
+    /// Marks a service whose wanted state may have changed. Ignores services that are not owned.
     pub(super) fn mark(&mut self, service: ServiceKey) {
         if self.owned.contains(&service) {
             self.dirty.insert(service);
         }
     }
 
-    /// All that is ours and these services have to be read before anything else is done.
+    /// Requests a read of all owned services and of these, before anything else.
     pub(super) fn must_read(&mut self, services: BTreeSet<ServiceKey>) {
         self.is_read_due = true;
         self.unread.extend(&self.owned);
         self.unread.extend(services);
     }
 
-    /// Everything is read again if it is time to, and what the kernel refused is tried again.
+    /// Processes timers: reads all owned services again, and retries refused operations.
     pub(super) fn tick(&mut self, now: Instant) {
         if self.verify_at.is_some_and(|at| at <= now) {
             self.verify_at = self.verify_interval.map(|interval| now + interval);
@@ -163,7 +164,7 @@ impl Reconciler {
         }
     }
 
-    /// A configuration is applied: these services are wanted from now on.
+    /// Applies a configuration with these services.
     pub(super) fn replan(&mut self, planned: &BTreeSet<ServiceKey>) {
         self.owned.extend(planned);
         self.owned_changed = true;
@@ -174,26 +175,26 @@ impl Reconciler {
         self.timeouts = TimeoutsState::due();
     }
 
-    /// Services that are in the table are ours from now on, whatever they look like.
+    /// Takes ownership of services in the table, whatever their state.
     pub(super) fn adopt(&mut self, services: BTreeSet<ServiceKey>) {
         self.unread.extend(&services);
         self.adopted.extend(services);
     }
 
-    /// Gives services up that stay in the table as they are.
+    /// Releases services, which stay in the table as they are.
     pub(super) fn leave(&mut self, services: &BTreeSet<ServiceKey>) {
         self.owned.retain(|key| !services.contains(key));
         self.owned_changed = true;
         self.present.services.retain(|key, _| !services.contains(key));
         self.dirty.retain(|key| !services.contains(key));
         self.unread.retain(|key| !services.contains(key));
-        // What is read of them is another daemon's.
+        // Do not process a read of them that is in progress: another daemon owns them now.
         if let Some(Step::Read(keys)) = &mut self.under_way {
             keys.retain(|key| !services.contains(key));
         }
     }
 
-    /// From now on only these services are removed, and nothing else is changed.
+    /// Begins the stop: from now on only removes these services.
     pub(super) fn stop(&mut self, cleaned: BTreeSet<ServiceKey>) {
         self.stopping = Some(cleaned);
         self.unread = self.owned.clone();
@@ -203,18 +204,18 @@ impl Reconciler {
         self.refusals.stop();
     }
 
-    /// At the end of a stop only what is still in the table and should not be is ours.
+    /// Ends the stop: keeps ownership only of services that should have been removed and are still in the table.
     pub(super) fn forget_all_but_left(&mut self, stays: &BTreeSet<ServiceKey>) {
         self.owned.retain(|key| self.present.services.contains_key(key) && !stays.contains(key));
         self.owned_changed = true;
     }
 
-    /// The request that is under way.
+    /// The request in progress.
     pub(super) fn under_way(&self) -> Option<Step> {
         self.under_way.clone()
     }
 
-    /// The next request. Services that turn out to be as they should be are added to `settled`.
+    /// The next request. Adds services that need no change to `settled`.
     pub(super) fn next_step(
         &mut self,
         plan: &Plan,
@@ -247,7 +248,7 @@ impl Reconciler {
         Step::Rest
     }
 
-    /// Takes the end of the step that is under way in.
+    /// Processes the result of the step in progress.
     pub(super) fn done(&mut self, plan: &Plan, done: Done, now: Instant) -> Progress {
         let mut progress = Progress::default();
         match (self.under_way.take(), done) {
@@ -270,13 +271,13 @@ impl Reconciler {
                 };
                 progress.events.extend(event);
             }
-            // The shell answers each step by its own kind.
+            // Unreachable: the shell answers each step with its own kind of result.
             (under_way, _) => self.under_way = under_way,
         }
         progress
     }
 
-    /// The operations that are missing for the services that were marked, services to remove last.
+    /// The missing operations of the marked services. Removals of services come last.
     fn operations(
         &mut self,
         plan: &Plan,
@@ -287,7 +288,7 @@ impl Reconciler {
         let mut removals = Vec::new();
         let mut dirty = std::mem::take(&mut self.dirty).into_iter();
         for key in dirty.by_ref() {
-            // What is not ours is another daemon's.
+            // Another daemon owns it.
             if !self.owned.contains(&key) {
                 continue;
             }
@@ -320,7 +321,7 @@ impl Reconciler {
         operations
     }
 
-    /// A service as it should be now, without the quiesced servers that another program removed for good.
+    /// The wanted state of a service, without quiesced servers that another program removed.
     fn wanted(&mut self, plan: &Plan, health: &Health, key: ServiceKey) -> Option<Service> {
         let index = plan.virtual_index(desired::virtual_id(key))?;
         let mut wanted = desired::wanted_service(plan, index, health);
@@ -337,7 +338,7 @@ impl Reconciler {
         Some(wanted)
     }
 
-    /// Takes the services in as the kernel has them, and reports where they were not as the daemon had left them.
+    /// Records the services as read from the kernel, and reports changes by other programs.
     fn learn(&mut self, plan: &Plan, keys: &BTreeSet<ServiceKey>, mut found: Table, progress: &mut Progress) {
         self.is_unreadable = false;
         let mut repairs = Vec::new();
@@ -372,7 +373,7 @@ impl Reconciler {
         }
     }
 
-    /// What cannot be read is read again later, and not written to until then where the kernel had refused that.
+    /// Processes a failed read: plans another read. Services with refused operations are not written until then.
     fn stay_unread(
         &mut self,
         keys: BTreeSet<ServiceKey>,
@@ -396,7 +397,7 @@ impl Reconciler {
         self.refusals.retry(keys, now);
     }
 
-    /// At the stop the daemon goes by what it knows where the table cannot be read; a refusal then is final.
+    /// The services to remove at the stop if the table cannot be read. A refusal is final then.
     fn dirty_at_stop(&self) -> Vec<ServiceKey> {
         let cleaned = self.stopping.iter().flatten();
         cleaned.filter(|key| !self.refusals.has(**key)).copied().collect()
@@ -421,12 +422,12 @@ impl Reconciler {
                     let change = desired::change(plan, &operation, occasion);
                     progress.events.push(Event::of_table(change));
                     self.note_ownership(plan, &change, service);
-                    // The kernel carried it out, so our copy refuses it only where it was wrong.
+                    // The kernel accepted the operation, so if our copy refuses it, the copy is wrong.
                     if self.present.apply(&operation).is_err() {
                         self.unread.insert(service);
                     }
                 }
-                // Without the service its servers cannot but be refused.
+                // If the service was not added, its servers are refused, too; this is not reported.
                 Err(_) if not_added.contains(&service) => {}
                 Err(error) => {
                     if matches!(operation, Operation::AddService { .. }) {
@@ -441,7 +442,7 @@ impl Reconciler {
             match refused.remove(&service) {
                 None => {
                     self.refusals.forget(service);
-                    // Of what happened meanwhile the next step tells.
+                    // A service that was marked again in the meantime is settled by a later step.
                     if !self.dirty.contains(&service) {
                         progress.settled.insert(service);
                     }
@@ -478,7 +479,7 @@ impl Reconciler {
         }
     }
 
-    /// A service of an earlier configuration is ours until it is gone.
+    /// Ends the ownership of a service of an earlier configuration once it is removed.
     fn forget_if_gone(&mut self, plan: &Plan, service: ServiceKey) {
         let is_planned = plan.virtual_index(desired::virtual_id(service)).is_some();
         if !is_planned && !self.present.services.contains_key(&service) {
@@ -486,7 +487,7 @@ impl Reconciler {
         }
     }
 
-    /// Whether an operation adds a quiesced server again that another program removed.
+    /// Whether an operation would add a quiesced server that another program removed.
     fn stays_out(&self, operation: &Operation) -> bool {
         match operation {
             Operation::AddDestination { service, key, config: DestinationConfig { weight: 0, .. } } => {

@@ -1,13 +1,13 @@
-//! What the kernel refused: which attempt comes next, what was reported, and when it is tried again.
+//! Refused operations: which attempt is next, what was reported, and when to retry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipvs_rs::{DestinationKey, Error, Operation, ServiceKey};
 
-/// The first retry after a refusal comes after this time, the next after twice the time, and so on.
+/// Time until the first retry. Each further retry takes twice as long.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The longest time between retries where the table is never read without a cause.
+/// Maximum time between retries if the table is never verified.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// An operation and the kernel's answer.
@@ -16,9 +16,9 @@ pub(super) type Refusal = (Operation, Error);
 /// The refused operations of all services.
 #[derive(Clone)]
 pub(super) struct Refusals {
-    /// Services with refused operations: the next attempt is the second one, or a later one.
+    /// Services with refused operations. Their next attempt is at least the second one.
     pending: BTreeMap<ServiceKey, Vec<Refusal>>,
-    /// What was reported, so that each refusal is reported once.
+    /// The reported refusals, so that each is reported once.
     reported: BTreeMap<ServiceKey, Vec<Refusal>>,
     services: BTreeSet<ServiceKey>,
     at: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    /// Without a refusal. `longest`: the longest time between retries.
+    /// Starts without refusals. `longest`: the maximum time between retries.
     pub(super) fn new(longest: Option<Duration>) -> Refusals {
         Refusals {
             pending: BTreeMap::new(),
@@ -39,23 +39,23 @@ impl Refusals {
         }
     }
 
-    /// When [`Refusals::take_due`] has something.
+    /// When to call [`Refusals::take_due`].
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.at
     }
 
-    /// The services to try again, if it is time to.
+    /// The services to retry, if they are due.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<BTreeSet<ServiceKey>> {
         self.at.take_if(|at| *at <= now)?;
         Some(std::mem::take(&mut self.services))
     }
 
-    /// Operations on a service were refused. Gives whether it was the first attempt.
+    /// Records refused operations on a service. Returns whether this was the first attempt.
     pub(super) fn add(&mut self, service: ServiceKey, refusals: Vec<Refusal>) -> bool {
         self.pending.insert(service, refusals).is_none()
     }
 
-    /// Whether operations on a service were refused, and none succeeded since.
+    /// Whether operations on a service were refused and none has succeeded since.
     pub(super) fn has(&self, service: ServiceKey) -> bool {
         self.pending.contains_key(&service)
     }
@@ -76,7 +76,7 @@ impl Refusals {
         new
     }
 
-    /// The service is as it should be.
+    /// Forgets the refusals of a service that is reconciled.
     pub(super) fn forget(&mut self, service: ServiceKey) {
         self.pending.remove(&service);
         self.reported.remove(&service);
@@ -86,13 +86,13 @@ impl Refusals {
         }
     }
 
-    /// Another configuration: every operation counts as a first attempt.
+    /// Forgets all refusals for a new configuration: every operation is a first attempt again.
     pub(super) fn clear(&mut self) {
         self.pending.clear();
         self.reported.clear();
     }
 
-    /// Has these services tried again later.
+    /// Plans a retry of these services.
     pub(super) fn retry(&mut self, services: impl IntoIterator<Item = ServiceKey>, now: Instant) {
         self.services.extend(services);
         if self.at.is_none() {
@@ -101,7 +101,7 @@ impl Refusals {
         }
     }
 
-    /// Nothing is tried again.
+    /// Cancels all retries.
     pub(super) fn stop(&mut self) {
         self.pending.clear();
         self.services.clear();

@@ -78,7 +78,8 @@ impl Director {
     /// Sets an override for a server in one virtual service, or in all that have it. Returns those services.
     ///
     /// # Errors
-    /// There is no such server, or there are too many overrides. Or, without `force`: a service would lose its last server in rotation.
+    /// There is no such server, or there are too many overrides. Or, without `force`: a service would lose its last
+    /// server in rotation.
     pub fn override_server(
         &mut self,
         service: Option<VirtualId>,
@@ -173,7 +174,7 @@ impl Director {
             .collect()
     }
 
-    /// The state of all servers for a successor.
+    /// The state of all servers, for the next daemon.
     #[must_use]
     pub fn known(&self) -> BTreeMap<ServerId, Known> {
         let known = |member| {
@@ -183,7 +184,7 @@ impl Director {
         self.plan.members().filter(|member| !self.plan.is_leaving(*member)).map(known).collect()
     }
 
-    /// Takes the state of servers from the predecessor.
+    /// Takes the state of servers from the previous daemon.
     pub fn know(&mut self, all: &[(ServerId, Known)]) {
         let all: BTreeMap<ServerId, Known> = all.iter().copied().collect();
         for member in self.plan.members() {
@@ -236,7 +237,7 @@ impl Director {
         Objection::NoSuchServer { server, service, elsewhere }
     }
 
-    /// The services whose only servers in rotation are these.
+    /// The services that would lose their last server in rotation without these servers.
     fn lost_without(&self, members: &[Member]) -> Vec<VirtualId> {
         let services: BTreeSet<usize> = members.iter().map(|member| member.virtual_index).collect();
         let takes_traffic = |member: &Member| {

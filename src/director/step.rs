@@ -1,29 +1,29 @@
-//! What the director asks of the kernel, and what comes back: values, carried by the shell.
+//! The requests of the director to the kernel and their results, as values. The shell transfers them.
 
 use std::collections::BTreeSet;
 
 use ipvs_rs::{Error, Operation, ServiceKey, Table, Timeouts};
 
-/// The next request to the kernel. Exactly one is under way at a time.
+/// A request to the kernel. At most one is in progress at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Read these services.
     Read(BTreeSet<ServiceKey>),
-    /// Carry these operations out, in this order.
+    /// Execute these operations in this order.
     Apply(Vec<Operation>),
-    /// Set the time-outs of idle connections where they differ. A time-out of 0 stays as it is.
+    /// Set the time-outs of idle connections if they differ. A time-out of 0 stays as it is.
     SetTimeouts(Timeouts),
-    /// Nothing: the table is as it should be, a request is under way, or the time for the next one has not come.
+    /// Nothing: the table is reconciled, a request is in progress, or the next one is not due yet.
     Rest,
 }
 
-/// The end of a [`Step`].
+/// The result of a [`Step`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// The services that are in the table, of those that were asked for.
+    /// Those of the requested services that are in the table.
     Read(Result<Table, Error>),
     /// One result for each operation.
     Applied(Vec<Result<(), Error>>),
-    /// The time-outs before and after, where they were set.
+    /// The time-outs before and after; `None` if they were not changed.
     Timeouts(Result<Option<(Timeouts, Timeouts)>, Error>),
 }

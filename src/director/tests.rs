@@ -1,6 +1,6 @@
-//! Steps and events of the director, with the kernel's answers made by hand where that matters.
+//! Steps and events of the director. Some tests make the kernel's answers themselves.
 
-#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ impl World {
         self.director.take_events()
     }
 
-    /// One round of checks, one second later; `verdict` by the last part of a server's address.
+    /// One round of checks, one second later. `verdict` gives the result for a server's address.
     fn find(&mut self, verdict: impl Fn(&str) -> Verdict) {
         self.now += SECOND;
         self.director.hurry_all(self.now);
@@ -61,7 +61,7 @@ fn downs_without_change(events: &[Event]) -> Vec<String> {
     quiet.map(|event| event.server.unwrap().to_string()).collect()
 }
 
-/// A change of the table names what happened to its server.
+/// A change of the table names the transition of its server.
 #[test]
 fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
     let text = "quiescent=yes\nreaddquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
@@ -81,7 +81,7 @@ fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
     world.director.maintain(&reason, world.now);
     let maintained = [(one.clone(), Some(Because::Overridden(Owner::Maintenance)))];
     assert_eq!(causes(world.settle()), maintained);
-    // What is repaired after another program was not caused by a server.
+    // Drift by another program has no transition as its cause.
     let server = DestinationKey { address: "10.0.0.2".parse().unwrap(), port: 80 };
     let service = ServiceKey::Address {
         protocol: ipvs_rs::Protocol::Tcp,
@@ -98,10 +98,10 @@ fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
 fn a_server_that_goes_down_without_a_change_of_the_table_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
     let mut world = World::new(text);
-    // At its first check it was never in rotation.
+    // The server fails its first check, so it was never in rotation.
     assert_eq!(downs_without_change(&world.round(&["10.0.0.2:80"])), ["10.0.0.2:80"]);
     assert!(downs_without_change(&world.round(&["10.0.0.2:80"])).is_empty(), "reported once");
-    // Direct routing keeps the port of the service, so that the table has another one; it tells all the same.
+    // With direct routing the table has the port of the service. The change is still matched to the server.
     assert!(downs_without_change(&world.round(&["10.0.0.3:81"])).is_empty());
     assert!(downs_without_change(&world.round(&[])).is_empty());
 }
@@ -119,7 +119,7 @@ fn a_refused_change_is_made_once_more_before_it_is_reported() {
     let events = world.round(&["10.0.0.2:80", "10.0.0.3:80"]);
     let refused = events.iter().filter(|e| matches!(e.kind, Kind::Refused { fate: Fate::Retried, .. }));
     assert_eq!((refused.count(), downs_without_change(&events)), (1, vec!["10.0.0.3:80".to_owned()]));
-    // It is tried again later, and a refusal in the same words is not reported again.
+    // The operation is retried later, and the same refusal is not reported again.
     assert_eq!(world.director.next_step(), Step::Rest);
     for wait in [1, 2] {
         world.kernel.fail_next(2, Error::Busy);
@@ -134,7 +134,7 @@ fn a_refused_change_is_made_once_more_before_it_is_reported() {
     assert_eq!(world.director.reconciler.poll_timeout(), None);
 }
 
-/// A transition costs what its service costs.
+/// The cost of a transition is that of its service.
 #[test]
 fn only_the_service_of_a_transition_is_read_and_written() {
     let services = |count: usize| -> String {
@@ -171,7 +171,7 @@ fn a_large_table_is_written_in_steps_that_divide_no_service() {
     assert_eq!(sizes, [1000; 5]);
 }
 
-/// A check that ends before its server is added would be reported first.
+/// Otherwise the result of a check could be reported before its server is added.
 #[test]
 fn the_table_is_set_up_before_the_first_check() {
     let text = |port: u16| format!("quiescent=yes\nvirtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
@@ -201,7 +201,7 @@ fn the_table_is_set_up_before_the_first_check() {
     assert!(world.director.is_set_up());
 }
 
-/// A reload does not wait for a kernel that cannot be read: it goes by what is known.
+/// A reload does not wait for a kernel that cannot be read: it uses what is known.
 #[test]
 fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     let text = |port: u16| format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
@@ -217,7 +217,7 @@ fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
 }
 
-/// What is given up while its configuration is still in force is not written again.
+/// A released service is not written again, even while its configuration is still in force.
 #[test]
 fn a_service_that_was_given_up_is_not_touched() {
     let mut world = World::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
@@ -229,7 +229,7 @@ fn a_service_that_was_given_up_is_not_touched() {
     assert_eq!(world.kernel.operations(), before);
 }
 
-/// What an earlier run left, and no other daemon wants.
+/// A service of an earlier run that no other daemon claims.
 #[test]
 fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
     let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
@@ -248,7 +248,7 @@ fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
     assert!(!world.director.owned().contains(&left));
 }
 
-/// A daemon whose services are all another one's has nothing to read.
+/// A daemon whose services all belong to other daemons has nothing to read.
 #[test]
 fn a_reload_from_nothing_to_nothing_is_applied() {
     let mut world = World::new("");
@@ -259,7 +259,7 @@ fn a_reload_from_nothing_to_nothing_is_applied() {
     assert!(world.director.is_at_rest() && world.director.is_set_up());
 }
 
-/// Of several servers of a service that go down while the kernel is busy, each has one message.
+/// If several servers of a service go down while the kernel is busy, each is reported once.
 #[test]
 fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
@@ -271,12 +271,12 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     world.find(down(&["10.0.0.2:80"]));
     let step = world.director.next_step();
     world.find(down(&["10.0.0.2:80", "10.0.0.3:80"]));
-    assert!(world.director.take_touched().is_empty(), "the table is not there yet");
+    assert!(world.director.take_touched().is_empty(), "the table is not reconciled yet");
     world.director.done(perform(&mut world.kernel, step).unwrap(), world.now);
     let events = world.settle();
     assert!(downs_without_change(&events).is_empty(), "{events:?}");
     assert_eq!(world.director.take_touched(), BTreeSet::from([0]));
-    // One that is up again before anything was done needs no message.
+    // A server that is up again before the table was changed is not reported.
     world.round(&[]);
     world.find(down(&["10.0.0.2:80"]));
     world.find(down(&[]));
@@ -289,7 +289,7 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     assert_eq!(downs_without_change(&world.settle()), ["10.0.0.2:80"]);
 }
 
-/// What another daemon gets is not removed by a read that was under way when it was given up.
+/// A read in progress when a service is released does not lead to its removal.
 #[test]
 fn a_read_under_way_brings_back_nothing_that_was_left() {
     let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
@@ -304,7 +304,7 @@ fn a_read_under_way_brings_back_nothing_that_was_left() {
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
 }
 
-/// What a preview says is what a reload does, also while a request is under way, and it changes nothing.
+/// A preview predicts exactly what a reload does, also while a request is in progress, and changes nothing.
 #[test]
 fn a_preview_is_what_a_reload_does() {
     let text = |server: u8, more: &str| {
@@ -336,7 +336,7 @@ fn a_preview_is_what_a_reload_does() {
     assert_eq!(said, done);
 }
 
-/// R65: the service was another daemon's, with other servers.
+/// R65: the service belonged to another daemon, with other servers.
 #[test]
 fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     let moved =
@@ -372,7 +372,7 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     assert_eq!(leave.count(), 2);
     world.round(&["10.0.0.4:81"]);
     assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
-    // With all servers of its own down, they go when their time is over.
+    // If all our servers are down, the old ones are removed when their time has passed.
     let (mut world, _) = start(&theirs);
     world.round(&["10.0.0.4:81", "10.0.0.5:81"]);
     assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));

@@ -1,10 +1,10 @@
-//! What is known of the kernel's time-outs of idle connections.
+//! The state of the kernel's time-outs of idle connections.
 
 use ipvs_rs::{Error, Timeouts};
 
 use crate::event::{Event, Fate, Kind, Request};
 
-/// Whether they have to be set, and what was reported.
+/// Whether the time-outs have to be set, and what was reported.
 #[derive(Clone)]
 pub(super) struct TimeoutsState {
     state: State,
@@ -20,7 +20,7 @@ enum State {
 }
 
 impl TimeoutsState {
-    /// They have to be looked at.
+    /// Starts in a state in which the time-outs have to be compared and set.
     pub(super) fn due() -> TimeoutsState {
         TimeoutsState { state: State::Due, reported: None }
     }
@@ -29,30 +29,30 @@ impl TimeoutsState {
         self.state == State::Due
     }
 
-    /// They have to be looked at again.
+    /// Requests another comparison.
     pub(super) fn look_again(&mut self) {
         self.state = State::Due;
     }
 
-    /// As [`TimeoutsState::look_again`], if they were refused.
+    /// Requests another comparison, if the kernel refused the last change.
     pub(super) fn retry(&mut self) {
         if self.state == State::Refused {
             self.state = State::Due;
         }
     }
 
-    /// There is nothing to set.
+    /// Records that there is nothing to set.
     pub(super) fn known(&mut self) {
         self.state = State::Known;
     }
 
-    /// They are as they should be; an event where they were set for that.
+    /// Records that the time-outs are as wanted. Returns an event if they were changed.
     pub(super) fn set(&mut self, change: Option<(Timeouts, Timeouts)>) -> Option<Event> {
         *self = TimeoutsState { state: State::Known, reported: None };
         change.map(|(from, to)| Event::of_director(Kind::TimeoutsSet { from, to }))
     }
 
-    /// The kernel refused them; an event where that was not reported yet.
+    /// Records that the kernel refused the change. Returns an event if that was not reported yet.
     pub(super) fn refused(&mut self, wanted: Timeouts, error: Error) -> Option<Event> {
         self.state = State::Refused;
         if self.reported.replace(error.clone()).as_ref() == Some(&error) {
