@@ -1,4 +1,4 @@
-//! Overrides: values that say what a server does whatever its check finds, who wants it, and why.
+//! Overrides: what a server does whatever its check finds, who set it, and why.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct Override {
     pub what: What,
     /// Who set it.
     pub owner: Owner,
-    /// The reason in words; empty if none was given.
+    /// The reason; empty if none was given.
     pub reason: String,
     /// When it was set.
     pub since: Instant,
@@ -27,9 +27,9 @@ pub struct Override {
 pub enum What {
     /// No new connections (weight 0, whatever `quiescent` says). Existing connections continue.
     Drain,
-    /// Treated as if its check failed.
+    /// Treated as if the check failed.
     Down,
-    /// In rotation whatever its check finds.
+    /// In rotation whatever the check finds.
     Up,
 }
 

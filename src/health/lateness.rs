@@ -1,34 +1,34 @@
-//! Whether checks begin on time. A director that falls behind reports it once, and once more when it has caught up.
+//! Detects checks that begin late. Reports once when checks fall behind, and once when they have caught up.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// The begin and the end of a time in which checks begin more than one interval late.
+/// The begin and the end of a period in which checks begin more than one interval late.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Punctuality {
     /// Checks have fallen behind.
     Behind {
-        /// The server whose check was the first.
+        /// The server of the first late check.
         server: SocketAddr,
-        /// How late it is.
+        /// How late that check is.
         late: Duration,
-        /// Its interval.
+        /// The interval of that check.
         interval: Duration,
-        /// Checks that are due and have not begun.
+        /// The number of checks that are due and have not begun.
         waiting: usize,
     },
     /// No check has been that late for an interval.
     CaughtUp {
-        /// How many checks began late meanwhile.
+        /// The number of checks that began late during the period.
         checks: u64,
     },
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lateness {
-    /// Checks that began more than one interval late, since the start of the daemon.
+    /// The number of checks that began more than one interval late, since the start of the daemon.
     pub(super) checks: u64,
-    /// `checks` when they fell behind, and until when they count as behind.
+    /// The value of `checks` at the begin of the period, and when the period ends without another late check.
     behind: Option<(u64, Instant)>,
     news: Option<Punctuality>,
 }
@@ -41,14 +41,14 @@ pub(super) struct Waiting {
 }
 
 impl Lateness {
-    /// A check begins.
+    /// Records that a check begins.
     pub(super) fn begin(&mut self, check: &Waiting, waiting: usize, now: Instant) {
         if self.look(check, waiting, now) {
             self.checks += 1;
         }
     }
 
-    /// Looks at a check that begins or goes on waiting; gives whether it is more than an interval late.
+    /// Evaluates a check that begins or still waits. Returns whether it is more than one interval late.
     pub(super) fn look(&mut self, check: &Waiting, waiting: usize, now: Instant) -> bool {
         let late = now.saturating_duration_since(check.slot);
         if late <= check.interval {
@@ -62,7 +62,7 @@ impl Lateness {
         true
     }
 
-    /// What is to be told, once.
+    /// What to report, once.
     pub(super) fn news(&mut self, now: Instant) -> Option<Punctuality> {
         if let Some(news) = self.news.take() {
             return Some(news);

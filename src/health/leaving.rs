@@ -1,4 +1,4 @@
-//! Servers that a reload took out of the configuration, and that stay until another one is up: make before break.
+//! Servers that a reload removed from the configuration and that stay until another server is up: make before break.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,8 +9,8 @@ use crate::plan::{Member, Plan};
 use crate::value::VirtualId;
 
 impl Health {
-    /// The servers of the old plan that have to stay for a while, because `next`, the state after the reload without them, leaves
-    /// their service without a server in rotation. A service for which the configuration wants none keeps none.
+    /// The servers of the old plan that have to stay for a while, because their service has no server in rotation
+    /// in `next`, the state after the reload. A service whose configured weights are all 0 keeps none.
     #[must_use]
     pub fn to_keep(&self, old: &Plan, new: &Plan, next: &Health) -> Vec<Member> {
         let before: BTreeMap<VirtualId, usize> =
@@ -30,7 +30,7 @@ impl Health {
         kept
     }
 
-    /// Lets go of leaving servers whose service has another one in rotation, or whose time is over. Gives those that went.
+    /// Releases leaving servers whose service has another server in rotation, or whose time has passed. Returns them.
     pub fn let_go(&mut self, plan: &Plan, now: Instant) -> Vec<Member> {
         let goes = |member: &Member| match self.server(*member) {
             server if server.has_gone() => false,
@@ -46,7 +46,7 @@ impl Health {
         gone
     }
 
-    /// When the next leaving server goes at the latest; none where all have gone.
+    /// When the next leaving server is removed at the latest; `None` if there is none left.
     #[must_use]
     pub fn leaves_at(&self, plan: &Plan) -> Option<Instant> {
         let leaving =
@@ -54,7 +54,7 @@ impl Health {
         leaving.filter_map(|server| server.leaves_at).min()
     }
 
-    /// Whether the service has a server with a weight above 0 that stays.
+    /// Whether the service has a server in rotation with a weight above 0 that is not leaving.
     fn has_rotation(&self, plan: &Plan, virtual_index: usize) -> bool {
         let mut reals = plan.virtuals()[virtual_index].reals.iter().enumerate();
         reals.any(|(real_index, real)| {

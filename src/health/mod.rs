@@ -1,4 +1,5 @@
-//! The state machine: verdicts and *now* → which server is up, what changed, which check is due next.
+//! The state machine of the servers. Inputs are verdicts and *now*; outputs are states, transitions, and the checks
+//! that are due.
 
 mod decision;
 mod lateness;
@@ -27,10 +28,10 @@ pub use server::{Checked, Server, Standing};
 use unchecked::Unchecked;
 pub use unchecked::{Blindness, Impossible};
 
-/// A real server of a virtual, by what survives a reload.
+/// The identity of a real server in a virtual service, across reloads.
 pub type ServerId = (VirtualId, SocketAddr);
 
-/// What is known of every server, and when each is looked at again.
+/// The state of every server, and the schedule of the checks.
 #[derive(Clone, Debug)]
 pub struct Health {
     servers: Vec<Vec<Server>>,
@@ -43,7 +44,7 @@ pub struct Health {
     next_expiry: Option<Instant>,
 }
 
-/// What a daemon hands over to its successor about one server.
+/// The state of one server that a daemon hands over to the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Whether the server was in rotation.
@@ -52,10 +53,10 @@ pub struct Known {
     pub since: Instant,
 }
 
-/// Something that happened to a server. Log, mail, metrics and pages are renderings of it.
+/// A transition of a server. Log, mail, metrics and pages are renderings of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Which server.
+    /// The server.
     pub member: Member,
     /// What happened.
     pub event: Event,
@@ -64,20 +65,20 @@ pub struct Transition {
 /// The kinds of [`Transition`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Its check found it to work.
+    /// The server was marked up.
     Up(Arc<Verdict>),
-    /// Its check found it dead.
+    /// The server was marked down.
     Down(Arc<Verdict>),
-    /// A failure, but fewer in a row than `failurecount`.
+    /// A check failed, with fewer consecutive failures than `failurecount`.
     SoftFailure {
-        /// Failures in a row so far.
+        /// Consecutive failures so far.
         failures: u32,
         /// The cause.
         verdict: Arc<Verdict>,
     },
-    /// A success after soft failures.
+    /// A check succeeded after soft failures.
     SoftFailureOver,
-    /// The check itself failed where it did not before; nothing is known of the server.
+    /// A check could not be carried out although the previous one could.
     Unknown(Arc<Verdict>),
     /// An override was set.
     Overridden(Arc<Override>),
@@ -91,7 +92,7 @@ pub enum Event {
 }
 
 impl Health {
-    /// The state at the start of the daemon: a server is up when the kernel has it in service (it stays until a verdict).
+    /// The state at the start of the daemon. A server that the kernel has in service is up until its first verdict.
     #[must_use]
     pub fn new(plan: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
         let fresh = |member: Member| {
@@ -114,7 +115,7 @@ impl Health {
         }
     }
 
-    /// The state after a reload: what was known of a server that is still there stays known.
+    /// The state after a reload. Servers that are still configured keep their state.
     #[must_use]
     pub fn replan(&self, old: &Plan, new: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
         let mut before: BTreeMap<ServerId, Vec<Member>> = BTreeMap::new();
@@ -136,8 +137,8 @@ impl Health {
                 let limit = now + new.leaving_time(member.virtual_index);
                 return old.clone().leaving(limit);
             }
-            // With another check the results of the old one are dropped. A server in maintenance has none. A server that had left
-            // starts again.
+            // With a different check, the results of the old one are dropped; a server in maintenance has none. A
+            // server that had already left starts again.
             let forget = !old.is_in_maintenance() && (unchanged.is_none() || old.has_gone());
             old.clone().staying(forget)
         };
@@ -166,20 +167,20 @@ impl Health {
         next
     }
 
-    /// What is known of one server.
+    /// The state of one server.
     #[must_use]
     pub fn server(&self, member: Member) -> &Server {
         &self.servers[member.virtual_index][member.real_index]
     }
 
-    /// The state of a server for a successor.
+    /// The state of a server, for the next daemon.
     #[must_use]
     pub fn known(&self, member: Member) -> Known {
         let server = self.server(member);
         Known { is_up: server.standing() == Standing::InRotation, since: server.since() }
     }
 
-    /// Takes the state of a server from the predecessor, if this daemon found the server in the same state.
+    /// Takes the state of a server from the previous daemon, if this daemon found the server in the same state.
     pub fn know(&mut self, member: Member, known: Known) {
         if self.known(member).is_up == known.is_up {
             self.server_mut(member).set_since(known.since);
@@ -197,13 +198,13 @@ impl Health {
         twins.fold(self.server(member).standing(), Standing::least)
     }
 
-    /// Whether a server belongs into the table with its weight.
+    /// Whether a server is in rotation.
     #[must_use]
     pub fn is_in(&self, plan: &Plan, member: Member) -> bool {
         self.standing(plan, member) == Standing::InRotation
     }
 
-    /// Whether any server of a virtual is in: if not, its fallback is.
+    /// Whether any server of a virtual service is in rotation. If not, the fallback is active.
     #[must_use]
     pub fn any_in(&self, plan: &Plan, virtual_index: usize) -> bool {
         let reals = 0..self.servers[virtual_index].len();
@@ -216,15 +217,15 @@ impl Health {
         self.schedule.all_seen()
     }
 
-    /// When [`Health::due`] has something to say next; none while every check is in flight.
+    /// When to call [`Health::due`] next; `None` while every check is in flight.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.schedule.poll_timeout()
     }
 
-    /// Gives the checks that are due to `start`, one after the other, until it says that there is no place for one. Each that
-    /// was taken is in flight from here on until its verdict is given; the others wait, and have no verdict by it. Gives the checks
-    /// that were due and need not be run, since all their servers are in maintenance.
+    /// Passes the due checks to `start`, one after the other, until it returns false. A started check is in flight
+    /// until its verdict; the others wait, and waiting is not a verdict. Returns the due checks that are skipped
+    /// because all their servers are in maintenance.
     pub fn due(&mut self, plan: &Plan, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<CheckId> {
         let servers = &self.servers;
         let passed = self.schedule.due(|check| priority(servers, &plan.checks()[check].members), now, start);
@@ -232,35 +233,35 @@ impl Health {
         passed
     }
 
-    /// Has every check run now whenever it is due: for a single look at all servers.
+    /// Makes every check due now, for a single check of all servers.
     pub fn hurry_all(&mut self, now: Instant) {
         self.schedule.hurry_all(now);
     }
 
-    /// Checks that began more than one interval late, since the start of the daemon.
+    /// The number of checks that began more than one interval late, since the start of the daemon.
     #[must_use]
     pub fn late_checks(&self) -> u64 {
         self.schedule.late_checks()
     }
 
-    /// Whether checks have fallen behind or caught up since this was asked last.
+    /// Whether checks have fallen behind or caught up since the last call.
     pub fn punctuality(&mut self, now: Instant) -> Option<Punctuality> {
         self.schedule.punctuality(now)
     }
 
-    /// The servers that wait for a check.
+    /// The servers that share a check.
     #[must_use]
     pub fn members<'a>(&self, plan: &'a Plan, id: CheckId) -> &'a [Member] {
         self.schedule.position(id).map_or(&[], |index| &plan.checks()[index].members)
     }
 
-    /// Whether a check is one of the plan's.
+    /// Whether the plan has a check.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
         self.schedule.knows(id)
     }
 
-    /// Takes in the verdict of one check for every server that waits for it. A verdict of a check that is gone is no news.
+    /// Applies the verdict of a check to every server that shares it. Ignores verdicts of removed checks.
     pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
         let verdict = self.schedule.judge(id, verdict);
         let Some(index) = self.schedule.finished(id, &verdict, now) else { return Vec::new() };
@@ -283,18 +284,18 @@ impl Health {
         transitions
     }
 
-    /// Whether a server counts as down when nothing is known of it any more; otherwise it stays what it was.
+    /// Sets whether a server counts as down when its last definite verdict is too old. Otherwise it keeps its state.
     pub fn set_unchecked_is_down(&mut self, unchecked_is_down: bool) {
         self.unchecked_is_down = unchecked_is_down;
     }
 
-    /// Where times begin and end in which checks are not possible, to be told once.
+    /// The begins and ends of periods in which checks are not possible. Each is returned once.
     pub fn blindness(&mut self, plan: &Plan, now: Instant) -> Vec<Blindness> {
         self.unchecked.news(plan.checks().len(), self.schedule.all_seen(), now)
     }
 }
 
-/// A server that is not in rotation and of which nothing is known must not wait for its check to come round.
+/// Whether a check is urgent: one of its servers is out of rotation and has no verdict yet.
 fn is_urgent(servers: &[Vec<Server>], members: &[Member]) -> bool {
     members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(Server::is_new)
 }

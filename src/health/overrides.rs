@@ -10,7 +10,8 @@ use super::{Event, Health, Transition};
 use crate::plan::{Member, Plan};
 
 impl Health {
-    /// Puts servers in maintenance, each with the reason that `wanted` gives. Ends the maintenance of all others and checks them at once.
+    /// Puts servers in maintenance, each with the reason that `wanted` gives. Ends the maintenance of all others
+    /// and checks them at once.
     pub fn maintain(
         &mut self,
         plan: &Plan,
@@ -61,7 +62,7 @@ impl Health {
         transitions
     }
 
-    /// Sets the override of an operator. An earlier one ends by it.
+    /// Sets the override of an operator. It replaces an earlier one.
     pub fn set_override(&mut self, member: Member, new: Override, now: Instant) -> Vec<Transition> {
         let new = Arc::new(new);
         self.overridden.insert(member);
@@ -76,8 +77,8 @@ impl Health {
         events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 
-    /// Ends the override of an operator; empty if there was none. If the server is down by its check, that is reported again with its
-    /// reason.
+    /// Ends the override of an operator. Returns nothing if there was none. If the check has marked the server
+    /// down, that is reported again with its reason.
     pub fn end_override(&mut self, member: Member, ending: Ending, now: Instant) -> Vec<Transition> {
         self.overridden.remove(&member);
         let server = self.server_mut(member);

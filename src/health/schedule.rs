@@ -1,4 +1,4 @@
-//! When each check runs: a fixed grid per check, one run in flight at most, bursts spread out.
+//! Decides when each check runs: on a fixed grid per check, at most one run in flight, bursts spread out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,49 +9,49 @@ use super::spread::{Costs, fraction, place};
 use crate::plan::{CheckKey, Plan, Probe};
 use crate::value::{Outcome, UnknownCause, Verdict};
 
-/// When the check that was due first is this late, the loop stood still, and what is due is spread as at a start.
+/// If the earliest due check is this late, the loop was blocked, and the due checks are spread as at a start.
 const GAP: Duration = Duration::from_millis(500);
 
-/// Failures in a row while the director is late; the last of them counts as down.
+/// After this number of consecutive failures while the director is late, the last one counts as down.
 const LATE_RUNS: u32 = 5;
 const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
-/// One check for as long as its key stays in the configuration, across reloads.
+/// The id of a check. It stays the same across reloads while the key of the check is in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(u64);
 
-/// What the servers that wait for a check do, in the order in which checks begin where places are scarce.
+/// The priority of a check when slots are scarce, by the state of its servers. Highest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// One of them is in rotation.
+    /// A server is in rotation.
     InRotation,
-    /// One of them was not checked yet.
+    /// A server has not been checked yet.
     Unseen,
-    /// All of them are down.
+    /// All servers are down.
     Out,
-    /// All of them are in maintenance: the check need not be run.
+    /// All servers are in maintenance, so the check is skipped.
     Idle,
 }
 
-/// A check that is to be started now.
+/// A check to start now.
 #[derive(Clone, Debug)]
 pub struct Due {
-    /// To be given back with the verdict.
+    /// The id, for the verdict.
     pub id: CheckId,
-    /// What to do.
+    /// The probe to run.
     pub probe: Arc<Probe>,
-    /// For whom.
+    /// The priority.
     pub priority: Priority,
-    /// The CPU time that it is expected to need.
+    /// The expected CPU time.
     pub cost: Duration,
 }
 
-/// What a check of a new plan begins with.
+/// The relation of a check of a new plan to the old plan.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
-    /// The check of the old plan that the same servers waited for; none where it is to be run first.
+    /// The check of the same servers in the old plan; `None` for new servers.
     pub(super) predecessor: Option<usize>,
-    /// A server waits for it that is not in rotation and has no verdict.
+    /// Whether one of its servers is out of rotation and has no verdict.
     pub(super) urgent: bool,
 }
 
@@ -60,9 +60,9 @@ pub(super) struct Schedule {
     /// In the order of the plan's checks.
     checks: Vec<Entry>,
     index: BTreeMap<CheckId, usize>,
-    /// Those that are to come.
+    /// Checks that are not due yet.
     queue: BTreeSet<(Instant, CheckId)>,
-    /// Those that are due, and have found no place yet.
+    /// Due checks that wait for a slot.
     ready: BTreeMap<Priority, BTreeSet<(Instant, CheckId)>>,
     next_id: u64,
     unseen: usize,
@@ -74,19 +74,19 @@ pub(super) struct Schedule {
 struct Entry {
     id: CheckId,
     key: Arc<CheckKey>,
-    /// The point of the grid that the last or next run belongs to.
+    /// The grid point of the last or next run.
     slot: Instant,
-    /// When the next run begins at the earliest: the slot, or later where runs are spread.
+    /// When the next run begins at the earliest: the grid point, or later if runs are spread.
     at: Instant,
     in_flight: bool,
     seen: bool,
-    /// The first run came early, and the place in the interval is found after it.
+    /// Whether the first run was early, so that the place in the interval is chosen after it.
     unplaced: bool,
-    /// The last run was one more for the sake of the one before.
+    /// Whether the current or next run is an immediate repeat of a late one.
     repeated: bool,
     /// Combined checks: connects left before the next negotiation.
     connects_left: u32,
-    /// Runs in a row, up to the last one, that failed while the director was late.
+    /// The latest consecutive runs that failed while the director was late.
     late_runs: u32,
 }
 
@@ -105,8 +105,8 @@ impl Schedule {
         empty.replan(plan, origin, now)
     }
 
-    /// Checks whose key is unchanged keep their id, a run that is in flight and their place in time. Those whose key changed keep the
-    /// place in time. All others are spread from now on, the urgent ones first.
+    /// Applies a new plan. Checks with an unchanged key keep their id, a run in flight and their times. Checks with
+    /// a changed key keep their times. All others are spread from now on, the urgent ones first.
     pub(super) fn replan(&self, plan: &Plan, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
         let before: BTreeMap<&CheckKey, &Entry> = self.checks.iter().map(|e| (&*e.key, e)).collect();
         let mut next_id = self.next_id;
@@ -124,7 +124,7 @@ impl Schedule {
             match (known, origin) {
                 (_, Origin { urgent: true, .. }) => urgent.push(position),
                 (Some(_), _) => {}
-                // Only one takes the place of the old check: where one became many, the others are spread.
+                // Only one check takes the times of the old one. If one check became many, the others are spread.
                 (None, Origin { predecessor: Some(old), .. }) if taken.insert(old) => {
                     checks[position].follow(&self.checks[old], now);
                 }
@@ -147,7 +147,7 @@ impl Schedule {
         next
     }
 
-    /// Gives checks their places from now on, in their order; none is put off by it.
+    /// Spreads checks from now on, in the given order. Delays none of them.
     fn spread(&self, checks: &mut [Entry], positions: &[usize], now: Instant) {
         let window = self.costs.window(positions.iter().map(|p| checks[*p].key.probe.effort()));
         for (index, position) in positions.iter().enumerate() {
@@ -156,13 +156,13 @@ impl Schedule {
             let at = now + place(within, index, positions.len());
             if at < entry.at {
                 (entry.slot, entry.at) = (at, at);
-                // Where the first runs take up most of the interval, they are as far apart as they can be.
+                // If the first runs fill most of the interval, they are already spread as widely as possible.
                 entry.unplaced = within < entry.key.interval / 2;
             }
         }
     }
 
-    /// What waits for a place goes on waiting.
+    /// Keeps the checks that wait for a slot.
     fn keep_ready(&mut self, old: &Schedule) {
         for (priority, waiting) in &old.ready {
             let kept: BTreeSet<_> =
@@ -179,12 +179,12 @@ impl Schedule {
         self.index.contains_key(&id)
     }
 
-    /// The place of a check in the plan; none if it is not in it.
+    /// The index of a check in the plan; `None` if the plan does not have it.
     pub(super) fn position(&self, id: CheckId) -> Option<usize> {
         self.index.get(&id).copied()
     }
 
-    /// Checks that began more than one interval late so far.
+    /// The number of checks that began more than one interval late so far.
     pub(super) fn late_checks(&self) -> u64 {
         self.lateness.checks
     }
@@ -193,7 +193,8 @@ impl Schedule {
         self.lateness.news(now)
     }
 
-    /// Has the checks at these places of the plan run as soon as they can, one after another, but for those on their way.
+    /// Makes the checks at these indices due as soon as possible, spread. Skips those that are in flight or already
+    /// due.
     pub(super) fn hurry(&mut self, mut positions: Vec<usize>, now: Instant) {
         positions.retain(|position| {
             let entry = &self.checks[*position];
@@ -208,7 +209,7 @@ impl Schedule {
         }));
     }
 
-    /// Has every check run now that is not on its way.
+    /// Makes every check due now that is not in flight.
     pub(super) fn hurry_all(&mut self, now: Instant) {
         for entry in &mut self.checks {
             if self.queue.remove(&(entry.at, entry.id)) {
@@ -222,8 +223,8 @@ impl Schedule {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// Starts due checks in the order of [`Priority`] until `start` returns false; but see [`Schedule::next_due`]. Gives those that
-    /// need not be run, and are due again an interval later.
+    /// Starts due checks in the order of [`Priority`] (for the exception see [`Schedule::next_due`]) until `start`
+    /// returns false. Returns the skipped checks, which are due again one interval later.
     pub(super) fn due(
         &mut self,
         priority_of: impl Fn(usize) -> Priority,
@@ -235,7 +236,7 @@ impl Schedule {
         let mut passed = Vec::new();
         while let Some((priority, id)) = self.next_due(only_rotation, now) {
             if priority == Priority::Idle && priority_of(self.index[&id]) != Priority::Idle {
-                // Its servers came back from maintenance while it waited.
+                // The maintenance of its servers ended while it waited.
                 self.move_ready(id, priority, priority_of(self.index[&id]));
                 continue;
             }
@@ -245,7 +246,7 @@ impl Schedule {
             if priority == Priority::Idle {
                 passed.push(id);
             } else if !start(Due { id, probe, priority, cost }) {
-                // Some places are for servers in rotation alone.
+                // Some slots are reserved for servers in rotation.
                 if priority == Priority::InRotation || only_rotation {
                     break;
                 }
@@ -276,7 +277,7 @@ impl Schedule {
         self.ready.entry(to).or_default().insert(check);
     }
 
-    /// Ends a check that was not run.
+    /// Ends a check that was skipped.
     fn pass(&mut self, id: CheckId, now: Instant) {
         let entry = &mut self.checks[self.index[&id]];
         self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
@@ -284,7 +285,7 @@ impl Schedule {
         self.requeue(id, now);
     }
 
-    /// The next run of a check is an interval after the last one.
+    /// Schedules the next run of a check one interval after the last one.
     fn requeue(&mut self, id: CheckId, now: Instant) {
         let entry = &mut self.checks[self.index[&id]];
         entry.in_flight = false;
@@ -293,9 +294,9 @@ impl Schedule {
         self.queue.insert((entry.at, id));
     }
 
-    /// The check that begins next. Where places stay scarce, servers in rotation would take all of them: a first check that is more
-    /// than an interval late goes before those in rotation that have waited less. Of first checks there are only as many as servers,
-    /// so this comes to an end, which it would not for servers that are down.
+    /// The check to start next. If slots stay scarce, servers in rotation would take all of them. So a first check
+    /// that is more than one interval late precedes checks of servers in rotation that have waited less. Each
+    /// server has only one first check, so these end; checks of servers that are down would not.
     fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Priority, CheckId)> {
         let first = self.longest_waiting().next()?;
         if first.0 != Priority::InRotation {
@@ -312,17 +313,17 @@ impl Schedule {
         Some(late.unwrap_or(first))
     }
 
-    /// The check of each priority that waits longest for a place.
+    /// The check of each priority that has waited longest for a slot.
     fn longest_waiting(&self) -> impl Iterator<Item = (Priority, CheckId)> + '_ {
         self.ready.iter().filter_map(|(priority, ready)| ready.first().map(|(_, id)| (*priority, *id)))
     }
 
-    /// How many checks wait for a place.
+    /// The number of checks that wait for a slot.
     fn waiting(&self) -> usize {
         self.ready.values().map(BTreeSet::len).sum()
     }
 
-    /// Takes what is due out of the queue. After a time in which nothing ran it is spread first.
+    /// Moves due checks from the queue to `ready`. After a time in which nothing ran, spreads them first.
     fn collect(&mut self, priority: impl Fn(usize) -> Priority, now: Instant) {
         if self.queue.first().is_some_and(|(at, _)| *at + GAP < now) {
             self.spread_overdue(now);
@@ -345,8 +346,9 @@ impl Schedule {
         }
     }
 
-    /// What counts of a verdict: a run that failed while the director was late is repeated, but the last of [`LATE_RUNS`] in a row
-    /// counts as down, so that a dead server goes out on an overloaded director, too.
+    /// The effective verdict. A run that failed while the director was late is repeated, but the last of
+    /// [`LATE_RUNS`] consecutive ones counts as down, so that an overloaded director also marks failed servers
+    /// down.
     pub(super) fn judge(&self, id: CheckId, verdict: Verdict) -> Verdict {
         let late_runs = self.position(id).map_or(0, |position| self.checks[position].late_runs);
         match verdict.outcome {
@@ -355,7 +357,8 @@ impl Schedule {
         }
     }
 
-    /// Puts a check that has its verdict back into the queue. Gives its place in the plan, none if it is unknown.
+    /// Puts a check back into the queue after its verdict. Returns its index in the plan; `None` if it is unknown
+    /// or not in flight.
     pub(super) fn finished(&mut self, id: CheckId, verdict: &Verdict, now: Instant) -> Option<usize> {
         let position = *self.index.get(&id)?;
         let entry = &mut self.checks[position];
@@ -363,11 +366,11 @@ impl Schedule {
             return None;
         }
         self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
-        // A run that was late has said nothing yet: it is repeated.
+        // A late run has no result and is repeated.
         if verdict.outcome != LATE {
             self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));
         }
-        // Repeated at once, but only once: a check that comes to nothing again and again would take up the whole machine.
+        // Only one repeat is immediate: endless immediate repeats would use the whole machine.
         let late = verdict.outcome == LATE;
         entry.late_runs = if late { entry.late_runs + 1 } else { 0 };
         entry.repeated = late && !entry.repeated;
@@ -400,7 +403,7 @@ impl Entry {
         }
     }
 
-    /// Takes the place in time of the check before.
+    /// Takes the times of the old check.
     fn follow(&mut self, old: &Entry, now: Instant) {
         let next = if old.in_flight { old.slot + old.key.interval } else { old.at };
         let ahead = next.saturating_duration_since(now);
@@ -416,7 +419,7 @@ impl Entry {
         Waiting { server: self.key.probe.target, slot: self.slot, interval: self.key.interval }
     }
 
-    /// What the next run does.
+    /// The probe of the next run.
     fn probe(&self) -> &Arc<Probe> {
         match &self.key.combined {
             Some(combined) if self.connects_left > 0 => &combined.probe,
@@ -429,7 +432,7 @@ impl Entry {
         self.slot = self.last_slot(now);
     }
 
-    /// The last point of the grid before now: after a time in which nothing ran, nothing is made up for.
+    /// The last grid point before now. Missed runs are not made up for.
     fn last_slot(&self, now: Instant) -> Instant {
         let late = now.saturating_duration_since(self.slot);
         if late < self.key.interval {
@@ -438,7 +441,7 @@ impl Entry {
         now.checked_sub(remainder(late, self.key.interval)).unwrap_or(now)
     }
 
-    /// Combined checks: which half comes next.
+    /// Combined checks: decides whether a connect or a negotiation is next.
     fn count(&mut self, outcome: Outcome) {
         self.connects_left = match &self.key.combined {
             Some(combined) if outcome == Outcome::Up && self.connects_left == 0 => combined.count,
@@ -447,8 +450,8 @@ impl Entry {
         };
     }
 
-    /// The next point of the grid; a check that overran its interval starts again at once. First runs come soon after the start; from
-    /// the second on the checks are spread over their whole interval.
+    /// The next grid point. A check that took longer than its interval starts again at once. First runs come soon
+    /// after the start; from the second run on, checks are spread over their whole interval.
     fn next_slot(&mut self, now: Instant) -> Instant {
         let next = (self.slot + self.key.interval).max(now);
         if !std::mem::take(&mut self.unplaced) {

@@ -12,7 +12,7 @@ use crate::value::{Outcome, Verdict};
 pub struct Server {
     pub(super) checked: Checked,
     pub(super) verdict: Option<Arc<Verdict>>,
-    /// Time of the last up or down verdict; without one, when the daemon learned of the server.
+    /// Time of the last up or down verdict. Without a verdict: when the daemon got to know the server.
     pub(super) judged_at: Instant,
     pub(super) is_overdue: bool,
     pub(super) overrides: Overrides,
@@ -41,7 +41,7 @@ pub enum Checked {
     },
 }
 
-/// What a server does. The wanted table depends on this and on nothing else about a server.
+/// Whether a server receives connections. The wanted table depends on nothing else about the state of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It receives new connections.
@@ -190,7 +190,7 @@ impl Server {
     pub(super) fn leaving(self, limit: Instant) -> Server {
         let is_in = self.standing() == Standing::InRotation;
         let overrides = Overrides { operator: None, ..self.overrides };
-        // One that an override kept in rotation stays there like the others, until its next verdict.
+        // A server that an override kept in rotation stays there like the others, until its next verdict.
         let checked = match self.checked {
             checked if checked.is_up() || !is_in => checked,
             _ => Checked::Unseen { adopted: true },
@@ -198,7 +198,8 @@ impl Server {
         Server { leaves_at: Some(self.leaves_at.unwrap_or(limit)), overrides, checked, ..self }
     }
 
-    /// The server after a reload that kept it. `forget` drops the results of its checks, but not whether it is in rotation.
+    /// The server after a reload that kept it. `forget` drops the results of its checks, but not whether it is in
+    /// rotation.
     pub(super) fn staying(self, forget: bool) -> Server {
         let adopted = self.checked.is_up();
         let (checked, verdict) = match forget {

@@ -1,19 +1,19 @@
-//! How checks that could all run at once are spread: by what they cost in CPU time.
+//! Spreads checks that are due at once, by their cost in CPU time.
 
 use std::time::Duration;
 
 use crate::plan::Effort;
 
-/// A few checks are spread over this much for each, so that a few servers are seen at once.
+/// Window for each check of a small number of checks, so that a few servers are checked at once.
 const PER_CHECK: Duration = Duration::from_millis(1);
-/// Checks that cost little are never spread over more than this: at start every second without a verdict is one without servers.
+/// Maximum window for cheap checks: at the start, servers without a verdict are out of rotation.
 const CHEAP_LIMIT: Duration = Duration::from_secs(1);
 /// The share of one core that a burst of checks may use.
 const SHARE: f64 = 0.5;
-/// A measured check counts for one part in this many of the average.
+/// The weight of a new measurement in the average is one part in this many.
 const INERTIA: u32 = 16;
 
-/// CPU time of one check, by kind: measured averages, and guesses where nothing was measured yet.
+/// CPU time of one check, by kind: the measured average, or an estimate before the first measurement.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Costs {
     plain: Duration,
@@ -26,11 +26,11 @@ impl Default for Costs {
     }
 }
 
-/// What a command costs is spent in other processes, where it is not measured.
+/// The assumed cost of a command. It runs in other processes, where it is not measured.
 const COMMAND: Duration = Duration::from_millis(2);
 
 impl Costs {
-    /// Takes in the CPU time of one check; zero where it was not measured.
+    /// Records the CPU time of one check; zero if it was not measured.
     pub(super) fn learn(&mut self, effort: Effort, cpu: Duration) {
         let average = match effort {
             Effort::Plain => &mut self.plain,
@@ -42,7 +42,7 @@ impl Costs {
         }
     }
 
-    /// The CPU time that one check is expected to need.
+    /// The expected CPU time of one check.
     pub(super) fn of(&self, effort: Effort) -> Duration {
         match effort {
             Effort::Nothing => Duration::ZERO,
@@ -52,7 +52,7 @@ impl Costs {
         }
     }
 
-    /// The time over which these checks are to be spread when all are due at once.
+    /// The window over which to spread these checks if all are due at once.
     pub(super) fn window(&self, efforts: impl Iterator<Item = Effort>) -> Duration {
         let (mut count, mut cpu) = (0_u32, Duration::ZERO);
         for effort in efforts {
@@ -63,13 +63,14 @@ impl Costs {
     }
 }
 
-/// The place of one of `count` checks in a window.
+/// The offset of one of `count` checks in a window.
 pub(super) fn place(window: Duration, index: usize, count: usize) -> Duration {
     let share = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     window.mul_f64(share(index) / share(count.max(1)))
 }
 
-/// A number from 0 to 1. Those of consecutive numbers are spread evenly (the multiples of the golden ratio).
+/// Maps a number to a fraction from 0 to 1, so that consecutive numbers are spread evenly (multiples of the golden
+/// ratio).
 pub(super) fn fraction(number: u64) -> f64 {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
     let bits = u32::try_from(number.wrapping_mul(GOLDEN) >> 32).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! When checks run: how first runs are spread, what a reload keeps of the old times, what happens after a gap.
+//! Times of checks: the spread of first runs, the times that a reload keeps, and the spread after a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
-#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 fn start() -> Instant {
     Instant::now()
 }
@@ -29,7 +29,7 @@ fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 1, high, low], 443))
 }
 
-/// One service with servers from `range`, and what else its block says.
+/// One service with servers from `range`, and the directives `more`.
 fn plan(range: std::ops::Range<usize>, more: &str) -> Plan {
     let mut text = format!("checkinterval=10\nvirtual=10.0.0.1:443\n\t{more}\n");
     for index in range {
@@ -39,13 +39,13 @@ fn plan(range: std::ops::Range<usize>, more: &str) -> Plan {
     Plan::new(Arc::new(config))
 }
 
-/// All servers of a plan that `wanted` names, as the kernel has them in service.
+/// All servers of a plan that `wanted` selects, as the kernel has them in service.
 fn in_service(plan: &Plan, wanted: impl Fn(usize) -> bool) -> BTreeSet<ServerId> {
     let id = plan.virtuals()[0].id;
     (0..MANY).filter(|index| wanted(*index)).map(|index| (id, address(index))).collect()
 }
 
-/// What is due, with a place for each.
+/// The due checks, with a slot for each.
 fn all_due(health: &mut Health, plan: &Plan, now: Instant) -> Vec<Due> {
     let mut all = Vec::new();
     health.due(plan, now, |due| {
@@ -55,7 +55,7 @@ fn all_due(health: &mut Health, plan: &Plan, now: Instant) -> Vec<Due> {
     all
 }
 
-/// Runs the clock in steps of 10 ms, answers every check at once, and gives when each check ran.
+/// Runs the clock in steps of 10 ms, answers every check at once, and returns when each check ran.
 fn run(health: &mut Health, plan: &Plan, from: Instant, to: Instant) -> BTreeMap<SocketAddr, Vec<Instant>> {
     let mut runs: BTreeMap<SocketAddr, Vec<Instant>> = BTreeMap::new();
     let mut now = from;
@@ -135,7 +135,7 @@ fn a2_servers_out_of_rotation_go_first() {
     assert!(last_out - begin <= Duration::from_secs(1), "{:?}", last_out - begin);
 }
 
-/// The operator repairs the check of a server that is out: it does not wait for its old time.
+/// After the operator corrects the check of a server that is down, the check does not wait for its old time.
 #[test]
 fn a2_changed_check_of_a_down_server_goes_first() {
     let (old, new) = (plan(0..2, "service=http\n\trequest=\"wrong\""), plan(0..2, "service=http"));
@@ -155,7 +155,7 @@ fn a2_changed_check_of_a_down_server_goes_first() {
     assert_eq!(due, [address(0)]);
 }
 
-/// The loop stood still for a minute.
+/// The loop was blocked for a minute.
 #[test]
 fn a2_overdue_checks_are_spread_after_a_gap() {
     let begin = start();
@@ -167,12 +167,12 @@ fn a2_overdue_checks_are_spread_after_a_gap() {
     assert_eq!(runs.len(), 500);
     let most = densest(&runs);
     assert!(most <= 120, "{most} checks in 100 ms");
-    // They are as far apart afterwards as before.
+    // Afterwards they are as far apart as before.
     let later = run(&mut health, &plan, awake + 2 * INTERVAL, awake + 3 * INTERVAL);
     assert!(densest(&later) <= 20, "{} checks in 100 ms", densest(&later));
 }
 
-/// Ten servers of which one is down, and there is never a place.
+/// Ten servers, and never a free slot.
 #[test]
 fn a2_falling_behind_is_said_once_and_counted() {
     let begin = start();
@@ -198,7 +198,7 @@ fn a2_falling_behind_is_said_once_and_counted() {
     assert_eq!(health.punctuality(later), None);
 }
 
-/// The reason why a check said nothing is over.
+/// A check without a result is repeated at once, but only once.
 #[test]
 fn a2_a_repeat_comes_at_once_and_only_once() {
     let begin = start();
@@ -219,12 +219,12 @@ fn a2_a_repeat_comes_at_once_and_only_once() {
     next(&mut health, late());
     assert_eq!(next(&mut health, late()), Duration::ZERO);
     let rest = next(&mut health, Verdict::up("fine"));
-    // The grid stays.
+    // The grid is unchanged.
     assert_eq!(rest, INTERVAL - millis(200));
     assert_eq!(next(&mut health, Verdict::up("fine")), INTERVAL - millis(100));
 }
 
-/// Where places are scarce, servers in rotation go first, then those that nothing is known of.
+/// If slots are scarce, servers in rotation are checked first, then servers without a verdict.
 #[test]
 fn a11_servers_in_rotation_go_first() {
     let begin = start();
@@ -249,7 +249,7 @@ fn a11_servers_in_rotation_go_first() {
     assert!(order.contains(&(Priority::Out, address(0))), "{order:?}");
 }
 
-/// Four servers in rotation take up the one place at all times: the two that were never looked at get their turn, too.
+/// Four servers in rotation always use the only slot. The two servers without a check get their turn, too.
 #[test]
 fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     let mut now = start();
@@ -272,7 +272,7 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     assert!((0..4).all(|index| runs[&address(index)] >= 5), "{runs:?}");
 }
 
-/// A maintenance of everything that ends is as many first checks as a start.
+/// If the maintenance of all servers ends, there are as many first checks as at a start.
 #[test]
 fn a2_servers_that_come_back_from_maintenance_are_spread() {
     let begin = start();
@@ -288,7 +288,7 @@ fn a2_servers_that_come_back_from_maintenance_are_spread() {
     assert!(at_once < MANY / 40, "{at_once} in the first {WINDOW:?}");
 }
 
-/// A check waits for a place while its server is in maintenance. It runs when the maintenance ends meanwhile.
+/// A check waits for a slot while its server is in maintenance. It runs if the maintenance ends in the meantime.
 #[test]
 fn a_check_that_waits_runs_when_the_maintenance_ends() {
     let begin = start();
@@ -297,7 +297,7 @@ fn a_check_that_waits_runs_when_the_maintenance_ends() {
     let by_file = |maintained: SocketAddr| (maintained == address(0)).then(|| "by file".to_owned());
     health.maintain(&plan, by_file, begin);
     health.hurry_all(begin);
-    // No place for the other one, which goes first.
+    // There is no slot for the check of the other server, which is first.
     assert!(health.due(&plan, begin, |_| false).is_empty());
     health.maintain(&plan, |_| None, begin);
     let due: BTreeSet<SocketAddr> =

@@ -1,4 +1,4 @@
-//! Checks that the director cannot carry out: how many, why, and when that begins and ends.
+//! Tracks checks that the director cannot carry out: how many, why, and when such a period begins and ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,12 +8,12 @@ use super::CheckId;
 use crate::plan::CheckKey;
 use crate::value::{Outcome, UnknownCause, Unreachable, Verdict};
 
-/// The shortest time without a definite verdict that is reported.
+/// Minimum of [`limit`].
 const SHORTEST: Duration = Duration::from_secs(60);
-/// Intervals without a definite verdict.
+/// Number of intervals in [`limit`].
 const INTERVALS: u32 = 3;
 
-/// After this time without a definite verdict nothing is known of the servers of a check.
+/// The time without a definite verdict after which the state of the servers of a check is unknown.
 pub(super) fn limit(key: &CheckKey) -> Duration {
     let intervals = key.interval.saturating_mul(INTERVALS);
     intervals.saturating_add(key.probe.deadline).max(SHORTEST)
@@ -22,9 +22,9 @@ pub(super) fn limit(key: &CheckKey) -> Duration {
 /// Why checks are not possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impossible {
-    /// They say nothing of their servers.
+    /// The checks have no result.
     Unknown(UnknownCause),
-    /// There is no way to the servers: they count as down.
+    /// There is no route or link to the servers. They count as down.
     NoRoute,
 }
 
@@ -37,27 +37,27 @@ impl fmt::Display for Impossible {
     }
 }
 
-/// The begin and the end of a time in which checks are not possible.
+/// The begin and the end of a period in which checks are not possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blindness {
     /// The last definite verdict is too old, or more than half of all checks failed on the director itself.
     Begins {
-        /// Why.
+        /// The reason.
         why: Impossible,
-        /// How many checks failed for this reason when they ran last.
+        /// The number of checks whose last run failed for this reason.
         checks: usize,
-        /// How many checks there are.
+        /// The number of all checks.
         all: usize,
     },
-    /// No check failed for this reason when it ran last.
+    /// No check failed for this reason in its last run.
     Ends {
-        /// Why.
+        /// The reason.
         why: Impossible,
-        /// How many checks failed for this reason at the worst time.
+        /// The maximum number of checks that failed for this reason at once.
         checks: usize,
-        /// Of so many.
+        /// The number of all checks.
         all: usize,
-        /// From the first of these failures to now.
+        /// The time from the first of these failures to now.
         lasted: Duration,
     },
 }
@@ -82,7 +82,7 @@ impl fmt::Display for Blindness {
 /// The checks whose last run was not possible.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unchecked {
-    /// Why, and whether nothing is known of the servers by now.
+    /// The reason, and whether the state of the servers is unknown by now.
     checks: BTreeMap<CheckId, (Impossible, bool)>,
     counts: BTreeMap<Impossible, Count>,
 }
@@ -103,7 +103,7 @@ impl Count {
 }
 
 impl Unchecked {
-    /// Takes in how a check ended. `overdue`: nothing is known of its servers by now.
+    /// Records the verdict of a check. `overdue`: the state of its servers is unknown by now.
     pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool, now: Instant) {
         let why = match verdict.outcome {
             Outcome::Unknown(cause) => Some(Impossible::Unknown(cause)),
@@ -124,13 +124,13 @@ impl Unchecked {
         }
     }
 
-    /// Forgets how a check ended: it is not run.
+    /// Forgets the last verdict of a check that was skipped.
     pub(super) fn forget(&mut self, id: CheckId) {
         let before = self.checks.remove(&id);
         self.subtract(before);
     }
 
-    /// Forgets the checks that are gone.
+    /// Forgets removed checks.
     pub(super) fn retain(&mut self, knows: impl Fn(CheckId) -> bool) {
         let gone: Vec<CheckId> = self.checks.keys().copied().filter(|id| !knows(*id)).collect();
         gone.into_iter().for_each(|id| self.forget(id));
@@ -145,8 +145,8 @@ impl Unchecked {
         }
     }
 
-    /// What begins and ends. `all`: how many checks there are. `all_seen`: each has run; before that a reload may only have
-    /// taken up new ones, and nothing has an end.
+    /// The periods that begin and end now. `all`: the number of all checks. `all_seen`: whether each check has run.
+    /// Until then no period ends, because a reload may have replaced the failed checks by new ones.
     pub(super) fn news(&mut self, all: usize, all_seen: bool, now: Instant) -> Vec<Blindness> {
         let mut news = Vec::new();
         self.counts.retain(|why, count| {
@@ -165,7 +165,8 @@ impl Unchecked {
     }
 }
 
-/// Whether a cause is worth a line as soon as it strikes most checks. A late director has its own line, and is often soon over.
+/// Whether a cause is reported as soon as it affects most checks. A late director is often over soon, and has its
+/// own report.
 fn is_local(why: Impossible) -> bool {
     matches!(
         why,
@@ -201,7 +202,7 @@ mod tests {
 
     impl World {
         /// Four servers, checked every 10 s and found up.
-        #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+        #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
         fn new(unchecked_is_down: bool) -> World {
             let plan = World::plan("");
             let now = Instant::now();
@@ -225,7 +226,7 @@ mod tests {
             self.plan = plan;
         }
 
-        /// Ten seconds later every check has run; `outcome` is asked for each last byte of a server's address.
+        /// Runs every check ten seconds later. `outcome` gives the result by the last byte of the server's address.
         fn round(&mut self, outcome: impl Fn(u8) -> Outcome) -> Vec<(String, Event)> {
             self.now += Duration::from_secs(10);
             let mut due = Vec::new();
@@ -255,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Three servers whose checks are not possible, beside one that is dead.
+    /// The checks of three servers are not possible, and the fourth is down.
     fn blind(cause: UnknownCause) -> impl Fn(u8) -> Outcome {
         move |server| if server == 5 { Outcome::Down } else { Outcome::Unknown(cause) }
     }
@@ -273,7 +274,8 @@ mod tests {
                 assert_eq!(world.round(blind(cause)), [], "{cause}");
                 news.extend(world.news());
             }
-            // Said once: at once where it is this machine's network, else when the last verdict is 60 s old.
+            // Reported once: at once if the cause is this machine's network, otherwise when the last verdict is 60
+            // s old.
             assert_eq!(news, [format!("3 of 4 checks not possible: {cause}")]);
             assert_eq!(world.up(), [true, true, true, false], "{cause}");
             let unchecked: Vec<bool> =
@@ -286,7 +288,7 @@ mod tests {
         }
     }
 
-    /// The checks of the old keys are gone, and those of the new ones have not run yet.
+    /// The checks with the old keys are gone, and those with the new keys have not run yet.
     #[test]
     fn a5_a_reload_ends_no_trouble() {
         let cause = UnknownCause::OwnLimit("no free local port");

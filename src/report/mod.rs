@@ -1,4 +1,4 @@
-//! The state as others see it: one view, rendered as JSON or as a table, and one line for the service manager.
+//! The state for readers: a view, rendered as JSON or as a table, and one line for the service manager.
 
 mod moment;
 mod snapshot;

@@ -31,7 +31,7 @@ impl Moment {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use super::*;
 

@@ -1,4 +1,4 @@
-//! A view as JSON has it: what `show --json` and `check --json` print, and the control socket gives.
+//! The JSON form of a view: the output of `show --json` and `check --json`, and the answer of the control socket.
 
 use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use crate::health::Override;
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The name of the daemon; absent for a single look.
+    /// The name of the daemon; absent for `check`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// In the order of the file.
     pub virtuals: Vec<VirtualService>,
-    /// Checks that began more than one interval late, since the start of the daemon.
+    /// The number of checks that began more than one interval late, since the start of the daemon.
     #[serde(default)]
     pub late_checks: u64,
-    /// Services of the file that are left to another daemon.
+    /// Services of the file that other daemons own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
 }
@@ -41,7 +41,7 @@ pub struct VirtualService {
     pub scheduler: String,
     /// Its real servers, in the order of the file.
     pub servers: Vec<Server>,
-    /// What the table holds for it; absent where no table is looked at.
+    /// Its destinations in the table; absent for `check`, which does not read the table.
     pub destinations: Option<Vec<Destination>>,
 }
 
@@ -54,14 +54,14 @@ pub struct Server {
     pub method: String,
     /// The configured weight.
     pub weight: u32,
-    /// What is thought of it.
+    /// Its state.
     pub state: State,
     /// The override in force; absent if there is none.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// For how long, in seconds; absent for a single look.
+    /// Seconds since its standing last changed; absent for `check`.
     pub since_seconds: Option<f64>,
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     pub failures: u32,
     /// The last check; absent before the first, and for `checktype=off`.
     pub last_check: Option<Checked>,
@@ -86,14 +86,14 @@ pub struct Overridden {
 /// One run of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
-    /// What was asked.
+    /// The probe.
     pub check: String,
-    /// What came of it.
+    /// The result.
     pub reason: String,
-    /// What should be known though it changes nothing; the reason has it, too.
+    /// A warning that changes no state. The reason contains it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The duration in milliseconds.
     pub took_ms: f64,
 }
 
@@ -102,17 +102,17 @@ pub struct Checked {
 pub struct Destination {
     /// Address and port.
     pub address: String,
-    /// `Route`, `Masq`, `Tunnel`, in the words of ipvsadm.
+    /// `Route`, `Masq`, `Tunnel`, as in ipvsadm.
     pub method: String,
     /// Its weight.
     pub weight: u32,
-    /// Whom it stands for: `server`, `fallback`, or `other`, which is neither. An earlier release does not say it.
+    /// `server`, `fallback`, or `other` for neither. Absent from an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
 }
 
 impl Snapshot {
-    /// A view in words.
+    /// Creates the JSON form of a view.
     #[must_use]
     pub fn of(view: &View) -> Snapshot {
         let elsewhere = view.elsewhere.iter();
@@ -126,7 +126,7 @@ impl Snapshot {
         }
     }
 
-    /// The same for a single look at the servers: no table was looked at, and no state has lasted.
+    /// Removes the fields that `check` does not have: the table and the times.
     #[must_use]
     pub fn without_table(mut self) -> Snapshot {
         for v in &mut self.virtuals {
@@ -138,7 +138,7 @@ impl Snapshot {
         self
     }
 
-    /// Whether every server that is checked, and not in maintenance, is up.
+    /// Whether every server is up, never checked, in maintenance, draining or leaving.
     #[must_use]
     pub fn all_well(&self) -> bool {
         let mut servers = self.virtuals.iter().flat_map(|v| &v.servers);
@@ -152,7 +152,7 @@ impl Snapshot {
 }
 
 impl VirtualService {
-    /// One service of a view that was made at `at`.
+    /// Creates the JSON form of one service of a view from the time `at`.
     #[must_use]
     pub fn of(service: &ServiceView, at: Moment) -> VirtualService {
         let destinations = service.destinations.as_ref();

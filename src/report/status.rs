@@ -4,10 +4,10 @@ use crate::health::{Health, Standing};
 use crate::plan::Plan;
 use crate::value::VirtualId;
 
-/// The most services that are named; the others are counted.
+/// Maximum number of services that are named; the others are counted.
 const NAMED: usize = 3;
 
-/// How many servers are up, how many are in maintenance, and which services have no server left.
+/// Reports how many servers are up, in maintenance and overridden, and which services have no server left.
 #[must_use]
 pub fn status(plan: &Plan, health: &Health) -> String {
     let (mut all, mut up, mut maintained, mut overridden) = (0_usize, 0_usize, 0_usize, 0_usize);
@@ -53,7 +53,7 @@ fn names(ids: impl ExactSizeIterator<Item = VirtualId>) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use std::collections::BTreeSet;
     use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A snapshot for people: a row for each server, and what the kernel's table holds beside it.
+//! Renders a snapshot for people: a row for each server, with its destination in the kernel's table.
 
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
@@ -7,7 +7,7 @@ use super::view::State;
 use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
 
-/// The table as text; `width` is that of the terminal, none for one line a row.
+/// Renders the snapshot as a text table, one line a row.
 #[must_use]
 pub fn render(snapshot: &Snapshot) -> String {
     let mut table = Table::new();
@@ -73,7 +73,7 @@ fn decided(decision: &Overridden, found: &str) -> String {
     format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
 }
 
-/// What the table holds for a server: `Route 5`, `-` when it is not in it, nothing where no table is looked at.
+/// The destination of a server in the kernel's table: `Route 5`; `-` if it has none; empty if the table was not read.
 fn in_table(v: &VirtualService, server: &Server) -> String {
     let Some(destinations) = &v.destinations else { return String::new() };
     match destinations.iter().find(|d| stands_for(&d.address, server)) {
@@ -82,17 +82,18 @@ fn in_table(v: &VirtualService, server: &Server) -> String {
     }
 }
 
-/// Direct routing and tunnels stand in the table with the port of the virtual, so there the address decides.
+/// Whether a destination is that of a server. With direct routing and tunnels it has the port of the virtual
+/// service, so only the address is compared.
 fn stands_for(destination: &str, server: &Server) -> bool {
     let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
     destination == server.address || (server.method != "masq" && host(destination) == host(&server.address))
 }
 
-/// Destinations that stand for none of the servers.
+/// The destinations that belong to none of the servers.
 fn extra_destinations(v: &VirtualService) -> impl Iterator<Item = &Destination> {
     let is_servers = |destination: &Destination| match &destination.role {
         Some(role) => role == "server",
-        // An earlier release.
+        // The answer is from an earlier release.
         None => v.servers.iter().any(|server| stands_for(&destination.address, server)),
     };
     v.destinations.iter().flatten().filter(move |destination| !is_servers(destination))

@@ -1,4 +1,5 @@
-//! The state at one moment, typed, one value for each virtual service: what readers get, and every rendering is made of.
+//! The state at one moment as typed values, one for each virtual service. Readers get it, and all renderings are
+//! made from it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,28 +17,28 @@ use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
 /// All virtual services of a daemon at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The name of the daemon; empty for a single look.
+    /// The name of the daemon; empty for `check`.
     pub name: Arc<str>,
-    /// When that was.
+    /// The time of the view.
     pub at: Moment,
     /// In the order of the file.
     pub services: Vec<Arc<ServiceView>>,
-    /// Checks that began more than one interval late, since the start of the daemon.
+    /// The number of checks that began more than one interval late, since the start of the daemon.
     pub late_checks: u64,
-    /// Services of the file that are left to another daemon, with the name of that.
+    /// Services of the file that other daemons own, with the name of the owner.
     pub elsewhere: Vec<(VirtualId, String)>,
 }
 
 /// One virtual service.
 #[derive(Clone, Debug)]
 pub struct ServiceView {
-    /// What it is known by.
+    /// Its id.
     pub id: VirtualId,
     /// The scheduler's name.
     pub scheduler: String,
     /// Its real servers, in the order of the file.
     pub servers: Vec<ServerView>,
-    /// What the table has for it; none where no table is looked at.
+    /// Its destinations in the table; `None` if the table was not read.
     pub destinations: Option<Vec<DestinationView>>,
 }
 
@@ -46,41 +47,41 @@ pub struct ServiceView {
 pub struct ServerView {
     /// Address and port as configured.
     pub address: SocketAddr,
-    /// How it gets its packets.
+    /// The forwarding method.
     pub method: ForwardingMethod,
     /// The configured weight.
     pub weight: u32,
-    /// What is thought of it.
+    /// Its state.
     pub state: State,
     /// The override in force.
     pub overridden: Option<Arc<Override>>,
     /// When its standing last changed.
     pub since: Instant,
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     pub failures: u32,
-    /// Its check; none for `checktype=off`.
+    /// Its check; `None` for `checktype=off`.
     pub check: Option<Arc<CheckKey>>,
-    /// The last result; none before the first.
+    /// The last verdict; `None` before the first.
     pub verdict: Option<Arc<Verdict>>,
 }
 
-/// What is thought of a server.
+/// The state of a server, as shown to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It takes traffic.
+    /// It is in rotation.
     Up,
-    /// It does not.
+    /// It is out of rotation.
     Down,
     /// It is never checked (`checktype=off`) and never up.
     Off,
-    /// The check itself failed.
+    /// Its checks are not possible, so its state is unknown.
     Unknown,
     /// A file in `maintenancedir` put it in maintenance.
     Maintenance,
-    /// An operator drains it: no new connections.
+    /// An operator drains it: it receives no new connections.
     Draining,
-    /// It is no longer in the configuration, and stays until another server is up.
+    /// It is no longer in the configuration and stays until another server is up.
     Leaving,
 }
 
@@ -89,13 +90,13 @@ pub enum State {
 pub struct DestinationView {
     /// Address and port.
     pub key: DestinationKey,
-    /// How it is set up.
+    /// Its weight, method and thresholds.
     pub config: DestinationConfig,
-    /// Whom it stands for.
+    /// Its role.
     pub role: DestinationRole,
 }
 
-/// Whom a destination of the table stands for.
+/// The role of a destination of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DestinationRole {
     /// A real server of the configuration.
@@ -107,7 +108,7 @@ pub enum DestinationRole {
 }
 
 impl View {
-    /// The whole state.
+    /// Creates a view of all services.
     #[must_use]
     pub fn of(plan: &Plan, health: &Health, table: &Table, now: Moment) -> View {
         let services = (0..plan.virtuals().len()).map(|index| Arc::new(service(plan, health, table, index)));
@@ -121,7 +122,7 @@ impl View {
     }
 }
 
-/// One virtual service, by its place in the plan.
+/// Creates the view of one virtual service, by index in the plan.
 #[must_use]
 pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize) -> ServiceView {
     let v = &plan.virtuals()[virtual_index];
