@@ -1,4 +1,4 @@
-//! Which of several addresses of a name counts: one that is in use stays in use while the resolver still gives it.
+//! Chooses one of several addresses of a name. An address in use stays in use as long as the resolver still returns it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -14,15 +14,15 @@ use crate::value::Family;
 /// The address of each name.
 pub type Hosts = BTreeMap<(String, Family), IpAddr>;
 
-/// The addresses that are in use.
+/// The addresses in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InUse {
     hosts: Hosts,
     present: BTreeSet<IpAddr>,
 }
 
-/// What is in use before the daemon of this name starts: its services in the kernel's table. Where it has not run yet, all services
-/// of the table count, because the original may have set them up.
+/// The addresses in use before the daemon of this name starts: those of its services in the kernel's table. If it
+/// has never run, all services of the table count, because the original may have set them up.
 #[must_use]
 pub fn in_use(state_directory: &Path, name: &str, table: &Table) -> InUse {
     let ours = OwnedServices::open(state_directory.join(owned::file_name(name))).read();
@@ -31,7 +31,7 @@ pub fn in_use(state_directory: &Path, name: &str, table: &Table) -> InUse {
 }
 
 impl InUse {
-    /// What a running configuration knows of names, and the table that it has.
+    /// The addresses in use while a configuration runs: those of its names, and those in its table.
     #[must_use]
     pub fn new(hosts: Hosts, table: &Table) -> InUse {
         let destinations = table.services.values().flat_map(|service| service.destinations.keys());
@@ -42,8 +42,9 @@ impl InUse {
         InUse { hosts, present: destinations.map(|key| key.address).chain(services).collect() }
     }
 
-    /// Chooses an address for each name from those that the resolver gives: the one that the name had, else one of the table that
-    /// no other name has, else one of the table, else the first.
+    /// Chooses an address for each name from those that the resolver returned. In order of preference: the address
+    /// that the name had; an address of the table that no other name has; an address of the table; the first
+    /// address.
     #[must_use]
     pub fn choose(&self, found: BTreeMap<(String, Family), Vec<IpAddr>>) -> Hosts {
         let had = |name: &(String, Family), addresses: &[IpAddr]| {
@@ -96,7 +97,7 @@ mod tests {
             let running = InUse { hosts: first.clone(), ..InUse::default() };
             assert_eq!(running.choose(found(&[("a", &order), ("b", &order)])), first, "{order:?}");
         }
-        // An address that is no longer an answer goes.
+        // An address that the resolver no longer returns is replaced.
         let running = InUse { hosts: first, ..InUse::default() };
         let next = running.choose(found(&[("a", &["10.0.0.9"]), ("b", &orders[0])]));
         assert_eq!(texts(&next), ["a=10.0.0.9", "b=10.0.0.3"]);

@@ -1,6 +1,7 @@
-//! How another configuration comes into force: a file that changed, a reload, a service that changes hands between daemons.
+//! Applies a new configuration: after a change of the file, after a reload, and when a virtual service moves
+//! between daemons.
 
-#![expect(clippy::disallowed_methods, reason = "a part of the loop, which reads the clock")]
+#![expect(clippy::disallowed_methods, reason = "this is part of the loop, which reads the clock")]
 
 use std::time::Instant;
 
@@ -20,16 +21,17 @@ impl Daemon {
         let path = self.path.display();
         match observed {
             Observed::Missing => {
+                // The original's words up to the semicolon.
                 warn!("can not open file {path} for checking; the running configuration stays in force");
             }
             Observed::Unquiet { open } => {
                 let why = if open {
-                    "a program has it open for writing; end that program (fuser -v shows it)"
+                    "a program has it open for writing; stop that program (fuser -v shows it)"
                 } else {
-                    "a program changes it again and again"
+                    "a program keeps changing it; stop that program"
                 };
                 error!(
-                    "Configuration file '{path}' has not been complete for 60 s: {why}; the running configuration stays in force"
+                    "Configuration file '{path}' has been changing for 60 s: {why}; the running configuration stays in force"
                 );
             }
             Observed::Changed(content) => {
@@ -72,14 +74,14 @@ impl Daemon {
         self.reloads.start(source, cause);
     }
 
-    /// Applies a configuration as a whole, or reports why not and changes nothing.
+    /// Applies a configuration as a whole, or reports the reason and changes nothing.
     pub(super) fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
         self.applying = Some(cause);
         match result {
             Ok(to_run) if cause == Cause::Changed && self.would_take_everything(&to_run.loaded) => {
                 error!(
-                    "The changed file has no virtual service; it is not taken up by itself. If that is meant, reload it: \
-                     ldirectord-rs {} reload",
+                    "The changed file has no virtual service and was not applied; the running configuration stays in force. To \
+                     apply it, run: ldirectord-rs {} reload",
                     self.path.display()
                 );
             }
@@ -110,7 +112,8 @@ impl Daemon {
             Some(peers) => peers.take_up(loaded.plan, self.director.plan(), sight, now),
         };
         if rules.is_none() {
-            // The new file has no maintenancedir; a service that is only offered to another daemon stays as it is.
+            // The new file has no maintenancedir. The servers of services offered to another daemon stay in
+            // maintenance.
             let known = self.maintenance.known().clone().into_iter();
             let offered = self.peers.as_ref().map(Peers::offered_servers).unwrap_or_default();
             in_maintenance.extend(known.filter(|(server, _)| offered.contains(server)));
@@ -119,7 +122,7 @@ impl Daemon {
         self.run_share(share);
     }
 
-    /// Runs another plan as soon as the director has read the table.
+    /// Hands a new plan to the director, which applies it once it has read the table.
     pub(super) fn run_share(&mut self, Share { plan, handed_over, abandoned }: Share) {
         self.director.leave(&handed_over);
         self.director.adopt(abandoned);
@@ -128,7 +131,7 @@ impl Daemon {
         }
     }
 
-    /// The director has another plan; its table follows.
+    /// Updates everything that depends on the plan after the director has applied a new one.
     pub(super) fn replanned(&mut self, now: Instant) {
         self.director.maintain(self.maintenance.known(), now);
         self.outlets.replan(self.director.plan());
@@ -136,11 +139,11 @@ impl Daemon {
         if self.applying.is_some() {
             self.outlets.follow_instances(self.director.plan());
         }
-        // A service may have changed hands although ours are the same.
+        // Services may have moved between daemons even if the set of owned services is unchanged.
         self.remember(now);
     }
 
-    /// Ends a reload once the table is as the configuration says, or the reload has failed.
+    /// Ends a reload once the table matches the configuration, or once the reload has failed.
     pub(super) fn finish_reload(&mut self) {
         let Some(cause) = self.applying.take_if(|_| self.director.is_at_rest()) else { return };
         self.manager.ready(&self.summary(), Instant::now());
@@ -152,7 +155,8 @@ impl Daemon {
         }
     }
 
-    /// A service may have come free, or another daemon may have taken one at the same moment.
+    /// Evaluates a look at the other daemons: a service may be free now, or another daemon may have taken one at
+    /// the same moment.
     pub(super) fn look_at_peers(&mut self, sight: Sight, now: Instant) {
         let Some(peers) = &mut self.peers else { return };
         if self.director.is_reloading() {
@@ -166,7 +170,7 @@ impl Daemon {
         }
     }
 
-    /// A file that was emptied by accident must not be the end of all services.
+    /// Whether a configuration would remove all virtual services. A file emptied by accident must not do that.
     fn would_take_everything(&self, loaded: &Loaded) -> bool {
         loaded.plan.virtuals().is_empty() && !self.director.plan().virtuals().is_empty()
     }

@@ -1,11 +1,13 @@
-//! CPU time that the checks in flight still need: more checks than this thread can carry out before their deadlines are not started.
+//! Limits the checks in flight by the CPU time that they still need, so that this thread can finish each before its
+//! deadline.
 //!
-//! A TLS handshake costs a hundred times what a connect does. Where thousands begin at once, the last ones end after their deadlines,
-//! and servers are marked down that answered in time. So a check is put off while those that have begun are expected to need
-//! [`SHARE`] of its deadline. A server that does not answer needs no CPU time: when the loop has nothing to do, it is not counted.
-//! Where other processes use the machine, CPU time takes longer than it lasts: that factor is measured, too.
+//! A TLS handshake costs a hundred times as much as a connect. If thousands begin at once, the last ones end after
+//! their deadlines, and servers that answered in time are marked down. So a check is delayed while the running
+//! checks are expected to need [`SHARE`] of its deadline. A server that does not answer needs no CPU time: its
+//! check is not counted once the loop is idle. If other processes use the machine, work takes longer than its CPU
+//! time: that factor is measured, too.
 
-#![expect(clippy::disallowed_methods, reason = "how long the loop is awake needs the clock")]
+#![expect(clippy::disallowed_methods, reason = "measures how long the loop is awake")]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,41 +15,41 @@ use std::time::{Duration, Instant};
 
 use crate::sys::cpu::thread_time;
 
-/// The part of a check's deadline that the checks before it may need: one in this many.
+/// The checks before a check may need one part in this many of its deadline.
 const SHARE: u32 = 8;
 
-/// A check that has run for this long when the loop has nothing to do waits for a server that is slow.
+/// A check that has run for this long when the loop is idle waits for a slow server.
 const PROMPT: Duration = Duration::from_millis(250);
 
-/// How soon a check that was put off is tried again.
+/// Time until a delayed check is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(20);
 
-/// Over how much time awake the factor is measured.
+/// Time awake per measurement of the factor.
 const SAMPLE: Duration = Duration::from_millis(100);
 
-/// A larger factor is not believed.
+/// Maximum of a measured factor; larger values are treated as errors of measurement.
 const MAX_SLOWDOWN: f64 = 50.0;
 
 thread_local! {
     static IDLE: Cell<bool> = const { Cell::new(false) };
-    /// Since when the loop is awake, and how long it was before.
+    /// When the loop last woke up, and how long it was awake before that.
     static AWAKE: Cell<(Option<Instant>, Duration)> = const { Cell::new((None, Duration::ZERO)) };
 }
 
-/// How long this thread's loop was not waiting for anything.
+/// The total time that this thread's loop has been awake.
 fn awake() -> Duration {
     let (since, before) = AWAKE.get();
     since.map_or(before, |since| before + since.elapsed())
 }
 
-/// The runtime in which checks are run, which notes when it has nothing to do.
+/// Creates the runtime for checks. It records when it is idle.
 ///
 /// # Errors
-/// When the system gives no event queue.
+/// The system refuses an event queue.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Steps of checks between two looks at sockets: a TLS handshake takes half a millisecond.
+        // Task polls between two polls of the sockets: a TLS handshake takes half a millisecond.
         .event_interval(16)
         .on_thread_park(|| {
             IDLE.set(true);
@@ -60,15 +62,15 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// When a check began, and its number.
 pub(super) type Ticket = (Instant, u64);
 
-/// The checks that have begun and are expected to need CPU time, each with how much.
+/// The running checks that still need CPU time, and how much each is expected to need.
 #[derive(Debug)]
 pub(super) struct Backlog {
     expected: BTreeMap<Ticket, Duration>,
     sum: Duration,
     next: u64,
-    /// How many times longer than its CPU time a piece of work takes.
+    /// Elapsed time divided by CPU time.
     slowdown: f64,
-    /// The time awake and the CPU time of the last measurement.
+    /// Time awake and CPU time at the last measurement.
     measured: (Duration, Duration),
 }
 
@@ -80,7 +82,8 @@ impl Default for Backlog {
 }
 
 impl Backlog {
-    /// Looks whether the loop had nothing to do since the last look: then only checks that have just begun still need CPU time.
+    /// Updates the estimates. If the loop was idle since the last call, only checks that have just begun still need
+    /// CPU time.
     pub(super) fn look(&mut self, now: Instant) {
         self.measure(awake(), thread_time());
         if IDLE.take() {
@@ -88,7 +91,7 @@ impl Backlog {
         }
     }
 
-    /// Takes in how long the loop was awake, and the CPU time that it got.
+    /// Updates the factor from the total time awake and the total CPU time.
     fn measure(&mut self, awake: Duration, cpu: Duration) {
         let (awake_before, cpu_before) = self.measured;
         let (awake_for, got) = (awake.saturating_sub(awake_before), cpu.saturating_sub(cpu_before));
@@ -105,7 +108,7 @@ impl Backlog {
         }
     }
 
-    /// Takes in a check that needs `cost` of CPU time by its `deadline`; none where it has to wait.
+    /// Registers a check that needs `cost` of CPU time before its `deadline`. Returns `None` if the check has to wait.
     pub(super) fn begin(&mut self, cost: Duration, deadline: Duration, now: Instant) -> Option<Ticket> {
         let needed = (self.sum + cost).mul_f64(self.slowdown);
         if !self.expected.is_empty() && needed > deadline / SHARE {
@@ -118,7 +121,7 @@ impl Backlog {
         Some(ticket)
     }
 
-    /// A check has ended.
+    /// Removes a check that has ended.
     pub(super) fn end(&mut self, ticket: Ticket) {
         if let Some(cost) = self.expected.remove(&ticket) {
             self.sum -= cost;
@@ -146,7 +149,7 @@ mod tests {
         assert_eq!(begun.len(), 100);
         begun.into_iter().take(30).for_each(|ticket| backlog.end(ticket));
         assert_eq!(begin(&mut backlog, now).len(), 30);
-        // However dear a check is, it can run alone.
+        // However expensive a check is, it can run alone.
         let mut alone = Backlog::default();
         assert!(alone.begin(DEADLINE, DEADLINE, now).is_some());
         assert!(alone.begin(DEADLINE, DEADLINE, now).is_none());
@@ -160,7 +163,7 @@ mod tests {
         assert!(begin(&mut backlog, now + PROMPT / 2).is_empty());
         backlog.rest(now + PROMPT);
         assert_eq!(begin(&mut backlog, now + PROMPT).len(), 100);
-        // Their end changes nothing any more.
+        // Their end no longer changes anything.
         silent.into_iter().for_each(|ticket| backlog.end(ticket));
         assert!(begin(&mut backlog, now + PROMPT).is_empty());
     }

@@ -1,4 +1,4 @@
-//! The checks in flight: a task each, never more than a limit, none outliving the daemon.
+//! The checks in flight: one task each, limited in number. None outlives the daemon.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::health::{CheckId, Due};
 use crate::plan::Probe;
 use crate::value::{UnknownCause, Verdict};
 
-/// Checks that are started, and verdicts that are taken, in one turn of the loop: what more there is comes in the next, so that
-/// answers are read in between.
+/// Maximum number of checks started and of verdicts processed in one turn of the loop. The rest waits for the next
+/// turn, so that answers are read in between.
 pub(super) const PER_TURN: usize = 64;
 
-/// When no check had to wait for a place for so long, the next one that has to is reported again.
+/// After this time without a check that waits for a slot, the next wait is reported again.
 const FULL_FORGOTTEN: Duration = Duration::from_secs(60);
 
-/// All checks that run.
+/// All running checks.
 pub struct Checks {
     checker: Arc<Checker>,
     places: Places,
@@ -30,11 +30,11 @@ pub struct Checks {
     running: BTreeMap<CheckId, Running>,
     ids: HashMap<Id, CheckId>,
     backlog: Backlog,
-    /// Started in this turn.
+    /// Checks started in this turn.
     started: usize,
-    /// When a check that was put off in this turn is to be tried again.
+    /// When to retry a check that was delayed in this turn.
     retry: Option<Instant>,
-    /// When a check last had to wait for a place.
+    /// When a check last had to wait for a slot.
     full: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ struct Running {
 }
 
 impl Checks {
-    /// No checks yet.
+    /// Creates the set, without checks.
     #[must_use]
     pub fn new(checker: Checker, limits: Limits) -> Checks {
         Checks {
@@ -61,19 +61,19 @@ impl Checks {
         }
     }
 
-    /// A turn of the loop begins, in which checks may be started.
+    /// Begins a turn of the loop.
     pub fn begin_turn(&mut self, now: Instant) {
         self.backlog.look(now);
         (self.started, self.retry) = (0, None);
     }
 
-    /// Whether as many checks as one turn may start were started in this one: more may be due.
+    /// Whether this turn has started the maximum number of checks. More may be due.
     #[must_use]
     pub fn turn_is_full(&self) -> bool {
         self.started >= PER_TURN
     }
 
-    /// Starts a check; false where it has to wait, for a place or for the next turn.
+    /// Starts a check. Returns false if it has to wait for a slot or for the next turn.
     pub fn start(&mut self, due: Due, now: Instant) -> bool {
         if self.turn_is_full() {
             return false;
@@ -95,7 +95,7 @@ impl Checks {
         true
     }
 
-    /// Says it once, and again after a time in which no check waited.
+    /// Reports that all slots are in use: once, and again after [`FULL_FORGOTTEN`] without a wait.
     fn say_full(&mut self, now: Instant) {
         let before = self.full.replace(now);
         if before.is_none_or(|at| now >= at + FULL_FORGOTTEN) {
@@ -107,8 +107,8 @@ impl Checks {
         }
     }
 
-    /// Waits for verdicts, and gives those that are there, at most as many as one turn takes; none when a check that was put off is
-    /// to be tried again. Never comes while no check runs. Safe to cancel.
+    /// Waits for verdicts and returns those that are ready, at most `PER_TURN`. Returns none when it is time to
+    /// retry a delayed check. Waits forever while no check runs. Safe to cancel.
     pub async fn finished(&mut self) -> Vec<(CheckId, Verdict)> {
         let retry = self.retry.map(|at| tokio::time::sleep_until(at.into()));
         let first = tokio::select! {
@@ -141,22 +141,22 @@ impl Checks {
             Ok((_, verdict)) => Some((id, verdict)),
             Err(error) if error.is_panic() => {
                 error!(
-                    "A check ended by a bug in this program; the server is left as it is. Please report: {error}"
+                    "A check panicked, which is a bug in this program; the server keeps its state. Please report: {error}"
                 );
                 Some((
                     id,
                     Verdict::unknown(
                         UnknownCause::Panic,
-                        "the check ended by a bug in this program; see the log",
+                        "the check panicked, which is a bug in this program; see the log",
                     ),
                 ))
             }
-            // It was aborted: its check is gone from the configuration, or the daemon stops.
+            // The check was aborted: it is no longer in the configuration, or the daemon stops.
             Err(_) => None,
         }
     }
 
-    /// Ends the checks that are not wanted any more.
+    /// Aborts the checks that are no longer wanted.
     pub fn retain(&mut self, wanted: impl Fn(CheckId) -> bool) {
         for (id, running) in &self.running {
             if !wanted(*id) {
@@ -165,15 +165,15 @@ impl Checks {
         }
     }
 
-    /// Ends all checks; those that cannot be ended in time are left to the end of the process.
+    /// Aborts all checks. Those that do not end in time end with the process.
     pub async fn shut_down(&mut self, grace: Duration) {
         if tokio::time::timeout(grace, self.tasks.shutdown()).await.is_err() {
-            warn!("{} checks did not end within {grace:?}", self.tasks.len());
+            warn!("{} checks did not end within {grace:?} and were abandoned", self.tasks.len());
         }
     }
 }
 
-/// Runs one check, and measures the CPU time that it takes on this thread.
+/// Runs one check and measures its CPU time on this thread.
 async fn run(checker: &Checker, probe: &Probe) -> Verdict {
     let mut cpu = Duration::ZERO;
     let mut verdict = measured(checker.run(probe), |spent| cpu += spent).await;
@@ -187,7 +187,7 @@ mod tests {
     use crate::daemon::world::{World, plan};
     use crate::health::Health;
 
-    /// A hundred checks that end at once: a turn starts and takes a part of them, and none is lost.
+    /// A hundred checks that end at once: each turn starts and processes a part of them, and none is lost.
     #[tokio::test]
     async fn a11_one_turn_starts_and_takes_a_part() {
         let mut text = String::from("virtual=10.0.0.1:80\n\tchecktype=on\n");

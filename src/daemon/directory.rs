@@ -1,4 +1,5 @@
-//! What is known of the other daemons on this kernel's table: their notes and locks in the state directory, and their configurations.
+//! Finds the other daemons on this kernel's table by their notes and locks in the state directory, and by their
+//! configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -21,10 +22,10 @@ use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
 use crate::sys::process::{self, Process};
 
-/// Services with the name of the daemon that has them.
+/// Services, each with the name of the daemon that claims it.
 pub type Claims = BTreeMap<ServiceKey, String>;
 
-/// Where the others are found.
+/// The state directory, as seen by one daemon.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -32,7 +33,7 @@ pub struct Directory {
     place: Place,
 }
 
-/// What another daemon has noted.
+/// The note of another daemon: a file with the services that it owns.
 #[derive(Clone, Debug)]
 pub struct Note {
     /// Its name.
@@ -41,45 +42,45 @@ pub struct Note {
     pub owned: Owned,
     /// The process that wrote the note.
     pub daemon: Option<Process>,
-    /// Whether it runs.
+    /// Whether the daemon runs.
     pub state: Life,
 }
 
 /// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// The process that wrote the note.
+    /// The process that wrote the note runs.
     Runs,
-    /// A start holds its lock, or a daemon of which nothing else is known.
+    /// The lock is held by a `start`, or by a daemon that has not written its note yet.
     Starts,
-    /// None does.
+    /// No process runs and the lock is free.
     Gone,
 }
 
-/// The others at one moment.
+/// The other daemons at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Sight {
     /// Their notes, in the order of their names.
     pub notes: Vec<Note>,
-    /// What those that run want: by their notes, and by their configurations as the files are now, which they may not have read yet.
-    /// A daemon that stops wants nothing.
+    /// The services that running daemons claim: by their notes, and by the current content of their configuration
+    /// files, which they may not have read yet. A daemon that stops claims nothing.
     pub claims: Claims,
-    /// Whether all configurations were read in time, so that nothing else is claimed.
+    /// Whether all configurations were read in time, so that `claims` is complete.
     pub is_whole: bool,
-    /// Whether one of these configurations is wrong: it may be about to have another service.
+    /// Whether one of these configurations is invalid: its next version may claim another service.
     pub has_wrong_file: bool,
-    /// Why the notes cannot be read, in words; none where they were.
+    /// Why the notes cannot be read; `None` if they were read.
     pub trouble: Option<String>,
 }
 
 impl Sight {
-    /// Nothing is known of the others.
+    /// A look that failed: nothing is known of the other daemons.
     #[must_use]
     pub fn blind(trouble: String) -> Sight {
         Sight { trouble: Some(trouble), ..Sight::default() }
     }
 
-    /// Where there are no others.
+    /// A look that found no other daemon.
     #[must_use]
     pub fn of_none() -> Sight {
         Sight { is_whole: true, ..Sight::default() }
@@ -91,14 +92,15 @@ impl Sight {
         self.trouble.is_none()
     }
 
-    /// What a daemon that stops must not remove: what others want, and of what it only holds all where nothing is known of the others.
+    /// The services that a daemon must not remove when it stops: those that others claim. If nothing is known of
+    /// the others, also all services that it only holds.
     #[must_use]
     pub fn to_leave(&self, held: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
         let unknown = held.iter().filter(|_| !self.is_readable());
         self.claims.keys().chain(unknown).copied().collect()
     }
 
-    /// Whether another daemon wants a service, or may want it, because not all is known.
+    /// Whether another daemon claims a service, or may claim it because the look is incomplete.
     #[must_use]
     pub fn may_want(&self, key: &ServiceKey) -> bool {
         !self.is_whole || self.claims.contains_key(key)
@@ -106,13 +108,13 @@ impl Sight {
 }
 
 impl Note {
-    /// Whether its daemon runs, or starts.
+    /// Whether its daemon runs or starts.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.state != Life::Gone
     }
 
-    /// Whether it has this service and does not offer it.
+    /// Whether its daemon owns this service and does not offer it.
     #[must_use]
     pub fn keeps(&self, key: &ServiceKey) -> bool {
         self.owned.services.contains(key) && !self.owned.offered.contains(key)
@@ -120,22 +122,23 @@ impl Note {
 }
 
 impl Directory {
-    /// The others than the daemon of this name; none where it cannot be known who they are.
+    /// Creates the directory for the daemon of this name. Returns `None` if the boot id or the network namespace is
+    /// unknown, because then the daemons on this table cannot be distinguished from others.
     #[must_use]
     pub fn new(path: &Path, name: &str) -> Option<Directory> {
         Some(Directory { path: path.to_owned(), name: name.to_owned(), place: Place::here().ok()? })
     }
 
-    /// The name of the daemon that looks.
+    /// The name of this daemon.
     #[must_use]
     pub fn own_name(&self) -> &str {
         &self.name
     }
 
-    /// The notes of others on this table, in the order of their names.
+    /// Reads the notes of other daemons on this table, in the order of their names.
     ///
     /// # Errors
-    /// When the directory or a note cannot be read, so that not all are known.
+    /// The directory or a note cannot be read, so the list would be incomplete.
     pub fn notes(&self) -> io::Result<Vec<Note>> {
         let names = self.names(&owned::file_name(""))?;
         names.into_iter().filter_map(|name| self.note(name).transpose()).collect()
@@ -146,19 +149,20 @@ impl Directory {
         let Some(left) = note.filter(|left| left.place.as_ref() == Some(&self.place)) else {
             return Ok(None);
         };
-        // Another user's process may be hidden from this one.
+        // A process of another user may be invisible to this one.
         let runs = |daemon: Process| daemon.lives() || process::is_invisible(daemon.pid);
         let state = match lock::holder(&self.path.join(lock::file_name(&name))) {
             _ if left.daemon.is_some_and(runs) => Life::Runs,
             Ok(Holder::Daemon(_) | Holder::Start) => Life::Starts,
-            // In the foreground it has no lock; and one that may not be read says nothing.
+            // A daemon in the foreground has no lock. A lock that this process may not read proves nothing.
             Ok(Holder::Nobody) | Err(_) => Life::Gone,
         };
         Ok(Some(Note { name, owned: left.owned, daemon: left.daemon, state }))
     }
 
-    /// The notes, and what the others want. Blocks for at most `limit` where a file system hangs. `hosts`: the addresses of names,
-    /// since what moves from one file to another has the same name there.
+    /// Reads the notes and the configurations of the other daemons. Blocks for at most `limit` if a file system
+    /// hangs. `hosts`: the known addresses of names, because a service that moves from one file to another has the
+    /// same name there.
     #[must_use]
     pub fn look(&self, hosts: &Hosts, limit: Duration) -> Sight {
         let notes = match self.notes() {
@@ -184,7 +188,7 @@ impl Directory {
                     Ok(loaded) => {
                         found.0.extend(keys(loaded.plan.config()).into_iter().map(|key| (key, name.clone())));
                     }
-                    // With a wrong file it goes on with what it has.
+                    // A daemon with an invalid file keeps its running configuration.
                     Err(_) => found.1 = true,
                 }
             }
@@ -197,19 +201,20 @@ impl Directory {
         Sight { notes, claims, is_whole, has_wrong_file: by_files.1, trouble: None }
     }
 
-    /// As [`Directory::look`], on a thread of its own.
+    /// As [`Directory::look`], on another thread.
     pub async fn look_aside(self, hosts: Hosts, limit: Duration) -> Sight {
         let look = tokio::task::spawn_blocking(move || self.look(&hosts, limit));
         look.await.unwrap_or_else(|error| Sight::blind(error.to_string()))
     }
 
-    /// As [`Directory::look_aside`], for a start or stop, which does not wait for a directory that hangs.
+    /// As [`Directory::look_aside`] with a time limit, for a start or stop, which must not wait for a file system
+    /// that hangs.
     pub async fn look_within(self, hosts: Hosts, limit: Duration) -> Sight {
         let look = tokio::time::timeout(limit * 2, self.look_aside(hosts, limit)).await;
         look.unwrap_or_else(|_| Sight::blind(format!("no answer within {} s", (limit * 2).as_secs())))
     }
 
-    /// The notes alone, on a thread of its own.
+    /// Reads only the notes, on another thread.
     pub async fn notes_aside(self) -> Sight {
         match tokio::task::spawn_blocking(move || self.notes()).await {
             Ok(Ok(notes)) => Sight { notes, ..Sight::default() },
@@ -218,8 +223,8 @@ impl Directory {
         }
     }
 
-    /// The configurations of those that run on this table: by the path that the daemon reads, and where it has no note by that of its
-    /// lock.
+    /// The configuration files of the daemons that run on this table. The path is from the daemon's note, or from
+    /// its lock if it has no note.
     fn files(&self, notes: &[Note]) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
         for other in self.names(&lock::file_name("")).unwrap_or_default() {
@@ -239,7 +244,7 @@ impl Directory {
         files
     }
 
-    /// The other names that have such a file.
+    /// The names of other daemons that have a file with this ending.
     fn names(&self, ending: &str) -> io::Result<BTreeSet<String>> {
         let mut names = BTreeSet::new();
         for entry in self.path.read_dir().map_err(unreadable(&self.path))? {
@@ -251,7 +256,7 @@ impl Directory {
     }
 }
 
-/// An error that names what cannot be read.
+/// Adds the path to a read error.
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     let path = path.display().to_string();
     move |error| io::Error::new(error.kind(), format!("{path} cannot be read: {}", cause(&error)))

@@ -1,4 +1,4 @@
-//! The end of the loop: the table is cleaned up, or handed over as it is.
+//! The end of the loop: cleans up the table, or leaves it to the next daemon.
 
 #![expect(clippy::disallowed_methods, reason = "the end has a deadline")]
 
@@ -16,9 +16,9 @@ use crate::desired;
 use crate::director::Step;
 use crate::value::DaemonStatus;
 
-/// How long the end waits for the kernel at most in all. Its answers come within microseconds.
+/// Total time limit for the kernel. It normally answers within microseconds.
 const KERNEL_LIMIT: Duration = Duration::from_secs(5);
-/// How long the end waits for the state directory each time, where the file system hangs.
+/// Time limit for each access to the state directory, whose file system may hang.
 const NOTE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Daemon {
@@ -26,14 +26,14 @@ impl Daemon {
         let end_of_grace = Instant::now() + self.grace;
         let grace = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
-        // Whoever asks now is told that the daemon ends.
+        // Clients that connect now learn that the daemon is stopping.
         drop(self.control.take());
         self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
         let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
         let mut left = BTreeSet::new();
         if let End::Stop(_) = end {
             self.outlets.stop();
-            // Counts as a part of the grace.
+            // This time counts towards `grace`.
             left = self.settle_with_peers(kernel_limit).await;
         }
         self.checks.shut_down(grace()).await;
@@ -49,7 +49,7 @@ impl Daemon {
                     handover::leave(path, &self.director, moment(Instant::now())).await;
                 }
                 self.outlets.shut_down(grace()).await;
-                info!("Linux Director Daemon hands the table over as it is");
+                info!("Linux Director Daemon terminated for a handover; the table stays as it is");
             }
             End::Stop(signal) => {
                 self.director.stop();
@@ -64,10 +64,12 @@ impl Daemon {
         self.manager.finish();
     }
 
-    /// Before a stop: takes what has come free, and leaves what others want, which it gives.
+    /// Settles the owners of services before a stop: takes services that are free now, and leaves those that other
+    /// daemons claim. Returns the latter.
     ///
-    /// The note says first that this daemon stops and that all its services may be taken. So of two daemons that stop at the same
-    /// moment the one sees that the other one wants nothing, or takes what the other one leaves and removes it.
+    /// First writes a note that this daemon stops and that others may take all its services. So if two daemons stop
+    /// at the same moment, one sees that the other claims nothing, or takes the services that the other leaves and
+    /// removes them.
     async fn settle_with_peers(&mut self, kernel_limit: tokio::time::Instant) -> BTreeSet<ServiceKey> {
         let Some(directory) = self.peers.as_ref().map(|peers| peers.directory().clone()) else {
             return BTreeSet::new();
@@ -79,18 +81,18 @@ impl Daemon {
         let sight = directory.look_within(self.hosts.clone(), PEERS_LIMIT).await;
         if let Some(trouble) = &sight.trouble {
             warn!(
-                "{trouble}: a virtual service that another daemon has, too, is removed unless cleanstop=no; make it readable, then reload the \
-                 other daemon"
+                "{trouble}: the stop also removes virtual services that another daemon has in its configuration, unless \
+                 cleanstop=no; make the state directory readable, then reload the other daemon"
             );
         } else if !sight.is_whole {
             warn!(
-                "The configuration of another daemon was not read within {} s: a virtual service that was moved there, and that the other daemon \
-                 has not read yet, is removed; reload the other daemon",
+                "The configuration of another daemon was not read within {} s: the stop removes virtual services that were moved \
+                 to it but not loaded yet; reload the other daemon",
                 PEERS_LIMIT.as_secs()
             );
         }
         let Some(peers) = &mut self.peers else { return BTreeSet::new() };
-        // What an earlier run left is ours to remove, or another daemon's to take.
+        // Services of an earlier run are removed here, unless another daemon claims them.
         let held_before = peers.held().clone();
         let wanted = sight.to_leave(&held_before);
         let share = peers.look(sight, self.director.plan(), Instant::now());
@@ -106,8 +108,8 @@ impl Daemon {
         left
     }
 
-    /// Leaves a note of what is still in the table, for the next daemon or the next stop: what the kernel refused to remove, and what
-    /// another daemon wants and has not taken yet.
+    /// Writes a note of the services that are still in the table, for the next daemon or the next stop: those that
+    /// the kernel refused to remove, and those that another daemon claims and has not taken yet.
     async fn leave_note(&mut self, left: BTreeSet<ServiceKey>) {
         let notes = match &self.peers {
             Some(peers) if !left.is_empty() => {
@@ -120,8 +122,8 @@ impl Daemon {
         let untaken: BTreeSet<ServiceKey> = left.into_iter().filter(|key| !is_taken(key)).collect();
         for key in &untaken {
             warn!(
-                "Virtual server {} stays in the table without checks until the other daemon whose configuration has it takes it; reload \
-                 that one",
+                "Virtual server {} stays in the table without checks until the other daemon that has it in its configuration takes \
+                 it; reload that daemon",
                 desired::virtual_id(*key)
             );
         }
@@ -153,7 +155,7 @@ impl Daemon {
         }
     }
 
-    /// Waits for the note, so that the next daemon and the others find it. The end does not wait for ever.
+    /// Waits until the note is written, so that the next daemon and the others find it, at most [`NOTE_LIMIT`].
     async fn await_note(&mut self) {
         let limit = tokio::time::Instant::now() + NOTE_LIMIT;
         while self.is_note_pending() {
@@ -161,8 +163,8 @@ impl Daemon {
                 Ok(attempt) => self.note_attempted(attempt, Instant::now()),
                 Err(_) => {
                     warn!(
-                        "The state directory does not answer within {} s: the next start or stop may not find which virtual services this \
-                         daemon leaves in the table",
+                        "The state directory did not respond within {} s: the next start or stop may not know which virtual services \
+                         this daemon leaves in the table; list them with ipvsadm -Ln",
                         NOTE_LIMIT.as_secs()
                     );
                     return;
@@ -171,7 +173,7 @@ impl Daemon {
         }
     }
 
-    /// Carries the director's requests out until there is none, or the time is over.
+    /// Executes the director's requests until there are none left or the deadline has passed.
     async fn rest(&mut self, deadline: tokio::time::Instant) {
         while !self.director.is_at_rest() {
             match self.director.next_step() {
@@ -183,7 +185,7 @@ impl Daemon {
                 Ok(Some(done)) => self.director.done(done, Instant::now()),
                 _ => {
                     error!(
-                        "The kernel has not answered within {} s: what is left in its table is unknown; look with ipvsadm -Ln",
+                        "The kernel did not answer within {} s: the content of its table is unknown; list it with ipvsadm -Ln",
                         KERNEL_LIMIT.as_secs()
                     );
                     return;

@@ -1,5 +1,5 @@
-//! Hands "up since" and "down since" of every server over to the successor at a restart. The successor uses an entry only if the note is
-//! less than 10 minutes old and the kernel's table agrees.
+//! Hands "up since" and "down since" of every server over to the next daemon at a restart. The next daemon uses an
+//! entry only if the note is less than 10 minutes old and the kernel's table agrees.
 
 use std::fs;
 use std::io;
@@ -21,13 +21,13 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 const VERSION: u32 = 1;
 /// Maximum age of a note.
 const FRESH: Duration = Duration::from_secs(600);
-/// How long the daemon waits for the file system.
+/// Time limit for the file system.
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
 struct Note {
     version: u32,
-    /// RFC 3339, as `since`.
+    /// RFC 3339; `since` as well.
     at: String,
     servers: Vec<Server>,
 }
@@ -40,12 +40,12 @@ struct Server {
     since: String,
 }
 
-/// The note for the daemon of this name.
+/// The path of the note for the daemon of this name.
 pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.health"))
 }
 
-/// Writes the note. Failure is harmless: the successor then counts from its own start.
+/// Writes the note. A failure is harmless: the next daemon then counts from its own start.
 pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     let text = |at| time(now.wall_at(at));
     let server = |((service, server), known): (ServerId, Known)| Server {
@@ -60,7 +60,7 @@ pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     drop(tokio::time::timeout(LIMIT, aside(write)).await);
 }
 
-/// Reads and removes the predecessor's note. Returns nothing if it is too old.
+/// Reads and removes the note of the previous daemon. Returns nothing if it is too old.
 pub(super) async fn take(path: Option<&Path>, now: Moment) -> Vec<(ServerId, Known)> {
     let Some(path) = path.map(Path::to_owned) else { return Vec::new() };
     let found = tokio::time::timeout(LIMIT, aside(move || read(&path, now))).await;
@@ -89,7 +89,7 @@ fn time(at: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use std::time::Instant;
 
@@ -103,7 +103,7 @@ mod tests {
         Moment { instant: world.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
     }
 
-    /// One of two servers goes down, then a successor starts `later` on the same table.
+    /// One of two servers goes down, then the next daemon starts `later` on the same table.
     async fn since(later: Duration) -> Vec<Duration> {
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new();
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(since(seconds(601)).await, [seconds(611), seconds(611)]);
     }
 
-    /// Another program has removed the server meanwhile.
+    /// Another program has removed the server in the meantime.
     #[test]
     fn what_the_kernel_has_otherwise_begins_anew() {
         let mut world = World::new();

@@ -1,4 +1,4 @@
-//! `execute`: other configurations, each with a daemon of its own, which follow this one's start, reload and stop.
+//! `execute`: other configurations, each with its own daemon, which this daemon starts, reloads and stops.
 
 use std::collections::BTreeSet;
 
@@ -6,33 +6,33 @@ use tracing::warn;
 
 use crate::notify::commands::{Commands, Job, Program};
 
-/// The variable that names the configurations that a process works for, so that those that name each other in a circle do not
-/// call each other for ever.
+/// The environment variable with the names of the configurations that called a process. It ends the recursion if
+/// configurations name each other in a circle.
 pub const CALLERS: &str = "LDIRECTORD_CALLERS";
 
-/// The daemons that follow this one.
+/// The daemons that `execute` controls.
 pub struct Instances {
-    /// This program with its options, as a command line.
+    /// The command line of this program with its options.
     own: Vec<String>,
-    /// The name of this daemon's own configuration, and of those whose daemons have started it: they are not called from here.
+    /// The name of this configuration and of those whose daemons started this one. They are not called.
     callers: Vec<String>,
     running: BTreeSet<String>,
 }
 
 impl Instances {
-    /// None yet.
+    /// Creates the set, without daemons.
     #[must_use]
     pub fn new(own: Vec<String>, name: &str) -> Instances {
         Instances { own, callers: callers(name), running: BTreeSet::new() }
     }
 
-    /// Makes them those that the configuration names: new ones are started, those that stay are reloaded, others stopped.
+    /// Starts the daemons that are new in `wanted`, reloads those that were in it before, and stops the others.
     pub fn follow(&mut self, wanted: &BTreeSet<String>, commands: &mut Commands) {
         let (calling, wanted): (BTreeSet<&String>, BTreeSet<&String>) =
             wanted.iter().partition(|instance| self.callers.contains(&name(instance)));
         for instance in calling {
             warn!(
-                "execute={instance} is passed over: it names this configuration, or one that has started it"
+                "execute={instance} is ignored: it names this configuration or one that started it; remove it"
             );
         }
         for gone in self.running.iter().filter(|instance| !wanted.contains(instance)) {
@@ -49,7 +49,7 @@ impl Instances {
         self.running = wanted.into_iter().cloned().collect();
     }
 
-    /// Stops them all.
+    /// Stops all daemons.
     pub fn stop(&mut self, commands: &mut Commands) {
         self.follow(&BTreeSet::new(), commands);
     }
@@ -65,14 +65,14 @@ impl Instances {
     }
 }
 
-/// The name of a configuration, and of all that have called it.
+/// The names of all configurations that called this process, and then `name`.
 #[must_use]
 pub fn callers(name: &str) -> Vec<String> {
     let before = std::env::var(CALLERS).unwrap_or_default();
     before.lines().map(str::to_owned).chain([name.to_owned()]).collect()
 }
 
-/// Whether the daemon of this name has called this process.
+/// Whether the daemon of this name called this process.
 #[must_use]
 pub fn has_called(name: &str) -> bool {
     std::env::var(CALLERS).is_ok_and(|before| before.lines().any(|caller| caller == name))
@@ -82,13 +82,13 @@ fn lane(instance: &str) -> String {
     format!("execute {instance}")
 }
 
-/// The value as a shell would split it; quotes may group it.
+/// Splits the value into words as a shell does, with quotes.
 #[must_use]
 pub fn words(instance: &str) -> Vec<String> {
     shlex::split(instance).unwrap_or_else(|| vec![instance.to_owned()])
 }
 
-/// The name of its configuration, as in the names of its files.
+/// The name of the configuration in an `execute` value, as in the names of its files.
 #[must_use]
 pub fn name(instance: &str) -> String {
     let words = words(instance);

@@ -1,7 +1,8 @@
-//! What happens while a request to the kernel is under way: verdicts, reloads, maintenance, overrides, crashes, refusals and
-//! changes by other programs, in any order. After each single operation no service is empty that has a server before and after, and in the end the table is as wanted.
+//! Property test of events while a request to the kernel is in progress: verdicts, reloads, maintenance, overrides,
+//! crashes, refusals and changes by other programs, in any order. After each single operation, no service is empty
+//! that has a server before and after it. In the end the table is as wanted.
 
-#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,26 +20,26 @@ use crate::value::{Outcome, UnknownCause, Verdict};
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// The director's next request is handed over, if none is under way.
+    /// The director's next request is handed over, if none is in progress.
     Ask,
     /// The kernel answers.
     Answer,
-    /// A server answers its checks so from now on, and all checks run.
+    /// Checks of a server get this result from now on; all checks run.
     Find(u8, Outcome),
     Reload(usize),
     /// These servers are in maintenance.
     Maintain(BTreeSet<u8>),
     /// An operator sets an override, for a number of seconds.
     Override(u8, What, Option<u64>),
-    /// An operator ends it.
+    /// An operator ends the override.
     Undo(u8),
-    /// The daemon is killed with a request under way, and a successor starts.
+    /// The daemon is killed while a request is in progress, and the next one starts.
     Crash,
-    /// The kernel refuses so many operations.
+    /// The kernel refuses this number of operations.
     Refuse(usize),
-    /// It cannot be read so many times.
+    /// This number of reads fail.
     Unreadable(usize),
-    /// Another program removes a service, or the destinations of it.
+    /// Another program removes a service (`true`), or its destinations (`false`).
     Meddle(bool),
     /// Time passes.
     Wait(u64),
@@ -118,7 +119,7 @@ impl World {
         Ok(())
     }
 
-    /// Carries operations out one by one.
+    /// Executes operations one by one.
     fn apply(&mut self, operations: &[Operation]) -> Result<Vec<Result<(), Error>>, TestCaseError> {
         let before = rotation(&self.kernel.dump().unwrap());
         let mut results = Vec::new();
@@ -191,10 +192,10 @@ impl World {
         Ok(())
     }
 
-    /// Overrides survive.
+    /// The daemon is killed, and the next one starts. Overrides survive.
     fn crash(&mut self, plans: &[Plan]) -> Result<(), TestCaseError> {
         self.under_way = None;
-        // Its file has no server that was leaving.
+        // The file does not have the leaving servers.
         let plan = plans[self.file].clone();
         let owned = self.director.owned().clone();
         let decisions = self.director.overrides();
@@ -203,7 +204,7 @@ impl World {
         self.director = Director::new(plan, present, &owned, minute, self.now);
         let kept = decisions.iter().map(|(id, decision)| (*id, (**decision).clone())).collect();
         drop(self.director.restore_overrides(kept, self.now));
-        // A reload may have been under way, with other servers.
+        // A reload with other servers may have been in progress.
         let kept = self.director.overrides();
         prop_assert!(kept.iter().all(|(id, decision)| decisions.get(id) == Some(decision)));
         Ok(())
@@ -223,7 +224,7 @@ impl World {
         drop(self.kernel.apply(&operations));
     }
 
-    /// The kernel works again, and all that is left to do is done.
+    /// The kernel works again. Runs until the director rests.
     fn rest(&mut self) -> Result<(), TestCaseError> {
         self.kernel.fail_next(0, Error::Busy);
         self.unreadable = 0;
@@ -237,11 +238,11 @@ impl World {
             }
             self.answer()?;
         }
-        Err(TestCaseError::fail("it never comes to rest"))
+        Err(TestCaseError::fail("the director never rests"))
     }
 }
 
-/// The services with a destination that takes new connections.
+/// The services with a destination in rotation.
 fn rotation(table: &Table) -> BTreeSet<ServiceKey> {
     let takes =
         table.services.iter().filter(|(_, service)| service.destinations.values().any(|d| d.weight > 0));

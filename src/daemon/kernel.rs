@@ -1,4 +1,4 @@
-//! Carries the director's requests to the kernel, on a thread of its own: the loop never waits for netlink.
+//! Executes the director's requests on a separate thread, so that the loop never waits for netlink.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,20 +11,20 @@ use tokio::sync::mpsc as channel;
 use crate::desired;
 use crate::director::{Done, Step};
 
-/// So many services are read one by one; more of them are read by a dump of the whole table.
+/// Up to this number of services are read one by one; more are read by a dump of the whole table.
 const ONE_BY_ONE: usize = 16;
 
-/// The table, in the hands of its thread.
+/// A handle to the thread that owns the table.
 pub struct Kernel {
     steps: mpsc::Sender<Step>,
     done: channel::Receiver<Done>,
 }
 
 impl Kernel {
-    /// Hands the table to a thread.
+    /// Starts the thread that owns the table.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system cannot start another thread.
     pub fn start(mut ipvs: Box<dyn Ipvs>) -> io::Result<Kernel> {
         let (steps, requests) = mpsc::channel::<Step>();
         let (answers, done) = channel::channel(1);
@@ -39,10 +39,10 @@ impl Kernel {
         Ok(Kernel { steps, done })
     }
 
-    /// Reads these services, while no request is under way.
+    /// Reads these services. No request may be in progress.
     ///
     /// # Errors
-    /// When the kernel cannot be asked.
+    /// The kernel cannot be read.
     pub async fn read(&mut self, keys: BTreeSet<ServiceKey>) -> Result<Table, Error> {
         self.send(Step::Read(keys));
         match self.next().await {
@@ -51,19 +51,19 @@ impl Kernel {
         }
     }
 
-    /// Hands a request over. [`Kernel::next`] gives its end.
+    /// Sends a request to the thread. [`Kernel::next`] returns its result.
     pub fn send(&self, step: Step) {
-        // Without the thread the end never comes, which `next` reports.
+        // If the thread has ended, `next` reports it.
         let _ = self.steps.send(step);
     }
 
-    /// The end of the request that is under way; none when a bug ended the thread. Safe to cancel.
+    /// Waits for the result of the request in progress. Returns `None` if a bug ended the thread. Safe to cancel.
     pub async fn next(&mut self) -> Option<Done> {
         self.done.recv().await
     }
 }
 
-/// Carries one request out; gives nothing for [`Step::Rest`].
+/// Executes one request. Returns `None` for [`Step::Rest`].
 pub fn perform(ipvs: &mut dyn Ipvs, step: Step) -> Option<Done> {
     match step {
         Step::Read(keys) => Some(Done::Read(read(ipvs, &keys))),
@@ -73,15 +73,15 @@ pub fn perform(ipvs: &mut dyn Ipvs, step: Step) -> Option<Done> {
     }
 }
 
-/// These services as they are in the kernel. A listing may leave one out, so that each that is expected and not in it is asked for
-/// by itself: to take a service for gone would take its servers out.
+/// Reads these services from the kernel. A dump may omit a service, so each missing one is read individually: a
+/// service that is wrongly considered gone would lose its servers.
 fn read(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>) -> Result<Table, Error> {
     if keys.len() <= ONE_BY_ONE
         && let Ok(table) = one_by_one(ipvs, keys, Table::default())
     {
         return Ok(table);
     }
-    // The dump finds a module again that was loaded again, and is repeated where the table changes meanwhile.
+    // The dump also works after the kernel module was reloaded, and is repeated if the table changes in the meantime.
     let table = desired::restrict(&ipvs.dump()?, keys);
     one_by_one(ipvs, keys, table)
 }
@@ -97,7 +97,7 @@ fn one_by_one(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>, mut table: Table
     Ok(table)
 }
 
-/// Sets the time-outs where they differ; nothing is written otherwise. One that is wanted as 0 stays as it is.
+/// Sets the time-outs if they differ; otherwise writes nothing. A time-out of 0 stays as it is.
 fn set_timeouts(ipvs: &mut dyn Ipvs, wanted: Timeouts) -> Result<Option<(Timeouts, Timeouts)>, Error> {
     let found = ipvs.timeouts()?;
     let of = |wanted: u32, found: u32| if wanted == 0 { found } else { wanted };
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(memory.timeouts(), Ok(after));
         let writes = memory.operations();
         assert_eq!(set_timeouts(&mut memory, wanted), Ok(None));
-        assert_eq!(memory.operations(), writes, "a time-out that is right costs no write");
+        assert_eq!(memory.operations(), writes, "unchanged time-outs are not written");
         memory.set_timeouts(Timeouts { tcp: 1, ..Timeouts::default() }).unwrap();
         memory.fail_next(1, Error::NoSuchService);
         assert_eq!(set_timeouts(&mut memory, wanted), Err(Error::NoSuchService));

@@ -1,4 +1,4 @@
-//! Warns when commands have left many processes behind.
+//! Warns when many processes have outlived the commands that started them.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use tracing::{info, warn};
 
 use crate::sys::left_behind::{living, noted};
 
-/// This many process groups are worth a warning.
+/// Number of process groups for a warning.
 const MANY: usize = 20;
 
-/// When fewer than this are left, the matter is over, and the next time is warned of again.
+/// When fewer than this are left, the end is reported, and the next increase is a new warning.
 const FEW: usize = MANY / 2;
 
-/// The system is asked which of them live at most this often.
+/// Minimum time between two queries which process groups still exist.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What is known of the processes that commands have left behind.
+/// The state of the warning.
 #[derive(Debug, Default)]
 pub(super) struct LeftBehind {
     looked: Option<Instant>,
@@ -23,7 +23,7 @@ pub(super) struct LeftBehind {
 }
 
 impl LeftBehind {
-    /// Warns when there are many, once. Costs next to nothing while there are few.
+    /// Warns once when there are many. Costs almost nothing while there are few.
     pub(super) fn look(&mut self, now: Instant) {
         let is_early = self.looked.is_some_and(|at| now < at + LOOK_INTERVAL);
         if is_early || (noted() < MANY && !self.warned) {
@@ -33,18 +33,18 @@ impl LeftBehind {
         let groups = living();
         match self.judge(groups.len()) {
             Some(true) => warn!(
-                "{} process groups live on whose commands have ended, for example {:?}: a checkcommand, fallbackcommand or \
-                 callback leaves processes behind, which take up memory and process ids. See ps -eo pgid,lstart,args, and have \
-                 the command wait for what it starts",
+                "{} process groups have outlived their commands, for example {:?}: a checkcommand, fallbackcommand or callback \
+                 leaves processes running, which use memory and process ids. List them with ps -eo pgid,lstart,args, and make \
+                 the command wait for the processes that it starts",
                 groups.len(),
                 groups.iter().take(3).collect::<Vec<_>>()
             ),
-            Some(false) => info!("{} process groups of ended commands are left", groups.len()),
+            Some(false) => info!("Only {} process groups have outlived their commands now", groups.len()),
             None => {}
         }
     }
 
-    /// Whether there are many, when that is news.
+    /// Whether there are many; `None` if that has not changed.
     fn judge(&mut self, count: usize) -> Option<bool> {
         let before = self.warned;
         self.warned = count >= if before { FEW } else { MANY };

@@ -1,4 +1,5 @@
-//! What a daemon that crashed or was killed left in the kernel's table, for a `stop` that finds no daemon.
+//! Removes the virtual services that a crashed or killed daemon left in the kernel's table, for a `stop` that finds
+//! no daemon.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,20 +13,20 @@ use super::peers::FILES_LIMIT;
 use crate::desired;
 use crate::sys::place::Place;
 
-/// What became of it.
+/// The result of the removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leftovers {
-    /// There was nothing, or nothing is known of it.
+    /// There was nothing to remove, or no note of it.
     None,
     /// The number of virtual services that were removed.
     Removed(usize),
-    /// All or some of it stays, for this reason.
+    /// All or some services stay, for this reason.
     Left(String),
 }
 
-/// Removes the services that the daemon of this name left, but for those that its configuration lets stay (`cleanstop=no`), and those
-/// of other daemons. The caller holds the lock of this name, so that no daemon starts meanwhile. `original`: a process of the Perl
-/// ldirectord, which may have taken them over.
+/// Removes the services that the daemon of this name left, except those with `cleanstop=no` and those of other
+/// daemons. The caller holds the lock of this name, so that no daemon starts in the meantime. `original`: the pid
+/// of a Perl ldirectord, which may have taken the services over.
 pub fn remove_leftovers(
     directory: &Path,
     name: &str,
@@ -58,14 +59,14 @@ pub fn remove_leftovers(
     let all = results.len();
     match results.into_iter().filter_map(Result::err).collect::<Vec<_>>().as_slice() {
         [] => {
-            // What another daemon wants and never takes is found by the next stop.
+            // The file stays, so that the next stop finds the services that another daemon claims but never takes.
             if !is_shared {
                 file.remove();
             }
             if all == 0 { Leftovers::None } else { Leftovers::Removed(all) }
         }
         [first, others @ ..] => {
-            Leftovers::Left(format!("{} of {all} were removed; {first}", all - others.len() - 1))
+            Leftovers::Left(format!("only {} of {all} were removed: {first}", all - others.len() - 1))
         }
     }
 }
@@ -74,7 +75,7 @@ pub fn remove_leftovers(
 fn not_to_be_removed(left: &Left, original: Option<i32>) -> Option<String> {
     if let Some(daemon) = left.daemon.filter(|daemon| daemon.lives()) {
         return Some(format!(
-            "the daemon that noted them runs in the foreground or without a lock (pid {})",
+            "their daemon still runs, in the foreground or without a lock (pid {})",
             daemon.pid
         ));
     }
@@ -91,7 +92,7 @@ fn not_to_be_removed(left: &Left, original: Option<i32>) -> Option<String> {
         }
         Ok(_) => {}
     }
-    original.map(|pid| format!("the original ldirectord runs (pid {pid}), and they may be its own"))
+    original.map(|pid| format!("the original ldirectord runs (pid {pid}) and may own them"))
 }
 
 fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
@@ -99,16 +100,16 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
     owned.services.iter().filter(goes).copied().collect()
 }
 
-/// The services that daemons of other names have or want, as far as they live or start.
+/// The services that running or starting daemons of other names own or claim.
 fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, String> {
     let Some(others) = Directory::new(directory, name) else { return Ok(BTreeSet::new()) };
     let sight = others.look(&Hosts::new(), FILES_LIMIT);
     if let Some(trouble) = sight.trouble {
-        return Err(format!("{trouble}, and another daemon may have them"));
+        return Err(format!("{trouble}, and another daemon may own them"));
     }
     if !sight.is_whole {
         return Err(format!(
-            "the configuration of another daemon, which may have them, was not read within {} s",
+            "the configuration of another daemon, which may claim them, was not read within {} s",
             FILES_LIMIT.as_secs()
         ));
     }
@@ -157,9 +158,9 @@ mod tests {
         let all = ["tcp:10.0.0.1:80", "tcp:10.0.0.1:81", "tcp:10.0.0.1:82", "tcp:10.0.0.1:83", "fwm:5"];
         let memory = table(&all);
         let remove = || remove_leftovers(dir.path(), "web.cf", None, || Ok(Box::new(memory.clone())));
-        assert_eq!(remove(), Leftovers::None, "nothing is known");
+        assert_eq!(remove(), Leftovers::None, "there is no note");
         write(dir.path(), "web.cf", &all[..4], &all[1..2]);
-        // Another daemon that lives has one of them now; one that does not has none.
+        // A running daemon owns one of them now; a daemon that is gone owns none.
         write(dir.path(), "mail.cf", &all[2..3], &[]);
         write(dir.path(), "gone.cf", &all[3..4], &[]);
         let _lock = Lock::take(&dir.path().join("mail.cf.lock")).unwrap().unwrap();
@@ -167,7 +168,7 @@ mod tests {
         let left: Vec<ServiceKey> = memory.clone().dump().unwrap().services.into_keys().collect();
         assert_eq!(left.len(), 3, "{left:?}");
         assert!([1, 2, 4].iter().all(|index| left.contains(&key(all[*index]))), "{left:?}");
-        assert_eq!(remove(), Leftovers::None, "it is forgotten");
+        assert_eq!(remove(), Leftovers::None, "the note is gone");
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
         assert!(why(Some(&boot), None, None).contains("rebooted"));
         let network = Place { network: "net:[1]".to_owned(), ..here.clone() };
         assert!(why(Some(&network), None, None).contains("another network namespace"));
-        // In the foreground a daemon has no lock.
+        // A daemon in the foreground has no lock.
         assert!(why(Some(&here), Some(Process::own()), None).contains("in the foreground"));
     }
 }

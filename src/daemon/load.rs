@@ -1,4 +1,4 @@
-//! From the path of a configuration file to a [`Plan`], or everything that is wrong with it.
+//! Loads a configuration file into a [`Plan`], or returns all its errors.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,31 +16,31 @@ use crate::settings::credential;
 use crate::sys::{privileges, regular};
 use crate::value::{Family, Protocol, TlsPolicy};
 
-/// A file larger than this is no configuration, and no certificate.
+/// Maximum size of a configuration file or certificate in bytes.
 pub(super) const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
-/// The most errors of a file that get a line of the log each.
+/// Maximum number of errors of a file that are logged.
 const LOGGED: usize = 1000;
 
-/// The most lines that are printed on a terminal.
+/// Maximum number of error lines that are printed on a terminal.
 const SHOWN: usize = 100;
 
-/// A configuration that can be run.
+/// A valid configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What follows from it.
+    /// The plan of the configuration.
     pub plan: Plan,
     /// The bytes of the file.
     pub content: Vec<u8>,
     /// The address of each name in it.
     pub hosts: Hosts,
-    /// What is odd in it.
+    /// Warnings about the file.
     pub warnings: Vec<Diagnostic>,
-    /// What is odd about the machine.
+    /// Warnings about the machine.
     notes: Vec<String>,
 }
 
-/// Why a configuration cannot be run.
+/// Why a configuration cannot be used.
 #[derive(Debug)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -50,23 +50,24 @@ pub enum LoadError {
         /// Why.
         error: io::Error,
     },
-    /// It is wrong.
+    /// It has errors.
     Invalid {
         /// Which file.
         path: PathBuf,
-        /// Everything that is wrong or odd.
+        /// All errors and warnings.
         diagnostics: Vec<Diagnostic>,
-        /// Present when names have no answer because the system's resolver is silent: what it said, and what to do.
+        /// The message for names that were not resolved because the system's resolver does not answer; `None`
+        /// otherwise.
         silence: Option<String>,
     },
     /// It names certificates or keys that cannot be used.
     Tls {
         /// Which file.
         path: PathBuf,
-        /// The line of each virtual, from 1, and what is wrong.
+        /// The line of each virtual service, from 1, and the error.
         faults: Vec<(usize, String)>,
     },
-    /// It was not read in time.
+    /// The file was not read in time.
     Late {
         /// Which file.
         path: PathBuf,
@@ -78,7 +79,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// A line for each error, for the log, in the original's form.
+    /// One line for each error, in the original's form.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let pid = std::process::id();
@@ -100,7 +101,7 @@ impl LoadError {
             }
             LoadError::Late { path, why } => vec![format!(
                 "Error [{pid}] reading file {}: {why}; the file, a file that it names, maintenancedir or the name server does not \
-                 answer; reload again when it does",
+                 respond; reload when it does",
                 path.display()
             )],
             LoadError::Bug(what) => {
@@ -109,7 +110,8 @@ impl LoadError {
         }
     }
 
-    /// The lines for the log of a daemon. More than a thousand would fill the log's queue, and later lines would be lost.
+    /// The lines for the log of a daemon, at most 1000: more would fill the queue of the log, and later lines would
+    /// be lost.
     #[must_use]
     pub fn log_lines(&self) -> Vec<String> {
         let mut lines = self.lines();
@@ -120,8 +122,8 @@ impl LoadError {
         lines
     }
 
-    /// For a terminal: the original's form, for whoever reads it with a script, and then the errors with the lines that they are
-    /// in. Not more of either than a person reads.
+    /// Renders the errors for a terminal: first in the original's form, for scripts, then with the lines of the
+    /// file. Both are limited in length.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
         let lines = self.lines();
@@ -135,7 +137,7 @@ impl LoadError {
         }
     }
 
-    /// How many errors there are.
+    /// The number of errors.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -149,15 +151,15 @@ impl LoadError {
 }
 
 impl Loaded {
-    /// Who is in maintenance now. Not a part of the loading: it may ask the system's resolver for the name of every server, and
-    /// so may block.
+    /// The servers that are in maintenance now. Separate from loading, because it may look up the name of every
+    /// server and so may block.
     #[must_use]
     pub fn in_maintenance(&self) -> InMaintenance {
         let rules = maintenance::Rules::of(&self.plan, [], maintenance::Learned::default());
         rules.and_then(|rules| rules.look().ok()).unwrap_or_default()
     }
 
-    /// A line for each warning, for the log, in the original's form.
+    /// One line for each warning, for the log, in the original's form.
     #[must_use]
     pub fn warning_lines(&self, path: &Path) -> Vec<String> {
         let pid = std::process::id();
@@ -168,15 +170,16 @@ impl Loaded {
     }
 }
 
-/// Reads, resolves names, and plans. Blocks as long as the system's resolver does, a silent one about twice its time-out.
+/// Reads the file, resolves names, and makes the plan. Blocks as long as the system's resolver, which takes about
+/// twice its time-out if no name server answers.
 ///
 /// # Errors
-/// When the file cannot be read or run; everything that is wrong with it.
+/// The file cannot be read or used. The error has all that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     load_for(path, &InUse::default())
 }
 
-/// As [`load`], where addresses are in use that stay in use.
+/// As [`load`]. Prefers the addresses in use.
 ///
 /// # Errors
 /// As [`load`].
@@ -184,7 +187,7 @@ pub fn load_for(path: &Path, in_use: &InUse) -> Result<Loaded, LoadError> {
     load_content(path, read(path)?, in_use)
 }
 
-/// As [`load_for`], with the content of the file.
+/// As [`load_for`], with the content already read.
 ///
 /// # Errors
 /// As [`load`].
@@ -193,7 +196,7 @@ pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loa
     finish(path, content, answers, silence, NOTHING)
 }
 
-/// As [`load`], for a command to a daemon that runs: a credential that only the daemon can read counts as known.
+/// As [`load`], for a command to a running daemon: a credential that only the daemon can read counts as valid.
 ///
 /// # Errors
 /// As [`load`].
@@ -204,8 +207,8 @@ pub fn load_for_daemon(path: &Path) -> Result<Loaded, LoadError> {
     finish(path, content, answers, silence, unread)
 }
 
-/// Judges a file without a name server, which may be dead, and without any socket: a host that it names counts as known, at an
-/// invented address. For commands that need to know whether the file is right, and no address.
+/// Checks a file without a name server and without any socket: each host name resolves to an invented address. For
+/// commands that need to know whether the file is valid, but no addresses.
 ///
 /// # Errors
 /// As [`load`].
@@ -213,7 +216,7 @@ pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
     judge_with(path, &Hosts::new())
 }
 
-/// As [`judge`]; hosts that are known have their address.
+/// As [`judge`], but names in `hosts` have their known address.
 ///
 /// # Errors
 /// As [`load`].
@@ -223,10 +226,10 @@ pub fn judge_with(path: &Path, hosts: &Hosts) -> Result<Loaded, LoadError> {
     finish(path, content, answers, None, credential::is_out_of_reach)
 }
 
-/// Whether a file counts as known although this process cannot read it.
+/// Whether a file counts as valid although this process cannot read it.
 type Unread = fn(&str) -> bool;
 
-/// Each file is read.
+/// Every file is read.
 const NOTHING: Unread = |_| false;
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
@@ -254,10 +257,10 @@ fn finish(
     }
 }
 
-/// The user that runs the daemon under the packages' units, and its group.
+/// The user and group of the daemon in the units of the packages.
 const PACKAGED_USER: &str = "ldirectord-rs";
 
-/// What to do about a file that this user may not read.
+/// What to do if this user may not read the file; empty for other errors.
 fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
     let path = path.display();
     match kind {
@@ -269,7 +272,7 @@ fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
     }
 }
 
-/// Makes a TLS client of each kind, to see whether its files are what they should be.
+/// Creates a TLS client for each policy, to find errors in its files.
 fn tls_faults(plan: &Plan, unread: Unread) -> Vec<(usize, String)> {
     let mut known: Vec<&TlsPolicy> = Vec::new();
     let mut faults = Vec::new();
@@ -286,7 +289,7 @@ fn tls_faults(plan: &Plan, unread: Unread) -> Vec<(usize, String)> {
     faults
 }
 
-/// A file that a directive names, or a credential.
+/// Reads a file that a directive names, or a credential.
 fn read_named(named: &str) -> Result<Arc<[u8]>, String> {
     let path = credential::locate(Path::new(named))?;
     regular::read(&path, MAX_SIZE).map(Arc::from).map_err(|error| cause(&error))
@@ -298,15 +301,16 @@ fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
     diagnostics.iter().map(|diagnostic| diagnostic.one_line(pid, &path)).collect()
 }
 
-/// Asks all questions, many at a time: one dead name server must not cost its time-out for each name. When a full round of names
-/// stays without an answer, no more are asked, which the second part of the result says.
+/// Answers all questions, many at a time: a failed name server must not cost its time-out for each name. If a full
+/// round of names gets no answer, the rest is not looked up, and the second part of the result is the message about
+/// it.
 fn answer(
     questions: Vec<Question>,
     in_use: &InUse,
     unread: Unread,
     look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
 ) -> (Answers, Option<String>) {
-    // The environment counts first, as with the original.
+    // The environment takes precedence, as in the original.
     let named = std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
     let hostname = named.or_else(|| resolve::hostname().ok()).unwrap_or_else(|| "localhost".to_owned());
     let answers = Mutex::new(Answers::new(hostname));
@@ -332,8 +336,8 @@ fn answer(
     }
     let silence = match &*unanswered {
         [first, others @ ..] if others.len() + 1 >= AT_ONCE => Some(format!(
-            "the system's resolver is silent ({first}; {} more), and was not asked for the names after these; see \
-             /etc/resolv.conf, or put the names into /etc/hosts",
+            "the system's resolver does not answer ({first}; {} more), so further names were not looked up; check \
+             /etc/resolv.conf, or add the names to /etc/hosts",
             others.len()
         )),
         _ => None,
@@ -341,8 +345,8 @@ fn answer(
     (answers, silence)
 }
 
-/// Answers without asking for hosts. No two of those that are not known get the same address, so that none is taken for a duplicate
-/// of another.
+/// Answers questions without looking up host names. Unknown names get different addresses, so that none seems a
+/// duplicate of another.
 fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
@@ -351,7 +355,7 @@ fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
                 let address = hosts[&(name.clone(), family)];
                 lock(&answers).add_host(name, family, address);
             }
-            // 240.0.0.0/4 and 100::/64 belong to nobody.
+            // 240.0.0.0/4 is reserved, and 100::/64 is the discard prefix (RFC 6666): no host has these addresses.
             Question::Host { name, family: Family::V4 } => {
                 lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());
             }
@@ -367,7 +371,7 @@ fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
     answers.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Finds the answer that this machine has: ports and files.
+/// Answers questions about ports and files of this machine.
 fn answer_locally(
     question: Question,
     answers: &Mutex<Answers>,
@@ -390,7 +394,7 @@ fn answer_locally(
     }
 }
 
-/// What a panicking thread left is still a list of questions or answers.
+/// Locks a mutex, even after a thread panicked: the content is valid at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -427,14 +431,17 @@ mod tests {
             asked.fetch_add(1, Ordering::Relaxed);
             Err(ResolveError::Failed { name: name.to_owned(), cause: "try again".to_owned() })
         });
-        // Those of a worker that looked just before the last one failed come on top.
+        // A worker that started just before the last failure adds to the number.
         let asked = asked.into_inner();
         assert!((AT_ONCE..2 * AT_ONCE).contains(&asked), "{asked}");
         let silence = silence.unwrap();
-        assert!(silence.contains("silent (cannot resolve web") && silence.contains("try again"), "{silence}");
+        assert!(
+            silence.contains("does not answer (cannot resolve web") && silence.contains("try again"),
+            "{silence}"
+        );
     }
 
-    /// One name server gives the addresses of a name in another order each time.
+    /// A name server returns the addresses of a name in a different order each time.
     #[test]
     fn b5_the_same_file_keeps_its_addresses_in_any_order() {
         let content = b"virtual=10.0.0.1:80\n\treal=web:80 masq\n\treal=db:80 masq\n".to_vec();

@@ -1,4 +1,4 @@
-//! `maintenancedir`: a file there named after a server takes the server out of service until it is gone.
+//! `maintenancedir`: a file named after a server puts the server in maintenance as long as the file exists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,19 +20,19 @@ use crate::plan::Plan;
 use crate::sys::command::aside;
 use crate::sys::watch::FileWatch;
 
-/// A name is asked for again after this long.
+/// Time after which names are looked up again.
 const NAME_LIFETIME: Duration = Duration::from_secs(60);
 
-/// So long a start waits for the names of servers, after which files may be named.
+/// How long a start waits for the names of servers. Files may be named after them.
 const NAMES_LIMIT: Duration = Duration::from_secs(2);
 
-/// The servers in maintenance, by their configured addresses, each with a reason in words.
+/// The servers in maintenance, by configured address, each with a reason.
 pub type InMaintenance = BTreeMap<SocketAddr, String>;
 
-/// The names of servers, by their addresses.
+/// The names of servers, by address.
 pub type Names = BTreeMap<IpAddr, String>;
 
-/// The directory, the servers that files there may name, and the names of these servers, which copies share.
+/// The directory, the servers that its files may name, and the names of these servers. Copies share the names.
 #[derive(Clone, Debug)]
 pub struct Rules {
     directory: PathBuf,
@@ -41,23 +41,23 @@ pub struct Rules {
     look_up: LookUp,
 }
 
-/// Asks for the name of an address, and may block.
+/// Looks up the name of an address. May block.
 type LookUp = fn(IpAddr) -> Result<String, ResolveError>;
 
-/// What the resolver has said, and what the operator was told.
+/// The results of name lookups, and what was reported.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
     names: Names,
-    /// Nobody answered for these; others are asked for first.
+    /// The addresses whose lookup got no answer. The others are looked up first.
     silent: BTreeSet<IpAddr>,
     asked: Option<Instant>,
-    /// The files that name no server, each reported once.
+    /// The files that match no server. Each is reported once.
     reported: BTreeSet<String>,
 }
 
 impl Rules {
-    /// What a plan says; none without `maintenancedir`. `also` are servers that are not in the plan, `known` is what was learned
-    /// before.
+    /// Creates the rules of a plan; `None` without `maintenancedir`. `also`: servers that are not in the plan.
+    /// `known`: earlier lookup results.
     #[must_use]
     pub fn of(plan: &Plan, also: impl IntoIterator<Item = SocketAddr>, known: Learned) -> Option<Rules> {
         let directory = plan.config().globals.maintenancedir.clone()?;
@@ -74,27 +74,27 @@ impl Rules {
         &self.directory
     }
 
-    /// Looks into the directory. Blocks where a file system hangs, and with files that may be named after hosts for as long as the
-    /// resolver does.
+    /// Reads the directory. Blocks if a file system hangs. If files may be named after hosts, blocks as long as the
+    /// resolver.
     ///
     /// # Errors
-    /// When the directory cannot be read, which says nothing about its files.
+    /// The directory cannot be read. Its files are then unknown.
     pub fn look(&self) -> io::Result<InMaintenance> {
         let mut files = self.files()?;
         let numbers: BTreeSet<String> = self.servers.iter().flat_map(by_address).collect();
         if files.iter().any(|file| !numbers.contains(file)) && self.learn_names() {
-            // Asking may have taken long.
+            // The lookups may have taken long.
             files = self.files()?;
         }
         self.report_strangers(&files);
         Ok(self.search(&files))
     }
 
-    /// Looks for as long as `limit` for the files and for the names. Without names, the files that are named after addresses
-    /// count; whoever looks later finds the names that were learned meanwhile.
+    /// As [`Rules::look`], but waits for at most `limit` for the files, and again for the names. If the names are
+    /// late, only files named after addresses count. The lookups continue for later calls.
     ///
     /// # Errors
-    /// When the directory cannot be read in this time.
+    /// The directory cannot be read within this time.
     pub async fn look_within(&self, limit: Duration) -> io::Result<InMaintenance> {
         let rules = self.clone();
         let listed = tokio::time::timeout(limit, aside(move || rules.files())).await;
@@ -105,8 +105,8 @@ impl Rules {
             return found;
         }
         warn!(
-            "the names of servers, after which files in {} may be named, are not known yet, for the system's resolver is silent (see \
-             /etc/resolv.conf); files that are named after addresses count",
+            "maintenancedir {}: the host names of servers are not known yet, because the system's resolver does not answer; only \
+             files named after addresses count until it does; check /etc/resolv.conf",
             self.directory.display()
         );
         Ok(self.search(&files))
@@ -117,13 +117,14 @@ impl Rules {
             Ok(entries) => {
                 entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
             }
-            // No directory, no files.
+            // A missing directory has no files.
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
             Err(error) => Err(error),
         }
     }
 
-    /// Reports each file that names no server once. While the name of a server is not known, any file may be named after it.
+    /// Reports each file that matches no server once. Reports nothing while the name of a server is unknown,
+    /// because a file may be named after it.
     fn report_strangers(&self, files: &BTreeSet<String>) {
         let mut learned = lock(&self.learned);
         if !learned.silent.is_empty() {
@@ -134,15 +135,15 @@ impl Rules {
         let strangers: BTreeSet<String> = files.difference(&named).cloned().collect();
         for file in strangers.difference(&learned.reported) {
             warn!(
-                "maintenancedir {}: the file {file:?} takes no server out, because it names none; name it after the address, \
-                 address:port or host name of a real server, or remove it",
+                "maintenancedir {}: the file {file:?} has no effect, because no real server has this name; name it after the \
+                 address, address:port or host name of a real server, or remove it",
                 self.directory.display()
             );
         }
         learned.reported = strangers;
     }
 
-    /// The servers that files are named after, as far as their names are known.
+    /// The servers that match a file, by address and by the names known so far.
     fn search(&self, files: &BTreeSet<String>) -> InMaintenance {
         let learned = lock(&self.learned);
         let mut found = InMaintenance::new();
@@ -156,7 +157,7 @@ impl Rules {
         found
     }
 
-    /// The names that a file for this server may have.
+    /// All file names that match this server.
     fn candidates(&self, server: &SocketAddr, names: &Names) -> Vec<String> {
         let mut candidates = by_address(server);
         if let Some(name) = names.get(&server.ip()) {
@@ -166,9 +167,9 @@ impl Rules {
         candidates
     }
 
-    /// Asks for the name of each server. A name that was known stays known where nobody answers. When a full round of names stays
-    /// without an answer, no more are asked for this time. Says whether it asked.
-    #[expect(clippy::disallowed_methods, reason = "names are asked for again after a time")]
+    /// Looks up the name of each server. A known name stays known if the resolver does not answer. If a full round
+    /// of lookups gets no answer, the rest is skipped this time. Returns whether it looked up names.
+    #[expect(clippy::disallowed_methods, reason = "names are looked up again after a time")]
     fn learn_names(&self) -> bool {
         let now = Instant::now();
         let mut addresses: Vec<IpAddr> =
@@ -199,8 +200,8 @@ impl Rules {
     }
 }
 
-/// Who is in maintenance at the start. Where the directory cannot be read, the servers that the kernel has out of rotation are, and
-/// the text tells the operator.
+/// The servers in maintenance at the start. If the directory cannot be read, these are the servers that the kernel
+/// has out of rotation, and the text is a warning for the operator.
 pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -> (InMaintenance, String) {
     let Some(rules) = rules else { return (InMaintenance::new(), String::new()) };
     let error = match rules.look_within(NAMES_LIMIT).await {
@@ -211,8 +212,8 @@ pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -
     let table = ipvs.dump().unwrap_or_default();
     let servers = desired::out_of_rotation(plan, &table);
     let note = format!(
-        "{reason}; {} real servers that are out of rotation in the kernel's table (weight 0, or absent with quiescent=no) stay out of \
-         rotation until it can be read",
+        "{reason}; {} real servers that are out of rotation in the kernel's table (weight 0, or absent with quiescent=no) stay out \
+         of rotation until the directory can be read",
         servers.len()
     );
     error!("{note}");
@@ -220,12 +221,12 @@ pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -
     (servers.into_iter().map(|server| (server, reason.clone())).collect(), note)
 }
 
-/// What a panicking thread left is still a list of names.
+/// Locks a mutex, even after a thread panicked: the content is valid at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The observer of the directory. It ends when this is dropped.
+/// Watches the directory, until it is dropped.
 pub struct Maintenance {
     rules: Option<Rules>,
     known: InMaintenance,
@@ -234,8 +235,9 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Observes the directory, in which `known` was found; it is looked into at once, because it may have changed since, and then
-    /// at least once in `interval`. `reported` says that the operator knows that it cannot be read.
+    /// Watches the directory, in which `known` was found. It is read at once, because it may have changed since,
+    /// and then at least once per `interval`. `reported`: it was already reported that the directory cannot be
+    /// read.
     #[must_use]
     pub fn observe(
         rules: Option<Rules>,
@@ -253,19 +255,19 @@ impl Maintenance {
         Maintenance { rules, known, changes, task }
     }
 
-    /// All servers in maintenance, as was said last.
+    /// All servers in maintenance, as last returned by [`Maintenance::next`].
     #[must_use]
     pub fn known(&self) -> &InMaintenance {
         &self.known
     }
 
-    /// What was learned so far.
+    /// The results of name lookups so far.
     #[must_use]
     pub fn learned(&self) -> Learned {
         self.rules.as_ref().map_or_else(Learned::default, |rules| lock(&rules.learned).clone())
     }
 
-    /// All servers in maintenance, when they are others than before. Safe to cancel.
+    /// Waits for a change and returns all servers in maintenance. Safe to cancel.
     pub async fn next(&mut self) -> InMaintenance {
         match self.changes.recv().await {
             Some(found) => {
@@ -283,12 +285,12 @@ impl Drop for Maintenance {
     }
 }
 
-/// Whether the directory was there when it was last looked into.
+/// Whether the directory existed when it was last read.
 #[derive(Default)]
 struct Presence(bool);
 
 impl Presence {
-    /// Whether it was there and is gone now.
+    /// Updates the state. Returns whether the directory existed before and is gone now.
     fn goes(&mut self, there: bool) -> bool {
         std::mem::replace(&mut self.0, there) && !there
     }
@@ -306,7 +308,7 @@ async fn observe(
     let mut presence = Presence::default();
     loop {
         let looking = rules.clone();
-        // Where the file system hangs, this one thread does.
+        // If the file system hangs, only this one thread hangs.
         let (returned, looked) = aside(move || {
             watch.follow();
             (watch, looking.look().map(|found| (found, looking.directory.is_dir())))
@@ -329,7 +331,7 @@ async fn observe(
                 }
             }
             Err(error) if !std::mem::replace(&mut unreadable, true) => error!(
-                "maintenancedir {directory} cannot be read: {}; servers in maintenance stay so until it can be",
+                "maintenancedir {directory} cannot be read: {}; servers in maintenance stay in maintenance until it can be read",
                 cause(&error)
             ),
             Err(_) => {}
@@ -341,27 +343,28 @@ async fn observe(
     }
 }
 
-/// Says what is odd about the directory when a configuration is taken up.
+/// The warning for a configuration whose `maintenancedir` does not exist.
 #[must_use]
 pub fn missing(plan: &Plan) -> Option<String> {
     let directory = plan.config().globals.maintenancedir.as_deref()?;
     (!directory.is_dir()).then(|| describe_missing(directory))
 }
 
-/// As with the original, without the directory no server is in maintenance.
+/// The message for a directory that was removed. As in the original, no server is in maintenance without the directory.
 fn describe_gone(directory: &Path, servers: usize) -> String {
     let plural = if servers == 1 { "" } else { "s" };
     format!(
-        "maintenancedir {} is gone: {servers} real server{plural} in maintenance can get into rotation again; make the directory with \
-         its files again, or mount its file system, to keep them out",
+        "maintenancedir {} is gone: {servers} real server{plural} in maintenance can return to rotation; to keep them out, restore the \
+         directory with its files, or mount its file system",
         directory.display()
     )
 }
 
 fn describe_missing(directory: &Path) -> String {
+    // The original's words.
     let mut text = format!("maintenance directory does not exist: {}", directory.display());
     if directory.to_string_lossy().contains('"') {
-        text.push_str(" (quotes belong to the name here: write it without them)");
+        text.push_str(" (the quotes are part of the name: write it without quotes)");
     }
     text
 }
@@ -370,7 +373,7 @@ fn by_address(server: &SocketAddr) -> Vec<String> {
     with_port(&host_text(server.ip()), server.port())
 }
 
-/// The names that a file for this server may have, the more exact one first.
+/// The file names for a host and port, the more specific one first.
 fn with_port(host: &str, port: u16) -> Vec<String> {
     vec![format!("{host}:{port}"), host.to_owned()]
 }
@@ -382,7 +385,7 @@ fn host_text(ip: IpAddr) -> String {
     }
 }
 
-/// The first label of a host's name, if it is a simple one (two characters or more, lower case).
+/// The first label of a host name, if it has at least two characters and only lower case letters, digits and hyphens.
 fn short(name: &str) -> Option<&str> {
     let (label, _) = name.split_once('.')?;
     let mut bytes = label.bytes();

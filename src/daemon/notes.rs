@@ -1,5 +1,5 @@
-//! Writes what must outlive the daemon on a thread of its own, so that a file system that hangs delays no check. Of several notes only
-//! the newest is written.
+//! Writes data that must outlive the daemon on a separate thread, so that a file system that hangs delays no check.
+//! Of several pending notes only the newest is written.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,37 +10,37 @@ use tokio::sync::mpsc;
 
 use crate::sys::lane::Lane;
 
-/// From an attempt that failed to the next.
+/// Time from a failed attempt to the next.
 const RETRY: Duration = Duration::from_secs(5);
-/// A note that is not written after this time is reported.
+/// A note that is not written within this time is reported.
 const LATE: Duration = Duration::from_secs(10);
 
-/// A file, in the hands of its thread.
+/// A handle to the thread that writes one file.
 pub struct Notes<T> {
     path: PathBuf,
-    /// What follows where it is not written.
+    /// The consequence if the file is not written, for messages.
     consequence: &'static str,
     lane: Lane<(u64, Content<T>)>,
     results: mpsc::UnboundedReceiver<(u64, io::Result<()>)>,
-    /// What the file says once the thread has done its work.
+    /// The content of the file once the thread has finished.
     newest: Option<Content<T>>,
-    /// The number of the newest note, and that of the last one whose end is known.
+    /// The numbers of the newest note, and of the last finished one.
     number: u64,
     ended: u64,
-    /// When to hand the newest note over again: it could not be written.
+    /// When to write the newest note again after a failure.
     retry_at: Option<Instant>,
-    /// When to report that the thread does not come to an end.
+    /// When to report that the thread has not finished.
     late_at: Option<Instant>,
     is_failure_reported: bool,
 }
 
-/// The end of an attempt to write.
+/// The result of an attempt to write.
 pub struct Attempt {
     number: u64,
     result: io::Result<()>,
 }
 
-/// What the file is to be.
+/// The wanted state of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content<T> {
     Says(Arc<T>),
@@ -48,11 +48,11 @@ enum Content<T> {
 }
 
 impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
-    /// Hands the file to a thread. `write` gets what it is to say; nothing where it is to be removed. `consequence` says what follows
-    /// where that does not succeed.
+    /// Starts the thread for the file. `write` gets the content, or `None` to remove the file. `consequence`: the
+    /// consequence of a failure, for messages.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system cannot start another thread.
     pub fn start(
         path: PathBuf,
         consequence: &'static str,
@@ -66,7 +66,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
                 Content::Says(content) => write(Some(content)),
                 Content::Gone => write(None),
             };
-            // The daemon may have ended meanwhile.
+            // The daemon may have ended in the meantime.
             let _ = sender.send((*number, result));
         })?;
         Ok(Notes {
@@ -83,12 +83,12 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         })
     }
 
-    /// Notes something, if the file does not say it already. Never waits; [`Notes::next`] gives the end.
+    /// Writes the content, unless the file already has it. Never waits; [`Notes::next`] returns the result.
     pub fn write(&mut self, content: T, now: Instant) {
         self.put(Content::Says(Arc::new(content)), now);
     }
 
-    /// Removes the file: there is nothing to note.
+    /// Removes the file.
     pub fn remove(&mut self, now: Instant) {
         self.put(Content::Gone, now);
     }
@@ -104,7 +104,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         self.late_at.get_or_insert(now + LATE);
     }
 
-    /// The end of an attempt to write, for [`Notes::take`]. Safe to cancel.
+    /// Waits for the result of an attempt, for [`Notes::take`]. Safe to cancel.
     pub async fn next(&mut self) -> Attempt {
         match self.results.recv().await {
             Some((number, result)) => Attempt { number, result },
@@ -113,10 +113,10 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         }
     }
 
-    /// Takes the end of an attempt in. Gives whether the file is another one now.
+    /// Processes the result of an attempt. Returns whether the file has changed.
     ///
     /// # Errors
-    /// When it could not be written. The next attempts give no error until one has worked.
+    /// The file could not be written. Further failures return no error until an attempt has succeeded.
     pub fn take(&mut self, Attempt { number, result }: Attempt, now: Instant) -> io::Result<bool> {
         self.ended = number;
         let is_newest = number == self.number;
@@ -134,23 +134,23 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         }
     }
 
-    /// Whether the thread has not done its work yet.
+    /// Whether the thread has not finished yet.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.ended < self.number
     }
 
-    /// When the time has come to write the note again, or to ask [`Notes::late`].
+    /// When to write the note again, or to call [`Notes::late`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.retry_at, self.late_at].into_iter().flatten().min()
     }
 
-    /// A note that has not been written in time, once.
+    /// Reports a note that was not written in time, once.
     pub fn late(&mut self, now: Instant) -> Option<String> {
         self.late_at.take_if(|at| *at <= now)?;
         Some(format!(
-            "{} has not been written within {} s: {}; look at its file system, which does not answer",
+            "{} was not written within {} s: {}; its file system does not respond, check it",
             self.path.display(),
             LATE.as_secs(),
             self.consequence
@@ -158,7 +158,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
     }
 }
 
-/// The end of an attempt to write; never comes where nothing is written.
+/// Waits for the result of an attempt to write; waits forever if there is no file.
 pub(super) async fn attempt<T: Clone + PartialEq + Send + Sync + 'static>(
     notes: &mut Option<Notes<T>>,
 ) -> Attempt {

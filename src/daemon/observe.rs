@@ -1,6 +1,6 @@
-//! The configuration file while the daemon runs: a task of its own says when its content has changed.
+//! Watches the configuration file while the daemon runs. A separate task reports when its content has changed.
 
-#![expect(clippy::disallowed_methods, reason = "here the clock of the tracker is read")]
+#![expect(clippy::disallowed_methods, reason = "reads the clock for the tracker")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,25 +15,25 @@ use crate::sys::command::aside;
 use crate::sys::regular;
 use crate::sys::watch::{FileWatch, Hints};
 
-/// The observer of one file. It ends when this is dropped.
+/// Watches one file, until it is dropped.
 pub struct ConfigFile {
     events: mpsc::Receiver<(u64, Observed)>,
     in_force: watch::Sender<InForce>,
     task: JoinHandle<()>,
 }
 
-/// What the daemon goes by.
+/// The configuration in force.
 #[derive(Clone)]
 struct InForce {
     content: Vec<u8>,
-    /// The file is looked at this often even if the system reports nothing.
+    /// The file is read this often even if the system reports nothing.
     interval: Duration,
-    /// How many contents came before it.
+    /// The number of earlier configurations.
     number: u64,
 }
 
 impl ConfigFile {
-    /// Observes a file whose content is in force.
+    /// Watches a file whose content is in force.
     #[must_use]
     pub fn new(path: &Path, content: Vec<u8>, interval: Duration) -> ConfigFile {
         let (watch, hints) = FileWatch::new(path);
@@ -48,12 +48,12 @@ impl ConfigFile {
         ConfigFile { events, in_force, task: tokio::spawn(observer.run(sender)) }
     }
 
-    /// The content that is in force from now on; it is no news, and neither is what was seen before it.
+    /// Sets the content in force. It is not reported as a change, and earlier observations are dropped.
     pub fn taken_up(&self, content: Vec<u8>, interval: Duration) {
         self.in_force.send_modify(|now| *now = InForce { content, interval, number: now.number + 1 });
     }
 
-    /// What was seen next. Safe to cancel.
+    /// Waits for the next observation. Safe to cancel.
     pub async fn next(&mut self) -> Observed {
         loop {
             match self.events.recv().await {
@@ -71,7 +71,7 @@ impl Drop for ConfigFile {
     }
 }
 
-/// Watches the way to the file and reads it; none where it cannot be read. Blocks where a file system hangs.
+/// Watches the path of the file and reads it. Returns `None` if it cannot be read. Blocks if a file system hangs.
 type Look = Box<dyn FnMut() -> Option<Vec<u8>> + Send>;
 
 fn look(mut watch: FileWatch, path: PathBuf) -> Look {
@@ -82,7 +82,7 @@ fn look(mut watch: FileWatch, path: PathBuf) -> Look {
 }
 
 struct Observer {
-    /// Not here while it is on its thread. One that hangs is never followed by a second one.
+    /// `None` while a thread runs it. So if it hangs, no second one is started.
     look: Option<Look>,
     hints: Hints,
     tracker: Tracker,
@@ -114,7 +114,7 @@ impl Observer {
         .await;
         self.look = Some(look);
         self.follow_daemon();
-        // What changed while it was read may be half of something.
+        // If the file changed while it was read, the content may be incomplete.
         match self.hints.next_now() {
             Some(change) => {
                 self.tracker.reported(change, Instant::now());
@@ -130,7 +130,7 @@ impl Observer {
             () = tokio::time::sleep_until(until.into()) => {}
             changed = self.in_force.changed() => match changed {
                 Ok(()) => self.in_force.mark_changed(),
-                // The daemon ends, and this task with it.
+                // The daemon is stopping, and this task ends with it.
                 Err(_) => std::future::pending().await,
             },
         }
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(next(&mut file).await, changed("two"));
         fs::remove_file(&path).unwrap();
         assert_eq!(next(&mut file).await, Some(Observed::Missing));
-        // It comes back as it was: no news, so the next thing seen is the change after it.
+        // The file returns with the same content, which is not reported.
         fs::write(&path, "two").unwrap();
         tokio::time::sleep(Duration::from_secs(3)).await;
         fs::write(dir.path().join("new"), "three").unwrap();
@@ -187,7 +187,7 @@ mod tests {
         let path = dir.path().join("web.cf");
         fs::write(&path, "two").unwrap();
         let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
-        // Also where it was seen, and not asked for yet.
+        // Also if the change was seen but not requested yet.
         tokio::time::sleep(Duration::from_millis(2500)).await;
         file.taken_up(b"two".to_vec(), NEVER);
         assert!(tokio::time::timeout(Duration::from_millis(2500), file.next()).await.is_err());
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(next(&mut file).await, Some(Observed::Missing));
     }
 
-    /// The test has one thread, as the daemon has: a look that hangs on it would hang the test.
+    /// The test has one thread, as the daemon has: a read that hangs on it would hang the test.
     #[tokio::test]
     async fn b3_a_file_system_that_hangs_keeps_one_thread() {
         let (looks, looked) = std::sync::mpsc::channel();

@@ -1,4 +1,4 @@
-//! Who is told what happened: the log, monitor files, mail, and the operator's commands.
+//! Publishes events to the log, monitor files, mail, and operator commands.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::settings::{self, Acts};
 use crate::sys::command::aside;
 use crate::value::DaemonStatus;
 
-/// What the operator's commands need.
+/// Settings of operator commands.
 #[derive(Clone, Debug)]
 pub struct CommandSetup {
     /// A command that takes longer is killed.
@@ -31,7 +31,7 @@ pub struct CommandSetup {
     pub own: Vec<String>,
 }
 
-/// All who are told.
+/// All outlets of events.
 pub struct Outlets {
     monitor: Monitor,
     mail: Alerts,
@@ -43,7 +43,7 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    /// Nobody has been told anything yet. `name` is that of the configuration, `monitor_mode` the mode of new monitor files.
+    /// Creates the outlets. `name`: the name of the configuration. `monitor_mode`: the mode of new monitor files.
     #[must_use]
     pub fn new(
         setup: CommandSetup,
@@ -67,7 +67,7 @@ impl Outlets {
         }
     }
 
-    /// Reports what happened.
+    /// Publishes events.
     pub fn publish(&mut self, events: &[Event], plan: &Plan, health: &Health, now: Instant) {
         self.end_storm(now);
         for event in events {
@@ -83,37 +83,37 @@ impl Outlets {
         self.mail.publish(events, plan, now);
     }
 
-    /// The daemon is about something else from now on, which filters mail.
+    /// Sets the status of the daemon, by which mail is filtered.
     pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
         self.mail.set_status(status, plan);
     }
 
-    /// A configuration is taken up.
+    /// Applies a new configuration.
     pub fn replan(&mut self, plan: &Plan) {
         self.mail.replan(plan);
         self.monitor.replan(plan);
         self.fallback.replan(plan);
     }
 
-    /// When [`Outlets::remind`] has something to do.
+    /// When to call [`Outlets::remind`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.mail.poll_timeout(), self.storm.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Reminds the administrator of servers that are down, and reports what the log does not have.
+    /// Sends reminders of servers that are down, and logs the summary of suppressed lines.
     pub fn remind(&mut self, plan: &Plan, now: Instant) {
         self.end_storm(now);
         self.mail.remind(plan, now);
     }
 
-    /// Runs the fallback commands of these virtuals, by their place in the plan, where their state calls for it.
+    /// Runs the fallback commands of these virtual services, by index in the plan, if their state has changed.
     pub fn call_fallbacks(&mut self, plan: &Plan, health: &Health, virtuals: BTreeSet<usize>) {
         let calls = self.fallback.due(plan, health, virtuals);
         self.call(calls);
     }
 
-    /// Runs `callback`, if it can be run.
+    /// Runs `callback`, if configured.
     pub fn call_back(&mut self, plan: &Plan, path: &Path) {
         let Some(callback) = &plan.config().globals.callback else { return };
         let job = Job {
@@ -126,12 +126,12 @@ impl Outlets {
         self.commands.run("callback", job);
     }
 
-    /// Starts, reloads and stops the other configurations, as `execute` says.
+    /// Starts, reloads and stops the daemons of `execute`.
     pub fn follow_instances(&mut self, plan: &Plan) {
         self.instances.follow(&plan.config().globals.execute, &mut self.commands);
     }
 
-    /// The daemon stops: the other configurations do, too.
+    /// Stops the daemons of `execute`, and runs the fallback commands for the stop.
     pub fn stop(&mut self) {
         self.instances.stop(&mut self.commands);
         if self.fallback_at_stop {
@@ -140,7 +140,7 @@ impl Outlets {
         }
     }
 
-    /// Waits for running commands, for mail that is being sent and for lines of monitor files, at the same time.
+    /// Waits for running commands, for mail in transit and for lines of monitor files, all at the same time.
     pub async fn shut_down(mut self, grace: Duration) {
         if let Some(line) = self.storm.rest() {
             warn!("{line}");
@@ -155,7 +155,7 @@ impl Outlets {
         }
     }
 
-    /// Writes the line of an event to the log, unless there are too many.
+    /// Logs an event, unless there are too many.
     fn log(&mut self, event: &Event, now: Instant) {
         let kind = kind(event);
         let matters = level(event) != Level::INFO || kind.starts_with("overrid");
@@ -179,7 +179,7 @@ impl Outlets {
     }
 }
 
-/// Writes the line of an event to the log, with its parts as fields.
+/// Logs an event, with its parts as fields.
 fn log(event: &Event, kind: &str) {
     let Some(text) = line(event) else { return };
     let message_id = message_id(kind);

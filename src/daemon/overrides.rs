@@ -19,7 +19,8 @@ use crate::report::Moment;
 use crate::sys::command::aside;
 use crate::sys::regular;
 
-/// Maximum size of the file in bytes: [`MOST_OVERRIDES`](crate::director::MOST_OVERRIDES) with the longest notes are smaller.
+/// Maximum size of the file in bytes: [`MOST_OVERRIDES`](crate::director::MOST_OVERRIDES) with the longest notes
+/// are smaller.
 const LARGEST: u64 = 32 * 1024 * 1024;
 /// How long a start waits for the file.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -79,16 +80,16 @@ impl OverrideFile {
     fn all(&self, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
         let wrong = |what: String| io::Error::new(ErrorKind::InvalidData, what);
         if self.version != VERSION {
-            return Err(wrong(format!("it has version {}, and this release reads {VERSION}", self.version)));
+            return Err(wrong(format!("unsupported version {}; this release reads {VERSION}", self.version)));
         }
         let time = |text: &String| {
             let time = DateTime::parse_from_rfc3339(text);
-            time.map(|time| now.instant_at(time.into())).map_err(|_| wrong(format!("no time: {text:?}")))
+            time.map(|time| now.instant_at(time.into())).map_err(|_| wrong(format!("invalid time {text:?}")))
         };
         let read = |decision: &Record| {
             let service = decision.service.parse();
             let service =
-                service.map_err(|_| wrong(format!("no virtual service: {:?}", decision.service)))?;
+                service.map_err(|_| wrong(format!("invalid virtual service {:?}", decision.service)))?;
             let decided = Override {
                 what: decision.what,
                 owner: Owner::Operator(decision.owner.clone()),
@@ -112,13 +113,13 @@ fn read(path: &Path, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
     decisions.all(now)
 }
 
-/// Starts the thread that writes the file. Without overrides it removes the file. A file that this start could not read is renamed
-/// first, so that nothing overwrites it.
+/// Starts the thread that writes the file. Without overrides it removes the file. A file that this start could not
+/// read is renamed first, so that nothing overwrites it.
 ///
 /// # Errors
 /// The system cannot start another thread.
 pub fn noted(path: PathBuf, mut is_unreadable: bool) -> io::Result<Notes<OverrideFile>> {
-    let consequence = "drain, down and up will not survive the end of this daemon";
+    let consequence = "drain, down and up end with this daemon";
     Notes::start(path.clone(), consequence, move |content| {
         let mut save = || {
             if is_unreadable {
@@ -157,13 +158,13 @@ pub async fn find(path: Option<&Path>, now: Moment) -> Found {
     let error = match tokio::time::timeout(LIMIT, aside(move || read(&file, now))).await {
         Ok(Ok(overrides)) => return Found { overrides, unreadable: None },
         Ok(Err(error)) => cause(&error),
-        Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+        Err(_) => format!("the file system did not respond within {} s", LIMIT.as_secs()),
     };
     Found { overrides: Vec::new(), unreadable: Some(format!("{} cannot be read: {error}", path.display())) }
 }
 
-/// Restores the overrides of an earlier run. If the file is unreadable, drains every server that the kernel has at weight 0 and returns
-/// a warning.
+/// Restores the overrides of an earlier run. If the file is unreadable, drains every server that the kernel has at
+/// weight 0 and returns a warning.
 pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
     let Some(unreadable) = found.unreadable else {
         let dropped = director.restore_overrides(found.overrides, now);
@@ -181,8 +182,8 @@ pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
     let drained: Vec<SocketAddr> =
         desired::out_of_rotation(director.plan(), director.table()).into_iter().filter(is_free).collect();
     let warning = format!(
-        "{unreadable}: the drain, down and up of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out of \
-         rotation; run `ldirectord-rs undo SERVER` for each that may return",
+        "{unreadable}: drain, down and up of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out \
+         of rotation; run `ldirectord-rs undo SERVER` for each that may return",
         drained.len()
     );
     error!("{warning}");
@@ -209,7 +210,7 @@ fn put_aside(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test begins now")]
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use std::collections::BTreeMap;
     use std::time::{Instant, SystemTime};

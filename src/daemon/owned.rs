@@ -1,5 +1,6 @@
-//! The services that are ours, remembered in a file: after a crash, or a restart with another configuration, a service that
-//! the new configuration does not have is still known to be ours and is removed. Foreign services never stand there.
+//! The file with the virtual services that this daemon owns. So after a crash, or a restart with another
+//! configuration, a service that the new configuration does not have is recognized and removed. The file never has
+//! services of others.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,10 +21,11 @@ use crate::sys::process::Process;
 use crate::sys::regular;
 use crate::value::VirtualId;
 
-/// Bytes that are read of the file: some 300,000 services.
+/// Maximum size of the file in bytes: about 300,000 services.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// The file: where its table is, a line for each service, and one more for each that stays when the daemon stops.
+/// The file. It has the boot and the network namespace of the table, one line for each service, and another line
+/// for each service that stays when the daemon stops.
 pub struct OwnedServices {
     path: PathBuf,
 }
@@ -33,30 +35,30 @@ pub struct OwnedServices {
 pub struct Owned {
     /// All of them.
     pub services: BTreeSet<ServiceKey>,
-    /// Those that stay when it stops (`cleanstop=no`).
+    /// Services that stay when it stops (`cleanstop=no`).
     pub kept: BTreeSet<ServiceKey>,
-    /// Those of them that another daemon may take.
+    /// Services that another daemon may take.
     pub offered: BTreeSet<ServiceKey>,
-    /// Those of its configuration that another daemon has, so that they are not among its own.
+    /// Services of its configuration that another daemon owns. They are not in `services`.
     pub wanted: BTreeSet<ServiceKey>,
-    /// Its configuration, as it was named: what a link leads to may change.
+    /// The path of its configuration file, with links not resolved, because their targets may change.
     pub file: Option<PathBuf>,
-    /// Whether it stops: it wants nothing then.
+    /// Whether it stops. It then claims nothing.
     pub is_stopping: bool,
 }
 
-/// What a daemon left.
+/// The content of the file, as a daemon left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// Its services.
     pub owned: Owned,
-    /// Where they are; none where an earlier release wrote the file.
+    /// The boot and the network namespace of the table; `None` if an earlier release wrote the file.
     pub place: Option<Place>,
-    /// The daemon.
+    /// The process that wrote the file.
     pub daemon: Option<Process>,
 }
 
-/// What begins the lines that are not services.
+/// The prefixes of lines that are not owned services.
 const DAEMON: &str = "daemon ";
 const BOOT: &str = "boot ";
 const NETWORK: &str = "network ";
@@ -73,10 +75,10 @@ pub fn file_name(name: &str) -> String {
 }
 
 impl OwnedServices {
-    /// Has the file written by a thread.
+    /// Starts the thread that writes the file.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system cannot start another thread.
     pub fn noted(self) -> io::Result<Notes<Owned>> {
         let consequence = "after a crash of this daemon its virtual services may stay in the table";
         let path = self.path.clone();
@@ -89,21 +91,21 @@ impl OwnedServices {
         })
     }
 
-    /// The file at this path, which need not exist.
+    /// Creates a handle to the file at this path. The file need not exist.
     #[must_use]
     pub fn open(path: PathBuf) -> OwnedServices {
         OwnedServices { path }
     }
 
-    /// What an earlier run left behind; lines that make no sense are passed over.
+    /// Reads the services of an earlier run. Ignores invalid lines.
     #[must_use]
     pub fn read(&self) -> BTreeSet<ServiceKey> {
         let text = self.text().unwrap_or_default();
         text.lines().filter_map(|line| line.parse::<VirtualId>().ok()).map(desired::service_key).collect()
     }
 
-    /// What an earlier run left on this table: not after a reboot, and not in another network namespace. A release that noted no place
-    /// is believed.
+    /// Reads the services of an earlier run on this table: none after a reboot, or if that run was in another
+    /// network namespace. A file of an earlier release, which does not name the table, counts.
     ///
     /// # Errors
     /// As [`OwnedServices::left`].
@@ -113,29 +115,29 @@ impl OwnedServices {
         Ok(self.left()?.filter(is_here).map(|left| left.owned.services).unwrap_or_default())
     }
 
-    /// The same for a start, which goes on without it where it cannot be read.
+    /// As [`OwnedServices::left_here`], for a start: reports an error and returns no services.
     #[must_use]
     pub fn left_or_reported(&self) -> BTreeSet<ServiceKey> {
         self.left_here().unwrap_or_else(|error| {
             error!(
-                "{error}: a virtual service that an earlier run left, and that the configuration has no more, stays in the table; look \
-                 with ipvsadm -Ln, remove it with ipvsadm -D"
+                "{error}: virtual services of an earlier run that the configuration no longer has stay in the table; list them \
+                 with ipvsadm -Ln, remove them with ipvsadm -D"
             );
             BTreeSet::new()
         })
     }
 
-    /// What an earlier run left behind; none where no daemon noted anything.
+    /// Reads the file; `None` if there is none.
     ///
     /// # Errors
-    /// When the file is there and cannot be read; the error names it.
+    /// The file exists and cannot be read. The error names it.
     pub fn left(&self) -> io::Result<Option<Left>> {
         let unreadable = |error: io::Error| {
             let what = format!("{} cannot be read: {}", self.path.display(), cause(&error));
             io::Error::new(error.kind(), what)
         };
         let text = match self.text() {
-            // Neither a file that is gone nor a link says anything.
+            // A missing file and a link count as no file.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => return Ok(None),
             text => text.map_err(unreadable)?,
@@ -155,10 +157,10 @@ impl OwnedServices {
         Ok((!says_nothing).then_some(Left { owned, place, daemon }))
     }
 
-    /// Notes what is ours now. Blocks where the file system hangs.
+    /// Writes the file. Blocks if the file system hangs.
     ///
     /// # Errors
-    /// When the file cannot be written: after a crash services of an older configuration would stay.
+    /// The file cannot be written. After a crash, services of an older configuration would stay.
     pub fn write(&self, owned: &Owned) -> io::Result<()> {
         regular::replace(&self.path, text_of(owned).as_bytes(), 0o644).map_err(|error| {
             let what = format!("{} cannot be written: {}", self.path.display(), cause(&error));
@@ -166,7 +168,7 @@ impl OwnedServices {
         })
     }
 
-    /// Neither a link nor a pipe is read: a user that this daemon ran as before may have put it there.
+    /// Reads the text. Does not read links and pipes: the user that the daemon ran as before may have created them.
     fn text(&self) -> io::Result<String> {
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
@@ -177,20 +179,20 @@ impl OwnedServices {
         Ok(text)
     }
 
-    /// Forgets all: what the stop left in the table is left on purpose.
+    /// Removes the file: all services that are still in the table stay there intentionally.
     pub fn remove(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Earlier releases pass over the lines that are not services.
+/// The text of the file. Earlier releases ignore the lines that are not services.
 fn text_of(owned: &Owned) -> String {
     let mut text = match Place::here() {
         Ok(Place { boot, network }) => format!("{BOOT}{boot}\n{NETWORK}{network}\n"),
         Err(_) => String::new(),
     };
     text.push_str(&format!("{DAEMON}{}\n", Process::own()));
-    // A path with a line end could say anything.
+    // A path with a line end could forge other lines.
     if let Some(file) = owned.file.as_ref().and_then(|file| file.to_str()).filter(|file| !file.contains('\n'))
     {
         text.push_str(&format!("{FILE}{file}\n"));
@@ -234,7 +236,7 @@ mod tests {
         file.write(&Owned { services: owned.clone(), ..Owned::default() }).unwrap();
         assert_eq!(file.read(), owned);
         assert_eq!(fs::read_to_string(&victim).unwrap(), "tcp:10.0.0.9:80\n");
-        // Nor does a pipe without a writer hold the start up.
+        // A pipe without a writer does not block the start.
         fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(file.read().is_empty());

@@ -1,7 +1,10 @@
-//! The other daemons on this kernel's table. A virtual service has one owner: the daemon that noted it as its own, as long as that
-//! lives. A daemon whose configuration has it, too, leaves it to its owner, notes that it wants it, and takes it when it is free. One
-//! whose configuration has it no more, while that of another daemon has it, goes on with it, notes that it offers it, and lets go of it
-//! when the other one has taken it: the service is checked at every moment, and no daemon removes it.
+//! Divides virtual services between the daemons on this kernel's table.
+//!
+//! A virtual service has one owner: the daemon whose note has the service, as long as that daemon runs. Another
+//! daemon with the service in its configuration does not touch it, notes that it wants it, and takes it when it is
+//! free. If a reload removes a service from the configuration of its owner while another daemon claims it, the
+//! owner continues to check it, notes that it offers it, and releases it when the other daemon has taken it. So the
+//! service is always checked, and no daemon removes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,88 +24,90 @@ use crate::plan::{Config, Plan, Virtual};
 use crate::sys::process::Process;
 use crate::value::shown::escaped;
 
-/// Between two looks at the notes of others while a service is shared.
+/// Time between two reads of the notes of others while a service is wanted, offered or held.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks while none is: two notes of one service, written at the same moment on a machine that hung, are seen then.
+/// Time between two reads otherwise. They find two notes with the same service that were written at the same moment
+/// on a machine that hung.
 const CALM_INTERVAL: Duration = Duration::from_secs(10);
-/// They are looked at each second for so long after a change of our own, since another daemon may have taken the same service at the
-/// same moment.
+/// After a change of our own note, the notes are read every [`INTERVAL`] for this time, because another daemon may
+/// have taken the same service at the same moment.
 const COLLISION: Duration = Duration::from_secs(10);
-/// So long a daemon that has gone without removing its note keeps its services: it may be on its way back, by a restart or by systemd.
+/// A daemon that ended without removing its note keeps its services for this time: it may be restarted, for example
+/// by systemd.
 const LINGER: Duration = Duration::from_secs(15);
-/// Between two looks at the configurations of others while a service is offered.
+/// Time between two reads of the configurations of others while a service is offered.
 const FILES_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a look waits for the configurations of other daemons.
 pub(super) const FILES_LIMIT: Duration = Duration::from_secs(5);
 
-/// The configuration as it was read, and what of it is left to others.
+/// The whole configuration, and which of its services other daemons own.
 pub struct Peers {
     directory: Directory,
     whole: Arc<Config>,
     /// The services of the whole configuration.
     all: BTreeSet<ServiceKey>,
     elsewhere: Claims,
-    /// What the configuration has no more, and another one has.
+    /// Services that the configuration no longer has, but that of another daemon has.
     offered: BTreeMap<ServiceKey, Offer>,
-    /// When to see whether another daemon still wants what is offered.
+    /// When to check whether other daemons still claim the offered services.
     files_at: Instant,
-    /// What an earlier run of this daemon left that another daemon may want: it stays in the table, without checks.
+    /// Services of an earlier run of this daemon that another daemon may claim. They stay in the table, without checks.
     held: Held,
-    /// When a daemon was seen to live for the last time.
+    /// When each daemon was last seen running.
     seen: BTreeMap<String, Instant>,
     next_look: Instant,
     collision_until: Instant,
     looking: Option<BoxFuture<'static, Sight>>,
-    /// Whether the last look saw nothing, which was reported.
+    /// Whether the last look failed, which was reported.
     is_blind: bool,
 }
 
 /// A service that another daemon may take.
 struct Offer {
     service: Virtual,
-    /// Since when no other daemon wants it.
+    /// Since when no other daemon claims it.
     unwanted_since: Option<Instant>,
 }
 
 #[derive(Default)]
 struct Held {
     services: BTreeSet<ServiceKey>,
-    /// When to see whether another daemon still wants them.
+    /// When to check whether another daemon still claims them.
     until: Option<Instant>,
-    /// Our note still has some that are held no longer.
+    /// Whether our note still has services that are no longer held.
     is_note_due: bool,
 }
 
-/// What a daemon has to do.
+/// The part of the services that belongs to this daemon.
 pub struct Share {
-    /// Its plan; none where that is as before.
+    /// The plan of this daemon; `None` if it is unchanged.
     pub plan: Option<Plan>,
-    /// What goes from its plan and stays in the table: it is another one's.
+    /// Services that leave the plan but stay in the table, because another daemon owns them now.
     pub handed_over: BTreeSet<ServiceKey>,
-    /// What stays in the table from an earlier run and is wanted by no daemon.
+    /// Services of an earlier run that are still in the table and that no daemon claims.
     pub abandoned: BTreeSet<ServiceKey>,
 }
 
 impl Share {
-    /// All of a configuration, where there are no others.
+    /// The whole configuration, if there are no other daemons.
     #[must_use]
     pub fn whole(plan: Plan) -> Share {
         Share { plan: Some(plan), handed_over: BTreeSet::new(), abandoned: BTreeSet::new() }
     }
 }
 
-/// A daemon that starts.
+/// The initial division, for a daemon that starts.
 pub struct Beginning {
-    /// Its view of the others.
+    /// Its view of the other daemons.
     pub peers: Peers,
-    /// What of its configuration is left for it.
+    /// The part of its configuration that it owns.
     pub plan: Plan,
-    /// What an earlier run left and is no other daemon's: ours, and removed where the plan has it not.
+    /// Services of an earlier run that no other daemon owns. Those that the plan does not have are removed.
     pub formerly: BTreeSet<ServiceKey>,
 }
 
 impl Peers {
-    /// Divides the configuration of a daemon that starts, and what an earlier run of it left.
+    /// Divides the configuration of a daemon that starts, and the services that its earlier run left.
     #[must_use]
     pub fn begin(
         directory: Directory,
@@ -126,7 +131,7 @@ impl Peers {
             is_blind: false,
         };
         peers.report_sight(&sight);
-        // Another daemon may be on its way back, with a configuration that has what ours has no more.
+        // Another daemon may be starting, with services that our configuration no longer has.
         let is_moving = !sight.is_whole || sight.notes.iter().any(|note| note.state != Life::Runs);
         let notes = peers.living(sight.notes, now);
         let elsewhere = peers.theirs(&notes, &BTreeSet::new());
@@ -140,14 +145,14 @@ impl Peers {
                 continue;
             }
             warn!(
-                "Virtual server {} stays in the table without checks for now, {}",
+                "Virtual server {} stays in the table without checks for now: {}",
                 desired::virtual_id(key),
                 match sight.claims.get(&key) {
                     Some(other) => format!(
-                        "because the configuration of the daemon {} has it; if that has not read it yet: reload it",
+                        "it is in the configuration of the daemon {}; reload that daemon if it has not loaded it yet",
                         escaped(other)
                     ),
-                    None => "because another daemon that is not ready yet may want it".to_owned(),
+                    None => "another daemon that is not ready yet may take it".to_owned(),
                 }
             );
             peers.held.services.insert(key);
@@ -157,7 +162,7 @@ impl Peers {
         Beginning { peers, plan, formerly: ours }
     }
 
-    /// Divides another configuration.
+    /// Divides a new configuration.
     pub fn take_up(&mut self, whole: Plan, running: &Plan, sight: Sight, now: Instant) -> Share {
         self.all = keys(whole.config());
         self.whole = Arc::clone(whole.config());
@@ -169,17 +174,17 @@ impl Peers {
         let (mine, notes) = (keys(running.config()), self.living(sight.notes, now));
         let elsewhere = match is_readable {
             true => self.theirs(&notes, &mine),
-            // What was another daemon's is taken for its own until more is known.
+            // Services of other daemons remain theirs until more is known.
             false => self.elsewhere.clone().into_iter().filter(|(key, _)| self.all.contains(key)).collect(),
         };
         self.share(Some(whole), elsewhere, &notes, &mine, now)
     }
 
-    /// Takes a look in: a service may have changed hands. Gives the new share if so.
+    /// Evaluates a look at the other daemons. Returns the new share if a service has a new owner.
     pub fn look(&mut self, sight: Sight, running: &Plan, now: Instant) -> Option<Share> {
         self.report_sight(&sight);
         if !sight.is_readable() {
-            // Nothing is known, so nothing has changed.
+            // Without knowledge nothing changes.
             self.plan_look(now);
             return None;
         }
@@ -201,13 +206,13 @@ impl Peers {
         share
     }
 
-    /// When [`Peers::start_look`] has something to do next.
+    /// When to call [`Peers::start_look`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.looking.is_none().then_some(self.next_look)
     }
 
-    /// Begins to look at the others on another thread.
+    /// Starts a look at the other daemons on another thread.
     pub fn start_look(&mut self, hosts: &Hosts, now: Instant) {
         let directory = self.directory.clone();
         let is_offer_due = !self.offered.is_empty() && self.files_at <= now;
@@ -221,7 +226,7 @@ impl Peers {
         });
     }
 
-    /// The end of a look; never comes while there is none. Safe to cancel.
+    /// Waits for the result of a look; waits forever if none is in progress. Safe to cancel.
     async fn sight(&mut self) -> Sight {
         let Some(looking) = &mut self.looking else { return std::future::pending().await };
         let sight = looking.await;
@@ -229,31 +234,31 @@ impl Peers {
         sight
     }
 
-    /// Our own note was written: another daemon may have written its own at the same moment.
+    /// Records that our note was written. Another daemon may have written its own at the same moment.
     pub fn noted_at(&mut self, now: Instant) {
         self.collision_until = now + COLLISION;
         self.plan_look(now);
     }
 
-    /// Where the others are found.
+    /// The state directory.
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// What is left to others.
+    /// The services of the configuration that other daemons own.
     #[must_use]
     pub fn elsewhere(&self) -> &Claims {
         &self.elsewhere
     }
 
-    /// The servers of the services that are offered, by their configured addresses.
+    /// The servers of the offered services, by configured address.
     #[must_use]
     pub fn offered_servers(&self) -> BTreeSet<SocketAddr> {
         self.offered.values().flat_map(|offer| &offer.service.reals).map(|real| real.address).collect()
     }
 
-    /// What is to be noted of it besides the services that are ours.
+    /// Completes our note with held, offered and wanted services.
     #[must_use]
     pub fn noted(&self, mut owned: Owned) -> Owned {
         owned.services.extend(&self.held.services);
@@ -262,24 +267,24 @@ impl Peers {
         owned
     }
 
-    /// What an earlier run left, and another daemon may want.
+    /// The services of an earlier run that another daemon may claim.
     #[must_use]
     pub fn held(&self) -> &BTreeSet<ServiceKey> {
         &self.held.services
     }
 
-    /// What is held: from now on it is not.
+    /// Returns the held services. They are no longer held.
     #[must_use]
     pub fn take_held(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.held).services
     }
 
-    /// Plans the next look, where this one was not taken in.
+    /// Plans the next look after one that was not evaluated.
     pub fn put_off(&mut self, now: Instant) {
         self.plan_look(now);
     }
 
-    /// Whether the note has to be written again since the last call.
+    /// Whether the note has become outdated since the last call.
     pub fn take_note_due(&mut self) -> bool {
         std::mem::take(&mut self.held.is_note_due)
     }
@@ -290,7 +295,7 @@ impl Peers {
         self.next_look = now + if often { INTERVAL } else { CALM_INTERVAL };
     }
 
-    /// Goes on with the services of the running plan that the configuration has no more and another daemon wants.
+    /// Offers the services of the running plan that the new configuration no longer has and that another daemon claims.
     fn offer(&mut self, running: &Plan, sight: &Sight, now: Instant) {
         self.files_at = now + FILES_INTERVAL;
         for v in running.virtuals() {
@@ -300,13 +305,13 @@ impl Peers {
             }
             match sight.claims.get(&key) {
                 Some(other) => warn!(
-                    "Virtual server {} is checked until the daemon {} takes it, whose configuration has it; if that has not read it yet: \
-                     reload it",
+                    "Virtual server {} is checked until the daemon {} takes it, which has it in its configuration; reload that \
+                     daemon if it has not loaded it yet",
                     v.id,
                     escaped(other)
                 ),
                 None => warn!(
-                    "Virtual server {} is checked until it is known that no other daemon wants it, and removed then",
+                    "Virtual server {} is checked until it is known that no other daemon claims it; then it is removed",
                     v.id
                 ),
             }
@@ -314,7 +319,7 @@ impl Peers {
         }
     }
 
-    /// Gives up what was offered and no other daemon wants any more. Whether there was something.
+    /// Withdraws the offered services that no other daemon claims any longer. Returns whether there were any.
     fn judge_offered(&mut self, claims: Option<&Claims>, now: Instant) -> bool {
         let Some(claims) = claims else { return false };
         let before = self.offered.len();
@@ -323,11 +328,11 @@ impl Peers {
                 offer.unwanted_since = None;
                 return true;
             }
-            // Another daemon may be reloaded, or restarted, at this moment.
+            // Another daemon may be reloading or restarting at this moment.
             let stays = now < *offer.unwanted_since.get_or_insert(now) + LINGER;
             if !stays {
                 info!(
-                    "Virtual server {} is removed: no daemon has wanted it for {} s",
+                    "Virtual server {} is removed: no daemon has claimed it for {} s",
                     desired::virtual_id(*key),
                     LINGER.as_secs()
                 );
@@ -337,12 +342,12 @@ impl Peers {
         self.offered.len() < before
     }
 
-    /// Reports that nothing is known of the others, once.
+    /// Reports once that the other daemons are unknown, and the end of that.
     fn report_sight(&mut self, sight: &Sight) {
         match &sight.trouble {
             Some(trouble) if !self.is_blind => error!(
-                "{trouble}; which virtual services other daemons have is unknown: this daemon keeps those of its configuration as they \
-                 should be, and removes no other ones; give its user access to it"
+                "{trouble}; the virtual services of other daemons are unknown: this daemon manages those of its configuration and \
+                 removes no others until it can read them; give its user access to the state directory"
             ),
             None if self.is_blind => info!("The notes of other daemons can be read again"),
             _ => {}
@@ -350,7 +355,7 @@ impl Peers {
         self.is_blind = !sight.is_readable();
     }
 
-    /// What was held and is wanted by no other daemon. What another daemon has taken is held no longer.
+    /// Releases the held services that another daemon has taken. Returns those that no daemon claims.
     fn judge_held(&mut self, notes: &[Note], claims: Option<&Claims>, now: Instant) -> BTreeSet<ServiceKey> {
         let before = self.held.services.len();
         self.held.services.retain(|key| !notes.iter().any(|note| note.keeps(key)));
@@ -372,7 +377,7 @@ impl Peers {
         abandoned
     }
 
-    /// The notes that count: also those of daemons that may be on their way back.
+    /// The notes of running daemons, and of those that ended less than [`LINGER`] ago and may be restarted.
     fn living(&mut self, mut notes: Vec<Note>, now: Instant) -> Vec<Note> {
         for note in notes.iter().filter(|note| note.is_alive()) {
             self.seen.insert(note.name.clone(), now);
@@ -381,7 +386,8 @@ impl Peers {
         notes
     }
 
-    /// What of the configuration belongs to others. A service that is ours, too, belongs to the daemon that was started first.
+    /// The services of the configuration that other daemons own. A service that this daemon has, too, belongs to
+    /// the daemon that started first.
     fn theirs(&self, notes: &[Note], mine: &BTreeSet<ServiceKey>) -> Claims {
         let own = (Process::own().started, self.directory.own_name());
         let belongs = |note: &Note, key: &ServiceKey| {
@@ -394,7 +400,7 @@ impl Peers {
         self.all.iter().copied().filter_map(owner).collect()
     }
 
-    /// `whole`: the plan of the configuration, where it is at hand.
+    /// Divides the configuration. `whole`: its plan, if already made.
     fn share(
         &mut self,
         whole: Option<Plan>,
@@ -429,18 +435,18 @@ impl Peers {
         }
     }
 
-    /// Reports which services have come and gone.
+    /// Reports services that other daemons have taken or released.
     fn report(&self, elsewhere: &Claims) {
         for (key, owner) in elsewhere.iter().filter(|(key, _)| !self.elsewhere.contains_key(*key)) {
             error!(
-                "Virtual server {} is owned by the daemon {} and left to it; take it out of one of the two configurations",
+                "Virtual server {} is owned by the daemon {} and not managed here; remove it from one of the two configurations",
                 desired::virtual_id(*key),
                 escaped(owner)
             );
         }
         for (key, owner) in self.elsewhere.iter().filter(|(key, _)| !elsewhere.contains_key(*key)) {
             info!(
-                "Virtual server {} is owned by the daemon {} no more",
+                "Virtual server {} is no longer owned by the daemon {}",
                 desired::virtual_id(*key),
                 escaped(owner)
             );
@@ -448,7 +454,7 @@ impl Peers {
     }
 }
 
-/// The end of a look at the others; never comes where there is none.
+/// Waits for the result of a look at the other daemons; waits forever if there is none.
 pub(super) async fn sight(peers: &mut Option<Peers>) -> Sight {
     match peers {
         Some(peers) => peers.sight().await,
@@ -456,7 +462,7 @@ pub(super) async fn sight(peers: &mut Option<Peers>) -> Sight {
     }
 }
 
-/// Whether another daemon has taken what is offered.
+/// Whether a running daemon has taken this service.
 fn is_taken(notes: &[Note], key: &ServiceKey) -> bool {
     notes.iter().any(|note| note.state == Life::Runs && note.keeps(key))
 }

@@ -1,22 +1,22 @@
-//! How many checks may run at once: a limit of checks, and the descriptors that they need.
+//! Limits how many checks run at once, by number and by the descriptors that they need.
 
 use crate::check;
 use crate::health::{Due, Priority};
 
-/// What all checks together may use.
+/// The limits for all checks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Checks that run at once; at least 1.
+    /// Maximum number of running checks; at least 1.
     pub checks: usize,
-    /// Descriptors that they hold at once.
+    /// Maximum number of descriptors that they hold.
     pub descriptors: usize,
 }
 
-/// Checks for servers that are not in rotation get at most this share of the places: servers that are silent until the deadline
-/// must not keep those that are up from being checked.
+/// Checks of servers out of rotation get at most this share of the slots, so that servers that do not answer until
+/// the deadline do not delay the checks of servers in rotation.
 const SHARE_OF_OTHERS: (usize, usize) = (3, 4);
 
-/// What one check uses while it runs.
+/// The slot of a running check: what the check uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     checks: usize,
@@ -24,7 +24,7 @@ pub(super) struct Place {
     in_rotation: bool,
 }
 
-/// The places that are taken.
+/// All slots in use.
 #[derive(Debug)]
 pub(super) struct Places {
     limits: Limits,
@@ -34,7 +34,7 @@ pub(super) struct Places {
 
 impl Limits {
     fn hold(self, used: Place, more: Place) -> bool {
-        // One alone always runs, however little there is.
+        // A single check always runs, whatever the limits are.
         used.checks == 0
             || (used.checks + more.checks <= self.checks
                 && used.descriptors + more.descriptors <= self.descriptors)
@@ -53,7 +53,7 @@ impl Places {
         Places { limits, all: Place::default(), others: Place::default() }
     }
 
-    /// A place for a check; none while there is none.
+    /// Takes a slot for a check; `None` if no slot is free.
     pub(super) fn take(&mut self, due: &Due) -> Option<Place> {
         let place = Place {
             checks: 1,
@@ -72,7 +72,7 @@ impl Places {
         Some(place)
     }
 
-    /// Gives a place back.
+    /// Frees a slot.
     pub(super) fn free(&mut self, place: Place) {
         self.all.remove(place);
         if !place.in_rotation {
@@ -130,7 +130,7 @@ mod tests {
         let free = Limits { checks: 4096, descriptors: 272 };
         assert_eq!(taken(&mut Places::new(free), &due(command, Priority::InRotation)), 45);
         assert_eq!(taken(&mut Places::new(free), &due("checktype=connect", Priority::InRotation)), 272);
-        // Pings need none of their own.
+        // Pings need no descriptors of their own.
         assert_eq!(taken(&mut Places::new(free), &due("checktype=ping", Priority::InRotation)), 1000);
     }
 

@@ -1,4 +1,4 @@
-//! Keeps the view of each virtual service that readers get: only services that changed are looked at again.
+//! Keeps the published view of each virtual service. Only the views of changed services are rebuilt.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// For the daemon of this name.
+    /// Creates the publisher for the daemon of this name.
     #[must_use]
     pub fn new(name: &str) -> Publisher {
         Publisher { name: Arc::from(name), services: Vec::new(), stale: BTreeSet::new() }
@@ -31,7 +31,7 @@ impl Publisher {
         self.services.truncate(count);
         let known = self.services.len();
         self.stale.extend(known..count);
-        // Of a larger plan before this one.
+        // These are from an earlier, larger plan.
         self.stale.retain(|index| *index < count);
         for index in std::mem::take(&mut self.stale) {
             let service = Arc::new(service(director, index));
@@ -50,7 +50,7 @@ impl Publisher {
         })
     }
 
-    /// The state of one service; none where the plan has no such.
+    /// The state of one service; `None` if the plan does not have it.
     pub fn one(&mut self, director: &mut Director, id: VirtualId) -> Option<Arc<ServiceView>> {
         let index = director.plan().virtual_index(id)?;
         self.stale.extend(director.take_changed());
@@ -98,7 +98,7 @@ mod tests {
         let next = publisher.one(world.director(), id).unwrap();
         assert!(!Arc::ptr_eq(&next, &one));
         assert!(Arc::ptr_eq(&next, &publisher.view(world.director(), None, now).services[1]));
-        // With another configuration the places are others. All of them are stale when it comes.
+        // A new configuration has different indices, so all views are stale.
         world.round();
         publisher.one(world.director(), id).unwrap();
         world.reload(plan(&text(2)));

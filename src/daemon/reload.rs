@@ -1,4 +1,5 @@
-//! Reading the configuration again, on a thread and within a time limit. One that hangs delays the next one no longer than that.
+//! Reloads the configuration on a thread, with a time limit. A reload that hangs delays the next one by at most
+//! that limit.
 
 #![expect(clippy::disallowed_methods, reason = "a reload has a deadline")]
 
@@ -17,53 +18,53 @@ use super::peers::FILES_LIMIT;
 use crate::desired;
 use crate::plan::Plan;
 
-/// A reload that takes longer has failed. A dead name server with two servers in resolv.conf takes 40 s.
+/// Time limit of a reload. A name lookup takes 40 s if neither of two name servers in resolv.conf answers.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The most threads of failed reloads that may still hang.
+/// Maximum number of hanging threads of failed reloads.
 const HUNG: usize = 4;
 
-/// A configuration that can be applied, and what is known of maintenance.
+/// A configuration that can be applied, and the state of maintenance.
 pub struct ToRun {
     /// The configuration.
     pub loaded: Loaded,
-    /// What files take servers out.
+    /// The rules for files in `maintenancedir`.
     pub rules: Option<Rules>,
-    /// None where the directory cannot be read.
+    /// The servers in maintenance; `None` if the directory cannot be read.
     pub in_maintenance: Option<InMaintenance>,
     /// The other daemons.
     pub sight: Sight,
 }
 
-/// Why the configuration is read again.
+/// Why the configuration is reloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The operator asked for it.
+    /// The operator requested it.
     Requested,
     /// The file has changed.
     Changed,
 }
 
-/// What a reload starts from.
+/// The input of a reload.
 pub struct Source {
-    /// Where the file is.
+    /// The path of the file.
     pub path: PathBuf,
-    /// What is in it, where that is known already.
+    /// The content of the file, if already read.
     pub content: Option<Vec<u8>>,
-    /// The addresses that are in use.
+    /// The addresses in use.
     pub in_use: InUse,
-    /// What was learned of maintenance.
+    /// The known names of servers, for maintenance.
     pub learned: Learned,
     /// The addresses of names.
     pub hosts: Hosts,
-    /// Where other daemons are found; none where there are none.
+    /// The directory of other daemons; `None` with a table in memory.
     pub peers: Option<Directory>,
-    /// The plan that is in force.
+    /// The plan in force.
     pub running: Plan,
 }
 
 impl Source {
-    /// Reads and resolves everything. Blocks for as long as disks and name servers do.
+    /// Reads the file, resolves names, and looks for other daemons. Blocks as long as disks and name servers do.
     fn read(self) -> Result<ToRun, LoadError> {
         let loaded = match self.content {
             Some(content) => load::load_content(&self.path, content, &self.in_use),
@@ -71,7 +72,7 @@ impl Source {
         }?;
         let sight = self.peers.map_or_else(Sight::of_none, |peers| peers.look(&self.hosts, FILES_LIMIT));
         let planned = keys(loaded.plan.config());
-        // Its servers stay in maintenance until another daemon takes it.
+        // The servers of an offered service stay in maintenance until another daemon takes the service.
         let is_offered = |id| {
             let key = desired::service_key(id);
             !planned.contains(&key) && sight.may_want(&key)
@@ -85,13 +86,13 @@ impl Source {
     }
 }
 
-/// The reload that is on its way.
+/// The reload in progress, if any.
 #[derive(Default)]
 pub struct Reloads {
     current: Option<Reloading>,
-    /// Another one was asked for meanwhile.
+    /// Whether another reload was requested in the meantime.
     again: bool,
-    /// Each thread has a copy.
+    /// Each thread holds a clone, so that the threads can be counted.
     threads: Arc<()>,
 }
 
@@ -103,23 +104,23 @@ struct Reloading {
 }
 
 impl Reloads {
-    /// Whether one is on its way.
+    /// Whether a reload is in progress.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Asks for another one as soon as that on its way has ended.
+    /// Requests another reload after the one in progress.
     pub fn again(&mut self) {
         self.again = true;
     }
 
-    /// Whether another one was asked for since the last call.
+    /// Whether another reload was requested since the last call.
     pub fn take_again(&mut self) -> bool {
         std::mem::take(&mut self.again)
     }
 
-    /// Starts one. The one before it, if there is one, is forgotten.
+    /// Starts a reload. Drops an earlier one that is still in progress.
     pub fn start(&mut self, source: Source, cause: Cause) {
         self.start_with(source.path.clone(), cause, LIMIT, move || source.read());
     }
@@ -146,13 +147,13 @@ impl Reloads {
         self.current = Some(Reloading { task, cause, path, deadline: Instant::now() + limit });
     }
 
-    /// The end of the reload that is on its way; never comes when there is none. Safe to cancel.
+    /// Waits for the end of the reload in progress; waits forever if there is none. Safe to cancel.
     pub async fn finished(&mut self) -> (Result<ToRun, LoadError>, Cause) {
         let Some(current) = &mut self.current else { return std::future::pending().await };
         let result = match timeout_at(current.deadline, &mut current.task).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) => Err(LoadError::Bug(error.to_string())),
-            Err(_) => Err(late(&current.path, "it took too long")),
+            Err(_) => Err(late(&current.path, "the reload took too long")),
         };
         let cause = current.cause;
         self.current = None;
@@ -184,7 +185,7 @@ mod tests {
             });
             let (result, cause) = reloads.finished().await;
             let lines = result.err().unwrap().lines();
-            assert!(lines[0].contains("web.cf: it took too long"), "{lines:?}");
+            assert!(lines[0].contains("web.cf: the reload took too long"), "{lines:?}");
             assert_eq!((cause, reloads.is_running()), (Cause::Requested, false));
         }
         let works = || Err(LoadError::Bug("it ran".to_owned()));
@@ -192,7 +193,7 @@ mod tests {
         let lines = reloads.finished().await.0.err().unwrap().lines();
         assert!(lines[0].contains("4 earlier reloads still hang"), "{lines:?}");
         drop(release);
-        // When the file system works again, so do reloads.
+        // When the file system works again, reloads work again.
         let mut lines = Vec::new();
         for _ in 0..500 {
             reloads.start_with(path(), Cause::Changed, LIMIT, works);

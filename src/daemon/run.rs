@@ -1,4 +1,4 @@
-//! The loop: one thing happens and is taken in; then always the same tail.
+//! The loop: waits for one input, processes it, and then always performs the same final steps.
 //!
 //! ```text
 //!  checks ───────verdict──┐
@@ -11,7 +11,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the loop is where the clock is read; the core gets it as an argument"
+    reason = "the loop reads the clock; the core gets the time as an argument"
 )]
 
 use std::collections::BTreeSet;
@@ -55,15 +55,15 @@ use crate::sys::process;
 use crate::sys::socket;
 use crate::value::{DaemonStatus, SYSLOG_DAEMON, syslog_facility};
 
-/// Ready means: the table is set up, and every check has spoken once or this much time has passed.
+/// The daemon is ready when the table is set up and every check has run once, or this time has passed.
 const READY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a start and a stop wait for the configurations of other daemons.
 pub(super) const PEERS_LIMIT: Duration = Duration::from_secs(1);
 
-/// Runs until a signal ends it. When it cannot start, whoever waits for it is told why.
+/// Runs the daemon until a signal ends it. If it cannot start, reports the reason to the waiting `start`.
 ///
 /// # Errors
-/// When it cannot start; nothing has been changed then.
+/// The daemon cannot start. Nothing has been changed.
 pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     let mut launcher = setup.launcher.take();
     match Daemon::start(setup, launcher.as_mut()).await {
@@ -77,7 +77,7 @@ pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     }
 }
 
-/// Tells the log, and whoever waits for the daemon, why there will be none.
+/// Reports to the log and to the waiting `start` why the daemon cannot start.
 pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
     error!("{error}");
     if let Some(launcher) = launcher {
@@ -98,20 +98,20 @@ pub(super) struct Daemon {
     pub(super) control: Option<Control>,
     pub(super) publisher: Publisher,
     pub(super) manager: Manager,
-    /// None with a table in memory, which does not outlive the daemon.
+    /// Writer of the note of owned services; `None` with a table in memory.
     pub(super) notes: Option<Notes<Owned>>,
     /// Writer of the overrides file; `None` with a table in memory.
     pub(super) overrides: Option<Notes<OverrideFile>>,
-    /// The note for the successor; `None` with a table in memory.
+    /// The path of the note for the next daemon; `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
-    /// None with a table in memory, which has no others.
+    /// The other daemons; `None` with a table in memory.
     pub(super) peers: Option<Peers>,
     pub(super) log: Log,
     pub(super) log_by_configuration: bool,
     pub(super) path: PathBuf,
     pub(super) grace: Duration,
     pub(super) reloads: Reloads,
-    /// A configuration that was read, until the table is as it says.
+    /// The cause of the configuration that is being applied, until the table matches it.
     pub(super) applying: Option<Cause>,
     /// The addresses in force.
     pub(super) hosts: Hosts,
@@ -119,16 +119,16 @@ pub(super) struct Daemon {
 
 /// How the loop ends.
 pub(super) enum End {
-    /// With the table cleaned up as `cleanstop` says.
+    /// The table is cleaned up as `cleanstop` says. Has the name of the signal.
     Stop(&'static str),
-    /// With the table as it is, for the next daemon to take over.
+    /// The table stays as it is, for the next daemon.
     HandOver,
 }
 
 impl Daemon {
     async fn start(mut setup: Setup, launcher: Option<&mut Launcher>) -> Result<Daemon, StartError> {
         let system = |what| move |error| StartError::System { what, error };
-        let signals = Signals::new().map_err(system("signal handlers"))?;
+        let signals = Signals::new().map_err(system("cannot install signal handlers"))?;
         process::release_signals();
         let owned = setup
             .remember
@@ -145,7 +145,8 @@ impl Daemon {
         let interval = plan.config().globals.checkinterval;
         let now = Instant::now();
         let (peers, plan, formerly) = begin_peers(directory, plan, formerly, &hosts, now).await;
-        let mut kernel = Kernel::start(setup.ipvs).map_err(system("a thread for the kernel's table"))?;
+        let mut kernel =
+            Kernel::start(setup.ipvs).map_err(system("cannot start the thread for the kernel's table"))?;
         let present = kernel.read(Director::to_read(&plan, &formerly)).await?;
         let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
@@ -158,12 +159,18 @@ impl Daemon {
             warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
         }
         let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
-            .inspect_err(|error| warn!("no control socket, `show` will not work: {error}"))
+            .inspect_err(|error| {
+                warn!("no control socket, so show, drain, down, up and undo do not work until a restart: {error}");
+            })
             .ok();
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
-        let overrides = overrides.map_err(system("a thread for a file"))?;
-        let notes = owned.map(OwnedServices::noted).transpose().map_err(system("a thread for the note"))?;
-        let manager = Manager::start(now).map_err(system("a thread for the service manager"))?;
+        let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
+        let notes = owned
+            .map(OwnedServices::noted)
+            .transpose()
+            .map_err(system("cannot start the thread for the note of services"))?;
+        let manager =
+            Manager::start(now).map_err(system("cannot start the thread for the service manager"))?;
         let daemon = Daemon {
             left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
@@ -232,7 +239,7 @@ impl Daemon {
         };
         if let Some(mut launcher) = launcher.take() {
             // Another command ended the daemon; the start did not fail.
-            launcher.note("The daemon was told to end before each server had been checked once");
+            launcher.note("The daemon was stopped before each server had been checked once");
             launcher.ready();
         }
         self.finish(end).await;
@@ -246,9 +253,9 @@ impl Daemon {
         self.settle(now);
     }
 
-    /// Waits for one thing to happen and takes it in.
+    /// Waits for one input and processes it.
     async fn wait(&mut self, wake: Option<Instant>) -> Option<End> {
-        // Between two turns checks go on, and answers are read.
+        // Between two turns checks continue, and answers are read.
         tokio::task::yield_now().await;
         tokio::select! {
             () = async {}, if self.checks.turn_is_full() => {}
@@ -257,14 +264,14 @@ impl Daemon {
             servers = self.maintenance.next() => self.director.maintain(&servers, Instant::now()),
             done = self.kernel.next() => match done {
                 Some(done) => self.take_done(done, Instant::now()),
-                // It is in the log. The table stays, and the service manager starts the next daemon.
+                // The bug is in the log. The table stays, and the service manager restarts the daemon.
                 None => panic!("a bug ended the thread of the kernel's table"),
             },
             sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
             attempt = notes::attempt(&mut self.notes) => self.note_attempted(attempt, Instant::now()),
             attempt = notes::attempt(&mut self.overrides) => self.overrides_attempted(attempt, Instant::now()),
             request = self.signals.next() => return self.obey(request),
-            // What is being reloaded may be what was seen.
+            // During a reload the change may be the one that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
             question = control::next(&mut self.control) => self.answer(question, Instant::now()),
@@ -273,7 +280,7 @@ impl Daemon {
         None
     }
 
-    /// Takes in the end of a request to the kernel.
+    /// Processes the result of a request to the kernel.
     fn take_done(&mut self, done: Done, now: Instant) {
         let was_reloading = self.director.is_reloading();
         self.director.done(done, now);
@@ -282,7 +289,8 @@ impl Daemon {
         }
     }
 
-    /// The tail of everything: the kernel gets its next request, what happened is reported, and what is ours is noted.
+    /// The final steps of each turn: sends the next request to the kernel, publishes events, and saves owned
+    /// services and overrides.
     pub(super) fn settle(&mut self, now: Instant) {
         let step = self.director.next_step();
         if step != Step::Rest {
@@ -315,7 +323,7 @@ impl Daemon {
         self.outlets.publish(events, self.director.plan(), self.director.health(), now);
     }
 
-    /// Does what the time has come for.
+    /// Performs everything that is due.
     fn woken(&mut self, now: Instant) {
         self.director.tick(now);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
@@ -371,12 +379,12 @@ impl Daemon {
         self.publisher.view(&mut self.director, self.peers.as_ref().map(Peers::elsewhere), moment(now))
     }
 
-    /// One line about all servers, for the service manager.
+    /// The state of all servers in one line, for the service manager.
     pub(super) fn summary(&self) -> String {
         report::status(self.director.plan(), self.director.health())
     }
 
-    /// Notes what is ours, for the next daemon and for the others.
+    /// Writes the note of owned services, for the next daemon and for the others.
     pub(super) fn remember(&mut self, now: Instant) {
         let owned = self.to_note();
         self.write_note(owned, now);
@@ -419,7 +427,7 @@ impl Daemon {
     }
 }
 
-/// The services of this daemon among those of the other daemons on this table.
+/// Divides the configuration between this daemon and the other daemons on this table.
 async fn begin_peers(
     directory: Option<Directory>,
     plan: Plan,
@@ -437,12 +445,12 @@ async fn begin_peers(
     }
 }
 
-/// Now, on both clocks.
+/// The current time on both clocks.
 pub(super) fn moment(now: Instant) -> Moment {
     Moment { instant: now, wall: SystemTime::now() }
 }
 
-/// The log of the configuration.
+/// The log target that a configuration names.
 #[must_use]
 pub fn log_target(target: &LogTarget) -> Target {
     match target {

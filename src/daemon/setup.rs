@@ -1,4 +1,4 @@
-//! What a daemon is started with, and why it may not start.
+//! The parameters of a daemon, and the errors of its start.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,35 +15,35 @@ use crate::sys::detach::Launcher;
 use crate::sys::log::Log;
 use crate::sys::privileges::PrivilegeError;
 
-/// What the loop is given.
+/// The parameters of the loop.
 pub struct Setup {
-    /// The configuration file as it was found, absolute.
+    /// The absolute path of the configuration file.
     pub path: PathBuf,
     /// The name of the configuration, as in the names of its files.
     pub name: String,
-    /// The configuration in it.
+    /// The loaded configuration.
     pub loaded: Loaded,
-    /// What all checks share.
+    /// The state that all checks share.
     pub checker: Checker,
-    /// The table to work on.
+    /// The IPVS table.
     pub ipvs: Box<dyn Ipvs>,
-    /// Where the control socket is and what must outlive a crash, `/var/run/ldirectord-rs`.
+    /// The directory of the control socket and of files that must outlive a crash, `/var/run/ldirectord-rs`.
     pub state_directory: PathBuf,
     /// The file with the overrides of operators; `None` with a table in memory.
     pub overrides: Option<PathBuf>,
     /// Who may use the control socket.
     pub rights: Rights,
-    /// Whether services are remembered across a crash; not where the table is only in memory.
+    /// Whether owned services are saved for the next daemon; false with a table in memory.
     pub remember: bool,
-    /// How often the table is read back without a cause; none: never.
+    /// How often the table is verified; `None`: never.
     pub verify_interval: Option<Duration>,
-    /// What all checks together may use.
+    /// The limits for all checks together.
     pub check_limits: Limits,
-    /// Whether a server counts as down when its checks were not possible for long.
+    /// Whether a server counts as down after its checks were not possible for a long time.
     pub unchecked_is_down: bool,
     /// How long checks may take to end when the daemon stops.
     pub grace: Duration,
-    /// What of mail and commands is carried out.
+    /// Whether mail is sent and commands are run.
     pub acts: Acts,
     /// How alerts are sent.
     pub mail: settings::Mail,
@@ -51,26 +51,26 @@ pub struct Setup {
     pub monitor_mode: u32,
     /// The log.
     pub log: Log,
-    /// Whether the log's target is that of the configuration; otherwise it stays what it is.
+    /// Whether the configuration sets the log target; otherwise the target never changes.
     pub log_by_configuration: bool,
-    /// What the operator's commands need.
+    /// Settings of operator commands.
     pub commands: CommandSetup,
-    /// Who waits for this daemon to be ready.
+    /// The `start` process that waits until this daemon is ready.
     pub launcher: Option<Launcher>,
 }
 
 /// Why the daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No runtime, no signal handlers, no sockets.
+    /// The system refused a resource.
     #[error("{what}: {error}")]
     System {
-        /// What was to be had.
+        /// What failed.
         what: &'static str,
-        /// What the system said.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// What is not needed cannot be given up.
+    /// Privileges cannot be dropped.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
     /// The kernel's table cannot be read.

@@ -1,15 +1,15 @@
-//! What signals ask of the daemon.
+//! The signals of the daemon and their meaning.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal means.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// SIGTERM, SIGINT, SIGQUIT: clean up and end. Holds the name of the signal.
+    /// SIGTERM, SIGINT, SIGQUIT: clean up and end. Has the name of the signal.
     Stop(&'static str),
-    /// SIGHUP: read the configuration again.
+    /// SIGHUP: reload the configuration.
     Reload,
     /// SIGUSR2: end, and leave the table to the next daemon.
     HandOver,
@@ -17,7 +17,7 @@ pub enum Request {
     Report,
 }
 
-/// The signals that the daemon listens to.
+/// The signals that the daemon handles.
 pub struct Signals {
     term: Signal,
     int: Signal,
@@ -28,10 +28,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from now on.
+    /// Installs handlers for the signals.
     ///
     /// # Errors
-    /// When the system refuses a handler.
+    /// The system refuses a handler.
     pub fn new() -> io::Result<Signals> {
         Ok(Signals {
             term: signal(SignalKind::terminate())?,
@@ -43,7 +43,7 @@ impl Signals {
         })
     }
 
-    /// The next request. Safe to cancel.
+    /// Waits for the next request. Safe to cancel.
     pub async fn next(&mut self) -> Request {
         tokio::select! {
             _ = self.term.recv() => Request::Stop("TERM"),

@@ -1,7 +1,8 @@
-//! Seeded lives of a director, beside a reference model that is too simple to be wrong.
+//! Seeded simulations of a director, compared with a simple reference model.
 //!
-//! Servers die and come back, checks fail by themselves, the kernel refuses, administrators meddle, configurations change,
-//! the process is killed. After every event: what the model says of each server, and a table that follows from it.
+//! Servers fail and recover, checks are not possible, the kernel refuses operations, administrators change the
+//! table, configurations change, the process is killed. After every event each server has the state of the model,
+//! and the table follows from these states.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,14 +40,14 @@ fn configurations() -> Vec<Plan> {
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// The checks of server 2 or 3 find this from now on; a round of checks.
+    /// Checks of this server get this result from now on; one round of checks.
     Find(u8, Outcome),
     Round,
     Reload(usize),
     Kill,
     /// The kernel refuses the next operations.
     Refuse(usize),
-    /// Somebody sets the weight of a server, or removes it.
+    /// An administrator sets the weight of a server, or removes the server.
     Meddle(u8, Option<u32>),
     RemoveService,
 }
@@ -70,14 +71,15 @@ fn address(server: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, server], 80))
 }
 
-/// The model: for each server of each virtual whether it is up, and its failures in a row.
+/// The model: for each server of each virtual service, whether it is up, and its consecutive failures.
 #[derive(Default)]
 struct Model {
     servers: BTreeMap<(VirtualId, SocketAddr), (bool, u32)>,
 }
 
 impl Model {
-    /// Servers that are new are down, unless the kernel has them in service; those that are gone are forgotten.
+    /// Applies a plan. New servers are down, unless the kernel has them in service; servers that are gone are
+    /// forgotten.
     fn take_up(&mut self, plan: &Plan, kernel: &Table) {
         let in_service = desired::in_service(plan, kernel);
         let old = std::mem::take(&mut self.servers);
@@ -93,7 +95,7 @@ impl Model {
         self.servers.get(&(id, server)).is_some_and(|(up, _)| *up)
     }
 
-    /// The services that have a working server in rotation which the next configuration does not set to a weight of 0.
+    /// The services that have a working server in rotation whose weight in the next configuration is not 0.
     fn in_rotation(&self, plan: &Plan, next: &Plan) -> Vec<VirtualId> {
         let drained = |v: &Virtual, server: SocketAddr| {
             let mut reals = next.virtuals().iter().filter(|n| n.id == v.id).flat_map(|n| &n.reals);
@@ -106,7 +108,7 @@ impl Model {
         plan.virtuals().iter().filter(|v| works(v)).map(|v| v.id).collect()
     }
 
-    /// One round in which every check is run once.
+    /// One round of checks: every check runs once.
     fn round(&mut self, plan: &Plan, outcomes: &BTreeMap<SocketAddr, Outcome>) {
         for member in plan.members() {
             let (v, real) = plan.member(member);
@@ -123,11 +125,11 @@ impl Model {
     }
 }
 
-/// Everything that must hold once the table has been read back.
+/// Asserts everything that must hold once the table has been read again.
 fn assert_consistent(world: &mut World, model: &Model, context: &str) {
     let director = world.director.as_ref().unwrap();
     let plan = director.plan().clone();
-    // Servers that were leaving have gone by now.
+    // Leaving servers have been removed by now.
     for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
         let (v, real) = plan.member(member);
         let (up, _) = model.servers[&(v.id, real.address)];
@@ -180,7 +182,7 @@ fn live(world: &mut World, acts: &[Act]) {
                 world.reload(plans[*next].clone());
                 assert!(
                     !same || world.kernel.operations() == before,
-                    "{context}: the same file was written anew"
+                    "{context}: a reload of the same file wrote to the table"
                 );
                 for id in model.in_rotation(&plans[current], &plans[*next]) {
                     assert_make_before_break(&world.table(), &plans[*next], id, &context);
@@ -194,8 +196,8 @@ fn live(world: &mut World, acts: &[Act]) {
                 let kernel = world.table();
                 world.kill();
                 world.start(plans[current].clone());
-                assert_eq!(world.kernel.operations(), before, "{context}: a restart wrote something");
-                // What was counted is forgotten, what is in service is not.
+                assert_eq!(world.kernel.operations(), before, "{context}: a restart wrote to the table");
+                // Failure counts are lost; servers in service stay up.
                 model.servers.clear();
                 model.take_up(&plans[current], &kernel);
             }
@@ -211,7 +213,8 @@ fn live(world: &mut World, acts: &[Act]) {
     }
 }
 
-/// A service that had a working server in rotation is not without one after a reload, unless the new configuration wants none there.
+/// Asserts that a service that had a working server in rotation still has one after a reload, unless the new
+/// configuration has only weights of 0.
 fn assert_make_before_break(table: &Table, plan: &Plan, id: VirtualId, context: &str) {
     let Some(v) = plan.virtuals().iter().find(|v| v.id == id) else { return };
     if v.reals.iter().all(|real| real.weight == 0) {
@@ -222,7 +225,7 @@ fn assert_make_before_break(table: &Table, plan: &Plan, id: VirtualId, context: 
     assert!(in_rotation, "{context}: {id} was left without a server\n{}", render(table));
 }
 
-/// The kernel takes operations again, and the table is read back.
+/// Lets the kernel accept operations again, and the director read the table.
 fn repair(world: &mut World) {
     world.kernel.fail_next(0, Error::Busy);
     world.now += std::time::Duration::from_secs(60);
@@ -248,7 +251,7 @@ fn meddle(world: &mut World, plan: &Plan, server: u8, weight: Option<u32>) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
-    // A7 and R65: also that no reload leaves a service without a server.
+    // A7 and R65: this also tests that no reload leaves a service without a server.
     fn a_director_does_what_the_model_says(acts in proptest::collection::vec(act(), 1..40)) {
         let mut world = World::new();
         let key = desired::service_key(FOREIGN.parse().unwrap());

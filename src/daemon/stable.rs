@@ -1,90 +1,92 @@
-//! When a file that changes counts as changed: events, reads and *now* go in, finished contents come out. No I/O, no clock.
+//! Decides when a change of a file is complete. Inputs are file events, reads and *now*; outputs are complete
+//! contents. No I/O, no clock.
 //!
-//! A file that was renamed or linked into place counts after two equal reads 100 ms apart. A file that is written in place counts
-//! 2 s after the last event, if that says that the writer has closed it. Where the system reports no events, two equal reads 2 s
-//! apart count. No half of a file is ever reported, as long as its writer does not pause for longer with the file closed.
+//! A file renamed or linked into place is complete after two equal reads 100 ms apart. A file written in place is
+//! complete 2 s after the last event, if that event is the close by the writer. Without file events, two equal
+//! reads 2 s apart are needed. An incomplete file is reported only if its writer pauses for longer with the file
+//! closed.
 
 use std::time::{Duration, Instant};
 
 use crate::sys::watch::Change;
 
-/// Between the two reads of a file that was replaced, or that its writer has closed.
+/// Time between the two reads of a file that was replaced, or that its writer has closed.
 const CONFIRM: Duration = Duration::from_millis(100);
-/// For so long a file written in place must have been left alone.
+/// A file written in place must be unchanged for this time.
 const QUIET: Duration = Duration::from_secs(2);
-/// After this long without quiet the operator is told.
+/// A file that keeps changing for this time is reported.
 const UNQUIET: Duration = Duration::from_secs(60);
 
-/// The content of the file; none where it cannot be read.
+/// The content of the file; `None` if it cannot be read.
 type Content = Option<Vec<u8>>;
 
-/// What was seen.
+/// An observation of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// Another content than the last one that was seen or applied.
+    /// The content differs from the last one observed or applied.
     Changed(Vec<u8>),
-    /// The file cannot be read where it could be before.
+    /// The file can no longer be read.
     Missing,
-    /// The file has been changing for so long that a change is overdue.
+    /// The file has been changing for longer than `UNQUIET`.
     Unquiet {
-        /// Whether a program that writes to it has not closed it.
+        /// Whether a program has it open for writing.
         open: bool,
     },
 }
 
-/// What to do next.
+/// The next step of the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Read the file, and hand it to [`Tracker::read`].
     Read,
-    /// Wait for a change, at most until then.
+    /// Wait for a change, at most until this time.
     Wait(Instant),
 }
 
-/// Follows one file.
+/// The state of one file.
 #[derive(Debug)]
 pub struct Tracker {
-    /// The content that was last reported, or is in force.
+    /// The content that was last reported or applied.
     known: Content,
-    /// It was reported that the file is missing.
+    /// Whether it was reported that the file is missing.
     missing: bool,
     /// The file is read this often even if the system reports nothing.
     interval: Duration,
     state: State,
-    /// Present while the file is not quiet.
+    /// Present while the file keeps changing.
     unquiet: Option<Unquiet>,
 }
 
-/// A time without quiet.
+/// A period in which the file keeps changing.
 #[derive(Clone, Copy, Debug)]
 struct Unquiet {
-    /// When it has taken too long.
+    /// When to report it.
     overdue_at: Instant,
-    /// The operator was told.
+    /// Whether it was reported.
     told: bool,
 }
 
-/// What is known of the file.
+/// The state of the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// It has the known content, as far as anybody has said.
+    /// No change is known. The file is read at `read_at`.
     Same { read_at: Instant },
-    /// It was opened for writing, and not closed since.
+    /// The file was opened for writing and not closed since.
     Open,
-    /// It may have another content, and is read at this time. The content is that of the first of two reads, and the duration
+    /// The file may have changed and is read at `read_at`. `first`: the content of the first of two reads. `apart`:
     /// the time between the two.
     Changed { read_at: Instant, first: Option<Content>, apart: Duration },
 }
 
 impl Tracker {
-    /// Follows a file whose content is in force. It is read at once, because it may have changed before it was watched.
+    /// Starts with the content in force. The file is read at once, because it may have changed before it was watched.
     #[must_use]
     pub fn new(content: Vec<u8>, interval: Duration, now: Instant) -> Tracker {
         let state = State::Same { read_at: now };
         Tracker { known: Some(content), missing: false, interval, state, unquiet: None }
     }
 
-    /// Takes in what the system reports.
+    /// Processes a file event of the system.
     pub fn reported(&mut self, change: Change, now: Instant) {
         let changed = |wait, apart| State::Changed { read_at: now + wait, first: None, apart };
         self.state = match change {
@@ -96,7 +98,8 @@ impl Tracker {
         self.not_quiet(now);
     }
 
-    /// Takes in which content is in force from now on; it is no news. What was seen before is forgotten, so the file is read soon.
+    /// Sets the content in force, which is not reported. The file is read soon, because earlier observations are
+    /// dropped.
     pub fn in_force(&mut self, content: Vec<u8>, interval: Duration, now: Instant) {
         self.known = Some(content);
         self.missing = false;
@@ -106,7 +109,7 @@ impl Tracker {
         }
     }
 
-    /// Says what to do next.
+    /// Returns the next step.
     #[must_use]
     pub fn step(&self, now: Instant) -> Step {
         let read_at = match self.state {
@@ -124,7 +127,7 @@ impl Tracker {
         }
     }
 
-    /// Says once that the file has been changing for too long.
+    /// Reports once that the file has been changing for too long.
     pub fn overdue(&mut self, now: Instant) -> Option<Observed> {
         let open = self.state == State::Open;
         let unquiet = self.unquiet.as_mut().filter(|unquiet| !unquiet.told && unquiet.overdue_at <= now)?;
@@ -132,10 +135,10 @@ impl Tracker {
         Some(Observed::Unquiet { open })
     }
 
-    /// Takes in what a [`Step::Read`] found.
+    /// Processes the result of a [`Step::Read`].
     pub fn read(&mut self, found: Content, now: Instant) -> Option<Observed> {
         match std::mem::replace(&mut self.state, State::Open) {
-            // It was opened after the read began.
+            // The file was opened for writing after the read began.
             State::Open => None,
             _ if found == self.known && found.is_some() => {
                 self.missing = false;
@@ -150,7 +153,7 @@ impl Tracker {
                 self.again(found, apart, now);
                 None
             }
-            // No event has told of this change, so none may tell of the next.
+            // This change came without an event, so the next one may, too.
             State::Changed { .. } | State::Same { .. } => {
                 self.again(found, QUIET, now);
                 None

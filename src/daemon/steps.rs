@@ -1,29 +1,29 @@
-//! Golden steps through the whole core: a configuration, then events one after the other, and after each what was told and
-//! what the table holds. `UPDATE_GOLDEN=1 cargo test steps` writes the files in `tests/data/steps` anew.
+//! Golden steps through the whole core: a configuration, then one input after the other, and after each the
+//! published events and the table. `UPDATE_GOLDEN=1 cargo test steps` rewrites the files in `tests/data/steps`.
 //!
-//! A file has blocks `%config` (the text of a configuration, taken up by the next `start` or `reload`) and steps:
+//! A file has blocks `%config` (the text of a configuration for the next `start` or `reload`) and steps:
 //!
 //! | step | what happens |
 //! | --- | --- |
 //! | `%start` | the daemon starts on the table as it is |
-//! | `%kill` | it is gone at once; the table stays |
-//! | `%stop` | it stops and cleans up |
-//! | `%reload` | it takes the last `%config` up |
-//! | `%down ADDRESS…`, `%up ADDRESS…`, `%unknown ADDRESS…` | checks find these servers so from now on; one round of checks |
-//! | `%late ADDRESS…` | checks of these servers fail while the director is late; one round, and the repeats that follow at once |
+//! | `%kill` | the daemon is killed; the table stays |
+//! | `%stop` | the daemon stops and cleans up |
+//! | `%reload` | the daemon applies the last `%config` |
+//! | `%down ADDRESS…`, `%up ADDRESS…`, `%unknown ADDRESS…` | checks of these servers get this result from now on; one round of checks |
+//! | `%late ADDRESS…` | checks of these servers fail while the director is late; one round, and the immediate repeats |
 //! | `%round` | one more round |
-//! | `%warn ADDRESS WORDS…` | the check of this server warns of it from now on, without words not any more; one round |
+//! | `%warn ADDRESS WORDS…` | the check of this server has this warning from now on, or none without words; one round |
 //! | `%refuse N` | the kernel refuses the next N operations |
-//! | `%admin ID ADDRESS WEIGHT` | somebody sets the weight of a destination by hand; `-` removes it |
-//! | `%admin ID` | somebody removes a service by hand |
-//! | `%foreign ID` | somebody adds a service of their own |
+//! | `%admin ID ADDRESS WEIGHT` | an administrator sets the weight of a destination; `-` removes it |
+//! | `%admin ID` | an administrator removes a service |
+//! | `%foreign ID` | another program adds its own service |
 //! | `%verify` | a minute passes without a check |
 //! | `%wait SECONDS` | time passes without a check |
 //! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
 //! | `%drain ADDRESS [SECONDS]`, `%take-out ADDRESS`, `%keep-in ADDRESS` | an operator sets an override; `%force-drain` forces it |
 //! | `%undo ADDRESS` | an operator ends the override |
 //!
-//! `run` before a line says that this fallback command is run.
+//! Lines that begin with `run` are fallback commands that are run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ use crate::notify::{line, monitor};
 use crate::report::{State, View};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
-/// Runs one file and gives it as it should be.
+/// Runs the steps of a file and returns the expected text of the file.
 fn run(text: &str) -> String {
     let mut world = World::new();
     let mut output = String::new();
@@ -152,7 +152,7 @@ fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&st
     let until = seconds.map(|seconds| now + Duration::from_secs(seconds.parse().unwrap()));
     let decision = Override { what, owner: anna(), reason: "new kernel".to_owned(), since: now, until };
     let director = world.director();
-    // A refusal changes nothing, which the table shows.
+    // A refusal changes nothing, as the table shows.
     let _ = match word {
         "undo" => director.end_override(None, server, &anna(), now),
         _ => director.override_server(None, server, &decision, word == "force-drain", now),
@@ -160,7 +160,7 @@ fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&st
     world.settle()
 }
 
-/// Checks find these servers so from now on.
+/// Sets the result of the checks of these servers.
 fn find(world: &mut World, word: &str, servers: &[&str]) -> Vec<Event> {
     let outcome = match word {
         "up" => Outcome::Up,
@@ -174,7 +174,7 @@ fn find(world: &mut World, word: &str, servers: &[&str]) -> Vec<Event> {
     world.round()
 }
 
-/// What an administrator does with ipvsadm.
+/// A change that an administrator or another program makes with ipvsadm.
 fn by_hand(world: &mut World, words: &[&str]) {
     let key = desired::service_key(words[1].parse::<VirtualId>().unwrap());
     let destination = |text: &str| {
@@ -254,7 +254,7 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     assert_eq!(world.kernel.service(key), Ok(Some(before)));
 }
 
-/// R38: the answer takes four seconds of the ten, and the next check comes ten seconds after the last one all the same.
+/// R38: although each answer takes four seconds, checks begin every ten seconds.
 #[test]
 fn the_interval_goes_from_check_to_check() {
     let mut world = World::new();
@@ -272,7 +272,7 @@ fn the_interval_goes_from_check_to_check() {
             world.settle();
         }
     }
-    // The first two find the check's place in the interval.
+    // The first two checks find the place in the interval.
     let steps: Vec<Duration> = begins.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
     assert_eq!(steps, [ROUND; 4]);
 }
@@ -310,14 +310,14 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
     };
     let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
     assert_eq!(shown(&world), [(new.clone(), State::Down), (old, State::Leaving)]);
-    // It is awaited for no longer than that.
+    // It stays for at most this time.
     let latest = now + Duration::from_secs(21);
     let director = world.director();
     assert_eq!(director.health().leaves_at(director.plan()), Some(latest));
     world.round();
     assert_eq!(shown(&world), [(new, State::Up)]);
     assert!(!world.director().plan().leaving().is_empty());
-    // Then it is forgotten, with its check.
+    // Then it is removed, with its check.
     world.round();
     assert!(world.director().plan().leaving().is_empty());
     assert_eq!(world.director().plan().checks().len(), 1);

@@ -1,6 +1,6 @@
-//! CPU time on the thread of the loop: what each check costs, and turns of the loop that are too long.
+//! Measures CPU time on the loop's thread: of each check, and of each turn of the loop. Reports long turns.
 
-#![expect(clippy::disallowed_methods, reason = "how often a long turn is reported needs the clock")]
+#![expect(clippy::disallowed_methods, reason = "limits how often long turns are reported")]
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -14,10 +14,10 @@ use crate::sys::cpu::thread_time;
 /// A turn of the loop that uses more CPU time than this is reported.
 const LONG: Duration = Duration::from_millis(50);
 
-/// From one report of long turns to the next.
+/// Minimum time between two reports of long turns.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Runs a future, and tells `spent` the CPU time of each of its polls.
+/// Runs a future, and calls `spent` with the CPU time of each poll.
 pub(super) async fn measured<T>(future: impl Future<Output = T>, mut spent: impl FnMut(Duration)) -> T {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -38,7 +38,7 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Takes in one turn.
+    /// Records one turn.
     pub(super) fn spent(&mut self, cpu: Duration) {
         if cpu > LONG
             && let Some(line) = self.report(cpu, Instant::now())
@@ -57,8 +57,8 @@ impl Turns {
         let (long, longest) = (std::mem::take(&mut self.long), std::mem::take(&mut self.longest));
         let turns = if long == 1 { "turn" } else { "turns" };
         Some(format!(
-            "{long} {turns} of the daemon's loop used more than {} ms of CPU time, the longest {} ms; no check is read in such a \
-             time. Divide the configuration between two daemons if this goes on",
+            "{long} {turns} of the daemon's loop used more than {} ms of CPU time, the longest {} ms; answers of servers wait during \
+             that time. If this continues, divide the configuration between two daemons",
             LONG.as_millis(),
             longest.as_millis()
         ))
@@ -102,7 +102,7 @@ mod tests {
         assert!(cpu >= Duration::from_millis(5), "{cpu:?}");
     }
 
-    /// 5,000 servers, of which as many die at once as one turn takes in.
+    /// Of 5,000 servers, as many fail at once as one turn processes.
     #[test]
     fn a11_a_turn_with_5000_servers_is_short() {
         let mut text = String::from("quiescent=yes\n");

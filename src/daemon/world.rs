@@ -1,4 +1,4 @@
-//! For tests: a director, the kernel under it, and the servers that it checks.
+//! For tests: a director with a kernel table in memory and simulated servers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,14 +18,14 @@ use crate::plan::Plan;
 use crate::report::Moment;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
-/// Every check of a test configuration comes round in this time.
+/// Every check of a test configuration runs once in this time.
 pub(super) const ROUND: Duration = Duration::from_secs(10);
 pub(super) const VERIFY: Duration = Duration::from_secs(60);
 
 /// The result of a check that failed while the director was late.
 pub(super) const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
-/// The plan of a configuration of which the test is sure.
+/// The plan of a configuration. Panics if the configuration is invalid.
 pub fn plan(text: &str) -> Plan {
     let loaded = config::load(text.as_bytes(), &Answers::new("director"));
     let lines: Vec<String> =
@@ -34,7 +34,7 @@ pub fn plan(text: &str) -> Plan {
     Plan::new(Arc::new(config))
 }
 
-/// A director, the kernel under it, and the servers that it checks.
+/// A director with a kernel table in memory and simulated servers.
 pub(super) struct World {
     pub kernel: Memory,
     pub director: Option<Director>,
@@ -47,7 +47,7 @@ pub(super) struct World {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+    #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
     pub fn new() -> World {
         World {
             kernel: Memory::new(),
@@ -81,7 +81,7 @@ impl World {
         self.settle()
     }
 
-    /// Carries out what the director asks for until it rests, and gives what happened.
+    /// Executes the director's requests until it rests, and returns the events.
     pub fn settle(&mut self) -> Vec<Event> {
         self.rest();
         self.director().take_events()
@@ -106,7 +106,7 @@ impl World {
         self.director().finish_stop()
     }
 
-    /// The process is gone; what it noted stays.
+    /// Kills the process; its saved files stay.
     pub fn kill(&mut self) {
         self.owned = self.director().owned().clone();
         self.overrides = self.director().overrides();
@@ -114,7 +114,7 @@ impl World {
         self.director = None;
     }
 
-    /// Every check is run once more, one after the other.
+    /// Runs every check once, one after the other.
     pub fn round(&mut self) -> Vec<Event> {
         self.now += ROUND;
         let now = self.now;
@@ -128,7 +128,7 @@ impl World {
         events
     }
 
-    /// The verdicts of these checks.
+    /// Finishes these checks with their verdicts.
     pub fn finish(&mut self, due: Vec<Due>) -> Vec<Event> {
         let now = self.now;
         let mut events = Vec::new();
@@ -155,7 +155,7 @@ impl World {
         self.settle()
     }
 
-    /// What is due, with a place for each, and what happened to the checks that are not run.
+    /// The due checks, with a slot for each, and the events of the checks that are not run.
     pub fn due(&mut self, now: Instant) -> (Vec<Due>, Vec<Event>) {
         let mut all = Vec::new();
         self.director().due(now, |due| {
@@ -170,7 +170,7 @@ impl World {
     }
 }
 
-/// The table in a form that is good to compare.
+/// Renders the table as text, for comparison.
 pub(super) fn render(table: &Table) -> String {
     let mut text = String::new();
     for (key, service) in &table.services {

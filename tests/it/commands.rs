@@ -159,7 +159,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
     assert_eq!(site.act("start"), 0);
     wait("the other daemon", &|| pid_file("first.cf").exists());
     // It does not start itself again.
-    site.expect_log("execute=\"web.cf\" is passed over");
+    site.expect_log("execute=\"web.cf\" is ignored");
     wait("its log", &|| fs::read_to_string(site.path("first.cf")).is_ok_and(|log| log.contains("as daemon")));
     let (code, _, stderr) = site.told("status");
     assert_eq!(code, 0);
@@ -222,7 +222,7 @@ fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
     site.write(&config);
     site.signal(Signal::SIGHUP);
     site.expect("only the other one has changed", &[(one.address, 0), (two.address, 4)]);
-    site.expect_log("cannot be read: not a directory; servers in maintenance stay so until it can be");
+    site.expect_log("cannot be read: not a directory; servers in maintenance stay in maintenance");
     assert!(!site.log().contains(&format!("Real server is up: {}", one.address)), "{}", site.log());
     fs::remove_file(&directory).unwrap();
     site.expect("both are up", &[(one.address, 1), (two.address, 4)]);
@@ -245,7 +245,7 @@ fn b1_start_says_that_maintenancedir_cannot_be_read() {
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("nobody"), "").unwrap();
     site.expect_log("can be read again");
-    site.expect_log("the file \"nobody\" takes no server out");
+    site.expect_log("the file \"nobody\" has no effect");
     assert_eq!(site.log().matches("cannot be read").count(), 1, "{}", site.log());
 }
 

@@ -206,7 +206,10 @@ fn restart_changes_the_process_and_needs_a_good_file() {
     assert_ne!(first, second);
     // The table is handed over, not cleaned up.
     let log = site.log();
-    assert!(log.contains("hands the table over as it is") && !log.contains("Purged"), "{log}");
+    assert!(
+        log.contains("terminated for a handover; the table stays as it is") && !log.contains("Purged"),
+        "{log}"
+    );
     // B01, B02: a wrong file neither ends the daemon nor loses its pid file.
     site.write("nonsense\n");
     assert_eq!(site.told("restart").0, 2);
@@ -250,7 +253,7 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
     let nowhere = site.path("nowhere/log").display().to_string();
     fs::write(site.path("web.cf"), format!("logfile=\"{nowhere}\"\n{good}")).unwrap();
     refused(&own, &format!("{nowhere}: its directory is not there"));
-    assert!(!site.log().contains("hands the table over"), "{}", site.log());
+    assert!(!site.log().contains("terminated for a handover"), "{}", site.log());
     assert_eq!(site.act("stop"), 0);
 }
 
@@ -466,6 +469,6 @@ fn signals_that_ended_the_original_do_not_end_this_one() {
     assert_eq!(site.told("status").0, 0);
     // SIGUSR2 hands over: it ends, and remembers what is its own.
     site.signal(Signal::SIGUSR2);
-    site.expect_log("hands the table over as it is");
+    site.expect_log("terminated for a handover; the table stays as it is");
     assert!(!site.log().contains("Purged"));
 }

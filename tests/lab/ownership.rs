@@ -82,7 +82,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     write(director, "b.cf", 82, MOVED);
     must(director, "a.cf", "start");
     must(director, "b.cf", "start");
-    expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and left to it", 1);
+    expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and not managed here", 1);
     assert!(must_show(director, "b.cf").contains("owned by a.cf"), "{}", must_show(director, "b.cf"));
     untouched(3);
     // A restart of the owner, and a crash, are no end of its ownership.
@@ -100,7 +100,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     // Back, the new owner first: it waits for the old one.
     write(director, "a.cf", 81, MOVED);
     must(director, "a.cf", "reload");
-    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and left to it", 1);
+    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 1);
     write(director, "b.cf", 82, "");
     must(director, "b.cf", "reload");
     is_that_of(director, "a.cf", "b.cf");
@@ -117,7 +117,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     // At a stop, too; what nobody else has goes.
     write(director, "a.cf", 81, MOVED);
     must(director, "a.cf", "reload");
-    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and left to it", 2);
+    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 2);
     must(director, "b.cf", "stop");
     untouched(2);
     must(director, "a.cf", "stop");
@@ -133,7 +133,7 @@ fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
     write(director, "b.cf", 82, MOVED);
     must(director, "a.cf", "start");
     must(director, "b.cf", "start");
-    expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and left to it", 1);
+    expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and not managed here", 1);
     let pid = fs::read_to_string(director.file("run/ldirectord.a.cf.pid")).unwrap();
     kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     must(director, "a.cf", "stop");
@@ -145,7 +145,7 @@ fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
     assert_eq!((services(&director.table()), writes(director)), (2, 2), "{}", log(director, "b.cf"));
     // Two daemons that stop at the same moment leave nothing to each other.
     must(director, "a.cf", "start");
-    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and left to it", 1);
+    expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 1);
     std::thread::scope(|scope| {
         for name in ["a.cf", "b.cf"] {
             scope.spawn(move || must(director, name, "stop"));

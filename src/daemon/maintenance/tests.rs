@@ -1,4 +1,4 @@
-//! Files that name servers, resolvers that are silent, and directories that cannot be read.
+//! Files named after servers, resolvers that do not answer, and directories that cannot be read.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn rules(directory: &Path, names: &[(&str, &str)]) -> Rules {
     let learned = Learned {
         names: names.iter().map(|(ip, name)| (ip.parse().unwrap(), (*name).to_owned())).collect(),
         silent: BTreeSet::new(),
-        // No resolver is asked in this test.
+        // No names are looked up in this test.
         asked: Some(far_future()),
         reported: BTreeSet::new(),
     };
@@ -23,7 +23,7 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
     Err(ResolveError::Failed { name: address.to_string(), cause: "try again".to_owned() })
 }
 
-/// Rules of a plan whose resolver is another one.
+/// The rules of a plan with the given resolver.
 fn rules_of(text: &str, known: Names, look_up: LookUp) -> Rules {
     let known = Learned { names: known, ..Learned::default() };
     Rules { look_up, ..Rules::of(&crate::daemon::world::plan(text), [], known).unwrap() }
@@ -59,7 +59,7 @@ fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_t
     let rules = rules_of(&text, Names::new(), silent);
     assert_eq!(rules.look().unwrap(), InMaintenance::new());
     let asked = lock(&rules.learned).silent.clone();
-    // Those of a worker that looked just before the last one failed come on top.
+    // A worker that started just before the last failure adds to the number.
     assert!((resolve::AT_ONCE..2 * resolve::AT_ONCE).contains(&asked.len()), "{}", asked.len());
     lock(&rules.learned).asked = None;
     assert_eq!(rules.look().unwrap(), InMaintenance::new());
@@ -83,7 +83,7 @@ async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
     });
     let keys = |found: InMaintenance| found.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(keys(rules.look_within(Duration::from_millis(50)).await.unwrap()), ["10.0.0.2:80"]);
-    // Whoever looks later finds what was learned meanwhile.
+    // Later calls find the names that were looked up in the meantime.
     let mut found = keys(rules.look().unwrap());
     for _ in 0..200 {
         if found.len() == 2 {
@@ -95,7 +95,7 @@ async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
     assert_eq!(found, ["10.0.0.2:80", "10.0.0.3:80"]);
 }
 
-#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
@@ -123,7 +123,7 @@ fn files_name_servers_by_address_and_by_name() {
     check(&["web2.example.net:80"], &["10.0.0.2:80"]);
     check(&["web2:81"], &["10.0.0.2:81"]);
     check(&["six", "web2"], &["10.0.0.2:80", "10.0.0.2:81", "[fd00::2]:80"]);
-    // The name must begin with two or more signs of lower case.
+    // A short name has at least two characters, all of them lower case.
     check(&["X"], &[]);
     check(&["X.example.net"], &["10.0.0.3:80"]);
 }
@@ -141,7 +141,7 @@ async fn a_file_that_comes_and_goes_is_seen_at_once() {
     let mut maintenance =
         Maintenance::observe(Some(rules(directory.path(), &[])), InMaintenance::new(), never, false);
     let path = directory.path().join("10.0.0.3");
-    // The watch stands once the task has run for the first time.
+    // The watch is active once the task has run for the first time.
     tokio::task::yield_now().await;
     fs::write(&path, "").unwrap();
     let found = next(&mut maintenance).await;
@@ -157,7 +157,7 @@ async fn next(maintenance: &mut Maintenance) -> InMaintenance {
     tokio::time::timeout(Duration::from_secs(5), maintenance.next()).await.unwrap()
 }
 
-/// The name that files stand under in the next test.
+/// The directory of the next test, for its resolver.
 static SLOW_DIRECTORY: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 #[test]
@@ -189,7 +189,7 @@ fn b1_a_file_that_names_no_server_is_reported_once() {
     }
     rules.look().unwrap();
     assert_eq!(reported(), ["10.0.0.9", "README"]);
-    // After a reload it is not said again, and what was removed is forgotten.
+    // A known file is not reported again, and a removed one is forgotten.
     fs::remove_file(directory.path().join("README")).unwrap();
     rules.look().unwrap();
     assert_eq!(reported(), ["10.0.0.9"]);
@@ -224,24 +224,24 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
     let rules = Rules::of(&plan, [], Learned::default()).unwrap();
     let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
     let held: Vec<String> = held.keys().map(ToString::to_string).collect();
-    // A weight of 0 that is configured says nothing.
+    // A configured weight of 0 does not mean maintenance.
     assert_eq!(held, ["10.0.0.2:80", "10.0.0.3:80"]);
     assert!(note.contains("cannot be read: not a directory; 2 real servers"), "{note}");
-    // One that takes traffic in any service is not in maintenance.
+    // A server that is in rotation in any service is not in maintenance.
     let (service, found) = table.services.iter().next().unwrap();
     let (key, config) = found.destinations.iter().next().unwrap();
     let config = ipvs_rs::DestinationConfig { weight: 1, ..*config };
     ipvs.apply(&[Operation::EditDestination { service: *service, key: *key, config }]);
     let (held, _) = at_start(Some(&rules), &plan, &mut ipvs).await;
     assert_eq!(held.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.3:80"]);
-    // As soon as it can be read, its files count alone.
+    // As soon as the directory can be read, only its files count.
     let mut maintenance = Maintenance::observe(Some(rules), held, Duration::from_millis(10), true);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(next(&mut maintenance).await.is_empty());
 }
 
-/// R71: without `quiescent` a server in maintenance is not in the table.
+/// R71: with `quiescent=no` a server in maintenance is not in the table.
 #[tokio::test]
 async fn b1_unreadable_at_start_keeps_the_absent_out() {
     let directory = tempfile::tempdir().unwrap();
@@ -255,7 +255,7 @@ async fn b1_unreadable_at_start_keeps_the_absent_out() {
     );
     let plan = crate::daemon::world::plan(&text);
     let server = |host: u8| format!("10.0.0.{host}:80").parse::<SocketAddr>().unwrap();
-    // An earlier run had these in rotation, and does not know the third service.
+    // An earlier run had these in rotation, and did not have the third service.
     let (v80, v81) = (plan.virtuals()[0].id, plan.virtuals()[1].id);
     let up = BTreeSet::from([(v80, server(2)), (v81, server(2))]);
     let mut present = desired::wanted(&plan, &crate::health::Health::new(&plan, &up, far_future()));
@@ -268,7 +268,7 @@ async fn b1_unreadable_at_start_keeps_the_absent_out() {
     let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
     assert_eq!(held.keys().copied().collect::<Vec<_>>(), [server(3), server(4)]);
     assert!(note.contains("cannot be read: not a directory; 2 real servers"), "{note}");
-    // They stay out although their checks pass; a service that is new says nothing of its servers.
+    // They stay out although their checks pass. A new service does not mean that its servers are in maintenance.
     let now = far_future();
     let mut director = crate::director::Director::new(plan, present, &BTreeSet::new(), None, now);
     director.maintain(&held, now);

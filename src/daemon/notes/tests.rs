@@ -1,6 +1,6 @@
 //! Notes that cannot be written, and notes that hang.
 
-#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,13 +34,13 @@ async fn b3_what_cannot_be_written_is_said_once_and_tried_again() {
     assert!(error.contains("services cannot be written: "), "{error}");
     assert_eq!((notes.is_pending(), notes.poll_timeout()), (false, Some(start + RETRY)));
     notes.write(owned(&[80]), start + RETRY);
-    assert!(!take(&mut notes, start + RETRY).await.unwrap(), "said already");
+    assert!(!take(&mut notes, start + RETRY).await.unwrap(), "reported already");
     assert_eq!(notes.poll_timeout(), Some(start + 2 * RETRY));
     fs::create_dir(&directory).unwrap();
     notes.write(owned(&[80]), start + 2 * RETRY);
     assert!(take(&mut notes, start + 2 * RETRY).await.unwrap());
     assert_eq!((notes.poll_timeout(), file().read()), (None, owned(&[80]).services));
-    // What the file says is not written again.
+    // Unchanged content is not written again.
     notes.write(owned(&[80]), start + 3 * RETRY);
     assert!(!notes.is_pending());
     notes.remove(start + 3 * RETRY);
@@ -69,10 +69,10 @@ async fn b3_a_note_that_hangs_holds_nothing_up() {
     }
     assert!(notes.is_pending());
     assert_eq!((notes.poll_timeout(), notes.late(start)), (Some(start + LATE), None));
-    assert!(notes.late(start + LATE).unwrap().starts_with("/run/web.cf.services has not been written"));
-    assert_eq!((notes.late(start + LATE), notes.poll_timeout()), (None, None), "said once");
+    assert!(notes.late(start + LATE).unwrap().starts_with("/run/web.cf.services was not written within"));
+    assert_eq!((notes.late(start + LATE), notes.poll_timeout()), (None, None), "reported once");
     drop(release);
-    // The first one was under way; of the others only the newest counts.
+    // The first one was in progress; of the others only the newest is written.
     assert!(take(&mut notes, start).await.unwrap());
     assert!(notes.is_pending());
     assert!(take(&mut notes, start).await.unwrap());

@@ -1,6 +1,6 @@
-//! Services that change hands, on notes of daemons that do not run.
+//! Services that move between daemons. The other daemons are only notes.
 
-#![expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
 use std::fs;
 
@@ -31,7 +31,7 @@ fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
     super::keys(plan.config())
 }
 
-/// The notes of others, and the one that asks.
+/// The state directory with the notes of other daemons.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -50,13 +50,13 @@ impl Folder {
         fs::write(&path, fs::read_to_string(&path).unwrap().replace(&own, process)).unwrap();
     }
 
-    /// The note of a daemon that runs: it has the process of this test.
+    /// Writes the note of a running daemon, with the process of this test.
     fn runs(&self, name: &str, ports: &[u16], offered: &[u16]) {
         let owned = Owned { services: keys(ports), offered: keys(offered), ..Owned::default() };
         self.write(name, owned, &Process::own().to_string());
     }
 
-    /// The note of one that is gone.
+    /// Writes the note of a daemon that is gone.
     fn gone(&self, name: &str, ports: &[u16]) {
         self.write(name, Owned { services: keys(ports), ..Owned::default() }, "4194304 1");
     }
@@ -75,7 +75,7 @@ impl Folder {
 }
 
 impl Share {
-    /// The services of the new plan, and those that are handed over.
+    /// The services of the new plan, and the services handed over.
     fn parts(&self) -> (BTreeSet<ServiceKey>, BTreeSet<ServiceKey>) {
         (planned(self.plan.as_ref().unwrap()), self.handed_over.clone())
     }
@@ -90,7 +90,7 @@ fn seconds(count: u64) -> Duration {
 fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[25, 80], &[]);
-    // What a former run has left of it is not ours to remove.
+    // A service that an earlier run left and that now has another owner is not removed here.
     let Beginning { mut peers, plan: running, formerly } = folder.start(&[80, 81], &[25, 80, 81, 99], now);
     assert_eq!((planned(&running), formerly), (keys(&[81]), keys(&[81, 99])));
     assert_eq!(peers.elsewhere().values().collect::<Vec<_>>(), ["mail.cf"]);
@@ -100,11 +100,12 @@ fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
     let share = peers.look(folder.sight(), &running, now + seconds(2)).unwrap();
     assert_eq!(share.parts(), (keys(&[80, 81]), BTreeSet::new()));
     let both = share.plan.unwrap();
-    // "mail.cf" and this one have taken it at the same moment: it goes to the first, by time and name.
+    // "mail.cf" and this daemon have taken the service at the same moment: it goes to the first, by start time and
+    // name.
     folder.runs("mail.cf", &[25, 80], &[]);
     let again = peers.look(folder.sight(), &both, now + seconds(3)).unwrap();
     assert_eq!(again.parts(), (keys(&[81]), keys(&[80])), "not removed");
-    // Of "zeta.cf" this one is the first.
+    // Compared with "zeta.cf", this daemon is the first.
     folder.gone("mail.cf", &[]);
     let share = peers.look(folder.sight(), &again.plan.unwrap(), now + seconds(4)).unwrap();
     let both = share.plan.unwrap();
@@ -113,12 +114,12 @@ fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
     assert_eq!(peers.poll_timeout(), Some(now + seconds(6)));
     assert!(peers.look(folder.sight(), &both, now + seconds(20)).is_none());
     assert_eq!(peers.poll_timeout(), Some(now + seconds(30)), "nothing is shared");
-    // A note that could not be written for long: the other daemon may have taken the service meanwhile.
+    // While our note could not be written, the other daemon may have taken the service.
     peers.noted_at(now + seconds(21));
     assert_eq!(peers.poll_timeout(), Some(now + seconds(22)));
 }
 
-/// R93: by a restart, or by systemd.
+/// R93: a daemon may be restarted, for example by systemd.
 #[test]
 fn a_daemon_that_may_come_back_keeps_its_services() {
     let (folder, now) = (Folder::new(), Instant::now());
@@ -127,11 +128,11 @@ fn a_daemon_that_may_come_back_keeps_its_services() {
     folder.gone("mail.cf", &[80]);
     assert!(peers.look(folder.sight(), &running, now + seconds(1)).is_none());
     assert!(peers.look(folder.sight(), &running, now + seconds(14)).is_none());
-    // Who starts now, perhaps the same file under another name, has not seen it alive.
+    // A daemon that starts now, perhaps the same file under another name, has not seen the other one running.
     assert_eq!(planned(&folder.start(&[80, 81], &[], now).plan), keys(&[80, 81]));
     let share = peers.look(folder.sight(), &running, now + seconds(15)).unwrap();
     assert_eq!(share.parts().0, keys(&[80, 81]));
-    // It is back after all, and finds that the service is another one's.
+    // The other daemon returns late, and the service keeps its new owner.
     let _held = folder.lock("mail.cf");
     assert!(peers.look(folder.sight(), &share.plan.unwrap(), now + seconds(17)).is_none());
 }
@@ -140,7 +141,7 @@ fn a_daemon_that_may_come_back_keeps_its_services() {
 #[test]
 fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
     let (folder, now) = (Folder::new(), Instant::now());
-    // Its file has it, and the daemon has not read that yet.
+    // The file of the other daemon has the service, but that daemon has not loaded it yet.
     let file = folder.0.path().join("mail.cf");
     fs::write(&file, text(&[25, 80])).unwrap();
     let network = Some(Place::here().unwrap().network);
@@ -159,21 +160,21 @@ fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
     folder.runs("mail.cf", &[25, 80], &[]);
     let last = peers.look(folder.sight(), &offering, now + seconds(61)).unwrap();
     assert_eq!(last.parts(), (keys(&[82]), keys(&[80])));
-    // For the other one an offer is free.
+    // An offered service is free for other daemons.
     folder.runs("mail.cf", &[25, 80], &[80]);
     assert_eq!(planned(&folder.start(&[80], &[], now).plan), keys(&[80]));
-    // A note tells of what a file cannot: it is wrong now, and the daemon waits for the service.
+    // The note still claims the service while the file is invalid.
     fs::write(&file, "nonsense\n").unwrap();
     let waits = Owned { wanted: keys(&[80]), ..Owned::default() };
     folder.write("mail.cf", waits, &Process::own().to_string());
     assert_eq!(folder.sight().claims.into_keys().collect::<BTreeSet<_>>(), keys(&[80]));
-    // A daemon that stops wants nothing, and offers all that it has.
+    // A daemon that stops claims nothing and offers all its services.
     let stops = Owned { wanted: keys(&[80]), is_stopping: true, ..Owned::default() };
     folder.write("mail.cf", stops, &Process::own().to_string());
     assert!(folder.sight().claims.is_empty());
 }
 
-/// R93: the daemon may have been started before a link was switched, without a lock, or with another file.
+/// R93: the other daemon may have been started before a link was changed, without a lock, or with another file.
 #[test]
 fn the_file_of_a_note_is_read_and_hosts_keep_their_address() {
     let folder = Folder::new();
@@ -194,7 +195,7 @@ fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
     assert_eq!(formerly, keys(&[81]));
     let noted = peers.noted(Owned::default());
     assert_eq!((noted.services, noted.offered), (keys(&[80, 99]), keys(&[80, 99])));
-    // The other one is there, and its file has one of them.
+    // The other daemon runs now, and its file has one of the services.
     let file = folder.0.path().join("mail.cf");
     fs::write(&file, text(&[25, 80])).unwrap();
     let note = |services: &[u16]| {
@@ -209,7 +210,7 @@ fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
     note(&[25, 80]);
     assert!(peers.look(folder.sight(), &running, now + seconds(16)).is_none());
     assert!(peers.noted(Owned::default()).offered.is_empty());
-    // Where all others run and want nothing of it, it goes at once.
+    // If all other daemons run and claim nothing, the service is removed at once.
     assert_eq!(folder.start(&[81], &[80, 81, 99], now).formerly, keys(&[81, 99]));
 }
 
@@ -224,7 +225,7 @@ fn in_another_network_namespace_it_is_another_service() {
     assert!(folder.directory().notes().unwrap().is_empty());
 }
 
-/// A look that saw nothing proves nothing: without descriptors every other daemon would seem to be gone.
+/// A failed look proves nothing: without descriptors every other daemon would seem to be gone.
 #[test]
 fn what_cannot_be_read_changes_no_owner() {
     let (folder, now) = (Folder::new(), Instant::now());
@@ -234,7 +235,7 @@ fn what_cannot_be_read_changes_no_owner() {
     assert!(peers.look(blind, &running, now + seconds(30)).is_none());
     assert_eq!(peers.elsewhere().len(), 1);
     assert_eq!(peers.poll_timeout(), Some(now + seconds(31)));
-    // Nor does it at a reload: what is another one's stays its own, and what goes from the file is not removed yet.
+    // Also at a reload: owners stay the same, and services that leave the file are not removed yet.
     let share = peers.take_up(plan(&[80, 81]), &running, blind_sight(), now + seconds(40));
     assert_eq!(share.parts(), (keys(&[81, 82]), BTreeSet::new()));
     let running = share.plan.unwrap();
@@ -247,7 +248,7 @@ fn blind_sight() -> Sight {
     Sight::blind("gone".to_owned())
 }
 
-/// R93: the daemon starts, and removes nothing until it knows whose it is.
+/// R93: a daemon that starts removes no service until its owner is known.
 #[test]
 fn a_start_that_sees_no_other_daemon_removes_nothing() {
     let (folder, now) = (Folder::new(), Instant::now());
@@ -258,21 +259,21 @@ fn a_start_that_sees_no_other_daemon_removes_nothing() {
     let begin =
         Peers::begin(folder.directory(), plan(&[80, 81]), keys(&[81, 99]), Sight::blind(trouble), now);
     let Beginning { mut peers, plan: running, formerly } = begin;
-    // What is in the file is kept as it should be: an unknown owner is better than none.
+    // Services of the file are managed: two owners are better than none.
     assert_eq!((planned(&running), formerly), (keys(&[80, 81]), keys(&[81])));
     assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
     assert!(peers.look(blind_sight(), &running, now + seconds(60)).is_none());
     assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
-    // A stop now would leave it; one that sees the others would not.
+    // A stop now would leave it in the table; a stop that can read the notes would not.
     assert_eq!(blind_sight().to_leave(peers.held()), keys(&[99]));
     assert_eq!(folder.sight().to_leave(peers.held()), BTreeSet::new());
-    // Once it sees the others, each has its own again, and what no one wants goes.
+    // Once the notes can be read, each daemon has its own services again, and unclaimed ones are removed.
     let share = peers.look(folder.sight(), &running, now + seconds(61)).unwrap();
     assert_eq!(share.parts(), (keys(&[81]), keys(&[80])));
     assert_eq!(share.abandoned, keys(&[99]));
 }
 
-/// R93: it was moved, and then taken out of the other file, too.
+/// R93: a service was moved to the other file, and then removed from it, too.
 #[test]
 fn what_is_offered_and_wanted_no_more_is_removed() {
     let (folder, now) = (Folder::new(), Instant::now());
@@ -291,10 +292,10 @@ fn what_is_offered_and_wanted_no_more_is_removed() {
     let mut is_same_at = |at: u64| peers.look(folder.sight(), &running, now + seconds(at)).is_none();
     mail_has(&[25]);
     assert!(is_same_at(5) && is_same_at(19));
-    // Two reloads in a row: it was not gone.
+    // It is claimed again: the time starts over.
     mail_has(&[25, 80]);
     assert!(is_same_at(20));
-    // A file that is being edited says nothing.
+    // An invalid file, for example during an edit, proves nothing.
     fs::write(&file, "nonsense\n").unwrap();
     assert!(is_same_at(25) && is_same_at(50));
     mail_has(&[25]);
@@ -304,7 +305,7 @@ fn what_is_offered_and_wanted_no_more_is_removed() {
     assert!(peers.noted(Owned::default()).offered.is_empty());
 }
 
-/// The files of the others are read while something is offered, not only their notes.
+/// While a service is offered, the files of the other daemons are read, not only their notes.
 #[tokio::test(start_paused = true)]
 async fn what_is_offered_has_looks_at_the_files() {
     let (folder, now) = (Folder::new(), Instant::now());

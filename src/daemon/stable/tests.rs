@@ -1,10 +1,10 @@
-//! The tracker of a file, with a clock and a file that exist in the test alone.
+//! The tracker of a file, with a simulated clock and file.
 
 use super::*;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// A file whose program goes through `run`, and what the tracker reported of it with the time in milliseconds.
+/// A simulated file, and the observations of the tracker with their times in milliseconds.
 struct World {
     tracker: Tracker,
     start: Instant,
@@ -13,7 +13,7 @@ struct World {
     seen: Vec<(u128, Observed)>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
+#[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 fn world(content: &str) -> World {
     let start = Instant::now();
     let file = Some(content.as_bytes().to_vec());
@@ -24,7 +24,7 @@ fn world(content: &str) -> World {
 }
 
 impl World {
-    /// Lets time pass, in milliseconds, with all reads that are due.
+    /// Lets time pass, in milliseconds, with all due reads.
     fn pass(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);
         loop {
@@ -47,7 +47,7 @@ impl World {
         self.tracker.reported(change, self.now);
     }
 
-    /// What was seen since the last call.
+    /// The observations since the last call.
     fn seen(&mut self) -> Vec<(u128, Observed)> {
         std::mem::take(&mut self.seen)
     }
@@ -65,7 +65,7 @@ fn a6_a_file_renamed_into_place_counts_after_100_ms() {
     world.change("two", Change::Replaced);
     world.pass(5000);
     assert_eq!(world.seen(), [(1100, changed("two"))]);
-    // Swapped twice: the second one counts.
+    // Replaced twice: the second content counts.
     world.change("three", Change::Replaced);
     world.pass(50);
     world.change("four", Change::Replaced);
@@ -80,7 +80,7 @@ fn a6_a_file_written_in_place_counts_2_s_after_the_close() {
     world.change("", Change::Written);
     world.pass(350);
     world.change("tw", Change::Written);
-    // A writer that pauses for long with the file open.
+    // The writer pauses for a long time with the file open.
     world.pass(30_000);
     world.change("two", Change::Written);
     world.change("two", Change::Closed);
@@ -114,7 +114,7 @@ fn a6_without_events_two_reads_2_s_apart_count() {
     assert_eq!(world.seen(), []);
     world.pass(5000);
     assert_eq!(world.seen(), [(32_000, changed("two"))]);
-    // A half that is seen first does not count.
+    // An incomplete first read does not count.
     world.file = Some(b"thr".to_vec());
     world.pass(7500);
     world.file = Some(b"three".to_vec());
@@ -144,7 +144,7 @@ fn a6_without_quiet_the_operator_is_told_once() {
     assert_eq!(world.seen(), [(60_001, Observed::Unquiet { open: false })]);
     world.pass(5000);
     assert_eq!(world.seen(), [(101_101, changed("round 99"))]);
-    // The next time begins with the next change.
+    // The next period begins with the next change.
     world.change("open", Change::Written);
     world.pass(200_000);
     assert_eq!(world.seen(), [(165_001, Observed::Unquiet { open: true })]);
@@ -156,7 +156,7 @@ fn a6_content_that_was_applied_meanwhile_is_no_news() {
     world.change("two", Change::Written);
     world.change("two", Change::Closed);
     world.pass(1000);
-    // SIGHUP reads at once.
+    // A reload by SIGHUP applies the new content at once.
     world.tracker.in_force(b"two".to_vec(), INTERVAL, world.now);
     world.pass(60_000);
     assert_eq!(world.seen(), []);
