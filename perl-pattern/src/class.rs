@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::parse::Parser;
 use crate::set::{ByteSet, posix};
 
-/// One member of a class.
+/// One item of a class.
 enum Item {
     Code(u32),
     Set(ByteSet),
@@ -18,13 +18,13 @@ impl<'a> Parser<'a> {
         self.at += 1;
         let negated = self.take("^");
         let mut set = ByteSet::EMPTY;
-        // A closing bracket that comes first is a literal.
+        // A closing bracket at the start is a literal.
         let mut first = true;
         loop {
             let at = self.at;
             match self.peek() {
                 None => {
-                    return self.refuse(start, "this [ has no ] to it: write \\[ for a bracket in the text");
+                    return self.refuse(start, "this [ has no matching ]: write \\[ for a literal bracket");
                 }
                 Some(b']') if !first => break,
                 Some(b' ' | b'\t') if self.flags.spaced_classes => {
@@ -51,7 +51,7 @@ impl<'a> Parser<'a> {
                 continue;
             };
             if to < from {
-                return self.refuse(at, "this range ends before it begins: write \\- for a dash in the text");
+                return self.refuse(at, "this range ends before it begins: write \\- for a literal dash");
             }
             if to > 255 {
                 self.unicode = true;
@@ -104,10 +104,8 @@ impl<'a> Parser<'a> {
             }
             let (name, negated) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
             let Some(set) = posix(name, self.flags.charset) else {
-                return self.refuse(
-                    start,
-                    "there is no class with this name: [:alpha:], [:digit:], [:space:] are some",
-                );
+                return self
+                    .refuse(start, "unknown class: use a name such as [:alpha:], [:digit:] or [:space:]");
             };
             return Ok(Item::Set(set.negated_if(negated)));
         }

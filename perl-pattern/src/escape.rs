@@ -10,7 +10,7 @@ impl Parser<'_> {
     pub(crate) fn escape(&mut self) -> Result<Node, PatternError> {
         let start = self.at;
         let Some(letter) = self.bytes.get(start + 1).copied() else {
-            return self.refuse(start, "the pattern ends in a \\: write \\\\ for a backslash in the text");
+            return self.refuse(start, "the pattern ends in a \\: write \\\\ for a literal backslash");
         };
         if let Some(set) = self.named_set()? {
             return Ok(Node::Set(set));
@@ -26,7 +26,7 @@ impl Parser<'_> {
                 Node::Set(ByteSet::byte(b'\n').not())
             }
             b'K' if self.looking > 0 => {
-                return self.refuse(start, "\\K cannot stand in a look-around");
+                return self.refuse(start, "\\K is not allowed in a look-around");
             }
             b'K' => {
                 self.skip_blank()?;
@@ -36,7 +36,7 @@ impl Parser<'_> {
                 Node::Empty
             }
             b'b' | b'B' if self.peek() == Some(b'{') => {
-                return self.refuse(start, "\\b{…} is not supported: write \\b for the edge of a word");
+                return self.refuse(start, "\\b{…} is not supported: write \\b for a word boundary");
             }
             b'b' => Node::Boundary { word: word(), negated: false },
             b'B' => Node::Boundary { word: word(), negated: true },
@@ -48,7 +48,7 @@ impl Parser<'_> {
             b'X' => {
                 return self.refuse(
                     start,
-                    "\\X is not supported: replies are matched byte by byte, write . instead",
+                    "\\X is not supported, because replies are matched byte by byte: write . instead",
                 );
             }
             b'C' => return self.refuse(start, "\\C no longer exists: write . or (?s:.) for a byte"),
@@ -157,15 +157,14 @@ impl Parser<'_> {
         let (name, negated) = name.strip_prefix('^').map_or((name, negated), |name| (name, !negated));
         self.unicode = true;
         if self.flags.fold {
-            return self
-                .refuse(start, "\\p{…} without regard to case is not supported: leave out the flag i");
+            return self.refuse(start, "case-insensitive \\p{…} is not supported: remove the flag i");
         }
         match property(name.trim_start_matches([' ', '\t'])) {
             Some(set) => Ok(set.negated_if(negated)),
             None => self.refuse(
                 start,
-                "this property is not known: \\p{L}, \\p{Lu}, \\p{Ll}, \\p{N}, \\p{P}, \\p{S}, \\p{Z} and POSIX \
-                 names such as \\p{Alpha} are",
+                "unknown property: use \\p{L}, \\p{Lu}, \\p{Ll}, \\p{N}, \\p{P}, \\p{S}, \\p{Z} or a POSIX name \
+                 such as \\p{Alpha}",
             ),
         }
     }
@@ -174,7 +173,7 @@ impl Parser<'_> {
     pub(crate) fn code(&mut self, class: bool) -> Result<u32, PatternError> {
         let start = self.at;
         let Some(letter) = self.bytes.get(start + 1).copied() else {
-            return self.refuse(start, "the pattern ends in a \\: write \\\\ for a backslash in the text");
+            return self.refuse(start, "the pattern ends in a \\: write \\\\ for a literal backslash");
         };
         self.at = start + 2;
         Ok(match letter {
@@ -208,8 +207,7 @@ impl Parser<'_> {
                 }
             }
             b'N' => {
-                return self
-                    .refuse(start, "names of characters are not supported: write \\x{…} with the code");
+                return self.refuse(start, "character names are not supported: write \\x{…} with the code");
             }
             b'o' => return self.refuse(start, "\\o needs braces: write \\o{101}"),
             b'c' => match self.peek() {
@@ -220,7 +218,7 @@ impl Parser<'_> {
                 }
                 _ => return self.refuse(start, "\\c needs a letter: write \\cA"),
             },
-            // Perl takes an unknown sequence for the character itself.
+            // Perl reads an unknown sequence as the character itself.
             other => u32::from(other),
         })
     }
@@ -234,7 +232,7 @@ impl Parser<'_> {
     /// Reads the number in braces, after the opening brace.
     fn braced(&mut self, start: usize, radix: u32) -> Result<Option<u32>, PatternError> {
         let Some(text) = self.take_until(b'}') else {
-            return self.refuse(start, "the } after this number is missing");
+            return self.refuse(start, "the } after this number is missing: add it");
         };
         let text = text.trim_matches([' ', '\t']);
         if text.is_empty() {
@@ -242,7 +240,7 @@ impl Parser<'_> {
         }
         match u32::from_str_radix(text, radix) {
             Ok(code) if code <= 0x0010_FFFF && !text.starts_with('+') => Ok(Some(code)),
-            _ => self.refuse(start, "this is not the number of a character"),
+            _ => self.refuse(start, "this number is not a character code"),
         }
     }
 }

@@ -13,7 +13,7 @@ enum Kind {
     Look { ahead: bool, negated: bool },
 }
 
-/// The names of look-arounds and atomic groups: short, long.
+/// The short and long names of look-arounds and atomic groups.
 const WORDS: [(&str, &str, Kind); 5] = [
     ("pla", "positive_lookahead", Kind::Look { ahead: true, negated: false }),
     ("nla", "negative_lookahead", Kind::Look { ahead: true, negated: true }),
@@ -23,7 +23,7 @@ const WORDS: [(&str, &str, Kind); 5] = [
 ];
 
 impl Parser<'_> {
-    /// Reads a group. `None` where it only sets flags.
+    /// Reads a group. `None` if it only sets flags.
     pub(crate) fn group(&mut self) -> Result<Option<Node>, PatternError> {
         let start = self.at;
         let outer = self.flags;
@@ -39,7 +39,7 @@ impl Parser<'_> {
         let kind = if self.take(":") {
             Kind::Plain
         } else if self.take("|") {
-            // The numbers of the groups matter only to references.
+            // The numbers of the groups matter only for references.
             self.reset_at = self.reset_at.or(Some(start));
             Kind::Plain
         } else if self.take("=") {
@@ -86,7 +86,7 @@ impl Parser<'_> {
         let inside = self.alternatives()?;
         self.looking -= looking;
         if !self.take(")") {
-            return self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text");
+            return self.refuse(start, "this ( has no matching ): write \\( for a literal parenthesis");
         }
         self.depth -= 1;
         self.flags = outer;
@@ -98,8 +98,8 @@ impl Parser<'_> {
             Kind::Look { ahead: false, .. } if !inside.is_constant() => {
                 return self.refuse(
                     start,
-                    "a look behind over a varying number of bytes is not supported: write one alternative for \
-                     each length, such as (?<=a|bc), or look ahead instead",
+                    "a look-behind of varying length is not supported: write one alternative for each length, \
+                     such as (?<=a|bc), or use a look-ahead",
                 );
             }
             Kind::Look { negated: true, .. } if *inside == Node::Empty => Node::FAIL,
@@ -113,17 +113,15 @@ impl Parser<'_> {
         let rest = self.rest();
         let digit = |at: usize| rest.get(at).is_some_and(u8::is_ascii_digit);
         let message = match rest.first() {
-            Some(b'R' | b'&') => "a pattern that calls itself is not supported: write the levels out",
+            Some(b'R' | b'&') => "recursion is not supported: write the levels out",
             Some(b'P') if rest.get(1) == Some(&b'>') => {
-                "a pattern that calls a group is not supported: write the group out where it is needed"
+                "calls of a group are not supported: write the group out where it is needed"
             }
-            Some(b'0'..=b'9') => {
-                "a pattern that calls a group is not supported: write the group out where it is needed"
-            }
+            Some(b'0'..=b'9') => "calls of a group are not supported: write the group out where it is needed",
             Some(b'+' | b'-') if digit(1) => {
-                "a pattern that calls a group is not supported: write the group out where it is needed"
+                "calls of a group are not supported: write the group out where it is needed"
             }
-            Some(b'{' | b'?') => "Perl code in a pattern is not run: use checktype=external for such a check",
+            Some(b'{' | b'?') => "Perl code in a pattern is not supported: use checktype=external",
             Some(b'[') => "(?[…]) is not supported: write a plain class […]",
             _ => return Ok(()),
         };
@@ -152,15 +150,14 @@ impl Parser<'_> {
                 b'n' => flags.no_groups = on,
                 b'p' | b'g' | b'c' | b'o' => {}
                 b'l' if on => {
-                    return self
-                        .refuse(self.at - 1, "the rules of a locale are not supported: leave out the l");
+                    return self.refuse(self.at - 1, "locale rules are not supported: remove the flag l");
                 }
                 b'a' | b'd' | b'u' if on => {
                     rules = match rules {
                         None => Some((byte, 1)),
                         Some((b'a', 1)) if byte == b'a' => Some((byte, 2)),
                         _ => {
-                            return self.refuse(self.at - 1, "this flag cannot stand beside the ones before");
+                            return self.refuse(self.at - 1, "this flag conflicts with the flags before it");
                         }
                     };
                     flags.charset = match byte {
@@ -174,10 +171,10 @@ impl Parser<'_> {
                     self.flags = flags;
                     return Ok(byte == b':');
                 }
-                _ => return self.refuse(self.at - 1, "there is no such flag or group in a pattern"),
+                _ => return self.refuse(self.at - 1, "unknown flag or group"),
             }
         }
-        self.refuse(start, "this ( has no ) to it: write \\( for a parenthesis in the text")
+        self.refuse(start, "this ( has no matching ): write \\( for a literal parenthesis")
     }
 
     /// Reads `(*name…)`.
@@ -196,8 +193,7 @@ impl Parser<'_> {
         }
         self.refuse(
             start,
-            "verbs such as (*PRUNE) are not supported: use an atomic group (?>…), or \\( for a parenthesis in \
-             the text",
+            "verbs such as (*PRUNE) are not supported: use an atomic group (?>…), or \\( for a literal parenthesis",
         )
     }
 
@@ -208,13 +204,13 @@ impl Parser<'_> {
             let number = self.take_until(b')').and_then(|text| text.parse::<usize>().ok());
             match number.filter(|number| *number > 0) {
                 Some(number) => number,
-                None => return self.refuse(start, "this is no condition: write (?(1)yes|no)"),
+                None => return self.refuse(start, "invalid condition: write (?(1)yes|no)"),
             }
         } else if self.take("<") || self.take("'") {
             let end = if self.bytes.get(self.at - 1) == Some(&b'<') { b'>' } else { b'\'' };
             let name = self.name(end)?;
             if !self.take(")") {
-                return self.refuse(self.at, "a ) is missing after the name of the group");
+                return self.refuse(self.at, "the ) after the name of the group is missing: add it");
             }
             self.named(&name, start)?
         } else if self.rest().starts_with(b"?") || self.rest().starts_with(b"*") {
@@ -227,7 +223,7 @@ impl Parser<'_> {
             );
         };
         let (yes, no) = self.two_branches(start)?;
-        // Perl accepts a group that does not exist: it never matched.
+        // Perl accepts a group that does not exist, which never matches.
         if self.all_groups.as_ref().is_some_and(|(_, groups)| group > *groups) {
             return Ok(no);
         }
@@ -239,10 +235,8 @@ impl Parser<'_> {
             return self.refuse(start, "only groups and look-arounds are supported as conditions");
         };
         if look.node.any(&|node| matches!(node, Node::Group(..))) {
-            return self.refuse(
-                start,
-                "a remembered group within a condition is not supported: write (?:…) instead",
-            );
+            return self
+                .refuse(start, "a capturing group in a condition is not supported: write (?:…) instead");
         }
         let (yes, no) = self.two_branches(start)?;
         let opposite = Look { negated: !look.negated, ..look.clone() };
@@ -257,12 +251,12 @@ impl Parser<'_> {
         let yes = self.branch()?;
         let no = if self.take("|") { self.branch()? } else { Node::Empty };
         if self.peek() == Some(b'|') {
-            return self.refuse(start, "a condition has two branches at most");
+            return self.refuse(start, "a condition has at most two branches");
         }
         if !self.take(")") {
-            return self.refuse(start, "this ( has no ) to it");
+            return self.refuse(start, "this ( has no matching )");
         }
-        // Flags set in a branch stay in force after it, as in Perl.
+        // Flags set in a branch apply after it too, as in Perl.
         self.depth -= 1;
         Ok((yes, no))
     }
@@ -275,7 +269,8 @@ impl Parser<'_> {
         let good = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             && text.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
         if !good {
-            return self.refuse(at, "this is no name of a group: letters, digits and _, no digit first");
+            return self
+                .refuse(at, "invalid name of a group: use letters, digits and _, with no digit first");
         }
         Ok(text.to_owned())
     }
@@ -285,8 +280,8 @@ impl Parser<'_> {
         match self.all_named(name).as_deref() {
             None => Ok(0),
             Some([number]) => Ok(*number),
-            Some([]) => self.refuse(at, &format!("there is no group with the name {name}")),
-            Some(_) => self.refuse(at, &format!("several groups have the name {name}: give each its own")),
+            Some([]) => self.refuse(at, &format!("there is no group named {name}")),
+            Some(_) => self.refuse(at, &format!("several groups are named {name}: give each its own name")),
         }
     }
 
@@ -301,7 +296,7 @@ impl Parser<'_> {
         let Some(last) = numbers.pop().filter(|_| !numbers.is_empty()) else {
             return Ok(backref(self.named(name, at)?));
         };
-        // Among groups of one name, the first that matched counts.
+        // Of several groups with one name, the first that matched counts.
         Ok(numbers.into_iter().rev().fold(backref(last), |no, group| Node::IfGroup {
             group,
             yes: Box::new(backref(group)),

@@ -1,8 +1,9 @@
 //! Regular expressions of the Perl dialect, matched against bytes, with a limit on the steps of each match.
 //!
-//! The engine is `fancy-regex`, whose dialect differs from Perl's. [`Pattern::parse`] therefore reads a pattern as Perl
-//! reads it and writes it in the engine's dialect, with the same meaning. What the engine cannot express is an error, with
-//! its place in the pattern. No pattern gets another answer than Perl gives; an exhausted limit is an error, too.
+//! The engine is `fancy-regex`, whose dialect differs from Perl's. [`Pattern::parse`] therefore reads a pattern as
+//! Perl reads it and writes it in the engine's dialect, with the same meaning. What the engine cannot express is an
+//! error, with its place in the pattern. No pattern gives another answer than in Perl. An exhausted limit is an
+//! error, too.
 //!
 //! ```
 //! use perl_pattern::Pattern;
@@ -31,12 +32,13 @@ use std::sync::{Arc, OnceLock};
 use fancy_regex::{BytesMode, CompileError, Error as EngineError, ParseError, Regex, RegexBuilder};
 use thiserror::Error;
 
-/// Backtracking steps of [`Pattern::is_match`]: a fraction of a second at most.
+/// Maximum backtracking steps of [`Pattern::is_match`]: at most a fraction of a second.
 const BACKTRACK_LIMIT: usize = 1_000_000;
-/// Bytes that a match may read where each step may read the whole text. Texts up to [`FAR_TEXT`] bytes need no such limit.
+/// Maximum bytes that a match may read if each step may read the whole text. Texts up to [`FAR_TEXT`] bytes need no
+/// such limit.
 const FAR_BYTES: usize = 60_000_000;
 const FAR_TEXT: usize = 1024;
-/// Steps and bytes of [`Pattern::quick_match`]: a few milliseconds at most.
+/// Maximum steps and bytes of [`Pattern::quick_match`]: at most a few milliseconds.
 const QUICK_STEPS: usize = 2_000;
 const QUICK_TEXT: usize = 64 * 1024;
 
@@ -44,15 +46,15 @@ const QUICK_TEXT: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct PatternError {
-    /// What is wrong, and where possible what to write instead.
+    /// What is wrong, and if possible what to write instead.
     pub message: String,
-    /// The place in the pattern: an offset in bytes, at the boundary of a character.
+    /// The place in the pattern: an offset in bytes, at a character boundary.
     pub offset: usize,
 }
 
-/// The match needed more steps than its limit, so there is no answer.
+/// The match exceeded its limit of steps, so there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the pattern needs too many steps on this text to come to an answer")]
+#[error("the pattern needs too many steps on this text")]
 pub struct PatternLimit;
 
 /// A compiled pattern. A clone is cheap. Patterns compare by their source.
@@ -67,9 +69,9 @@ struct Compiled {
     rewritten: String,
     /// Whether one of its steps may read the whole text.
     far: bool,
-    /// Stops after [`QUICK_STEPS`].
+    /// The pattern with the limit [`QUICK_STEPS`].
     quick: Regex,
-    /// Stops after [`BACKTRACK_LIMIT`]; compiled at first use, which is rare.
+    /// The pattern with the limit [`BACKTRACK_LIMIT`]; compiled at first use, which is rare.
     patient: OnceLock<Option<Regex>>,
 }
 
@@ -77,7 +79,7 @@ impl Pattern {
     /// Compiles a pattern of the Perl dialect. The empty pattern always matches.
     ///
     /// # Errors
-    /// When the pattern is not a regular expression, or uses what the engine does not support.
+    /// When the pattern is not a regular expression, or uses a feature that the engine does not support.
     pub fn parse(source: &str) -> Result<Pattern, PatternError> {
         let rewritten = rewrite::rewrite(source)?;
         let quick = engine(&rewritten.pattern)
@@ -89,8 +91,9 @@ impl Pattern {
         Ok(Pattern { source: source.to_owned(), compiled: Arc::new(compiled) })
     }
 
-    /// Whether the pattern matches somewhere in the subject, if a few milliseconds are enough to tell. `None` where the subject
-    /// is too long or the match needs more steps: then [`Pattern::is_match`] answers, and may take a fraction of a second.
+    /// Whether the pattern matches somewhere in the subject, if a few milliseconds are enough to decide. `None` if
+    /// the subject is too long or the match needs more steps; then use [`Pattern::is_match`], which may take a
+    /// fraction of a second.
     #[must_use]
     pub fn quick_match(&self, subject: &[u8]) -> Option<bool> {
         let limit = if self.compiled.far { FAR_TEXT } else { QUICK_TEXT };
@@ -126,23 +129,24 @@ impl Pattern {
 
 fn engine(pattern: &str) -> RegexBuilder {
     let mut builder = RegexBuilder::new(pattern);
-    // With `seek` the engine counts no step where the pattern cannot begin, so a long subject does not exhaust the limit.
+    // With `seek` the engine counts no steps at places where the pattern cannot begin, so a long subject does not
+    // exhaust the limit.
     builder.bytes_mode(BytesMode::Ascii).seek(true);
     builder
 }
 
-/// The error for a pattern that the engine refuses. The rewritten pattern is well formed, so only its size can be wrong.
+/// The error for a pattern that the engine refuses. The rewritten pattern is valid, so only its size can be wrong.
 fn engine_refusal(error: &EngineError, rewritten: &rewrite::Rewritten) -> PatternError {
     match error {
         EngineError::ParseError(_, ParseError::RecursionExceeded) => PatternError {
-            message: "groups are nested too deeply here: write the pattern with fewer of them".to_owned(),
+            message: "groups are nested too deeply here: use fewer nested groups".to_owned(),
             offset: rewritten.deepest,
         },
         EngineError::CompileError(inner)
             if matches!(**inner, CompileError::InnerError(_) | CompileError::PatternTooComplex) =>
         {
             PatternError {
-                message: "the pattern becomes too large: repeat less often here".to_owned(),
+                message: "the pattern becomes too large: use fewer repetitions here".to_owned(),
                 offset: rewritten.largest,
             }
         }

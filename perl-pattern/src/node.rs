@@ -22,7 +22,7 @@ pub(crate) enum Node {
     },
     /// `\A`, and `^` without `m`.
     Start,
-    /// `^` with `m`: not after the last newline of the text.
+    /// `^` with `m`: the start of a line, but not after the last newline of the text.
     StartLine,
     /// `\z`.
     End,
@@ -30,7 +30,7 @@ pub(crate) enum Node {
     EndOrNewline,
     /// `$` with `m`.
     EndLine,
-    /// `\b`, or `\B`, with what counts as part of a word.
+    /// `\b` or `\B`, with the bytes that are part of a word.
     Boundary {
         word: ByteSet,
         negated: bool,
@@ -57,7 +57,7 @@ pub(crate) struct Look {
 impl Node {
     pub(crate) const FAIL: Node = Node::Set(ByteSet::EMPTY);
 
-    /// The fewest and the most bytes that it matches; `None`: unlimited, or not known in advance.
+    /// Minimum and maximum number of bytes that it matches; `None`: unlimited, or not known in advance.
     pub(crate) fn width(&self) -> (usize, Option<usize>) {
         match self {
             Node::Set(_) => (1, Some(1)),
@@ -82,7 +82,7 @@ impl Node {
         }
     }
 
-    /// Whether it may be the content of a look-behind: each alternative has a fixed width.
+    /// Whether it is allowed as the content of a look-behind: each alternative has a fixed width.
     pub(crate) fn is_constant(&self) -> bool {
         let one = |node: &Node| matches!(node.width(), (min, Some(max)) if min == max);
         match self {
@@ -91,7 +91,7 @@ impl Node {
         }
     }
 
-    /// Whether a condition holds for it or for a part of it.
+    /// Whether a condition is true for it or for a part of it.
     pub(crate) fn any(&self, holds: &dyn Fn(&Node) -> bool) -> bool {
         holds(self)
             || match self {

@@ -1,4 +1,4 @@
-//! Parses a pattern as Perl does: byte by byte, with the flags in force at each place.
+//! Parses a pattern as Perl does: byte by byte, with the flags that apply at each place.
 
 use crate::PatternError;
 use crate::node::Node;
@@ -50,18 +50,18 @@ pub(crate) struct Parser<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) at: usize,
     pub(crate) flags: Flags,
-    /// What `(?d)` means here: a pattern with `\p{…}` is under the rules of Unicode as a whole.
+    /// The meaning of `(?d)` here: the rules of Unicode apply to the whole pattern if it contains `\p{…}`.
     pub(crate) base: Charset,
     /// Whether the pattern has a part that needs those rules.
     pub(crate) unicode: bool,
     pub(crate) groups: usize,
     pub(crate) names: Vec<(String, usize)>,
     pub(crate) depth: usize,
-    /// The place of a group whose alternatives count their groups from the same number.
+    /// The place of a group whose alternatives number their groups from the same number.
     pub(crate) reset_at: Option<usize>,
     /// The number of open look-arounds.
     pub(crate) looking: usize,
-    /// References to groups, which may come later: number, place.
+    /// References to groups, which may come later: number and place.
     pub(crate) wanted: Vec<(usize, usize)>,
     /// The names and the number of all groups, known from a first pass.
     pub(crate) all_groups: Option<(Vec<(String, usize)>, usize)>,
@@ -71,7 +71,7 @@ pub(crate) struct Parser<'a> {
 
 /// Parses a whole pattern.
 pub(crate) fn parse(source: &str) -> Result<Parsed, PatternError> {
-    // The names of all groups and the rules for letters apply from the start, but are known only at the end.
+    // The names of all groups and the rules for letters apply from the start, but are known only after a first pass.
     let mut first = Parser::new(source, Charset::Bytes, None);
     first.whole()?;
     let base = if first.unicode { Charset::Unicode } else { Charset::Bytes };
@@ -104,7 +104,7 @@ impl<'a> Parser<'a> {
     fn whole(&mut self) -> Result<Node, PatternError> {
         let node = self.alternatives()?;
         if self.at < self.bytes.len() {
-            return self.refuse(self.at, "this ) closes no group: write \\) for a parenthesis in the text");
+            return self.refuse(self.at, "this ) closes no group: write \\) for a literal parenthesis");
         }
         if let Some((group, at)) = self.wanted.iter().find(|(group, _)| *group > self.groups) {
             return self.refuse(*at, &format!("there is no group {group} in the pattern"));
@@ -160,8 +160,7 @@ impl<'a> Parser<'a> {
             self.deepest = (self.depth, at);
         }
         if self.depth > DEEPEST {
-            return self
-                .refuse(at, "groups are nested too deeply here: write the pattern with fewer of them");
+            return self.refuse(at, "groups are nested too deeply here: use fewer nested groups");
         }
         Ok(())
     }
@@ -202,7 +201,7 @@ impl<'a> Parser<'a> {
             let start = self.at;
             if self.take("(?#") {
                 if self.take_until(b')').is_none() {
-                    return self.refuse(start, "the comment (?# has no ) at its end");
+                    return self.refuse(start, "the comment (?# has no ) at its end: add it");
                 }
             } else if self.flags.spaced && matches!(self.peek(), Some(9..=13 | b' ' | 0x85)) {
                 self.at += 1;
@@ -238,10 +237,10 @@ impl<'a> Parser<'a> {
     }
 
     fn follows_nothing<T>(&self, at: usize) -> Result<T, PatternError> {
-        self.refuse(at, "nothing stands before this quantifier: write \\ before it when it is meant as text")
+        self.refuse(at, "this quantifier has nothing to repeat: write \\ before it for a literal character")
     }
 
-    /// A character by its code, which the source has between two places.
+    /// A character by its code; the source has it between two places.
     pub(crate) fn literal(&mut self, code: u32, from: usize, to: usize) -> Result<Node, PatternError> {
         self.at = to;
         let set = self.code_set(code);
@@ -279,8 +278,8 @@ impl<'a> Parser<'a> {
     fn unicode_fold<T>(&self, at: usize) -> Result<T, PatternError> {
         self.refuse(
             at,
-            "letters beyond ASCII without regard to case, with (?u), (?a) or \\p{…}, are not supported: write \
-             both cases, such as [Aa]",
+            "case-insensitive letters beyond ASCII with (?u), (?a) or \\p{…} are not supported: write both \
+             cases, such as [Aa]",
         )
     }
 
@@ -292,12 +291,12 @@ impl<'a> Parser<'a> {
             Some(b'?') => (0, Some(1)),
             Some(b'{') => match self.braces() {
                 Some((min, max, _)) => (min, max),
-                // Perl refuses a brace right after an escape like \d, where it could mean something.
+                // Perl refuses a brace directly after an escape such as \d, where it could have a meaning.
                 None if quantifier == at + 2
                     && self.bytes.get(at) == Some(&b'\\')
                     && self.bytes.get(at + 1).is_some_and(u8::is_ascii_alphabetic) =>
                 {
-                    return self.refuse(quantifier, "this { must be written as \\{ here");
+                    return self.refuse(quantifier, "write \\{ here for a literal brace");
                 }
                 None => return Ok(atom),
             },
@@ -306,7 +305,7 @@ impl<'a> Parser<'a> {
         self.at = self.braces().map_or(quantifier + 1, |(_, _, end)| end);
         let most = max.unwrap_or(min).max(min);
         if most > MOST {
-            return self.refuse(quantifier, "a repetition of more than 65534 times is not possible");
+            return self.refuse(quantifier, "a repetition of more than 65534 times is not supported");
         }
         if most > self.largest.0 {
             self.largest = (most, quantifier);
@@ -316,18 +315,22 @@ impl<'a> Parser<'a> {
         let possessive = !lazy && self.take("+");
         self.skip_blank()?;
         if matches!(self.peek(), Some(b'*' | b'+' | b'?')) || self.braces().is_some() {
-            return self.refuse(self.at, "one quantifier follows another: put the first into a group (?:…)");
+            return self
+                .refuse(self.at, "one quantifier follows another: put the first one into a group (?:…)");
         }
-        // Perl ignores the condition of such a repetition, which is a bug of Perl.
+        // Perl ignores the condition of such a repetition, which is a bug in Perl.
         let odd = if possessive { atom.width().1 == Some(0) } else { min > 0 && atom == Node::FAIL };
         if odd && max != Some(0) {
-            return self.refuse(quantifier, "what stands before this quantifier has no width: leave it out");
+            return self.refuse(
+                quantifier,
+                "this quantifier repeats something without width: remove the quantifier",
+            );
         }
         let node = Node::Repeat { node: Box::new(atom), min, max, lazy };
         Ok(if possessive { Node::Atomic(Box::new(node)) } else { node })
     }
 
-    /// Reads `{2}`, `{2,}`, `{,2}` or `{2,3}`, with blanks inside, and its end. Anything else is a literal.
+    /// Reads `{2}`, `{2,}`, `{,2}` or `{2,3}`, with white space inside, and its end. Anything else is a literal.
     pub(crate) fn braces(&self) -> Option<(u32, Option<u32>, usize)> {
         let inside = self.rest().strip_prefix(b"{")?;
         let length = inside.iter().position(|byte| *byte == b'}')?;

@@ -11,7 +11,7 @@ use crate::set::ByteSet;
 #[derive(Debug)]
 pub(crate) struct Rewritten {
     pub(crate) pattern: String,
-    /// The places of the deepest group and of the largest repetition in the source, for errors of the engine.
+    /// Places of the deepest group and the largest repetition in the source, for errors of the engine.
     pub(crate) deepest: usize,
     pub(crate) largest: usize,
     /// Whether one step of the engine may read the whole text.
@@ -21,7 +21,7 @@ pub(crate) struct Rewritten {
 /// Parses a pattern of Perl and writes it in the engine's dialect.
 ///
 /// # Errors
-/// When Perl refuses the pattern, or when the engine does not support it.
+/// When Perl refuses the pattern, or the engine does not support it.
 pub(crate) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     let parsed = parse::parse(source)?;
     let backrefs = parsed.node.any(&|node| matches!(node, Node::Backref { .. } | Node::IfGroup { .. }));
@@ -37,8 +37,8 @@ pub(crate) fn rewrite(source: &str) -> Result<Rewritten, PatternError> {
     Ok(Rewritten { pattern: writer.out, deepest: parsed.deepest, largest: parsed.largest, far })
 }
 
-/// Whether the pattern consists of look-aheads that begin with `.*`. What such a look-ahead finds, it finds from the start of
-/// the line, too, so the engine need not try each byte.
+/// Whether the pattern consists of look-aheads that begin with `.*`. Such a look-ahead also matches at the start of
+/// the line, so the engine need not try each byte.
 fn looks_along_lines_only(node: &Node) -> bool {
     let along = |node: &Node| match node {
         Node::Set(set) => set.or(ByteSet::byte(b'\n')) == ByteSet::FULL,
@@ -58,7 +58,7 @@ fn looks_along_lines_only(node: &Node) -> bool {
 
 struct Writer {
     out: String,
-    /// Whether the pattern refers to its groups: then their contents must be exact.
+    /// Whether the pattern refers to its groups, so that their contents must be exact.
     backrefs: bool,
 }
 
@@ -75,7 +75,7 @@ impl Writer {
                         Node::Alternatives(_) => {
                             self.wrapped("(?:", one, last && next.is_none());
                         }
-                        // If a byte follows, the line is not the empty one after the last newline.
+                        // If a byte follows, this is not the empty line after the last newline.
                         Node::StartLine if next.is_some_and(|next| next.width().0 > 0) => {
                             self.out.push_str("(?m:^)");
                         }
@@ -183,17 +183,17 @@ impl Writer {
             return;
         }
         if max == Some(0) && min == 0 {
-            // It matches nothing, but its groups keep their numbers.
+            // It never matches, but its groups keep their numbers.
             return self.pieces("(?:(?:", node, ")|){0}", false);
         }
         if max.is_some_and(|max| max < min) {
-            // Perl accepts it, and it never matches.
+            // Perl accepts it; it never matches.
             self.wrapped("(?:", node, false);
             self.set(&ByteSet::EMPTY);
             return;
         }
         if node.width().1 == Some(0) && max != Some(0) {
-            // Without a width, once equals often.
+            // Without width, once is the same as many times.
             return match (min, lazy) {
                 (0, _) if !groups => {}
                 (0, false) => self.pieces("(?:(?:", node, ")|)", last),

@@ -4,14 +4,14 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ByteSet([u64; 4]);
 
-/// The rules that decide which bytes a named set has.
+/// The rules for the bytes of named sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
-    /// Perl's default for bytes: only ASCII has letters.
+    /// Perl's default for bytes: only ASCII letters are letters.
     Bytes,
     /// `(?u)`, or a pattern with `\p{…}`: bytes are characters of Latin-1.
     Unicode,
-    /// `(?a)`: named sets have only members of ASCII.
+    /// `(?a)`: named sets contain only ASCII.
     Ascii,
 }
 
@@ -133,17 +133,17 @@ const SYMBOL: Ranges = &[
 ];
 const CONTROL: Ranges = &[(0x00, 0x1F), (0x7F, 0x9F)];
 
-/// `\h`: a blank, whatever the rules.
+/// `\h`: horizontal white space, under all rules.
 pub(crate) fn horizontal() -> ByteSet {
     ByteSet::of(&[(0x09, 0x09), (0x20, 0x20), (0xA0, 0xA0)])
 }
 
-/// `\v`: an end of a line, whatever the rules.
+/// `\v`: vertical white space, under all rules.
 pub(crate) fn vertical() -> ByteSet {
     ByteSet::of(&[(0x0A, 0x0D), (0x85, 0x85)])
 }
 
-/// A class such as `[:alpha:]`, by its name and the rules in force.
+/// A class such as `[:alpha:]`, by its name and the rules that apply.
 pub(crate) fn posix(name: &str, charset: Charset) -> Option<ByteSet> {
     let set = match name {
         "alpha" => ByteSet::of(ALPHA),

@@ -1,4 +1,4 @@
-//! The dialect of Perl, pair by pair, the places of errors, and the limits of a match.
+//! Tests of the Perl dialect pair by pair, of the places of errors, and of the limits of a match.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -27,7 +27,8 @@ fn verdict(pattern: &str, subject: &[u8]) -> &'static str {
     }
 }
 
-/// Each answer is Perl's. A pattern that the engine cannot express is refused, and the table names the difference.
+/// Each answer is that of Perl. A pattern that the engine cannot express is refused, and the table names the
+/// difference.
 #[test]
 fn answers_are_those_of_the_table() {
     let (mut same, mut refused, mut wrong) = (0, 0, Vec::new());
@@ -50,16 +51,16 @@ fn answers_are_those_of_the_table() {
 fn an_error_says_where_it_is() {
     for (pattern, offset, word) in [
         ("OK)", 2, "closes no group"),
-        ("ab(c", 2, "has no )"),
-        ("é[a", 2, "has no ]"),
+        ("ab(c", 2, "has no matching )"),
+        ("é[a", 2, "has no matching ]"),
         ("ab*+?", 4, "one quantifier follows another"),
-        ("*a", 0, "nothing stands before"),
-        ("a(?R)", 1, "calls itself"),
+        ("*a", 0, "nothing to repeat"),
+        ("a(?R)", 1, "recursion"),
         ("é\\X", 2, "\\X is not supported"),
         ("a(*PRUNE)", 1, "verbs"),
-        ("x\\b{wb}", 1, "edge of a word"),
+        ("x\\b{wb}", 1, "word boundary"),
         ("(a)\\g{7}", 3, "no group 7"),
-        ("é(?<=a+)b", 2, "look behind"),
+        ("é(?<=a+)b", 2, "look-behind"),
         ("a{65535}", 1, "65534"),
         ("aa(?:a{9999}){9999}", 6, "too large"),
         ("[z-a]", 1, "ends before it begins"),
@@ -73,7 +74,7 @@ fn an_error_says_where_it_is() {
     assert_eq!(Pattern::parse(&deep).unwrap_err().offset, 50);
 }
 
-/// Each ends with an answer or at the limit of steps.
+/// Each match ends with an answer or at the limit of steps.
 #[test]
 fn every_match_ends() {
     let text = "a".repeat(5000);
@@ -87,7 +88,7 @@ fn every_match_ends() {
     }
 }
 
-/// The limit of steps does not cut the search in a long reply short.
+/// A long reply does not exhaust the limit of steps.
 #[test]
 fn a_long_reply_is_read_to_its_end() {
     let mut text = "lorem ipsum dolor sit amet\n".repeat(20_000).into_bytes();

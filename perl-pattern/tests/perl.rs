@@ -1,4 +1,4 @@
-//! The recorded answers are Perl's: asked again where the machine has a `perl` of that version.
+//! Compares the recorded answers with the `perl` of this machine, if it has that version.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 
 const PAIRS: &str = include_str!("pairs.txt");
 
-/// The versions that the table was recorded with; others differ in a few corners of the dialect.
+/// The version that the table was recorded with. Others differ in a few details of the dialect.
 const RECORDED: &str = "5.036";
 
-/// Reads pairs and answers each with `=~`. In Perl the empty pattern means "the last one that matched"; here it always matches.
+/// Reads pairs and answers each with `=~`. In Perl the empty pattern means "the last one that matched"; here it
+/// always matches.
 const JUDGE: &str = r#"
     no warnings; $SIG{__WARN__} = sub {};
     printf "%.3f\n", $];
@@ -33,12 +34,12 @@ fn recorded_answers_are_those_of_perl() {
     let started =
         Command::new("perl").arg("-e").arg(JUDGE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut perl) = started else {
-        println!("no perl on this machine: the recorded verdicts stand");
+        println!("not run: this machine has no perl");
         return;
     };
     let mut input = perl.stdin.take().unwrap();
     let text: String = rows.iter().map(|row| format!("{}\t{}\n", row[0], row[1])).collect();
-    // A thread writes while this one reads: neither pipe holds all of it.
+    // A thread writes while this one reads: no pipe can hold all of the data.
     let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
     let output = perl.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! What a configuration says, line by line, before any value is understood.
+//! The lines of a configuration, before their values are read.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,9 +8,9 @@ use super::directive::Directive;
 /// A whole file.
 #[derive(Debug, Default)]
 pub struct Ast<'a> {
-    /// The lines outside virtuals, without the `virtual` lines themselves.
+    /// The lines outside virtual services, without the `virtual` lines themselves.
     pub globals: Vec<Assignment<'a>>,
-    /// The virtuals, in the order of the file.
+    /// The virtual services, in the order of the file.
     pub virtuals: Vec<Block<'a>>,
 }
 
@@ -28,15 +28,15 @@ pub struct Block<'a> {
 pub struct Assignment<'a> {
     /// The row of the table of directives.
     pub directive: &'static Directive,
-    /// Whether it stands inside a block: the same directive has other rules there.
+    /// Whether the line is inside a block, where other rules apply to the same directive.
     pub inside: bool,
-    /// Whether it stands behind `#rs:`, so that the original reads a comment.
+    /// Whether the line starts with `#rs:`, which makes it a comment for the original.
     pub ours: bool,
     /// The line of the file, from 1.
     pub line: usize,
-    /// Where the name stands.
+    /// Place of the name in the file.
     pub name: Range<usize>,
-    /// What follows `=` and its blanks, to the end of the line.
+    /// What follows `=` and white space, to the end of the line.
     pub value: Value<'a>,
 }
 
@@ -48,7 +48,7 @@ impl Assignment<'_> {
     }
 }
 
-/// The text of a value. Inside a block each tab counts as four blanks, so text and file may differ in length.
+/// The text of a value. Inside a block each tab counts as four spaces, so text and file may differ in length.
 #[derive(Debug)]
 pub struct Value<'a> {
     raw: &'a str,
@@ -56,17 +56,17 @@ pub struct Value<'a> {
     text: Cow<'a, str>,
 }
 
-/// How many blanks a tab inside a block stands for.
+/// Number of spaces that a tab inside a block counts as.
 pub(crate) const TAB: usize = 4;
 
 impl<'a> Value<'a> {
-    /// A value outside a block: the text as it stands.
+    /// A value outside a block: the unchanged text.
     #[must_use]
     pub fn verbatim(raw: &'a str, start: usize) -> Value<'a> {
         Value { raw, start, text: Cow::Borrowed(raw) }
     }
 
-    /// A value inside a block: tabs become blanks.
+    /// A value inside a block: tabs become spaces.
     #[must_use]
     pub fn expanded(raw: &'a str, start: usize) -> Value<'a> {
         let text = match raw.contains('\t') {
@@ -76,26 +76,26 @@ impl<'a> Value<'a> {
         Value { raw, start, text }
     }
 
-    /// The text, to be understood.
+    /// The text to read the value from.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where the whole value stands in the file.
+    /// Place of the whole value in the file.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.start..self.start + self.raw.len()
     }
 
-    /// Where a part of the text stands in the file.
+    /// Converts a range of the text to its place in the file.
     #[must_use]
     pub fn part(&self, part: Range<usize>) -> Range<usize> {
         let start = self.locate(part.start);
         start..self.locate(part.end).max(start)
     }
 
-    /// The place in the file of an offset of the text.
+    /// Converts an offset in the text to its place in the file.
     fn locate(&self, offset: usize) -> usize {
         let mut seen = 0;
         for (at, c) in self.raw.char_indices() {

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, where, and what to do about it.
+//! Diagnostics: what is wrong with a configuration, where, and what to do about it.
 
 use std::ops::Range;
 
@@ -7,40 +7,40 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use super::directive;
 use super::source::{Line, Source, is_blank};
 
-/// Whether a diagnostic stops the configuration from being used.
+/// Whether the configuration can be used in spite of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It is used; the operator should know.
+    /// The configuration is used.
     Warning,
-    /// It is not used.
+    /// The configuration is not used.
     Error,
 }
 
-/// What the Perl original does at the same place.
+/// How the Perl original treats the same line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Original {
-    /// It takes the line without a word.
+    /// Accepts the line silently.
     Accepts,
-    /// It takes the line and warns.
+    /// Accepts the line with a warning.
     Warns,
-    /// It refuses the whole file.
+    /// Refuses the whole file.
     Refuses,
 }
 
-/// One finding. It holds all that is needed to show it, and no secret.
+/// One finding. It contains everything needed to show it, and no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
-    /// What kind of finding it is, for programs: the manual of the file lists all.
+    /// Kind of finding, for programs. The manual of the file lists all codes.
     pub code: &'static str,
-    /// The directive that it is about, where it is one.
+    /// The directive that the finding is about, if any.
     pub directive: Option<&'static str>,
-    /// What is wrong; the original's words where it has some.
+    /// What is wrong, in the original's words if it has any.
     pub message: String,
-    /// What to do about it.
+    /// What to write instead.
     pub help: Option<String>,
-    /// What the original does here.
+    /// How the original treats this line.
     pub original: Original,
     /// The line of the file, from 1.
     pub line: usize,
@@ -48,16 +48,16 @@ pub struct Diagnostic {
     pub column: usize,
     /// The place in the decoded text, in bytes.
     pub span: Range<usize>,
-    /// The original names no line for this one.
+    /// Whether the original's message names no file and line.
     lineless: bool,
-    /// The line as it may be shown, and the marked part of it.
+    /// The line without secrets, and the marked part of it.
     shown: String,
     mark: Range<usize>,
 }
 
 impl Diagnostic {
-    /// A finding at a place in the text. An error is one that the original has too, a warning one that it has not;
-    /// [`Diagnostic::original`] says where it is otherwise.
+    /// A finding at a place in the text. By default the original has the same errors and none of the warnings;
+    /// [`Diagnostic::original`] sets another behaviour.
     #[must_use]
     pub fn new(
         source: &Source,
@@ -90,37 +90,37 @@ impl Diagnostic {
         }
     }
 
-    /// Says what kind of finding it is; without it one of a value.
+    /// Sets the kind of finding. The default is one about a value.
     pub fn code(&mut self, code: &'static str) -> &mut Diagnostic {
         self.code = code;
         self
     }
 
-    /// Names the directive that it is about.
+    /// Sets the directive that the finding is about.
     pub fn directive(&mut self, name: &'static str) -> &mut Diagnostic {
         self.directive = Some(name);
         self
     }
 
-    /// Adds what to do about it.
+    /// Sets the help text.
     pub fn help(&mut self, help: impl Into<String>) -> &mut Diagnostic {
         self.help = Some(help.into());
         self
     }
 
-    /// Says what the original does here.
+    /// Sets how the original treats this line.
     pub fn original(&mut self, original: Original) -> &mut Diagnostic {
         self.original = original;
         self
     }
 
-    /// The one-line form of the original then names no file and no line.
+    /// Leaves file and line out of the one-line form, as the original does.
     pub fn without_line(&mut self) -> &mut Diagnostic {
         self.lineless = true;
         self
     }
 
-    /// For people: path, line and column, the line itself, and a mark under the place.
+    /// Formats the finding for people: path, line and column, the line itself, and a mark under the place.
     #[must_use]
     pub fn render(&self, path: &str, coloured: bool) -> String {
         let level = match self.severity {
@@ -139,7 +139,7 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
-    /// The form of the original, for logs and for those who search them.
+    /// Formats the finding in one line as the original does, for logs.
     #[must_use]
     pub fn one_line(&self, pid: u32, path: &str) -> String {
         let word = match self.severity {
@@ -153,22 +153,23 @@ impl Diagnostic {
     }
 }
 
-/// The most findings that are kept: a file of garbage must not take gigabytes.
+/// Maximum number of findings kept: a file of garbage must not take gigabytes of memory.
 const MOST: usize = 100_000;
 
-/// So many of them get a suggestion: to look for the nearest directive takes most of the time that a finding does.
+/// Maximum number of findings with a suggestion: the search for the nearest directive takes most of the time of a
+/// finding.
 const EXPLAINED: usize = 100;
 
-/// The findings of one run, in the order in which they were made.
+/// The findings of one run, in the order in which they were found.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     source: &'a Source,
     diagnostics: Vec<Diagnostic>,
     has_errors: bool,
-    /// The last one that was not kept, and how many those are.
+    /// The last finding that was not kept, and the number of those.
     surplus: Option<Diagnostic>,
     unkept: usize,
-    /// Nobody reads the findings.
+    /// Whether findings are discarded.
     muted: bool,
 }
 
@@ -177,17 +178,17 @@ impl<'a> Report<'a> {
         Report { source, diagnostics: Vec::new(), has_errors: false, surplus: None, unkept: 0, muted: false }
     }
 
-    /// A report that nobody reads.
+    /// A report that discards its findings and records only whether there are errors.
     pub(crate) fn muted(source: &'a Source) -> Report<'a> {
         Report { muted: true, ..Report::new(source) }
     }
 
-    /// Whether nobody reads the findings.
+    /// Whether findings are discarded.
     pub(crate) fn is_muted(&self) -> bool {
         self.muted
     }
 
-    /// Whether the next finding should suggest what was meant.
+    /// Whether the next finding should include a suggestion.
     pub(crate) fn explains(&self) -> bool {
         !self.muted && self.diagnostics.len() < EXPLAINED
     }
@@ -204,7 +205,7 @@ impl<'a> Report<'a> {
         self.has_errors
     }
 
-    /// In the order of the file.
+    /// The findings, in the order of the file.
     pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|found| found.span.start);
         if let Some(last) = self.surplus {
@@ -233,7 +234,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What a line may show: the value of a password is replaced, also when the directive is misspelt.
+/// Replaces the value of a password in a line, also if the directive is misspelt.
 #[must_use]
 pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     let text = line.trim_start_matches(is_blank);
@@ -243,7 +244,7 @@ pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     if !directive::smells_of_secret(&text[..name]) {
         return None;
     }
-    // Where neither a blank nor a sign ends the name, the password may be glued to it.
+    // If neither white space nor `=` ends the name, the password may follow it directly.
     let glued = !text[name..].starts_with(|c| is_blank(c) || c == '=');
     let name = if glued { directive::secret_prefix(&text[..name]) } else { name };
     let value = text[name..].trim_start_matches(|c| is_blank(c) || c == '=');
@@ -251,7 +252,7 @@ pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     if value.is_empty() { None } else { Some((keep, format!("{}***", &line[..keep]))) }
 }
 
-/// The line to show and the mark in it.
+/// The line without secrets and the mark in it.
 fn show(text: &str, line: &Line, span: &Range<usize>) -> (String, Range<usize>) {
     let from = span.start - line.span.start;
     let to = span.end.min(line.span.end).saturating_sub(line.span.start).max(from);

@@ -1,4 +1,5 @@
-//! From the text of `ldirectord.cf` to a [`Config`] and all diagnostics, and back ([`write()`]). No I/O: names are asked of [`Names`].
+//! Reads the text of `ldirectord.cf` into a [`Config`] and diagnostics, and writes a [`Config`] back ([`write()`]).
+//! No I/O: [`Names`] looks up names and files.
 
 mod ast;
 mod diagnostic;
@@ -25,16 +26,16 @@ use diagnostic::Report;
 use names::Recorder;
 use source::Source;
 
-/// What a text says.
+/// The result of [`load`].
 #[derive(Debug)]
 pub struct Loaded {
     /// The configuration, unless there is an error among the diagnostics.
     pub config: Option<Config>,
-    /// Everything that is wrong or odd, in the order of the file.
+    /// All errors and warnings, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a whole `ldirectord.cf`: every error in one run.
+/// Reads a whole `ldirectord.cf` and reports all errors in one run.
 #[must_use]
 pub fn load(content: &[u8], names: &dyn Names) -> Loaded {
     let source = Source::decode(content);
@@ -49,7 +50,7 @@ fn read(source: &Source, report: &mut Report<'_>, names: &dyn Names) -> Option<C
     (!report.has_errors()).then_some(config)
 }
 
-/// All that has to be looked up for a text before it can be [loaded](load).
+/// Lists the names and files to look up before a text can be [loaded](load).
 #[must_use]
 pub fn questions(content: &[u8]) -> Vec<Question> {
     let recorder = Recorder::default();
@@ -58,7 +59,8 @@ pub fn questions(content: &[u8]) -> Vec<Question> {
     recorder.into_questions()
 }
 
-/// The diagnostics for people, each with its line and a mark under the place. After the first 100 only their number is given.
+/// Formats diagnostics for people, each with its line and a mark under the place. Shows the first 100 and the
+/// number of the others.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> String {
     let mut shown: Vec<String> =
@@ -71,5 +73,5 @@ pub fn render(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> String 
     shown.join("\n")
 }
 
-/// So many findings are shown with their lines.
+/// Maximum number of findings shown with their lines.
 const RENDERED: usize = 100;

@@ -1,4 +1,4 @@
-//! The names and files in a configuration are looked up by the shell; this is how they are asked for.
+//! The interface through which the reader looks up the names and files in a configuration. The shell implements it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,51 +7,52 @@ use std::sync::Arc;
 
 use crate::value::{Family, Protocol};
 
-/// Who knows the addresses of hosts, the numbers of ports and the contents of files. Numbers and plain dotted quads are never asked.
+/// Looks up the addresses of hosts, the numbers of ports and the contents of files. Never called for numbers and
+/// plain dotted quads.
 pub trait Names {
-    /// The address of this family that counts. Also asked for the odd numeric forms (`1.2.3`, `010.0.0.1`) that
-    /// `getaddrinfo` understands.
+    /// The address to use for a host. Also called for the unusual numeric forms (`1.2.3`, `010.0.0.1`) that
+    /// `getaddrinfo` accepts.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
-    /// The number of a port by name; without a protocol: of any.
+    /// The number of a port by name, for any protocol if `protocol` is `None`.
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16>;
     /// The name of this host, for the default logins of ftp and sip.
     fn hostname(&self) -> String;
-    /// What is in a file.
+    /// The content of a file.
     ///
     /// # Errors
-    /// Why it cannot be read, as the rest of a sentence.
+    /// Why the file cannot be read, as the rest of a sentence.
     fn file(&self, path: &str) -> Result<Arc<[u8]>, String>;
 }
 
-/// Something that must be looked up.
+/// A name or file to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// [`Names::host`]
     Host {
         /// As written in the file.
         name: String,
-        /// Which kind of address is wanted.
+        /// The address family to look up.
         family: Family,
     },
     /// [`Names::port`]
     Port {
         /// As written in the file.
         name: String,
-        /// Of which protocol; absent: of any.
+        /// Protocol of the port; absent: any.
         protocol: Option<Protocol>,
     },
     /// [`Names::file`]
     File(String),
 }
 
-/// Notes every question and answers none.
+/// Records every question and answers none.
 #[derive(Debug, Default)]
 pub struct Recorder {
     questions: RefCell<BTreeSet<Question>>,
 }
 
 impl Recorder {
-    /// All that was asked, each once.
+    /// The recorded questions, each once.
     #[must_use]
     pub fn into_questions(self) -> Vec<Question> {
         self.questions.into_inner().into_iter().collect()
@@ -79,7 +80,7 @@ impl Names for Recorder {
     }
 }
 
-/// Answers gathered beforehand; what is not among them has no answer.
+/// Answers collected in advance. Any other question has no answer.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     hosts: BTreeMap<(String, Family), IpAddr>,
@@ -89,7 +90,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// No answers but the name of this host.
+    /// Has no answer but the name of this host.
     #[must_use]
     pub fn new(hostname: impl Into<String>) -> Answers {
         Answers { hostname: hostname.into(), ..Answers::default() }
@@ -111,7 +112,7 @@ impl Answers {
         self.ports.insert((name.into(), protocol), port);
     }
 
-    /// Adds what is in a file, or why it cannot be read.
+    /// Adds the content of a file, or the reason why it cannot be read.
     pub fn add_file(&mut self, path: impl Into<String>, content: Result<Arc<[u8]>, String>) {
         self.files.insert(path.into(), content);
     }

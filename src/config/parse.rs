@@ -1,7 +1,7 @@
-//! From the text to its lines: which belong to which virtual, and which directive each is.
+//! Splits the text into lines, and assigns each line to its virtual service and directive.
 //!
-//! A virtual holds the lines after it that are indented by four blanks or more (a tab counts as four) and all
-//! comments, whatever their indentation. Any other line ends it and stands outside.
+//! A virtual service consists of the lines after it that are indented by four spaces or more (a tab counts as
+//! four), and of all comments, whatever their indentation. Any other line ends it and is outside.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use super::diagnostic::{Original, Report, blank_secret};
 use super::directive::{self, Kind};
 use super::source::{Line, Source, is_blank};
 
-/// How many blanks make a line part of a virtual.
+/// Indentation, in spaces, that makes a line part of a virtual service.
 const INDENT: usize = 4;
 
-/// What a line behind `#rs:` is: a comment for the original, a directive for us.
+/// Prefix of lines that are comments for the original and directives for us.
 const OURS: &str = "#rs:";
 
-/// Takes the text apart. Lines that are no directive are reported and left out.
+/// Parses the text. Lines that are not a directive are reported and left out.
 pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> {
     let mut parser = Parser { source, report, ast: Ast::default(), place: Place::Outside };
     for line in source.lines() {
@@ -28,22 +28,22 @@ pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> 
     {
         parser
             .report
-            .warning(block.head.span(), "virtual without any line after it, at the end of the file")
+            .warning(block.head.span(), "virtual service without a line after it, at the end of the file")
             .code("virtual-at-end")
-            .help("the original reads it twice and refuses it as a duplicate; an empty line after it avoids that")
+            .help("add an empty line after it: the original reads it twice and refuses it as a duplicate")
             .original(Original::Refuses);
     }
     parser.ast
 }
 
-/// Where the next line stands.
+/// Where the next line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Outside all virtuals.
+    /// Outside all virtual services.
     Outside,
-    /// In the last virtual.
+    /// In the last virtual service.
     Inside,
-    /// After an empty line, which ended the last virtual.
+    /// After an empty line, which ended the last virtual service.
     Gap,
 }
 
@@ -61,13 +61,13 @@ impl<'a> Parser<'a, '_, '_> {
         if let Some(ours) = text.strip_prefix(OURS) {
             self.ours(line, ours);
         } else if text.starts_with('#') {
-            // A comment ends nothing.
+            // A comment does not end a virtual service.
         } else if self.place == Place::Outside || !self.indented(line, raw) {
             self.outside(line, raw);
         }
     }
 
-    /// Takes a line as part of the last virtual; says no when it is not.
+    /// Reads a line as part of the last virtual service. Returns false if it is not part of it.
     fn indented(&mut self, line: &Line, raw: &'a str) -> bool {
         let body = without_comment(raw);
         let rest = body.trim_start_matches([' ', '\t']);
@@ -89,13 +89,13 @@ impl<'a> Parser<'a, '_, '_> {
         true
     }
 
-    /// An empty line ends a virtual. One of five blanks or more would be an unknown command to the original.
+    /// An empty line ends a virtual service. For the original a line of five spaces or more is an unknown command.
     fn blank(&mut self, line: &Line, blanks: usize) -> bool {
         if self.place == Place::Inside && blanks > INDENT {
             self.report
-                .warning(line.span.clone(), "a line of nothing but blanks inside a virtual")
+                .warning(line.span.clone(), "a line of only spaces inside a virtual service")
                 .code("blank-line")
-                .help("the original takes it for an unknown command; make it empty or a comment")
+                .help("remove it or make it a comment: the original reads it as an unknown command")
                 .original(Original::Refuses);
         } else {
             self.place = Place::Gap;
@@ -103,16 +103,16 @@ impl<'a> Parser<'a, '_, '_> {
         true
     }
 
-    /// Less than four blanks end a virtual, and what follows is then no command.
+    /// An indentation of less than four spaces ends a virtual service. The line is then not a command.
     fn too_little(&mut self, line: &Line, raw: &str, rest: &str) -> bool {
         if raw.len() == rest.len() {
             return false;
         }
-        self.unknown_with(line, false, "indent a line of a virtual by a tab or at least 4 blanks");
+        self.unknown_with(line, false, "indent a line of a virtual service by a tab or at least 4 spaces");
         true
     }
 
-    /// An indented directive of a virtual after an empty line cannot mean anything else.
+    /// An indented directive after an empty line can only belong to the virtual service before it.
     fn after_gap(&mut self, line: &Line, raw: &'a str, rest: &'a str) -> bool {
         let start = line.span.start + (raw.len() - raw.trim_start_matches([' ', '\t']).len());
         let Some(found) = self.assignment(line, rest, start, true) else {
@@ -120,16 +120,16 @@ impl<'a> Parser<'a, '_, '_> {
             return true;
         };
         self.report
-            .warning(found.span(), "an empty line stands between this line and its virtual")
+            .warning(found.span(), "an empty line separates this line from its virtual service")
             .code("blank-line")
-            .help("the original refuses this; make the line above a comment or remove it")
+            .help("remove the empty line or make it a comment: the original refuses the file")
             .original(Original::Refuses);
         self.place = Place::Inside;
         self.plain(found);
         true
     }
 
-    /// A line outside virtuals; it must begin with its directive.
+    /// A line outside virtual services. It must begin with its directive.
     fn outside(&mut self, line: &Line, raw: &'a str) {
         if raw.trim_start_matches(is_blank).is_empty() {
             return;
@@ -145,7 +145,7 @@ impl<'a> Parser<'a, '_, '_> {
         }
     }
 
-    /// `supervised` needs no value; anything else that begins like it is a bad value of it.
+    /// `supervised` needs no value. Any other text after it is reported as a bad value.
     fn bare_supervised(&mut self, line: &Line, raw: &'a str) {
         if !raw[SUPERVISED.len()..].trim_start_matches(is_blank).is_empty() {
             self.report.error(line.span.clone(), "supervised must be 'yes' or 'no'").directive(SUPERVISED);
@@ -174,7 +174,8 @@ impl<'a> Parser<'a, '_, '_> {
     fn ours(&mut self, line: &Line, text: &'a str) {
         let raw = &self.source.text()[line.span.clone()];
         let indent = width(&raw[..raw.len() - raw.trim_start_matches([' ', '\t']).len()]);
-        // At the begin of a line stands what is for all, also between the lines of a virtual: that is a comment for the original.
+        // An unindented line applies to all virtual services, even between the lines of one: for the original it is
+        // a comment.
         let for_all = indent == 0
             && directive::find(first_word(text.trim_start_matches(is_blank)))
                 .is_some_and(|row| row.scope.allows(false));
@@ -192,20 +193,22 @@ impl<'a> Parser<'a, '_, '_> {
             }
             Some(found) => {
                 self.report
-                    .error(found.name, "a virtual cannot stand behind #rs:")
+                    .error(found.name, "a virtual service is not allowed after #rs:")
                     .code("conflict")
-                    .help("its lines would belong to another virtual for the original")
+                    .help(
+                        "remove #rs: (the original would read the lines as part of another virtual service)",
+                    )
                     .original(Original::Accepts);
             }
             None => {
                 let suggestion =
                     self.suggest(body, inside).or_else(|| misplaced(body, inside)).unwrap_or_else(|| {
-                        "behind #rs: stands a directive of ldirectord-rs; write a comment as `# …`".to_owned()
+                        "write a directive of ldirectord-rs after #rs:, or `# …` for a comment".to_owned()
                     });
                 self.report
                     .error(
                         start..start + body.len().max(1).min(line.span.end - start),
-                        "Unknown command behind #rs:",
+                        "Unknown command after #rs:",
                     )
                     .code("unknown-directive")
                     .help(suggestion)
@@ -214,7 +217,7 @@ impl<'a> Parser<'a, '_, '_> {
         }
     }
 
-    /// Reads `name = value`, if the name is a directive that may stand here.
+    /// Reads `name = value`, if the name is a directive that is allowed here.
     fn assignment(&self, line: &Line, text: &'a str, start: usize, inside: bool) -> Option<Assignment<'a>> {
         let (name, value) = split(text)?;
         let directive = directive::find(&text[name.clone()]).filter(|row| row.scope.allows(inside))?;
@@ -233,7 +236,7 @@ impl<'a> Parser<'a, '_, '_> {
         })
     }
 
-    /// A line that is none of `#rs:`.
+    /// A line without `#rs:`.
     fn plain(&mut self, found: Assignment<'a>) {
         if found.directive.extension {
             let name = found.directive.name;
@@ -241,7 +244,10 @@ impl<'a> Parser<'a, '_, '_> {
                 .warning(found.span(), format!("the original does not know {name} and refuses the file"))
                 .code("unmarked-extension")
                 .directive(name)
-                .help(format!("write it as `#rs: {name}={}`, which is a comment there", found.value.text()))
+                .help(format!(
+                    "write `#rs: {name}={}`, which the original reads as a comment",
+                    found.value.text()
+                ))
                 .original(Original::Refuses);
         }
         self.add(found);
@@ -262,7 +268,7 @@ impl<'a> Parser<'a, '_, '_> {
     fn check_encoding(&mut self, found: &Assignment<'_>) {
         if self.source.is_latin1() && !found.value.text().is_ascii() {
             self.report
-                .warning(found.value.span(), "this value is not UTF-8; it is read as Latin-1")
+                .warning(found.value.span(), "this value is not UTF-8: it is read as Latin-1")
                 .code("not-utf8")
                 .directive(found.directive.name)
                 .help("save the file as UTF-8");
@@ -272,8 +278,8 @@ impl<'a> Parser<'a, '_, '_> {
     fn unknown(&mut self, line: &Line, text: &str, inside: bool) {
         let help = self.suggest(text, inside).or_else(|| misplaced(text, inside)).unwrap_or_else(|| {
             match split(text) {
-                Some(_) => "no directive of this name",
-                None => "a line is `directive = value`, a comment that begins with #, or empty",
+                Some(_) => "there is no directive of this name",
+                None => "write `directive = value`, a comment that begins with #, or an empty line",
             }
             .to_owned()
         });
@@ -286,7 +292,7 @@ impl<'a> Parser<'a, '_, '_> {
 
     fn unknown_with(&mut self, line: &Line, inside: bool, help: &str) {
         if self.report.is_muted() {
-            // To look for secrets in the line takes most of the time.
+            // Searching the line for secrets takes most of the time.
             self.report.error(line.span.clone(), "");
             return;
         }
@@ -305,7 +311,7 @@ impl<'a> Parser<'a, '_, '_> {
 
 const SUPERVISED: &str = "supervised";
 
-/// The text behind `#rs:` of such a line.
+/// The text after `#rs:`.
 fn text_tail(raw: &str) -> &str {
     raw.find(OURS).map_or("", |at| &raw[at + OURS.len()..])
 }
@@ -315,12 +321,12 @@ fn without_comment(text: &str) -> &str {
     text.split('#').next().unwrap_or(text)
 }
 
-/// How wide this indentation is.
+/// Width of an indentation in spaces.
 fn width(indent: &str) -> usize {
     indent.chars().map(|c| if c == '\t' { TAB } else { 1 }).sum()
 }
 
-/// Where the name and the value of `name = value` stand.
+/// The range of the name in `name = value`, and the start of the value.
 fn split(text: &str) -> Option<(Range<usize>, usize)> {
     let end = text.find(|c| is_blank(c) || c == '=').unwrap_or(text.len());
     let rest = text[end..].trim_start_matches(is_blank).strip_prefix('=')?;
@@ -328,7 +334,7 @@ fn split(text: &str) -> Option<(Range<usize>, usize)> {
     if end == 0 { None } else { Some((0..end, text.len() - value.len())) }
 }
 
-/// The nearest directive that may stand here.
+/// Suggests the nearest directive that is allowed here.
 fn suggest(text: &str, inside: bool) -> Option<String> {
     let name = first_word(text);
     if directive::find(name).is_some_and(|row| row.scope.allows(inside)) {
@@ -340,18 +346,20 @@ fn suggest(text: &str, inside: bool) -> Option<String> {
     directive::nearest(name, inside).map(|row| format!("did you mean {}?", row.name))
 }
 
-/// A directive that exists, but not here.
+/// Help for a directive that is not allowed at this place.
 fn misplaced(text: &str, inside: bool) -> Option<String> {
     let name = first_word(text.trim_start_matches(is_blank));
     let row = directive::find(name)?;
     let indented = text.starts_with(is_blank);
     Some(match (row.scope.allows(false), inside || indented) {
-        (true, true) => format!("{name} stands outside virtuals, at the beginning of a line"),
+        (true, true) => format!("write {name} outside virtual services, at the beginning of a line"),
         (true, false) => format!("write {name}=…"),
         (false, true) => {
-            format!("{name} stands inside a virtual, with no empty line or other directive in between")
+            format!("write {name} inside a virtual service, with no empty line or other directive in between")
         }
-        (false, false) => format!("{name} stands inside a virtual, indented by a tab or at least 4 blanks"),
+        (false, false) => {
+            format!("write {name} inside a virtual service, indented by a tab or at least 4 spaces")
+        }
     })
 }
 

@@ -1,4 +1,4 @@
-//! The text of a configuration: decoded once, with its lines known.
+//! The decoded text of a configuration and its lines.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ pub struct Source {
     latin1: bool,
 }
 
-/// A line: its number from 1, and where it stands, without its newline.
+/// A line: its number and its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// From 1.
@@ -20,7 +20,7 @@ pub struct Line {
 }
 
 impl Source {
-    /// Decodes UTF-8; what is not, is read as Latin-1, which every sequence of bytes is.
+    /// Decodes UTF-8. Bytes that are not valid UTF-8 are read as Latin-1, in which every sequence of bytes is valid.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Source {
         let (text, latin1) = match std::str::from_utf8(bytes) {
@@ -37,7 +37,7 @@ impl Source {
         &self.text
     }
 
-    /// Whether the bytes were no UTF-8.
+    /// Whether the bytes were not UTF-8.
     #[must_use]
     pub fn is_latin1(&self) -> bool {
         self.latin1
@@ -50,7 +50,7 @@ impl Source {
             .filter(|line| line.span.start < self.text.len())
     }
 
-    /// The line on which this offset lies.
+    /// The line that contains this offset.
     #[must_use]
     pub fn line_at(&self, offset: usize) -> Line {
         self.line(self.starts.partition_point(|start| *start <= offset).max(1))
@@ -59,19 +59,19 @@ impl Source {
     fn line(&self, number: usize) -> Line {
         let start = self.starts[number - 1];
         let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
-        // The CR of CR LF is no part of a line.
+        // The CR of CR LF is not part of a line.
         let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
         Line { number, span: start..end }
     }
 }
 
-/// The blanks of the original's regular expressions, which look at bytes.
+/// White space in the original's regular expressions, which match bytes.
 #[must_use]
 pub(crate) fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
-/// A letter, digit or underscore, as the original sees them.
+/// A letter, digit or underscore as in the original's regular expressions.
 #[must_use]
 pub(crate) fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'

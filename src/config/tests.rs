@@ -1,5 +1,5 @@
-//! The tests of the whole reader: it survives everything, and what it says is in `tests/data/config`, one `.expected` for
-//! each `.cf`. `UPDATE_GOLDEN=1 cargo test config` writes them anew.
+//! Tests of the whole reader: no input makes it panic, and its diagnostics are in `tests/data/config`, one
+//! `.expected` for each `.cf`. `UPDATE_GOLDEN=1 cargo test config` writes them again.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -36,17 +36,17 @@ fn corpus() -> Vec<Vec<u8>> {
     files("corpus", "txt").iter().flat_map(read).map(|case| case.text).collect()
 }
 
-/// The texts of the corpus, and those of the diagnostics, which have the extensions, too.
+/// The texts of the corpus, and those of the diagnostics, which also have the extensions.
 fn samples() -> Vec<Vec<u8>> {
     let read = |path: &PathBuf| fs::read(path).unwrap();
     corpus().into_iter().chain(files("config", "cf").iter().map(read)).collect()
 }
 
-/// The samples that are short enough to be changed and read often.
+/// The samples that are short enough to be changed and read many times.
 static SEEDS: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| samples().into_iter().filter(|text| text.len() < 2000).collect());
 
-/// Knows every name, and notes who is asked for.
+/// Resolves every name, and records the questions.
 #[derive(Default)]
 struct Everybody(RefCell<BTreeSet<Question>>);
 
@@ -74,14 +74,14 @@ impl Names for Everybody {
     }
 }
 
-/// What holds for every text and every resolver.
+/// Checks what must be true for every text and every resolver.
 fn check(content: &[u8], names: &dyn Names) {
     let source = Source::decode(content);
     let (text, lines) = (source.text(), source.text().split('\n').count());
     let loaded = load(content, names);
     for found in &loaded.diagnostics {
         let span = found.span.clone();
-        assert!(text.get(span.clone()).is_some(), "{span:?} is no part of {content:?}");
+        assert!(text.get(span.clone()).is_some(), "{span:?} is not part of {content:?}");
         assert!((1..=lines).contains(&found.line), "{found:?} of {lines} lines");
         let before = text[..span.start].matches('\n').count();
         assert_eq!(found.line, before + 1, "{found:?}");
@@ -96,7 +96,7 @@ fn check(content: &[u8], names: &dyn Names) {
     assert!(render(&loaded.diagnostics, "x.cf", true).len() >= shown.len());
 }
 
-/// The configuration of a text, if it has no error, with a resolver that knows all. Where its parts stand in the file does not count.
+/// The configuration of a text, if it has no error, with a resolver that knows all names. Line numbers are removed.
 fn load_without_lines(text: &[u8]) -> Option<Config> {
     let mut config = load(text, &Everybody::default()).config?;
     for v in &mut config.virtuals {
@@ -106,7 +106,8 @@ fn load_without_lines(text: &[u8]) -> Option<Config> {
     Some(config)
 }
 
-/// Checks a text with a resolver that knows nobody, and with one that knows all; the second asks for no more than the first.
+/// Checks a text with a resolver that knows no name, and with one that knows all. The second must not ask for more
+/// than the first.
 fn check_all(content: &[u8]) {
     check(content, &Answers::new("director.example"));
     let everybody = Everybody::default();
@@ -124,13 +125,13 @@ fn b2_a_file_of_errors_has_each_and_few_are_rendered() {
     let shown = render(&loaded.diagnostics, "x.cf", false);
     assert!(shown.lines().count() < 1000, "{}", shown.lines().count());
     assert!(shown.ends_with("4900 more findings are not shown; ldirectord-rs check x.cf --json lists all"));
-    // One of bare garbage does not take gigabytes.
+    // A file of garbage does not take gigabytes of memory.
     let loaded = load("x\n".repeat(100_010).as_bytes(), &Answers::new("director"));
     assert_eq!(loaded.diagnostics.len(), 100_001);
     assert_eq!(loaded.diagnostics[100_000].message, "10 more findings are not shown");
 }
 
-/// The time is not measured, but what takes it: the search for the nearest directive.
+/// Counts what takes the time, the search for the nearest directive, instead of measuring the time.
 #[test]
 fn b2_only_the_first_findings_get_a_suggestion() {
     let loaded = load("autorelod=yes\n".repeat(5000).as_bytes(), &Answers::new("director"));
@@ -186,7 +187,7 @@ fn mutate(text: &mut Vec<u8>, changes: &[Change], other: &[u8]) {
     }
 }
 
-/// Bytes that mean something to the reader, more often than chance has it.
+/// Bytes that have a meaning for the reader, more often than by chance.
 fn telling_byte() -> impl Strategy<Value = u8> {
     prop_oneof![proptest::sample::select(b"\n\t \r#=\":[].->,0195lux\\\0\xc3\xa4".to_vec()), any::<u8>()]
 }
@@ -234,7 +235,7 @@ proptest! {
         close in proptest::sample::select(vec!["\"", "", "#", "\" x", "\r"]),
         before in proptest::sample::select(vec!["virtual=10.0.0.1:80\n", "", "virtual=10.0.0.1:80\n\n", "virtual=x\n"]),
     ) {
-        // A name that is misspelt and not even ended cannot be told from any other word.
+        // A name that is misspelt and has no end cannot be distinguished from any other word.
         prop_assume!(!sign.is_empty() || !open.is_empty() || ["passwd", "secret"].contains(&name));
         let text = format!("{before}{indent}{name}{sign}{open}hunter2{close}\n");
         let loaded = load(text.as_bytes(), &Answers::new("director.example"));
@@ -266,7 +267,7 @@ fn diagnostics_read_as_expected() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The sample that is installed can be used as it is, and says nothing odd.
+/// The installed sample can be used unchanged, without a diagnostic.
 #[test]
 fn the_sample_is_clean() {
     let text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/ldirectord.cf")).unwrap();
@@ -275,7 +276,7 @@ fn the_sample_is_clean() {
     assert_eq!(loaded.config.unwrap().virtuals.len(), 1);
 }
 
-/// Files are asked for and then part of the configuration; what is said outside holds inside, pairs as pairs.
+/// Files are looked up and become part of the configuration. Values outside apply inside, pairs as pairs.
 #[test]
 fn tls_is_inherited_and_equal_policies_are_one() {
     let text = "#rs: tlsverify=yes\n#rs: tlsca=\"/ca\"\n#rs: tlscert=\"/c\"\n#rs: tlskey=\"/k\"\n\
@@ -339,6 +340,6 @@ fn a12_two_lines_for_one_destination_are_warned_of() {
     let two = warnings("\treal=10.0.0.2:80 gate 1 \"a\", \"x\"\n\treal=10.0.0.1->10.0.0.3:81 gate\n");
     assert_eq!(two.len(), 1, "{two:?}");
     let line = &two[0];
-    assert!(line.contains("10.0.0.2:80 is the destination of line 2, too"), "{line}");
+    assert!(line.contains("10.0.0.2:80 is also the destination of line 2"), "{line}");
     assert!(line.contains("line 3") || line.contains(":3"), "{line}");
 }

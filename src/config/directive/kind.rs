@@ -1,23 +1,23 @@
-//! What directives take.
+//! Kinds of values.
 
 use std::fmt;
 
-/// What a directive takes. `config/typed/kind.rs` reads each.
+/// The kind of a directive's value. `config/typed/kind.rs` reads each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// `yes` or `no`, exactly.
     YesNo,
     /// The deadline of a check: a number of seconds above 0.
     Timeout,
-    /// From one check to the next: a number of seconds above 0.
+    /// The time between checks: a number of seconds above 0.
     Interval,
-    /// A number of seconds with which the value must begin; 0 too.
+    /// A number of seconds at the start of the value; may be 0.
     Frequency,
     /// A number above 0.
     Count,
-    /// A number; 0 too.
+    /// A number; may be 0.
     Number,
-    /// A number of seconds; 0 takes the directive back.
+    /// A number of seconds; 0 is the same as no directive.
     Persistence,
     /// A port, as a number.
     Port,
@@ -25,15 +25,15 @@ pub enum Kind {
     Quoted,
     /// Like `Quoted`, and no message shows it.
     Secret,
-    /// Text in double quotes; an empty one takes the directive back.
+    /// Text in double quotes; an empty one is the same as no directive.
     QuotedOrEmpty,
     /// Text, with or without double quotes, not empty.
     Text,
     /// A command: outside virtual services like `Line`, inside like `Text`.
     Command,
-    /// The rest of the line as it stands, not empty.
+    /// The unchanged rest of the line, not empty.
     Line,
-    /// The rest of the line as it stands, may be empty.
+    /// The unchanged rest of the line; may be empty.
     LineOrEmpty,
     /// The first word of the rest of the line, with or without quotes.
     Word,
@@ -47,9 +47,9 @@ pub enum Kind {
     VirtualHost,
     /// A file that is written to, with or without double quotes.
     OutputFile,
-    /// A directory: the rest of the line as it stands.
+    /// A directory: the unchanged rest of the line.
     Directory,
-    /// The full path of a file or a facility of syslog, in double quotes.
+    /// The full path of a file or a syslog facility, in double quotes.
     LogTarget,
     /// The full path of a file in PEM, in double quotes.
     PemFile,
@@ -73,7 +73,7 @@ pub enum Kind {
     HttpMethod,
     /// `any`, `same-host` or `no`
     Redirects,
-    /// The name of a kind of DNS record.
+    /// The name of a DNS record type.
     DnsType,
     /// The name of a scheduler.
     Scheduler,
@@ -85,7 +85,7 @@ pub enum Kind {
     Tunnel,
     /// The name of a persistence engine.
     PersistEngine,
-    /// Three numbers of seconds with commas.
+    /// Three numbers of seconds, separated by commas.
     Timeouts,
     /// `address:port`, or a firewall mark.
     Virtual,
@@ -93,9 +93,9 @@ pub enum Kind {
     Real,
     /// `address[:port] [method]`
     Fallback,
-    /// Text in double quotes that nothing reads.
+    /// Text in double quotes that is not used.
     Ignored,
-    /// Always an error: it has been replaced.
+    /// Always an error: the directive has been replaced.
     Refused,
 }
 

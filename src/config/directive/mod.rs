@@ -1,5 +1,5 @@
-//! The one table of directives: name, where it may stand, what it takes, its default, and a line of help.
-//! Whatever knows a directive's name knows it from here.
+//! The table of directives: name, scope, kind of value, default, and a line of help.
+//! It is the only place that lists the names of directives.
 
 mod kind;
 mod nearest;
@@ -15,19 +15,19 @@ pub(crate) use nearest::{nearest, secret_prefix, smells_of_secret};
 
 use Scope::{Both, Global, Virtual};
 
-/// Where a directive may stand.
+/// Where a directive is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Outside virtuals.
+    /// Outside virtual services.
     Global,
-    /// Inside a virtual.
+    /// Inside a virtual service.
     Virtual,
-    /// Outside as the default of all virtuals, inside for one.
+    /// Outside as the default of all virtual services, inside for one.
     Both,
 }
 
 impl Scope {
-    /// Whether it may stand inside a virtual (or outside).
+    /// Whether it allows a directive inside a virtual service (or outside).
     #[must_use]
     pub fn allows(self, inside: bool) -> bool {
         match self {
@@ -38,19 +38,19 @@ impl Scope {
     }
 }
 
-/// What holds while a directive is not written.
+/// The default of a directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwritten {
-    /// Nothing.
+    /// No default.
     Nothing,
-    /// The same as with this value.
+    /// The same as this value.
     Value(&'static str),
-    /// What these words say: it depends on other lines, or there is no value for it.
+    /// A default that depends on other lines or has no value, in words.
     Words(&'static str),
 }
 
 impl Unwritten {
-    /// For the manual; empty: nothing.
+    /// The text for the manual; empty: no default.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Unwritten {
     }
 }
 
-/// Which directive; the names of [`DIRECTIVES`] in Rust's spelling.
+/// The key of a directive: its name in Rust's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(clippy::enum_variant_names, reason = "tlskey is a directive")]
 pub enum Key {
@@ -137,30 +137,30 @@ pub enum Key {
 /// A row of the table.
 #[derive(Debug)]
 pub struct Directive {
-    /// Which.
+    /// The key.
     pub key: Key,
-    /// As it is written.
+    /// The name in the file.
     pub name: &'static str,
-    /// Where it may stand.
+    /// Where it is allowed.
     pub scope: Scope,
-    /// What it takes.
+    /// The kind of its value.
     pub kind: Kind,
-    /// What holds while it is not written.
+    /// Its default.
     pub default: Unwritten,
-    /// What it does, in a line.
+    /// What it does, in one line.
     pub help: &'static str,
-    /// The original does not know it; behind `#rs:` it is a comment there.
+    /// Whether it is an extension: the original does not know it and reads it as a comment after `#rs:`.
     pub extension: bool,
     /// The original's warning that the directive is deprecated.
     pub deprecated: Option<&'static str>,
-    /// The original's words about a value that is none, inside a virtual or everywhere.
+    /// The error about an invalid value, in the original's words: inside a virtual service or everywhere.
     pub refusal: &'static str,
-    /// The same outside virtuals, where the words differ.
+    /// The error outside virtual services, if the words differ.
     pub refusal_outside: Option<&'static str>,
 }
 
 impl Directive {
-    /// The original's words about a value that is none.
+    /// The error about an invalid value, in the original's words.
     #[must_use]
     pub fn refusal(&self, inside: bool) -> &'static str {
         self.refusal_outside.filter(|_| !inside).unwrap_or(self.refusal)
@@ -188,7 +188,7 @@ impl Directive {
     }
 }
 
-/// The row of a name.
+/// Finds a directive by its name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Directive> {
     DIRECTIVES.iter().find(|directive| directive.name == name)

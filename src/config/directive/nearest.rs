@@ -1,8 +1,8 @@
-//! The search for the directive that a misspelt name means, and for names of passwords.
+//! Finds the directive that a misspelt name means, and recognizes names of passwords.
 
 use super::{DIRECTIVES, Directive, Kind, find};
 
-/// The directive that a misspelt name most likely means, of those that may stand there.
+/// The directive that a misspelt name most likely means, among those that are allowed there.
 #[must_use]
 pub(crate) fn nearest(name: &str, inside: bool) -> Option<&'static Directive> {
     let allowed = || DIRECTIVES.iter().filter(|row| row.scope.allows(inside) && row.kind != Kind::Refused);
@@ -10,11 +10,11 @@ pub(crate) fn nearest(name: &str, inside: bool) -> Option<&'static Directive> {
     find(index)
 }
 
-/// The known word nearest to another, if any is near.
+/// The known word that is nearest to `word`, if any is near.
 #[must_use]
 pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    // At most a third of the letters may be wrong: with more, the words are no longer alike.
+    // At most a third of the letters may be wrong. With more, the words are not similar.
     let limit = 1.max(word.chars().count() / 3);
     known
         .filter_map(|candidate| {
@@ -24,7 +24,7 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, candidate)| candidate)
 }
 
-/// Whether what follows this name may be a password, also when the name is misspelt.
+/// Whether the value of this name may be a password, also if the name is misspelt.
 #[must_use]
 pub(crate) fn smells_of_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -36,15 +36,15 @@ pub(crate) fn smells_of_secret(name: &str) -> bool {
             || ["pass", "pwd"].iter().any(|part| name.contains(part)))
 }
 
-/// How much of a word is the name of a directive that holds a password.
+/// Length of the prefix of a word that is the name of a password directive.
 #[must_use]
 pub(crate) fn secret_prefix(word: &str) -> usize {
     let names = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
     names.filter(|name| word.starts_with(name)).map(str::len).max().unwrap_or(0)
 }
 
-/// How many letters must be changed, added, removed or swapped with their neighbour, if at most `limit`. It is at least the
-/// difference of the lengths, which is compared first because it costs less.
+/// Number of letters to change, add, remove or swap with their neighbour, if at most `limit`. It is at least the
+/// difference of the lengths, which is compared first because that is cheaper.
 fn distance_within(limit: usize, a: &str, b: &str) -> Option<usize> {
     let close = a.chars().count().abs_diff(b.chars().count()) <= limit;
     close.then(|| strsim::osa_distance(a, b)).filter(|far| *far <= limit)

@@ -1,4 +1,4 @@
-//! The table of directives against the code that reads it, and the search for a misspelt name.
+//! Tests of the table of directives, the code that reads it, and the search for a misspelt name.
 
 use super::*;
 use crate::config::{Answers, Config, Negotiate, Virtual, load, write};
@@ -38,7 +38,7 @@ fn a_misspelt_password_is_still_one() {
     }
 }
 
-/// The configuration of a text, if it has no error. Every file holds a password.
+/// The configuration of a text, if it has no error. Every file contains a password.
 fn config(text: &str) -> Option<Config> {
     let mut answers = Answers::new("director");
     for path in ["/one", "/two"] {
@@ -47,8 +47,8 @@ fn config(text: &str) -> Option<Config> {
     load(text.as_bytes(), &answers).config
 }
 
-/// A line for a directive in each place where it may stand, in a file that gives it something to do. Without a value the line is a
-/// comment, so that the lines of the file keep their numbers.
+/// A line for a directive in each place where it is allowed, in a file in which it has an effect. Without a value
+/// the line is a comment, so that the lines of the file keep their numbers.
 fn files(row: &Directive, value: Option<&str>) -> Vec<String> {
     let mark = if row.extension { "#rs: " } else { "" };
     let line = value.map_or("#".to_owned(), |value| format!("{mark}{}={value}", row.name));
@@ -60,7 +60,7 @@ fn files(row: &Directive, value: Option<&str>) -> Vec<String> {
         Key::TlsCa => ("#rs: tlsverify=yes\n", ""),
         _ => ("", ""),
     };
-    // One of a pair is an error.
+    // One directive of a pair without the other is an error.
     let pair = "#rs: tlscert=\"/one\"\n#rs: tlskey=\"/one\"\n";
     let pair = if [Key::TlsCert, Key::TlsKey].contains(&row.key) { pair } else { "" };
     let mut files = Vec::new();
@@ -132,9 +132,9 @@ fn each_directive_reads_and_writes_the_values_of_its_kind() {
             good.into_iter().flat_map(|value| files(row, Some(value)).into_iter().zip(files(row, None)))
         {
             let (with, without) = (config(&text).expect(row.name), config(&without).expect(row.name));
-            // A value without a field would leave everything as it was.
+            // A value without a field would change nothing.
             assert_eq!(with == without, row.kind == Kind::Ignored, "{text}");
-            // A field without a text would be lost.
+            // A field that is not written would be lost.
             let written = write(&with).expect(row.name);
             assert!(row.kind == Kind::Ignored || written.contains(row.name), "{written}");
         }
@@ -169,13 +169,13 @@ fn deadlines(text: &str) -> (u64, u64) {
     (timing.checktimeout.as_secs(), timing.negotiatetimeout.as_secs())
 }
 
-/// The login and the password of a service that says neither.
+/// The login and the password of a service without `login` and `passwd`.
 fn login(service: &str) -> (String, String) {
     let login = first(&format!("virtual=10.0.0.1:80\n\tservice={service}\n")).check.credentials;
     (login.login, login.passwd.reveal().to_owned())
 }
 
-/// Whether the words of the table hold for a directive that is not written.
+/// Whether the default in words of a directive is true.
 fn words_hold(key: Key) -> bool {
     let services = ["virtual=10.0.0.1:80\n", "virtual=10.0.0.1:53\n", "virtual=1\n"].map(first);
     let [plain, ..] = &services;

@@ -9,7 +9,7 @@ use crate::value::{DnsType, Pattern, Secret};
 pub struct CheckSpec {
     /// `checktype`
     pub checktype: CheckType,
-    /// `service`: what a negotiate check speaks.
+    /// `service`: the protocol of a negotiate check.
     pub service: Negotiate,
     /// `checkcommand` of external checks.
     pub checkcommand: String,
@@ -17,23 +17,23 @@ pub struct CheckSpec {
     pub checkport: Option<u16>,
     /// `request`, with its leading `/`.
     pub request: String,
-    /// `receive`; absent: not looked at.
+    /// `receive`; absent: any answer.
     pub receive: Option<Pattern>,
     /// `httpmethod`
     pub httpmethod: HttpMethod,
     /// `redirects`
     pub redirects: Redirects,
-    /// `virtualhost`: the Host header (may be empty), and the name asked for in TLS.
+    /// `virtualhost`: the Host header (may be empty), and the name sent in TLS (SNI).
     pub virtualhost: Option<String>,
-    /// `starttls`: the dialogue goes over to TLS. Only where [`Negotiate::has_starttls`] says yes.
+    /// `starttls`: the dialogue switches to TLS. Only for services with [`Negotiate::has_starttls`].
     pub starttls: bool,
-    /// Who logs in, and where to.
+    /// The login.
     pub credentials: Credentials,
-    /// `dnstype`: the record that DNS checks ask for.
+    /// `dnstype`: the record type that DNS checks ask for.
     pub dnstype: Option<DnsType>,
-    /// `udpprobe`: what a connect check sends on a UDP virtual, instead of a ping.
+    /// `udpprobe`: the datagram that a connect check of a UDP service sends, instead of a ping.
     pub udpprobe: Option<Vec<u8>>,
-    /// `udpreply`: what must come back for it.
+    /// `udpreply`: what the answer to it must match.
     pub udpreply: Option<Pattern>,
 }
 
@@ -59,7 +59,7 @@ impl Default for CheckSpec {
 }
 
 impl CheckSpec {
-    /// Whether the check speaks the protocol of `service`.
+    /// Whether the check uses the protocol of `service`.
     #[must_use]
     pub fn negotiates(&self) -> bool {
         matches!(self.checktype, CheckType::Negotiate | CheckType::Combined(_))
@@ -77,15 +77,15 @@ impl CheckSpec {
 pub struct Credentials {
     /// `login`
     pub login: String,
-    /// `passwd` as the file has it; [`Credentials::password`] counts.
+    /// `passwd` from the file; use [`Credentials::password`].
     pub passwd: Secret,
-    /// `passwdfile`: holds the password instead.
+    /// `passwdfile`: contains the password instead.
     pub passwdfile: Option<SecretFile>,
     /// `database`
     pub database: String,
-    /// `secret` as the file has it; [`Credentials::shared_secret`] counts.
+    /// `secret` from the file; use [`Credentials::shared_secret`].
     pub secret: Secret,
-    /// `secretfile`: holds the shared secret instead.
+    /// `secretfile`: contains the shared secret instead.
     pub secretfile: Option<SecretFile>,
 }
 
@@ -103,7 +103,7 @@ impl Credentials {
     }
 }
 
-/// A file that holds a password, and the password that was in it.
+/// A file that contains a password, and the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretFile {
     /// Its full path, or `credential:NAME`.
@@ -119,7 +119,7 @@ pub struct Timing {
     pub checktimeout: Duration,
     /// `negotiatetimeout`: the deadline of negotiate checks.
     pub negotiatetimeout: Duration,
-    /// From one check of a server to its next.
+    /// Time from one check of a server to the next.
     pub checkinterval: Duration,
     /// `checkcount`: attempts of a ping check.
     pub checkcount: u32,
@@ -139,7 +139,7 @@ impl Default for Timing {
 /// `checktype`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckType {
-    /// Connect, close.
+    /// Connect and close.
     Connect,
     /// Speak the protocol of `service`.
     Negotiate,
@@ -153,7 +153,7 @@ pub enum CheckType {
     External,
     /// Run `checkcommand` with Perl.
     ExternalPerl,
-    /// One negotiate, then so many connects, and again.
+    /// One negotiate check, then this many connect checks, repeated.
     Combined(u32),
 }
 
@@ -254,7 +254,7 @@ impl Negotiate {
         self.row().1
     }
 
-    /// The port that the service has by custom.
+    /// The standard port of the service.
     #[must_use]
     pub fn standard_port(self) -> Option<u16> {
         self.row().2
@@ -266,13 +266,13 @@ impl Negotiate {
         Negotiate::ALL.iter().find(|row| row.1 == word).map(|row| row.0)
     }
 
-    /// Whether it is asked over HTTP.
+    /// Whether the check uses HTTP.
     #[must_use]
     pub fn is_http(self) -> bool {
         matches!(self, Negotiate::Http | Negotiate::Https | Negotiate::HttpProxy)
     }
 
-    /// Whether a dialogue of this service can go over to TLS.
+    /// Whether a dialogue of this service can switch to TLS.
     #[must_use]
     pub fn has_starttls(self) -> bool {
         matches!(
@@ -289,7 +289,7 @@ impl Negotiate {
         )
     }
 
-    /// The service that the original expects on a port; `none` where it expects none.
+    /// The default service of a port in the original; `none` if there is none.
     #[must_use]
     pub fn of_port(port: u16) -> Negotiate {
         Negotiate::ALL.iter().find(|row| row.2 == Some(port)).map_or(Negotiate::None, |row| row.0)

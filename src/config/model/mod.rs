@@ -1,4 +1,4 @@
-//! The configuration as the rest of the program sees it: typed, inheritance resolved, names resolved.
+//! The configuration for the rest of the program: typed, with inheritance and names resolved.
 
 mod check;
 
@@ -14,36 +14,36 @@ use crate::value::{DaemonStatus, ForwardingMethod, Pattern, Relay, Tls, VirtualI
 /// A whole `ldirectord.cf`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What is said once for the daemon.
+    /// Directives for the daemon.
     pub globals: Globals,
     /// The virtual services, in the order of the file; no two share an id.
     pub virtuals: Vec<Virtual>,
 }
 
-/// The directives that stand outside virtuals and are not inherited by them.
+/// The directives outside virtual services that these do not inherit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Globals {
-    /// `checkinterval`: from one check of a server to its next.
+    /// `checkinterval`: time from one check of a server to the next.
     pub checkinterval: Duration,
-    /// `autoreload`: whether a changed file is taken over.
+    /// `autoreload`: whether a changed file is applied automatically.
     pub autoreload: bool,
     /// `callback`: run when the file has changed.
     pub callback: Option<String>,
-    /// `logfile`: where messages go.
+    /// `logfile`: the target of log messages.
     pub logfile: LogTarget,
     /// `execute`: further configurations, each with a daemon of its own.
     pub execute: BTreeSet<String>,
-    /// `fork`: accepted; makes `checkinterval` inside virtuals count.
+    /// `fork`: accepted; makes `checkinterval` inside virtual services effective.
     pub fork: bool,
     /// `supervised`: stay in the foreground and log to standard output.
     pub supervised: bool,
-    /// `readdquiescent`: whether a quiesced server that someone deleted is added again.
+    /// `readdquiescent`: whether a quiesced server that another program deleted is added again.
     pub readdquiescent: bool,
     /// `emailalertfrom`: the sender of alerts.
     pub emailalertfrom: Option<String>,
-    /// `maintenancedir`: a file named after a server there takes the server out.
+    /// `maintenancedir`: a file in it puts the server that it is named after in maintenance.
     pub maintenancedir: Option<PathBuf>,
-    /// `timeouts`: for how long the kernel keeps idle connections; absent: as it is set.
+    /// `timeouts`: for how long the kernel keeps idle connections; absent: unchanged.
     pub timeouts: Option<Timeouts>,
 }
 
@@ -65,7 +65,7 @@ impl Default for Globals {
     }
 }
 
-/// `timeouts`, in seconds; one that is 0 stays as it is.
+/// `timeouts`, in seconds; 0 leaves a time-out unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Of established TCP connections.
@@ -85,20 +85,20 @@ pub enum LogTarget {
     Syslog(String),
 }
 
-/// One `virtual` or `virtual6` block; what it does not say itself is inherited already.
+/// One `virtual` or `virtual6` block, with its inherited values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Virtual {
-    /// Its identity in the kernel.
+    /// Identity in the kernel.
     pub id: VirtualId,
-    /// The line of the file where it stands, from 1.
+    /// Line of the file, from 1.
     pub line: usize,
-    /// Its real servers, in the order of the file, ranges expanded.
+    /// Real servers, in the order of the file, with ranges expanded.
     pub reals: Vec<Real>,
     /// `fallback` or `fallback6`: activated while no real server is up.
     pub fallback: Option<Fallback>,
-    /// `fallbackcommand`, run when the fallback is activated and deactivated.
+    /// `fallbackcommand`, run when the fallback server is activated or deactivated.
     pub fallbackcommand: Option<String>,
-    /// `quiescent`: a server that is down stays with weight 0 instead of being removed.
+    /// `quiescent`: a server that is down gets weight 0 instead of being removed.
     pub quiescent: bool,
     /// `cleanstop`: the service is removed when the daemon stops.
     pub cleanstop: bool,
@@ -114,13 +114,13 @@ pub struct Virtual {
     pub tls: Tls,
     /// `emailalert` and its companions.
     pub alert: Alert,
-    /// What people read about the service.
+    /// Information for people about the service.
     pub notes: Notes,
 }
 
 impl Virtual {
-    /// The destination that a server is in the kernel's table: direct routing and tunnels cannot change the port, so there the port
-    /// is the virtual's (as `ipvsadm` makes it).
+    /// The destination of a server in the kernel's table. Direct routing and tunnels cannot change the port, so
+    /// with them the port is that of the virtual service (as in `ipvsadm`).
     #[must_use]
     pub fn destination(&self, server: SocketAddr, method: ForwardingMethod) -> SocketAddr {
         let port = match (method, self.id.port()) {
@@ -142,7 +142,7 @@ pub struct Scheduling {
     pub persistent: Option<u32>,
     /// `netmask`: the granularity of persistence. IPv4: the mask as an address; IPv6: the prefix length.
     pub netmask: Option<Netmask>,
-    /// `persistengine`: what persistence goes by, by the kernel's name; absent: the address of the client.
+    /// `persistengine`: what persistence compares, by the kernel's name; absent: the address of the client.
     pub persistengine: Option<String>,
     /// `tunnel`: how packets to servers with `ipip` are encapsulated; absent: IP in IP.
     pub tunnel: Option<Tunnel>,
@@ -164,10 +164,10 @@ impl Default for Scheduling {
     }
 }
 
-/// One real server of one virtual.
+/// One real server of one virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Real {
-    /// The line of the file where it stands, from 1.
+    /// Line of the file, from 1.
     pub line: usize,
     /// Address and port as configured; port 0: none was given.
     pub address: SocketAddr,
@@ -179,18 +179,18 @@ pub struct Real {
     pub upper: u32,
     /// `l:`: new connections again below this many; 0: not used.
     pub lower: u32,
-    /// Its own request (with a leading `/`), instead of the virtual's.
+    /// Its own request (with a leading `/`), instead of that of the virtual service.
     pub request: Option<String>,
-    /// Its own pattern, instead of the virtual's; only looked at when `request` is given.
+    /// Its own pattern, instead of that of the virtual service; used only with `request`.
     pub receive: Option<Pattern>,
 }
 
-/// The server of last resort.
+/// The fallback server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fallback {
     /// Its address.
     pub address: IpAddr,
-    /// Its port; absent: the port of the virtual.
+    /// Its port; absent: the port of the virtual service.
     pub port: Option<u16>,
     /// How packets reach it.
     pub method: ForwardingMethod,
@@ -201,7 +201,7 @@ pub struct Fallback {
 pub enum Tunnel {
     /// Generic UDP encapsulation.
     Gue {
-        /// The UDP port on which the server takes the packets.
+        /// The UDP port on which the server receives the packets.
         port: u16,
         /// Whether the outer header has a checksum.
         checksum: bool,
@@ -222,12 +222,12 @@ pub enum Netmask {
     V6(u8),
 }
 
-/// Mail about a virtual.
+/// Mail about a virtual service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alert {
     /// `emailalert`: the recipients, comma separated; empty: no mail.
     pub recipients: String,
-    /// `emailalertfreq`: how often a dead server is called to mind; zero: never.
+    /// `emailalertfreq`: time between reminders about a server that is down; zero: no reminders.
     pub frequency: Duration,
     /// `emailalertstatus`: in which states of the daemon mail is sent.
     pub status: AlertStatus,
@@ -264,10 +264,10 @@ impl Default for AlertStatus {
     }
 }
 
-/// What people read about a virtual service.
+/// Information for people about a virtual service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {
-    /// `monitorfile`: every check is written there.
+    /// `monitorfile`: the file to which the result of every check is written.
     pub monitorfile: Option<PathBuf>,
     /// `servicename`: named in alerts.
     pub servicename: Option<String>,

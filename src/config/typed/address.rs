@@ -1,4 +1,4 @@
-//! Addresses and ports: of virtual services, of fallbacks, and how both are looked up.
+//! Addresses and ports of virtual services and fallback servers, and their lookup.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::config::ast::Assignment;
 use crate::config::source::is_blank;
 use crate::value::{Family, ForwardingMethod, Protocol};
 
-/// What `virtual=` or `virtual6=` names, before names are looked up.
+/// The value of `virtual=` or `virtual6=` before the lookup of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Head {
     /// A host, without brackets, and a port.
@@ -47,16 +47,14 @@ pub(super) fn head(
     Ok(Head::Address { host: address.to_owned(), port: text[port].to_owned() })
 }
 
-/// A firewall mark; an address whose port was forgotten is none, although the original takes it for one.
+/// A firewall mark. An address without a port is an error, although the original reads it as a mark.
 fn mark(line: &Assignment<'_>, digits: &str, reader: &mut Reader<'_, '_>) -> Result<Head, Wrong> {
     let text = line.value.text();
     if text[digits.len()..].starts_with('.') {
         let address = prefix(text, |c| c.is_ascii_digit() || c == '.');
         return Err(Wrong::new(line.directive.refusal)
             .at(0..text.len())
-            .help(format!(
-                "a port is missing: {address}:80; ldirectord takes this for the firewall mark {digits}"
-            ))
+            .help(format!("add a port: {address}:80 (ldirectord reads this as the firewall mark {digits})"))
             .only_here());
     }
     match digits.parse() {
@@ -64,14 +62,14 @@ fn mark(line: &Assignment<'_>, digits: &str, reader: &mut Reader<'_, '_>) -> Res
             rest_is_ignored(line, digits.len(), reader);
             Ok(Head::Mark(mark))
         }
-        _ => Err(Wrong::new(format!("{digits} is no firewall mark"))
+        _ => Err(Wrong::new(format!("{digits} is not a firewall mark"))
             .at(0..digits.len())
-            .help("a mark is a number from 1 to 4294967295; a service by address is address:port")
+            .help("write a number from 1 to 4294967295, or address:port")
             .only_here()),
     }
 }
 
-/// What follows the address is left out without a word by the original.
+/// Warns about text after the address, which the original ignores silently.
 fn rest_is_ignored(line: &Assignment<'_>, end: usize, reader: &mut Reader<'_, '_>) {
     let rest = line.value.text()[end..].trim_matches(is_blank);
     if !rest.is_empty() && !rest.starts_with('#') {
@@ -79,14 +77,14 @@ fn rest_is_ignored(line: &Assignment<'_>, end: usize, reader: &mut Reader<'_, '_
     }
 }
 
-/// `[…]:` with hexadecimal digits and colons inside: what is inside, and where it ends.
+/// `[…]:` with hexadecimal digits and colons inside: the text inside, and the place after the bracket.
 pub(super) fn bracketed(text: &str) -> Option<(&str, usize)> {
     let inner = prefix(text.strip_prefix('[')?, |c| c.is_ascii_hexdigit() || c == ':');
     let end = 1 + inner.len();
     (!inner.is_empty() && text[end..].starts_with(']')).then_some((inner, end + 1))
 }
 
-/// Where the port stands that follows an address.
+/// The range of the port that follows an address.
 pub(super) fn port_after(text: &str, end: usize) -> Option<Range<usize>> {
     let port = prefix(text[end..].strip_prefix(':')?, is_port);
     (!port.is_empty()).then(|| end + 1..end + 1 + port.len())
@@ -96,22 +94,22 @@ fn is_port(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
-/// As many characters of the kind as the text begins with.
+/// The longest prefix that consists of such characters.
 pub(super) fn prefix(text: &str, is: impl Fn(char) -> bool) -> &str {
     &text[..text.find(|c| !is(c)).unwrap_or(text.len())]
 }
 
-/// The address of a host. A dotted quad with leading zeros is left to the system's resolver, which reads octal.
+/// The address of a host. The system's resolver reads a dotted quad with leading zeros, as octal.
 pub(super) fn host(name: &str, family: Family, reader: &Reader<'_, '_>) -> Option<IpAddr> {
     match family {
         Family::V4 => name.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
         Family::V6 => name.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
     }
-    // The system's resolver knows zones (`fe80::1%eth0`), IPVS does not.
+    // The system's resolver supports zones (`fe80::1%eth0`), IPVS does not.
     .or_else(|| reader.names.host(name, family).filter(|_| !name.contains('%')))
 }
 
-/// The number of a port; without a protocol: of any.
+/// The number of a port, for any protocol if `protocol` is `None`.
 pub(super) fn port(name: &str, protocol: Option<Protocol>, reader: &Reader<'_, '_>) -> Option<u16> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
         return name.parse().ok();
@@ -119,13 +117,13 @@ pub(super) fn port(name: &str, protocol: Option<Protocol>, reader: &Reader<'_, '
     reader.names.port(name, protocol)
 }
 
-/// A fallback whose port waits for the protocol of the virtual.
+/// A fallback server. The lookup of its port needs the protocol of the virtual service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FallbackText {
     address: IpAddr,
     port: Option<String>,
     method: ForwardingMethod,
-    /// Where it stands.
+    /// Place in the file.
     pub(super) span: Range<usize>,
 }
 
@@ -145,18 +143,18 @@ pub(super) fn fallback_text(
     let Some(method) = ForwardingMethod::from_word(method) else {
         return Err(Wrong::new("forward method must be gate, masq or ipip")
             .at(0..text.len())
-            .help("write address[:port] [gate|masq|ipip] and nothing behind it"));
+            .help("write address[:port] [gate|masq|ipip] and nothing after it"));
     };
     if words.len() > 2 {
         reader.warn(
             line,
             0..text.len(),
-            format!("all but \"{server} {method}\" is ignored"),
+            format!("everything except \"{server} {method}\" is ignored"),
             "remove the rest",
         );
     }
     let (host, port) = host_and_port(server);
-    // Ask for everything before anything is refused. Which protocol counts is known with the virtual.
+    // Look up everything before reporting an error. The protocol is only known with the virtual service.
     let any = [Some(Protocol::Tcp), Some(Protocol::Udp), Some(Protocol::Sctp), None];
     let known = port.is_none_or(|name| any.map(|protocol| self::port(name, protocol, reader)) != [None; 4]);
     let address =
@@ -184,7 +182,7 @@ fn host_and_port(server: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Whether a bracket that is opened here is closed only later.
+/// Whether a bracket is opened here and not closed.
 fn inside_brackets(host: &str) -> bool {
     host.starts_with('[') && !host.ends_with(']')
 }
@@ -193,7 +191,7 @@ fn fallback_host(text: &str, family: Family, reader: &Reader<'_, '_>) -> Option<
     host(text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text), family, reader)
 }
 
-/// An empty host is this machine, to the original.
+/// The original reads an empty host as this machine.
 fn loopback(line: &Assignment<'_>, family: Family, reader: &mut Reader<'_, '_>) -> Option<IpAddr> {
     let address = match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -201,14 +199,14 @@ fn loopback(line: &Assignment<'_>, family: Family, reader: &mut Reader<'_, '_>) 
     };
     reader
         .report
-        .warning(line.span(), format!("no address is given; {address} is used"))
+        .warning(line.span(), format!("no address is given: {address} is used"))
         .directive(line.directive.name)
-        .help("write it out");
+        .help("write the address");
     Some(address)
 }
 
 impl FallbackText {
-    /// The fallback of a virtual of this protocol; port 0 counts as none.
+    /// The fallback server for a virtual service of this protocol. Port 0 means no port.
     pub(super) fn resolve(&self, protocol: Option<Protocol>, reader: &Reader<'_, '_>) -> Option<Fallback> {
         let port = match &self.port {
             None => None,

@@ -1,4 +1,4 @@
-//! The directives outside virtuals.
+//! The directives outside virtual services.
 
 use super::Reader;
 use super::place::Fill;
@@ -6,12 +6,12 @@ use super::shared::Shared;
 use crate::config::Globals;
 use crate::config::ast::Assignment;
 
-/// What stands outside virtuals.
+/// The directives outside virtual services.
 #[derive(Debug)]
 pub(super) struct Outside {
-    /// What is said for the daemon.
+    /// Directives for the daemon.
     pub(super) own: Globals,
-    /// What virtuals inherit.
+    /// Directives that virtual services inherit.
     pub(super) shared: Shared,
 }
 

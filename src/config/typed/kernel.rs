@@ -1,4 +1,4 @@
-//! Words for what the kernel can do and the original cannot ask for: `tunnel`, `persistengine`, `timeouts`, SCTP.
+//! Features of the kernel for which the original has no directive: `tunnel`, `persistengine`, `timeouts`, SCTP.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::diagnostic::Original;
 use crate::config::{Timeouts, Tunnel, Virtual};
 use crate::value::{ForwardingMethod, Protocol, VirtualId};
 
-/// The longest time-out that a kernel of any clock rate counts, in seconds.
+/// Maximum time-out in seconds that a kernel of any clock rate accepts.
 const MAX_TIMEOUT: u32 = 2_147_483;
 
 /// `gue:PORT[,csum]` or `gre[,csum]`.
@@ -21,10 +21,10 @@ pub(super) fn tunnel(line: &Assignment<'_>) -> Result<Tunnel, Wrong> {
         Some(("gue", number)) => port(number).map(|port| Tunnel::Gue { port, checksum }),
         _ => None,
     };
-    tunnel.ok_or_else(|| Wrong::new(line.directive.refusal).help("write tunnel=gue:5555, for example"))
+    tunnel.ok_or_else(|| Wrong::new(line.directive.refusal).help("write for example tunnel=gue:5555"))
 }
 
-/// The name of a persistence engine of the kernel; there is one.
+/// The name of a persistence engine of the kernel: `sip` is the only one.
 pub(super) fn engine(line: &Assignment<'_>) -> Result<String, Wrong> {
     value::one_of(line, &["sip"], |word| (word == "sip").then(|| word.to_owned()))
 }
@@ -35,17 +35,15 @@ pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, Wrong> {
         line.value.text().split(',').map(|number| number.trim().parse().ok()).collect();
     let wrong = || Wrong::new(line.directive.refusal).at(0..line.value.text().len());
     let [Some(tcp), Some(tcpfin), Some(udp)] = numbers[..] else {
-        return Err(wrong().help("write timeouts=900,120,300, for example; 0 leaves one as it is"));
+        return Err(wrong().help("write for example timeouts=900,120,300 (0 leaves a time-out unchanged)"));
     };
     if [tcp, tcpfin, udp].into_iter().max() > Some(MAX_TIMEOUT) {
-        return Err(
-            wrong().help(format!("each is at most {MAX_TIMEOUT} seconds: the kernel cannot count more"))
-        );
+        return Err(wrong().help(format!("write at most {MAX_TIMEOUT} seconds: the kernel accepts no more")));
     }
     Ok(Timeouts { tcp, tcpfin, udp })
 }
 
-/// Says where one of these directives does nothing, and what a check of SCTP cannot do.
+/// Warns about these directives where they have no effect, and about negotiate checks of SCTP services.
 pub(super) fn judge(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     let protocol = match v.id {
         VirtualId::Address { protocol, .. } => Some(protocol),
@@ -55,7 +53,7 @@ pub(super) fn judge(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, 
     let mut methods = v.reals.iter().map(|real| real.method).chain(fallback);
     let tunnelled = methods.any(|method| method == ForwardingMethod::Ipip);
     let scheduling = &v.scheduling;
-    // The engine reads UDP only.
+    // The engine supports only UDP.
     let reads_sip = scheduling.persistent.is_some() && matches!(protocol, Some(Protocol::Udp) | None);
     for (name, idle, needs) in [
         ("tunnel", scheduling.tunnel.is_some() && !tunnelled, "a server with ipip"),
@@ -70,15 +68,15 @@ pub(super) fn judge(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, 
     if protocol == Some(Protocol::Sctp) && v.check.negotiates() {
         reader
             .report
-            .warning(head.span(), "protocol=sctp: a negotiate check speaks TCP to the server, not SCTP")
+            .warning(head.span(), "protocol=sctp: a negotiate check uses TCP to the server, not SCTP")
             .code("conflict")
             .directive("checktype")
             .help("write checktype=connect, which opens an SCTP association");
     }
 }
 
-/// Warns of a service by SCTP that is the same service as another one for the original, which refuses the file then. `lines` has the
-/// line of each service.
+/// Warns about an SCTP service that the original reads as a duplicate of a TCP service, so that it refuses the
+/// file. `lines` maps each service to its line.
 pub(super) fn judge_twins(
     heads: &[(VirtualId, &Assignment<'_>)],
     lines: &BTreeMap<VirtualId, usize>,
@@ -89,10 +87,15 @@ pub(super) fn judge_twins(
         if let Some(line) = lines.get(&VirtualId::Address { protocol: Protocol::Tcp, address }) {
             reader
                 .report
-                .warning(head.span(), format!("to the original this is the service of line {line} again"))
+                .warning(
+                    head.span(),
+                    format!("the original reads this as a duplicate of the service in line {line}"),
+                )
                 .code("duplicate-virtual")
                 .directive(head.directive.name)
-                .help("it sees no #rs: and so two services by TCP; there is no way around it in one file")
+                .help(
+                    "use two files if the original must read them: it ignores #rs: and sees two TCP services",
+                )
                 .original(Original::Refuses);
         }
     }

@@ -21,12 +21,12 @@ pub(super) trait FromValue: Sized {
 
 macro_rules! values {
     ($($variant:ident($inner:ty),)*) => {
-        /// A value that was understood.
+        /// A value that was read.
         #[derive(Debug)]
         pub(super) enum Value {
             /// The directive counts as not written.
             Absent,
-            /// Real servers, which are added to those before.
+            /// Real servers, to be added to those before.
             Reals(Vec<Real>),
             $($variant($inner),)*
         }
@@ -77,7 +77,7 @@ values! {
     Tunnel(Tunnel),
 }
 
-/// Absent, or what is there.
+/// `Absent` for `None`.
 impl<T> From<Option<T>> for Value
 where
     Value: From<T>,

@@ -1,4 +1,4 @@
-//! Values about alerts by mail: who gets them, who sends them, by which relay, and when.
+//! Values for alerts by mail: recipients, sender, relay, and when to send.
 
 use super::{Reader, Wrong, value};
 use crate::config::AlertStatus;
@@ -6,7 +6,7 @@ use crate::config::ast::Assignment;
 use crate::config::source::is_blank;
 use crate::value::{Mailbox, Relay};
 
-/// Mail addresses; one pair of quotes around all of them is taken off.
+/// Mail addresses. One pair of quotes around all of them is removed.
 pub(super) fn recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
     let text = line.value.text();
     let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -19,13 +19,13 @@ pub(super) fn recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> 
     }
 }
 
-/// Names each recipient that is not an address. The others get their mail.
+/// Warns about each recipient that is not an address. The others get their mail.
 fn warn_of_recipients(line: &Assignment<'_>, list: &str, reader: &mut Reader<'_, '_>) {
     let start = line.value.text().find(list).unwrap_or_default();
     for part in Mailbox::list(list) {
         let recipient = &list[part.clone()];
         if let Err(why) = recipient.parse::<Mailbox>() {
-            let message = format!("{recipient} is not a mail address: {why}; no alert is sent to it");
+            let message = format!("{recipient} is not a mail address ({why}): no alert is sent to it");
             let help = "write user@host, Name <user@host>, or the name of a user of this machine";
             reader.warn(line, start + part.start..start + part.end, message, help);
         }
@@ -37,7 +37,7 @@ pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resu
     let sender = value::whole(line)?;
     if let Err(why) = sender.parse::<Mailbox>() {
         let message = format!(
-            "{sender} is not a mail address: {why}; the user of the daemon at this machine is the sender"
+            "{sender} is not a mail address ({why}): alerts are sent from the daemon's user at this machine"
         );
         let help = "write user@host, or Name <user@host>";
         reader.warn(line, 0..sender.len(), message, help);
@@ -45,7 +45,7 @@ pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resu
     Ok(sender)
 }
 
-/// The name with which the value begins, and the port after it (R87). What else follows is passed over, as in the original.
+/// The name at the start of the value, and the port after it (R87). Any other text is ignored, as in the original.
 pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
     let text = line.value.text();
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
@@ -58,7 +58,7 @@ pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
     }
 }
 
-/// A list of states; `none` stands alone.
+/// A list of states. `none` must be the only one.
 pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> {
     let mut status = AlertStatus { starting: false, running: false, stopping: false, reloading: false };
     let words = listed(line.value.text());
@@ -73,7 +73,7 @@ pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> 
             "reloading" => status.reloading = true,
             _ => {
                 return Err(wrong(format!("invalid email alert status at: \"{word}\"")).help(
-                    "a list of all, none, starting, running, stopping, reloading, with no blank behind it",
+                    "write a list of all, none, starting, running, stopping, reloading, with no space after it",
                 ));
             }
         }
@@ -84,7 +84,7 @@ pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> 
     Ok(status)
 }
 
-/// The words between commas. Blanks around a comma count for nothing, and commas at the end neither.
+/// The words between commas. White space around commas and commas at the end are ignored.
 fn listed(text: &str) -> Vec<&str> {
     let last = text.matches(',').count();
     let mut words: Vec<&str> = text

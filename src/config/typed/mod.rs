@@ -1,4 +1,4 @@
-//! From the lines to a [`Config`]: every value understood, what a virtual does not say inherited, everything wrong reported.
+//! Builds a [`Config`] from the lines: reads all values, resolves inheritance, and reports errors and warnings.
 
 mod address;
 mod command;
@@ -30,10 +30,10 @@ use super::names::Names;
 use super::{Config, Virtual};
 use crate::value::{Family, TlsPolicy, VirtualId};
 
-/// More real servers than this are a mistake, most likely in a range.
+/// Maximum number of real servers. More are a mistake, most likely in a range.
 const MAX_REALS: usize = 65_536;
 
-/// Understands all values. Without errors in `report` the configuration can be used.
+/// Reads all values. The configuration can be used if `report` has no errors.
 pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) -> Config {
     let mut reader =
         Reader { report, names, family: Family::V4, mark: false, reals: 0, policies: Vec::new() };
@@ -60,27 +60,28 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
     Config { globals: globals.own, virtuals }
 }
 
-/// What every reading of a value needs.
+/// The context for reading values.
 struct Reader<'r, 's> {
     report: &'r mut Report<'s>,
     names: &'r dyn Names,
-    /// The family of the virtual service that is being read.
+    /// Address family of the virtual service that is being read.
     family: Family,
-    /// Whether that is a firewall mark.
+    /// Whether that service is a firewall mark.
     mark: bool,
-    /// How many real servers there are so far.
+    /// Number of real servers so far.
     reals: usize,
-    /// The ways to speak TLS, each once.
+    /// The TLS policies, each once.
     policies: Vec<Arc<TlsPolicy>>,
 }
 
 impl Reader<'_, '_> {
-    /// The value, or nothing after its error has been reported.
+    /// Returns the value, or reports its error and returns nothing.
     fn take<T>(&mut self, line: &Assignment<'_>, value: Result<T, Wrong>) -> Option<T> {
         value.map_err(|wrong| self.refuse(line, wrong)).ok()
     }
 
-    /// Reads a line by the kind of its directive, and puts the value in its place. Says whether the value is accepted.
+    /// Reads a line by the kind of its directive, and stores the value in `place`. Returns whether the value is
+    /// accepted.
     fn put(&mut self, line: &Assignment<'_>, place: Option<&mut dyn Place>) -> bool {
         if let Some(message) = line.directive.deprecated {
             let warning = self.report.warning(line.span(), message);
@@ -100,20 +101,20 @@ impl Reader<'_, '_> {
         let diagnostic = self.report.error(span, wrong.message).directive(line.directive.name);
         let replaced = line.directive.kind == Kind::Refused;
         diagnostic.code(if replaced { "replaced-directive" } else { wrong.code });
-        // What only we know is a comment to the original.
+        // Extensions are comments for the original.
         diagnostic.original(if line.directive.extension { Original::Accepts } else { wrong.original });
         if let Some(help) = wrong.help {
             diagnostic.help(help);
         }
     }
 
-    /// Says what is odd about a part of a value.
+    /// Reports a warning about a part of a value.
     fn warn(&mut self, line: &Assignment<'_>, part: Range<usize>, message: impl Into<String>, help: &str) {
         self.report.warning(line.value.part(part), message).directive(line.directive.name).help(help);
     }
 }
 
-/// A value that is none.
+/// Why a value is not accepted.
 #[derive(Debug)]
 struct Wrong {
     /// The part of the value's text; absent: the whole line.
@@ -125,7 +126,7 @@ struct Wrong {
 }
 
 impl Wrong {
-    /// The value as a whole is wrong.
+    /// An error about the whole line.
     fn new(message: impl Into<String>) -> Wrong {
         Wrong {
             part: None,
@@ -136,7 +137,7 @@ impl Wrong {
         }
     }
 
-    /// This part of the value is wrong.
+    /// Marks a part of the value as wrong.
     fn at(mut self, part: Range<usize>) -> Wrong {
         self.part = Some(part);
         self
@@ -152,7 +153,8 @@ impl Wrong {
         self
     }
 
-    /// The original takes it, and does something that nobody can have meant.
+    /// Marks an error that the original does not report: it accepts the value and does something that cannot be
+    /// intended.
     fn only_here(mut self) -> Wrong {
         self.original = Original::Accepts;
         self

@@ -1,4 +1,4 @@
-//! Where the value of each directive goes.
+//! The field of the configuration that each directive sets.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use super::tls;
 use crate::config::directive::Key;
 use crate::config::{CheckSpec, Credentials, Globals, Notes, Real, Scheduling};
 
-/// What takes a value in. The last line of a directive counts.
+/// A field that a directive sets. The last line of a directive counts.
 pub(super) trait Place {
-    /// Takes a value in.
+    /// Stores a value.
     fn put(&mut self, value: Value);
 }
 
@@ -42,9 +42,9 @@ impl Place for Vec<Real> {
     }
 }
 
-/// A part of the configuration that directives fill.
+/// A part of the configuration that directives set.
 pub(super) trait Fill {
-    /// Where the value of this directive goes; none if it belongs to another part.
+    /// The field that this directive sets; none if it belongs to another part.
     fn place(&mut self, key: Key) -> Option<&mut dyn Place>;
 }
 

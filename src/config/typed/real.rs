@@ -12,7 +12,7 @@ use crate::config::source::{is_blank, is_word};
 use crate::config::{Real, Virtual};
 use crate::value::{Family, ForwardingMethod, Pattern};
 
-/// `ipvsadm` takes no larger weight and no larger threshold.
+/// Maximum weight and threshold of `ipvsadm`.
 const LARGEST: u64 = 65_535;
 
 /// The real servers of one line: several for a range.
@@ -27,18 +27,18 @@ pub(super) fn read(
         Wrong::new(line.directive.refusal).at(0..text.len()).help(format!(
             "write {}=address[:port] gate|masq|ipip [weight]{}",
             line.directive.name,
-            if family == Family::V6 { ", the address in brackets" } else { "" }
+            if family == Family::V6 { ", with the address in brackets" } else { "" }
         ))
     };
     let written = written(server).ok_or_else(|| {
-        // The original looks for something like an address anywhere in the line, and for nothing more after it.
+        // The original searches the whole line for something like an address, and requires nothing after it.
         let digs = text.len() > server.len() && !server.is_empty();
         if digs { wrong_format().only_here() } else { wrong_format() }
     })?;
     if server.len() == text.len() {
         return Err(wrong_format());
     }
-    // Ask for everything before anything is refused: all names of a file are looked up in one go.
+    // Look up everything before reporting an error: all names of a file are looked up together.
     let port = address::port(written.port.unwrap_or("0"), None, reader);
     let addresses = addresses(&written, family, reader)?;
     let port = port.ok_or_else(|| {
@@ -75,18 +75,18 @@ fn written(server: &str) -> Option<Written<'_>> {
     Some(Written { first, last, port })
 }
 
-/// Where the host ends with which the text begins.
+/// The end of the host at the start of the text.
 fn host_end(text: &str) -> Option<usize> {
     if text.starts_with('[') {
         return address::bracketed(text).map(|(_, end)| end);
     }
     let host = prefix(text, |c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
-    // The arrow of a range begins with a sign that a host may have.
+    // The arrow of a range begins with a character that is allowed in a host.
     let host = if text[host.len()..].starts_with('>') { host.strip_suffix('-')? } else { host };
     (!host.is_empty()).then_some(host.len())
 }
 
-/// The address, or all addresses from the first to the last.
+/// The address, or all addresses of a range.
 fn addresses(
     written: &Written<'_>,
     family: Family,
@@ -124,7 +124,7 @@ fn addresses(
     }
 }
 
-/// Warns where a line names a destination that a line before it names, too; once a line.
+/// Warns about a line that names the same destination as an earlier line, once per line.
 pub(super) fn warn_of_twins(v: &Virtual, spans: &[Range<usize>], reader: &mut Reader<'_, '_>) {
     let mut first = BTreeMap::new();
     let mut warned = BTreeSet::new();
@@ -133,13 +133,13 @@ pub(super) fn warn_of_twins(v: &Virtual, spans: &[Range<usize>], reader: &mut Re
         let before = *first.entry(destination).or_insert(real.line);
         if before != real.line && warned.insert(real.line) {
             let message = format!(
-                "{destination} is the destination of line {before}, too: it is in rotation while the checks of both lines pass, \
+                "{destination} is also the destination of line {before}: it is in rotation while the checks of both lines pass, \
                  with the weight of the last line"
             );
             reader
                 .report
                 .warning(span.clone(), message)
-                .help("remove one of them, unless two checks are meant");
+                .help("remove one of the lines, unless you want two checks");
         }
     }
 }
@@ -153,7 +153,7 @@ fn too_many(part: &Range<usize>) -> Wrong {
     Wrong::new(format!("more than {MAX_REALS} real servers")).at(part.clone()).only_here()
 }
 
-/// What follows the address.
+/// The options after the address.
 struct Options {
     method: ForwardingMethod,
     weight: u32,
@@ -192,18 +192,18 @@ impl Options {
             if !weighed && looks_like_a_weight(&text[request.start..receive.end]) {
                 reader
                     .report
-                    .warning(line.span(), "ldirectord takes a number inside the quotes for the weight")
+                    .warning(line.span(), "ldirectord reads a number inside the quotes as the weight")
                     .directive(line.directive.name)
-                    .help("write the weight in front of the request")
+                    .help("write the weight before the request")
                     .original(Original::Refuses);
             }
             if text[request.clone()].starts_with('/') {
-                let message = "ldirectord loses a request that begins with / here, and all that follows it";
+                let message = "ldirectord drops a request that begins with / here, and everything after it";
                 reader.warn(
                     line,
                     request.clone(),
                     message,
-                    "here it counts; without its / it counts in both",
+                    "remove the leading / if ldirectord must use the request too",
                 );
             }
             options.request = Some(value::with_slash(&text[request]));
@@ -220,31 +220,31 @@ impl Options {
         rest.end()?;
         if options.lower > options.upper {
             let message = format!(
-                "l:{} without a larger u: is refused by the kernel; no thresholds are set",
+                "the kernel refuses l:{} without a larger u:, so no thresholds are set",
                 options.lower
             );
-            reader.warn(line, 0..text.len(), message, "give both, l: not above u:");
+            reader.warn(line, 0..text.len(), message, "write both, with l: not above u:");
         }
         Ok(options)
     }
 }
 
-/// A blank and a digit: where the original sees the weight when none is written.
+/// Whether white space is followed by a digit, which the original reads as the weight if none is written.
 fn looks_like_a_weight(texts: &str) -> bool {
     texts.as_bytes().windows(2).any(|pair| pair[0].is_ascii_whitespace() && pair[1].is_ascii_digit())
 }
 
-/// Where the two texts of a server of its own stand.
+/// The ranges of a server's own request and receive.
 type RequestAndReceive = (Range<usize>, Range<usize>);
 
-/// The options that are not read yet.
+/// The options that have not been read yet.
 struct Rest<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl Rest<'_> {
-    /// Where the next option begins, if a blank stands before it.
+    /// The start of the next option, after white space.
     fn next(&self) -> usize {
         let rest = &self.text[self.at..];
         self.at + (rest.len() - rest.trim_start_matches(is_blank).len())
@@ -257,7 +257,7 @@ impl Rest<'_> {
         start..self.at
     }
 
-    /// A number behind a prefix, if it comes next.
+    /// A number after a prefix, if it comes next.
     fn number(&mut self, mark: &str) -> Option<Result<u32, Wrong>> {
         let start = self.next();
         let digits = prefix(self.text[start..].strip_prefix(mark)?, |c| c.is_ascii_digit());
@@ -270,12 +270,14 @@ impl Rest<'_> {
             Ok(number) if value <= LARGEST => Ok(number),
             _ => Err(Wrong::new(format!("{mark}{digits} is too large"))
                 .at(start..self.at)
-                .help(format!("at most {LARGEST}; ipvsadm refuses more, and the server is then in no table"))
+                .help(format!(
+                    "write at most {LARGEST}: ipvsadm refuses more, and ldirectord then never adds the server"
+                ))
                 .only_here()),
         })
     }
 
-    /// Two texts in quotes with one comma or blank between them, if they come next. Quotes inside belong to the text.
+    /// Two texts in quotes, separated by a comma or white space, if they come next. Quotes inside belong to the text.
     fn strings(&mut self) -> Result<Option<RequestAndReceive>, Wrong> {
         let start = self.next();
         if start == self.at || !self.text[start..].starts_with('"') {
@@ -298,7 +300,7 @@ impl Rest<'_> {
         Err(self.invalid())
     }
 
-    /// Nothing may be left.
+    /// Reports an error if text is left.
     fn end(&self) -> Result<(), Wrong> {
         if self.text[self.at..].trim_matches(is_blank).is_empty() { Ok(()) } else { Err(self.invalid()) }
     }
@@ -309,12 +311,12 @@ impl Rest<'_> {
             .at(self.next()..self.text.len());
         let bare = rest.trim_matches(is_blank);
         if bare.starts_with("l:") {
-            // The original takes this and loses the upper threshold.
+            // The original accepts this and loses the upper threshold.
             return wrong.help("write l: before u:").only_here();
         }
         if bare.chars().next().is_some_and(char::is_alphanumeric) && rest.starts_with(is_blank) {
-            return wrong.help("remove it; ldirectord looks for the next option behind it");
+            return wrong.help("remove it (ldirectord skips it if another option follows)");
         }
-        wrong.help("after the method come, if wanted: weight, \"request\", \"receive\", l:number, u:number")
+        wrong.help("after the method, write only [weight] [\"request\", \"receive\"] [l:number] [u:number]")
     }
 }

@@ -1,4 +1,4 @@
-//! Values that only a virtual has: how it is checked, its protocol, netmask and scheduler's flags.
+//! Values of directives inside virtual services: checks, protocol, netmask and scheduler flags.
 
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -10,10 +10,11 @@ use crate::config::source::is_word;
 use crate::config::{CheckType, HttpMethod, Negotiate, Netmask, Redirects};
 use crate::value::{DnsType, Family, Protocol};
 
-/// The longest persistence that `ipvsadm` sets: 31 days.
+/// Maximum persistence of `ipvsadm` in seconds: 31 days.
 const MAX_PERSISTENT: u64 = 31 * 24 * 60 * 60;
 
-/// The flags of this scheduler in a list, or nothing after the errors have been reported. `line` is where the list stands.
+/// The flags in a list, or nothing if a flag is not known to this scheduler, which is reported. `line` is the place
+/// of the list.
 pub(super) fn sched_flags(
     list: &str,
     scheduler: &str,
@@ -30,9 +31,9 @@ pub(super) fn sched_flags(
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         reader
             .report
-            .error(line, format!("{unknown} is no flag of the scheduler {scheduler}"))
+            .error(line, format!("{unknown} is not a flag of the scheduler {scheduler}"))
             .directive("schedflags")
-            .help(format!("there are {}", known.join(", ")))
+            .help(format!("valid flags are {}", known.join(", ")))
             .original(Original::Accepts);
         return None;
     }
@@ -46,27 +47,32 @@ pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> R
     let name = &text[run.ok_or_else(|| Wrong::new(line.directive.refusal))?];
     if name != text.trim_end() {
         let message = format!("scheduler is read as {name}");
-        reader.warn(line, 0..text.len(), message, "write its name alone");
+        reader.warn(line, 0..text.len(), message, "write only the name of a scheduler");
     }
     Ok(name.to_owned())
 }
 
-/// A number of seconds; absent where it is 0.
+/// A number of seconds; absent if it is 0.
 pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Option<u32>, Wrong> {
     let seconds = value::number(line)?;
     let all = 0..line.value.text().len();
     if seconds == 0 {
-        let help = "remove the line, or give seconds";
-        reader.warn(line, all, "persistent=0 makes no client persistent", help);
+        let help = "remove the line, or write a number of seconds";
+        reader.warn(line, all, "persistent=0 has no effect", help);
         return Ok(None);
     }
     if seconds > MAX_PERSISTENT {
-        reader.warn(line, all, "persistent is at most 31 days; these are used", "give at most 2678400");
+        reader.warn(
+            line,
+            all,
+            "persistent is more than 31 days: 31 days are used",
+            "write at most 2678400 seconds",
+        );
     }
     Ok(u32::try_from(seconds.min(MAX_PERSISTENT)).ok())
 }
 
-/// Any number makes the combined check; else it is the first word that counts.
+/// Any number selects the combined check. Otherwise the first word counts.
 pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
     let text = line.value.text();
     if value::first_run(text, |c| c.is_ascii_digit()).is_some() {
@@ -94,7 +100,7 @@ pub(super) fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
     u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
         Wrong::new("checkport must be in range 1..65536")
             .at(0..line.value.text().len())
-            .help("65535 is the last")
+            .help("the highest port is 65535")
     })
 }
 
@@ -124,7 +130,7 @@ pub(super) fn dns_type(line: &Assignment<'_>) -> Result<DnsType, Wrong> {
     value::one_of(line, &known, DnsType::from_word)
 }
 
-/// None for a firewall mark, whose packets may be of any protocol.
+/// `None` for a firewall mark, whose packets may be of any protocol.
 pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Protocol>, Wrong> {
     let text = line.value.text();
     let run = value::first_run(text, is_word);
@@ -136,7 +142,7 @@ pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Proto
         ("sctp", false) if line.ours => Ok(Some(Protocol::Sctp)),
         ("sctp", false) => Err(Wrong::new(line.directive.refusal)
             .at(run)
-            .help("write it as `#rs: protocol=sctp`, which is a comment for the original")),
+            .help("write `#rs: protocol=sctp`, which the original reads as a comment")),
         (_, true) => {
             Err(Wrong::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
         }
@@ -144,7 +150,7 @@ pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Proto
     }
 }
 
-/// With nothing around it: the original is strict here.
+/// A netmask with nothing around it: the original is strict here.
 pub(super) fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, Wrong> {
     let text = line.value.text();
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -157,17 +163,17 @@ pub(super) fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, 
     let quad = text.split('.').count() == 4 && text.split('.').all(digits);
     let wrong = Wrong::new(line.directive.refusal).at(0..text.len());
     if !quad {
-        return Err(wrong.help("write it as 255.255.255.0, with nothing behind it"));
+        return Err(wrong.help("write for example 255.255.255.0, with nothing after it"));
     }
     let parts: Option<Vec<u8>> = text.split('.').map(octet).collect();
     match parts.as_deref() {
         Some(&[a, b, c, d]) => Ok(Netmask::V4(Ipv4Addr::new(a, b, c, d))),
-        // The original takes it, and then the kernel's tool does not.
-        _ => Err(wrong.help("each part is at most 255, and octal where it begins with 0").only_here()),
+        // The original accepts it, but `ipvsadm` refuses it.
+        _ => Err(wrong.help("each part is at most 255 (a part that begins with 0 is octal)").only_here()),
     }
 }
 
-/// A part of a dotted quad as `inet_aton` reads it, by which the original's netmask comes into the kernel.
+/// A part of a dotted quad as `inet_aton` reads it: `ipvsadm` reads the original's netmask that way.
 fn octet(digits: &str) -> Option<u8> {
     u8::from_str_radix(digits, if digits.starts_with('0') { 8 } else { 10 }).ok()
 }

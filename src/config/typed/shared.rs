@@ -1,4 +1,4 @@
-//! The directives that stand outside virtuals for all of them, and inside for one.
+//! The directives that apply to all virtual services outside, and to one inside.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::tls;
 use crate::config::{Alert, AlertStatus, Globals, Timing};
 use crate::value::Relay;
 
-/// What was said, in one place; nothing where nothing was said.
+/// The values written in one place; `None` for directives that are not written there.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) checktimeout: Option<Duration>,
@@ -28,10 +28,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// How often checks run, and how long they may take, where `all` is what virtual services inherit.
+    /// How often checks run, and how long they may take. `all` is what virtual services inherit.
     pub(super) fn timing(&self, all: &Shared, globals: &Globals) -> Timing {
         let default = Timing::default();
-        // Each deadline holds for the other kind of check, too, where that has none in the same place.
+        // Each deadline also applies to the other kind of check if that has none in the same place.
         let check = self.checktimeout.or(self.negotiatetimeout);
         let negotiate = self.negotiatetimeout.or(self.checktimeout);
         let check = check.or(all.checktimeout).or(all.negotiatetimeout);

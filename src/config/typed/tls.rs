@@ -1,4 +1,4 @@
-//! The directives of TLS: `tlsverify` and its companions, and where `starttls` may stand.
+//! The TLS directives: `tlsverify` and its companions, and the services that allow `starttls`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::config::{Negotiate, Original, SecretFile};
 use crate::value::host::without_port;
 use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
-/// What was said in one place; nothing where nothing was said.
+/// The values written in one place; `None` for directives that are not written there.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) verify: Option<bool>,
@@ -30,14 +30,14 @@ pub(super) struct File {
 }
 
 impl Said {
-    /// Whether anything was said.
+    /// Whether any directive is written.
     pub(super) fn is_something(&self) -> bool {
         let Said { verify, ca, certificates, key, warn_days, legacy } = self;
         let files = [ca, certificates, key].into_iter().any(Option::is_some);
         files || verify.is_some() || warn_days.is_some() || legacy.is_some()
     }
 
-    /// A certificate is of no use without its key, and the key not without it.
+    /// Reports a certificate without its key, or a key without its certificate.
     pub(super) fn judge_pair(&self, reader: &mut Reader<'_, '_>) {
         let (one, given, missing) = match (&self.certificates, &self.key) {
             (Some(one), None) => (one, "tlscert", "tlskey"),
@@ -47,11 +47,11 @@ impl Said {
         let message = format!("{given} without {missing}");
         let diagnostic = reader.report.error(one.line.clone(), message);
         diagnostic.code("missing-directive").directive(given);
-        diagnostic.help(format!("give both in the same place: add {missing}=\"…\""));
+        diagnostic.help(format!("write both in the same place: add {missing}=\"…\""));
         diagnostic.original(Original::Accepts);
     }
 
-    /// What holds for a virtual that says this, where `outside` is said for all.
+    /// The TLS settings of a virtual service with these values, where `outside` has the values for all.
     pub(super) fn resolve(
         &self,
         outside: &Said,
@@ -66,7 +66,7 @@ impl Said {
                 .warning(ca.line.clone(), "tlsca has no effect without tlsverify=yes")
                 .code("no-effect")
                 .directive("tlsca")
-                .help("add `#rs: tlsverify=yes`, or remove it");
+                .help("add `#rs: tlsverify=yes`, or remove tlsca");
         }
         let ca = self.ca.as_ref().or(outside.ca.as_ref());
         let own_pair = self.certificates.is_some() || self.key.is_some();
@@ -88,7 +88,7 @@ impl Said {
     }
 }
 
-/// The one of all equal policies.
+/// Returns the shared instance of equal policies.
 fn shared(policy: TlsPolicy, reader: &mut Reader<'_, '_>) -> Arc<TlsPolicy> {
     if let Some(known) = reader.policies.iter().find(|known| ***known == policy) {
         return Arc::clone(known);
@@ -104,13 +104,13 @@ pub(super) fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<Fil
     Ok(File { pem: PemFile::new(path, content), line: line.span() })
 }
 
-/// A file by its full path, since the daemon does not stay in the folder where it was started, or a credential by its name.
+/// A file by its full path, because the daemon changes its working directory, or a credential by its name.
 fn named_file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<(String, Arc<[u8]>), Wrong> {
     let inner = value::quoted_text(line)?;
     let path = &line.value.text()[inner.clone()];
     if !path.starts_with('/') && !path.starts_with("credential:") {
         let message = format!("{} needs the full path of a file", line.directive.name);
-        return Err(Wrong::new(message).at(inner).help("begin it with /, or with credential:"));
+        return Err(Wrong::new(message).at(inner).help("begin the path with /, or write credential:NAME"));
     }
     let content = reader.names.file(path).map_err(|cause| {
         let message = format!("{}: {path} cannot be read: {cause}", line.directive.name);
@@ -135,25 +135,26 @@ pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
     let name = &line.value.text()[inner.clone()];
     match ServerName::try_from(name) {
         Ok(_) => Ok(name.to_owned()),
-        Err(_) => Err(Wrong::new("tlsname is no host name and no address")
+        Err(_) => Err(Wrong::new("tlsname must be a host name or an address")
             .at(inner)
-            .help("write the name alone, without a port")),
+            .help("write only the name, without a port")),
     }
 }
 
-/// The name that a server is asked for when only its `virtualhost` is known: that may have a port, and blanks where a comment was.
+/// The name to send to a server if only `virtualhost` is set, which may have a port, and spaces before a removed
+/// comment.
 pub(in crate::config) fn name_of_host(host: &str) -> Option<String> {
     let name = without_port(host.trim());
     ServerName::try_from(name).is_ok().then(|| name.to_owned())
 }
 
-/// Whether a service may come to speak TLS by itself; `http` where a redirect leads to it.
+/// Whether a service can use TLS without `starttls`; `http` after a redirect.
 pub(super) fn may_speak(service: Negotiate) -> bool {
     use Negotiate::{Http, HttpProxy, Https, Imaps, Ldaps, Pgsql, Pops};
     matches!(service, Http | HttpProxy | Https | Imaps | Ldaps | Pgsql | Pops)
 }
 
-/// Says so where `starttls=yes` cannot be obeyed.
+/// Reports `starttls=yes` for a service that does not support it.
 pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mut Reader<'_, '_>) {
     let sealed = matches!(service, Negotiate::Https | Negotiate::Imaps | Negotiate::Pops | Negotiate::Ldaps);
     if service.has_starttls() {
@@ -163,7 +164,7 @@ pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mu
     let help = match (sealed, service) {
         (true, Negotiate::Https) => "remove starttls".to_owned(),
         (true, _) => format!("remove starttls, or write service={other}"),
-        _ => "remove starttls; it is for ftp, imap, ldap, mysql, nntp, pgsql, pop, smtp and submission"
+        _ => "remove starttls: it requires ftp, imap, ldap, mysql, nntp, pgsql, pop, smtp or submission"
             .to_owned(),
     };
     let why = if sealed { "begins with TLS" } else { "has no STARTTLS" };

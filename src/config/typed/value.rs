@@ -1,4 +1,4 @@
-//! Values by their kind, read as the original reads them: it digs numbers and words out of the text around them.
+//! Reads values by their kind, as the original does: it extracts numbers and words from the text around them.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::config::source::{is_blank, is_word};
 use crate::config::{LogTarget, directive};
 use crate::value::{Pattern, syslog_facility};
 
-/// Longer than this is as good as for ever, and still safe to reckon with.
+/// Maximum of a number of seconds: a year, with which no computation overflows.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
-/// The first run of characters of a kind.
+/// The first run of such characters.
 pub(super) fn first_run(text: &str, is: impl Fn(char) -> bool) -> Option<Range<usize>> {
     let start = text.find(&is)?;
     let end = text[start..].find(|c| !is(c)).map_or(text.len(), |length| start + length);
@@ -24,7 +24,7 @@ fn is_digit(c: char) -> bool {
     c.is_ascii_digit()
 }
 
-/// A number too large for its type is its largest value.
+/// Reads a number. One that is too large becomes the largest value.
 fn saturated(digits: &str) -> u64 {
     digits.parse().unwrap_or(u64::MAX)
 }
@@ -40,7 +40,7 @@ pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, Wrong> {
             let word = first_run(text, is_word).map(|run| text[run].to_ascii_lowercase());
             Err(match word.as_deref() {
                 Some(word @ ("yes" | "no")) => {
-                    wrong.help(format!("write {name}={word} with nothing behind it, no blank and no comment"))
+                    wrong.help(format!("write {name}={word} with nothing after it, no space and no comment"))
                 }
                 _ => wrong,
             })
@@ -48,20 +48,20 @@ pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, Wrong> {
     }
 }
 
-/// The first number in the value. The original takes a lone `0` for no number.
+/// The first number in the value. The original does not accept a `0` alone.
 fn digits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, Wrong> {
     let text = line.value.text();
     let refusal = || Wrong::new(line.directive.refusal(line.inside)).at(0..text.len());
     let run = first_run(text, is_digit).ok_or_else(refusal)?;
     if &text[run.clone()] == "0" {
-        return Err(refusal().help("it must be at least 1"));
+        return Err(refusal().help("write at least 1"));
     }
     let value = saturated(&text[run.clone()]);
     warn_of_the_rest(line, &run, reader);
     Ok(value)
 }
 
-/// `1.5` is 1 and `10m` is 10: better said than found out.
+/// Warns about text around a number: `1.5` is read as 1, and `10m` as 10.
 fn warn_of_the_rest(line: &Assignment<'_>, run: &Range<usize>, reader: &mut Reader<'_, '_>) {
     let text = line.value.text();
     let bare = |part: Range<usize>| text[part].trim_matches(|c| is_blank(c) || c == '"');
@@ -69,40 +69,40 @@ fn warn_of_the_rest(line: &Assignment<'_>, run: &Range<usize>, reader: &mut Read
     let unit = ["s", "sec", "seconds"].contains(&after) || after.starts_with('#');
     if !before.is_empty() || !(after.is_empty() || unit) {
         let message = format!("{} is read as {}", line.directive.name, &text[run.clone()]);
-        reader.warn(line, 0..text.len(), message, "write a whole number alone");
+        reader.warn(line, 0..text.len(), message, "write only a whole number");
     }
 }
 
-/// A deadline. `00` is no deadline to the original; here every check has one.
+/// A deadline. For the original `00` means no deadline; here every check has one.
 pub(super) fn timeout(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
     let seconds = digits(line, reader)?;
     if seconds == 0 {
         if !line.inside {
             return Err(Wrong::new(line.directive.refusal(false)).at(0..line.value.text().len()));
         }
-        let message = format!("{} is no time-out; an hour is used", line.directive.name);
+        let message = format!("{} is zero: an hour is used", line.directive.name);
         reader.warn(line, 0..line.value.text().len(), message, "give a number of seconds");
         return Ok(Duration::from_secs(3600));
     }
     Ok(Duration::from_secs(seconds.min(MAX_SECONDS)))
 }
 
-/// An interval. `00` makes the original check without a pause; here a second is the least.
+/// An interval. `00` makes the original check without a pause; here the minimum is a second.
 pub(super) fn interval(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
     let seconds = digits(line, reader)?;
     if seconds == 0 {
-        let message = format!("{} is no pause at all; a second is used", line.directive.name);
+        let message = format!("{} is zero: a second is used", line.directive.name);
         reader.warn(line, 0..line.value.text().len(), message, "give a number of seconds");
     }
     Ok(Duration::from_secs(seconds.clamp(1, MAX_SECONDS)))
 }
 
-/// How many times; at least once.
+/// A count, at least 1.
 pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, Wrong> {
     Ok(u32::try_from(digits(line, reader)?).unwrap_or(u32::MAX).max(1))
 }
 
-/// The first number in the value, 0 too.
+/// The first number in the value; may be 0.
 pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
     let text = line.value.text();
     first_run(text, is_digit)
@@ -110,12 +110,12 @@ pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
         .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))
 }
 
-/// Like [`number`]; one that is too large counts as the largest.
+/// Like [`number`]; a number that is too large becomes the largest.
 pub(super) fn small_number(line: &Assignment<'_>) -> Result<u32, Wrong> {
     Ok(u32::try_from(number(line)?).unwrap_or(u32::MAX))
 }
 
-/// A number of seconds with which the value begins; 0 too.
+/// A number of seconds at the start of the value; may be 0.
 pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
     let text = line.value.text();
     match first_run(text, is_digit) {
@@ -124,7 +124,7 @@ pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
     }
 }
 
-/// Where the text stands between the first and the last double quote; the value must begin with one.
+/// The range between the first and the last double quote. The value must begin with a double quote.
 pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
     let text = line.value.text();
     let name = line.directive.name;
@@ -135,9 +135,9 @@ pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
     match text.rfind('"') {
         Some(last) if last > 0 => Ok(1..last),
         _ if line.inside => {
-            Err(wrong().help("the closing quote is missing; # begins a comment also inside quotes"))
+            Err(wrong().help("add the closing quote (# begins a comment even inside quotes)"))
         }
-        _ => Err(wrong().help("the closing quote is missing")),
+        _ => Err(wrong().help("add the closing quote")),
     }
 }
 
@@ -155,20 +155,20 @@ pub(super) fn inner(line: &Assignment<'_>) -> Result<String, Wrong> {
     quoted_text(line).map(|inner| line.value.text()[inner].to_owned())
 }
 
-/// The text in double quotes; absent where it is empty.
+/// The text in double quotes; absent if it is empty.
 pub(super) fn inner_or_empty(line: &Assignment<'_>) -> Result<Option<String>, Wrong> {
     let inner = quoted(line)?;
     Ok((!inner.is_empty()).then(|| line.value.text()[inner].to_owned()))
 }
 
-/// The text up to a double quote; one at the beginning does not count.
+/// The text up to a double quote, without one at the beginning.
 pub(super) fn up_to_quote(line: &Assignment<'_>) -> String {
     let text = line.value.text();
     let text = text.strip_prefix('"').unwrap_or(text);
     text.split('"').next().unwrap_or(text).to_owned()
 }
 
-/// The first word, without the quotes around it: a shell took them off.
+/// The first word, without quotes around it: in the original a shell removes them.
 pub(super) fn word(line: &Assignment<'_>) -> Result<String, Wrong> {
     let word = line.value.text().split_whitespace().next();
     let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
@@ -176,7 +176,7 @@ pub(super) fn word(line: &Assignment<'_>) -> Result<String, Wrong> {
     Ok(inner.unwrap_or(word).to_owned())
 }
 
-/// A text in double quotes with a word in it, which nothing reads.
+/// A text in double quotes with a word in it, which is not used.
 pub(super) fn ignored(line: &Assignment<'_>) -> Result<(), Wrong> {
     match first_run(&line.value.text()[quoted_text(line)?], is_word) {
         Some(_) => Ok(()),
@@ -184,7 +184,7 @@ pub(super) fn ignored(line: &Assignment<'_>) -> Result<(), Wrong> {
     }
 }
 
-/// Bytes in double quotes: `\n`, `\r`, `\t`, `\\` and `\xHH` stand for what they do elsewhere.
+/// Bytes in double quotes, with the usual escape sequences `\n`, `\r`, `\t`, `\\` and `\xHH`.
 pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
     let inner = quoted(line)?;
     let text = &line.value.text()[inner.clone()];
@@ -204,7 +204,7 @@ pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
             (Some(b'x'), Some(byte)) => (byte, 4),
             _ => {
                 let end = start + escape.chars().take(2).map(char::len_utf8).sum::<usize>();
-                let wrong = Wrong::new(format!("{}: an escape that is none", line.directive.name));
+                let wrong = Wrong::new(format!("{}: invalid escape sequence", line.directive.name));
                 return Err(wrong
                     .at(start..end)
                     .help("write \\n, \\r, \\t, \\\\ or \\xHH with two hexadecimal digits"));
@@ -227,12 +227,12 @@ pub(super) fn text(line: &Assignment<'_>) -> Result<String, Wrong> {
     Ok(all[inner].to_owned())
 }
 
-/// A file that is written to: the original's way to open it does not see blanks around its name.
+/// A file that is written to. White space around its name is removed, as the original's `open` does.
 pub(super) fn file(text: &str) -> PathBuf {
     PathBuf::from(text.trim_matches(is_blank))
 }
 
-/// The rest of the line as it stands, not empty.
+/// The unchanged rest of the line, not empty.
 pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
     match line.value.text() {
         "" => Err(Wrong::new(line.directive.refusal(line.inside))),
@@ -240,7 +240,7 @@ pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
     }
 }
 
-/// `logfile`: a path begins with `/`; anything else is a facility of syslog.
+/// `logfile`: a path begins with `/`; anything else is a syslog facility.
 pub(super) fn log_target(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<LogTarget, Wrong> {
     let all = line.value.text();
     let text = &all[quoted(line)?];
@@ -248,8 +248,8 @@ pub(super) fn log_target(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> 
         return Ok(LogTarget::File(file(text)));
     }
     if syslog_facility(text).is_none() {
-        let message = format!("{text} is no facility of syslog; the log goes to the facility daemon");
-        let help = "write a facility (local0 for example), or the full path of a file";
+        let message = format!("{text} is not a syslog facility: the facility daemon is used");
+        let help = "write a facility such as local0, or the full path of a file";
         reader.warn(line, 0..all.len(), message, help);
     }
     Ok(LogTarget::Syslog(text.to_owned()))
@@ -261,25 +261,25 @@ pub(super) fn pattern(line: &Assignment<'_>) -> Result<Pattern, Wrong> {
     compile(&line.value.text()[inner.clone()], inner.start, line.directive.name)
 }
 
-/// Compiles a pattern that stands at an offset of its value.
+/// Compiles a pattern that begins at offset `start` of its value.
 pub(super) fn compile(source: &str, start: usize, name: &str) -> Result<Pattern, Wrong> {
     Pattern::parse(source).map_err(|error| {
         let at = start + error.offset;
         let end = (start + source.len()).max(at + 1);
-        // The original takes it, and dies at the first answer that it would have to look at.
-        Wrong::new(format!("{name} is no regular expression that can be run: {}", error.message))
+        // The original accepts it, and exits at the first answer that it compares with it.
+        Wrong::new(format!("{name}: invalid or unsupported regular expression: {}", error.message))
             .at(at..end)
-            .help("a . or an escaped sign matches what cannot be written; test it with ldirectord-rs check")
+            .help("use . or \\xHH for a character that cannot be written, and test with ldirectord-rs check")
             .only_here()
     })
 }
 
-/// A path; one without its `/` gets it.
+/// A path, with `/` added in front if it is missing.
 pub(super) fn with_slash(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// The first word of letters, digits and `_`, which must be a known one.
+/// The first word of letters, digits and `_`, which must be known.
 pub(super) fn one_of<T>(
     line: &Assignment<'_>,
     known: &[&str],
@@ -288,7 +288,7 @@ pub(super) fn one_of<T>(
     first_of(line, is_word, known, find)
 }
 
-/// Like [`one_of`], where a word may have hyphens.
+/// Like [`one_of`], for words that may contain hyphens.
 pub(super) fn one_with_hyphens<T>(
     line: &Assignment<'_>,
     known: &[&str],
@@ -297,7 +297,7 @@ pub(super) fn one_with_hyphens<T>(
     first_of(line, |c| is_word(c) || c == '-', known, find)
 }
 
-/// The first run of characters of a kind, which must be a known word.
+/// The first run of such characters, which must be a known word.
 fn first_of<T>(
     line: &Assignment<'_>,
     is: impl Fn(char) -> bool,

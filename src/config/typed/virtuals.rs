@@ -1,4 +1,4 @@
-//! A virtual service with its lines: what it says, what it inherits, what follows from its port.
+//! Reads a virtual service: its lines, what it inherits, and what follows from its port.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ use crate::config::directive::Key;
 use crate::config::{CheckSpec, Fallback, Negotiate, Notes, Real, Scheduling, Virtual};
 use crate::value::{Family, Protocol, Secret, VirtualId};
 
-/// Understands a block; nothing when its own address is wrong.
+/// Reads a block; none if its own address is wrong.
 pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_, '_>) -> Option<Virtual> {
     let family = match block.head.directive.key {
         Key::Virtual6 => Family::V6,
@@ -34,7 +34,7 @@ pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_,
     Some(lines.finish(&block.head, id, service, outside, reader))
 }
 
-/// The identity, and the service that is expected there.
+/// The identity, and the default `service` of its port.
 fn identity(
     head: &Head,
     protocol: Protocol,
@@ -49,29 +49,28 @@ fn identity(
     let number = address::port(port, Some(protocol), reader);
     let wrong = |what: &str| Wrong::new("invalid address for virtual service").help(what);
     let address: IpAddr = address.ok_or_else(|| {
-        wrong(&format!("{host} is no address of this family, and no host of this name is known"))
+        wrong(&format!("write an address of the right family, or fix the name: {host} cannot be resolved"))
     })?;
-    let number = number.ok_or_else(|| {
-        wrong(&format!("{port} is no port, and no {protocol} service of this name is known"))
-    })?;
-    // A port with leading zeros is that port, but no service is expected there: so does the original.
+    let number = number
+        .ok_or_else(|| wrong(&format!("write a port number: {port} is not a known {protocol} service")))?;
+    // As in the original, a port with leading zeros has no default service.
     let plain = !port.starts_with('0');
     let service = if plain { Negotiate::of_port(number) } else { Negotiate::None };
     Ok((VirtualId::Address { protocol, address: SocketAddr::new(address, number) }, service))
 }
 
-/// What the lines of a block say, in parts by concern.
+/// The values of the lines of a block, in parts by concern.
 struct Lines {
     protocol: Protocol,
     reals: Vec<Real>,
-    /// Where each of them stands in the file.
+    /// Place of each real server in the file.
     real_spans: Vec<Range<usize>>,
     scheduling: Scheduling,
     check: CheckSpec,
     tlsname: Option<String>,
     notes: Notes,
     shared: Shared,
-    /// Where the last accepted line of each directive stands.
+    /// Place of the last accepted line of each directive.
     spans: BTreeMap<Key, Range<usize>>,
 }
 
@@ -92,7 +91,7 @@ impl Lines {
         }
     }
 
-    /// Takes a line in.
+    /// Reads a line.
     fn take(&mut self, line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
         let key = line.directive.key;
         let of_family = matches!(key, Key::Real | Key::Real6 | Key::Fallback | Key::Fallback6);
@@ -106,7 +105,7 @@ impl Lines {
         }
     }
 
-    /// A service brings its default login with it, when it is written out.
+    /// Sets the default login of a service. Only an explicit `service=` has one.
     fn log_in_by_default(&mut self, reader: &Reader<'_, '_>) {
         let own = || format!("ldirectord@{}", reader.names.hostname());
         let credentials = &mut self.check.credentials;
@@ -120,7 +119,7 @@ impl Lines {
         }
     }
 
-    /// Fills in what is inherited.
+    /// Adds the inherited values.
     fn finish(
         mut self,
         head: &Assignment<'_>,
@@ -155,7 +154,7 @@ impl Lines {
         v
     }
 
-    /// Settles what depends on several lines.
+    /// Sets what depends on several lines.
     fn complete(&mut self, expected: Negotiate, reader: &mut Reader<'_, '_>) {
         if !self.spans.contains_key(&Key::Service) {
             self.check.service = expected;
@@ -192,7 +191,7 @@ impl Fill for Lines {
     }
 }
 
-/// Whether the directive is one of the family of its block: `real6` and `fallback6` belong to `virtual6`, and only there.
+/// Whether the directive matches the family of its block: `real6` and `fallback6` are for `virtual6` only.
 fn fits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
     let name = line.directive.name;
     let (bare, six) = match name.strip_suffix('6') {
@@ -208,7 +207,7 @@ fn fits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
     right
 }
 
-/// The fallback server: the first of its family that is said, for the protocol of the service.
+/// The fallback server: that of the block, else that of the file, for the family and protocol of the service.
 fn fallback(id: VirtualId, said: [&Shared; 2], reader: &mut Reader<'_, '_>) -> Option<Fallback> {
     let protocol = match id {
         VirtualId::Address { protocol, .. } => Some(protocol),

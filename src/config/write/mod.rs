@@ -1,4 +1,4 @@
-//! From a configuration to the text of `ldirectord.cf`.
+//! Writes a configuration as the text of `ldirectord.cf`.
 
 #[cfg(test)]
 mod tests;
@@ -14,22 +14,23 @@ use super::directive::{DIRECTIVES, Directive, Key, Scope, Unwritten};
 use super::{Answers, Config, Severity, Virtual, load};
 use crate::value::Family;
 
-/// A value that `ldirectord.cf` cannot hold: a `#` in a password, for example, begins a comment there.
+/// A value that `ldirectord.cf` cannot express: for example, a `#` in a password begins a comment there.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("ldirectord.cf cannot hold this value: {line}")]
 pub struct Unwritable {
-    /// The line that would be read differently; a password in it is not shown.
+    /// The line that would be read differently, without passwords.
     line: String,
 }
 
 /// Writes a configuration so that [`load`] reads the same configuration again, apart from the numbers of lines.
 ///
-/// Values that equal the default are left out, and what the virtual services have in common is written once, before them.
-/// Directives that the original does not know follow `#rs:`. Addresses and ports are numbers, even where the file that was read has
-/// names. Passwords that come from `passwd` or `secret` are in the text.
+/// Default values are left out, and values that all virtual services share are written once, before them.
+/// Extensions follow `#rs:`. Addresses and ports are numbers, even if the file that was read has names. Passwords
+/// from `passwd` and `secret` are in the text.
 ///
 /// # Errors
-/// When the file format has no way to say a value. The text is read again before it is returned, so no value is changed silently.
+/// When the file format cannot express a value. The text is read again before it is returned, so no value is
+/// changed silently.
 pub fn write(config: &Config) -> Result<String, Unwritable> {
     let lines = lines(config);
     let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
@@ -43,7 +44,7 @@ pub fn write(config: &Config) -> Result<String, Unwritable> {
     }
 }
 
-/// The line of the text that is not read as it is meant, if there is one.
+/// The first line of the text that is not read as intended, if any.
 fn difference(config: &Config, text: &str) -> Option<String> {
     let loaded = load(text.as_bytes(), &files(config));
     let Some(mut read) = loaded.config else {
@@ -59,7 +60,7 @@ fn difference(config: &Config, text: &str) -> Option<String> {
     let end = meant.len().max(read.len());
     let line = (0..end).find(|index| meant.get(*index) != read.get(*index));
     let line = line.and_then(|index| meant.get(index).or_else(|| read.get(index)));
-    Some(line.map_or_else(|| "no line says it".to_owned(), String::clone))
+    Some(line.map_or_else(|| "no line sets it".to_owned(), String::clone))
 }
 
 /// The files that a configuration was read with.
@@ -71,7 +72,7 @@ fn files(config: &Config) -> Answers {
             answers.add_file(&file.path, Ok(file.secret.reveal().as_bytes().into()));
         }
     }
-    // A file of both kinds begins with the password.
+    // If a file is of both kinds, this content begins with the password.
     for file in config.virtuals.iter().flat_map(|v| v.tls.policy.files()) {
         answers.add_file(file.path().to_string_lossy(), Ok(file.reveal().into()));
     }
@@ -88,7 +89,7 @@ fn adopt_line_numbers(config: &mut Config, other: &Config) {
     }
 }
 
-/// The lines of the file, without their ends.
+/// The lines of the file, without line ends.
 fn lines(config: &Config) -> Vec<String> {
     let inherited = inherited(&config.virtuals);
     let mut lines = Vec::new();
@@ -109,7 +110,8 @@ fn lines(config: &Config) -> Vec<String> {
     lines
 }
 
-/// The lines of a virtual service. The empty one at its end keeps the original from reading a block of one line twice.
+/// The lines of a virtual service. The empty line at the end keeps the original from reading a block of one line
+/// twice.
 fn block(v: &Virtual, config: &Config, inherited: &BTreeMap<Key, Common>, lines: &mut Vec<String>) {
     let six = v.id.family() == Family::V6;
     lines.push(format!("{}={}", if six { "virtual6" } else { "virtual" }, text::head(v.id)));
@@ -133,7 +135,7 @@ fn block(v: &Virtual, config: &Config, inherited: &BTreeMap<Key, Common>, lines:
 
 fn line(row: &Directive, indent: &str, text: &str) -> String {
     let ours = row.extension || (row.key == Key::Protocol && text == "sctp");
-    // The last CR of a line belongs to its end.
+    // A final CR belongs to the line end.
     let end = if text.ends_with('\r') { "\r" } else { "" };
     format!("{indent}{}{}={text}{end}", if ours { "#rs: " } else { "" }, row.name)
 }
@@ -145,13 +147,13 @@ fn unless_default(row: &Directive, part: &dyn Text) -> Option<String> {
 
 /// A value that virtual services inherit.
 struct Common {
-    /// As it is written before them.
+    /// The text before them.
     outside: String,
-    /// As it would be written in one of them.
+    /// The text inside one of them.
     inside: String,
 }
 
-/// Directives that count only together: what one place says of either replaces both.
+/// Directives that apply only together: either of them in one place replaces both from another place.
 static PAIRS: [[Key; 2]; 2] = [[Key::CheckTimeout, Key::NegotiateTimeout], [Key::TlsCert, Key::TlsKey]];
 
 /// The pair of a directive, or the directive alone.
@@ -165,8 +167,8 @@ fn inherits(v: &Virtual, unit: &[Key], inherited: &BTreeMap<Key, Common>) -> boo
     unit.iter().all(|key| v.text(*key).as_ref() == inherited.get(key).map(|common| &common.inside))
 }
 
-/// What is written once for all virtual services. No line in a virtual service can take such a value back, so each of them must have
-/// one: the same, or another one that it says itself.
+/// The values to write once for all virtual services. No line in a virtual service can remove such a value, so each
+/// of them must have one: the same, or another one in its own lines.
 fn inherited(virtuals: &[Virtual]) -> BTreeMap<Key, Common> {
     let mut inherited = BTreeMap::new();
     for row in DIRECTIVES.iter().filter(|row| row.scope == Scope::Both && row.key != Key::CheckInterval) {
@@ -194,7 +196,7 @@ fn donor<'a>(unit: &[Key], virtuals: &'a [Virtual]) -> Option<&'a Virtual> {
     if concerned.iter().any(|(_, texts)| texts.iter().all(Option::is_none)) {
         return None;
     }
-    // In a virtual service `#` begins a comment and a tab is four blanks: such a value comes from outside.
+    // In a virtual service `#` begins a comment and a tab is four spaces: such a value must be written outside.
     let needs_outside = |text: &String| text.contains(['#', '\t']);
     let other = concerned.iter().find(|(_, texts)| texts.iter().flatten().any(needs_outside));
     let is_common = concerned.len() > 1 && concerned.iter().all(|(_, texts)| texts == common);

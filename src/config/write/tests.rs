@@ -1,4 +1,4 @@
-//! What is written is read as the same, or refused.
+//! Tests that a written configuration is read as the same, or refused.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn read(text: &str) -> Config {
     loaded.config.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics))
 }
 
-/// Writes what a text says, and checks that it is read as the same.
+/// Reads a text, writes it, and checks that it is read as the same.
 fn rewritten(text: &str) -> String {
     let config = read(text);
     let written = write(&config).unwrap();
@@ -47,7 +47,7 @@ fn what_all_services_say_is_written_once() {
                     virtual=10.0.0.1:80\n\tcheckinterval=5\n\tquiescent=yes\n\n\
                     virtual6=[2001:db8::1]:80\n\tfallback6=[::1]:80 gate\n\n\
                     virtual=7\n\tfallback=127.0.0.1 masq\n\tquiescent=yes\n\n";
-    // `fallback` is written for all services of its family: here there are two of IPv4, and one has none.
+    // `fallback` outside is for all services of its family: here one of the two IPv4 services has none.
     assert_eq!(rewritten(text), expected);
 }
 
@@ -68,7 +68,7 @@ fn special_characters_survive() {
                 \trequest=\"/a?b=\"c\"&d=%20\\n\"\n\treceive=\"\\x23 \"a\"|b\"\n\tvirtualhost=\"\"\n\tcomment=a \"b\" \n\
                 virtual=10.0.0.2:80\n\tfallbackcommand=\"  x\"\n\temailalert=e@f\n";
     let written = rewritten(text);
-    // These cannot stand in a virtual service: both inherit them, or say something else.
+    // These cannot be written in a virtual service: both inherit them, or have another value.
     for line in [
         "fallbackcommand=\"/bin/a b\" 'c' # d\n",
         "emailalert=\"A\" <a@b>, c#d\n",
@@ -85,11 +85,11 @@ fn secrets_of_files_stay_in_their_files() {
                 virtual=10.0.0.1:636\n\t#rs: tlscert=\"/etc/ca.pem\"\n\t#rs: tlskey=\"/etc/key.pem\"\n";
     let written = rewritten(text);
     assert!(written.contains("#rs: tlscert=\"/etc/cert #1.pem\"\n"), "{written}");
-    // A service that does not verify certificates inherits the file of roots without any use.
+    // A service that does not verify certificates inherits the CA file without effect.
     rewritten(
         "#rs: tlsverify=yes\n#rs: tlsca=\"/etc/ca #1.pem\"\nvirtual=1\nvirtual=2\n\t#rs: tlsverify=no\n\n",
     );
-    // The content of a file may have a sign that a line of a virtual service cannot.
+    // The content of a file may have a character that a line of a virtual service cannot have.
     let written = rewritten("virtual=10.0.0.1:110\n\tlogin=\"a\"\n\t#rs: passwdfile=\"/etc/password\"\n");
     assert!(
         written.contains("\t#rs: passwdfile=\"/etc/password\"\n") && !written.contains("a#b"),
@@ -122,7 +122,7 @@ fn what_the_format_cannot_hold_is_refused() {
     assert!(of_timeout.contains("checktimeout=0"), "{of_timeout}");
 }
 
-/// Lines that virtual services inherit. Some hold what a line of a virtual service cannot.
+/// Lines that virtual services inherit. Some have a value that a line of a virtual service cannot have.
 const OUTSIDE: [&str; 18] = [
     "checkinterval=5",
     "checktimeout=3",

@@ -1,4 +1,4 @@
-//! The text of each value, as its directive reads it.
+//! Formats each value as its directive reads it.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use crate::config::{
 };
 use crate::value::{Family, Protocol, Roots, Tls, VirtualId};
 
-/// A part of the configuration that directives fill.
+/// A part of the configuration that directives set.
 pub(super) trait Text {
-    /// What follows `=` in the line of this directive; none where there is nothing to say, or another part says it.
+    /// What follows `=` in the line of this directive; none if it has no value, or belongs to another part.
     fn text(&self, key: Key) -> Option<String>;
 }
 
@@ -141,7 +141,7 @@ impl Text for Credentials {
 impl Text for Timing {
     fn text(&self, key: Key) -> Option<String> {
         let default = Timing::default();
-        // Where only one of them is said, it counts for the other one, too.
+        // If only one of them is written, it also applies to the other.
         let deadlines = (self.checktimeout, self.negotiatetimeout);
         let are_default = deadlines == (default.checktimeout, default.negotiatetimeout);
         Some(match key {
@@ -175,7 +175,7 @@ impl Text for Alert {
     fn text(&self, key: Key) -> Option<String> {
         Some(match key {
             Key::EmailAlert if self.recipients.is_empty() => return None,
-            // Quotes around quotes would stay.
+            // Quotes around quotes would not be removed.
             Key::EmailAlert if self.recipients.contains('"') => self.recipients.clone(),
             Key::EmailAlert => quoted(&self.recipients),
             Key::EmailAlertFreq => seconds(self.frequency),
@@ -205,12 +205,13 @@ pub(super) fn head(id: VirtualId) -> String {
     }
 }
 
-/// What follows `real=` or `real6=`. The original takes a number in the quotes for the weight where none is written.
+/// What follows `real=` or `real6=`. If no weight is written, the original reads a number in the quotes as the
+/// weight.
 pub(super) fn real(real: &Real) -> String {
     let mut text = server(real.address);
     let _ = write!(text, " {} {}", real.method, real.weight);
     if let Some(request) = &real.request {
-        // The original loses a request that begins with `/`; both put it in front.
+        // The original drops a request that begins with `/`; both add it in front.
         let bare = request.strip_prefix('/').filter(|rest| !rest.starts_with('/')).unwrap_or(request);
         let receive = real.receive.as_ref().map_or("", |pattern| pattern.source());
         let _ = write!(text, " \"{bare}\", \"{receive}\"");
@@ -236,7 +237,7 @@ fn server(address: SocketAddr) -> String {
     }
 }
 
-/// An address; IPv6 in brackets, and without the dotted notation, which the file does not have.
+/// An address; IPv6 in brackets and without the dotted notation, which the file does not support.
 fn host(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -325,13 +326,14 @@ fn quoted_unless_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| quoted(text))
 }
 
-/// A text as it stands; in quotes where its own quotes or blanks would be lost.
+/// The unchanged text; in quotes if its own quotes or white space would be lost.
 fn bare_or_quoted(text: &str) -> String {
     let is_bare = !text.starts_with(|c| is_blank(c) || c == '"') && !text.ends_with(is_blank);
     if is_bare { text.to_owned() } else { quoted(text) }
 }
 
-/// Bytes in double quotes. What is not printable ASCII or means something to the file is written by its number.
+/// Bytes in double quotes. A byte that is not printable ASCII or has a meaning in the file is written as an escape
+/// sequence.
 fn bytes(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for byte in bytes {
