@@ -1,4 +1,4 @@
-//! From directives to probes: which port, which request, which deadline.
+//! Derives probes from directives: port, request, deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use super::{Check, CheckKey, Combined, Destinations, Member, Plan};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
-/// `leaving` are the servers of an earlier configuration at the end of their virtuals, each with the check that it had.
+/// `leaving` are the servers of an earlier configuration at the end of their virtual services, each with its check.
 pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<CheckKey>>>) -> Plan {
     let mut checks: Vec<Check> = Vec::new();
     let mut known: BTreeMap<Arc<CheckKey>, usize> = BTreeMap::new();
@@ -43,19 +43,19 @@ pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<Che
     Plan { config, assignments, checks, leaving, index, destinations, twins }
 }
 
-/// The lines of a virtual by the destination that each of them names.
+/// The lines of a virtual service, by destination.
 fn destinations(v: &Virtual) -> Destinations {
     let mut lines = Destinations::new();
     for (real_index, real) in v.reals.iter().enumerate() {
         let destination = v.destination(real.address, real.method);
-        // Without a scope: the kernel's table has none.
+        // Without a scope, because the kernel's table has none.
         let destination = SocketAddr::new(destination.ip(), destination.port());
         lines.entry(destination).or_default().push(real_index);
     }
     lines
 }
 
-/// For each server whose destination other lines of its virtual name, too: all of them.
+/// For each server whose destination is also in other lines of its virtual service: all of these servers.
 fn twins(destinations: &[Destinations], leaving: &BTreeSet<Member>) -> BTreeMap<Member, Vec<Member>> {
     let mut twins = BTreeMap::new();
     for (virtual_index, lines) in destinations.iter().enumerate() {
@@ -70,7 +70,7 @@ fn twins(destinations: &[Destinations], leaving: &BTreeSet<Member>) -> BTreeMap<
     twins
 }
 
-/// The check of one server, none for `checktype=off`.
+/// The check of one server; none for `checktype=off`.
 fn check_key(v: &Virtual, real: &Real) -> Option<CheckKey> {
     let probe = match v.check.checktype {
         CheckType::Off => return None,
@@ -98,7 +98,7 @@ fn is_sctp(v: &Virtual) -> bool {
     matches!(v.id, VirtualId::Address { protocol: Protocol::Sctp, .. })
 }
 
-/// Where the check goes: `checkport`, else the server's own port, else the standard port of the service.
+/// The target of the check, with `checkport`, else the server's own port, else the standard port of the service.
 fn target(v: &Virtual, real: &Real) -> SocketAddr {
     let own = Some(real.address.port()).filter(|port| *port != 0);
     let port = v.check.checkport.or(own).or_else(|| v.check.service.standard_port()).unwrap_or(0);
@@ -109,7 +109,7 @@ fn nothing(v: &Virtual, real: &Real) -> Probe {
     Probe { target: target(v, real), deadline: v.timing.checktimeout, action: Action::Nothing }
 }
 
-/// A connect on a UDP virtual is a ping, as in the original, unless a datagram is given.
+/// The connect check. For a UDP service it is a ping, as in the original, unless `udpprobe` is set.
 fn connect(v: &Virtual, real: &Real) -> Probe {
     let action = match &v.check.udpprobe {
         _ if is_sctp(v) => Action::SctpConnect,
@@ -122,8 +122,8 @@ fn connect(v: &Virtual, real: &Real) -> Probe {
     Probe { target: target(v, real), deadline: v.timing.checktimeout, action }
 }
 
-/// A UDP `connect` sends nothing and so always succeeds, unless a datagram is given; else only the negotiation of the combined check
-/// can fail.
+/// The connect check of a combined check. In UDP it sends nothing and always succeeds, unless `udpprobe` is set;
+/// only the negotiation can fail.
 fn combined_connect(v: &Virtual, real: &Real) -> Probe {
     if is_udp(v) && v.check.udpprobe.is_none() { nothing(v, real) } else { connect(v, real) }
 }
@@ -151,7 +151,7 @@ fn external(v: &Virtual, real: &Real, perl: bool) -> Probe {
     }
 }
 
-/// The address without its port, IPv6 in brackets, as external commands and Host headers want it.
+/// The address without its port, IPv6 in brackets, as external commands and Host headers require it.
 fn host_text(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -182,7 +182,7 @@ fn negotiate(v: &Virtual, real: &Real) -> Probe {
         Negotiate::Smtp | Negotiate::Submission => dialogue(v, real, Dialogue::Smtp, false),
         Negotiate::Oracle => Action::Oracle(sql(v, real)),
     };
-    // For these the original takes the other time-out.
+    // For these the original uses the other time-out.
     let deadline = match v.check.service {
         Negotiate::Radius | Negotiate::Ldap | Negotiate::Ldaps => v.timing.checktimeout,
         _ => v.timing.negotiatetimeout,
@@ -190,7 +190,7 @@ fn negotiate(v: &Virtual, real: &Real) -> Probe {
     Probe { target: target(v, real), deadline, action }
 }
 
-/// The request and the pattern that count for a server: its own pair, else the virtual's.
+/// The request and the pattern of a server: its own pair, else that of the virtual service.
 fn request_and_receive<'a>(v: &'a Virtual, real: &'a Real) -> (&'a str, Option<&'a crate::value::Pattern>) {
     match &real.request {
         Some(request) => (request, real.receive.as_ref()),
@@ -200,7 +200,8 @@ fn request_and_receive<'a>(v: &'a Virtual, real: &'a Real) -> (&'a str, Option<&
 
 fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
     let (request, receive) = request_and_receive(v, real);
-    // Only a server's own request can be a whole URL, of the same scheme; that of a virtual is always a path.
+    // Only a server's own request can be an absolute URL of the same scheme. The request of a virtual service is
+    // always a path.
     let own_url = real.request.is_some() && request.contains(&format!("{scheme}://"));
     HttpProbe {
         scheme,
@@ -209,7 +210,7 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
         host: Some(v.check.virtualhost.clone().unwrap_or_else(|| host_text(real.address))),
         tls: match scheme {
             Scheme::Https => v.tls.clone(),
-            // Only a redirect leads to TLS, and then to the name in it.
+            // Only a redirect leads to TLS, with the name in the redirect.
             Scheme::Http => nameless(v),
         },
         receive: receive.cloned(),
@@ -221,7 +222,7 @@ fn http(v: &Virtual, real: &Real, scheme: Scheme) -> HttpProbe {
 fn http_proxy(v: &Virtual, real: &Real) -> HttpProbe {
     let (request, receive) = request_and_receive(v, real);
     let request = without_slash(request);
-    // A server's own request that is no whole URL is asked of that server, through itself.
+    // A server's own request that is not an absolute URL is sent to that server as the proxy of itself.
     let own_path = real.request.is_some() && !request.contains("http://");
     HttpProbe {
         scheme: Scheme::Http,
@@ -271,7 +272,7 @@ fn ldap(v: &Virtual, real: &Real, tls: bool) -> LdapProbe {
 
 fn sql(v: &Virtual, real: &Real) -> SqlProbe {
     let (request, _) = request_and_receive(v, real);
-    // MySQL does not speak TLS unless it must, and then nothing of it makes another check.
+    // MySQL uses TLS only with `starttls`. Without it the TLS settings are not part of the check.
     let speaks_tls = v.check.starttls || v.check.service == Negotiate::Pgsql;
     let tls = if speaks_tls { v.tls.clone() } else { Tls::default() };
     SqlProbe {
@@ -284,7 +285,7 @@ fn sql(v: &Virtual, real: &Real) -> SqlProbe {
     }
 }
 
-/// Only what a protocol looks at is part of its probe: what it does not look at makes no other check.
+/// Only the settings that a protocol uses are part of its probe, so that others do not make a different check.
 fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> Action {
     let asks_for_a_file = protocol == Dialogue::Ftp;
     let logs_in = matches!(protocol, Dialogue::Ftp | Dialogue::Imap | Dialogue::Pop);

@@ -1,4 +1,4 @@
-//! Describes each probe in a sentence, for logs and listings.
+//! Describes each probe in one sentence, for logs and listings.
 
 use std::fmt;
 
@@ -9,7 +9,8 @@ use super::probe::{
 use crate::value::shown::{beginning, command, url};
 use crate::value::{Pattern, Tls};
 
-/// What is asked of whom, and what is expected: `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
+/// Formats what is sent, the target, and what is expected: `GET http://10.0.0.2:80/index.html (Host:
+/// www.example.net), expecting /Test Page/`.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target;

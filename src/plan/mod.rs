@@ -1,4 +1,4 @@
-//! What follows from a [`Config`]: the distinct checks, and which servers wait for each.
+//! The plan of a [`Config`]: the distinct checks, and the servers that use each.
 
 mod build;
 mod describe;
@@ -19,61 +19,61 @@ pub use probe::{
     Probe, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
-/// A configuration together with the checks that it asks for.
+/// A configuration with its checks.
 #[derive(Clone, Debug)]
 pub struct Plan {
     config: Arc<Config>,
-    /// Index into `checks` for each real server of each virtual; none for `checktype=off`.
+    /// Index into `checks` for each real server of each virtual service; none for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
     checks: Vec<Check>,
-    /// Servers of an earlier configuration that stay for a while, at the end of their virtuals.
+    /// Servers of an earlier configuration that stay for a while, at the end of their virtual services.
     leaving: BTreeSet<Member>,
-    /// The place of each virtual in the configuration.
+    /// Index of each virtual service in the configuration.
     index: BTreeMap<VirtualId, usize>,
-    /// For each virtual its servers by destination.
+    /// For each virtual service its servers by destination.
     destinations: Vec<Destinations>,
-    /// Servers whose destination several lines name, each with all of these.
+    /// Servers whose destination is in several lines, each with all servers of these lines.
     twins: BTreeMap<Member, Vec<Member>>,
 }
 
-/// The places of the real servers of a virtual, by their address and port in the kernel's table.
+/// Indices of the real servers of a virtual service, by address and port in the kernel's table.
 type Destinations = BTreeMap<SocketAddr, Vec<usize>>;
 
-/// One check, run once however many servers of however many virtuals wait for it.
+/// One check, run once for all servers of all virtual services that use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What makes it this check and no other.
+    /// The identity of the check.
     pub key: Arc<CheckKey>,
-    /// Who waits for it, in the order of the file.
+    /// The servers that use it, in the order of the file.
     pub members: Vec<Member>,
 }
 
-/// The identity of a check: two servers with equal keys are checked together.
+/// The identity of a check. Servers with equal keys share a check.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CheckKey {
-    /// What is asked; for a combined check the negotiation.
+    /// The probe; for a combined check the negotiation.
     pub probe: Arc<Probe>,
-    /// For a combined check: what follows each successful negotiation.
+    /// For a combined check: the connects after each successful negotiation.
     pub combined: Option<Combined>,
-    /// From the start of one run to the start of the next.
+    /// Time from the start of one run to the start of the next.
     pub interval: Duration,
 }
 
 /// The second half of a combined check (`checktype=3`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Combined {
-    /// How many connects follow a negotiation that succeeded.
+    /// Number of connects after each successful negotiation.
     pub count: u32,
-    /// The connect.
+    /// The connect probe.
     pub probe: Arc<Probe>,
 }
 
-/// A real server's place in the plan.
+/// The place of a real server in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
-    /// Index of the virtual in the configuration.
+    /// Index of the virtual service in the configuration.
     pub virtual_index: usize,
-    /// Index of the real server in that virtual.
+    /// Index of the real server in that virtual service.
     pub real_index: usize,
 }
 
@@ -84,7 +84,7 @@ impl Plan {
         build::plan(config, BTreeMap::new())
     }
 
-    /// The same plan with servers of an earlier one that stay for a while, each with the check that it has there.
+    /// Adds servers of an earlier plan that stay for a while, each with its earlier check.
     #[must_use]
     pub fn with_leaving(&self, old: &Plan, servers: &[Member]) -> Plan {
         let mut config = Config::clone(&self.config);
@@ -101,7 +101,7 @@ impl Plan {
         build::plan(Arc::new(config), checks)
     }
 
-    /// The same plan with more services, at the end.
+    /// Adds services at the end.
     #[must_use]
     pub fn with_services(&self, more: Vec<Virtual>) -> Plan {
         let mut config = Config::clone(&self.config);
@@ -111,7 +111,7 @@ impl Plan {
         build::plan(Arc::new(config), leaving)
     }
 
-    /// That of a configuration without some of its services, and with some of an earlier one.
+    /// The plan of a configuration without some of its services, and with some of an earlier one.
     #[must_use]
     pub fn shared(
         config: &Config,
@@ -124,7 +124,7 @@ impl Plan {
         Plan::new(Arc::new(config))
     }
 
-    /// Whether a server is one of an earlier configuration that stays for a while.
+    /// Whether a server belongs to an earlier configuration and stays for a while.
     #[must_use]
     pub fn is_leaving(&self, member: Member) -> bool {
         self.leaving.contains(&member)
@@ -136,13 +136,14 @@ impl Plan {
         &self.leaving
     }
 
-    /// All lines that name the destination of a server; none where it is the only one.
+    /// All servers with the same destination as this one; none if it is the only one.
     #[must_use]
     pub fn twins(&self, member: Member) -> &[Member] {
         self.twins.get(&member).map_or(&[], Vec::as_slice)
     }
 
-    /// How long a leaving server of a virtual stays at most: the longest deadline of its checks, and a second.
+    /// Maximum time that a leaving server of a virtual service stays: the longest deadline of its checks, plus a
+    /// second.
     #[must_use]
     pub fn leaving_time(&self, virtual_index: usize) -> Duration {
         let checks = self.assignments[virtual_index].iter().flatten().map(|check| &self.checks[*check].key);
@@ -153,7 +154,7 @@ impl Plan {
         checks.map(deadline).max().unwrap_or_default() + Duration::from_secs(1)
     }
 
-    /// The configuration behind the plan.
+    /// The configuration of the plan.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -165,25 +166,26 @@ impl Plan {
         &self.checks
     }
 
-    /// The virtuals, in the order of the file.
+    /// The virtual services, in the order of the file.
     #[must_use]
     pub fn virtuals(&self) -> &[Virtual] {
         &self.config.virtuals
     }
 
-    /// The place of the virtual with this id.
+    /// Index of the virtual service with this id.
     #[must_use]
     pub fn virtual_index(&self, id: VirtualId) -> Option<usize> {
         self.index.get(&id).copied()
     }
 
-    /// The virtual with this id.
+    /// The virtual service with this id.
     #[must_use]
     pub fn virtual_of(&self, id: VirtualId) -> Option<&Virtual> {
         self.virtual_index(id).map(|index| &self.config.virtuals[index])
     }
 
-    /// The real servers of a virtual that have this address and port in the kernel's table, in the order of the file.
+    /// The real servers of a virtual service with this address and port in the kernel's table, in the order of the
+    /// file.
     pub fn servers_at(
         &self,
         virtual_index: usize,
@@ -193,26 +195,26 @@ impl Plan {
         places.iter().map(move |real_index| Member { virtual_index, real_index: *real_index })
     }
 
-    /// The virtual and the real server of a member.
+    /// The virtual service and the real server of a member.
     #[must_use]
     pub fn member(&self, member: Member) -> (&Virtual, &Real) {
         let v = &self.config.virtuals[member.virtual_index];
         (v, &v.reals[member.real_index])
     }
 
-    /// The check that a server waits for; none for `checktype=off`.
+    /// The check of a server; none for `checktype=off`.
     #[must_use]
     pub fn check_of(&self, member: Member) -> Option<&Check> {
         self.check_index(member).map(|index| &self.checks[index])
     }
 
-    /// The place in [`Plan::checks`] of the check that a server waits for; none for `checktype=off`.
+    /// Index in [`Plan::checks`] of the check of a server; none for `checktype=off`.
     #[must_use]
     pub fn check_index(&self, member: Member) -> Option<usize> {
         self.assignments[member.virtual_index][member.real_index]
     }
 
-    /// Every real server of every virtual, in the order of the file.
+    /// All real servers of all virtual services, in the order of the file.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
         self.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
             (0..v.reals.len()).map(move |real_index| Member { virtual_index, real_index })
@@ -230,7 +232,7 @@ mod tests {
         Plan::new(Arc::new(config))
     }
 
-    /// How many checks there are for one server in two virtuals of which the second says more.
+    /// Number of checks of one server in two virtual services, of which the second has more directives.
     fn checks(service: &str, more: &str) -> usize {
         let block = |port: u16, more: &str| {
             format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n\tservice={service}\n{more}")
@@ -258,11 +260,11 @@ mod tests {
         assert_eq!(request("https", "\"https://other/x\",\"x\""), "https://other/x");
         assert_eq!(request("http_proxy", ""), "all");
         assert_eq!(request("http_proxy", "\"http://other/x\",\"x\""), "http://other/x");
-        // Through the proxy to itself.
+        // Through the server as its own proxy.
         assert_eq!(request("http_proxy", "\"own\",\"x\""), "http://10.0.0.2:8080/own");
     }
 
-    /// Where a virtual has only its `virtualhost`, TLS asks for the name in it.
+    /// If only `virtualhost` is set, TLS uses the name in it.
     #[test]
     fn the_name_for_tls_is_that_of_the_host_header() {
         let name = |line: &str| {
@@ -294,7 +296,7 @@ mod tests {
         assert_eq!(flags("\tscheduler=sh\n\tschedflags=sh-prot\n"), None);
     }
 
-    /// Also between the lines of a virtual, where the original sees a comment.
+    /// Also between the lines of a virtual service, where the original sees a comment.
     #[test]
     fn what_stands_at_the_begin_of_a_line_is_for_all() {
         let block = |host: u8| format!("virtual=10.0.0.{host}:443\n\treal=10.0.1.{host}:443 masq\n");
@@ -316,13 +318,13 @@ mod tests {
         }
         for more in ["login=\"joe\"", "passwd=\"x\""] {
             assert_eq!(checks("imap", &format!("\t{more}\n")), 2, "{more}");
-            // Where nobody logs in, it makes no difference.
+            // Without a login in the protocol it makes no difference.
             assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
         }
         for more in ["#rs: tlsname=\"x\"", "#rs: tlsverify=yes", "#rs: tlswarn=3"] {
             assert_eq!(checks("https", &format!("\t{more}\n")), 2, "{more}");
             assert_eq!(checks("pgsql", &format!("\t{more}\n")), 2, "{more}");
-            // Where no TLS is spoken, it makes no difference.
+            // Without TLS it makes no difference.
             assert_eq!(checks("smtp", &format!("\t{more}\n")), 1, "{more}");
             assert_eq!(checks("mysql", &format!("\t{more}\n")), 1, "{more}");
         }
@@ -333,7 +335,7 @@ mod tests {
         assert_eq!(checks("pgsql", "\tdatabase=\"x\"\n"), 2);
     }
 
-    /// B13: `fork=yes` makes no processes; what it stands for here is the interval of a virtual.
+    /// B13: `fork=yes` starts no processes. It only makes the interval of a virtual service effective.
     #[test]
     fn fork_lets_the_interval_of_a_virtual_count() {
         let of = |fork: &str| {

@@ -1,4 +1,4 @@
-//! One execution of one check, as a value: equal probes are one probe.
+//! One execution of one check, as a value. Equal probes are the same probe.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::{HttpMethod, Redirects};
 use crate::value::{DnsType, Pattern, Secret, Tls};
 
-/// What to ask of which server, and for how long at most.
+/// What to send to which server, and the deadline.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Probe {
     /// Address and port to connect to (for ping the port is not used). A port of 0 can only fail.
     pub target: SocketAddr,
-    /// After this time the server counts as down, whatever the probe is doing.
+    /// After this time the server is down, whatever the state of the probe.
     pub deadline: Duration,
-    /// What to do there.
+    /// What to do with the server.
     pub action: Action,
 }
 
 impl Probe {
-    /// What it costs this machine.
+    /// The kind of resources that the probe needs on this machine.
     #[must_use]
     pub fn effort(&self) -> Effort {
         let tls = match &self.action {
@@ -40,38 +40,38 @@ impl Probe {
     }
 }
 
-/// Kinds of probes by what they cost this machine.
+/// Kinds of probes by the resources that they need on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Nothing is done.
+    /// None.
     Nothing,
-    /// Packets are sent and read.
+    /// Sends and reads packets.
     Plain,
-    /// As before, and keys are exchanged.
+    /// Like `Plain`, with a key exchange.
     Tls,
-    /// A process is started.
+    /// Starts a process.
     Command,
 }
 
 /// The protocol of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
-    /// Nothing is asked: always up (`checktype=on`, `service=none`).
+    /// Sends nothing: always up (`checktype=on`, `service=none`).
     Nothing,
-    /// TCP connect, close.
+    /// TCP connect and close.
     Connect,
-    /// SCTP association, close.
+    /// SCTP association and close.
     SctpConnect,
-    /// ICMP echo, so many attempts, each with an equal share of the deadline.
+    /// ICMP echo, with several attempts that share the deadline equally.
     Ping {
         /// At least 1.
         attempts: u32,
     },
     /// HTTP or HTTPS, to the server itself or through it as a proxy.
     Http(HttpProbe),
-    /// A text, then lines of which one must match.
+    /// Sends a text, then reads lines, one of which must match.
     SimpleTcp(SimpleTcpProbe),
-    /// A datagram that somebody must be there for, and that may have to be answered.
+    /// A datagram that must not be refused, and may require an answer.
     Datagram(DatagramProbe),
     /// A question to a name server.
     Dns(DnsProbe),
@@ -81,33 +81,33 @@ pub enum Action {
     Ldap(LdapProbe),
     /// A query to MySQL or MariaDB.
     Mysql(SqlProbe),
-    /// A query to Oracle, or as much of it as this build can do.
+    /// A query to Oracle, or the part of it that this build supports.
     Oracle(SqlProbe),
     /// A query to PostgreSQL.
     Pgsql(SqlProbe),
-    /// A protocol of lines.
+    /// A line-based protocol.
     Dialogue(DialogueProbe),
-    /// A command of the operator.
+    /// An operator command.
     External(ExternalProbe),
 }
 
 /// The URL scheme of an HTTP request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {
-    /// Plain.
+    /// Without TLS.
     Http,
-    /// In TLS.
+    /// With TLS.
     Https,
 }
 
-/// What a dialogue is spoken in.
+/// The transport of a dialogue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// Plain TCP.
     Plain,
     /// TLS from the first byte.
     Tls(Tls),
-    /// Plain until the server has agreed to go over to TLS, which it must.
+    /// Plain until STARTTLS, which the server must accept.
     StartTls(Tls),
 }
 
@@ -118,7 +118,7 @@ impl Transport {
         matches!(self, Transport::Tls(_))
     }
 
-    /// How TLS is spoken, where it is.
+    /// The TLS settings, if TLS is used.
     #[must_use]
     pub fn tls(&self) -> Option<&Tls> {
         match self {
@@ -128,31 +128,31 @@ impl Transport {
     }
 }
 
-/// An HTTP request and what its answer must be: a status of 200 to 299 and a body that matches.
+/// An HTTP request. The answer must have a status of 200 to 299 and a body that matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpProbe {
-    /// HTTP or HTTPS, or for a proxy the scheme spoken to the proxy (always HTTP).
+    /// HTTP or HTTPS; for a proxy the scheme of the connection to the proxy (always HTTP).
     pub scheme: Scheme,
     /// GET or HEAD.
     pub method: HttpMethod,
-    /// What to ask for, as configured: a path with its leading `/` (escaped by the check, like the original: blank → `%20`);
-    /// an absolute URL when `proxy` is set, or when a real server's own request is one (then its host and port are connected to,
-    /// not the target).
+    /// What to request, as configured: a path with its leading `/` (the check escapes it like the original: space →
+    /// `%20`), or an absolute URL if `proxy` is set, or if a real server's own request is one (then the check
+    /// connects to its host and port instead of the target).
     pub request: String,
-    /// The Host header; may be empty (sent as empty). Absent for a proxy: taken from the URL.
+    /// The Host header; may be empty (sent as empty). Absent for a proxy, which uses the URL.
     pub host: Option<String>,
-    /// How TLS is spoken, for `https` and where a redirect leads to it.
+    /// The TLS settings, for `https` and after a redirect to it.
     pub tls: Tls,
-    /// What the body must match; absent: any body will do.
+    /// What the body must match; absent: any body.
     pub receive: Option<Pattern>,
     /// Which redirects are followed.
     pub redirects: Redirects,
-    /// Whether the target is a proxy that is asked for an absolute URL.
+    /// Whether the target is a proxy, which gets an absolute URL.
     pub proxy: bool,
 }
 
 impl HttpProbe {
-    /// The method in the words of the protocol.
+    /// The name of the method in the protocol.
     #[must_use]
     pub fn method_word(&self) -> &'static str {
         match self.method {
@@ -162,36 +162,36 @@ impl HttpProbe {
     }
 }
 
-/// A line dialogue of the simplest kind.
+/// The simplest line dialogue: one text, then an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SimpleTcpProbe {
-    /// What is sent, ready for the wire: without the leading `/`, `\n` made newlines. Then the sending side is closed.
+    /// What is sent, without the leading `/` and with `\n` replaced by newlines. Then the sending side is closed.
     pub request: String,
-    /// Some line of the answer must match; absent: any line will do.
+    /// What a line of the answer must match; absent: any line.
     pub receive: Option<Pattern>,
-    /// Over UDP: one datagram each way instead of a connection.
+    /// Whether it uses UDP: one datagram in each direction instead of a connection.
     pub udp: bool,
 }
 
 /// A datagram to a UDP service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DatagramProbe {
-    /// What is sent, ready for the wire; may be empty.
+    /// The datagram to send; may be empty.
     pub payload: Vec<u8>,
-    /// What an answer must match; absent: none is waited for, and only a refusal (ICMP) is bad.
+    /// What an answer must match; absent: no answer is required, and only an ICMP refusal is a failure.
     pub reply: Option<Pattern>,
 }
 
 /// A question to a name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsProbe {
-    /// The host name whose addresses, or the address whose name is asked for; empty: none was given.
+    /// The host name or address to look up; empty: none was given.
     pub name: String,
-    /// The record that is asked for; absent: A and then AAAA of a name, PTR of an address.
+    /// The record type to query; absent: A, then AAAA of a name, PTR of an address.
     pub kind: Option<DnsType>,
-    /// What a record of the answer must match; absent: any will do.
+    /// What a record of the answer must match; absent: any record.
     pub receive: Option<Pattern>,
-    /// Over TCP from the start, not only where an answer does not fit into a datagram.
+    /// Whether it uses TCP from the start, not only if an answer does not fit into a datagram.
     pub tcp: bool,
 }
 
@@ -209,55 +209,56 @@ pub struct RadiusProbe {
 /// A search in a directory for one entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LdapProbe {
-    /// Plain, in TLS, or with STARTTLS.
+    /// Plain, with TLS, or with STARTTLS.
     pub transport: Transport,
-    /// Who binds; without it, or without a password, nobody does.
+    /// The name to bind as. There is no bind without it or without a password.
     pub login: String,
     /// `passwd`
     pub passwd: Secret,
     /// The name of the entry.
     pub base: String,
-    /// What the name of the entry found must match; absent: any will do.
+    /// What the name of the entry found must match; absent: any name.
     pub receive: Option<Pattern>,
 }
 
-/// A query to a database, which must give a row.
+/// A query to a database, which must return a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SqlProbe {
     /// `login`
     pub login: String,
     /// `passwd`
     pub passwd: Secret,
-    /// `database`; empty: the user's own.
+    /// `database`; empty: the default of the user.
     pub database: String,
     /// The query.
     pub query: String,
-    /// Whether the server must go over to TLS; without it MySQL is asked in plain, PostgreSQL in TLS where it offers that.
+    /// Whether the server must switch to TLS. Without it MySQL is queried without TLS, PostgreSQL with TLS if it
+    /// offers that.
     pub starttls: bool,
-    /// How TLS is spoken, where it is.
+    /// The TLS settings, if TLS is used.
     pub tls: Tls,
 }
 
 impl SqlProbe {
-    /// Whether there is nothing to log in as or to ask.
+    /// Whether the login or the query is missing.
     #[must_use]
     pub fn is_incomplete(&self) -> bool {
         self.login.is_empty() || self.query.is_empty()
     }
 }
 
-/// A protocol of lines, and what it needs to know.
+/// A line-based protocol and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DialogueProbe {
-    /// Which protocol.
+    /// The protocol.
     pub protocol: Dialogue,
-    /// Plain, in TLS, or with STARTTLS.
+    /// Plain, with TLS, or with STARTTLS.
     pub transport: Transport,
-    /// `login`; empty: nobody logs in. For SIP whom it asks for.
+    /// `login`; empty: no login. For SIP the user to query.
     pub login: String,
     /// `passwd`
     pub passwd: Secret,
-    /// For FTP the file, with its leading `/`; `/` alone: none.
+    /// For FTP the file, with its leading `/`; only `/`: none.
     pub request: String,
     /// For FTP what the file must match.
     pub receive: Option<Pattern>,
@@ -272,14 +273,14 @@ pub enum Dialogue {
     Nntp,
     Pop,
     Sip {
-        /// Over UDP, else over TCP.
+        /// Whether it uses UDP, else TCP.
         udp: bool,
     },
     Smtp,
 }
 
 impl DialogueProbe {
-    /// The word of the configuration for it; submission is called smtp.
+    /// The word of the configuration for it; `smtp` for submission.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match (self.protocol, self.transport.is_tls()) {
@@ -295,12 +296,13 @@ impl DialogueProbe {
     }
 }
 
-/// A command of the operator: exit code 0 means up.
+/// An operator command: exit code 0 means up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExternalProbe {
-    /// `checkcommand`: the path of a program; where no such file exists, a shell-like list of words (without a shell).
+    /// `checkcommand`: the path of a program; if no such file exists, a list of words, split as by a shell (but
+    /// without one).
     pub command: String,
-    /// Run by `perl` (`checktype=external-perl`) instead of directly.
+    /// Whether it is run by `perl` (`checktype=external-perl`) instead of directly.
     pub perl: bool,
     /// Virtual address or mark, virtual port or 0, real address, real port.
     pub arguments: [String; 4],

@@ -1,11 +1,11 @@
-//! One change of the table, in ldirectord's words.
+//! One change of the table. Its text is that of the original.
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use super::VirtualId;
 
-/// What was changed in the kernel's table. Displayed in the words of the original's log and mail.
+/// One change of the kernel's table. Displayed in the words of the original's log and mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `Added virtual server: 10.0.0.1:80`
@@ -14,53 +14,53 @@ pub enum Change {
     VirtualChanged(VirtualId),
     /// `Purged virtual server (start): 10.0.0.1:80`
     VirtualPurged(VirtualId, Occasion),
-    /// A real server or fallback of a virtual.
+    /// A change of a real server or fallback server of a virtual service.
     Server(ServerChange),
 }
 
-/// One change of a real server or fallback.
+/// One change of a real server or fallback server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerChange {
-    /// What was done.
+    /// The action.
     pub action: ServerAction,
-    /// Whom it stands for.
+    /// Whether it is a real server or the fallback server.
     pub role: Role,
     /// Address and port in the kernel's table.
     pub server: SocketAddr,
-    /// Address and port in the configuration, where they differ from the table's.
+    /// Address and port in the configuration, if they differ from those in the table.
     pub configured: Option<SocketAddr>,
-    /// Whose server it is.
+    /// The virtual service of the server.
     pub of: VirtualId,
 }
 
-/// What was done with a server.
+/// The action on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerAction {
-    /// It is new in the table, with this weight.
+    /// Added to the table with this weight.
     Added(u32),
-    /// It was in the table and has this weight (or another setting) now.
+    /// Changed in the table to this weight (or another setting).
     Restored(u32),
-    /// It stays in the table with weight 0.
+    /// Kept in the table with weight 0.
     Quiescent,
-    /// It is out of the table.
+    /// Removed from the table.
     Deleted,
-    /// It was in the table and is not in the configuration, or the daemon stops.
+    /// Removed because it is not in the configuration, or because the daemon stops.
     Purged(Occasion),
 }
 
-/// Whom a destination stands for.
+/// The role of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A real server.
     Real,
-    /// The server of last resort.
+    /// The fallback server.
     Fallback,
 }
 
 /// Why something is purged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occasion {
-    /// It is not in the configuration that is taken up, at the start or at a reload.
+    /// It is not in the configuration that is applied, at the start or at a reload.
     Start,
     /// The daemon stops.
     Stop,

@@ -1,6 +1,6 @@
-//! The kinds of DNS record that a check can ask for (RFC 1035 3.2.2, RFC 3596, RFC 2782, RFC 8659).
+//! The DNS record types that a check can query (RFC 1035 3.2.2, RFC 3596, RFC 2782, RFC 8659).
 
-/// A kind of record.
+/// A DNS record type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the record of its name")]
 pub enum DnsType {
@@ -18,7 +18,7 @@ pub enum DnsType {
 }
 
 impl DnsType {
-    /// Every kind with its name.
+    /// Every type with its name.
     pub const ALL: &'static [(DnsType, &'static str)] = &[
         (DnsType::A, "A"),
         (DnsType::Aaaa, "AAAA"),
@@ -33,7 +33,7 @@ impl DnsType {
         (DnsType::Txt, "TXT"),
     ];
 
-    /// Reads the name, in capitals or not.
+    /// Reads the name, in upper or lower case.
     #[must_use]
     pub fn from_word(word: &str) -> Option<DnsType> {
         DnsType::ALL.iter().find(|(_, name)| name.eq_ignore_ascii_case(word)).map(|(kind, _)| *kind)

@@ -1,9 +1,10 @@
-//! Facilities of syslog.
+//! Syslog facilities.
 
-/// The facility of daemons, where the log goes whose own facility is none.
+/// The facility `daemon`, which is used if the configured facility is not valid.
 pub const SYSLOG_DAEMON: u8 = 3;
 
-/// The number of a facility by its name (RFC 5424, table 1; the names are those of syslog.conf, in any case, also as `LOG_LOCAL0`).
+/// The number of a facility by its name (RFC 5424, table 1; the names are those of syslog.conf, in any case, also
+/// as `LOG_LOCAL0`).
 #[must_use]
 pub fn syslog_facility(name: &str) -> Option<u8> {
     const NAMES: [&str; 12] = [

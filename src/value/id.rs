@@ -1,4 +1,4 @@
-//! Who a virtual service is: an address with a protocol, or a firewall mark.
+//! The identity of a virtual service: an address with a protocol, or a firewall mark.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -45,7 +45,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// The identity of a virtual service. Two virtuals of one file never share it.
+/// The identity of a virtual service, unique in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum VirtualId {
     /// A service by protocol, address and port.
@@ -116,12 +116,12 @@ impl FromStr for VirtualId {
     }
 }
 
-/// A text that is no qualified id.
+/// A text that is not a qualified id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not the id of a virtual service")]
 pub struct NotAnId;
 
-/// As log and mail name it: `10.0.0.1:80`, `[fd00::1]:80`, or the number of the mark.
+/// Formats it as log and mail do: `10.0.0.1:80`, `[fd00::1]:80`, or the number of the mark.
 impl fmt::Display for VirtualId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,17 +1,17 @@
-//! Mail addresses as people write them: with a display name, a comment, or quotes around all of it (RFC 5322, 3.4).
+//! Mail addresses with an optional display name, comment, or quotes around all of it (RFC 5322, 3.4).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-/// One person to write to, or who writes.
+/// A recipient or sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
     /// The display name, or a comment in its place.
     pub name: Option<String>,
-    /// What stands before the @: a user.
+    /// The user, before the @.
     pub user: String,
-    /// What stands after the @; none for a user of this machine.
+    /// The domain, after the @; none for a user of this machine.
     pub domain: Option<String>,
 }
 
@@ -40,7 +40,7 @@ impl std::str::FromStr for Mailbox {
             None => (None, bare),
             Some((open, _)) => {
                 let inside = bare[open + 1..].strip_suffix('>');
-                let inside = inside.ok_or(MailboxError("text follows the closing > or it is missing"))?;
+                let inside = inside.ok_or(MailboxError("the closing > is missing or followed by text"))?;
                 (Some(unquoted(bare[..open].trim())), inside)
             }
         };
@@ -56,13 +56,13 @@ impl std::str::FromStr for Mailbox {
 }
 
 impl Mailbox {
-    /// The address alone; a user of this machine gets this domain.
+    /// The address without a name. A user of this machine gets this domain.
     #[must_use]
     pub fn address(&self, domain: &str) -> String {
         format!("{}@{}", self.user, self.domain.as_deref().unwrap_or(domain))
     }
 
-    /// The parts of a list with commas, each where it stands in the text, without blanks around it and without empty ones.
+    /// The ranges of the parts of a comma-separated list, without white space around them and without empty parts.
     #[must_use]
     pub fn list(text: &str) -> Vec<Range<usize>> {
         let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_usize);
@@ -86,7 +86,7 @@ impl Mailbox {
     }
 }
 
-/// The signs that are not within double quotes, and where they stand.
+/// The characters outside double quotes, with their places.
 fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> {
     let (mut quoted, mut escaped) = (false, false);
     text.char_indices().filter(move |(_, sign)| {
@@ -100,9 +100,9 @@ fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> {
     })
 }
 
-/// The text without its comments, and the first of these.
+/// The text without its comments, and the first comment.
 fn without_comments(text: &str) -> Result<(String, Option<String>), MailboxError> {
-    let unbalanced = MailboxError("a parenthesis has no counterpart");
+    let unbalanced = MailboxError("a parenthesis has no matching one");
     let (mut bare, mut comment, mut depth, mut last) = (String::new(), None, 0_usize, 0);
     let mut open = 0;
     for (at, sign) in outside_quotes(text) {
@@ -146,13 +146,13 @@ fn unquoted(name: &str) -> String {
     text
 }
 
-/// The longest user and the longest domain (RFC 5321, 4.5.3.1).
+/// Maximum length of the user and of the domain in bytes (RFC 5321, 4.5.3.1).
 const LONGEST_USER: usize = 64;
 const LONGEST_DOMAIN: usize = 255;
 
 fn check_user(user: &str) -> Result<(), MailboxError> {
     if user.is_empty() {
-        return Err(MailboxError("it names no user"));
+        return Err(MailboxError("it has no user"));
     }
     if user.len() > LONGEST_USER {
         return Err(MailboxError("the user has more than 64 bytes"));

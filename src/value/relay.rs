@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// `smtp`: where alerts go.
+/// `smtp`: the relay for alerts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Relay {
     /// Its name or IPv4 address.
     pub host: String,
-    /// Its port; none: `[mail] port` of the settings.
+    /// Its port; absent: `[mail] port` of the settings.
     pub port: Option<u16>,
 }
 

@@ -1,4 +1,4 @@
-//! Words that no log, page or error may show.
+//! Secrets, which no log, page or error may show.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a word that must not be shown.
+    /// Wraps a secret.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
-    /// The word itself, for the wire only.
+    /// The secret itself, only for sending.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

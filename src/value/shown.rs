@@ -1,15 +1,16 @@
-//! How text of others is shown: in one line, without signs that act on a terminal, and without secrets.
+//! Makes external text safe to show: in one line, without terminal control characters, and without secrets.
 
 use std::borrow::Cow;
 
-/// Text of a server, a relay or a command, fit for a log line, a mail or a terminal: control characters, line ends and marks that
-/// change the direction of writing become escapes such as `\n` and `\u{202e}`. Text that has none of them stays as it is.
+/// Escapes the text of a server, a relay or a command for a log line, a mail or a terminal: control characters,
+/// line ends and marks that change the direction of text become escapes such as `\n` and `\u{202e}`. Other text is
+/// unchanged.
 #[must_use]
 pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped_except(text, &[])
 }
 
-/// The same, but these characters stay.
+/// Like [`escaped`], but keeps these characters.
 #[must_use]
 pub fn escaped_except<'a>(text: &'a str, stay: &[char]) -> Cow<'a, str> {
     let escape = |sign: char| acts(sign) && !stay.contains(&sign);
@@ -27,7 +28,7 @@ pub fn escaped_except<'a>(text: &'a str, stay: &[char]) -> Cow<'a, str> {
     Cow::Owned(shown)
 }
 
-/// The beginning of a reply in quotes, in one line: control characters and bytes that are not UTF-8 become escapes.
+/// Quotes the beginning of a reply in one line: control characters and bytes that are not UTF-8 become escapes.
 #[must_use]
 pub fn beginning(bytes: &[u8], most: usize) -> String {
     let cut = bytes.len() > most;
@@ -43,7 +44,8 @@ pub fn beginning(bytes: &[u8], most: usize) -> String {
     text
 }
 
-/// Whether a sign does something else than to be seen: it moves the cursor, ends the line, hides, or turns the text around.
+/// Whether a character has another effect than to be shown: moves the cursor, ends the line, hides text, or changes
+/// its direction.
 fn acts(sign: char) -> bool {
     sign.is_control()
         || matches!(
@@ -58,7 +60,7 @@ fn acts(sign: char) -> bool {
         )
 }
 
-/// A URL without the user and the password that it may name, also where it is not a valid URL.
+/// A URL without its user and password, even if it is not a valid URL.
 #[must_use]
 pub fn url(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |colon| colon + 3);

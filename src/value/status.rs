@@ -1,17 +1,17 @@
-//! What the daemon is about, as alerts name it.
+//! The state of the daemon, as alerts name it.
 
 use std::fmt;
 
 /// The state of the daemon; displayed in the original's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DaemonStatus {
-    /// Not every check has spoken since the start.
+    /// Not every check has a verdict since the start.
     Starting,
-    /// Every check has spoken.
+    /// Every check has a verdict.
     Running,
-    /// It ends.
+    /// The daemon is stopping.
     Stopping,
-    /// Not every check has spoken since a configuration was taken up.
+    /// Not every check has a verdict since a configuration was applied.
     Reloading,
 }
 

@@ -1,11 +1,12 @@
-//! How TLS is spoken to a server.
+//! The TLS settings of checks.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file that was read with the configuration. It is shared, and prints without its content, which may be a key.
+/// A file that was read with the configuration. Clones share its content, which is not printed because it may be a
+/// key.
 #[derive(Clone)]
 pub struct PemFile {
     path: PathBuf,
@@ -13,19 +14,19 @@ pub struct PemFile {
 }
 
 impl PemFile {
-    /// A file with what is in it.
+    /// Wraps a path and the content of the file.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, content: Arc<[u8]>) -> PemFile {
         PemFile { path: path.into(), content }
     }
 
-    /// Where it was found.
+    /// The path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is in it. For the TLS library only.
+    /// The content, only for the TLS library.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
         &self.content
@@ -63,19 +64,19 @@ impl PartialEq for PemFile {
 
 impl Eq for PemFile {}
 
-/// What is the same for all servers that are spoken to alike: one TLS client serves them all.
+/// TLS settings that several servers can share. One TLS client serves all servers with the same policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TlsPolicy {
-    /// `tlsverify`, with the roots to verify with; absent: any certificate will do.
+    /// `tlsverify`, with the CA certificates to verify with; absent: any certificate is accepted.
     pub verify: Option<Roots>,
-    /// `tlscert` and `tlskey`: what is shown to servers that ask for it.
+    /// `tlscert` and `tlskey`: the client certificate for servers that request one.
     pub identity: Option<Identity>,
-    /// `tlslegacy`: versions and ciphers that were given up long ago are spoken, too.
+    /// `tlslegacy`: whether obsolete versions and ciphers are allowed.
     pub legacy: bool,
 }
 
 impl TlsPolicy {
-    /// The files that it was made of.
+    /// The files that it contains.
     pub fn files(&self) -> impl Iterator<Item = &PemFile> {
         let roots = self.verify.iter().filter_map(|roots| match roots {
             Roots::System => None,
@@ -85,32 +86,32 @@ impl TlsPolicy {
     }
 }
 
-/// Who is believed about certificates.
+/// The trusted CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Roots {
-    /// Whom this machine believes.
+    /// The CA store of the system.
     System,
-    /// `tlsca`: those in a file, and nobody else.
+    /// `tlsca`: only those in a file.
     File(PemFile),
 }
 
-/// A certificate of our own and its key.
+/// A client certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Identity {
-    /// The certificate, and those between it and its root.
+    /// The certificate and its intermediate certificates.
     pub certificates: PemFile,
-    /// Its private key.
+    /// The private key.
     pub key: PemFile,
 }
 
-/// How TLS is spoken to one server.
+/// The TLS settings for one server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tls {
-    /// What it shares with others; equal ones of one configuration are one.
+    /// The settings shared with other servers. Equal policies of a configuration are one instance.
     pub policy: Arc<TlsPolicy>,
-    /// The name that is asked for (SNI) and verified; absent: none is sent, and the address is verified.
+    /// The name that is sent (SNI) and verified; absent: no name is sent, and the address is verified.
     pub server_name: Option<String>,
-    /// `tlswarn`: a certificate that ends in fewer days is warned of; 0: none is.
+    /// `tlswarn`: warn about a certificate that expires in fewer days; 0: never.
     pub warn_days: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What one run of a check found.
+//! The result of one run of a check.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,33 +6,33 @@ use std::time::Duration;
 
 use super::shown::{escaped, escaped_except};
 
-/// The answer of a check.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The server does its work.
+    /// The server works.
     Up,
-    /// The server does not.
+    /// The server does not work.
     Down,
-    /// The director could not carry out the check: this says nothing of the server and changes nothing.
+    /// The director could not run the check. The state of the server does not change.
     Unknown(UnknownCause),
 }
 
-/// Why a check says nothing of its server. This is the one list: whatever is not in it is the server's fault.
+/// Why the outcome of a check is unknown. The list is complete: any other failure is a failure of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UnknownCause {
     /// The daemon did not run for a while during the check.
     DirectorLate,
     /// The director's own resolver failed or gave no answer in time.
     Resolver,
-    /// A limit of this machine, for example of descriptors, ports or memory. The text names it.
+    /// A limit of this machine was reached, for example of descriptors, ports or memory. The text names it.
     OwnLimit(&'static str),
-    /// The local firewall or missing permissions forbade it. The text is the system's error.
+    /// The local firewall or missing permissions prevented the check. The text is the system's error.
     Forbidden(&'static str),
-    /// Too much other work was queued in front of the check.
+    /// Too much other work was queued before the check.
     QueueFull,
-    /// The check command, or a program that the check needs, was not started, or its exit status was lost.
+    /// The check command, or another program that the check needs, was not started, or its exit status was lost.
     NotStarted,
-    /// The table is in memory, and external checks are not run then.
+    /// The table is in memory, in which case external checks are not run.
     DryRun,
     /// A bug in this program ended the check.
     Panic,
@@ -54,41 +54,44 @@ impl fmt::Display for UnknownCause {
     }
 }
 
-/// What is wrong with the way to a server.
+/// A network problem on the path to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreachable {
-    /// This machine has no route or no link to it. The check is repeated until its deadline.
+    /// This machine has no route or no link to the server. The check is repeated until its deadline.
     NoRoute,
-    /// It does not answer ARP, or a router says so. The check is repeated only where a link of this machine changed meanwhile.
+    /// The server does not answer ARP, or a router reports it unreachable. The check is repeated only if a link of
+    /// this machine changed during the check.
     Host,
 }
 
-/// One run of one check: the answer, why, and how long it took.
+/// One run of one check: outcome, reason and duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The answer.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why, as one line for people: what was tried, where, and what came of it. Never holds a secret.
+    /// The reason, as one line for people: what was tried, where, and the result. Never contains a secret.
     pub reason: String,
-    /// What the original writes to `monitorfile`, where that is not `-`: at most [`MAX_MONITOR`] bytes of it.
+    /// The text that the original writes to `monitorfile`, if it is not `-`: at most [`MAX_MONITOR`] bytes.
     pub monitor: Option<String>,
-    /// Something that the operator should know though it changes nothing, as the rest of a sentence; the reason has it, too.
+    /// A warning for the operator that does not change the outcome, as the rest of a sentence. The reason contains
+    /// it, too.
     pub warning: Option<String>,
-    /// What is wrong with the way to the server, where the kernel says so.
+    /// The problem on the path to the server, if the kernel reports one.
     pub unreachable: Option<Unreachable>,
-    /// From the start of the check to its answer.
+    /// Time from the start of the check to its outcome.
     pub took: Duration,
-    /// CPU time that it took on the thread of the loop, in microseconds; zero where that was not measured.
+    /// CPU time on the thread of the loop, in microseconds; zero if not measured.
     pub cpu_micros: u32,
 }
 
-/// The longest text for `monitorfile` in bytes (R85). A verdict is kept for each server, so no server may make it large.
+/// Maximum length of the text for `monitorfile` in bytes (R85). A verdict is kept for each server, so no server may
+/// make it large.
 pub const MAX_MONITOR: usize = 200;
 
-/// The longest reason and the longest warning in bytes. A redirect to a long URL stands in a reason.
+/// Maximum length of the reason and of the warning in bytes. A reason can contain the long URL of a redirect.
 pub const MAX_REASON: usize = 4096;
 
-/// What a server said may stand in a reason: here it becomes one line without signs that act on a terminal, whoever wrote it.
+/// Makes a reason one line without terminal control characters, because it may contain text from a server.
 fn line(text: String) -> String {
     let text = cut(text, MAX_REASON);
     match escaped(&text) {
@@ -97,7 +100,7 @@ fn line(text: String) -> String {
     }
 }
 
-/// The text, or its first `most` bytes in a string of that size. The last character stays whole.
+/// Shortens the text to `most` bytes, at a character boundary, and releases the rest of its memory.
 fn cut(text: String, most: usize) -> String {
     if text.len() <= most {
         return text;
@@ -107,7 +110,7 @@ fn cut(text: String, most: usize) -> String {
 }
 
 impl Verdict {
-    /// A verdict whose duration the engine fills in.
+    /// A verdict without a duration, which the engine sets.
     #[must_use]
     pub fn new(outcome: Outcome, reason: impl Into<String>) -> Verdict {
         Verdict {
@@ -121,31 +124,31 @@ impl Verdict {
         }
     }
 
-    /// The server does its work.
+    /// The server works.
     #[must_use]
     pub fn up(reason: impl Into<String>) -> Verdict {
         Verdict::new(Outcome::Up, reason)
     }
 
-    /// The server does not do its work.
+    /// The server does not work.
     #[must_use]
     pub fn down(reason: impl Into<String>) -> Verdict {
         Verdict::new(Outcome::Down, reason)
     }
 
-    /// The director could not carry out the check.
+    /// The director could not run the check.
     #[must_use]
     pub fn unknown(cause: UnknownCause, reason: impl Into<String>) -> Verdict {
         Verdict::new(Outcome::Unknown(cause), reason)
     }
 
-    /// Whether the check says nothing of the server.
+    /// Whether the outcome is unknown.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         matches!(self.outcome, Outcome::Unknown(_))
     }
 
-    /// Adds something that the operator should know.
+    /// Adds a warning for the operator.
     #[must_use]
     pub fn with_warning(mut self, warning: Option<String>) -> Verdict {
         let warning = warning.map(line);
@@ -159,7 +162,7 @@ impl Verdict {
     /// Adds the text for `monitorfile`.
     #[must_use]
     pub fn with_monitor(mut self, text: impl Into<String>) -> Verdict {
-        // Line ends are encoded by the file's own rule.
+        // The monitor file has its own encoding of line ends.
         let text = cut(text.into(), MAX_MONITOR);
         self.monitor = Some(cut(escaped_except(&text, &['\r', '\n']).into_owned(), MAX_MONITOR));
         self
