@@ -1,4 +1,4 @@
-//! The daemon's own settings: `ldirectord-rs.toml`, and over it the environment. What they say is not about servers.
+//! The daemon's own settings: `ldirectord-rs.toml`, overridden by the environment. They do not contain servers.
 //!
 //! Every key is also a variable: `[table] backend` is `LDIRECTORD_RS_TABLE__BACKEND`.
 
@@ -12,12 +12,12 @@ use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
-/// Where the settings are when no other place is named.
+/// Default path of the settings file.
 pub const PATH: &str = "/etc/ldirectord-rs.toml";
 
 /// Settings that cannot be used.
 #[derive(Debug, Error)]
-#[error("{place}: {error}; etc/ldirectord-rs.toml of the distribution lists all settings")]
+#[error("{place}: {error} (etc/ldirectord-rs.toml of the distribution lists all settings)")]
 pub struct SettingsError {
     place: String,
     error: String,
@@ -31,15 +31,15 @@ pub struct Settings {
     pub table: Table,
     /// The checks.
     pub checks: Checks,
-    /// The commands of the operator.
+    /// Operator commands.
     pub commands: Commands,
     /// The log.
     pub log: Log,
-    /// The end.
+    /// Stopping.
     pub stop: Stop,
     /// Alerts by mail.
     pub mail: Mail,
-    /// What the daemon may do.
+    /// Privileges of the daemon.
     pub privileges: Privileges,
     /// The control socket.
     pub control: Control,
@@ -51,16 +51,16 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
-    /// Where the table is.
+    /// Location of the table.
     #[serde(deserialize_with = "word")]
     pub backend: Backend,
-    /// Whether mail is sent and commands are run although the table is in memory. With the kernel's table they always are.
+    /// Whether mail is sent and commands are run with a table in memory. With the kernel's table they always are.
     pub act: bool,
-    /// Seconds between two reconciliations of the kernel's table, at most a year; 0: only when something changes.
+    /// Seconds between two reconciliations of the kernel's table, at most a year; 0: only after changes.
     pub verify_interval: u64,
 }
 
-/// Where the table is.
+/// Location of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
@@ -70,7 +70,7 @@ pub enum Backend {
     Memory,
 }
 
-/// What the daemon does outside of its table. In a dry run it logs instead what it would do.
+/// Effects of the daemon outside its table. In a dry run it only logs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Acts {
     /// Sends mail.
@@ -83,19 +83,20 @@ pub struct Acts {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checks {
-    /// At most this many checks run at the same time, 1 to 1,000,000. Descriptors may be a narrower limit.
+    /// Maximum number of checks that run at the same time, 1 to 1,000,000. The limit of descriptors may be lower.
     pub limit: usize,
-    /// What a server is of which nothing is known because no check was possible for three intervals and a time-out, and for a minute.
+    /// State of a server without a verdict because no check was possible for three intervals and a time-out, and
+    /// for a minute.
     pub unchecked: Unchecked,
 }
 
-/// What becomes of a server that cannot be checked.
+/// State of a server that cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unchecked {
-    /// It stays what it was.
+    /// Unchanged.
     Keep,
-    /// It counts as down.
+    /// Down.
     Down,
 }
 
@@ -103,8 +104,8 @@ pub enum Unchecked {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
-    /// Time limit of a `fallbackcommand`, `callback` or `execute` in seconds, 1 to 86,400. Then it is killed with all that it has
-    /// started.
+    /// Time limit of a `fallbackcommand`, `callback` or `execute` in seconds, 1 to 86,400. After that it is killed
+    /// with its child processes.
     pub timeout: u64,
     /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
     pub fallbackcommand_at_stop: bool,
@@ -114,20 +115,20 @@ pub struct Commands {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// The least important lines that are logged.
+    /// Least important level that is logged.
     #[serde(deserialize_with = "word")]
     pub level: LogLevel,
-    /// The form of lines in files and on standard output and error.
+    /// Format of lines in files and on standard output and error.
     #[serde(deserialize_with = "word")]
     pub format: LogFormat,
-    /// Whether lines go to the journal of systemd too.
+    /// Whether lines also go to the systemd journal.
     pub journald: bool,
-    /// The mode of a monitor file that the daemon creates; written in octal digits.
+    /// Mode of a monitor file that the daemon creates, in octal digits.
     #[serde(deserialize_with = "file_mode")]
     pub monitor_mode: u32,
 }
 
-/// How important a log line is, the most important first.
+/// Level of a log line, the most important first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is the level of its name")]
@@ -152,11 +153,11 @@ impl From<LogLevel> for tracing::Level {
     }
 }
 
-/// The form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// The original's.
+    /// The original's format.
     Text,
     /// A JSON object for each line.
     Json,
@@ -166,7 +167,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// How long `stop` waits at most for the last work of the daemon, in seconds, 0 to 3,600.
+    /// Maximum time that `stop` waits for the daemon to finish its work, in seconds, 0 to 3,600.
     pub grace: u64,
 }
 
@@ -174,9 +175,9 @@ pub struct Stop {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// The group whose members may see the state; empty: none.
+    /// Group whose members may read the state; empty: none.
     pub read_group: String,
-    /// The group whose members may also change something; empty: none.
+    /// Group whose members may also make changes; empty: none.
     pub write_group: String,
 }
 
@@ -184,24 +185,24 @@ pub struct Control {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mail {
-    /// The port of the relay (`smtp=`), 1 to 65,535.
+    /// Port of the relay (`smtp=`), 1 to 65,535.
     pub port: u16,
     /// How the connection to the relay is protected.
     #[serde(deserialize_with = "word")]
     pub security: Security,
     /// Whether the relay's certificate must be valid for its name.
     pub verify: bool,
-    /// The user at the relay; empty: none.
+    /// User name at the relay; empty: none.
     pub login: String,
-    /// A file with the password of that user in its first line.
+    /// File whose first line is the password of that user.
     pub password_file: PathBuf,
-    /// Seconds that one letter may take, 1 to 3,600.
+    /// Time limit for one message in seconds, 1 to 3,600.
     pub timeout: u64,
-    /// What brings letters on their way where no relay is named.
+    /// The program that sends messages if no relay is configured.
     pub sendmail: PathBuf,
-    /// How many messages are kept for each relay while it is down, 1 to 1,000,000.
+    /// Maximum number of messages kept for each relay while it is down, 1 to 1,000,000.
     pub queue: usize,
-    /// The name to say to the relay; empty: that of this machine.
+    /// Name of the director in the SMTP greeting; empty: that of this machine.
     pub hello: String,
 }
 
@@ -209,13 +210,13 @@ pub struct Mail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Security {
-    /// Not at all, as the original does it.
+    /// No protection, as in the original.
     None,
-    /// By STARTTLS if the relay offers it.
+    /// STARTTLS if the relay offers it.
     Opportunistic,
-    /// By STARTTLS, or nothing is sent.
+    /// STARTTLS required; otherwise nothing is sent.
     Starttls,
-    /// By TLS from the first byte (port 465).
+    /// TLS from the first byte (port 465).
     Tls,
 }
 
@@ -223,9 +224,9 @@ pub enum Security {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Privileges {
-    /// The user that the daemon becomes once all that needs root is open; empty: it stays who it is.
+    /// User that the daemon changes to after it has opened all that needs root; empty: no change.
     pub user: String,
-    /// Whether the daemon, and all that it starts, may write only where it has to (Landlock).
+    /// Whether the daemon and all its child processes may write only where it needs to (Landlock).
     pub sandbox: bool,
 }
 
@@ -233,11 +234,11 @@ pub struct Privileges {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Paths {
-    /// Pid files, control sockets, and what must outlive a crash.
+    /// Pid files, control sockets, and data that must survive a crash.
     pub run: PathBuf,
     /// Overrides, which survive a reboot: in the directory `ldirectord-rs` below this one.
     pub state: PathBuf,
-    /// Where a configuration is looked for first, as heartbeat has it.
+    /// First directory in which a configuration is searched, as in heartbeat.
     pub ha: PathBuf,
 }
 
@@ -288,7 +289,7 @@ impl Default for Mail {
 }
 
 impl Mail {
-    /// What one letter may take.
+    /// Time limit for one message.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
@@ -306,14 +307,15 @@ impl Default for Paths {
 }
 
 impl Table {
-    /// A table in memory makes a dry run. In it `run_commands`, of the command line, allows commands, but not mail.
+    /// Effects of a run. A table in memory is a dry run, in which `run_commands` of the command line allows
+    /// commands, but not mail.
     #[must_use]
     pub fn acts(&self, run_commands: bool) -> Acts {
         let all = self.backend == Backend::Kernel || self.act;
         Acts { mail: all, commands: all || run_commands }
     }
 
-    /// From one look at the table to the next; none: it is not looked at by the clock.
+    /// Time between two reconciliations; none: no periodic ones.
     #[must_use]
     pub fn verify_interval(&self) -> Option<Duration> {
         (self.verify_interval > 0).then(|| Duration::from_secs(self.verify_interval))
@@ -321,7 +323,7 @@ impl Table {
 }
 
 impl Commands {
-    /// For how long a command may run.
+    /// Time limit of a command.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
@@ -329,26 +331,27 @@ impl Commands {
 }
 
 impl Stop {
-    /// For how long the last work is waited for.
+    /// Maximum time to wait for the last work.
     #[must_use]
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.grace)
     }
 }
 
-/// Reads one of some words, in upper or lower case. It reads a string first, because then the error lists the words.
+/// Reads one of several words, in upper or lower case. It reads a string first so that the error lists the words.
 fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(value: D) -> Result<T, D::Error> {
     let text = String::deserialize(value)?.to_lowercase();
     T::deserialize(text.into_deserializer())
 }
 
-/// Reads the mode of a file that the daemon writes. A number without quotes is read by its digits, because the environment has no quotes.
+/// Reads the mode of a file that the daemon writes. The digits of a number without quotes are octal, because the
+/// environment has no quotes.
 fn file_mode<'de, D: Deserializer<'de>>(value: D) -> Result<u32, D::Error> {
     let text = String::deserialize(value)?;
     let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && mode & !0o664 == 0);
     mode.ok_or_else(|| {
-        let wanted = "must be octal, \"0600\" to \"0664\": its owner reads and writes, others do not write";
-        D::Error::custom(format!("\"{text}\" is not a mode of a file: {wanted}"))
+        let wanted = "must be octal, \"0600\" to \"0664\": read and write for the owner, no write for others";
+        D::Error::custom(format!("\"{text}\" is not a file mode: {wanted}"))
     })
 }
 

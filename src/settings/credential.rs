@@ -6,13 +6,14 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What a path begins with that names a credential.
+/// Prefix of a path that names a credential.
 pub const PREFIX: &str = "credential:";
-/// Where the service manager puts the credentials of a unit.
+/// Variable with the directory of a unit's credentials, set by the service manager.
 const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Whether a path names a credential that only the daemon has: this process has none, or may not read it. The latter holds for the
-/// `ExecReload` of a unit (systemd 252), which is told the directory, while only the main process can read in it.
+/// Whether a path names a credential that only the daemon can read: this process has none, or may not read it. An
+/// `ExecReload` of a unit (systemd 252) may not read it: it has the variable, but only the main process can read
+/// the directory.
 #[must_use]
 pub fn is_out_of_reach(path: &str) -> bool {
     let is_forbidden = |file: Cow<'_, Path>| {
@@ -22,10 +23,10 @@ pub fn is_out_of_reach(path: &str) -> bool {
         && (std::env::var_os(DIRECTORY).is_none() || locate(Path::new(path)).is_ok_and(is_forbidden))
 }
 
-/// The file that a path means: itself, or a credential.
+/// The file that a path refers to: itself, or a credential.
 ///
 /// # Errors
-/// When it names a credential and there are none here, as the rest of a sentence.
+/// When it names a credential and this process has none, as the rest of a sentence.
 pub fn locate(path: &Path) -> Result<Cow<'_, Path>, String> {
     within(path, std::env::var_os(DIRECTORY).as_deref())
 }
@@ -35,11 +36,11 @@ fn within<'a>(path: &'a Path, directory: Option<&OsStr>) -> Result<Cow<'a, Path>
         return Ok(Cow::Borrowed(path));
     };
     if name.is_empty() || name.starts_with('.') || name.contains('/') {
-        return Err(format!("not the name of a credential: \"{name}\""));
+        return Err(format!("\"{name}\" is not the name of a credential"));
     }
     let Some(directory) = directory else {
         return Err(format!(
-            "this process has no credentials; write LoadCredential={name}:/path/of/the/file into the unit, and start it by systemctl"
+            "this process has no credentials; add LoadCredential={name}:/path/of/the/file to the unit, and start it by systemctl"
         ));
     };
     Ok(Cow::Owned(PathBuf::from(directory).join(name)))

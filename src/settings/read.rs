@@ -1,4 +1,4 @@
-//! Reads the settings: the file, and over it the environment.
+//! Reads the settings from the file, and then from the environment, which overrides the file.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use config::{Config, ConfigBuilder, Environment, File, FileFormat};
 use super::{PATH, Paths, Settings, SettingsError};
 
 impl Settings {
-    /// Reads the file at `path`, which must be there, or at [`PATH`], which need not; then the environment.
+    /// Reads the file at `path`, which must exist, or at [`PATH`], which need not exist, and then the environment.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting is unknown or has no possible value. The error names file and key, and the
-    /// possible values.
+    /// When the file cannot be read, or a setting is unknown or has an invalid value. The error names file, key and
+    /// the valid values.
     pub fn load(path: Option<&Path>) -> Result<Settings, SettingsError> {
         let file = File::new(&path.unwrap_or(Path::new(PATH)).to_string_lossy(), FileFormat::Toml);
         let settings = Config::builder()
@@ -29,8 +29,8 @@ impl Settings {
         settings.map_err(|error| SettingsError { place: place(), error })
     }
 
-    /// Names the first setting whose value cannot be used, with the values it may have. No number may be so large that
-    /// computing with it or with the clock overflows, and the daemon, which lives in `/`, needs absolute paths.
+    /// Describes the first setting with an invalid value, with the valid values. Numbers are limited so that no
+    /// computation with them or with the clock overflows. Paths must be absolute because the daemon runs in `/`.
     fn impossible(&self) -> Option<String> {
         let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let numbers = [
@@ -56,14 +56,15 @@ impl Settings {
         })
     }
 
-    /// The defaults, with as much of `[paths]` as can be made out where [`Settings::load`] fails: whoever ends a daemon, or asks
-    /// for it, needs no more, and must not depend on the rest.
+    /// The defaults, with as much of `[paths]` as can be read if [`Settings::load`] fails: `stop` and `status` need
+    /// only these, and must not depend on the rest.
     #[must_use]
     pub fn places(path: Option<&Path>) -> Settings {
         let bytes = std::fs::read(path.unwrap_or(Path::new(PATH))).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let mut paths = Paths::default();
-        // Each line by itself, below the head of its section, so that one that is wrong spoils no other.
+        // Each line is parsed alone, after the header of its section, so that a wrong line does not affect the
+        // others.
         let mut head = "";
         for line in text.lines() {
             if line.trim_start().starts_with('[') {
@@ -79,7 +80,7 @@ impl Settings {
 }
 
 impl Paths {
-    /// Takes what a source says of the directories; what it cannot say stays as it is.
+    /// Takes the directories from a source. Directories that it does not set are unchanged.
     fn take(&mut self, source: ConfigBuilder<DefaultState>) {
         let Ok(built) = source.build() else { return };
         if let Ok(run) = built.get("paths.run") {

@@ -1,10 +1,10 @@
-//! Settings from a file and from the environment.
+//! Tests of settings from a file and from the environment.
 
 use config::{Config, File, FileFormat};
 
 use super::*;
 
-/// The file that is installed says what holds without it.
+/// The installed file contains the defaults.
 #[test]
 fn the_sample_says_the_defaults() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
@@ -23,18 +23,18 @@ fn the_sample_says_the_defaults() {
     }
 }
 
-/// The names that a file with one name too many is told of, in a section or, without one, of the sections.
+/// The valid names in the error about an unknown name: keys of a section, or without one the sections.
 fn expected(section: &str) -> Vec<String> {
     let text = format!("{section}\nno-such-setting = {{}}\n");
     let built = Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build().unwrap();
     let error = built.try_deserialize::<Settings>().unwrap_err().to_string();
     let (_, names) = error.split_once("expected").unwrap_or_else(|| panic!("{error}"));
-    // Behind the names may stand where they belong.
+    // The place can follow the names.
     let names = names.split(" for key").next().unwrap_or(names);
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// From the sample the manual has its settings, so that none may be missing there.
+/// The manual takes the settings from the sample, so that none may be missing there.
 #[test]
 fn the_sample_has_every_setting() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
@@ -110,7 +110,7 @@ fn c3_a_mode_of_monitor_files_is_octal_and_safe() {
     }
 }
 
-/// Every number of the sample, so that a new setting is tried too.
+/// Tries every number of the sample, so that new settings are included.
 #[test]
 fn b6_numbers_that_overflow_are_refused_with_range() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/ldirectord-rs.toml");
