@@ -1,7 +1,7 @@
 //! Lists the kernel's table as `ipvsadm -Ln` does, byte for byte.
 //!
-//! One thing may differ: `ipvsadm` compares addresses by the sign of their difference, and three that are spread
-//! wide enough go round in a circle. What comes first then depends on the order in the kernel.
+//! The order may differ: `ipvsadm` compares addresses by the sign of their difference, which is not transitive for
+//! addresses far apart. The order then depends on the order in the kernel.
 
 use std::cmp::Ordering;
 use std::io::{self, Write};
@@ -54,7 +54,7 @@ fn print_service(out: &mut impl Write, key: ServiceKey, service: &ServiceSnapsho
     }
     let mut config = service.config.clone();
     if matches!(config.scheduler.as_str(), "sh" | "mh") {
-        // The third flag means nothing to these two, and ipvsadm does not show it.
+        // The third flag has no meaning for these two, and ipvsadm does not show it.
         let shown = config.flags.bits() & !ServiceFlags::SCHEDULER_3.bits();
         config.flags = ServiceFlags::from_bits_truncate(shown);
     }
@@ -77,7 +77,7 @@ fn print_destination(
         ForwardingMethod::Tunnel => "Tunnel",
         ForwardingMethod::DirectRoute => "Route",
         ForwardingMethod::LocalNode => "Local",
-        // ipvsadm has no word for it, and this is how the C library prints that.
+        // ipvsadm has no name for it: this is how the C library prints a null pointer.
         ForwardingMethod::Bypass => "(null)",
     };
     let (weight, connections) = (state.config.weight, state.connections);
@@ -85,7 +85,7 @@ fn print_destination(
     writeln!(out, "  -> {name:<28} {method:<7} {weight:<6} {active:<10} {inactive:<10}")
 }
 
-/// By mark, family, protocol, address and port.
+/// Compares by mark, family, protocol, address and port.
 fn compare_services(a: &ServiceKey, b: &ServiceKey) -> Ordering {
     let mark = |key: &ServiceKey| if let ServiceKey::Mark { mark, .. } = key { *mark } else { 0 };
     let order = by_difference(mark(a), mark(b)).then(a.family().cmp(&b.family()));
@@ -101,12 +101,12 @@ fn compare_services(a: &ServiceKey, b: &ServiceKey) -> Ordering {
     })
 }
 
-/// By address and port.
+/// Compares by address and port.
 fn compare_destinations(a: &DestinationKey, b: &DestinationKey) -> Ordering {
     compare_addresses(a.address, b.address).then(a.port.cmp(&b.port))
 }
 
-/// Compares as many groups of 32 bits as the first address has; an IPv4 address has one and the rest is zero.
+/// Compares as many groups of 32 bits as the first address has. An IPv4 address has one group; the others are zero.
 fn compare_addresses(a: IpAddr, b: IpAddr) -> Ordering {
     let groups = |address| match address {
         IpAddr::V4(address) => [address.to_bits(), 0, 0, 0],
@@ -130,8 +130,8 @@ fn protocol_number(protocol: Protocol) -> u8 {
     }
 }
 
-/// Sorts by merging halves, as the C library does. The order of `ipvsadm` is none, see above, and the standard
-/// library may panic on one that is none.
+/// Sorts by merging halves, as the C library does. The order of `ipvsadm` is not a total order (see above), and the
+/// standard library may panic on such an order.
 fn sorted<T: Copy>(items: &[T], compare: &impl Fn(&T, &T) -> Ordering) -> Vec<T> {
     if items.len() < 2 {
         return items.to_vec();

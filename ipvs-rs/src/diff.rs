@@ -1,18 +1,19 @@
-//! The way from one table to another: few operations, made before anything is broken.
+//! The operations that change one table into another, as few as possible. New destinations are added before old
+//! ones are removed.
 
 use std::cmp::Ordering;
 
 use crate::table::{DestinationConfig, Operation, Service, ServiceKey, Table};
 
-/// The operations that make `wanted` of `current`.
+/// The operations that change `current` into `wanted`.
 ///
-/// Nothing that is equal is touched. In each service, first the service itself is added or edited, then
-/// destinations are added and get more weight, then others get less weight, then others are removed. Services
-/// go last. So a service that has a destination with weight before and after has one all the time.
+/// Equal entries are not touched. For each service, the order is: add or edit the service, add destinations and
+/// increase weights, decrease weights, remove destinations. Services are removed last. A service that has a
+/// destination with weight before and after therefore always has one.
 ///
-/// Everything but the keys can be changed by an edit, also the scheduler, the flags, persistence and its
-/// engine, the forwarding method and the tunnel: `ip_vs_edit_service` and `__ip_vs_update_dest` set it all,
-/// and connections stay. The address family of a destination is part of its key.
+/// An edit can change everything but the keys, including the scheduler, the flags, persistence and its engine, the
+/// forwarding method and the tunnel: `ip_vs_edit_service` and `__ip_vs_update_dest` set all of it, and connections
+/// stay. The address family of a destination is part of its key.
 ///
 /// ```
 /// use ipvs_rs::{diff, Table};
@@ -30,8 +31,8 @@ pub fn diff(current: &Table, wanted: &Table) -> Vec<Operation> {
     operations
 }
 
-/// The operations that make `wanted` of `current` for one service, in the order of [`diff`]. `None` means that the service is not
-/// in the table.
+/// The operations that make `wanted` of `current` for one service, in the order of [`diff`]. `None` means that the
+/// service is not in the table.
 pub fn diff_service(key: ServiceKey, current: Option<&Service>, wanted: Option<&Service>) -> Vec<Operation> {
     let mut operations = Vec::new();
     match (current, wanted) {
@@ -72,7 +73,7 @@ fn add_destinations(
     }));
 }
 
-/// Where the weight of a destination goes.
+/// How the weight of a destination changes.
 #[derive(PartialEq, Eq)]
 enum Weight {
     SameOrMore,

@@ -1,31 +1,31 @@
-//! What can go wrong, in words.
+//! Errors, with messages for people.
 
 use nix::errno::Errno;
 
-/// Why a request was not carried out.
+/// Why a request failed.
 ///
-/// The words are for people; the number of the kernel's error is kept in [`Error::errno`].
+/// The message is for people; [`Error::errno`] gives the number of the kernel's error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// `EEXIST`: the service to add is there.
+    /// `EEXIST`: the service to add exists.
     #[error("the service already exists")]
     ServiceExists,
-    /// `EEXIST`: the destination to add is there.
+    /// `EEXIST`: the destination to add exists.
     #[error("the destination already exists")]
     DestinationExists,
-    /// `ESRCH`: the service to change is not there.
+    /// `ESRCH`: the service to change does not exist.
     #[error("no such service")]
     NoSuchService,
-    /// `ENOENT`: the destination to change is not there.
+    /// `ENOENT`: the destination to change does not exist.
     #[error("no such destination")]
     NoSuchDestination,
-    /// `ENOENT`: the kernel has no scheduler or no persistence engine of this name, and no module with it.
+    /// `ENOENT`: the kernel has no scheduler or no persistence engine of this name, and no module for it.
     #[error("the kernel has no scheduler `{scheduler}`{}", or_engine(.engine))]
     NoSuchScheduler {
-        /// The scheduler that was asked for.
+        /// The requested scheduler.
         scheduler: String,
-        /// The persistence engine that was asked for; the kernel does not say which of the two it lacks.
+        /// The requested persistence engine. The kernel does not report which of the two is missing.
         engine: Option<String>,
     },
     /// `ERANGE`: a weight or a threshold.
@@ -34,34 +34,34 @@ pub enum Error {
     /// `EINVAL`, or a value that was not sent because the kernel would misread it.
     #[error("invalid: {reason}")]
     Invalid {
-        /// What is wrong, as far as the kernel says so.
+        /// What is wrong, as far as the kernel reports it.
         reason: String,
     },
-    /// `EAFNOSUPPORT`: no IPv6 in this kernel, or it is turned off.
-    #[error("the kernel does not balance this address family; is IPv6 turned off?")]
+    /// `EAFNOSUPPORT`: the kernel has no IPv6, or IPv6 is disabled.
+    #[error("the kernel does not support this address family: is IPv6 disabled?")]
     NoSuchFamily,
     /// `EBUSY`: the object is in use.
     #[error("busy")]
     Busy,
-    /// `EPERM` or `EACCES`: the privileges are missing, or were lost.
+    /// `EPERM` or `EACCES`: the process has no privileges, or no longer.
     #[error("not permitted: the capability CAP_NET_ADMIN is needed in the network namespace")]
     NotPermitted,
     /// The kernel has no IPVS, and no module could be loaded.
     #[error("the kernel has no IPVS: {reason}")]
     NoModule {
-        /// What was tried and what to do.
+        /// What was tried, and what to do.
         reason: String,
     },
-    /// `ENOBUFS`: answers were dropped. The changes may have been made: read the table again.
-    #[error("answers of the kernel were lost; the changes may or may not have been made")]
+    /// `ENOBUFS`: answers were lost. The changes may have been made: read the table again.
+    #[error("the kernel's answers were lost: the changes may or may not have been made")]
     AnswersLost,
-    /// No answer came in time. The change may have been made: read the table again.
+    /// The kernel did not answer in time. The change may have been made: read the table again.
     #[error("the kernel did not answer in time")]
     NoAnswer,
-    /// The table changed while it was read, each time that it was tried.
+    /// The table changed during each attempt to read it.
     #[error("the table kept changing while it was read")]
     Interrupted,
-    /// An answer that cannot be understood.
+    /// An answer that cannot be decoded.
     #[error("the kernel's answer is malformed: {reason}")]
     Malformed {
         /// What is wrong with it.
@@ -70,9 +70,9 @@ pub enum Error {
     /// Another error of the system.
     #[error("{}{}", std::io::Error::from_raw_os_error(*.errno), in_words(.message))]
     Os {
-        /// The number of the error, positive.
+        /// Number of the error, positive.
         errno: i32,
-        /// What the kernel added in words (its extended acknowledgement).
+        /// Text from the kernel (its extended acknowledgement).
         message: Option<String>,
     },
 }
@@ -86,7 +86,7 @@ fn in_words(message: &Option<String>) -> String {
 }
 
 impl Error {
-    /// The number of the kernel's error (`EEXIST` and so on) that this stands for, if it stands for one.
+    /// The number of the kernel's error (`EEXIST` and so on), if there is one.
     pub fn errno(&self) -> Option<i32> {
         let errno = match self {
             Self::ServiceExists | Self::DestinationExists => Errno::EEXIST,
@@ -106,7 +106,7 @@ impl Error {
         Some(errno as i32)
     }
 
-    /// Whether it is unknown if the change was made, so that the table has to be read again.
+    /// Whether it is unknown if the change was made, so that the table must be read again.
     pub fn is_uncertain(&self) -> bool {
         matches!(self, Self::AnswersLost | Self::NoAnswer | Self::Malformed { .. })
     }
@@ -119,7 +119,7 @@ impl Error {
         Self::Malformed { reason: reason.into() }
     }
 
-    /// The error for the kernel's number, when there is no operation that could tell more.
+    /// The error for the kernel's number, without an operation that would make it more precise.
     pub(crate) fn from_errno(errno: i32, message: Option<String>) -> Self {
         match Errno::from_raw(errno) {
             Errno::ESRCH => Self::NoSuchService,
@@ -130,18 +130,18 @@ impl Error {
             Errno::EPERM | Errno::EACCES => Self::NotPermitted,
             Errno::ENOBUFS => Self::AnswersLost,
             Errno::ENOPROTOOPT => Self::NoModule { reason: "the module is being unloaded".into() },
-            // A receive time-out is reported as the one or the other.
+            // A receive time-out is reported as either of these.
             Errno::EAGAIN | Errno::ETIMEDOUT => Self::NoAnswer,
             _ => Self::Os { errno, message },
         }
     }
 }
 
-/// The kernel does not say which of its reasons it is; these are all that it has. The last comes from
-/// `inet_addr_type`, which takes every address for a broadcast as long as there are no local routes at all.
-pub(crate) const REFUSED_DESTINATION: &str = "the address of a destination has to be a unicast address, of the family \
+/// The kernel does not report which of its reasons applies; these are all of them. The last comes from
+/// `inet_addr_type`, which treats every address as a broadcast address as long as there are no local routes.
+pub(crate) const REFUSED_DESTINATION: &str = "the address of a destination must be a unicast address, of the family \
 of its service unless it is tunnelled; a GUE tunnel needs a port; an upper threshold is at most 2147483647; and \
-for IPv4 an interface, such as lo, has to be up";
+for IPv4 an interface, such as lo, must be up";
 
 /// See [`REFUSED_DESTINATION`].
 pub(crate) const REFUSED_SERVICE: &str = "the prefix length of an IPv6 service is 1 to 128";

@@ -1,4 +1,4 @@
-//! What can be asked of a table of virtual services, be it the kernel's or one in memory.
+//! The operations on a table of virtual services, in the kernel or in memory.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use crate::table::{Operation, Service, ServiceKey, Table};
 
 /// A table of virtual services.
 ///
-/// All calls are synchronous: the kernel carries a request out before the sending of it returns.
+/// All calls are synchronous: the kernel executes a request before `send` returns.
 pub trait Ipvs: Send {
     /// The version of IPVS.
     ///
     /// # Errors
-    /// When the kernel cannot be asked.
+    /// When the kernel cannot be reached.
     fn version(&mut self) -> Result<Version, Error>;
 
     /// The table.
     ///
-    /// Services of protocols other than [`Protocol`](crate::Protocol) has are left out. The kernel gives a large
-    /// table in pieces and goes on by counting, over all network namespaces: what somebody else changes meanwhile may be in it or
-    /// not, and for each service that is removed meanwhile another one may be missing. Ask for one that matters by
-    /// [`Ipvs::service`].
+    /// Services with a protocol that is not in [`Protocol`](crate::Protocol) are left out. The kernel returns a
+    /// large table in pieces and continues by counting, over all network namespaces. Changes made meanwhile by
+    /// others may be included or not, and for each service that is removed meanwhile another one may be missing. To
+    /// be sure about one service, use [`Ipvs::service`].
     ///
     /// # Errors
-    /// When the kernel cannot be asked, [`Error::Interrupted`] when the table kept changing meanwhile.
+    /// When the kernel cannot be reached; [`Error::Interrupted`] when the table changed during each attempt.
     fn dump(&mut self) -> Result<Table, Error>;
 
     /// The table with connections and statistics.
@@ -33,25 +33,25 @@ pub trait Ipvs: Send {
     /// As for [`Ipvs::dump`].
     fn snapshot(&mut self) -> Result<Snapshot, Error>;
 
-    /// One service with its destinations, none if it is not there.
+    /// One service with its destinations; none if it does not exist.
     ///
     /// # Errors
     /// As for [`Ipvs::dump`].
     fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error>;
 
-    /// Carries operations out, one after the other, and gives one result for each, in their order.
+    /// Applies operations one after the other, and returns one result for each, in their order.
     ///
-    /// It is no transaction: an operation that is refused keeps the later ones from nothing. When
-    /// [`Error::is_uncertain`] holds for a result, read the table again.
+    /// This is not a transaction: a refused operation does not stop the later ones. If
+    /// [`Error::is_uncertain`] is true for a result, read the table again.
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>>;
 
-    /// Removes all services, also those that somebody else added.
+    /// Removes all services, including those added by other programs.
     ///
     /// # Errors
     /// When the kernel refuses it.
     fn flush(&mut self) -> Result<(), Error>;
 
-    /// Zeroes the statistics of one service with its destinations, or of all.
+    /// Resets the statistics of one service with its destinations, or of all services.
     ///
     /// # Errors
     /// [`Error::NoSuchService`], or when the kernel refuses it.
@@ -60,13 +60,13 @@ pub trait Ipvs: Send {
     /// How long idle connections are kept.
     ///
     /// # Errors
-    /// When the kernel cannot be asked.
+    /// When the kernel cannot be reached.
     fn timeouts(&mut self) -> Result<Timeouts, Error>;
 
-    /// Sets how long idle connections are kept; those that are 0 stay as they are.
+    /// Sets how long idle connections are kept. A time-out of 0 is not changed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when one is more than the kernel can count (2,147,483,647 ticks).
+    /// [`Error::Invalid`] when a time-out is more than the maximum of the kernel (2,147,483,647 ticks).
     fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), Error>;
 }
 
@@ -111,13 +111,13 @@ impl<T: Ipvs + ?Sized> Ipvs for Box<T> {
 /// The version of IPVS. Displayed as `1.2.1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// The first number.
+    /// Major version.
     pub major: u8,
-    /// The second number.
+    /// Minor version.
     pub minor: u8,
-    /// The third number.
+    /// Patch level.
     pub patch: u8,
-    /// How many buckets the hash table of connections has.
+    /// Number of buckets in the hash table of connections.
     pub connection_table_size: u32,
 }
 
@@ -130,10 +130,10 @@ impl fmt::Display for Version {
 /// How long idle connections are kept, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Established TCP connections; 900 unless somebody changed it.
+    /// Established TCP connections; default 900.
     pub tcp: u32,
-    /// TCP connections after a FIN; 120 unless somebody changed it.
+    /// TCP connections after a FIN; default 120.
     pub tcp_fin: u32,
-    /// UDP; 300 unless somebody changed it.
+    /// UDP; default 300.
     pub udp: u32,
 }

@@ -15,13 +15,13 @@ use crate::snapshot::{ServiceSnapshot, Snapshot};
 use crate::table::{Operation, Service, ServiceKey, Table, check_key};
 use crate::wire::{Request, command, decode_destination, decode_service};
 
-/// How often reading is tried when the table changes meanwhile.
+/// Maximum attempts to read the table if it changes meanwhile.
 const READ_ATTEMPTS: usize = 5;
 
 /// The table of the kernel, in the network namespace of the thread that opened it.
 ///
-/// The capability `CAP_NET_ADMIN` is needed for everything, also for reading. When the module was unloaded and
-/// loaded meanwhile, the next reading of the table finds it again.
+/// All calls need the capability `CAP_NET_ADMIN`, including reads. After the module has been unloaded and loaded
+/// again, the next read of the table finds it.
 pub struct Kernel {
     channel: Channel,
     family: u16,
@@ -34,15 +34,15 @@ impl fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    /// Connects to the kernel. If it has no IPVS, root has `modprobe ip_vs` run.
+    /// Connects to the kernel. If it has no IPVS, runs `modprobe ip_vs` as root.
     ///
     /// # Errors
-    /// [`Error::NoModule`] says what was tried and what to do; [`Error::NotPermitted`] without `CAP_NET_ADMIN`.
+    /// [`Error::NoModule`] with what was tried and what to do; [`Error::NotPermitted`] without `CAP_NET_ADMIN`.
     pub fn open() -> Result<Self, Error> {
         let mut channel = Channel::open()?;
         let family = family::resolve(&mut channel)?;
         let mut kernel = Self { channel, family };
-        // The controller answers everybody. Better that missing privileges show now than in the midst of work.
+        // The controller answers every process. Missing privileges must show now, not during later work.
         kernel.version()?;
         Ok(kernel)
     }
@@ -51,14 +51,14 @@ impl Kernel {
         Ok(self.channel.ask(self.family, request, |_| Ok(()))?)
     }
 
-    /// Asks for one answer.
+    /// Sends a request that has one answer.
     fn get<T>(&mut self, command: u8, decode: impl Fn(&[u8]) -> Result<T, Error>) -> Result<T, Error> {
         let mut value = None;
         self.channel.ask(self.family, Request::new(command), |bytes| {
             value = Some(decode(bytes)?);
             Ok(())
         })?;
-        value.ok_or_else(|| Error::malformed("no answer but an acknowledgement"))
+        value.ok_or_else(|| Error::malformed("no answer except an acknowledgement"))
     }
 
     fn read(&mut self) -> Result<Snapshot, Error> {
@@ -79,7 +79,7 @@ impl Kernel {
         Ok(snapshot)
     }
 
-    /// Reads the destinations of a service. Gives `false` when somebody has removed it meanwhile.
+    /// Reads the destinations of a service. Returns `false` if it has been removed meanwhile.
     fn read_destinations(&mut self, key: ServiceKey, service: &mut ServiceSnapshot) -> Result<bool, Error> {
         let request = Request::about(command::GET_DEST, key);
         let end = self.channel.dump(self.family, request, |bytes| {
@@ -87,7 +87,7 @@ impl Kernel {
             Ok(())
         });
         match end {
-            // Of a service that is not there the kernel gives an empty list.
+            // The kernel returns an empty list for a service that does not exist.
             Ok(()) if service.destinations.is_empty() => self.is_there(key),
             Ok(()) => Ok(true),
             Err(Failure::Refused(refusal)) if refusal.errno == Errno::ESRCH as i32 => Ok(false),
@@ -103,7 +103,7 @@ impl Kernel {
         }
     }
 
-    /// Sends operations that were checked, and gives one result for each.
+    /// Sends operations that have been checked, and returns one result for each.
     fn send(&mut self, operations: &[&Operation]) -> Vec<Result<(), Error>> {
         let requests: Vec<_> = operations.iter().map(|operation| Request::operation(operation)).collect();
         let ends = self.channel.exchange(self.family, &requests, |_| Ok(()));
@@ -130,8 +130,8 @@ impl Ipvs for Kernel {
         for _ in 1..READ_ATTEMPTS {
             match self.read() {
                 Err(Error::Interrupted) => {}
-                // Nothing about a table is answered so: the family is gone. If the module was loaded again, its
-                // number is another.
+                // No request about a table gives this error: the family no longer exists. If the module was loaded
+                // again, its number is different.
                 Err(Error::Os { errno, .. }) if errno == Errno::ENOENT as i32 => {
                     self.family = family::resolve(&mut self.channel)?;
                 }

@@ -1,10 +1,11 @@
 //! IPVS, the load balancer of the Linux kernel, over generic netlink.
 //!
-//! A [`Table`] says which virtual services there are and which destinations they have. [`diff()`] gives the
-//! [`Operation`]s that lead from one table to another. [`Ipvs`] is what carries them out: [`Kernel`], or [`Memory`],
-//! a table in memory that answers like the kernel.
+//! A [`Table`] contains virtual services and their destinations. [`diff()`] returns the [`Operation`]s that change
+//! one table into another. An [`Ipvs`] applies them: [`Kernel`], or [`Memory`], a table in memory that answers like
+//! the kernel.
 //!
-//! The names are the kernel's. It wants the capability `CAP_NET_ADMIN`; IPVS tables belong to network namespaces.
+//! The names are those of the kernel. [`Kernel`] needs the capability `CAP_NET_ADMIN`. Each network namespace has
+//! its own IPVS table.
 //!
 //! ```
 //! use ipvs_rs::{diff, DestinationConfig, DestinationKey, Family, ForwardingMethod, Ipvs, Memory};

@@ -1,7 +1,7 @@
 //! A table in memory that answers like the kernel.
 //!
-//! It refuses what `net/netfilter/ipvs/ip_vs_ctl.c` refuses, with the same errors in the same order. One suite
-//! of tests (`tests/contract.rs`) is run on it and on a real kernel.
+//! It refuses what `net/netfilter/ipvs/ip_vs_ctl.c` refuses, with the same errors in the same order. The test suite
+//! `tests/contract.rs` runs on it and on a real kernel.
 
 mod rules;
 
@@ -13,9 +13,9 @@ use crate::ipvs::{Ipvs, Timeouts, Version};
 use crate::snapshot::{Connections, DestinationSnapshot, ServiceSnapshot, Snapshot, Statistics};
 use crate::table::{DestinationKey, Operation, Service, ServiceKey, Table, check_key};
 
-/// A table in memory: for dry runs, and in place of a kernel for tests.
+/// A table in memory, for dry runs and tests.
 ///
-/// Clones share the table, so that a test can look at what another part does, or interfere with it.
+/// Clones share the table, so that a test can observe or change what another part uses.
 ///
 /// ```
 /// use ipvs_rs::{Family, Ipvs, Memory, Operation, ServiceConfig, ServiceKey};
@@ -37,7 +37,7 @@ struct State {
     snapshot: Snapshot,
     timeouts: Timeouts,
     operations: u64,
-    /// How many writes are still to fail, and how many reads.
+    /// Number of writes and reads that still have to fail.
     write_failures: Option<(usize, Error)>,
     read_failures: Option<(usize, Error)>,
     hidden: BTreeSet<ServiceKey>,
@@ -64,7 +64,7 @@ impl Memory {
         Self::default()
     }
 
-    /// A table that holds this already; it is not asked whether the kernel would have taken it.
+    /// A table with this content. It is not checked whether the kernel would accept it.
     pub fn with_table(table: &Table) -> Self {
         let services = table.services.iter().map(|(key, service)| {
             let destinations = service.destinations.iter();
@@ -80,13 +80,13 @@ impl Memory {
         memory
     }
 
-    /// How many writes were asked for so far: operations, also refused ones, and each flush, zeroing and
-    /// setting of time-outs.
+    /// Number of writes so far: operations, including refused ones, and each call of flush, zero and
+    /// `set_timeouts`.
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// Makes the next `count` writes fail with this error; nothing is changed by them.
+    /// Makes the next `count` writes fail with this error, without a change.
     pub fn fail_next(&self, count: usize, error: Error) {
         self.lock().write_failures = Some((count, error));
     }
@@ -96,12 +96,12 @@ impl Memory {
         self.lock().read_failures = Some((count, error));
     }
 
-    /// Leaves this service out of the table when it is read as a whole, as the kernel does while others are removed.
+    /// Leaves this service out when the whole table is read, as the kernel can do while others are removed.
     pub fn hide(&self, service: ServiceKey) {
         self.lock().hidden.insert(service);
     }
 
-    /// Sets the connections that a destination has. Gives `false` when there is no such destination.
+    /// Sets the connections of a destination. Returns `false` if it does not exist.
     pub fn set_connections(
         &self,
         service: ServiceKey,
@@ -111,7 +111,7 @@ impl Memory {
         self.lock().change(service, destination, |entry| entry.connections = connections)
     }
 
-    /// Sets what a destination has handled. Gives `false` when there is no such destination.
+    /// Sets the statistics of a destination. Returns `false` if it does not exist.
     pub fn set_statistics(
         &self,
         service: ServiceKey,
@@ -122,19 +122,19 @@ impl Memory {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is changed in single steps, so a panic of another thread cannot have left it half changed.
+        // The state is changed in single steps, so a panic in another thread cannot leave it half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Counts a write, and lets it fail if that was asked for.
+    /// Counts a write, and makes it fail if requested.
     fn begin_write(&mut self) -> Result<(), Error> {
         self.operations += 1;
         take_failure(&mut self.write_failures)
     }
 
-    /// Gives the state, or fails if that was asked for.
+    /// Returns the state, or fails if requested.
     fn begin_read(&mut self) -> Result<&Self, Error> {
         take_failure(&mut self.read_failures)?;
         Ok(self)
@@ -149,7 +149,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes a change of which [`rules::check`] has made sure that it can be made.
+    /// Makes a change that [`rules::check`] has accepted.
     fn change_table(&mut self, operation: &Operation) {
         let services = &mut self.snapshot.services;
         match operation {

@@ -1,4 +1,4 @@
-//! A table as it was at one moment, with connections and statistics.
+//! A table at one moment, with connections and statistics.
 //!
 //! Source: `IPVS_DEST_ATTR_*` and `IPVS_STATS_ATTR_*` of `linux/ip_vs.h`.
 
@@ -6,64 +6,64 @@ use std::collections::BTreeMap;
 
 use crate::table::{DestinationConfig, DestinationKey, Service, ServiceConfig, ServiceKey, Table};
 
-/// A table with what happened in it.
+/// A table with connections and statistics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The services.
     pub services: BTreeMap<ServiceKey, ServiceSnapshot>,
 }
 
-/// A virtual service with what happened in it.
+/// A virtual service with its statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceSnapshot {
-    /// How the service is set up.
+    /// The configuration of the service.
     pub config: ServiceConfig,
-    /// What it has handled since it was added or its counters were zeroed.
+    /// Counters since it was added or the counters were reset.
     pub statistics: Statistics,
-    /// The servers behind it.
+    /// The destinations.
     pub destinations: BTreeMap<DestinationKey, DestinationSnapshot>,
 }
 
-/// A destination with what happened on it.
+/// A destination with its connections and statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationSnapshot {
-    /// How it is reached.
+    /// The configuration of the destination.
     pub config: DestinationConfig,
-    /// The connections that it has now.
+    /// The current connections.
     pub connections: Connections,
-    /// What it has handled since it was added or its counters were zeroed.
+    /// Counters since it was added or the counters were reset.
     pub statistics: Statistics,
 }
 
-/// How many connections there are.
+/// Numbers of connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// Established ones.
+    /// Established connections.
     pub active: u32,
-    /// Those in any other state, for example ending.
+    /// Connections in any other state, for example closing.
     pub inactive: u32,
-    /// Clients that persistence holds to this destination.
+    /// Clients that persistence keeps on this destination.
     pub persistent: u32,
 }
 
-/// What was handled, in numbers of 64 bits; kernels before 4.1 count in 32 bits and wrap around.
+/// Counters of 64 bits. Kernels before 4.1 count in 32 bits and wrap around.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Connections scheduled.
     pub connections: u64,
     /// Packets from clients.
     pub packets_in: u64,
-    /// Packets to clients; only masquerading lets the director see them.
+    /// Packets to clients; the director sees them only with masquerading.
     pub packets_out: u64,
     /// Bytes from clients.
     pub bytes_in: u64,
     /// Bytes to clients.
     pub bytes_out: u64,
-    /// How fast it goes at present.
+    /// The current rates.
     pub rates: Rates,
 }
 
-/// The same per second, as the kernel estimates it every two seconds.
+/// The rates per second, which the kernel estimates every two seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
     /// Connections scheduled per second.
@@ -79,12 +79,12 @@ pub struct Rates {
 }
 
 impl ServiceSnapshot {
-    /// A service without destinations, of which nothing is counted yet.
+    /// A service without destinations and with zero counters.
     pub fn new(config: ServiceConfig) -> Self {
         Self { config, statistics: Statistics::default(), destinations: BTreeMap::new() }
     }
 
-    /// The service alone.
+    /// The service without connections and statistics.
     pub fn service(&self) -> Service {
         let destinations = self.destinations.iter().map(|(key, destination)| (*key, destination.config));
         Service { config: self.config.clone(), destinations: destinations.collect() }
@@ -92,14 +92,14 @@ impl ServiceSnapshot {
 }
 
 impl DestinationSnapshot {
-    /// A destination of which nothing is counted yet.
+    /// A destination with zero counters.
     pub fn new(config: DestinationConfig) -> Self {
         Self { config, connections: Connections::default(), statistics: Statistics::default() }
     }
 }
 
 impl Snapshot {
-    /// The table alone.
+    /// The table without connections and statistics.
     pub fn table(&self) -> Table {
         Table { services: self.services.iter().map(|(key, service)| (*key, service.service())).collect() }
     }

@@ -1,4 +1,4 @@
-//! A table of virtual services and their destinations, as the kernel has one per network namespace.
+//! A table of virtual services and their destinations. The kernel has one per network namespace.
 
 mod destination;
 mod flags;
@@ -18,7 +18,7 @@ use crate::error::Error;
 
 /// Virtual services and their destinations.
 ///
-/// Two tables are equal when the kernel does the same with both; a dump of a table that was written equals it.
+/// Two tables are equal if the kernel treats them the same. A dump of a table that was written is equal to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The services.
@@ -28,9 +28,9 @@ pub struct Table {
 /// A virtual service with its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// How the service is set up.
+    /// The configuration of the service.
     pub config: ServiceConfig,
-    /// The servers behind it.
+    /// The destinations.
     pub destinations: BTreeMap<DestinationKey, DestinationConfig>,
 }
 
@@ -42,14 +42,14 @@ impl Service {
 }
 
 impl Table {
-    /// Makes one change, or none if it is refused.
+    /// Applies one operation, or changes nothing if it is refused.
     ///
-    /// Only presence is asked here, not whether the kernel would take the values: see
+    /// Checks only whether objects exist, not whether the kernel would accept the values: see
     /// [`Memory`](crate::Memory) for that.
     ///
     /// # Errors
     /// [`Error::NoSuchService`], [`Error::NoSuchDestination`], [`Error::ServiceExists`] and
-    /// [`Error::DestinationExists`], as the kernel has them.
+    /// [`Error::DestinationExists`], as in the kernel.
     pub fn apply(&mut self, operation: &Operation) -> Result<(), Error> {
         match operation {
             Operation::AddService { key, config } => match self.services.entry(*key) {

@@ -1,8 +1,8 @@
 //! Requests and answers as bytes.
 //!
-//! Everything here is pure: bytes in, values out. What comes from the kernel is not trusted to be well formed;
-//! decoding gives an error, never a panic. Numbers are in the machine's byte order, ports and IPv4 masks in
-//! the network's. Source of the numbers: `linux/ip_vs.h`, `linux/netlink.h`.
+//! All functions are pure: bytes in, values out. Data from the kernel may be malformed: decoding then returns an
+//! error and never panics. Numbers are in the byte order of the machine, ports and IPv4 masks in that of the
+//! network. Source of the numbers: `linux/ip_vs.h`, `linux/netlink.h`.
 
 pub(crate) mod attribute;
 mod destination;
@@ -42,7 +42,7 @@ mod top {
     pub(super) const COUNT: usize = 7;
 }
 
-/// Decodes bytes in every way that there is and throws the results away: for fuzzing, to see that nothing panics.
+/// Decodes bytes with every decoder and discards the results: for fuzzing, to find panics.
 #[doc(hidden)]
 pub fn decode_everything(bytes: &[u8]) {
     use crate::table::{Family, ServiceKey};
@@ -69,7 +69,7 @@ mod tests {
     use super::attribute::put;
     use super::*;
 
-    /// Attributes that look right from outside, so that decoding gets further than with mere noise.
+    /// Attributes with a valid outer structure, so that decoding gets further than with random bytes.
     fn attributes(depth: u32) -> BoxedStrategy<Vec<u8>> {
         let noise = prop::collection::vec(any::<u8>(), 0..24);
         let value =

@@ -1,7 +1,7 @@
-//! What every [`Ipvs`] does, be it the table in memory or a kernel.
+//! Tests of the behaviour of every [`Ipvs`], in memory and in the kernel.
 //!
-//! The tests run on [`Memory`](ipvs_rs::Memory) always, and on the kernel when `IPVS_RS_KERNEL=1` is set; then a kernel without
-//! IPVS is a failure. Each kernel test has a network namespace, and so a table, of its own. Where the two
+//! The tests always run on [`Memory`](ipvs_rs::Memory), and on the kernel if `IPVS_RS_KERNEL=1` is set. A kernel
+//! without IPVS is then a failure. Each kernel test has its own network namespace, and so its own table. If the two
 //! differ, the memory is wrong.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
@@ -14,23 +14,23 @@ use std::process::Command;
 use ipvs_rs::{Ipvs, Kernel};
 use nix::sched::{CloneFlags, unshare};
 
-/// Runs a test on a kernel's table of its own, if that is asked for.
+/// Runs a test on a separate kernel table, if requested.
 fn on_kernel(test: fn(&mut dyn Ipvs)) {
     on_bare_kernel(move |kernel| {
-        // The kernel makes its table of local routes with the first interface that comes up.
+        // The kernel creates its table of local routes when the first interface comes up.
         let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("the program ip");
         assert!(status.success(), "ip link set lo up: {status}");
         test(kernel);
     });
 }
 
-/// The same in a namespace in which no interface was ever up.
+/// Like [`on_kernel`], in a namespace in which no interface was ever up.
 fn on_bare_kernel(test: impl FnOnce(&mut dyn Ipvs) + Send + 'static) {
     if std::env::var_os("IPVS_RS_KERNEL").is_none_or(|value| value != "1") {
         println!("not run: IPVS_RS_KERNEL is not 1");
         return;
     }
-    // The namespace is the thread's, so it ends with the thread and no other test sees it.
+    // The namespace belongs to the thread, so it ends with the thread and no other test sees it.
     let thread = std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace needs root");
         test(&mut Kernel::open().expect("a kernel with IPVS"));
@@ -120,10 +120,10 @@ mod kernel_alone {
         on_kernel(suite::alone::reading_goes_on_while_somebody_writes);
     }
 
-    /// Other tests have services and so keep the module, and a kernel that is somebody's must keep it: `make lab` starts an emulated
-    /// machine for this test alone.
+    /// The services of other tests keep the module in use, and a kernel in use must keep it: `make lab` starts an
+    /// emulated machine for this test alone.
     #[test]
-    #[ignore = "unloads a module of the kernel; run on a machine of its own by `make lab`"]
+    #[ignore = "unloads a kernel module: run by `make lab` on a separate machine"]
     fn a_module_that_was_loaded_anew_is_found() {
         on_kernel(suite::alone::a_module_that_was_loaded_anew_is_found);
     }

@@ -1,4 +1,4 @@
-//! Properties of the way from one table to another.
+//! Properties of the operations between two tables.
 
 mod tables;
 

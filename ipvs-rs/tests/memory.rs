@@ -1,4 +1,4 @@
-//! What the table in memory can do that a kernel cannot: it counts, it fails when told to, it can be shared.
+//! Tests of what only the table in memory can do: count, fail on request, and be shared.
 
 use ipvs_rs::{
     Connections, DestinationConfig, DestinationKey, Error, Family, ForwardingMethod, Ipvs, Memory, Operation,
@@ -74,7 +74,7 @@ fn counters_are_set_shown_and_zeroed() {
 
     let shown = |memory: &mut Memory| memory.snapshot().unwrap().services[&KEY].destinations[&destination];
     assert_eq!((shown(&mut memory).connections, shown(&mut memory).statistics), (connections, statistics));
-    // An edit keeps the counters, zeroing keeps the connections, as in the kernel.
+    // As in the kernel, an edit keeps the counters, and a reset keeps the connections.
     let config = DestinationConfig::new(ForwardingMethod::Masquerade, 0);
     memory.apply(&[Operation::EditDestination { service: KEY, key: destination, config }]);
     assert_eq!(shown(&mut memory).statistics, statistics);

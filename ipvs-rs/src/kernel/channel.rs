@@ -1,6 +1,6 @@
-//! Requests and their answers over one socket.
+//! Requests and answers over one socket.
 //!
-//! The kernel carries a request out while it is being sent, so all answers are there when `send` returns.
+//! The kernel executes a request while it is sent, so all answers are available when `send` returns.
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_packet_generic::GenlHeader;
@@ -14,25 +14,25 @@ use crate::error::Error;
 use crate::wire::Request;
 use crate::wire::message::{Body, Message, Refusal, messages, put_request};
 
-/// How many requests are sent at once. An answer occupies about 800 bytes of the receive buffer, and the
-/// smallest that Linux has by default, 208 KiB, loses answers from 257 on.
+/// Number of requests that are sent at once. An answer occupies about 800 bytes of the receive buffer. The smallest
+/// default of Linux, 208 KiB, loses answers from 257 on.
 pub(super) const BATCH: usize = 64;
 
-/// The size of the receive buffer that is asked for, in bytes.
+/// Requested size of the receive buffer, in bytes.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// The longest that one `recv` gives, in bytes: the kernel makes dumps in pieces of at most 32 KiB.
+/// Maximum length of one `recv`, in bytes: the kernel sends dumps in pieces of at most 32 KiB.
 const DATAGRAM: usize = 64 << 10;
 
-/// How long an answer may take, in seconds. It is there already; this guards against a kernel that forgets.
+/// Time limit for an answer, in seconds. Answers are available at once; this guards against a kernel that sends none.
 const PATIENCE: i64 = 5;
 
-/// Why a request came to nothing.
+/// Why a request failed.
 #[derive(Clone, Debug)]
 pub(super) enum Failure {
-    /// The kernel said no.
+    /// The kernel refused it.
     Refused(Refusal),
-    /// There was no answer that could be used.
+    /// There was no usable answer.
     Failed(Error),
 }
 
@@ -51,13 +51,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// A socket that is connected to the kernel, so that nobody else's messages get in.
+/// A socket that is connected to the kernel, so that it receives no messages from other processes.
 pub(super) struct Channel {
     socket: Socket,
     sequence: u32,
-    /// What the last `recv` gave.
+    /// Data of the last `recv`.
     received: Vec<u8>,
-    /// Whether answers may be left over from an exchange that was given up.
+    /// Whether answers of an abandoned exchange may be left.
     leftovers: bool,
 }
 
@@ -65,19 +65,19 @@ impl Channel {
     /// Opens a socket in the network namespace of the calling thread.
     pub(super) fn open() -> Result<Self, Error> {
         let socket = Socket::new(NETLINK_GENERIC).map_err(os_error)?;
-        // Without privileges the limit of the system (net.core.rmem_max) holds, and it is enough for a batch.
+        // Without privileges the limit of the system (net.core.rmem_max) applies, which is enough for a batch.
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER))
             .map_err(errno_error)?;
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(PATIENCE)).map_err(errno_error)?;
-        // Old kernels do not know these two; then errors come without words and repeat the request.
+        // Old kernels do not support these two. Their errors have no text and repeat the request.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         socket.connect(&SocketAddr::new(0, 0)).map_err(os_error)?;
         Ok(Self { socket, sequence: 0, received: Vec::with_capacity(DATAGRAM), leftovers: false })
     }
 
-    /// Sends at most [`BATCH`] requests at once and gives the end of each; `data` gets what comes before it.
+    /// Sends at most [`BATCH`] requests at once and returns the end of each. `data` gets the messages before the end.
     pub(super) fn exchange(
         &mut self,
         family: u16,
@@ -98,7 +98,7 @@ impl Channel {
         ends.into_iter().map(|end| end.unwrap_or(Err(Failure::Failed(error.clone())))).collect()
     }
 
-    /// Sends one request and gives its end; `data` gets what comes before it.
+    /// Sends one request and returns its end. `data` gets the messages before the end.
     pub(super) fn ask(
         &mut self,
         family: u16,
@@ -109,10 +109,10 @@ impl Channel {
         end.unwrap_or(Err(Failure::Failed(Error::NoAnswer)))
     }
 
-    /// Asks for a list; `data` gets each entry.
+    /// Requests a list. `data` gets each entry.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when the kernel noticed that the list changed meanwhile.
+    /// [`Error::Interrupted`] when the kernel reports that the list changed meanwhile.
     pub(super) fn dump(
         &mut self,
         family: u16,
@@ -137,8 +137,8 @@ impl Channel {
         if interrupted { Err(Error::Interrupted.into()) } else { Ok(()) }
     }
 
-    /// Sends requests and hands each message over with the index of the request that it answers, until
-    /// `take` says that it has all.
+    /// Sends requests and passes each message to `take` with the index of the request that it answers, until
+    /// `take` reports that it has all.
     fn send_and_receive(
         &mut self,
         family: u16,
@@ -147,11 +147,11 @@ impl Channel {
         mut take: impl FnMut(usize, Message<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         self.discard_leftovers();
-        // Until all is well, what is still to come must not be taken for an answer to the next request.
+        // Until the exchange is complete, further messages must not be read as answers to the next request.
         self.leftovers = true;
         let first = self.sequence.wrapping_add(1);
         self.send(family, flags, requests)?;
-        // After a loss no more answers are coming; those that are there still count.
+        // After a loss no more answers arrive. Those that have arrived are still valid.
         let mut lost = false;
         loop {
             match self.receive(lost) {
@@ -201,7 +201,7 @@ impl Channel {
         loop {
             self.received.clear();
             match self.socket.recv(&mut self.received, (wait | MsgFlags::MSG_TRUNC).bits()) {
-                // With MSG_TRUNC the whole length is given, also when only a part of it was there to be taken.
+                // With MSG_TRUNC the result is the whole length, even if only a part was received.
                 Ok(length) if length > self.received.len() => return Err(Errno::EMSGSIZE),
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -210,8 +210,8 @@ impl Channel {
         }
     }
 
-    /// Reads away what an exchange that was given up has left, also the rest of a dump, which would keep the
-    /// kernel from starting another.
+    /// Discards what is left of an abandoned exchange, including the rest of a dump, which would prevent the
+    /// kernel from starting another one.
     fn discard_leftovers(&mut self) {
         if !self.leftovers {
             return;
@@ -235,7 +235,7 @@ fn errno_error(errno: Errno) -> Error {
 
 #[cfg(test)]
 mod tests {
-    //! The controller of generic netlink answers everybody on every Linux, so it stands in for IPVS here.
+    //! The controller of generic netlink answers every process on every Linux, so it replaces IPVS in these tests.
 
     use netlink_packet_generic::constants::{CTRL_ATTR_FAMILY_NAME, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
 
@@ -248,7 +248,7 @@ mod tests {
         request
     }
 
-    /// Whether the channel still answers rightly.
+    /// Whether the channel still answers correctly.
     fn assert_sound(channel: &mut Channel) {
         let mut number = None;
         let end = channel.ask(GENL_ID_CTRL, family("nlctrl"), |bytes| {
@@ -279,7 +279,7 @@ mod tests {
         });
         assert_eq!(answers, BATCH - 2);
         assert_eq!(refused(&ends[7]).unwrap().errno, Errno::ENOENT as i32);
-        // The words come with the kernel's extended acknowledgement only.
+        // The text comes only with the kernel's extended acknowledgement.
         let refusal = refused(&ends[40]).unwrap();
         assert_eq!(refusal.errno, Errno::EINVAL as i32);
         assert!(refusal.message.as_ref().is_some_and(|words| words.contains("policy")), "{refusal:?}");

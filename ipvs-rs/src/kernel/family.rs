@@ -1,4 +1,4 @@
-//! The number of the family IPVS, and the module behind it.
+//! The number of the netlink family IPVS, and its module.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,21 +10,21 @@ use super::channel::{Channel, Failure};
 use crate::error::Error;
 use crate::wire::Request;
 
-/// Where `modprobe` is. It is run with privileges, so it is not looked for along a path from outside.
+/// Paths of `modprobe`. It runs with privileges, so `PATH` is not used.
 const MODPROBE: [&str; 2] = ["/sbin/modprobe", "/usr/sbin/modprobe"];
 
-/// Gives the number of the family, after loading the module if that is needed and can be done.
+/// Returns the number of the family. Loads the module if necessary and possible.
 pub(super) fn resolve(channel: &mut Channel) -> Result<u16, Error> {
     if let Some(number) = ask(channel)? {
         return Ok(number);
     }
     load_module().map_err(|reason| Error::NoModule { reason })?;
     ask(channel)?.ok_or_else(|| Error::NoModule {
-        reason: "the module ip_vs is loaded, but its netlink family IPVS is not there".into(),
+        reason: "the module ip_vs is loaded, but its netlink family IPVS does not exist".into(),
     })
 }
 
-/// Asks the controller; newer kernels load the module by themselves when they are asked.
+/// Asks the controller. Newer kernels then load the module themselves.
 fn ask(channel: &mut Channel) -> Result<Option<u16>, Error> {
     let mut number = None;
     let end = channel.ask(GENL_ID_CTRL, Request::family(), |bytes| {
@@ -44,7 +44,7 @@ fn load_module() -> Result<(), String> {
     }
     let Some(modprobe) = MODPROBE.iter().find(|path| Path::new(path).exists()) else {
         return Err(format!(
-            "the module ip_vs is not loaded, and there is no {} to load it with; in a container, load it on the host",
+            "the module ip_vs is not loaded, and there is no {} to load it (in a container, load it on the host)",
             MODPROBE.join(" or ")
         ));
     };

@@ -1,4 +1,5 @@
-//! The error for an operation that the kernel refuses: the same number means different things for different operations.
+//! The error for an operation that the kernel refuses: the same number means different things for different
+//! operations.
 
 use nix::errno::Errno;
 
@@ -6,7 +7,7 @@ use crate::error::{Error, REFUSED_DESTINATION, REFUSED_SERVICE};
 use crate::table::Operation;
 use crate::wire::message::Refusal;
 
-/// The error for the kernel's number as the answer to an operation.
+/// The error for the kernel's number in the answer to an operation.
 pub(super) fn explain(refusal: Refusal, operation: &Operation) -> Error {
     let Refusal { errno, message } = refusal;
     match (Errno::from_raw(errno), operation) {

@@ -1,4 +1,4 @@
-//! What the kernel refuses, and in which order it looks.
+//! What the kernel refuses, in the order of its checks.
 //!
 //! Source: `ip_vs_genl_set_cmd`, `ip_vs_add_service`, `ip_vs_edit_service`, `ip_vs_add_dest`, `ip_vs_new_dest`
 //! and `ip_vs_edit_dest` in `net/netfilter/ipvs/ip_vs_ctl.c`.
@@ -20,10 +20,10 @@ const SCHEDULERS: [&str; 15] =
 /// The persistence engines of Linux 6.
 const ENGINES: [&str; 1] = ["sip"];
 
-/// The most seconds that 2,147,483,647 ticks hold, with the 250 ticks a second of most distributions.
+/// Maximum time-out in seconds: 2,147,483,647 ticks, at 250 ticks per second as in most distributions.
 const MAX_TIMEOUT: u32 = i32::MAX as u32 / 250;
 
-/// Refuses what the kernel would refuse; `service` is the one that the operation is about, if it is there.
+/// Refuses what the kernel would refuse. `service` is the service of the operation, if it exists.
 pub(super) fn check(service: Option<&ServiceSnapshot>, operation: &Operation) -> Result<(), Error> {
     match (operation, service) {
         (Operation::AddService { .. }, Some(_)) => Err(Error::ServiceExists),
@@ -46,7 +46,7 @@ pub(super) fn check(service: Option<&ServiceSnapshot>, operation: &Operation) ->
     }
 }
 
-/// Refuses time-outs of more ticks than the kernel can count.
+/// Refuses time-outs of more ticks than the maximum of the kernel.
 pub(super) fn check_timeouts(timeouts: Timeouts) -> Result<(), Error> {
     if [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].iter().all(|seconds| *seconds <= MAX_TIMEOUT) {
         Ok(())
@@ -94,7 +94,7 @@ fn check_presence(service: &ServiceSnapshot, key: &DestinationKey) -> Result<(),
     if service.destinations.contains_key(key) { Ok(()) } else { Err(Error::NoSuchDestination) }
 }
 
-/// What `inet_addr_type` and `ipv6_addr_type` take for unicast on a machine without addresses of its own.
+/// Whether `inet_addr_type` or `ipv6_addr_type` treats an address as unicast on a machine without its own addresses.
 fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {

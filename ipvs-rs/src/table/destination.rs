@@ -1,4 +1,4 @@
-//! Destinations, the real servers behind a virtual service: what identifies one, and how it is reached.
+//! Destinations (the real servers of a virtual service): their keys and configurations.
 //!
 //! Source of the values: `linux/ip_vs.h`; of the rules: `net/netfilter/ipvs/ip_vs_ctl.c`.
 
@@ -10,9 +10,9 @@ use super::service::Family;
 /// What identifies a destination within its service. Displayed as `10.0.0.2:80` or `[2001:db8::2]:80`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    /// The address of the server. A family other than that of the service needs tunnelling.
+    /// The address of the server. If its family is not that of the service, it must be tunnelled.
     pub address: IpAddr,
-    /// The port of the server; of use with masquerading only, but part of the key always.
+    /// The port of the server. Used only with masquerading, but always part of the key.
     pub port: u16,
 }
 
@@ -29,40 +29,40 @@ impl fmt::Display for DestinationKey {
     }
 }
 
-/// How a destination is reached and how much it gets.
+/// The configuration of a destination: how it is reached, and its share of connections.
 ///
-/// Two configurations are equal when the kernel does the same with both: the tunnel does not count unless
-/// the method is [`ForwardingMethod::Tunnel`].
+/// Two configurations are equal if the kernel treats them the same: the tunnel is compared only if the
+/// method is [`ForwardingMethod::Tunnel`].
 ///
 /// Displayed as `weight 5 (route)` or `weight 5 (tunnel gue port 5555 csum), connections 10 to 20`.
 #[derive(Clone, Copy, Debug)]
 pub struct DestinationConfig {
     /// How packets are forwarded.
     pub method: ForwardingMethod,
-    /// The share of new connections, 0 to 2,147,483,647; with 0 no new ones come, the present ones stay.
+    /// The share of new connections, 0 to 2,147,483,647. With 0 there are no new connections; existing ones stay.
     pub weight: u32,
-    /// The number of connections at which the kernel stops sending new ones, 0 to 2,147,483,647 (newer kernels
+    /// Number of connections at which the kernel stops sending new ones, 0 to 2,147,483,647 (newer kernels
     /// refuse more); 0 means no limit.
     pub upper: u32,
-    /// The number of connections under which it begins again, at most `upper`; with 0 it takes ¾ of `upper`.
+    /// Number of connections below which the kernel sends new ones again, at most `upper`; 0 means ¾ of `upper`.
     pub lower: u32,
-    /// The encapsulation, when the method is [`ForwardingMethod::Tunnel`].
+    /// The encapsulation, if the method is [`ForwardingMethod::Tunnel`].
     pub tunnel: Tunnel,
 }
 
 impl DestinationConfig {
-    /// The highest weight: the kernel keeps it as a signed number and refuses the negative ones.
+    /// Maximum weight: the kernel stores it as a signed number and refuses negative ones.
     pub const MAX_WEIGHT: u32 = i32::MAX as u32;
 
-    /// The highest upper threshold that all kernels take.
+    /// Maximum upper threshold that all kernels accept.
     pub const MAX_UPPER: u32 = i32::MAX as u32;
 
-    /// A destination with this method and weight, without limits, with the plain tunnel.
+    /// A destination with this method and weight, without thresholds, with an IP in IP tunnel.
     pub fn new(method: ForwardingMethod, weight: u32) -> Self {
         Self { method, weight, upper: 0, lower: 0, tunnel: Tunnel::default() }
     }
 
-    /// The tunnel, when packets are forwarded through one.
+    /// The tunnel, if packets are forwarded through one.
     pub fn effective_tunnel(&self) -> Option<Tunnel> {
         (self.method == ForwardingMethod::Tunnel).then_some(self.tunnel)
     }
@@ -93,18 +93,18 @@ impl fmt::Display for DestinationConfig {
     }
 }
 
-/// How packets get from the director to a destination.
+/// How packets are forwarded from the director to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ForwardingMethod {
-    /// Address translation (`ipvsadm -m`).
+    /// Network address translation (`ipvsadm -m`).
     Masquerade,
     /// Encapsulation (`ipvsadm -i`).
     Tunnel,
-    /// Another link-layer address (`ipvsadm -g`).
+    /// Direct routing, to the link-layer address of the destination (`ipvsadm -g`).
     DirectRoute,
-    /// To the director itself. The kernel finds local addresses by itself; this is for old tables.
+    /// To the director itself. The kernel recognizes local addresses; this is for old tables.
     LocalNode,
-    /// Past the cache, to the packet's own address.
+    /// To the packet's original address, past the cache.
     Bypass,
 }
 
@@ -128,17 +128,17 @@ pub enum Tunnel {
     Ipip,
     /// Generic UDP encapsulation (Linux 5.3 and later).
     Gue {
-        /// The UDP port of the destination's decapsulation; the kernel refuses 0.
+        /// The UDP port on which the destination decapsulates; the kernel refuses 0.
         port: u16,
-        /// What the outer header has for a checksum.
+        /// The checksum of the outer header.
         checksum: Checksum,
     },
     /// Generic routing encapsulation (Linux 5.4 and later).
     Gre {
-        /// What the outer header has for a checksum.
+        /// The checksum of the outer header.
         checksum: Checksum,
     },
-    /// A kind that this library does not know, found in a table and kept as it is.
+    /// A kind that this library does not know, read from a table and kept unchanged.
     Other {
         /// The kind (`IPVS_DEST_ATTR_TUN_TYPE`).
         kind: u8,

@@ -1,4 +1,4 @@
-//! The flags of a virtual service, with the names that `ipvsadm --sched-flags` gives them.
+//! The flags of a virtual service, with the names of `ipvsadm --sched-flags`.
 
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 /// A set of flags of a virtual service (`IP_VS_SVC_F_*` of `linux/ip_vs.h`).
 ///
-/// The flags for persistence and for "hashed" are not among them: the first follows from
-/// [`ServiceConfig::persistence`](crate::ServiceConfig::persistence), the second is the kernel's own.
+/// The flags for persistence and "hashed" are not included: the first follows from
+/// [`ServiceConfig::persistence`](crate::ServiceConfig::persistence), the second is internal to the kernel.
 ///
 /// ```
 /// use ipvs_rs::ServiceFlags;
@@ -20,7 +20,7 @@ use std::str::FromStr;
 pub struct ServiceFlags(u32);
 
 impl ServiceFlags {
-    /// Each packet is scheduled on its own; of use with UDP.
+    /// Schedules each packet separately; useful for UDP.
     pub const ONE_PACKET: Self = Self(0x04);
     /// The first flag of the scheduler: `flag-1`, `sh-fallback`, `mh-fallback`.
     pub const SCHEDULER_1: Self = Self(0x08);
@@ -28,7 +28,7 @@ impl ServiceFlags {
     pub const SCHEDULER_2: Self = Self(0x10);
     /// The third flag of the scheduler: `flag-3`.
     pub const SCHEDULER_3: Self = Self(0x20);
-    /// All flags that there are.
+    /// All flags.
     pub const ALL: Self = Self(0x3c);
 
     /// The bits, as the kernel numbers them.
@@ -36,7 +36,7 @@ impl ServiceFlags {
         self.0
     }
 
-    /// The set for the kernel's bits; those of no known flag are left out.
+    /// The set for the kernel's bits. Bits of unknown flags are left out.
     pub fn from_bits_truncate(bits: u32) -> Self {
         Self(bits & Self::ALL.0)
     }
@@ -46,12 +46,13 @@ impl ServiceFlags {
         self.0 == 0
     }
 
-    /// Whether all flags of `other` are set here, too.
+    /// Whether all flags of `other` are set.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The flags of the scheduler in `ipvsadm`'s words, joined with commas; `sh` and `mh` have names of their own.
+    /// The flags of the scheduler with the names of `ipvsadm`, separated by commas. `sh` and `mh` have their own
+    /// names.
     pub fn scheduler_names(self, scheduler: &str) -> String {
         let names = match scheduler {
             "sh" => ["sh-fallback", "sh-port", "flag-3"],
@@ -83,7 +84,7 @@ impl BitOrAssign for ServiceFlags {
 
 /// Reads the flags of the scheduler in `ipvsadm -b` notation, such as `sh-fallback,sh-port` or `flag-1`.
 ///
-/// Whether a name fits the scheduler (`sh-port` with `mh`) is not asked here; the kernel does not ask either.
+/// It is not checked whether a name fits the scheduler (`sh-port` with `mh`); the kernel does not check it either.
 impl FromStr for ServiceFlags {
     type Err = ParseFlagsError;
 
@@ -100,10 +101,10 @@ impl FromStr for ServiceFlags {
     }
 }
 
-/// A name that is no flag of a scheduler.
+/// A name that is not a flag of a scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseFlagsError {
-    /// The name that was found.
+    /// The unknown name.
     pub name: String,
 }
 
@@ -111,7 +112,7 @@ impl fmt::Display for ParseFlagsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no scheduler flag; there are flag-1, flag-2, flag-3, sh-fallback, sh-port, mh-fallback and mh-port",
+            "`{}` is not a scheduler flag: use flag-1, flag-2, flag-3, sh-fallback, sh-port, mh-fallback or mh-port",
             self.name
         )
     }

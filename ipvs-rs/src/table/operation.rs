@@ -6,21 +6,21 @@ use super::destination::{DestinationConfig, DestinationKey};
 use super::service::{Family, Netmask, ServiceConfig, ServiceKey};
 use crate::error::Error;
 
-/// One change of a table. Displayed in words: `add destination 10.0.0.2:80 weight 5 (route) to tcp 10.0.0.1:80`.
+/// One change of a table. Displayed as `add destination 10.0.0.2:80 weight 5 (route) to tcp 10.0.0.1:80`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Add a service, without destinations.
     AddService {
         /// The new service.
         key: ServiceKey,
-        /// How it is set up.
+        /// Its configuration.
         config: ServiceConfig,
     },
-    /// Set up a service anew; connections and destinations stay.
+    /// Change the configuration of a service. Connections and destinations stay.
     EditService {
         /// The service.
         key: ServiceKey,
-        /// How it is set up from now on.
+        /// Its new configuration.
         config: ServiceConfig,
     },
     /// Remove a service with its destinations.
@@ -34,16 +34,16 @@ pub enum Operation {
         service: ServiceKey,
         /// The new destination.
         key: DestinationKey,
-        /// How it is reached.
+        /// Its configuration.
         config: DestinationConfig,
     },
-    /// Change how a destination is reached; connections stay.
+    /// Change the configuration of a destination. Connections stay.
     EditDestination {
         /// The service.
         service: ServiceKey,
         /// The destination.
         key: DestinationKey,
-        /// How it is reached from now on.
+        /// Its new configuration.
         config: DestinationConfig,
     },
     /// Remove a destination from a service. Its connections end, unless it is added again soon.
@@ -56,7 +56,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The service that is changed, or of which a destination is.
+    /// The service that is changed, or whose destination is changed.
     pub fn service(&self) -> ServiceKey {
         match *self {
             Self::AddService { key, .. } | Self::EditService { key, .. } | Self::RemoveService { key } => key,
@@ -66,11 +66,11 @@ impl Operation {
         }
     }
 
-    /// Refuses what must not be sent: the kernel would cut it short, misread it, or find it undecodable.
+    /// Refuses values that must not be sent because the kernel would truncate, misread or not decode them.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the mark 0, a name that is too long, is empty or holds a NUL, and a netmask
-    /// of another family than the service. All else is left to the kernel.
+    /// of another family than the service. The kernel checks everything else.
     pub fn check(&self) -> Result<(), Error> {
         check_key(self.service())?;
         match self {
@@ -82,10 +82,10 @@ impl Operation {
     }
 }
 
-/// The kernel takes the mark 0 for "by address" and would make a service for TCP 0.0.0.0:0 of it.
+/// The kernel reads the mark 0 as "by address" and would add a service for TCP 0.0.0.0:0.
 pub(crate) fn check_key(key: ServiceKey) -> Result<(), Error> {
     match key {
-        ServiceKey::Mark { mark: 0, .. } => Err(Error::invalid("a firewall mark is 1 or more")),
+        ServiceKey::Mark { mark: 0, .. } => Err(Error::invalid("a firewall mark must be 1 or more")),
         _ => Ok(()),
     }
 }
@@ -98,15 +98,15 @@ fn check_config(family: Family, config: &ServiceConfig) -> Result<(), Error> {
     }
     match (family, persistence.netmask) {
         (Family::V4, Netmask::V4(_)) | (Family::V6, Netmask::V6(_)) => Ok(()),
-        (Family::V4, Netmask::V6(_)) => Err(Error::invalid("an IPv4 service has an IPv4 netmask")),
-        (Family::V6, Netmask::V4(_)) => Err(Error::invalid("an IPv6 service has a prefix length")),
+        (Family::V4, Netmask::V6(_)) => Err(Error::invalid("an IPv4 service needs an IPv4 netmask")),
+        (Family::V6, Netmask::V4(_)) => Err(Error::invalid("an IPv6 service needs a prefix length")),
     }
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > ServiceConfig::MAX_NAME || name.contains('\0') {
         let max = ServiceConfig::MAX_NAME;
-        return Err(Error::invalid(format!("the name of the {what} has 1 to {max} bytes: {name:?}")));
+        return Err(Error::invalid(format!("the name of the {what} must have 1 to {max} bytes: {name:?}")));
     }
     Ok(())
 }

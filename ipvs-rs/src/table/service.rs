@@ -1,4 +1,4 @@
-//! Virtual services: what identifies one, and how it is set up.
+//! Virtual services: their keys and configurations.
 //!
 //! Source of the values: `linux/ip_vs.h`; of the rules: `net/netfilter/ipvs/ip_vs_ctl.c`.
 
@@ -57,12 +57,12 @@ pub enum ServiceKey {
         protocol: Protocol,
         /// The virtual address.
         address: IpAddr,
-        /// The virtual port; 0 stands for all ports, which is of use with persistence only.
+        /// The virtual port; 0 means all ports, which is useful only with persistence.
         port: u16,
     },
     /// Packets that carry a firewall mark.
     Mark {
-        /// The mark, 1 or more: the kernel takes 0 for "no mark", therefore it is refused here.
+        /// The mark, 1 or more. The kernel reads 0 as "no mark", so it is refused here.
         mark: u32,
         /// The family of the packets; marks of the two families are different services.
         family: Family,
@@ -70,7 +70,7 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
-    /// The family of the packets that the service takes.
+    /// The family of the packets of the service.
     pub fn family(&self) -> Family {
         match *self {
             Self::Address { address, .. } => address.into(),
@@ -91,22 +91,23 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// How a virtual service is set up.
+/// The configuration of a virtual service.
 ///
 /// Displayed as `sh (sh-port) persistent 300 mask 255.255.255.0 pe sip ops`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceConfig {
-    /// The name of the scheduler, such as `wlc`; `none` is a service that schedules nothing.
+    /// The name of the scheduler, such as `wlc`; with `none` the service schedules nothing.
     /// At most [`ServiceConfig::MAX_NAME`] bytes.
     pub scheduler: String,
     /// One-packet scheduling and the flags of the scheduler.
     pub flags: ServiceFlags,
-    /// Whether, and for how long, a client stays with its server.
+    /// Whether, and for how long, a client keeps its server.
     pub persistence: Option<Persistence>,
 }
 
 impl ServiceConfig {
-    /// The longest name of a scheduler or a persistence engine, in bytes (`IP_VS_SCHEDNAME_MAXLEN` less its NUL).
+    /// Maximum length of the name of a scheduler or persistence engine in bytes (`IP_VS_SCHEDNAME_MAXLEN` without
+    /// NUL).
     pub const MAX_NAME: usize = 15;
 
     /// A service with this scheduler, without flags and persistence.
@@ -129,22 +130,22 @@ impl fmt::Display for ServiceConfig {
     }
 }
 
-/// A client keeps its server for some time.
+/// Persistence: a client keeps its server for some time.
 ///
-/// Displayed as `persistent 300 mask 255.255.255.0 pe sip`; the mask only when it is not the host's.
+/// Displayed as `persistent 300 mask 255.255.255.0 pe sip`; the mask only if it is not the host mask.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Persistence {
     /// How long after its last connection a client keeps its server, in seconds. The kernel counts in
-    /// ticks of 32 bits, so keep it under [`Persistence::MAX_TIMEOUT`]: more wraps around silently.
+    /// ticks of 32 bits, so use at most [`Persistence::MAX_TIMEOUT`]: more wraps around silently.
     pub timeout: u32,
-    /// Clients with the same masked address are taken for one.
+    /// Clients with the same masked address count as one.
     pub netmask: Netmask,
-    /// The persistence engine, such as `sip`, if it is not the client's address that decides.
+    /// The persistence engine, such as `sip`; absent: the client's address decides.
     pub engine: Option<String>,
 }
 
 impl Persistence {
-    /// The longest time-out that `ipvsadm` takes and that every kernel can count: 31 days, in seconds.
+    /// Maximum time-out that `ipvsadm` and every kernel accept: 31 days, in seconds.
     pub const MAX_TIMEOUT: u32 = 31 * 24 * 60 * 60;
 
     /// Persistence of `timeout` seconds for each client address of the family.
@@ -166,17 +167,17 @@ impl fmt::Display for Persistence {
     }
 }
 
-/// How much of a client's address counts. Its family has to be that of the service.
+/// The part of a client's address that counts. Its family must be that of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Netmask {
-    /// An IPv4 mask, such as 255.255.255.0. The kernel takes any value.
+    /// An IPv4 mask, such as 255.255.255.0. The kernel accepts any value.
     V4(Ipv4Addr),
     /// The length of an IPv6 prefix, 1 to 128.
     V6(u8),
 }
 
 impl Netmask {
-    /// The mask under which each address is a client of its own: 255.255.255.255 or 128, the defaults.
+    /// The mask with which each address is a separate client: 255.255.255.255 or 128, the defaults.
     pub fn host(family: Family) -> Self {
         match family {
             Family::V4 => Self::V4(Ipv4Addr::BROADCAST),
@@ -184,7 +185,7 @@ impl Netmask {
         }
     }
 
-    /// The family of the addresses that it masks.
+    /// The address family of the mask.
     pub fn family(&self) -> Family {
         match self {
             Self::V4(_) => Family::V4,

@@ -16,14 +16,14 @@ pub(crate) fn put(buffer: &mut Vec<u8>, kind: u16, value: &[u8]) {
     attribute.emit(&mut buffer[start..]);
 }
 
-/// Appends a text with the NUL that the kernel asks for.
+/// Appends a text with the NUL that the kernel requires.
 pub(crate) fn put_text(buffer: &mut Vec<u8>, kind: u16, text: &str) {
     let mut value = text.as_bytes().to_vec();
     value.push(0);
     put(buffer, kind, &value);
 }
 
-/// Appends attributes as the value of one.
+/// Appends attributes nested in another attribute.
 pub(crate) fn put_nested(buffer: &mut Vec<u8>, kind: u16, attributes: &[u8]) {
     put(buffer, kind | NLA_F_NESTED, attributes);
 }
@@ -48,7 +48,7 @@ pub(crate) fn family_number(family: Family) -> u16 {
     }
 }
 
-/// The attributes of one level with the types 1 to `N` - 1; unknown ones of newer kernels are passed over.
+/// The attributes of one level with the types 1 to `N` - 1; unknown ones of newer kernels are skipped.
 #[derive(Debug)]
 pub(crate) struct Attributes<'a, const N: usize> {
     what: &'static str,
@@ -56,7 +56,7 @@ pub(crate) struct Attributes<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> Attributes<'a, N> {
-    /// Takes bytes apart; `what` names them in errors.
+    /// Parses bytes. `what` names them in errors.
     pub(crate) fn parse(what: &'static str, bytes: &'a [u8]) -> Result<Self, Error> {
         let mut values = [None; N];
         for attribute in NlasIterator::new(bytes) {
@@ -69,53 +69,53 @@ impl<'a, const N: usize> Attributes<'a, N> {
         Ok(Self { what, values })
     }
 
-    /// The value, if the attribute is there.
+    /// The value, if the attribute is present.
     pub(crate) fn get(&self, kind: u16) -> Option<&'a [u8]> {
         self.values.get(usize::from(kind)).copied().flatten()
     }
 
-    /// The value of an attribute that has to be there.
+    /// The value of a required attribute.
     pub(crate) fn need(&self, kind: u16) -> Result<&'a [u8], Error> {
         self.get(kind).ok_or_else(|| Error::malformed(format!("{} without attribute {kind}", self.what)))
     }
 
-    /// The first bytes of the value, if the attribute is there.
+    /// The first bytes of the value, if the attribute is present.
     pub(crate) fn bytes<const L: usize>(&self, kind: u16) -> Result<Option<[u8; L]>, Error> {
         self.get(kind).map(|value| self.array(kind, value)).transpose()
     }
 
-    /// The first bytes of the value of an attribute that has to be there.
+    /// The first bytes of the value of a required attribute.
     pub(crate) fn need_bytes<const L: usize>(&self, kind: u16) -> Result<[u8; L], Error> {
         self.array(kind, self.need(kind)?)
     }
 
-    /// A number of 16 bits that has to be there.
+    /// A required number of 16 bits.
     pub(crate) fn u16(&self, kind: u16) -> Result<u16, Error> {
         self.need_bytes(kind).map(u16::from_ne_bytes)
     }
 
-    /// A port, or another number of 16 bits in the network's byte order, that has to be there.
+    /// A required port, or another number of 16 bits in network byte order.
     pub(crate) fn port(&self, kind: u16) -> Result<u16, Error> {
         self.need_bytes(kind).map(u16::from_be_bytes)
     }
 
-    /// A number of 32 bits that has to be there.
+    /// A required number of 32 bits.
     pub(crate) fn u32(&self, kind: u16) -> Result<u32, Error> {
         self.need_bytes(kind).map(u32::from_ne_bytes)
     }
 
-    /// A text that has to be there.
+    /// A required text.
     pub(crate) fn text(&self, kind: u16) -> Result<String, Error> {
         Ok(text(self.need(kind)?))
     }
 
-    /// An address family that has to be there; `None` when it is one that IPVS has no use for.
+    /// A required address family; `None` if IPVS does not support it.
     pub(crate) fn family(&self, kind: u16) -> Result<Option<Family>, Error> {
         let number = self.u16(kind)?;
         Ok([Family::V4, Family::V6].into_iter().find(|family| family_number(*family) == number))
     }
 
-    /// An address of this family that has to be there.
+    /// A required address of this family.
     pub(crate) fn address(&self, kind: u16, family: Family) -> Result<IpAddr, Error> {
         Ok(match family {
             Family::V4 => Ipv4Addr::from(self.need_bytes::<4>(kind)?).into(),

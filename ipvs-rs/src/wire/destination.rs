@@ -24,7 +24,7 @@ const TUN_PORT: u16 = 14;
 const TUN_FLAGS: u16 = 15;
 const COUNT: usize = 16;
 
-/// The forwarding methods by number (`IP_VS_CONN_F_MASQ` and so on); the kernel keeps them in three bits.
+/// The forwarding methods by number (`IP_VS_CONN_F_MASQ` and so on). The kernel stores them in three bits.
 const METHODS: [ForwardingMethod; 5] = [
     ForwardingMethod::Masquerade,
     ForwardingMethod::LocalNode,
@@ -42,14 +42,14 @@ const GRE: u8 = 2;
 const CSUM: u16 = 1;
 const REMCSUM: u16 = 2;
 
-/// Appends what identifies a destination.
+/// Appends the key of a destination.
 pub(super) fn put_key(buffer: &mut Vec<u8>, key: DestinationKey) {
     put_address(buffer, ADDR, key.address);
     put(buffer, PORT, &key.port.to_be_bytes());
     put(buffer, ADDR_FAMILY, &family_number(key.family()).to_ne_bytes());
 }
 
-/// Appends how a destination is reached.
+/// Appends the configuration of a destination.
 pub(super) fn put_config(buffer: &mut Vec<u8>, config: &DestinationConfig) {
     let method = METHODS.iter().position(|method| *method == config.method).unwrap_or_default();
     put(buffer, FWD_METHOD, &(method as u32).to_ne_bytes());
@@ -69,15 +69,15 @@ pub(super) fn put_config(buffer: &mut Vec<u8>, config: &DestinationConfig) {
 
 /// Reads a destination of the service.
 ///
-/// `None` is one with a forwarding method or family that this library has no words for (the kernel takes any
-/// three bits for a method, also those without a meaning).
+/// `None` for a forwarding method or family that this library does not know (the kernel accepts any three bits as
+/// a method, even without a meaning).
 pub(crate) fn decode_destination(
     bytes: &[u8],
     service: ServiceKey,
 ) -> Result<Option<(DestinationKey, DestinationSnapshot)>, Error> {
     let message = Attributes::<{ top::COUNT }>::parse("an answer", bytes)?;
     let attributes = Attributes::<COUNT>::parse("a destination", message.need(top::DEST)?)?;
-    // Kernels before 3.18 have no family here, because it is always that of the service.
+    // Kernels before 3.18 send no family here, because it is always that of the service.
     let family = match attributes.get(ADDR_FAMILY) {
         Some(_) => attributes.family(ADDR_FAMILY)?,
         None => Some(service.family()),
@@ -103,7 +103,7 @@ pub(crate) fn decode_destination(
     Ok(Some((key, destination)))
 }
 
-/// The tunnel; kernels before 5.3 know IP in IP only and say nothing.
+/// The tunnel. Kernels before 5.3 support only IP in IP and send nothing.
 fn decode_tunnel(attributes: &Attributes<'_, COUNT>) -> Result<Tunnel, Error> {
     let kind = attributes.bytes(TUN_TYPE)?.map_or(IPIP, |[kind]: [u8; 1]| kind);
     let port = attributes.bytes(TUN_PORT)?.map_or(0, u16::from_be_bytes);
@@ -142,7 +142,7 @@ mod tests {
 
     const SERVICE: ServiceKey = ServiceKey::Mark { mark: 1, family: Family::V6 };
 
-    /// A destination as the kernel gives it: with counters.
+    /// A destination as the kernel sends it, with counters.
     fn message(key: DestinationKey, config: &DestinationConfig) -> Vec<u8> {
         let mut attributes = Vec::new();
         put_key(&mut attributes, key);
@@ -178,7 +178,7 @@ mod tests {
     fn a_method_without_a_meaning_is_passed_over() {
         let key = DestinationKey { address: "10.1.2.3".parse().unwrap(), port: 80 };
         let mut bytes = message(key, &DestinationConfig::new(ForwardingMethod::Bypass, 1));
-        // The method is the third attribute: behind the one around all, an address, a port and a family.
+        // The method follows the header of the outer attribute, an address, a port and a family.
         let method = 4 + 20 + 8 + 8 + 4;
         assert_eq!(bytes[method], 4);
         bytes[method] = 6;

@@ -13,10 +13,10 @@ use crate::error::Error;
 /// The size of a netlink header (`NLMSG_HDRLEN`).
 const HEADER: usize = 16;
 
-/// The attribute of an extended acknowledgement that holds words (`NLMSGERR_ATTR_MSG`).
+/// The attribute of an extended acknowledgement with the text (`NLMSGERR_ATTR_MSG`).
 const EXTENDED_TEXT: u16 = 1;
 
-/// Appends a request of generic netlink.
+/// Appends a generic netlink request.
 pub(crate) fn put_request(
     buffer: &mut Vec<u8>,
     message_type: u16,
@@ -44,31 +44,31 @@ pub(crate) struct Message<'a> {
     pub(crate) sequence: u32,
     /// Whether the kernel noticed that the table changed during this dump.
     pub(crate) interrupted: bool,
-    /// What it says.
+    /// The content.
     pub(crate) body: Body<'a>,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Body<'a> {
-    /// The request was carried out, or refused.
+    /// The request was executed, or refused.
     End(Result<(), Refusal>),
-    /// An answer with these attributes.
+    /// An answer, with its attributes.
     Data(&'a [u8]),
-    /// Padding and such.
+    /// Padding and similar.
     Nothing,
 }
 
-/// The kernel's reason not to carry a request out.
+/// The kernel's reason to refuse a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The number of the error, positive.
+    /// Number of the error, positive.
     pub(crate) errno: i32,
-    /// The words of the extended acknowledgement.
+    /// Text of the extended acknowledgement.
     pub(crate) message: Option<String>,
 }
 
-/// Takes what one `recv` gave apart. After an error there is nothing more.
+/// Parses the data of one `recv`. Nothing follows after an error.
 pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Result<Message<'_>, Error>> {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -100,7 +100,7 @@ fn decode(kind: u16, flags: u16, payload: &[u8]) -> Result<Body<'_>, Error> {
             let errno = errno(payload)?;
             Ok(Body::End(end(errno, flags, payload.get(4 + quoted_length(flags, payload)..))))
         }
-        // The end of a dump has no quoted request. Old kernels leave the number out.
+        // The end of a dump does not quote the request. Old kernels send no number.
         NLMSG_DONE if payload.is_empty() => Ok(Body::End(Ok(()))),
         NLMSG_DONE => Ok(Body::End(end(errno(payload)?, flags, payload.get(4..)))),
         kind if kind < 16 => Ok(Body::Nothing),
@@ -116,7 +116,7 @@ fn errno(payload: &[u8]) -> Result<i32, Error> {
     Ok(i32::from_ne_bytes(*bytes))
 }
 
-/// How many bytes of the request an error repeats: the header alone, or all.
+/// Number of bytes of the request that an error repeats: only the header, or all.
 fn quoted_length(flags: u16, payload: &[u8]) -> usize {
     let length = payload.get(4..).and_then(|quoted| quoted.first_chunk().copied()).map(u32::from_ne_bytes);
     match length {
@@ -130,7 +130,7 @@ fn end(errno: i32, flags: u16, extended: Option<&[u8]>) -> Result<(), Refusal> {
         return Ok(());
     }
     let extended = extended.filter(|_| flags & NLM_F_ACK_TLVS != 0).unwrap_or_default();
-    // Words that cannot be read are no reason to lose the number.
+    // If the text cannot be read, the number is still used.
     let message = Attributes::<2>::parse("an extended acknowledgement", extended)
         .ok()
         .and_then(|attributes| attributes.get(EXTENDED_TEXT))
@@ -172,7 +172,7 @@ mod tests {
         let mut words = Vec::new();
         put_text(&mut words, EXTENDED_TEXT, "no");
         let errno = (-22i32).to_ne_bytes();
-        // Once after a header alone, once after the whole request, once after no request at all.
+        // Once after only a header, once after the whole request, once without a request.
         let capped = [&errno[..], &message(20, 0, &[])[..], &words].concat();
         check(&message(NLMSG_ERROR, NLM_F_CAPPED | NLM_F_ACK_TLVS, &capped), Body::End(Err(refusal())));
         let whole = [&errno[..], &message(20, 0, &[1, 2, 3, 4])[..], &words].concat();

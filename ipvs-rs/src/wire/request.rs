@@ -1,4 +1,4 @@
-//! What is asked of the kernel, and the answers that are not tables.
+//! Requests to the kernel, and answers that are not tables.
 
 use netlink_packet_generic::constants::{CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_CMD_GETFAMILY};
 
@@ -11,11 +11,11 @@ use crate::table::{DestinationConfig, DestinationKey, Operation, ServiceConfig, 
 /// The name of the family (`IPVS_GENL_NAME`).
 const FAMILY: &str = "IPVS";
 
-/// Attributes of the answer about IPVS itself (`IPVS_INFO_ATTR_*`).
+/// Attributes of the answer about IPVS (`IPVS_INFO_ATTR_*`).
 const INFO_VERSION: u16 = 1;
 const INFO_CONN_TAB_SIZE: u16 = 2;
 
-/// A request of generic netlink, without its headers.
+/// A generic netlink request, without its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// The command.
@@ -30,7 +30,7 @@ impl Request {
         Self { command, attributes: Vec::new() }
     }
 
-    /// Asks the controller for the number of our family.
+    /// Requests the number of our family from the controller.
     pub(crate) fn family() -> Self {
         let mut request = Self::new(CTRL_CMD_GETFAMILY);
         put_text(&mut request.attributes, CTRL_ATTR_FAMILY_NAME, FAMILY);
@@ -87,7 +87,7 @@ impl Request {
         Ok(Version { major, minor, patch, connection_table_size })
     }
 
-    /// Reads time-outs; a protocol that the kernel was built without has none.
+    /// Reads time-outs. A protocol that the kernel does not have has no time-out.
     pub(crate) fn decode_timeouts(bytes: &[u8]) -> Result<Timeouts, Error> {
         let attributes = Attributes::<{ top::COUNT }>::parse("time-outs", bytes)?;
         let seconds = |kind| Ok::<_, Error>(attributes.bytes(kind)?.map_or(0, u32::from_ne_bytes));

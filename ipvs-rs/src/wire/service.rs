@@ -25,10 +25,10 @@ const PE_NAME: u16 = 11;
 const STATS64: u16 = 12;
 const COUNT: usize = 13;
 
-/// Set when there is persistence (`IP_VS_SVC_F_PERSISTENT`).
+/// The flag for persistence (`IP_VS_SVC_F_PERSISTENT`).
 const PERSISTENT: u32 = 0x1;
 
-/// Appends what identifies a service.
+/// Appends the key of a service.
 pub(super) fn put_key(buffer: &mut Vec<u8>, key: ServiceKey) {
     put(buffer, AF, &family_number(key.family()).to_ne_bytes());
     match key {
@@ -41,17 +41,17 @@ pub(super) fn put_key(buffer: &mut Vec<u8>, key: ServiceKey) {
     }
 }
 
-/// Appends how a service is set up.
+/// Appends the configuration of a service.
 pub(super) fn put_config(buffer: &mut Vec<u8>, family: Family, config: &ServiceConfig) {
     let persistence = config.persistence.as_ref();
     let flags = config.flags.bits() | persistence.map_or(0, |_| PERSISTENT);
-    // The mask says which flags are set anew; those of newer kernels stay as they are.
+    // The mask selects the flags to set. Flags of newer kernels are not changed.
     let mask = ServiceFlags::ALL.bits() | PERSISTENT;
     let netmask = persistence.map_or(Netmask::host(family), |persistence| persistence.netmask);
     put_text(buffer, SCHED_NAME, &config.scheduler);
     put(buffer, FLAGS, &[flags.to_ne_bytes(), mask.to_ne_bytes()].concat());
     put(buffer, TIMEOUT, &persistence.map_or(0, |persistence| persistence.timeout).to_ne_bytes());
-    // A mask goes in the network's byte order, a prefix length in the same four bytes in the machine's.
+    // A mask is in network byte order, a prefix length in the same four bytes in the byte order of the machine.
     match netmask {
         Netmask::V4(mask) => put(buffer, NETMASK, &mask.octets()),
         Netmask::V6(prefix) => put(buffer, NETMASK, &u32::from(prefix).to_ne_bytes()),
@@ -63,8 +63,8 @@ pub(super) fn put_config(buffer: &mut Vec<u8>, family: Family, config: &ServiceC
 
 /// Reads a service without its destinations.
 ///
-/// `None` is a service of a protocol or family that this library has no words for. Such a one is nobody's
-/// business here, and must not keep the others from being read.
+/// `None` for a service with a protocol or family that this library does not know. Such a service must not prevent
+/// the others from being read.
 pub(crate) fn decode_service(bytes: &[u8]) -> Result<Option<(ServiceKey, ServiceSnapshot)>, Error> {
     let message = Attributes::<{ top::COUNT }>::parse("an answer", bytes)?;
     let attributes = Attributes::<COUNT>::parse("a service", message.need(top::SERVICE)?)?;
@@ -92,7 +92,7 @@ fn decode_key(attributes: &Attributes<'_, COUNT>) -> Result<Option<ServiceKey>, 
 
 fn decode_config(family: Family, attributes: &Attributes<'_, COUNT>) -> Result<ServiceConfig, Error> {
     let flags = attributes.u32(FLAGS)?;
-    // The kernel has a time-out, a mask and an engine also without persistence; they do nothing then.
+    // The kernel also has a time-out, a mask and an engine without persistence. They have no effect then.
     let persistence = if flags & PERSISTENT == 0 {
         None
     } else {

@@ -7,7 +7,7 @@ use crate::snapshot::{Rates, Statistics};
 /// The attributes 1 to 10 are conns, inpkts, outpkts, inbytes, outbytes, cps, inpps, outpps, inbps, outbps.
 const COUNT: usize = 11;
 
-/// Reads the counters of 64 bits, or those that kernels before 4.1 have in their stead.
+/// Reads the counters of 64 bits, or those that kernels before 4.1 have instead.
 pub(super) fn decode_statistics(wide: Option<&[u8]>, narrow: Option<&[u8]>) -> Result<Statistics, Error> {
     let Some(bytes) = wide.or(narrow) else { return Ok(Statistics::default()) };
     let attributes = Attributes::<COUNT>::parse("statistics", bytes)?;
@@ -28,7 +28,7 @@ pub(super) fn decode_statistics(wide: Option<&[u8]>, narrow: Option<&[u8]>) -> R
     })
 }
 
-/// A number of 64 or of 32 bits; one that is not there is 0.
+/// A number of 64 or 32 bits; 0 if it is missing.
 fn number(value: Option<&[u8]>) -> Result<u64, Error> {
     let Some(value) = value else { return Ok(0) };
     if let Ok(bytes) = value.try_into() {

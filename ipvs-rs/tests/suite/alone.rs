@@ -1,4 +1,4 @@
-//! What only a kernel can show: traffic, somebody else at work, a module that comes and goes.
+//! Tests that need a kernel: traffic, concurrent changes, a module that is unloaded and loaded.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}: {status}");
 }
 
-/// One connection through a service on this machine; both ends stay open until the counters were looked at.
+/// One connection through a service on this machine. Both ends stay open until the counters are read.
 pub(crate) fn traffic_is_counted(ipvs: &mut dyn Ipvs) {
     ip("address add 10.0.0.1/32 dev lo");
     ip("address add 10.0.0.2/32 dev lo");
@@ -40,7 +40,7 @@ pub(crate) fn traffic_is_counted(ipvs: &mut dyn Ipvs) {
         let snapshot = ipvs.snapshot().unwrap();
         let service = &snapshot.services[&service];
         state = Some(service.destinations[&destination]);
-        // The kernel sums its counters up every two seconds.
+        // The kernel sums its counters every two seconds.
         if service.statistics.bytes_out > 5000 && state.is_some_and(|state| state.statistics.bytes_out > 5000)
         {
             break;
@@ -65,7 +65,7 @@ pub(crate) fn traffic_is_counted(ipvs: &mut dyn Ipvs) {
     assert_eq!((state.connections.active, state.statistics.connections), (1, 0));
 }
 
-/// Reads while somebody adds and removes services; nothing of that is an error.
+/// Reads while another thread adds and removes services, which must not cause an error.
 pub(crate) fn reading_goes_on_while_somebody_writes(ipvs: &mut dyn Ipvs) {
     let mut churned = Table::default();
     for number in 1..=40 {
@@ -76,7 +76,7 @@ pub(crate) fn reading_goes_on_while_somebody_writes(ipvs: &mut dyn Ipvs) {
     apply_all(ipvs, &[add(tcp("10.0.0.1", 80), ServiceConfig::new("rr"))]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // A thread inherits the network namespace of the one that starts it.
+        // A thread inherits the network namespace of the thread that starts it.
         scope.spawn(|| {
             let mut kernel = Kernel::open().unwrap();
             while !done.load(Ordering::Relaxed) {
@@ -93,8 +93,8 @@ pub(crate) fn reading_goes_on_while_somebody_writes(ipvs: &mut dyn Ipvs) {
     });
 }
 
-/// The kernel gives a list in pieces and goes on by counting, services by address before those by mark: one that is removed meanwhile
-/// makes it leave another one out. That one can be asked for by itself.
+/// The kernel sends a list in pieces and continues by counting, services by address before those by mark. If one is
+/// removed meanwhile, it leaves another one out, which can be read separately.
 pub(crate) fn a_service_that_is_removed_hides_another_from_the_list(ipvs: &mut dyn Ipvs) {
     let others: Vec<_> = (1..=300).map(mark).collect();
     let mut all: Vec<_> = others.iter().map(|mark| add(*mark, ServiceConfig::new("rr"))).collect();
@@ -126,10 +126,10 @@ pub(crate) fn a_service_that_is_removed_hides_another_from_the_list(ipvs: &mut d
     });
 }
 
-/// Unloads the module and goes on with the same socket.
+/// Unloads the module and continues with the same socket.
 pub(crate) fn a_module_that_was_loaded_anew_is_found(ipvs: &mut dyn Ipvs) {
     for attempt in 0.. {
-        // Schedulers hold the module, and so do namespaces that have ended but are not cleared away yet.
+        // Schedulers keep the module in use, as do ended namespaces that the kernel has not yet removed.
         let modules = std::fs::read_to_string("/proc/modules").unwrap();
         let ours = modules
             .split('\n')

@@ -1,4 +1,4 @@
-//! Destinations.
+//! Tests of destinations.
 
 use ipvs_rs::{
     Checksum, DestinationConfig, DestinationKey, Error, Family, ForwardingMethod, Ipvs, Operation,
@@ -44,7 +44,7 @@ pub(crate) fn every_method(ipvs: &mut dyn Ipvs) {
             apply_and_compare(ipvs, add_to(key, server(&format!("{prefix}{host}")), config));
         }
     }
-    // Ports tell destinations apart, 0 among them.
+    // Destinations are distinguished by port, including 0.
     for port in [0, 8080, 65535] {
         let destination = DestinationKey { address: "192.0.2.1".parse().unwrap(), port };
         apply_and_compare(ipvs, add_to(tcp("10.0.0.1", 80), destination, weight(1)));
@@ -60,7 +60,7 @@ pub(crate) fn every_tunnel(ipvs: &mut dyn Ipvs) {
     for tunnel in tunnels() {
         apply_and_compare(ipvs, edit_of(key, server("192.0.2.1"), tunnelled(tunnel)));
     }
-    // A tunnel that is not used is not kept, so GUE without a port does not matter here.
+    // A tunnel that is not used is not stored, so GUE without a port is accepted here.
     let unused = DestinationConfig { tunnel: Tunnel::Gue { port: 0, checksum: Checksum::Full }, ..weight(1) };
     apply_and_compare(ipvs, edit_of(key, server("192.0.2.1"), unused));
     apply_and_compare(ipvs, edit_of(key, server("192.0.2.1"), tunnelled(Tunnel::Ipip)));
@@ -168,12 +168,12 @@ pub(crate) fn odd_addresses(ipvs: &mut dyn Ipvs) {
     for address in ["::1", "::192.0.2.1", "fec0::1", "fd00::1", "64:ff9b::1"] {
         apply_and_compare(ipvs, add_to(v6, server(address), weight(1)));
     }
-    // An edit does not look at the address, only at whether it is there.
+    // An edit does not check the address, only whether the destination exists.
     assert_eq!(apply(ipvs, edit_of(v4, server("224.0.0.1"), weight(1))), Err(Error::NoSuchDestination));
 }
 
-/// Without a table of local routes, which comes with the first interface, the kernel takes every IPv4 address
-/// for a broadcast. That is a kernel's business, not one of the table in memory.
+/// Without a table of local routes, which the first interface creates, the kernel treats every IPv4 address as a
+/// broadcast address. The table in memory does not.
 pub(crate) fn without_interface(ipvs: &mut dyn Ipvs) {
     let (v4, v6) = (tcp("10.0.0.1", 80), tcp("2001:db8::1", 80));
     service(ipvs, v4);
@@ -203,7 +203,7 @@ pub(crate) fn removed_ones_come_back_new(ipvs: &mut dyn Ipvs) {
         DestinationConfig { upper: 9, ..tunnelled(Tunnel::Gue { port: 1, checksum: Checksum::Full }) };
     apply_and_compare(ipvs, add_to(key, destination, tunnel));
     apply_and_compare(ipvs, Operation::RemoveDestination { service: key, key: destination });
-    // The kernel takes the old one out of its trash; nothing of the old set-up may show.
+    // The kernel reuses the old destination from its trash. Nothing of the old configuration may remain.
     apply_and_compare(ipvs, add_to(key, destination, weight(3)));
     apply_and_compare(ipvs, Operation::RemoveService { key });
     apply_and_compare(ipvs, add(key, ServiceConfig::new("rr")));

@@ -1,4 +1,4 @@
-//! The example that lists a table, beside the original.
+//! Compares the example that lists a table with `ipvsadm`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,25 +10,25 @@ use ipvs_rs::{
 
 use super::{mark, reach, server, tcp, weight};
 
-/// Where cargo puts examples: beside the folder of this test.
+/// The directory where cargo puts examples: next to the directory of this test.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().and_then(|deps| deps.parent()).unwrap().join("examples/list")
 }
 
-/// What a program prints in this thread's network namespace, which it inherits.
+/// The output of a program in this thread's network namespace, which it inherits.
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What the example prints.
+/// The output of the example.
 pub(crate) fn ours() -> String {
     output(&mut Command::new(example()))
 }
 
-/// What the original prints.
+/// The output of `ipvsadm`.
 pub(crate) fn original() -> String {
     output(Command::new("/sbin/ipvsadm").arg("-Ln"))
 }
@@ -41,7 +41,7 @@ pub(crate) fn the_example_prints_what_ipvsadm_prints(ipvs: &mut dyn Ipvs) {
     }
 }
 
-/// Addresses so far apart that ipvsadm's order is not that of their numbers.
+/// Addresses so far apart that the order of `ipvsadm` is not their numeric order.
 fn spread() -> Table {
     let mut table = Table::default();
     for address in ["10.0.0.1", "192.168.0.1", "223.0.0.1", "9.9.9.9", "2001:db8::1", "fd00::1"] {
@@ -56,7 +56,7 @@ fn spread() -> Table {
     table
 }
 
-/// Everything that shows in a listing.
+/// Everything that a listing shows.
 fn varied() -> Table {
     let mut table = Table::default();
     let mut put = |key, config, destinations: &[(&str, DestinationConfig)]| {

@@ -1,4 +1,4 @@
-//! The tests, written for any [`Ipvs`], and short ways to say what is in a table.
+//! Tests for any [`Ipvs`], and helpers to write tables.
 
 pub(crate) mod alone;
 pub(crate) mod destinations;
@@ -46,28 +46,28 @@ pub(crate) fn edit_of(service: ServiceKey, key: DestinationKey, config: Destinat
     Operation::EditDestination { service, key, config }
 }
 
-/// Carries one operation out.
+/// Applies one operation.
 pub(crate) fn apply(ipvs: &mut dyn Ipvs, operation: Operation) -> Result<(), Error> {
     let mut results = ipvs.apply(std::slice::from_ref(&operation));
     assert_eq!(results.len(), 1);
     results.remove(0)
 }
 
-/// Carries operations out that have to succeed.
+/// Applies operations that must succeed.
 pub(crate) fn apply_all(ipvs: &mut dyn Ipvs, operations: &[Operation]) {
     for (operation, result) in operations.iter().zip(ipvs.apply(operations)) {
         assert_eq!(result, Ok(()), "{operation}");
     }
 }
 
-/// Brings the table to what is wanted, and reads it back.
+/// Changes the table to `wanted`, and reads it back.
 pub(crate) fn reach(ipvs: &mut dyn Ipvs, wanted: &Table) {
     let current = ipvs.dump().unwrap();
     apply_all(ipvs, &diff(&current, wanted));
     assert_eq!(&ipvs.dump().unwrap(), wanted);
 }
 
-/// Carries one operation out in the table and in a copy, and compares the two.
+/// Applies one operation to the table and to a copy, and compares the two.
 pub(crate) fn apply_and_compare(ipvs: &mut dyn Ipvs, operation: Operation) {
     let mut wanted = ipvs.dump().unwrap();
     wanted.apply(&operation).unwrap();
@@ -75,7 +75,7 @@ pub(crate) fn apply_and_compare(ipvs: &mut dyn Ipvs, operation: Operation) {
     assert_eq!(ipvs.dump().unwrap(), wanted, "{operation}");
 }
 
-/// The error is one about values.
+/// Asserts that the error is about values.
 pub(crate) fn assert_invalid(result: Result<(), Error>, what: &str) {
     assert!(matches!(result, Err(Error::Invalid { .. })), "{what}: {result:?}");
 }

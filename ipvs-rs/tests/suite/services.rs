@@ -1,4 +1,4 @@
-//! Virtual services.
+//! Tests of virtual services.
 
 use ipvs_rs::{
     Error, Family, Ipvs, Netmask, Operation, Persistence, Protocol, ServiceConfig, ServiceFlags, ServiceKey,
@@ -37,7 +37,7 @@ pub(crate) fn every_scheduler(ipvs: &mut dyn Ipvs) {
         let key = tcp("10.0.0.1", 1);
         apply_and_compare(ipvs, Operation::EditService { key, config: ServiceConfig::new(name) });
     }
-    // Debian builds its kernels without this one.
+    // Debian builds its kernels without this scheduler.
     match apply(ipvs, add(mark(1), ServiceConfig::new("twos"))) {
         Ok(()) => assert_eq!(ipvs.dump().unwrap().services[&mark(1)].config, ServiceConfig::new("twos")),
         Err(error) => {
@@ -85,7 +85,7 @@ pub(crate) fn a_persistence_engine(ipvs: &mut dyn Ipvs) {
     let without = persistent(60, host, None);
     match apply(ipvs, add(key, with_engine.clone())) {
         Ok(()) => assert_eq!(ipvs.dump().unwrap().services[&key].config, with_engine),
-        // Not every kernel has a module for it.
+        // Not every kernel has a module for this engine.
         Err(error) => {
             let expected = Error::NoSuchScheduler { scheduler: "wlc".into(), engine: Some("sip".into()) };
             assert_eq!(error, expected);
@@ -166,7 +166,7 @@ pub(crate) fn what_is_refused_unsent(ipvs: &mut dyn Ipvs) {
 }
 
 pub(crate) fn a_port_of_zero(ipvs: &mut dyn Ipvs) {
-    // The kernel takes it also without persistence; it is ipvsadm that does not.
+    // The kernel accepts this without persistence, too; only ipvsadm does not.
     apply_and_compare(ipvs, add(tcp("10.0.0.1", 0), ServiceConfig::new("wlc")));
     let config = persistent(300, Netmask::host(Family::V4), None);
     apply_and_compare(ipvs, add(tcp("10.0.0.2", 0), config));

@@ -1,4 +1,4 @@
-//! Whole tables, batches, counters and settings.
+//! Tests of whole tables, batches, counters and settings.
 
 use std::net::Ipv4Addr;
 
@@ -70,7 +70,7 @@ pub(crate) fn a_batch_with_errors_goes_on(ipvs: &mut dyn Ipvs) {
     assert_eq!(table.services[&key].destinations.len(), 200);
 }
 
-/// A service with so many destinations.
+/// A service with this number of destinations.
 fn crowd(count: u32) -> Service {
     let mut service = Service::new(ServiceConfig::new("wlc"));
     for host in 0..count {
@@ -104,7 +104,7 @@ pub(crate) fn many_services(ipvs: &mut dyn Ipvs) {
     reach(ipvs, &Table::default());
 }
 
-/// Makes a random table one that the kernel takes.
+/// Changes a random table into one that the kernel accepts.
 fn acceptable(mut table: Table) -> Table {
     for (key, service) in &mut table.services {
         if let Some(persistence) = &mut service.config.persistence {
@@ -185,7 +185,7 @@ pub(crate) fn timeouts(ipvs: &mut dyn Ipvs) {
         assert_invalid(ipvs.set_timeouts(bad), "time-outs");
     }
     assert_eq!(ipvs.timeouts(), Ok(Timeouts { udp: 31, ..set }));
-    // They are no part of the table.
+    // They are not part of the table.
     apply_all(ipvs, &[add(mark(1), ServiceConfig::new("wlc"))]);
     assert_eq!(apply(ipvs, Operation::RemoveService { key: mark(1) }), Ok(()));
 }
