@@ -1,9 +1,11 @@
-//! The whole daemon under load, as a process on a table in memory: `cargo bench --bench daemon`.
+//! The whole daemon under load, as a process with a table in memory: `cargo bench --bench daemon`.
 //!
-//! - 5,000 servers at an interval of 1 s on loopback: checks a second and CPU time a check, beside bare connects in the same run;
-//! - 200 servers of which 20 swallow packets: are the others still checked every second, and how soon is a death in the table?
+//! - 5,000 servers at an interval of 1 s on loopback: checks per second and CPU time per check, compared with bare
+//!   connects in the same run;
+//! - 200 servers of which 20 drop packets: are the others still checked every second, and how soon is a failed server
+//!   out of rotation?
 //!
-//! Servers are in a process of their own, so that only the daemon's CPU time counts.
+//! The servers are a separate process, so that only the daemon's CPU time counts.
 
 #![allow(
     clippy::unwrap_used,
@@ -43,7 +45,7 @@ fn main() {
     silent_crowd();
 }
 
-/// A listener for 5,000 servers at once: with the standard library's short queue connections would be lost in bursts.
+/// A listener for 5,000 servers: with the short queue of the standard library, bursts would lose connections.
 fn listener() -> TcpListener {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
@@ -51,7 +53,8 @@ fn listener() -> TcpListener {
     socket.into()
 }
 
-/// The server process: answers on every loopback address, and says at each line of input how many connections there were.
+/// The server process: answers on every loopback address, and prints the number of connections after each line of
+/// input.
 fn serve() {
     let listener = listener();
     println!("{}", listener.local_addr().unwrap().port());
@@ -77,7 +80,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The server process as seen from the benchmark.
+/// The server process, for the benchmark.
 struct Servers {
     child: Child,
     answers: BufReader<std::process::ChildStdout>,
@@ -192,7 +195,7 @@ fn full_rate(kind: &str) {
     );
 }
 
-/// The peer: one thread that connects and closes, with nothing around it.
+/// The comparison: one thread that only connects and closes.
 fn bare_connects() {
     let servers = Servers::start();
     let cpu = || {
@@ -210,7 +213,7 @@ const CROWD: usize = 200;
 const SILENT: usize = 20;
 const DEATHS: usize = 20;
 
-/// A server of the crowd that is alive.
+/// A server of the crowd that answers.
 struct Alive {
     address: SocketAddr,
     listener: TcpListener,
@@ -246,7 +249,7 @@ fn silent_crowd() {
     );
     let mut delays: Vec<Duration> = Vec::new();
     for death in 0..DEATHS {
-        // Deaths fall anywhere between two checks.
+        // Servers fail at different times between two checks.
         drain(&alive, Duration::from_millis(500 + 37 * death as u64));
         let dead = alive.remove(death * 7 % alive.len());
         let words = format!("Quiescent real server: {} ", dead.address);
@@ -260,19 +263,19 @@ fn silent_crowd() {
             } else {
                 drain(&alive, Duration::from_millis(5));
             }
-            assert!(died.elapsed() < Duration::from_secs(10), "the death of {words} was not seen");
+            assert!(died.elapsed() < Duration::from_secs(10), "no log line within 10 s: {words}");
         };
         delays.push(told.duration_since(died));
     }
     delays.sort();
     println!(
-        "{DEATHS} deaths among them were in the table after {:.2} s (median), {:.2} s (worst); interval 1 s",
+        "{DEATHS} failed servers were out of rotation after {:.2} s (median), {:.2} s (worst); interval 1 s",
         delays[DEATHS / 2].as_secs_f64(),
         delays[DEATHS - 1].as_secs_f64()
     );
 }
 
-/// Each line of the daemon's log with the time of its arrival.
+/// Collects each line of the daemon's log with its arrival time.
 fn watch(stderr: ChildStderr) -> std::sync::mpsc::Receiver<(String, Instant)> {
     let (sender, receiver) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -285,7 +288,7 @@ fn watch(stderr: ChildStderr) -> std::sync::mpsc::Receiver<(String, Instant)> {
     receiver
 }
 
-/// Takes connections for a while and counts them for each server.
+/// Accepts connections for a while and counts them per server.
 fn drain(alive: &[Alive], time: Duration) -> Vec<usize> {
     let mut counts = vec![0; alive.len()];
     let end = Instant::now() + time;
@@ -300,7 +303,7 @@ fn drain(alive: &[Alive], time: Duration) -> Vec<usize> {
     counts
 }
 
-/// A server that swallows connection requests: its queue is full, so the kernel drops them without a word.
+/// A server that does not answer connection requests: its queue is full, so the kernel drops them silently.
 struct SilentServer {
     address: SocketAddr,
     _listener: Socket,

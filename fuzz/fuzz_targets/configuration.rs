@@ -1,4 +1,4 @@
-//! `ldirectord.cf`: no file makes the reader panic, and what it reads can be written again and planned.
+//! `ldirectord.cf`: no file makes the reader panic, and a configuration that was read can be written and planned.
 #![no_main]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ fuzz_target!(|text: &[u8]| {
     let loaded = config::load(text, &Answers::new("a.test"));
     let _ = config::render(&loaded.diagnostics, "a.cf", false);
     if let Some(config) = loaded.config {
-        // What is written is read again there, and must be the same.
+        // `write` reads its text again, which must give the same configuration.
         config::write(&config).expect("a configuration that was read can be written");
         let _ = Plan::new(Arc::new(config));
     }

@@ -1,4 +1,4 @@
-//! What the kernel answers, decoded in every way.
+//! Answers of the kernel, decoded with every decoder.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

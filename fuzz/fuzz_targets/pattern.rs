@@ -1,4 +1,4 @@
-//! Patterns of `receive`. The input is the pattern, a NUL and the text. No pair may panic or run without an end.
+//! Patterns of `receive`. The input is the pattern, a NUL and the text. No pair may panic or run forever.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The replies of a server, of the protocol that the variable PROTOCOL names.
+//! Replies of a server with the protocol in the variable PROTOCOL.
 #![no_main]
 
 use std::cell::OnceCell;
@@ -14,7 +14,7 @@ thread_local! {
 }
 
 fn open() -> (Runtime, Stage) {
-    // What a library does on a broken reply is contained, and a verdict; only other panics are found.
+    // A panic of a library on a broken reply is caught and gives a verdict. Only other panics are findings.
     silence_contained_panics();
     let name = std::env::var("PROTOCOL").expect("PROTOCOL names the protocol, as in fuzz/corpus");
     let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == name).expect("a protocol of this name");

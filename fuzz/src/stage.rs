@@ -1,9 +1,9 @@
-//! Replies of servers, against the checks that read them: which protocols there are, and how bytes are put before a check.
+//! Runs checks on arbitrary replies of servers: the list of protocols, and the server that sends the bytes.
 //!
-//! A check is run whole, through the public interface, against a server on loopback that says the bytes, listens to the end, and
-//! closes. It says them at once, since most checks read early what comes early; where a client would not, [`PAUSE`] in the bytes
-//! makes the server wait until it is asked. The kept inputs lie in `corpus/NAME`; those called
-//! `good…` are what a good server says. `tests/it/replies.rs` runs them all, and changes of them.
+//! A complete check runs, through the public interface, against a server on loopback that sends the bytes, reads to
+//! the end, and closes. It sends them at once, since most checks accept early data; for a check that does not,
+//! [`PAUSE`] in the bytes makes the server wait for the client. The stored inputs are in `corpus/NAME`; those named
+//! `good…` are the replies of a working server. `tests/it/replies.rs` runs all of them, and variations of them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,25 +21,25 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Where the server waits for the client to say something.
+/// The place in a reply where the server waits for data from the client.
 const PAUSE: &[u8] = b"\0<>\0";
-/// How long it does.
+/// How long the server waits.
 const PATIENCE: Duration = Duration::from_millis(10);
-/// So much later than its deadline a check may end on a busy machine; how punctual they are is measured elsewhere.
+/// How long after its deadline a check may end on a busy machine. Other tests measure the punctuality.
 const SLACK: Duration = Duration::from_secs(1);
 /// The password of all checks. No reason may show it.
 const PASSWORD: &str = "sesame";
-/// The secret of RADIUS.
+/// The shared secret of RADIUS.
 const SECRET: &str = "shared";
 
-/// A protocol, in the words of the configuration.
+/// A protocol and its directives.
 #[derive(Clone, Copy, Debug)]
 pub struct Protocol {
-    /// The folder of its inputs.
+    /// The directory of its inputs.
     pub name: &'static str,
-    /// Whether it is spoken in datagrams.
+    /// Whether it uses UDP.
     pub udp: bool,
-    /// The directives of the virtual, one a line.
+    /// The directives of the virtual service, one per line.
     pub directives: &'static str,
 }
 
@@ -51,7 +51,7 @@ const fn udp(name: &'static str, directives: &'static str) -> Protocol {
     Protocol { name, udp: true, directives }
 }
 
-/// All whose replies are read.
+/// All protocols whose replies are read.
 #[rustfmt::skip]
 pub const PROTOCOLS: &[Protocol] = &[
     tcp("http", "service=http\nrequest=\"/\"\nreceive=\"fine\""),
@@ -84,7 +84,7 @@ impl Protocol {
     }
 }
 
-/// A server that says what it is told to, and a check that asks it.
+/// A server that sends given bytes, and a check of this server.
 pub struct Stage {
     protocol: Protocol,
     probe: Probe,
@@ -94,11 +94,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Opens the server, in the runtime in which this is called. Most checks are over long before their deadline, since the server
-    /// closes the connection; a datagram that is no answer is waited out.
+    /// Starts the server in the current runtime. Most checks end long before their deadline, because the server
+    /// closes the connection. After a datagram that is not an answer, a check waits until the deadline.
     ///
     /// # Errors
-    /// When there is no port for it.
+    /// When no port is free.
     pub async fn open(protocol: Protocol, deadline: Duration) -> io::Result<Stage> {
         let (reply, heard) = watch::channel(Vec::new());
         let any = (Ipv4Addr::UNSPECIFIED, 0);
@@ -117,33 +117,33 @@ impl Stage {
         Ok(Stage { protocol, probe, checker: Checker::new().unwrap(), reply, runs: AtomicU32::new(0) })
     }
 
-    /// Lets a check read this.
+    /// Runs the check on this reply.
     pub async fn run(&self, reply: &[u8]) -> Verdict {
         self.reply.send_replace(reply.to_vec());
         if self.protocol.udp {
             return self.checker.run(&self.probe).await;
         }
-        // Each closed connection keeps a port towards its server for a while: there are many servers.
+        // A closed connection keeps its port to the server for a while, so there are many server addresses.
         let [_, _, high, low] = self.runs.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let address = IpAddr::V4(Ipv4Addr::new(127, 1, high & 15, low.max(1)));
         let target = SocketAddr::new(address, self.probe.target.port());
         self.checker.run(&Probe { target, ..self.probe.clone() }).await
     }
 
-    /// What every verdict must be, whatever the server said; the error is what it is not.
+    /// Checks what must be true for every verdict, independent of the reply. The error says what is wrong.
     ///
     /// # Errors
-    /// When the check is late, blames this machine, or gives a secret away.
+    /// When the check is late, blames this machine, or reveals a secret.
     pub fn judge(&self, reply: &[u8], verdict: &Verdict) -> Result<(), String> {
-        // What the server says itself is no secret.
+        // Text from the server itself is not a secret.
         let said = String::from_utf8_lossy(reply);
         let given_away = |secret: &&str| verdict.reason.contains(*secret) && !said.contains(*secret);
         let wrong = if verdict.is_unknown() {
-            "it is the server's fault"
+            "unknown, but the server is at fault"
         } else if verdict.reason.contains('\n') {
-            "a reason is one line"
+            "the reason has more than one line"
         } else if [PASSWORD, SECRET].iter().any(given_away) {
-            "a secret in a reason"
+            "the reason contains a secret"
         } else if verdict.took > self.probe.deadline + SLACK {
             "late"
         } else {
@@ -183,14 +183,14 @@ async fn answer_datagrams(protocol: Protocol, socket: UdpSocket, reply: watch::R
     }
 }
 
-/// The id of the question; without it an answer is nobody's.
+/// Copies the id of the question, without which the check ignores an answer.
 fn belong_to_dns(reply: &mut [u8], question: &[u8]) {
     if let (Some(own), Some(asked)) = (reply.get_mut(..2), question.get(..2)) {
         own.copy_from_slice(asked);
     }
 }
 
-/// The id of the request, and the authenticator that the secret makes (RFC 2865 3).
+/// Sets the id of the request, and the authenticator computed with the secret (RFC 2865 3).
 fn belong_to_radius(reply: &mut [u8], request: &[u8]) {
     if reply.len() < 20 || request.len() < 20 {
         return;

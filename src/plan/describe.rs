@@ -9,8 +9,8 @@ use super::probe::{
 use crate::value::shown::{beginning, command, url};
 use crate::value::{Pattern, Tls};
 
-/// Formats what is sent, the target, and what is expected: `GET http://10.0.0.2:80/index.html (Host:
-/// www.example.net), expecting /Test Page/`.
+/// Formats what is sent, the target, and what is expected:
+/// `GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/`.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target;
