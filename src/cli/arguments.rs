@@ -297,7 +297,13 @@ fn words(words: &[String], judging: Judging) -> Words {
         ([config, command, rest @ ..], ..) if is_command(command) => {
             own_command(command, &[slice::from_ref(config), rest].concat(), judging)
         }
-        ([word] | [_, word, ..], ..) => Err(no_such_action(word, words)),
+        ([word], ..) => Err(no_such_action(word, words)),
+        // In `drian SERVER` the misspelt word comes first.
+        ([first, second, ..], ..) => {
+            let is_first = action(0).is_none() && nearest_command(second).is_none();
+            let word = if is_first && nearest_command(first).is_some() { first } else { second };
+            Err(no_such_action(word, words))
+        }
     }
 }
 
@@ -311,9 +317,14 @@ fn no_such_action(word: &str, words: &[String]) -> Wrong {
         [action, config, ..] if Action::from_word(action).is_some() && !config.starts_with('-') => {
             Some(format!("ldirectord-rs {config} {action}"))
         }
-        _ => nearest_word(word, ACTIONS.into_iter().chain(COMMANDS)).map(str::to_owned),
+        _ => nearest_command(word).map(str::to_owned),
     };
     Wrong { error: Some(format!("{word}: no such action")), hint, usage: None }
+}
+
+/// The action or command that a misspelt word resembles.
+fn nearest_command(word: &str) -> Option<&'static str> {
+    nearest_word(word, ACTIONS.into_iter().chain(COMMANDS))
 }
 
 fn own_command(command: &str, words: &[String], judging: Judging) -> Words {

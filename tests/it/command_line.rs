@@ -72,10 +72,13 @@ fn the_last_line_of_the_usage_names_the_nearest_action() {
         (&["relaod"], "Did you mean `reload`?"),
         (&["web.cf", "chek"], "Did you mean `check`?"),
         (&["start", "web.cf"], "Did you mean `ldirectord-rs web.cf start`?"),
+        (&["drian", "10.0.0.2:80"], "Did you mean `drain`?"),
+        (&["web.cf", "drian", "10.0.0.2:80"], "Did you mean `drain`?"),
     ] {
         let (code, out, err) = told(site.run(words));
         assert_eq!((code, out.lines().last()), (255, Some(last)), "{words:?}");
         assert!(out.contains("Usage:") && err.ends_with(": no such action\n"), "{words:?}: {err}");
+        assert!(!words.contains(&"drian") || err == "drian: no such action\n", "{words:?}: {err}");
     }
     let (code, out, _) = told(site.run(&["web.cf", "frobnicate"]));
     assert!(code == 255 && !out.contains("Did you mean"), "{out}");
