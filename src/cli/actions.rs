@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
             tell!("{wrong}");
             return Exit::Failure;
         }
-        // Before anything is opened. What runs from here on may become the daemon.
+        // Before this process opens anything: it may become the daemon.
         detach::close_inherited();
         process::set_umask();
     }
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
     result.unwrap_or_else(|exit| exit)
 }
 
-/// Warns of files that decide what the daemon does, and as whom, when every user may change them.
+/// Warns about world-writable files that control what the daemon does, and as which user.
 pub(super) fn warn_of_access(context: &Context, config: &Path) {
     let files = [config, &context.settings_file, &context.settings.mail.password_file];
     for warning in files.into_iter().filter_map(access::warning) {
@@ -59,17 +59,18 @@ pub(super) fn warn_of_access(context: &Context, config: &Path) {
     }
 }
 
-/// The configuration, or the exit code after everything that is wrong with it has been said.
+/// Loads the configuration. Prints its errors, if any, and returns the exit code instead.
 pub(super) fn load(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     load_by(context, daemon::load)
 }
 
-/// As [`load`], to start a daemon: servers that the kernel's table has keep their addresses.
+/// As [`load`], to start a daemon: server names that resolve to several addresses keep the address that the kernel's
+/// table has.
 fn load_to_start(context: &Context) -> Result<(PathBuf, Loaded), Exit> {
     load_by(context, |path| daemon::load_for(path, &in_use(context)))
 }
 
-/// The addresses that our services have in the kernel's table. Where it cannot be read, what follows says so.
+/// The addresses that our services have in the kernel's table. Empty if it cannot be read: the next step reports that.
 fn in_use(context: &Context) -> InUse {
     match context.settings.table.backend {
         Backend::Memory => InUse::default(),
@@ -103,7 +104,7 @@ fn load_by(
     }
 }
 
-/// Prints everything that is wrong with a file.
+/// Prints all errors of a file.
 pub(super) fn report(error: &LoadError) {
     tell!("{}", error.render(has_colour()));
 }
@@ -115,7 +116,8 @@ pub(super) fn has_colour() -> bool {
 
 fn start(context: &Context) -> Result<Exit, Exit> {
     let (path, loaded) = load_to_start(context)?;
-    // Whoever waits for the end of this process must not take that of a second one for it.
+    // With --foreground a running daemon is an error (see `attached`): a supervisor would take exit code 0 for the
+    // daemon's end.
     if let Some(Process { pid, .. }) = running(context)?
         && !context.foreground
     {
@@ -124,31 +126,32 @@ fn start(context: &Context) -> Result<Exit, Exit> {
     launch(context, prepare(context, path, loaded)?)
 }
 
-/// R92: the original says nothing. A daemon that is not the one that was asked for is named.
+/// Reports a daemon that runs under another name, with another table or with another file (R92; the original prints
+/// nothing).
 fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
     let config = context.display_config();
     if let Some((Process { pid, .. }, Instance { name, .. })) = under_another_name(context) {
         let name = escaped(&name);
-        tell!("ldirectord for {config} is running already as {name} with pid {pid}; nothing was started");
+        tell!("ldirectord for {config} is already running as {name} with pid {pid}; nothing was started");
         return Ok(Exit::Ok);
     }
     match Other::of(context) {
         Some(Other { what: Differs::Table(table), pid, .. }) => {
             tell!(
-                "ldirectord for {config} is running already with pid {pid}, on the table {table}; nothing was started; end that one first"
+                "ldirectord for {config} is already running with pid {pid}, with the table {table}; nothing was started. Stop it first"
             );
             Err(Exit::Failure)
         }
         Some(Other { what: Differs::File(file), pid, name }) => {
             tell!(
-                "The name {name} is that of the daemon for {file} (pid {pid}); {config} was not started: give it another name"
+                "{config} was not started: the daemon for {file} (pid {pid}) already has the name {name}. Rename the file"
             );
             Err(Exit::Failure)
         }
         None => {
             if context.debug {
                 tell!(
-                    "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground"
+                    "ldirectord for {config} is already running with pid {pid}; nothing was started in the foreground"
                 );
             }
             Ok(Exit::Ok)
@@ -156,8 +159,8 @@ fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
     }
 }
 
-/// Works whatever the configuration looks like: what runs can always be ended. Where a unit runs it, `systemctl stop` is the way that
-/// always works, and this one reads the file first (R94).
+/// Stops the daemon, with a wrong configuration too. If a unit runs the daemon, this reads the file first (R94);
+/// `systemctl stop` works with any file.
 fn stop(context: &Context) -> Result<Exit, Exit> {
     if context.name_too_long().is_some() {
         say_nothing_to_stop(context);
@@ -171,7 +174,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
             Some(End::Killed) => was_killed = true,
             None => {}
         }
-        // Nothing starts while the lock is ours.
+        // No daemon can start while this process holds the lock.
         match Lock::take(&context.lock_file()) {
             Ok(Some(lock)) => {
                 clean_up(context, was_killed);
@@ -181,17 +184,17 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
                 lock.remove();
                 return Ok(Exit::Ok);
             }
-            // A daemon starts or ends at this moment.
+            // A daemon is starting or ending.
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 let (lock, seconds) = (context.lock_file(), GONE_LIMIT.as_secs());
                 tell!(
-                    "{} is locked for {seconds} s, and no daemon is found; find it with fuser {0} and end it",
+                    "{} has been locked for {seconds} s, but no daemon was found; find the process with fuser {0} and end it",
                     lock.display()
                 );
                 return Err(Exit::Failure);
             }
-            // Without its directory no daemon has left anything.
+            // Without the state directory there is nothing to clean up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !was_killed {
                     say_nothing_to_stop(context);
@@ -202,7 +205,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
                 say_nothing_to_stop(context);
                 let lock = context.lock_file();
                 tell!(
-                    "Warning: whether a daemon that crashed left services in the table was not looked at: {}: {}",
+                    "Warning: the table was not searched for services of a crashed daemon: {}: {}",
                     lock.display(),
                     cause(&error)
                 );
@@ -212,7 +215,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
     }
 }
 
-/// Ends what runs, or a unit that is about to start it; none where there is nothing to end.
+/// Ends the running daemon, or the unit that is about to start it. Returns none if there is neither.
 fn end_all(context: &Context) -> Result<Option<End>, Exit> {
     let exit = match running(context)? {
         None => match unit::waiting(context) {
@@ -223,21 +226,21 @@ fn end_all(context: &Context) -> Result<Option<End>, Exit> {
             None => return end(daemon, Signal::SIGTERM).map(Some),
             Some(unit) => {
                 load_by(context, daemon::load_for_daemon).inspect_err(|_| {
-                    tell!("Nothing was done; systemctl stop {unit} ends the daemon whatever its file says");
+                    tell!("Nothing was done. To stop the daemon with a wrong file: systemctl stop {unit}");
                 })?;
                 unit::ask(&unit, "stop", daemon)
             }
         },
     };
-    // systemd does not say whether it had to kill it.
+    // systemd does not report whether it had to kill the daemon.
     if exit == Exit::Ok { Ok(Some(End::Killed)) } else { Err(exit) }
 }
 
-/// R83: removes what a daemon that crashed left in the table.
+/// Removes the services of a crashed daemon from the table (R83).
 fn clean_up(context: &Context, was_killed: bool) {
     let (config, directory) = (context.display_config(), context.state_directory());
     let left = match context.settings.table.backend {
-        // It is gone with its daemon.
+        // The table has ended with its daemon.
         Backend::Memory => Leftovers::None,
         Backend::Kernel => {
             daemon::remove_leftovers(&directory, &context.name, process::original(), || context.open_table())
@@ -249,30 +252,31 @@ fn clean_up(context: &Context, was_killed: bool) {
         Leftovers::Removed(count) => {
             let services =
                 if count == 1 { "1 virtual service".to_owned() } else { format!("{count} virtual services") };
-            tell!("ldirectord for {config} does not run; removed {services} that it had left in the table");
+            tell!("ldirectord for {config} is not running; removed {services} that it had left in the table");
         }
         Leftovers::Left(why) => {
-            tell!("ldirectord for {config} does not run in the background");
+            tell!("ldirectord for {config} is not running in the background");
             tell!(
-                "Warning: its services stay in the table: {why}; list them with ipvsadm -Ln, remove them with ipvsadm -D"
+                "Warning: its services stay in the table: {why}; list them with ipvsadm -Ln and remove them with ipvsadm -D"
             );
         }
     }
 }
 
-/// R81: a wrong name must not look like success.
+/// Reports that no daemon runs. A misspelt name must not look like success (R81).
 fn say_nothing_to_stop(context: &Context) {
     let file = match context.find_config() {
         Some(_) => "",
         None => ", and there is no such configuration file",
     };
-    tell!("ldirectord for {} does not run; nothing to stop{file}", context.display_config());
+    tell!("ldirectord for {} is not running; nothing to stop{file}", context.display_config());
 }
 
-/// Two files of one name have one daemon, as with the original: that of the file that was started.
+/// Warns if the daemon of this name was started with another file: as in the original, two files of one name share a
+/// daemon.
 fn warn_of_other_file(context: &Context) {
     if let Some(Other { what: Differs::File(file), .. }) = Other::of(context) {
-        tell!("Warning: the daemon of this name runs for {file}; give one of the two files another name");
+        tell!("Warning: the daemon of this name runs for {file}; rename one of the two files");
     }
 }
 
@@ -283,7 +287,8 @@ fn try_restart(context: &Context) -> Result<Exit, Exit> {
     }
 }
 
-/// Whatever may refuse the new daemon is asked before the old one is ended, and the table is handed over as it is.
+/// Restarts the daemon. Makes every check that can refuse the new daemon before it ends the old one; the table stays as
+/// it is.
 fn restart(context: &Context) -> Result<Exit, Exit> {
     if let Some(daemon) = running(context)?
         && let Some(unit) = unit::of(daemon)
@@ -312,17 +317,19 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
     launch(context, prepared)
 }
 
-/// A restart with another table is no handover: that of the daemon that runs would be left without checks.
+/// Refuses a restart with another table: the table of the running daemon would be left without checks.
 fn judge_table(context: &Context) -> Result<(), Exit> {
     match Other::of(context) {
         Some(Other { what: Differs::Table("in memory"), name, .. }) => {
-            tell!("Warning: the daemon {name} had its table in memory; the new one keeps the kernel's");
+            tell!(
+                "Warning: the daemon {name} had its table in memory; the new one works on the kernel's table"
+            );
             Ok(())
         }
         Some(Other { what: Differs::Table(table), pid, name }) => {
             tell!(
-                "The daemon {name} (pid {pid}) keeps the table {table}; nothing was done: a restart with another one would leave that \
-                 without checks. Try the file under another name, a link to it"
+                "The daemon {name} (pid {pid}) keeps the table {table}; nothing was done: a restart with another table would leave that \
+                 one without checks. Start the file under another name, through a link"
             );
             Err(Exit::Failure)
         }
@@ -333,6 +340,7 @@ fn judge_table(context: &Context) -> Result<(), Exit> {
 fn reload(context: &Context) -> Result<Exit, Exit> {
     let (_, loaded) = load_by(context, daemon::load_for_daemon)?;
     let Some(daemon) = running(context)? else {
+        // The original's words.
         let message = format!("ldirectord is stopped for {}", context.display_config());
         if privileges::become_writer(context) {
             Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
@@ -356,7 +364,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     }
 }
 
-/// Works whatever the configuration looks like; a wrong one is a warning.
+/// Prints whether the daemon runs. A wrong configuration is only a warning.
 fn status(context: &Context) -> Exit {
     let config = context.display_config();
     match state(context) {
@@ -369,15 +377,15 @@ fn status(context: &Context) -> Exit {
             warn_of_other_file(context);
             match context.find_config() {
                 None => tell!(
-                    "Warning: Config file {} not found; it runs with what it has read",
+                    "Warning: Config file {} not found; the daemon keeps its current configuration",
                     context.argument
                 ),
-                // A cluster manager asks every few seconds, and also while the name server is dead.
+                // Resolves no names: a cluster manager asks every few seconds, also while the name server is down.
                 Some(path) => match daemon::judge(&path) {
                     Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
                     Err(error) => tell!(
-                        "Warning: it runs with what it has read before; the file is wrong now (errors: {}); to see them: \
-                         ldirectord-rs check {}",
+                        "Warning: the configuration file is now invalid (errors: {}); the daemon keeps its current configuration; \
+                         to see the errors: ldirectord-rs check {}",
                         error.count(),
                         path.display()
                     ),
@@ -386,11 +394,12 @@ fn status(context: &Context) -> Exit {
             Exit::Ok
         }
         Ok(State::Stale(_)) => {
+            // The original's words, as in all answers of `status`.
             tell!("ldirectord stale pid file {} for {config}", context.pid_file().display());
             say!("ldirectord is stopped for {config}");
             Exit::Failure
         }
-        // What starts does not run yet.
+        // A starting daemon does not run yet.
         Ok(State::Stopped | State::Starting) => {
             say!("ldirectord is stopped for {config}");
             Exit::Stopped
@@ -398,8 +407,8 @@ fn status(context: &Context) -> Exit {
     }
 }
 
-/// The other configurations say for themselves whether they run; the answer for this one does not depend on them. Those that
-/// name each other in a circle are asked once.
+/// Runs `status` for the configurations of `execute=`. Their answers do not change this one's exit code. Configurations
+/// that name each other in a circle are asked once.
 fn status_of_instances(context: &Context, execute: &BTreeSet<String>) {
     let callers = instances::callers(&context.name);
     for instance in execute.iter().filter(|instance| !callers.contains(&instances::name(instance))) {

@@ -1,4 +1,5 @@
-//! `alert-test`: sends one test message along each way that alerts take, and says what happened.
+//! `alert-test`: sends a test message to each list of recipients that gets alerts, over its relay, and prints the
+//! results.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +27,12 @@ pub(super) fn run(context: &Context) -> Exit {
         ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
     }
     if ways.is_empty() {
-        return answer("no virtual has an emailalert, so no alert is ever sent", Exit::Ok);
+        return answer("no virtual service has emailalert, so no alert is ever sent", Exit::Ok);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell!("no runtime: {error}");
+            tell!("the runtime cannot be started: {error}");
             return Exit::Failure;
         }
     };
@@ -40,7 +41,11 @@ pub(super) fn run(context: &Context) -> Exit {
         let (recipients, mut problems) = writer.recipients(&list);
         if !recipients.is_empty() {
             let subject = "ldirectord-rs: test of alerts".to_owned();
-            let body = format!("{TEXT}ldirectord host: {}\nVirtuals: {}\n", writer.host, virtuals.join(", "));
+            let body = format!(
+                "{TEXT}ldirectord host: {}\nVirtual services: {}\n",
+                writer.host,
+                virtuals.join(", ")
+            );
             let from = writer.sender(from.as_deref());
             let letter = Letter { from, recipients, relay, subject, body };
             problems.extend(runtime.block_on(send(&letter, &context.settings.mail)));
@@ -52,7 +57,7 @@ pub(super) fn run(context: &Context) -> Exit {
     exit
 }
 
-/// Sends a letter, and gives what is wrong with each recipient that does not get it.
+/// Sends a message, and returns an error text for each recipient that does not get it.
 async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
     let (parcel, mut problems) = match Parcel::seal(letter) {
         Ok(sealed) => sealed,
@@ -62,8 +67,8 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
     let place = way.place();
     let refused = |to: &str, failure: &Failure| {
         format!(
-            "not accepted by {place} for {to}: {}; look at emailalert, emailalertfrom and smtp in the configuration, and at [mail] \
-             in the settings",
+            "not accepted by {place} for {to}: {}; check emailalert, emailalertfrom and smtp in the configuration, and [mail] in \
+             the settings",
             escaped(failure.reason())
         )
     };
@@ -77,7 +82,7 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
                 problems
                     .extend(refusals.iter().map(|refusal| refused(refusal.to.as_ref(), &refusal.failure)));
             }
-            // Whom it was refused for is seen when each gets a letter of its own.
+            // A message for each recipient shows which of them the relay rejects.
             Err(Failure::NotTaken(_) | Failure::Never(_)) if parcel.recipients().len() > 1 => {
                 parcels.extend(parcel.split().into_iter().rev());
             }
@@ -87,7 +92,7 @@ async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
     way.close().await;
     let line = format!("accepted by {place} for {}", accepted.join(", "));
     if !accepted.is_empty() && answer(line, Exit::Ok) != Exit::Ok {
-        problems.push("not all that was accepted could be printed".to_owned());
+        problems.push("the accepted recipients could not all be printed".to_owned());
     }
     problems
 }

@@ -44,46 +44,46 @@ struct Arguments {
     /// The daemon's settings (default: /etc/ldirectord-rs.toml, if it exists).
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// The table to work on: the kernel's, or one in memory. That is a dry run: mail and commands are only logged.
+    /// The table to work on: the kernel's, or one in memory for a dry run, in which mail and commands are only logged.
     #[arg(long, value_enum, value_name = "BACKEND")]
     table: Option<Backend>,
     /// In a dry run: run commands and external checks. Mail is still only logged.
     #[arg(long)]
     run_commands: bool,
-    /// Judge this file alone, wherever it is, and exit: 0 usable, 2 not. Nothing is probed, no name server is asked.
+    /// Validate only this file and exit: 0 usable, 2 not. No server is probed and no name server is asked.
     #[arg(short = 't', long, value_name = "FILE")]
     test: Option<String>,
-    /// With -t and check: a warning fails, too (exit 2).
+    /// With -t and check: treat warnings as errors (exit 2).
     #[arg(long)]
     strict: bool,
     /// With -t, check and show: print JSON.
     #[arg(long)]
     json: bool,
-    /// CONFIG and what to do.
+    /// CONFIG and action.
     #[arg(trailing_var_arg = true, hide = true)]
     words: Vec<String>,
 }
 
 const AFTER_HELP: &str = "\
-CONFIG is looked for in /etc/ha.d, in /etc/ha.d/conf, and as it is; without it, ldirectord.cf, last in /etc.
+CONFIG is searched for in /etc/ha.d, in /etc/ha.d/conf, and as given. Default: ldirectord.cf, finally in /etc.
 
-start         start the daemon; returns when it is ready, or says why it cannot be
-stop          end it and clean the table up (see cleanstop); returns when it is gone
-restart       end it, leave the table as it is, start again
-try-restart   restart if it runs
+start         start the daemon; returns when it is ready, or prints why it cannot start
+stop          stop the daemon and clean up the table (see cleanstop); returns when the daemon has ended
+restart       stop the daemon, leave the table as it is, start the daemon again
+try-restart   restart the daemon if it runs
 reload        read the configuration again (force-reload is the same)
-status        say whether it runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown;
+status        print whether the daemon runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown;
               status --all: every daemon of this machine, exit 0 if one runs
-check         judge the file and probe every server once: exit 0 all well, 1 a server is down, 2 file unusable;
-              with --config-only judge the file alone, as -t does
-show          what the running daemon knows of its servers, and its table; without CONFIG: every daemon
+check         validate the file and probe every server once: exit 0 all up, 1 a server is down, 2 file unusable;
+              with --config-only only validate the file, as -t does
+show          print the state of all servers and the table of the running daemon; without CONFIG: of every daemon
 drain         send a server (ADDRESS:PORT, as show prints it) no new connections; existing ones continue
 down          treat a server as if its check failed
 up            keep a server in rotation, whatever its check finds
 undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daemon
-alert-test    send a test message along each way that alerts take: exit 0 all accepted, 1 not all, 2 file unusable";
+alert-test    send a test message to every recipient of alerts: exit 0 all accepted, 1 not all, 2 file unusable";
 
-/// What a line says besides what to do.
+/// The options of a command line, and its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     pub debug: bool,
@@ -91,24 +91,24 @@ pub(super) struct Options {
     pub settings: Option<PathBuf>,
     pub table: Option<Backend>,
     pub run_commands: bool,
-    /// None: the default configuration under its default name.
+    /// `None`: the default configuration under its default name.
     pub config: Option<String>,
     /// The words after an action of the original, which ignores them (R81).
     pub ignored: Vec<String>,
 }
 
-/// What to do.
+/// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Action(Action),
-    /// Judge the file and probe the servers.
+    /// Validate the file and probe the servers.
     Check(Judging),
-    /// Judge the file alone: where configurations are looked for, or exactly the named file.
+    /// Only validate the file: `named`: exactly that path, otherwise where configurations are searched for.
     Judge {
         judging: Judging,
         named: bool,
     },
-    /// Say of every daemon whether it runs.
+    /// Print for every daemon whether it runs.
     List,
     Show {
         json: bool,
@@ -118,17 +118,18 @@ pub(super) enum Command {
     Steer(Request),
 }
 
-/// How a file is judged.
+/// How a file is validated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Judging {
-    /// The findings are printed as JSON.
+    /// Print the findings as JSON.
     pub json: bool,
-    /// A warning fails, too.
+    /// Treat warnings as errors.
     pub strict: bool,
 }
 
 impl Command {
-    /// Whether it needs nothing of the settings but `[paths]`: it asks or ends a running daemon, or judges a file alone.
+    /// Whether the command needs no settings but `[paths]`: it asks or stops a running daemon, or only validates a
+    /// file.
     pub fn needs_only_paths(&self) -> bool {
         matches!(
             self,
@@ -169,9 +170,9 @@ impl Action {
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// Only a text.
+    /// Print a text and exit.
     Answer { text: String, error: Option<String>, exit: Exit },
-    /// Work.
+    /// Run a command.
     Run(Options, Command),
 }
 
@@ -211,7 +212,7 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
     }
 }
 
-/// Reads the options and the words. Some options count wherever they stand, so they are moved to the front first.
+/// Parses the options and the words. Some options are accepted at any position: they are moved to the front first.
 fn read(line: &[String]) -> Result<Arguments, String> {
     let read =
         |line: &[String]| Arguments::try_parse_from(line).map_err(|error| first_line(&error.to_string()));
@@ -224,7 +225,7 @@ fn read(line: &[String]) -> Result<Arguments, String> {
     if options.is_empty() { Ok(arguments) } else { read(&[before, &options, &words].concat()) }
 }
 
-/// Takes the options that count wherever they stand out of the words.
+/// Splits the words into the options that are accepted at any position and the rest.
 fn take_options(words: &[String]) -> Result<(Vec<String>, Vec<String>), String> {
     let (mut options, mut others) = (Vec::new(), Vec::new());
     let mut words = words.iter();
@@ -242,7 +243,7 @@ fn take_options(words: &[String]) -> Result<(Vec<String>, Vec<String>), String> 
     Ok((options, others))
 }
 
-/// What the words ask for.
+/// The meaning of the words.
 struct Asked {
     config: Option<String>,
     command: Command,
@@ -255,13 +256,13 @@ impl Asked {
     }
 }
 
-/// What is wrong with a line, where there is more to say than the usage.
+/// Why a command line is refused, in addition to the usage.
 #[derive(Default)]
 struct Wrong {
     error: Option<String>,
-    /// What the operator may have meant.
+    /// What the operator probably meant.
     hint: Option<String>,
-    /// The usage of one command, instead of that of all.
+    /// The usage of one command, instead of that of the program.
     usage: Option<String>,
 }
 
@@ -273,7 +274,7 @@ impl From<String> for Wrong {
 
 type Words = Result<Asked, Wrong>;
 
-/// `-t FILE`, which stands alone.
+/// Handles `-t FILE`, which takes no action.
 fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     match words {
         [] => Ok(Asked::new(Some(file.to_owned()), Command::Judge { judging, named: true })),
@@ -281,8 +282,8 @@ fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     }
 }
 
-/// One word is the action; of two the first is the configuration, whatever it is called; more are ignored. The commands that the
-/// original does not have take their configuration on either side.
+/// Interprets the words as the original does: one word is the action; of two, the first is the configuration, whatever
+/// its name; more are ignored. Our own commands accept their configuration before or after them.
 fn words(words: &[String], judging: Judging) -> Words {
     let action = |index: usize| words.get(index).and_then(|word| Action::from_word(word));
     let is_command = |word: &String| COMMANDS.contains(&word.as_str());
@@ -360,7 +361,7 @@ fn check(words: &[String], judging: Judging) -> Words {
     Ok(Asked::new(flags.config, command))
 }
 
-/// What stands after a command that the original does not have: some of its flags, and at most one configuration.
+/// The words after one of our own commands: some of its flags, and at most one configuration.
 struct Flags {
     given: Vec<String>,
     config: Option<String>,
@@ -373,9 +374,9 @@ impl Flags {
         match &others[..] {
             [] => Ok(Flags { given, config: None }),
             [config] if !config.starts_with('-') => Ok(Flags { given, config: Some(config.clone()) }),
-            [word, ..] if known.is_empty() => Err(format!("{word}: not the only configuration")),
+            [word, ..] if known.is_empty() => Err(format!("{word}: a second configuration")),
             [word, ..] => {
-                Err(format!("{word}: not one of {} and not the only configuration", known.join(", ")))
+                Err(format!("{word}: neither one of {} nor the only configuration", known.join(", ")))
             }
         }
     }
@@ -403,7 +404,7 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
     Ok(Asked { config: config.cloned(), command, ignored })
 }
 
-/// The usage, and as its last line what the operator may have meant.
+/// The usage, with what the operator probably meant as its last line.
 fn usage(wrong: Wrong) -> Parsed {
     let hint = wrong.hint.map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
     let text = wrong.usage.unwrap_or_else(|| help() + &hint);

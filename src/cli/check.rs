@@ -1,6 +1,6 @@
-//! `check`: judges the file and probes every server once, all at once. Changes nothing.
+//! `check`: validates the file and probes every server once, all in parallel. Changes nothing.
 
-#![expect(clippy::disallowed_methods, reason = "the durations of a single look are taken here")]
+#![expect(clippy::disallowed_methods, reason = "measures the durations of a single round of checks")]
 
 use std::time::{Instant, SystemTime};
 
@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     let runtime = match daemon::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell!("no runtime: {error}");
+            tell!("the runtime cannot be started: {error}");
             return Exit::Failure;
         }
     };
@@ -65,7 +65,7 @@ async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Sna
     while !health.all_seen() {
         let now = Instant::now();
         checks.begin_turn(now);
-        // Always the same time: nothing is due twice.
+        // Always with the same time, so that no check is due twice.
         health.due(plan, start, |due| checks.start(due, now));
         tokio::task::yield_now().await;
         if checks.turn_is_full() {

@@ -1,4 +1,4 @@
-//! What every command needs: the settings, and which configuration is meant.
+//! The context of every command: the settings, and the configuration that the command line names.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,45 +13,49 @@ use crate::sys::instance::{Instance, LONGEST_NAME};
 use crate::sys::lock;
 use crate::sys::place::Place;
 
-/// The configuration that is meant when none is named.
+/// The default configuration.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
-/// The name of the default configuration in the names of its files, as in the original: not that of its file.
+/// The name of the default configuration in names of pid file, lock and socket. As in the original, not the name of its
+/// file.
 const DEFAULT_NAME: &str = "ldirectord";
-/// Where the default configuration is looked for last: Debian's init script of the original reads it there.
+/// The last place searched for the default configuration: Debian's init script of the original reads it there.
 const LAST_PLACE: &str = "/etc/ldirectord.cf";
-/// Where the packages put the annotated sample.
+/// The annotated sample, as the packages install it.
 const SAMPLE: &str = "/usr/share/doc/ldirectord-rs/examples/ldirectord.cf";
 
-/// The surroundings of a command.
+/// Settings, options and configuration of a command.
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub settings: Settings,
-    /// Where they were read from, if the file exists.
+    /// The file of the settings; it may be missing.
     pub settings_file: PathBuf,
     pub debug: bool,
     pub foreground: bool,
-    /// What of mail and commands is carried out.
+    /// Whether mail is sent and commands are run.
     pub acts: Acts,
-    /// As named on the command line.
+    /// The configuration as given on the command line, or the default.
     pub argument: String,
-    /// Whether it was named there, or is the default.
+    /// Whether the command line names it.
     pub is_named: bool,
-    /// The last component of the argument: names the pid file and stands in each log line.
+    /// The last component of the argument. It names the pid file and is part of each line of a log file.
     pub name: String,
     /// The arguments of the process, for the log.
     pub invocation: String,
-    /// Where the command was given; a daemon lives in `/`.
+    /// The directory of the command; a daemon changes to `/`.
     here: PathBuf,
-    /// This program with the options that hold for the other configurations (`execute`), too.
+    /// This program and the options to start other configurations with (`execute=`).
     pub own: Vec<String>,
 }
 
 impl Context {
-    /// What only has to find the daemon works with wrong settings, too: they are a warning then.
+    /// Loads the settings. For a command that only has to find the daemon, wrong settings are a warning.
+    ///
+    /// # Errors
+    /// The settings are wrong and the command needs them.
     pub fn new(options: &Options, command: &Command, arguments: &[String]) -> Result<Context, String> {
         let path = options.settings.as_deref();
         let mut settings = match Settings::load(path) {
-            // A named file is judged alone.
+            // The settings do not matter for `-t FILE`.
             _ if matches!(command, Command::Judge { named: true, .. }) => Settings::default(),
             Ok(settings) => settings,
             Err(error) if command.needs_only_paths() => {
@@ -84,7 +88,7 @@ impl Context {
         })
     }
 
-    /// The same for a daemon of another name.
+    /// The same context for a daemon of another name.
     pub fn with_name(&self, name: String) -> Context {
         Context { name, ..self.clone() }
     }
@@ -97,79 +101,79 @@ impl Context {
         other.name == self.name || file(self).is_some_and(|own| file(&other) == Some(own))
     }
 
-    /// Where the configuration is, absolute; none if it is nowhere.
+    /// The absolute path of the configuration; none if it is not found.
     pub fn find_config(&self) -> Option<PathBuf> {
         let places = candidates(&self.settings.paths.ha, &self.argument);
-        // The daemon lives in `/`; a relative path would lead nowhere from there.
+        // The daemon changes to `/`, where a relative path would be wrong.
         let found = places.into_iter().map(|path| self.here.join(path)).find(|path| path.is_file())?;
         Some(std::path::absolute(&found).unwrap_or(found))
     }
 
-    /// That the configuration is nowhere: the original's line, and behind an empty one where it was looked for.
+    /// The error for a missing configuration: the original's line, an empty line, and where it was searched for.
     pub fn not_found(&self) -> String {
         let places: Vec<String> =
             candidates(&self.settings.paths.ha, &self.argument).iter().map(|path| place(path)).collect();
         format!(
-            "Config file {} not found\n\nlooked for: {}\na sample: {SAMPLE}; its manual: man ldirectord-rs.cf",
+            "Config file {} not found\n\nsearched: {}\nsample: {SAMPLE}; manual: man ldirectord-rs.cf",
             self.argument,
             places.join(", ")
         )
     }
 
-    /// The configuration for messages: where it is, or what was asked for.
+    /// The configuration for messages: its path, or the argument if it is not found.
     pub fn display_config(&self) -> String {
         self.find_config().map_or_else(|| self.argument.clone(), |path| path.display().to_string())
     }
 
-    /// Where the pid of the daemon stands.
+    /// The pid file of the daemon.
     pub fn pid_file(&self) -> PathBuf {
         self.settings.paths.run.join(format!("ldirectord.{}.pid", self.name))
     }
 
-    /// What the daemon of this name holds as long as it lives.
+    /// The lock that the daemon of this name holds while it runs.
     pub fn lock_file(&self) -> PathBuf {
         self.state_directory().join(lock::file_name(&self.name))
     }
 
-    /// What the daemon of this name would be known by; none where the configuration is nowhere.
+    /// The identity of a daemon with this context; none if the configuration is not found.
     pub fn instance(&self) -> Option<Instance> {
         let file = self.find_config()?.canonicalize().ok()?;
         let network = match self.settings.table.backend {
             Backend::Memory => None,
-            // Without /proc there is one network for all that is known.
+            // Without /proc all daemons count as being in one network namespace.
             Backend::Kernel => Some(Place::here().map(|place| place.network).unwrap_or_default()),
         };
         Some(Instance { name: self.name.clone(), network, file })
     }
 
-    /// What the daemon of this configuration holds as long as it lives, whatever its name.
+    /// The lock that the daemon of this configuration holds while it runs, whatever its name.
     pub fn file_lock(&self) -> Option<PathBuf> {
         self.instance()?.file_lock(&self.state_directory())
     }
 
-    /// That the name is too long for the files that have it in theirs.
+    /// The error for a name that is too long to be part of file names.
     pub fn name_too_long(&self) -> Option<String> {
         (self.name.len() > LONGEST_NAME).then(|| {
             format!(
-                "The name of a configuration may have {LONGEST_NAME} bytes, this one has {}: {}; rename the file, or start a link \
-                 to it that has a shorter name",
+                "The name of a configuration may have {LONGEST_NAME} bytes, this one has {}: {}; rename the file, or start it \
+                 through a link with a shorter name",
                 self.name.len(),
                 self.name
             )
         })
     }
 
-    /// The file with the overrides of operators.
+    /// The file of the operators' overrides.
     pub fn overrides_file(&self) -> PathBuf {
         daemon::overrides_file(&self.settings.paths.state.join("ldirectord-rs"), &self.name)
     }
 
-    /// Sockets, locks, and what must outlive a crash.
+    /// The directory of sockets, locks and files that must outlive a crash.
     pub fn state_directory(&self) -> PathBuf {
         self.settings.paths.run.join("ldirectord-rs")
     }
 
-    /// Opens the table that the settings name.
+    /// Opens the table that the settings select.
     pub fn open_table(&self) -> Result<Box<dyn ipvs_rs::Ipvs>, ipvs_rs::Error> {
         Ok(match self.settings.table.backend {
             Backend::Kernel => Box::new(ipvs_rs::Kernel::open()?),
@@ -178,7 +182,7 @@ impl Context {
     }
 }
 
-/// The argument, and the name of the daemon.
+/// The configuration argument and the name of the daemon.
 fn named(config: Option<&str>) -> (String, String) {
     match config {
         None => (DEFAULT_CONFIG.to_owned(), DEFAULT_NAME.to_owned()),
@@ -186,8 +190,8 @@ fn named(config: Option<&str>) -> (String, String) {
     }
 }
 
-/// Where a configuration is looked for, in this order. The directories of heartbeat come first, also for an absolute path, as in
-/// the original; the last place is only for the default configuration (R52).
+/// The places that are searched for a configuration, in this order. As in the original the directories of heartbeat
+/// come first, even for an absolute path. The last place is only for the default configuration (R52).
 fn candidates(ha: &Path, argument: &str) -> Vec<PathBuf> {
     let ha = ha.display();
     let mut candidates = vec![
@@ -201,7 +205,7 @@ fn candidates(ha: &Path, argument: &str) -> Vec<PathBuf> {
     candidates
 }
 
-/// A place where no configuration was found, with the reason if it is another than that there is none.
+/// A place without a usable configuration, with the reason unless the file is missing.
 fn place(path: &Path) -> String {
     let shown = std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
     match path.metadata() {
@@ -216,7 +220,7 @@ fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(|_| called(), |path| path.display().to_string());
     let mut own = vec![program];
     if let Some(settings) = &options.settings {
-        // The daemon lives in `/`.
+        // The daemon changes to `/`.
         let absolute = std::path::absolute(settings).unwrap_or_else(|_| settings.clone());
         own.extend(["--settings".to_owned(), absolute.display().to_string()]);
     }

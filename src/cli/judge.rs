@@ -1,4 +1,4 @@
-//! `-t` and `check --config-only`: judges a file alone. No server is probed, no name server is asked, and no socket is opened.
+//! `-t` and `check --config-only`: validates a file. Probes no server, asks no name server and opens no socket.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Exit {
     }
 }
 
-/// Reports that there is no such file.
+/// Reports a missing file.
 pub(super) fn not_found(context: &Context, json: bool) -> Exit {
     tell!("{}", context.not_found());
     if !json {
@@ -34,7 +34,7 @@ pub(super) fn not_found(context: &Context, json: bool) -> Exit {
     print(Path::new(&context.argument), Exit::Config, vec![Finding::about_the_file("not-found", message)])
 }
 
-/// Reports why a file cannot be used: all of it as JSON, or in the original's form and with an excerpt for each error.
+/// Reports why a file cannot be used: as JSON, or in the original's form with an excerpt for each error.
 pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
     if json {
         return print(path, Exit::Config, findings(error));
@@ -43,7 +43,7 @@ pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
     Exit::Config
 }
 
-/// Whether `--strict` refuses a file with these warnings. It says so then.
+/// Whether `--strict` refuses a file with this number of warnings. Prints a message in that case.
 pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
     let refused = judging.strict && warnings > 0;
     if refused {
@@ -73,27 +73,27 @@ fn count(warnings: usize) -> String {
     if warnings == 1 { "1 warning".to_owned() } else { format!("{warnings} warnings") }
 }
 
-/// The JSON of a judged file.
+/// The JSON result of validating a file.
 #[derive(Debug, Serialize)]
 struct Judged {
     file: String,
-    /// Whether the daemon would run it; with `--strict` also whether there is no warning.
+    /// Whether the daemon would accept the file; with `--strict` also whether it has no warning.
     usable: bool,
     diagnostics: Vec<Finding>,
 }
 
-/// One finding. The fields and the codes are an interface: programs read them.
+/// One finding. Its fields and codes are a stable interface for programs.
 #[derive(Debug, Serialize)]
 struct Finding {
     severity: &'static str,
     code: &'static str,
-    /// Absent: about the file as a whole.
+    /// Absent for a finding about the whole file.
     line: Option<usize>,
     column: Option<usize>,
     directive: Option<&'static str>,
     message: String,
     help: Option<String>,
-    /// What the Perl original does there; absent where that is not known.
+    /// What the Perl original does with it; absent if unknown.
     original: Option<&'static str>,
 }
 

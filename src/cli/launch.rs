@@ -1,4 +1,4 @@
-//! From a configuration to a daemon: what can refuse it, and its place in the foreground, in the background or under a manager.
+//! Starts a daemon from a configuration: in the foreground, in the background or for a service manager.
 
 #![expect(clippy::disallowed_methods, reason = "waiting for another start needs the clock")]
 
@@ -25,18 +25,18 @@ use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::PidFile;
 use crate::sys::process::{self, Process};
 
-/// More than this of the settings' `grace` leaves no time for the end itself before [`END_LIMIT`].
+/// The longest `[stop] grace` that leaves time for the stop itself within [`END_LIMIT`].
 const LONGEST_GRACE: Duration = Duration::from_secs(8);
-/// How long `start` waits for an answer of the file system with the log; longer than a busy machine needs for it.
+/// How long `start` waits for the file system of the log; longer than a busy machine needs.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
-/// A daemon that has all it needs but its place.
+/// A daemon that is ready to be launched.
 pub(super) struct Prepared {
     setup: Setup,
     foreground: Option<Target>,
 }
 
-/// All that can refuse the daemon is asked here, while another one may still run.
+/// Makes every check that can refuse the daemon. Another daemon may still run at this time.
 pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
     let ipvs = context.open_table().map_err(|error| {
         tell!("The kernel's IPVS table cannot be opened: {error}");
@@ -111,22 +111,22 @@ pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared
     }
 }
 
-/// Checks in flight need descriptors; some are left for all else.
+/// Limits of running checks. Each needs a descriptor; some are reserved for everything else.
 pub(super) fn check_limits(context: &Context) -> Limits {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
     if descriptors < FEW_DESCRIPTORS {
         tell!(
-            "Warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so that few checks run at the \
-             same time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
+            "Warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so few checks can run at the same \
+             time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
     }
     Limits { checks: context.settings.checks.limit, descriptors: for_checks(descriptors) }
 }
 
-/// With fewer descriptors than this the operator is warned.
+/// A limit of open files below this number is a warning.
 const FEW_DESCRIPTORS: usize = 256;
 
-/// So many descriptors are left for all else, or half of them where there are few.
+/// Descriptors that checks must not use; at most half of all.
 const RESERVED_DESCRIPTORS: usize = 128;
 
 fn for_checks(descriptors: usize) -> usize {
@@ -139,6 +139,7 @@ fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     setup.log.redirect(target);
     let log = setup.log.clone();
     log.install(context.settings.log.level.into());
+    // The original's words, with its blank at the end.
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
     let result = serve(context, setup, None);
@@ -185,15 +186,17 @@ fn launched(verdict: Verdict) -> Result<Exit, Exit> {
     }
 }
 
-/// R17: a full disk must not keep services from being checked, but the operator who starts the daemon is told.
+/// Warns the operator about a log that cannot be written. The daemon runs all the same: a full disk must not stop
+/// checks (R17).
 fn probe_log(setup: &Setup) {
     if let Err(error) = setup.log.probe(PROBE_LIMIT) {
-        tell!("unable to open logfile: {error}; the daemon runs without a log until it can");
+        // The first words are the original's.
+        tell!("unable to open logfile: {error}; the daemon runs without a log until it can open the file");
     }
 }
 
-/// The pid file, or none where the daemon of another start runs. A start in progress is waited for: the caller may ask for the
-/// status of the daemon right after.
+/// Claims the pid file; none if a daemon of another start runs. Waits for a start in progress: the caller may ask for
+/// the status of the daemon right after.
 fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
@@ -208,13 +211,14 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 tell!(
-                    "{} or {} is locked by another process, and no daemon runs; find it with fuser {0} {1}",
+                    "{} or {} is locked by another process, but no daemon runs; find the process with fuser {0} {1}",
                     path.display(),
                     context.lock_file().display()
                 );
                 return Err(Exit::Failure);
             }
             Err(error) => {
+                // The first words are the original's.
                 tell!("Can not open {}: {}", path.display(), cause(&error));
                 return Err(Exit::Failure);
             }
@@ -222,23 +226,23 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
     }
 }
 
-/// Runs the daemon in this process, for a parent that waits for its end.
+/// Runs the daemon in this process, for a supervisor that waits for its end.
 fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     let path = context.pid_file();
     let claimed = claim(context)?;
     let other = match &claimed {
         None => running(context)?,
-        // The original takes no lock: its pid in the file is all that there is of it.
+        // The original takes no lock: only the pid file shows that it runs.
         Some(own) => beside(context, own)?,
     };
     if let Some(Process { pid, .. }) = other {
-        let way = if process::is_ours(pid) { "" } else { ", or go over with ldirectord-rs-switch to-rs" };
+        let way = if process::is_ours(pid) { "" } else { ", or switch with ldirectord-rs-switch to-rs" };
         let config = context.display_config();
-        tell!("ldirectord for {config} belongs to pid {pid}, which is running; end that one first{way}");
+        tell!("ldirectord for {config} is already running with pid {pid}; stop it first{way}");
         return Err(Exit::Failure);
     }
     let Some(pid_file) = claimed else {
-        tell!("{} belonged to a daemon that ends at this moment; try again", path.display());
+        tell!("{} belongs to a daemon that is just ending; try again", path.display());
         return Err(Exit::Failure);
     };
     as_daemon(context, setup, pid_file)
@@ -251,25 +255,26 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
     log.install(context.settings.log.level.into());
     report_panics(log.clone());
     process::hold_signals();
+    // The original's words, with its blank at the end.
     tracing::info!("Invoking ldirectord invoked as: {} ", context.invocation);
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) as daemon");
     if let Some(error) = pid_file.lock_error() {
         tracing::warn!(
-            "{} cannot be locked: {}; start and stop go by the pid file alone",
+            "{} cannot be locked: {}; start and stop rely on the pid file alone",
             context.lock_file().display(),
             cause(error)
         );
     } else if let Some(error) = pid_file.file_lock_error() {
         tracing::warn!(
-            "{} has no place for another lock: {}; a start of the configuration under another name does not find this daemon; free \
-             space there and restart it",
+            "{} has no space for a second lock: {}; a start of the configuration under another name does not find this daemon; free \
+             space there and restart the daemon",
             context.state_directory().display(),
             cause(error)
         );
     }
     let unwritten = pid_file.write_own_pid().err().and_then(|error| {
         let line = format!(
-            "Can not write {}: {error}; the daemon runs, but status and stop do not find it until the file can be written: free \
+            "Can not write {}: {error}; the daemon runs, but status and stop do not find it until the file can be written; free \
              space there",
             context.pid_file().display()
         );
@@ -288,17 +293,17 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
     result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
 }
 
-/// A daemon has no terminal to die on.
+/// Logs panics, as a daemon has no terminal.
 fn report_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!("a bug in this program: {panic}");
-        // It may be the end of the process.
+        // The panic may end the process.
         log.finish();
     }));
     silence_contained_panics();
 }
 
-/// `unwritten` writes the pid file where that was not possible.
+/// Runs the daemon to its end. `unwritten` writes the pid file later if that has failed.
 fn serve(
     context: &Context,
     mut setup: Setup,
@@ -310,7 +315,7 @@ fn serve(
         let _inside = runtime.enter();
         setup.checker.open_pings();
     }
-    // The runtime has no thread yet besides this one.
+    // At this point the process has only this thread.
     if let Err(error) = privileges::settle(context, &mut setup) {
         return Err(daemon::give_up(setup.launcher.take(), error.into()));
     }
@@ -323,7 +328,7 @@ fn serve(
     }
     unwritten.map(|unwritten| runtime.spawn(unwritten));
     let result = runtime.block_on(daemon::run(setup));
-    // A name that the system's resolver still asks for must not delay the end.
+    // A pending lookup in the system's resolver must not delay the end.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! Every daemon of this machine: `status --all`, and `show` without a configuration.
+//! All daemons of this machine: `status --all`, and `show` without a configuration.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::value::shown::escaped;
 pub(super) struct Found {
     pub name: String,
     pub state: State,
-    /// What is known of a daemon that runs; nothing of the original, and of an earlier release.
+    /// The identity of a running daemon; none for the original and for a daemon of an earlier release.
     pub instance: Option<Instance>,
 }
 
@@ -34,12 +34,13 @@ pub(super) fn run(context: &Context) -> Exit {
     };
     let lines: Vec<String> = found.iter().filter_map(|found| line(context, found)).collect();
     match lines.is_empty() {
-        true => answer("no ldirectord runs", exit),
+        true => answer("no ldirectord is running", exit),
         false => answer(lines.join("\n"), exit),
     }
 }
 
-/// All that have a pid file, a lock or a socket, in the order of their names; false where one of them cannot be read, which is said.
+/// All daemons with a pid file, a lock or a socket, sorted by name; false if one of the files cannot be read, which is
+/// reported.
 pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
     let run = &context.settings.paths.run;
     let mut names = names(run, "ldirectord.", ".pid");
@@ -64,7 +65,7 @@ pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
     (found, is_whole)
 }
 
-/// A daemon in the foreground has only its socket.
+/// Corrects the state by the socket: a daemon in the foreground has no pid file and no lock.
 fn or_in_foreground(context: &Context, state: State) -> State {
     let listener = || socket::listener(&socket::place(&context.state_directory(), &context.name));
     match state {
@@ -73,7 +74,7 @@ fn or_in_foreground(context: &Context, state: State) -> State {
     }
 }
 
-/// The names that stand in the names of files.
+/// The daemon names in the names of the files in a directory.
 fn names(directory: &Path, begin: &str, end: &str) -> BTreeSet<String> {
     let entries = directory.read_dir().into_iter().flatten().flatten();
     let name = |file: String| Some(file.strip_prefix(begin)?.strip_suffix(end)?.to_owned());
@@ -92,7 +93,7 @@ fn line(context: &Context, found: &Found) -> Option<String> {
             escaped(&instance.file.display().to_string()),
             table(instance)
         )),
-        (State::Starting, _) => Some(format!("{name} starts")),
+        (State::Starting, _) => Some(format!("{name} is starting")),
         (State::Stale(_), _) => {
             let file = context.with_name(found.name.clone()).pid_file();
             Some(format!("{name} is stopped; stale pid file {}", escaped(&file.display().to_string())))
@@ -101,7 +102,7 @@ fn line(context: &Context, found: &Found) -> Option<String> {
     }
 }
 
-/// The table, where it is not that of the kernel here.
+/// A note about a table that is not the kernel's table in this network namespace.
 fn table(instance: &Instance) -> &'static str {
     let here = Place::here().map(|place| place.network).ok();
     match &instance.network {

@@ -1,8 +1,8 @@
 //! Arguments → command → exit code.
 //!
-//! The original's grammar (`[-d] [configfile] ACTION`, options first, words after the second ignored, here with a warning) is
-//! kept; some of our options count wherever they stand. The commands that it does not have (`check`, `show`, `drain` …) stand
-//! where its action or configuration would; `-t` is not an option of the original.
+//! The original's grammar is kept: `[-d] [configfile] ACTION`, options first. Words after the second are ignored, here
+//! with a warning. Some of our options are accepted at any position. Our own commands (`check`, `show`, `drain` …) are
+//! accepted in place of its action or its configuration. The original has no option `-t`.
 
 mod actions;
 mod alert_test;
@@ -30,19 +30,20 @@ use terminal::tell;
 
 use crate::daemon::instances;
 
-/// Every exit code that the program has.
+/// All exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It worked; `status`: running; `check`: all well.
+    /// Success; `status`: running; `check`: all servers are up.
     Ok = 0,
-    /// It did not work; no such file; `status`: stale pid file; `reload`: stopped; `check`: a server is down.
+    /// Failure, or the configuration file does not exist; `status`: stale pid file; `reload`: stopped; `check`: a
+    /// server is down.
     Failure = 1,
     /// The configuration is wrong.
     Config = 2,
     /// `status`: stopped.
     Stopped = 3,
-    /// `status`: the pid file cannot be read, so nobody knows; the LSB's code for it.
+    /// `status`: the pid file cannot be read, so the state is unknown (the code that the LSB defines).
     Unknown = 4,
     /// The command line is wrong.
     Usage = 255,
@@ -54,7 +55,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The options as `clap` knows them, for the manual.
+/// The `clap` definition of the options, for the manual.
 #[must_use]
 pub fn command() -> clap::Command {
     arguments::command()
@@ -66,7 +67,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
     let arguments: Vec<String> = match arguments.map(OsString::into_string).collect() {
         Ok(arguments) => arguments,
         Err(word) => {
-            tell!("an argument that is not UTF-8: {}", word.display());
+            tell!("argument is not UTF-8: {}", word.display());
             return Exit::Usage;
         }
     };
@@ -88,7 +89,7 @@ fn run(arguments: &[String]) -> Exit {
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {
                 tell!(
-                    "Warning: ignored: {}; after the action only --table, --settings, --foreground and --run-commands count",
+                    "Warning: ignored: {}; only --table, --settings, --foreground and --run-commands are accepted after the action",
                     options.ignored.join(" ")
                 );
             }
@@ -100,12 +101,12 @@ fn run(arguments: &[String]) -> Exit {
                 }
             };
             match command {
-                // It says whether the daemon has another name.
+                // `start` itself reports a daemon that runs under another name.
                 Command::Action(Action::Start) => actions::run(&context, Action::Start),
                 Command::Action(action) => {
                     let asked = context.name.clone();
                     let context = as_it_runs(context);
-                    // By another name a daemon may call itself through `execute`: it is asked once.
+                    // `execute` may lead back to the same daemon under another name: act on it once.
                     if context.name != asked && instances::has_called(&context.name) {
                         return Exit::Ok;
                     }

@@ -1,21 +1,21 @@
-//! A daemon that has the name that was asked for, and is another one: of another file, or on another table.
+//! A running daemon with the same name but another file or another table.
 
 use super::context::Context;
 use crate::sys::instance;
 use crate::value::shown::escaped;
 
-/// A daemon that has the name of the context, and is not the one that is meant.
+/// A running daemon with the name of the context but another file or another table.
 pub(super) struct Other {
     pub what: Differs,
     pub pid: i32,
     pub name: String,
 }
 
-/// In what it differs.
+/// How the daemon differs from the context.
 pub(super) enum Differs {
-    /// It has another table.
+    /// Another table.
     Table(&'static str),
-    /// It has another file.
+    /// Another file.
     File(String),
 }
 

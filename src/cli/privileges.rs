@@ -1,4 +1,4 @@
-//! From root to as little as will do, between opening what needs root and the first check.
+//! Gives up root's privileges after everything that needs root is open and before the first check.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,26 +15,26 @@ use crate::sys::privileges::{self, Identity, PrivilegeError};
 use crate::sys::process::{self, Process};
 use crate::value::PemFile;
 
-/// Whether [`settle`] will do what `[privileges]` says. Changes nothing, so that it can be asked while another daemon runs.
+/// Whether [`settle`] can do what `[privileges]` asks for. Changes nothing: another daemon may run at this time.
 pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(), PrivilegeError> {
     let Some(user) = user(context)? else { return Ok(()) };
     if !config.globals.execute.is_empty() {
         return Err(PrivilegeError::new(
             "[privileges] user",
-            "execute= starts daemons that need root; start each configuration by itself (a unit of its own), or remove user",
+            "execute= starts daemons that need root; start each configuration separately (with its own unit), or remove user",
         ));
     }
     if let Some(file) = written_files(config).into_iter().find(|file| !can_be_made(file)) {
         return Err(PrivilegeError::new(
             file.display().to_string(),
-            "its directory is not there, and the user of [privileges] cannot make it; make it",
+            "its directory does not exist, and the user of [privileges] cannot create it; create it",
         ));
     }
     privileges::can_take(&context.state_directory(), Some(&user), &context.lock_file())?;
     privileges::can_read(&read_files(context, path, config), &user)
 }
 
-/// Whether a daemon that runs can read a file, which it does again when a unit starts it anew.
+/// Whether the user of a running daemon can read a file: it reads the file again when its unit restarts it.
 pub(super) fn judge_for(daemon: Process, path: &Path) -> Result<(), PrivilegeError> {
     match process::user(daemon.pid) {
         Some(user) if geteuid().is_root() && user != 0 => {
@@ -44,13 +44,13 @@ pub(super) fn judge_for(daemon: Process, path: &Path) -> Result<(), PrivilegeErr
     }
 }
 
-/// The files that the daemon reads again after its start.
+/// The files that the daemon reads again after it has given up root.
 fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> Vec<Cow<'a, Path>> {
     let mail = &context.settings.mail;
-    // What names a credential that is not there is reported by what needs it.
+    // A missing credential is reported where it is used.
     let located = |file| credential::locate(file).ok();
     let password = Some(mail.password_file.as_path()).filter(|_| !mail.login.is_empty()).and_then(located);
-    // One that is not there nobody can read: who sends the letters says so.
+    // A missing password file is reported when a message is sent.
     let password = password.filter(|file| file.is_file());
     let pem =
         config.virtuals.iter().flat_map(|v| v.tls.policy.files()).map(PemFile::path).filter_map(located);
@@ -58,13 +58,13 @@ fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> V
     [Cow::Borrowed(path)].into_iter().chain(others).collect()
 }
 
-/// The user to become.
+/// The user of `[privileges]`, if any.
 fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
     let name = context.settings.privileges.user.as_str();
     Some(name).filter(|name| !name.is_empty()).map(Identity::find).transpose()
 }
 
-/// Gives up what is not needed, as `[privileges]` says.
+/// Gives up the privileges that are no longer needed, as `[privileges]` says.
 pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), PrivilegeError> {
     let config = setup.loaded.plan.config();
     let user = user(context)?;
@@ -82,9 +82,9 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     }
     let refused = user.iter().flat_map(|user| files.iter().filter_map(|file| user.give(file).err()));
     for error in refused {
-        let line = format!("{error}; the daemon goes on, and writes it only if its user may");
+        let line = format!("{error}; the daemon continues, and writes the file only if its user may");
         tracing::warn!("{line}");
-        // The log may be the file that it cannot write.
+        // The file may be the log.
         if let Some(launcher) = &mut setup.launcher {
             launcher.note(&line);
         }
@@ -98,25 +98,26 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     wanted(user.is_some(), privileges::give_up(user.as_ref()))
 }
 
-/// Before a process of root opens the log, which may lie in a directory of the user: from now on it is the user, for good. False
-/// where it cannot be, and then it must not open the log.
+/// Makes a process of root the user of `[privileges]` for good, before it opens the log: the log may be in a directory
+/// of that user. Returns false if that fails; then the process must not open the log.
 pub(super) fn become_writer(context: &Context) -> bool {
     let user = user(context).and_then(|user| user.map_or(Ok(()), |user| user.assume()));
     user.inspect_err(|error| tell!("{error}; nothing is written to the log")).is_ok()
 }
 
-/// What the settings ask for must work. What the daemon does unasked must not keep services from being checked: it is said.
+/// Makes an error a warning if the settings do not ask for the step: it must not keep the daemon from checking
+/// services.
 fn wanted(asked_for: bool, done: Result<(), PrivilegeError>) -> Result<(), PrivilegeError> {
     match done {
         Err(error) if !asked_for => {
-            tracing::warn!("{error}; the daemon goes on without that");
+            tracing::warn!("{error}; the daemon continues without it");
             Ok(())
         }
         done => done,
     }
 }
 
-/// The files that the daemon writes besides its own.
+/// The log file and the monitor files of a configuration.
 fn written_files(config: &Config) -> Vec<&Path> {
     let log = match &config.globals.logfile {
         LogTarget::File(path) => Some(path.as_path()),
@@ -126,11 +127,11 @@ fn written_files(config: &Config) -> Vec<&Path> {
 }
 
 fn can_be_made(file: &Path) -> bool {
-    // A relative path is one from `/`, where the daemon lives.
+    // The daemon runs in `/`, so relative paths start there.
     file.exists() || Path::new("/").join(file).parent().is_none_or(Path::is_dir)
 }
 
-/// Where something is written. A file that is not there yet needs its directory.
+/// The directories that the daemon writes to. A missing file needs its directory.
 fn writable(paths: &Paths, config: &Config) -> Vec<PathBuf> {
     let folders = written_files(config).into_iter().filter_map(Path::parent);
     folders

@@ -1,4 +1,4 @@
-//! The daemon that runs: who it is, and how it is ended.
+//! Finds the running daemon and ends it.
 
 #![expect(clippy::disallowed_methods, reason = "waiting for another process needs the clock")]
 
@@ -17,26 +17,27 @@ use crate::sys::pidfile::{self, PidFile, State};
 use crate::sys::process::{self, Held, Process, Signal};
 use crate::sys::socket;
 
-/// How long a daemon of ours may take to end by itself. It needs a few seconds at most, even with hung checks.
+/// How long a daemon of ours may take to end after a signal. It needs a few seconds at most, even with hung checks.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(10);
-/// How long a process may take to be gone that was killed, where the kernel holds on to it.
+/// How long a killed process may take to disappear, if it hangs in the kernel.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
-/// How long a start that is on its way, or the original, is waited for.
+/// How long to wait for a start in progress, or for the end of the original.
 pub(super) const GONE_LIMIT: Duration = Duration::from_secs(30);
 pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 
-/// Who runs, by lock, pid file and control socket; under this name, or with this configuration under another one.
+/// Whether a daemon runs under this name, or with this configuration under another name, by lock, pid file and control
+/// socket.
 ///
 /// # Errors
-/// When the pid file or the lock cannot be read, so that the answer is not known.
+/// The pid file or the lock cannot be read, so the state is unknown.
 pub(super) fn state(context: &Context) -> io::Result<State> {
-    // Nothing can have been started under such a name.
+    // No daemon can have such a name.
     if context.name_too_long().is_some() {
         return Ok(State::Stopped);
     }
     match pidfile::state(&context.pid_file(), &context.lock_file())? {
         State::Starting => {
-            // With a full disk its lock does not name the daemon.
+            // On a full disk the lock does not name its daemon.
             let socket = socket::place(&context.state_directory(), &context.name);
             let daemon = socket::listener(&socket).filter(|pid| process::is_ours(*pid));
             Ok(daemon.map_or(State::Starting, |pid| State::Running(Process::at(pid))))
@@ -46,7 +47,7 @@ pub(super) fn state(context: &Context) -> io::Result<State> {
     }
 }
 
-/// The daemon, or the start, that has this configuration, whatever its name.
+/// The daemon or the start that holds the lock of this configuration, whatever its name.
 fn by_file(context: &Context) -> Option<State> {
     match lock::holder(&context.file_lock()?).ok()? {
         Holder::Daemon(process) => Some(State::Running(process)),
@@ -55,8 +56,9 @@ fn by_file(context: &Context) -> Option<State> {
     }
 }
 
-/// The daemon that has this configuration under another name than that of the context, which has none. The lock of its name must say
-/// the same: a user who owns the one file could lead root to the daemon of another by it.
+/// The daemon that runs this configuration under another name, while none has the name of the context. The lock of that
+/// name must name the same daemon: otherwise a user who owns one lock file could point root at the daemon of another
+/// user.
 pub(super) fn under_another_name(context: &Context) -> Option<(Process, Instance)> {
     let found = instance::held(&context.file_lock()?).ok()??;
     let (process, instance) = &found;
@@ -67,8 +69,8 @@ pub(super) fn under_another_name(context: &Context) -> Option<(Process, Instance
     (is_another && says_the_same).then_some(found)
 }
 
-/// The context with the name of the daemon of this configuration that crashed, where none has the name of the context: what it left
-/// stands under its own name.
+/// The context with the name of a crashed daemon of this configuration, if none has the name of the context: the files
+/// that it left have its name.
 pub(super) fn as_it_crashed(context: Context) -> Context {
     let last = || {
         let about: Instance = lock::last(&context.file_lock()?)?.parse().ok()?;
@@ -82,8 +84,8 @@ pub(super) fn as_it_crashed(context: Context) -> Context {
     }
 }
 
-/// The context with the name of the daemon that runs with its configuration: all files of a daemon have the name that it was started
-/// with.
+/// The context with the name of the running daemon of its configuration: all files of a daemon have the name that it
+/// was started with.
 pub(super) fn as_it_runs(context: Context) -> Context {
     match under_another_name(&context) {
         Some((_, Instance { name, .. })) => context.with_name(name),
@@ -91,7 +93,7 @@ pub(super) fn as_it_runs(context: Context) -> Context {
     }
 }
 
-/// The daemon that runs, once a start that is on its way has come to its end.
+/// The running daemon. Waits for a start in progress.
 pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
     let limit = Instant::now() + GONE_LIMIT;
     loop {
@@ -105,8 +107,8 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
             State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             State::Starting => {
                 tell!(
-                    "{} is locked by a start that has not finished after {} s, or by a process of another pid namespace; find it with \
-                     fuser {0}",
+                    "{}: locked by another `start` that has not finished after {} s, or by a process of another pid namespace; find it \
+                     with fuser {0}",
                     context.lock_file().display(),
                     GONE_LIMIT.as_secs()
                 );
@@ -116,17 +118,17 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
     }
 }
 
-/// Nothing is done then: a daemon that runs must not be taken for one that is stopped.
+/// Reports that the state is unknown. The caller does nothing: it must not take a running daemon for a stopped one.
 pub(super) fn unreadable(context: &Context, error: &io::Error) {
     tell!(
-        "{} cannot be read: {}; whether ldirectord runs for {} is unknown, ask as root",
+        "{} cannot be read: {}; it is unknown whether ldirectord for {} is running; ask as root",
         context.pid_file().display(),
         cause(error),
         context.display_config()
     );
 }
 
-/// Who runs besides this process, which has the pid file.
+/// The daemon that runs although this process has claimed the pid file.
 pub(super) fn beside(context: &Context, own: &PidFile) -> Result<Option<Process>, Exit> {
     match own.beside() {
         Ok(State::Running(process)) => Ok(Some(process)),
@@ -138,13 +140,13 @@ pub(super) fn beside(context: &Context, own: &PidFile) -> Result<Option<Process>
     }
 }
 
-/// The end of a daemon that leaves the table as it is. The original is killed by the signal, and would leave what it has forked to
-/// check its servers at work on the table.
+/// Ends a daemon without changing the table. The signal kills the original, whose forked checkers would go on changing
+/// the table: they are killed too.
 pub(super) fn hand_over(daemon: Process) -> Result<(), Exit> {
     let children = if process::is_ours(daemon.pid) { Vec::new() } else { process::children(daemon.pid) };
     end(daemon, Signal::SIGUSR2)?;
     for child in children.into_iter().filter(|child| process::is_forked_checker(*child)) {
-        // What went wrong has been said. Their parent is gone: without a new daemon it would be worse.
+        // `end` has printed the error. Go on: their parent is gone, and without a new daemon nothing would be checked.
         let _ = end(Process::at(child), Signal::SIGKILL);
     }
     Ok(())
@@ -153,13 +155,13 @@ pub(super) fn hand_over(daemon: Process) -> Result<(), Exit> {
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// By itself, after the signal.
+    /// It ended after the signal.
     Orderly,
-    /// It had to be killed: its table is as it was.
+    /// It had to be killed: its table is unchanged.
     Killed,
 }
 
-/// Sends a signal and waits until the process is gone. One of ours that hangs is killed.
+/// Sends a signal and waits until the process has ended. Kills a process of ours that hangs.
 pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
     let is_ours = !process::is_original(process.pid);
     let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
@@ -169,12 +171,12 @@ pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
     }
     let (pid, waited) = (process.pid, limit.as_secs());
     if is_ours && held.send(Signal::SIGKILL).is_ok() && has_ended_within(&held, KILL_LIMIT) {
-        tell!("pid {pid} did not end within {waited} s after {signal}, and was killed; its log may say why");
+        tell!("pid {pid} did not end within {waited} s after {signal} and was killed; its log may show why");
         return Ok(End::Killed);
     }
     tell!(
-        "pid {pid} is still there {waited} s after {signal}; look at its log, or end it with kill -KILL {pid} (the table then \
-         stays as it is)"
+        "pid {pid} is still running {waited} s after {signal}; see its log, or end it with kill -KILL {pid} (the table then stays \
+         as it is)"
     );
     Err(Exit::Failure)
 }
@@ -190,7 +192,7 @@ fn has_ended_within(held: &Held, limit: Duration) -> bool {
     true
 }
 
-/// A process that got a signal; none where it has ended before.
+/// Sends a signal to a process; none if it has already ended.
 pub(super) fn signalled(process: Process, signal: Signal) -> Result<Option<Held>, Exit> {
     let sent = process.hold().and_then(|held| held.send(signal).map(|()| held));
     match sent {

@@ -1,4 +1,4 @@
-//! `show`: asks the running daemon what it knows.
+//! `show`: prints the state that the running daemon reports.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,7 +13,8 @@ use crate::sys::pidfile::State;
 use crate::sys::socket;
 use crate::value::shown::escaped;
 
-/// Without a configuration: every daemon that runs, with its name if there are several. With none, what is said of the default one.
+/// `show` without a configuration: all running daemons, with their names if there are several. If none runs, the error
+/// for the default configuration.
 pub(super) fn run_all(context: &Context, json: bool) -> Exit {
     let runs = |found: &list::Found| matches!(found.state, State::Running(_));
     let mut names: BTreeSet<String> =
@@ -28,14 +29,14 @@ pub(super) fn run_all(context: &Context, json: bool) -> Exit {
         }
         run(&context.with_name(name), json)
     };
-    // The worst of what is said of them counts.
+    // The highest exit code counts.
     names.into_iter().map(of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)
 }
 
-/// Reports that the daemon does not answer, and names those that run.
+/// Reports that the daemon does not answer, and names the running daemons.
 pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
     let path = socket::place(&context.state_directory(), &context.name);
-    tell!("no daemon of {} answers: {}: {}", context.display_config(), path.display(), control::why(error));
+    tell!("no daemon for {} answers: {}: {}", context.display_config(), path.display(), control::why(error));
     let runs = |found: &list::Found| matches!(found.state, State::Running(_)) && found.name != context.name;
     let others: Vec<String> = list::found(context)
         .0
@@ -44,7 +45,7 @@ pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
         .map(|found| escaped(&found.name).into_owned())
         .collect();
     if !others.is_empty() {
-        tell!("these run: {}; name the configuration of one", others.join(", "));
+        tell!("running daemons: {}; name the configuration of one of them", others.join(", "));
     }
     Exit::Stopped
 }
@@ -61,7 +62,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
         Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
             Ok(snapshot) => answer(report::render(&snapshot), Exit::Ok),
             Err(error) => {
-                tell!("the daemon at {} is of another version: {error}; try --json", path.display());
+                tell!("the daemon at {} has another version: {error}; try --json", path.display());
                 Exit::Failure
             }
         },

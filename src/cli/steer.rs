@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, request: &Request) -> Exit {
         Ok(text) => match serde_json::from_str::<Done>(&text) {
             Ok(done) => answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok),
             Err(error) => {
-                tell!("the daemon at {} is of another version: {error}", path.display());
+                tell!("the daemon at {} has another version: {error}", path.display());
                 Exit::Failure
             }
         },

@@ -1,5 +1,5 @@
-//! What the program prints. A terminal that is gone, or a full disk behind it, ends no action: the macros of the standard library
-//! would end the process there, and a start or a stop would stay half done.
+//! Output on the terminal. A closed terminal or a full disk does not interrupt an action: the macros of the standard
+//! library would panic, in the middle of a start or a stop.
 
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};
@@ -27,13 +27,13 @@ pub(super) fn to_stdout(line: Arguments<'_>) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// Prints what was asked for, without its colours where that is not a terminal, and gives the exit code: `exit`, unless a part of
-/// the answer is lost. A reader that closes the pipe has read enough.
+/// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or
+/// [`Exit::Failure`] if a part of the result is lost. A reader that closes the pipe has read enough.
 pub(super) fn answer(text: impl Display, exit: Exit) -> Exit {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            tell!("standard output cannot be written: {}; a part of the answer is missing", cause(&error));
+            tell!("standard output cannot be written: {}; a part of the result is missing", cause(&error));
             Exit::Failure
         }
         _ => exit,

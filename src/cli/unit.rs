@@ -1,5 +1,5 @@
-//! Daemons that a unit of systemd runs. What is asked of one of them is asked of systemd: it takes a daemon that another process ends
-//! for one that failed, and starts it again.
+//! Daemons that a systemd unit runs. Actions on them go through `systemctl`: systemd restarts a daemon that another
+//! process ends, as it takes that for a failure.
 
 #![expect(clippy::disallowed_methods, reason = "waiting for systemctl needs the clock")]
 
@@ -16,15 +16,15 @@ use super::terminal::tell;
 use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
 
-/// There where systemd is process 1 (sd_booted(3)).
+/// Exists if systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
-/// How long a question to systemd may take. Its answer fits into the buffer of a pipe.
+/// The time limit of a query to systemd. Its answer fits into the buffer of a pipe.
 const LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(5);
 
-/// The unit that runs a daemon; none where it was started by hand or by a cluster manager, and for a command of the unit itself, which
-/// must not wait for its own unit.
+/// The unit that runs a daemon. None if the daemon was started by hand or by a cluster manager, and for a command that
+/// the unit itself runs: it must not wait for its own unit.
 pub(super) fn of(daemon: Process) -> Option<String> {
     if !Path::new(BOOTED).is_dir() {
         return None;
@@ -33,10 +33,10 @@ pub(super) fn of(daemon: Process) -> Option<String> {
     (own().as_ref() != Some(&unit) && main_pid(&unit) == Some(daemon.pid)).then_some(unit)
 }
 
-/// The unit that starts the daemon of this configuration by itself soon, and has none at the moment: after a crash, or with a wrong
-/// file, a unit waits between two starts. None for a command of the unit itself.
+/// The unit that is about to start the daemon of this configuration: after a crash or with a wrong file, a unit waits
+/// before its next start. None for a command that the unit itself runs.
 pub(super) fn waiting(context: &Context) -> Option<String> {
-    // A daemon with its table in memory is another one.
+    // Units run daemons on the kernel's table.
     if context.settings.table.backend == Backend::Memory || !Path::new(BOOTED).is_dir() {
         return None;
     }
@@ -46,7 +46,7 @@ pub(super) fn waiting(context: &Context) -> Option<String> {
     let unit = units.find(|unit| {
         let command = property(unit, "ExecStart");
         let is_meant = |options: &Options| {
-            // With other settings, or with its table in memory, it is the unit of another daemon.
+            // With other settings or a table in memory, it is the unit of another daemon.
             let settings = options.settings.as_deref().unwrap_or(Path::new(settings::PATH));
             settings == context.settings_file
                 && options.table != Some(Backend::Memory)
@@ -57,7 +57,7 @@ pub(super) fn waiting(context: &Context) -> Option<String> {
     (own().as_deref() != Some(unit)).then(|| unit.to_owned())
 }
 
-/// The options of the daemons that a property `ExecStart` starts.
+/// The options of all daemons in a property `ExecStart`.
 fn starts(command: &str) -> impl Iterator<Item = Options> {
     let lines = command.split("argv[]=").skip(1);
     lines.filter_map(|line| {
@@ -72,19 +72,19 @@ fn starts(command: &str) -> impl Iterator<Item = Options> {
     })
 }
 
-/// Lets systemd do it for a daemon that a unit runs.
+/// Runs `systemctl VERB` for a daemon that a unit runs.
 pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Exit {
     tell!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
     order(unit, verb)
 }
 
-/// Lets systemd do it for a unit that waits for its next start.
+/// Runs `systemctl VERB` for a unit that waits for its next start.
 pub(super) fn ask_waiting(unit: &str, verb: &str) -> Exit {
     tell!("{unit} waits for its next start: systemctl {verb} {unit}");
     order(unit, verb)
 }
 
-/// Waits until systemd has done it. What goes wrong there it says itself.
+/// Runs `systemctl` and waits for it. It prints its own errors.
 fn order(unit: &str, verb: &str) -> Exit {
     match process::Command::new("systemctl")
         .args(["--no-ask-password", verb, "--", unit])
@@ -100,13 +100,13 @@ fn order(unit: &str, verb: &str) -> Exit {
     }
 }
 
-/// Warns of a unit whose restart is a stop and a start: only the signal of a handover leaves the table as it is.
+/// Warns about a unit whose restart is a stop and a start: only the handover signal leaves the table as it is.
 pub(super) fn warn_of_restart(unit: &str) {
     let handover = (Signal::SIGUSR2 as i32).to_string();
     if property(unit, "RestartKillSignal").is_some_and(|signal| signal != handover) {
         tell!(
             "Warning: {unit} has no RestartKillSignal=SIGUSR2, so a restart empties the table until the new daemon has started; add the \
-             line under [Service] (systemd 244 or newer)"
+             line to [Service] (systemd 244 or newer)"
         );
     }
 }
@@ -121,7 +121,7 @@ fn groups(pid: i32) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()
 }
 
-/// The service whose control group this is: in the hierarchy of version 2, or in that of systemd.
+/// The service of a control group, from the hierarchy of version 2 or that of systemd.
 fn unit(groups: &str) -> Option<String> {
     let path = groups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -131,7 +131,7 @@ fn unit(groups: &str) -> Option<String> {
     path.rsplit('/').next().filter(|name| name.ends_with(".service")).map(str::to_owned)
 }
 
-/// The process that a unit stands for: one of its children, or of a session in it, has the same control group.
+/// The main process of a unit. Its children have the same control group.
 fn main_pid(unit: &str) -> Option<i32> {
     property(unit, "MainPID")?.parse().ok()
 }
@@ -141,7 +141,7 @@ fn property(unit: &str, name: &str) -> Option<String> {
     output(&["show", "--property", name, "--value", "--", unit])
 }
 
-/// The answer of `systemctl`, within [`LIMIT`]: a `stop` must end also when systemd hangs.
+/// The output of `systemctl`, within [`LIMIT`]: a `stop` must end even if systemd hangs.
 fn output(words: &[&str]) -> Option<String> {
     let mut command = process::Command::new("systemctl");
     let mut child = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
@@ -149,7 +149,7 @@ fn output(words: &[&str]) -> Option<String> {
     while child.try_wait().ok()?.is_none() {
         if Instant::now() > end {
             tell!("systemctl {} gave no answer within {} s", words.join(" "), LIMIT.as_secs());
-            // It may have ended just now.
+            // Fails if it has just ended.
             let _ = child.kill();
             let _ = child.wait();
             return None;

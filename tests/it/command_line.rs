@@ -42,7 +42,7 @@ fn words_after_the_action_are_a_warning() {
     assert!(out.starts_with("ldirectord is stopped for "), "{out}");
     assert_eq!(
         err,
-        "Warning: ignored: -d again; after the action only --table, --settings, --foreground and --run-commands count\n"
+        "Warning: ignored: -d again; only --table, --settings, --foreground and --run-commands are accepted after the action\n"
     );
 }
 
@@ -52,14 +52,14 @@ fn stop_of_what_does_not_run_is_0_and_says_so() {
     let site = Site::new(CONFIG);
     let config = site.path("web.cf").display().to_string();
     let nothing = |err: String| (0, String::new(), err);
-    let expected = format!("ldirectord for {config} does not run; nothing to stop\n");
+    let expected = format!("ldirectord for {config} is not running; nothing to stop\n");
     assert_eq!(site.told("stop"), nothing(expected.clone()));
     // A stale pid file stays, as with the original.
     fs::write(site.pid_file(), "1\n").unwrap();
     assert_eq!(site.told("stop"), nothing(expected));
     assert!(site.pid_file().exists());
     let expected =
-        "ldirectord for wbe.cf does not run; nothing to stop, and there is no such configuration file\n";
+        "ldirectord for wbe.cf is not running; nothing to stop, and there is no such configuration file\n";
     assert_eq!(told(site.run(&["wbe.cf", "stop"])), nothing(expected.to_owned()));
 }
 
@@ -93,7 +93,7 @@ fn a_file_before_check_is_checked() {
         assert_eq!(site.run(words).status.code(), Some(0), "{words:?}");
     }
     let (code, out, _) = told(site.run(&["web.cf", "alert-test"]));
-    assert!(code == 0 && out.contains("no virtual has an emailalert"), "{out}");
+    assert!(code == 0 && out.contains("no virtual service has emailalert"), "{out}");
     assert_eq!(site.act("start"), 0);
     let (code, out, err) = told(site.run(&["web.cf", "show", "--json"]));
     assert!(code == 0 && out.contains("192.0.2.1:80"), "{out}{err}");
@@ -140,7 +140,7 @@ fn a_start_in_the_foreground_says_that_a_daemon_runs() {
     let (pid, config) = (site.pid().unwrap(), site.path("web.cf").display().to_string());
     let (code, out, err) = told(site.run(&["-d", "web.cf", "start"]));
     let expected = format!(
-        "ldirectord for {config} is running already with pid {pid}; nothing was started in the foreground\n"
+        "ldirectord for {config} is already running with pid {pid}; nothing was started in the foreground\n"
     );
     assert_eq!((code, out, err), (0, String::new(), expected));
     // As the original: without -d not a word.

@@ -27,7 +27,10 @@ fn said(site: &Site, words: &[&str]) -> (i32, String, String) {
 #[test]
 fn all_daemons_are_listed() {
     let site = Site::new(CONFIG);
-    assert_eq!(said(&site, &["status", "--all"]), (3, "no ldirectord runs\n".to_owned(), String::new()));
+    assert_eq!(
+        said(&site, &["status", "--all"]),
+        (3, "no ldirectord is running\n".to_owned(), String::new())
+    );
     let (code, _, err) = said(&site, &["show"]);
     assert_eq!(code, 3);
     assert!(err.contains("ldirectord.sock"), "the default one: {err}");

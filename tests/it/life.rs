@@ -59,7 +59,7 @@ fn a_dry_run_needs_no_directory_of_its_own() {
     loop {
         let text = fs::read_to_string(site.path("said")).unwrap();
         if text.contains("Added virtual server") {
-            assert!(text.contains("/proc/nowhere/ldirectord-rs cannot be made"), "{text}");
+            assert!(text.contains("/proc/nowhere/ldirectord-rs cannot be created"), "{text}");
             break;
         }
         assert!(child.try_wait().unwrap().is_none() && Instant::now() < limit, "{text}");
@@ -122,7 +122,7 @@ fn without_a_file() {
         assert_eq!((code, &lines[..2]), (1, &["Config file web.cf not found", ""][..]), "{action}");
         let places =
             ["ha.d/web.cf", "ha.d/conf/web.cf", "web.cf"].map(|place| site.path(place).display().to_string());
-        assert_eq!(lines[2], format!("looked for: {}", places.join(", ")), "{action}");
+        assert_eq!(lines[2], format!("searched: {}", places.join(", ")), "{action}");
         assert!(lines[3].contains("/usr/share/doc/ldirectord-rs/examples/ldirectord.cf"), "{action}: {err}");
     }
     // B02: what runs can be asked for and ended whatever became of its file.
@@ -175,7 +175,7 @@ fn status_answers_at_once() {
         "virtual=192.0.2.1:80\n\treal=a.server.invalid:80 masq\n\treal=another.server.invalid:80 masq\n",
     );
     check("running with names", 0);
-    assert!(!site.told("status").2.contains("wrong"), "{:?}", site.told("status"));
+    assert!(!site.told("status").2.contains("now invalid"), "{:?}", site.told("status"));
     fs::remove_file(site.path("web.cf")).unwrap();
     check("running without a file", 0);
     assert_eq!(site.act("stop"), 0);
@@ -252,7 +252,7 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
     refused(&own, "execute= starts daemons that need root");
     let nowhere = site.path("nowhere/log").display().to_string();
     fs::write(site.path("web.cf"), format!("logfile=\"{nowhere}\"\n{good}")).unwrap();
-    refused(&own, &format!("{nowhere}: its directory is not there"));
+    refused(&own, &format!("{nowhere}: its directory does not exist"));
     assert!(!site.log().contains("terminated for a handover"), "{}", site.log());
     assert_eq!(site.act("stop"), 0);
 }
@@ -275,7 +275,8 @@ fn nothing_is_started_beside_the_original() {
     };
     let err = refused();
     assert!(
-        err.contains(&format!("belongs to pid {pid},")) && err.contains("ldirectord-rs-switch to-rs"),
+        err.contains(&format!("is already running with pid {pid};"))
+            && err.contains("ldirectord-rs-switch to-rs"),
         "{err}"
     );
     assert_eq!(site.pid(), Some(pid), "its pid file is as it was");
@@ -287,7 +288,7 @@ fn nothing_is_started_beside_the_original() {
     site.wait_for("ours", || site.told("status").0 == 0, &String::new);
     assert_eq!(site.pid(), i32::try_from(ours.0.id()).ok());
     let err = refused();
-    assert!(err.trim_end().ends_with(", which is running; end that one first"), "{err}");
+    assert!(err.trim_end().ends_with("; stop it first"), "{err}");
     assert_eq!(site.act("stop"), 0);
 }
 

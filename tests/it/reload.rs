@@ -197,7 +197,10 @@ fn b2_status_counts_the_errors_of_a_long_file() {
     let (code, _, told) = site.told("status");
     // Without optimisation, and beside other tests.
     assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
-    assert!(code == 0 && told.contains("the file is wrong now (errors: 20000)"), "{code} {told}");
+    assert!(
+        code == 0 && told.contains("the configuration file is now invalid (errors: 20000)"),
+        "{code} {told}"
+    );
     assert_eq!(told.lines().count(), 2, "{told}");
     let output = site.run(&["check", "web.cf"]);
     let text = String::from_utf8(output.stderr).unwrap();

@@ -108,7 +108,7 @@ fn a_broken_file_changes_nothing() {
         site.expect_log("The configuration was not reloaded");
         site.expect("as it was", &[(address, 1)]);
         let (code, _, told) = site.told("status");
-        assert!(code == 0 && told.contains("the file is wrong now"), "{code} {told}");
+        assert!(code == 0 && told.contains("the configuration file is now invalid"), "{code} {told}");
     }
     assert_eq!(site.pid(), before);
     // A file that changes is another policy, also where its name is the same.

@@ -34,7 +34,7 @@ fn a_daemon_is_reached_under_each_name_of_its_file() {
     }
     director.must("start");
     let pid = director.pid().unwrap();
-    let running = format!("is running already as lab.cf with pid {pid}; nothing was started");
+    let running = format!("is already running as lab.cf with pid {pid}; nothing was started");
     told(director, &["start"], 0, &running);
     told(director, &["other.cf", "start"], 0, &running);
     assert_eq!(pid_files(director), ["ldirectord.lab.cf.pid"]);
@@ -48,9 +48,9 @@ fn a_daemon_is_reached_under_each_name_of_its_file() {
     // A dry run is another daemon, unless it would need the same files.
     told(director, &["--table", "memory", "other.cf", "start"], 0, "");
     assert_eq!(pid_files(director).len(), 2);
-    told(director, &["other.cf", "start"], 1, "on the table in memory; nothing was started");
+    told(director, &["other.cf", "start"], 1, "with the table in memory; nothing was started");
     told(director, &["--table", "memory", "other.cf", "stop"], 0, "");
-    told(director, &["--table", "memory", "lab.cf", "start"], 1, "on the table of the kernel");
+    told(director, &["--table", "memory", "lab.cf", "start"], 1, "with the table of the kernel");
     told(
         director,
         &["--table", "memory", "lab.cf", "restart"],

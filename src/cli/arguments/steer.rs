@@ -33,7 +33,7 @@ pub(super) fn read(command: &str, words: &[String]) -> Words {
         hint: None,
         usage: Some(usage(command)),
     };
-    // As with the other actions, the configuration may come first.
+    // The configuration may come first, as with the other actions.
     let (config, words) = match words {
         [config, server, ..] if !config.starts_with('-') && server.parse::<SocketAddr>().is_ok() => {
             (Some(config.clone()), &words[1..])
@@ -42,7 +42,7 @@ pub(super) fn read(command: &str, words: &[String]) -> Words {
     };
     let arguments = Arguments::try_parse_from(words).map_err(|error| match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            wrong("SERVER is missing, an address and port as `show` prints it")
+            wrong("SERVER is missing: an address and port as `show` prints it")
         }
         _ => wrong(first_line(&error.to_string()).trim_start_matches("error: ")),
     })?;

@@ -1,4 +1,4 @@
-//! What a command line means.
+//! Parsing of command lines.
 
 use super::*;
 use crate::control::{OverrideRequest, Target};
@@ -26,7 +26,7 @@ fn words_mean_what_they_mean_to_the_original() {
     check("x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
     check("-d x.cf force-reload", Some("x.cf"), true, Command::Action(Action::Reload));
     check("--foreground x.cf start", Some("x.cf"), false, Command::Action(Action::Start));
-    // These options count only before the words, and words after the second do not count.
+    // The original's options are accepted only before the words, and words after the second are ignored.
     check("x.cf status -d", Some("x.cf"), false, Command::Action(Action::Status));
     check("x.cf stop start", Some("x.cf"), false, Command::Action(Action::Stop));
     check("-- x.cf stop", Some("x.cf"), false, Command::Action(Action::Stop));
@@ -81,7 +81,7 @@ fn words_mean_what_they_mean_to_the_original() {
             "{error}"
         );
     }
-    // As before, a file may have the name of a command.
+    // A file may still have the name of a command.
     check("down start", Some("down"), false, Command::Action(Action::Start));
     check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
 }
@@ -117,12 +117,12 @@ fn some_options_count_wherever_they_stand() {
     }
     let ignoring = memory("x.cf", &["-d", "stop"]);
     assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start.clone()));
-    // After `--` all are words.
+    // After `--` there are no options.
     let config = Some("--table".to_owned());
     assert_eq!(run("-- --table start"), Parsed::Run(Options { config, ..Options::default() }, start));
 }
 
-/// An operator who wants the table in memory must not get the kernel's.
+/// An operator who asks for the table in memory must not get the kernel's table.
 #[test]
 fn a_wrong_option_after_the_action_is_255() {
     for line in [
