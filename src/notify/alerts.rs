@@ -24,12 +24,12 @@ pub struct Alerts {
     post: Post,
     reminders: Reminders,
     status: DaemonStatus,
-    /// Fallback servers that were activated while not all servers had been checked. Mail of them is held back: they may be there
-    /// for a moment.
+    /// Fallback servers that were activated before all servers had been checked. Their mail is held back, as they may
+    /// be deactivated at once.
     held: BTreeMap<VirtualId, String>,
 }
 
-/// This machine and the user of this process, who is found by uid whatever the environment says (B33).
+/// The author of mail: this machine and the user of this process, found by uid and not by the environment (B33).
 #[must_use]
 pub fn writer() -> Writer {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
@@ -40,13 +40,13 @@ pub fn writer() -> Writer {
 
 const LOCALHOST: &str = "localhost";
 
-/// A machine may have a name with which no address can be written, such as `(none)`.
+/// The domain of mail addresses: the host name, unless it cannot be part of an address, such as `(none)`.
 fn domain(host: &str) -> &str {
     if lettre::Address::new("root", host).is_ok() { host } else { LOCALHOST }
 }
 
 impl Alerts {
-    /// Mail for a daemon that starts, which is only logged unless it `sends`. Needs a runtime when the first alert is sent.
+    /// Mail of a starting daemon. Without `sends` it is only logged. The first alert needs a runtime.
     #[must_use]
     pub fn new(settings: settings::Mail, sends: bool) -> Alerts {
         Alerts {
@@ -58,7 +58,8 @@ impl Alerts {
         }
     }
 
-    /// The daemon is about something else from now on. With the first verdicts of all servers it is known which fallback servers stay.
+    /// Sets the status of the daemon. `Running` means that all servers have been checked: mail about fallback servers
+    /// that are still active is then sent.
     pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
         let held = std::mem::take(&mut self.held);
         if status == DaemonStatus::Running {
@@ -69,13 +70,13 @@ impl Alerts {
         self.status = status;
     }
 
-    /// A configuration was taken up.
+    /// Applies a new configuration.
     pub fn replan(&mut self, plan: &Plan) {
         self.status = DaemonStatus::Reloading;
         self.reminders.replan(plan);
     }
 
-    /// Sends what is to be sent about these events.
+    /// Sends the alerts for these events.
     pub fn publish(&mut self, events: &[Event], plan: &Plan, now: Instant) {
         for Event { service, server, kind } in events {
             if let Kind::Table { change: Change::Server(change), because } = kind {
@@ -91,7 +92,8 @@ impl Alerts {
                     let frequency = plan.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
                     self.reminders.down((of, address), frequency, now);
                 }
-                // A server that is down at its first check was never in rotation, so no change of the table tells of it (L01).
+                // A server that fails its first check was never in rotation, so there is no change of the table to
+                // report (L01).
                 Kind::DownWithoutChange => self.send(plan, of, &inaccessible(of, address)),
                 Kind::Up { .. } | Kind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
                     self.reminders.over((of, address));
@@ -101,7 +103,7 @@ impl Alerts {
         }
     }
 
-    /// When [`Alerts::remind`] has something to do.
+    /// When [`Alerts::remind`] is due next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.reminders.poll_timeout()
@@ -114,12 +116,13 @@ impl Alerts {
         }
     }
 
-    /// Tries the last letters for so long at most; what is left then is given up and said.
+    /// Sends the queued messages for at most this long, then drops and reports the rest.
     pub async fn finish(self, grace: Duration) {
         self.post.finish(grace).await;
     }
 
-    /// Whether a fallback server comes, or goes again, while not all servers have been checked: then nobody is told yet.
+    /// Whether mail about this change is held back: a fallback server is activated, or deactivated again, before all
+    /// servers have been checked.
     fn hold(&mut self, change: &ServerChange) -> bool {
         if change.role != Role::Fallback {
             return false;
@@ -139,14 +142,14 @@ impl Alerts {
         let server = (change.of, change.configured.unwrap_or(change.server));
         match (change.role, change.action) {
             (Role::Fallback, _) => {}
-            // The operator who took it out needs no reminder.
+            // Send no reminder to the operator who took the server out of rotation.
             _ if matches!(because, Some(Because::Overridden(Owner::Operator(_)))) => {
                 self.reminders.over(server);
             }
             (Role::Real, ServerAction::Deleted | ServerAction::Quiescent) => {
                 self.reminders.down(server, often, now);
             }
-            // With weight 0 it is in the table and still dead.
+            // With weight 0 it is in the table but still down.
             (Role::Real, ServerAction::Added(0) | ServerAction::Restored(0)) => {}
             (Role::Real, ServerAction::Added(_) | ServerAction::Restored(_) | ServerAction::Purged(_)) => {
                 self.reminders.over(server);
@@ -201,7 +204,8 @@ mod tests {
         }
     }
 
-    /// The operator who takes a server out is not reminded of it. Failures and maintenance are, until the server is in rotation again.
+    /// The operator who takes a server out is not reminded of it. Failures and maintenance are, until the server is in
+    /// rotation again.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "some instant is needed to count from")]
     fn no_reminder_of_what_an_operator_took_out() {

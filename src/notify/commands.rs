@@ -1,4 +1,4 @@
-//! Programs of the operator that are told what happened: in the order of the events, without delaying anything else.
+//! Operator commands that report events. They run in the order of the events and delay nothing else.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::sys::command::{self, Ended, Variable};
 use crate::sys::process::{self, Signal};
 
-/// So many calls wait for one that takes long; what comes then is lost, and said.
+/// Calls that may be queued behind a slow one. More calls are dropped and reported.
 const WAITING: usize = 64;
 
 /// One program to run.
@@ -20,28 +20,28 @@ const WAITING: usize = 64;
 pub struct Job {
     /// For the log: `fallbackcommand of tcp:10.0.0.1:80`.
     pub what: String,
-    /// The program, and arguments of its own.
+    /// The program and its configured arguments.
     pub program: Program,
-    /// What it is told.
+    /// The arguments that describe the event.
     pub arguments: Vec<String>,
-    /// Something more, in its environment.
+    /// An additional environment variable.
     pub variable: Option<Variable>,
-    /// To be run when this one fails.
+    /// The job to run if this one fails.
     pub otherwise: Option<Box<Job>>,
 }
 
 /// How a program is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// As a line of the configuration: a path, or words in a shell's notation (no shell reads them).
+    /// A line of the configuration: a path, or words quoted as for a shell. No shell is used.
     Line(String),
-    /// As words.
+    /// Program and arguments.
     Words(Vec<String>),
-    /// As a file, which is not run, with a warning, where it cannot be.
+    /// A file. If it is not executable, it is not run, with a warning.
     File(String),
 }
 
-/// All programs that run or wait. Those of one lane run one after the other.
+/// Running and queued commands. Commands of one lane run one after the other.
 pub struct Commands {
     limit: Duration,
     /// False in a dry run.
@@ -51,14 +51,14 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// None yet. A program that takes longer than `limit` is killed with all that it has started. Unless it `runs` programs, each is
-    /// only logged.
+    /// An empty queue. A command that takes longer than `limit` is killed with its process group. Without `runs`
+    /// commands are only logged.
     #[must_use]
     pub fn new(limit: Duration, runs: bool) -> Commands {
         Commands { limit, runs, lanes: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Runs a program after all others of its lane. Never waits.
+    /// Queues a command behind all others of its lane. Never waits.
     pub fn run(&mut self, lane: &str, job: Job) {
         if !self.lanes.contains_key(lane) {
             let (sender, jobs) = mpsc::channel(WAITING);
@@ -67,11 +67,11 @@ impl Commands {
         }
         if let Err(refused) = self.lanes[lane].try_send(job) {
             let job = refused.into_inner();
-            error!("{} is not run: {WAITING} calls before it wait for one that takes long", job.what);
+            error!("{}: dropped, {WAITING} earlier calls are still queued behind a slow one", job.what);
         }
     }
 
-    /// Lets what runs and waits come to its end, for a limited time; what is left then is killed.
+    /// Waits for running and queued commands for at most `grace`, then kills the rest.
     pub async fn shut_down(mut self, grace: Duration) {
         self.lanes.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -92,7 +92,7 @@ async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration, runs: bool) {
     }
 }
 
-/// Runs one program to its end, and says in the log what came of it. Unless it `runs` programs, it logs what it would run.
+/// Runs one command to its end and logs the result. Without `runs` it logs what it would run.
 async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
     let program = job.program.clone();
     let words = match program {
@@ -100,7 +100,7 @@ async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
         Program::File(path) => {
             let file = PathBuf::from(&path);
             if !command::aside(move || process::is_executable(&file)).await {
-                warn!("{} {path} is not run: it is no executable file", job.what);
+                warn!("{} {path} is not run: it is not an executable file", job.what);
                 return Ok(());
             }
             Ok(vec![path])
@@ -130,7 +130,7 @@ async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
     }
 }
 
-/// A command for the log: its own arguments may hold a password, what it is told of the event does not.
+/// A command for the log. Its configured arguments are hidden, as they may contain a password.
 fn shown_line(own: &[String], told: &[String]) -> String {
     let program = own.first().map(String::as_str).into_iter();
     let hidden = (own.len() > 1).then_some("…");
@@ -144,14 +144,14 @@ async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> 
         running.end(|_| {}).await.map_err(|error| format!("no exit status: {error}"))
     };
     match tokio::time::timeout(limit, whole).await {
-        Err(_) => Err(format!("no end within {limit:?}; it was killed with all that it had started")),
+        Err(_) => Err(format!("timed out after {limit:?}; killed its process group")),
         Ok(ended) => judge(&ended?),
     }
 }
 
 fn judge(ended: &Ended) -> Result<(), String> {
     let printed = match ended.first_line() {
-        Some(line) => format!("; it printed \"{}\"", line.escape_ascii()),
+        Some(line) => format!("; its output: \"{}\"", line.escape_ascii()),
         None => String::new(),
     };
     match (ended.status.code(), ended.status.signal()) {

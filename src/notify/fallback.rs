@@ -1,4 +1,5 @@
-//! `fallbackcommand`: run with `start` when a virtual has lost its last server, with `stop` when one is back.
+//! `fallbackcommand`: run with `start` when no server of a virtual service is up any more, with `stop` when one is up
+//! again.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::health::Health;
 use crate::plan::{Member, Plan, Virtual};
 use crate::value::VirtualId;
 
-/// What was said last to each command.
+/// The last call of each command.
 #[derive(Debug, Default)]
 pub struct FallbackCommands {
     last: BTreeMap<VirtualId, Said>,
@@ -27,20 +28,20 @@ pub enum Word {
     Stop,
 }
 
-/// A command that is to be run.
+/// A command to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Of which virtual.
+    /// The virtual service.
     pub of: VirtualId,
     /// `fallbackcommand`
     pub command: String,
-    /// `start` or `stop`, the virtual's address and port, its protocol.
+    /// `start` or `stop`, the virtual service's address and port, its protocol.
     pub arguments: [String; 3],
 }
 
 impl FallbackCommands {
-    /// The commands to run now for these virtuals, by their place in the plan. A virtual of which not all servers have been checked
-    /// is not given up yet.
+    /// The commands to run now for these virtual services, given by their index in the plan. No `start` is due before
+    /// all servers of a virtual service have been checked.
     pub fn due(
         &mut self,
         plan: &Plan,
@@ -66,12 +67,12 @@ impl FallbackCommands {
         calls
     }
 
-    /// Forgets virtuals that are not configured any more.
+    /// Forgets virtual services that are no longer configured.
     pub fn replan(&mut self, plan: &Plan) {
         self.last.retain(|id, _| plan.virtual_index(*id).is_some());
     }
 
-    /// The commands that end what was started, for a daemon that stops.
+    /// The `stop` calls for all commands that had `start` last, for a daemon that stops.
     pub fn all_stopped(&mut self) -> Vec<Call> {
         let started = std::mem::take(&mut self.last).into_iter().filter(|(_, said)| said.word == Word::Start);
         let call = |(of, said): (VirtualId, Said)| Call {

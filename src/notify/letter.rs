@@ -1,14 +1,15 @@
-//! What an alert says, and to whom: pure text, in the original's words.
+//! Text and recipients of an alert, in the original's words. No I/O.
 
 use crate::plan::Virtual;
 use crate::value::{DaemonStatus, Mailbox, Relay};
 
-/// Who writes: this machine and the user of this process.
+/// The author of mail: this machine and the user of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writer {
     /// The name of this machine.
     pub host: String,
-    /// What stands behind the @ of an address without one: the name of this machine, where mail knows such names.
+    /// The domain of addresses without one: the name of this machine, or `localhost` if that name cannot be part of an
+    /// address.
     pub domain: String,
     /// The user's name.
     pub user: String,
@@ -30,7 +31,7 @@ pub struct Letter {
 }
 
 impl Writer {
-    /// The alert with this text; none where nobody is to get it or the daemon's status is filtered out.
+    /// The alert with this text; none if it has no recipients or `emailalertstatus` excludes the daemon's status.
     #[must_use]
     pub fn letter(
         &self,
@@ -62,14 +63,15 @@ impl Writer {
         Some(Letter { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
     }
 
-    /// The sender: `emailalertfrom`, or the user of this process where that is not an address.
+    /// The sender: `emailalertfrom`, or the user of this process if that is not an address.
     #[must_use]
     pub fn sender(&self, from: Option<&str>) -> Mailbox {
         let own = || Mailbox { name: None, user: self.user.clone(), domain: None };
         self.complete(from.and_then(|from| from.parse().ok()).unwrap_or_else(own))
     }
 
-    /// The recipients of a comma list, and what is wrong with those that are not addresses. A bare name is a user of this machine.
+    /// The recipients of a comma-separated list, and an error for each that is not an address. A bare name is a user of
+    /// this machine.
     #[must_use]
     pub fn recipients(&self, list: &str) -> (Vec<Mailbox>, Vec<String>) {
         let (mut mailboxes, mut wrong) = (Vec::new(), Vec::new());
@@ -121,7 +123,7 @@ mod tests {
         check(Some("Load Balancer <ld@x.example>"), "ld@x.example");
     }
 
-    /// The texts are those that the original sent in the same cases.
+    /// The original's words: it sent these texts in the same cases.
     #[test]
     fn a_letter_reads_like_the_originals() {
         let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };

@@ -1,4 +1,4 @@
-//! An event as one line of the log. Where the original has a line for it, the first words are the original's.
+//! An event as one line of the log. If the original has a line for it, the first words are the original's.
 
 use std::fmt::Write as _;
 
@@ -9,10 +9,10 @@ use crate::event::{Because, Event, Fate, Kind, Request};
 use crate::health::{Ending, Override, Owner, Punctuality, Standing, What};
 use crate::value::Change;
 
-/// How many repairs are named one by one.
+/// How many operations a drift line names.
 const DRIFT_SHOWN: usize = 5;
 
-/// The line of an event; none for one that the log does not have.
+/// The line of an event; none for an event that is not logged.
 #[must_use]
 pub fn line(event: &Event) -> Option<String> {
     let server = || match (event.server, event.service) {
@@ -52,7 +52,7 @@ pub fn line(event: &Event) -> Option<String> {
                 }
             };
             let fate = match fate {
-                Fate::Retried => "the table is read back and it is tried again",
+                Fate::Retried => "the table is read back and the operation is retried",
                 Fate::Abandoned => {
                     "it stays in the table; remove it with ipvsadm, or let the next start and stop do it"
                 }
@@ -61,7 +61,7 @@ pub fn line(event: &Event) -> Option<String> {
         }
         Kind::Drift { repairs } => drift(repairs),
         Kind::Unreadable { error } => {
-            format!("The kernel's table cannot be read: {error}; it is left as it is and read again soon")
+            format!("The kernel's table cannot be read: {error}; it is left unchanged and read again soon")
         }
         Kind::TimeoutsSet { from, to } => {
             let (from, to) = (in_words(*from), in_words(*to));
@@ -84,7 +84,7 @@ pub fn level(event: &Event) -> Level {
     }
 }
 
-/// The state that an event puts its server in, in one word; none where it changes none.
+/// The state of the server after an event, in one word; none if the event changes no state.
 #[must_use]
 pub fn state(event: &Event) -> Option<&'static str> {
     match &event.kind {
@@ -109,7 +109,7 @@ pub fn state(event: &Event) -> Option<&'static str> {
     }
 }
 
-/// The reason of the check behind an event.
+/// The reason of the check or the override that led to an event.
 #[must_use]
 pub fn reason(event: &Event) -> Option<&str> {
     match &event.kind {
@@ -123,7 +123,7 @@ pub fn reason(event: &Event) -> Option<&str> {
     }
 }
 
-/// The cause of a table change, as the name of that kind of event.
+/// The cause of a table change, as a kind of event.
 #[must_use]
 pub fn because(event: &Event) -> Option<&'static str> {
     let Kind::Table { because, .. } = &event.kind else { return None };
@@ -135,8 +135,8 @@ pub fn because(event: &Event) -> Option<&'static str> {
     })
 }
 
-/// The `MESSAGE_ID` of each kind of event that has a line, for the journal (systemd.journal-fields(7)). They are in `docs/control.md` and
-/// never change.
+/// The `MESSAGE_ID` of each kind of event that has a line, for the journal (systemd.journal-fields(7)). Documented in
+/// `docs/control.md`; must never change.
 const MESSAGE_IDS: &[(&str, &str)] = &[
     ("up", "f94573d1f2ee4c088b658b6c2f6ee2f6"),
     ("down", "7be6b7ab644f455286965b4a3fb38275"),
@@ -163,7 +163,7 @@ pub fn message_id(kind: &str) -> Option<&'static str> {
     MESSAGE_IDS.iter().find(|(known, _)| *known == kind).map(|(_, id)| *id)
 }
 
-/// The kind of an event, as a name that never changes.
+/// The name of the kind of an event. Names must never change.
 #[must_use]
 pub fn kind(event: &Event) -> &'static str {
     match &event.kind {
@@ -190,7 +190,7 @@ pub fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// The line for a new override. For maintenance it has the original's words.
+/// The line for a new override. For maintenance: the original's words.
 fn overridden(decision: &Override, in_maintenance: bool, server: &str) -> String {
     let Owner::Operator(who) = &decision.owner else {
         return format!("Real server is down: {server}: {}", decision.reason);
@@ -213,7 +213,7 @@ fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>,
         _ if decision.owner == Owner::Maintenance => {
             return format!("Maintenance of real server ended: {server}{state}");
         }
-        // The new override has a line of its own.
+        // The new override has its own line.
         Ending::Replaced(owner) => {
             return format!(
                 "Override {} of real server ended: {server}: by {}, replaced by {owner}",
@@ -233,7 +233,7 @@ fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>,
 }
 
 fn drift(repairs: &[Operation]) -> String {
-    let mut line = "The kernel's table was changed by somebody else; repairing: ".to_owned();
+    let mut line = "The kernel's table was changed by another program; reconciling: ".to_owned();
     for (index, operation) in repairs.iter().take(DRIFT_SHOWN).enumerate() {
         let _ = write!(line, "{}{operation}", if index == 0 { "" } else { ", " });
     }
@@ -246,8 +246,8 @@ fn drift(repairs: &[Operation]) -> String {
 fn late(punctuality: &Punctuality) -> String {
     match punctuality {
         Punctuality::Behind { server, late, interval, waiting } => format!(
-            "Checks fall behind: that of {server} is {:.1} s late, its interval is {:.1} s, and {waiting} more are due. \
-             Until this ends failures are noticed late. Raise checkinterval, or [checks] limit in the settings",
+            "Checks are late: the check of {server} by {:.1} s (interval {:.1} s), and {waiting} more are due. Until this ends, \
+             failures are noticed late. Raise checkinterval, or [checks] limit in the settings",
             late.as_secs_f64(),
             interval.as_secs_f64()
         ),

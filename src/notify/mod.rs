@@ -1,4 +1,4 @@
-//! What happened, told to people and to their programs: log lines in the original's words, mail, monitor files, commands.
+//! Events for people and programs: log lines in the original's words, mail, monitor files, operator commands.
 
 pub mod alerts;
 pub mod commands;

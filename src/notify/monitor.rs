@@ -21,7 +21,7 @@ use crate::plan::{Action, CheckType, Member, Negotiate, Plan, Real, Virtual};
 use crate::sys::lane::Lane;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
 
-/// Bytes of lines that wait for a file that is slow. What comes then is dropped, counted and reported.
+/// The queue of a slow file in bytes. More lines are dropped, counted and reported.
 const WAITING: usize = 256 * 1024;
 
 /// One line for one file, without its time.
@@ -29,16 +29,16 @@ const WAITING: usize = 256 * 1024;
 pub struct Line {
     /// The file.
     pub path: PathBuf,
-    /// Which server, `[up]` or `[down]`, and what the check says.
+    /// The server, `[up]` or `[down]`, and the check's message.
     pub text: String,
 }
 
-/// The line for a finished check, or for one that was skipped because of `maintenancedir`; `None` if no line is written.
+/// The line for a finished check, or for a check that `maintenancedir` suppresses; `None` if no line is written.
 #[must_use]
 pub fn line(plan: &Plan, health: &Health, member: Member, verdict: Option<&Verdict>) -> Option<Line> {
     let (v, real) = plan.member(member);
     let path = v.notes.monitorfile.clone()?;
-    // The original never writes about these.
+    // The original writes no line for these.
     let probe = &plan.check_of(member)?.key.probe;
     if v.check.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
         return None;
@@ -54,7 +54,7 @@ pub fn line(plan: &Plan, health: &Health, member: Member, verdict: Option<&Verdi
     Some(Line { path, text: format!("{} [{state}] {}", server_id(v, real), encoded(text.unwrap_or("-"))) })
 }
 
-/// What the original calls a server: all that makes it this server, with blanks for its colons.
+/// The original's id of a server: everything that identifies it, with blanks for its colons.
 fn server_id(v: &Virtual, real: &Real) -> String {
     let protocol = match v.id {
         VirtualId::Address { protocol: Protocol::Tcp, .. } => "tcp",
@@ -90,7 +90,8 @@ fn server_id(v: &Virtual, real: &Real) -> String {
     text.replace('\u{0}', " ")
 }
 
-/// Everybody may read a monitor file, so queries and the passwords of URLs are not in it (R76).
+/// The request without secrets: every user may read a monitor file, so it has no queries and no passwords of URLs
+/// (R76).
 fn shown_request<'a>(v: &Virtual, request: &'a str) -> Cow<'a, str> {
     match v.check.service {
         Negotiate::Mysql | Negotiate::Oracle | Negotiate::Pgsql if request != "/" => Cow::Borrowed("***"),
@@ -112,7 +113,7 @@ fn check_word(v: &Virtual) -> String {
     }
 }
 
-/// One line whatever a server has sent: `%`, `|` and line ends as `%xx`.
+/// Encodes `%`, `|` and line ends as `%xx`, so that text from a server stays one line.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -126,23 +127,24 @@ fn encoded(text: &str) -> String {
     out
 }
 
-/// Writes to monitor files: a queue and a thread for each, so that a slow disk delays no check and a file that hangs no other file.
+/// Writes monitor files. Each has a queue and a thread, so a slow disk delays no check, and a file that hangs delays no
+/// other.
 pub struct Monitor {
     mode: u32,
     files: BTreeMap<PathBuf, Lane<Entry>>,
 }
 
-/// What is to be written, and the time that it gets.
+/// A line and its time.
 type Entry = (DateTime<Utc>, String);
 
 impl Monitor {
-    /// No file is open yet. Files that do not exist get this mode.
+    /// No files yet. Files that do not exist are created with this mode.
     #[must_use]
     pub fn new(mode: u32) -> Monitor {
         Monitor { mode, files: BTreeMap::new() }
     }
 
-    /// Hands a line over. Never waits.
+    /// Queues a line. Never waits.
     pub fn write(&mut self, Line { path, text }: Line) {
         let lane = match self.files.entry(path) {
             Occupied(known) => known.into_mut(),
@@ -160,7 +162,7 @@ impl Monitor {
         lane.push((Utc::now(), text), length);
     }
 
-    /// Waits until all lines are written, for at most this time in all. What is not written then is reported.
+    /// Waits until all lines are written, for at most `limit` in total, then reports the lost lines.
     pub fn finish(self, limit: Duration) {
         let end = Instant::now() + limit;
         for (path, lane) in &self.files {
@@ -174,7 +176,7 @@ impl Monitor {
         }
     }
 
-    /// Lets go of files that the configuration does not name any more. What waits for them is still written.
+    /// Drops files that are no longer configured. Their queued lines are still written.
     pub fn replan(&mut self, plan: &Plan) {
         let named: BTreeSet<&PathBuf> =
             plan.virtuals().iter().filter_map(|v| v.notes.monitorfile.as_ref()).collect();
@@ -182,7 +184,7 @@ impl Monitor {
     }
 }
 
-/// A file, and whether it could be written last time: what cannot be written is reported once.
+/// A file and whether the last write failed: a failure is reported once.
 struct MonitorFile {
     path: PathBuf,
     mode: u32,
@@ -194,7 +196,9 @@ impl MonitorFile {
         let path = self.path.display();
         let lost: u64 = lines.iter().map(|(_, lost)| lost).sum();
         if lost > 0 {
-            error!("monitorfile {path}: {lost} lines were dropped, as it could not be written in time");
+            error!(
+                "monitorfile {path}: {lost} lines were dropped because the file could not be written in time"
+            );
         }
         let mut all = String::new();
         for ((at, text), _) in lines {
@@ -204,7 +208,7 @@ impl MonitorFile {
         let result = append(&self.path, self.mode, &all);
         match (&result, self.failing) {
             (Err(error), false) => {
-                error!("monitorfile {path} cannot be written: {}; checks go on without it", cause(error));
+                error!("monitorfile {path} cannot be written: {}; checks continue without it", cause(error));
             }
             (Ok(()), true) => info!("monitorfile {path} can be written again"),
             _ => {}
@@ -213,7 +217,7 @@ impl MonitorFile {
     }
 }
 
-/// Opens the file for each write, as the original does for each line: log rotation then needs no signal.
+/// Opens the file for each write, so log rotation needs no signal. The original opens it for each line.
 fn append(path: &Path, mode: u32, lines: &str) -> io::Result<()> {
     let file = match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, mode),
@@ -222,11 +226,11 @@ fn append(path: &Path, mode: u32, lines: &str) -> io::Result<()> {
     file?.write_all(lines.as_bytes())
 }
 
-/// Creates a file with this mode, whatever the umask is. Another program may have created it by now: then it keeps its mode.
+/// Creates a file with this mode, regardless of the umask. If another program has just created it, it keeps its mode.
 fn create(path: &Path, mode: u32) -> io::Result<File> {
     match OpenOptions::new().append(true).create_new(true).mode(mode).open(path) {
         Ok(file) => file.set_permissions(Permissions::from_mode(mode)).map(|()| file),
-        // A link that leads to no file yet is followed, as the original does.
+        // A dangling link is followed, as in the original.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             OpenOptions::new().append(true).create(true).mode(mode).open(path)
         }
@@ -275,7 +279,7 @@ mod tests {
                 append(path, mode, "one\n").unwrap();
                 append(path, 0o600, "two\n").unwrap();
                 assert_eq!(fs::read_to_string(path).unwrap(), "one\ntwo\n");
-                // The umask of this process may cut the mode of what a link leads to.
+                // The umask of this process may reduce the mode of a link's target.
                 let wanted = if path == &new { mode } else { mode_of(path) & mode };
                 assert_eq!(mode_of(path), wanted, "{}", path.display());
             }
@@ -305,7 +309,7 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(fs::read_to_string(&good).unwrap().lines().count(), 10);
-        // The program could end; the thread with the pipe ends with it.
+        // The process may exit now; that ends the thread that hangs at the pipe.
         assert!(monitor.files[&pipe].flush(Duration::ZERO) > 2000, "no bound in bytes");
     }
 

@@ -1,4 +1,4 @@
-//! A letter in the form of the wire, and why it did not go.
+//! An encoded mail message, and why its delivery failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,19 +12,19 @@ use tokio::time::Instant;
 use super::letter::Letter;
 use crate::value::Mailbox;
 
-/// A letter in the form of the wire.
+/// An encoded mail message with its envelope.
 #[derive(Clone, Debug)]
 pub struct Parcel {
     envelope: Envelope,
     bytes: Arc<[u8]>,
     pub(super) subject: String,
-    /// When it was first not taken.
+    /// When it was first rejected.
     pub(super) refused_since: Option<Instant>,
-    /// Not to be tried before.
+    /// The time of the next attempt.
     pub(super) again_at: Option<Instant>,
 }
 
-/// A recipient that does not get a letter, and why.
+/// A recipient that does not get a message, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The recipient.
@@ -33,19 +33,20 @@ pub struct Refusal {
     pub failure: Failure,
 }
 
-/// Why a letter did not go.
+/// Why a delivery failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The place cannot be reached or takes no mail: every letter has to wait.
+    /// The relay or sendmail cannot be reached or accepts no mail: all messages wait.
     Closed(String),
-    /// The place did not take this letter, for now or for good: SMTP says 450 or 452, a sendmail ends with an error.
+    /// The relay or sendmail rejected this message, perhaps temporarily: SMTP code 450 or 452, or sendmail ended with
+    /// an error.
     NotTaken(String),
-    /// It will never go as it is.
+    /// The message is rejected for good.
     Never(String),
 }
 
 impl Failure {
-    /// What the relay, the sendmail or the system said.
+    /// The reason that the relay, sendmail or the system gave.
     #[must_use]
     pub fn reason(&self) -> &str {
         let (Failure::Closed(reason) | Failure::NotTaken(reason) | Failure::Never(reason)) = self;
@@ -54,10 +55,10 @@ impl Failure {
 }
 
 impl Parcel {
-    /// Writes a letter out, with date and id; gives what is wrong with some of its recipients too.
+    /// Encodes a message, with date and id. Also returns an error for each recipient that is not a valid address.
     ///
     /// # Errors
-    /// When the sender or every recipient is no address.
+    /// The sender, or every recipient, is not a valid address.
     pub fn seal(letter: &Letter) -> Result<(Parcel, Vec<String>), String> {
         let mailbox = |mailbox: &Mailbox| {
             let (user, domain) = (&mailbox.user, mailbox.domain.as_deref().unwrap_or_default());
@@ -74,7 +75,7 @@ impl Parcel {
         let envelope = Envelope::new(Some(from.email.clone()), to)
             .map_err(|error| format!("{error} {}", wrong.join("; ")))?;
         let body = body(&letter.body);
-        // Not by the builder of messages: it reads back what it has written, and does not know the address [192.0.2.1].
+        // lettre's message builder parses addresses again and rejects [192.0.2.1], so it is not used.
         let mut headers = Headers::new();
         headers.set(header::MessageId::from(message_id(from.email.domain())));
         headers.set(header::Date::now());
@@ -106,25 +107,25 @@ impl Parcel {
         &self.bytes
     }
 
-    /// The same for one recipient.
+    /// The same message for one recipient.
     pub(super) fn to(&self, to: &Address) -> Option<Parcel> {
         let envelope = Envelope::new(self.envelope.from().cloned(), vec![to.clone()]).ok()?;
         Some(Parcel { envelope, ..self.clone() })
     }
 
-    /// The same for each recipient alone.
+    /// The same message once for each recipient.
     #[must_use]
     pub fn split(&self) -> Vec<Parcel> {
         self.envelope.to().iter().filter_map(|to| self.to(to)).collect()
     }
 
-    /// What it takes in a queue.
+    /// Its size in a queue in bytes.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + self.subject.len() + 256
     }
 }
 
-/// What no other message has (RFC 5322, 3.6.4).
+/// A unique message id (RFC 5322, 3.6.4).
 fn message_id(domain: &str) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let time = chrono::Utc::now().timestamp_micros();
@@ -132,7 +133,7 @@ fn message_id(domain: &str) -> String {
     format!("<{time}.{}.{number}@{domain}>", std::process::id())
 }
 
-/// Plain text goes as it is, as the original sends it; what is not ASCII is encoded.
+/// Encodes a body. Plain ASCII is sent as it is, as in the original.
 pub(super) fn body(text: &str) -> Body {
     let plain = |line: &str| {
         line.len() <= LONGEST_LINE && line.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'))

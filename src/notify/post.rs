@@ -1,11 +1,8 @@
-//! Brings letters on their way: a lane for each relay, so that a dead one delays neither checks nor the mail of others.
+//! Mail queues, one for each relay: a relay that is down delays neither checks nor the mail of other relays.
 //!
-//! All of it runs in a runtime of its own: whatever a relay sends costs the checks no time.
+//! They have their own runtime, so relays cost the checks no time.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a lane waits by the clock; what is due when is told to it by nobody"
-)]
+#![expect(clippy::disallowed_methods, reason = "a queue has its own timers")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,45 +19,45 @@ use super::way::{Way, place};
 use crate::settings;
 use crate::value::Relay;
 
-/// After a failure a lane waits so long, then twice as long, and so on.
+/// The pause of a queue after the first failure. It doubles with each further failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// A lane waits so long at most.
+/// The longest pause of a queue.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// After so long a letter that was not taken, while the place works, is tried again.
+/// The pause before a rejected message is retried.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
-/// A letter that is not taken, while the place works, is tried so long: an alert that is older helps nobody.
+/// How long a rejected message is retried. An older alert is useless.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a session without a message is kept open.
+/// How long an idle session is kept open.
 const IDLE: Duration = Duration::from_secs(5);
-/// Bytes of letters that wait in a lane, whatever `[mail] queue` says.
+/// The limit of a queue in bytes, in addition to `[mail] queue`.
 const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 
-/// All lanes.
+/// The queues of all relays and of sendmail.
 #[derive(Debug)]
 pub struct Post {
     settings: Arc<settings::Mail>,
     /// False in a dry run.
     sends: bool,
     lanes: BTreeMap<Option<Relay>, (Arc<Lane>, JoinHandle<()>)>,
-    /// Made for the first letter.
+    /// Created with the first message.
     runtime: Option<Runtime>,
 }
 
 impl Drop for Post {
     fn drop(&mut self) {
-        // A name that is still looked up must not delay the end.
+        // A pending name lookup must not delay the end.
         self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
 impl Post {
-    /// No lane yet. Unless it `sends`, each message is only logged.
+    /// No queues yet. Without `sends` each message is only logged.
     #[must_use]
     pub fn new(settings: settings::Mail, sends: bool) -> Post {
         Post { settings: Arc::new(settings), sends, lanes: BTreeMap::new(), runtime: None }
     }
 
-    /// Takes a letter over; never waits. When the lane is full its oldest letter is lost, which is counted and said.
+    /// Queues a message; never waits. A full queue drops its oldest message, which is counted and reported.
     pub fn send(&mut self, relay: Option<Relay>, parcel: Parcel) {
         if !self.sends {
             let (to, place) = (parcel.recipients().join(", "), place(relay.as_ref(), &self.settings));
@@ -91,7 +88,7 @@ impl Post {
         lane.push(parcel);
     }
 
-    /// Tries what is left for so long at most, then gives it up and says so.
+    /// Sends the queued messages for at most `grace`, then drops and reports the rest.
     pub async fn finish(mut self, grace: Duration) {
         let end = Instant::now() + grace;
         for (lane, _) in self.lanes.values() {
@@ -106,7 +103,7 @@ impl Post {
     }
 }
 
-/// The letters for one relay.
+/// The queue of one relay, or of sendmail.
 #[derive(Debug)]
 struct Lane {
     relay: Option<Relay>,
@@ -118,10 +115,10 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Queue {
     letters: VecDeque<Parcel>,
-    /// Those that were not taken, in the order in which they are tried again.
+    /// Rejected messages, in the order of their retries.
     later: VecDeque<Parcel>,
     bytes: usize,
-    /// Dropped since the last report of it.
+    /// Dropped since the last report.
     lost: usize,
     /// Dropped since the start.
     lost_in_all: usize,
@@ -129,7 +126,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Whether another letter of this size fits.
+    /// Whether another message of this size fits.
     fn has_room(&self, size: usize, most: usize) -> bool {
         self.letters.len() + self.later.len() < most && self.bytes + size <= QUEUE_LIMIT
     }
@@ -146,7 +143,7 @@ impl Queue {
         self.lost_in_all += 1;
     }
 
-    /// The next letter to try. At the end of the daemon all are due.
+    /// The next message to send. When the daemon stops all are due.
     fn next(&mut self, now: Instant) -> Option<Parcel> {
         let is_due = |parcel: &Parcel| parcel.again_at.is_none_or(|at| at <= now);
         let due = self.later.front().is_some_and(is_due) || (self.closing && self.letters.is_empty());
@@ -160,9 +157,9 @@ impl Queue {
     }
 }
 
-/// How a lane fares.
+/// The delivery state of a queue.
 struct Course {
-    /// How many letters were late since the lane is in trouble.
+    /// The number of delayed messages since delivery began to fail; none while it works.
     trouble: Option<usize>,
     wait: Duration,
 }
@@ -191,7 +188,7 @@ impl Lane {
         drop(queue);
         if begins {
             error!(
-                "{} ({}): {waiting} messages wait, which is all that [mail] queue allows; the oldest are dropped from now on",
+                "{} ({}): the queue is full ({waiting} messages, see [mail] queue); the oldest are dropped from now on",
                 self.words(),
                 self.place()
             );
@@ -199,7 +196,7 @@ impl Lane {
         self.wake.notify_one();
     }
 
-    /// The original's words for a failure.
+    /// The start of the log line for a failure: the original's words.
     fn words(&self) -> &'static str {
         match self.relay {
             Some(_) => "failed to send SMTP email message",
@@ -226,7 +223,8 @@ impl Lane {
         way.close().await;
     }
 
-    /// Whether the daemon ends: then a place that takes nothing is not tried again. The letter counts with those that are left.
+    /// Whether the daemon stops: then a relay that accepts nothing is not tried again. Puts the message back, to count
+    /// it as unsent.
     fn give_up(&self, parcel: &Parcel) -> bool {
         let mut queue = self.queue();
         if queue.closing {
@@ -236,7 +234,7 @@ impl Lane {
         queue.closing
     }
 
-    /// The next letter, when there is one to try; none at the end of the daemon.
+    /// Waits for the next message to send; none when the daemon stops.
     async fn next(&self, way: &mut Way) -> Option<Parcel> {
         loop {
             let (next, closing, again_at) = {
@@ -277,7 +275,7 @@ impl Lane {
                     self.say_recovery(course.trouble.take());
                 }
             }
-            // One bad recipient must not keep the letter from the others.
+            // One bad recipient must not keep the message from the others.
             Err(Failure::Never(_) | Failure::NotTaken(_)) if parcel.envelope().to().len() > 1 => {
                 let mut queue = self.queue();
                 for one in parcel.split().into_iter().rev() {
@@ -300,16 +298,12 @@ impl Lane {
 
     fn say_refusal(&self, parcel: &Parcel, reason: &str) {
         let to = parcel.recipients().join(", ");
-        error!(
-            "{} to {to} ({}): {reason}; it is not tried again: {}",
-            self.words(),
-            self.place(),
-            parcel.subject
-        );
+        error!("{} to {to} ({}): {reason}; dropped: {}", self.words(), self.place(), parcel.subject);
     }
 
-    /// Back into the queue, unless newer letters have taken the room or it was tried for long: to the front where all have to wait,
-    /// else among those that are tried later, so that it does not hold up the others.
+    /// Puts a message back into the queue, unless the queue is full or the message has been retried for too long. If
+    /// all messages have to wait, it goes to the front; a rejected message is retried later and does not delay the
+    /// others.
     fn keep(&self, mut parcel: Parcel, failure: Failure) {
         if let Failure::Never(reason) = &failure {
             self.say_refusal(&parcel, reason);
@@ -319,7 +313,7 @@ impl Lane {
         if queue.closing {
             queue.lose();
             drop(queue);
-            warn!("{}: given up at the end: {}: {}", self.words(), parcel.subject, failure.reason());
+            warn!("{}: dropped, the daemon stops: {}: {}", self.words(), parcel.subject, failure.reason());
             return;
         }
         if !queue.has_room(parcel.size(), self.most()) {
@@ -335,7 +329,7 @@ impl Lane {
         let first = parcel.refused_since.is_none();
         if now - *parcel.refused_since.get_or_insert(now) >= PATIENCE {
             drop(queue);
-            self.say_refusal(&parcel, &format!("not taken for a day: {reason}"));
+            self.say_refusal(&parcel, &format!("rejected for 24 hours: {reason}"));
             return;
         }
         parcel.again_at = Some(now + REFUSED_RETRY);
@@ -344,11 +338,11 @@ impl Lane {
         queue.later.push_back(parcel);
         drop(queue);
         if first {
-            warn!("{} to {to} ({}): {reason}; it is tried again for a day", self.words(), self.place());
+            warn!("{} to {to} ({}): {reason}; retried for 24 hours", self.words(), self.place());
         }
     }
 
-    /// Waits, but not at the end of the daemon.
+    /// Waits, unless the daemon stops.
     async fn pause(&self, wait: Duration) {
         let end = Instant::now() + wait;
         while !self.queue().closing {
@@ -361,7 +355,7 @@ impl Lane {
 
     fn say_trouble(&self, reason: &str) {
         error!(
-            "{} ({}): {reason}; up to {} letters are kept and tried again, said again when they go; see the section [mail] of \
+            "{} ({}): {reason}; up to {} messages are queued and retried, and a recovery is logged; see the section [mail] of \
              the settings, and try: ldirectord-rs alert-test",
             self.words(),
             self.place(),
@@ -372,24 +366,24 @@ impl Lane {
     fn say_recovery(&self, trouble: Option<usize>) {
         let lost = std::mem::take(&mut self.queue().lost);
         if let Some(late) = trouble {
-            info!("email messages go again ({}): {late} late, {lost} lost", self.place());
+            info!("mail delivery recovered ({}): {late} delayed, {lost} lost", self.place());
         } else if lost > 0 {
-            warn!("{} ({}): {lost} lost, as too many came at once", self.words(), self.place());
+            warn!("{} ({}): {lost} messages lost because the queue was full", self.words(), self.place());
         }
     }
 
-    /// What did not go until the end of the daemon.
+    /// Reports the messages that were not sent before the daemon stopped.
     fn say_end(&self, in_time: bool) {
         let queue = self.queue();
-        // One was on its way when the time was over.
+        // One message was being sent when the time was over.
         let left = queue.len() + usize::from(!in_time);
         let lost = queue.lost_in_all;
         drop(queue);
         if left > 0 {
-            warn!("{}: {left} not sent before the end, and given up", self.words());
+            warn!("{}: {left} messages dropped, not sent before the daemon stopped", self.words());
         }
         if lost > 0 {
-            warn!("{} ({}): {lost} lost since the start of the daemon", self.words(), self.place());
+            warn!("{} ({}): {lost} messages lost since the daemon started", self.words(), self.place());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A session with a mail relay, kept open for many messages (SMTP, RFC 5321). What the relay says is bounded.
+//! A session with a mail relay, kept open for many messages (SMTP, RFC 5321). The relay's replies are limited in size.
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ const LONGEST_REASON: usize = 500;
 /// The largest password file in bytes.
 const MAX_PASSWORD: u64 = 64 * 1024;
 
-/// How long a relay may take to say goodbye.
+/// How long a relay may take to answer QUIT.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A session.
@@ -44,7 +44,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, starts TLS and logs in, as the settings say. The caller limits the time.
+    /// Connects, starts TLS and logs in, according to the settings. The caller limits the time.
     pub(super) async fn open(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
         let stream = Bounded { stream: connect(relay, settings).await?, reply: Reply::default() };
         let hello = match settings.hello.as_str() {
@@ -69,14 +69,14 @@ impl Session {
             let password = password(&settings.password_file).map_err(Failure::Closed)?;
             let credentials = Credentials::new(settings.login.clone(), password.reveal().to_owned());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| {
-                // A wrong password is not the fault of this message.
+                // A wrong password concerns all messages, not only this one.
                 Failure::Closed(failure(error).reason().to_owned())
             })?;
         }
         Ok(Session { connection })
     }
 
-    /// Sends a message to all recipients that the relay accepts, and gives the others. After an error other than
+    /// Sends a message to all recipients that the relay accepts, and returns the others. After an error other than
     /// [`Failure::Closed`] the session can be used for the next message.
     pub(super) async fn send(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
         let sent = self.transact(parcel).await;
@@ -122,7 +122,7 @@ impl Session {
         Ok(refused)
     }
 
-    /// Ends the session in the ordinary way, if the relay is quick.
+    /// Ends the session with QUIT. Does not wait long for the answer.
     pub(super) async fn quit(mut self) {
         drop(timeout(GOODBYE, self.connection.quit()).await);
     }
@@ -143,20 +143,20 @@ async fn connect(relay: &Relay, settings: &settings::Mail) -> Result<Stream, Fai
     client.connect(name, tcp).await.map_err(|error| Failure::Closed(tls::explain(&error)))
 }
 
-/// What an error of the session means for the message.
+/// Converts an error of the session to its meaning for the message.
 fn failure(error: lettre::transport::smtp::Error) -> Failure {
     let text = error.to_string();
     let reason = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign });
     let reason: String = reason.take(LONGEST_REASON).collect();
     match error.status().map(u16::from) {
-        // A mailbox that is busy, blocked or full; other codes of 4xx are the relay's own state (RFC 5321, 4.2.3).
+        // The mailbox is busy, blocked or full. Other 4xx codes describe the relay itself (RFC 5321, 4.2.3).
         Some(450 | 452) => Failure::NotTaken(reason),
         Some(500..) => Failure::Never(reason),
         _ => Failure::Closed(reason),
     }
 }
 
-/// What an error means that the relay gives for one recipient. 451 is often greylisting: the others need not wait for its end.
+/// Converts an error for one recipient. 451 is often greylisting, so other messages need not wait.
 fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
     let is_451 = error.status().map(u16::from) == Some(451);
     match failure(error) {
@@ -165,20 +165,20 @@ fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
     }
 }
 
-/// A connection whose replies are bounded: lettre keeps whatever comes until a line ends.
+/// A connection that limits the size of replies: lettre buffers a line without limit.
 #[derive(Debug)]
 struct Bounded {
     stream: Stream,
     reply: Reply,
 }
 
-/// What came since something was sent.
+/// The reply since the last command.
 #[derive(Debug, Default)]
 struct Reply {
     bytes: usize,
     lines: usize,
     in_line: usize,
-    /// It began as replies do. After STARTTLS it is ciphertext, and only its bytes are counted.
+    /// The first byte is a digit. After STARTTLS it is ciphertext, of which only the bytes are counted.
     is_text: bool,
 }
 
@@ -208,7 +208,7 @@ impl Reply {
     }
 }
 
-/// The password, read anew each time so that it can be changed. The error names the file, never its content.
+/// Reads the password, for each session again so that it can be changed. The error names the file, never its content.
 fn password(file: &Path) -> Result<Secret, String> {
     let failed = |error: String| format!("[mail] password_file {}: {error}", file.display());
     let path = credential::locate(file).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The administrator is reminded every `emailalertfreq` seconds of the servers that are down.
+//! Reminders: mail to the administrator about servers that are down, every `emailalertfreq` seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use crate::plan::Plan;
 use crate::value::VirtualId;
 
-/// A server of a virtual; the address is that of the configuration.
+/// A server of a virtual service, with the configured address.
 pub type Server = (VirtualId, SocketAddr);
 
-/// The servers that are down, and when each is reported again. Only servers of virtuals with an `emailalertfreq` are in it.
+/// The servers that are down and when each is reported again. Contains only servers of virtual services with an
+/// `emailalertfreq`.
 #[derive(Debug, Default)]
 pub struct Reminders {
     down: BTreeMap<Server, Reminder>,
-    /// The same, by the time of the next reminder.
+    /// The same servers by the time of the next reminder.
     queue: BTreeSet<(Instant, Server)>,
 }
 
@@ -31,7 +32,7 @@ impl Reminder {
 }
 
 impl Reminders {
-    /// A server is down, which is reported now, and again each time `frequency` has passed; zero: not again.
+    /// Starts reminders of a server whose failure is reported now: the next after `frequency`; zero: none.
     pub fn down(&mut self, server: Server, frequency: Duration, now: Instant) {
         self.over(server);
         if !frequency.is_zero() {
@@ -39,14 +40,14 @@ impl Reminders {
         }
     }
 
-    /// A server is up, or is none of ours any more.
+    /// Ends the reminders of a server that is up or no longer ours.
     pub fn over(&mut self, server: Server) {
         if let Some(reminder) = self.down.remove(&server) {
             self.queue.remove(&(reminder.next(), server));
         }
     }
 
-    /// Forgets servers that are not configured any more (B24), and uses the configured frequency for the others from now on.
+    /// Forgets servers that are no longer configured (B24), and uses the newly configured frequency for the others.
     pub fn replan(&mut self, plan: &Plan) {
         self.queue.clear();
         for ((id, address), reminder) in std::mem::take(&mut self.down) {
@@ -64,7 +65,7 @@ impl Reminders {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// The servers to remind of now, in the order of their ids; each counts as reported.
+    /// The servers to remind of now, sorted by id. Each then counts as reported.
     pub fn take_due(&mut self, now: Instant) -> Vec<Server> {
         let mut servers = Vec::new();
         while let Some((at, server)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
@@ -121,11 +122,11 @@ mod tests {
         assert_eq!(reminders.take_due(later(20)), [two, three]);
         reminders.over(two);
         assert_eq!(reminders.take_due(later(40)), [three]);
-        // Another file, another rhythm.
+        // A new file with another frequency.
         let slower = plan(&TWO.replace("=10\n", "=60\n"));
         reminders.replan(&slower);
         assert_eq!(reminders.poll_timeout(), Some(later(100)));
-        // B24: a server that is not configured any more is none to be reminded of.
+        // B24: no reminder of a server that is no longer configured.
         reminders.replan(&plan("emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         assert_eq!(reminders.poll_timeout(), None);
     }

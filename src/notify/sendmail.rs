@@ -1,4 +1,4 @@
-//! The local sendmail: it gets a message on its standard input, and its time and what it prints are limited.
+//! Delivery by the local sendmail. It gets the message on standard input; its time and its output are limited.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -9,7 +9,7 @@ use super::parcel::{Failure, Parcel};
 use crate::settings;
 use crate::sys::command;
 
-/// Runs the program with a message. The caller limits the time: with the future the program ends, too.
+/// Runs sendmail with a message. The caller limits the time: dropping the future ends the program.
 pub(super) async fn send(settings: &settings::Mail, parcel: &Parcel) -> Result<(), Failure> {
     let program = settings.sendmail.display().to_string();
     let mut words = vec![program.clone(), "-i".to_owned()];
@@ -27,7 +27,7 @@ pub(super) async fn send(settings: &settings::Mail, parcel: &Parcel) -> Result<(
     Err(Failure::NotTaken(format!("{program}: {}{printed}", ended.status)))
 }
 
-/// A file without a place in a file system, so that no full disk and no pipe holds the message up.
+/// A file in memory, so that neither a full disk nor a pipe delays the message.
 fn in_memory(bytes: &[u8]) -> std::io::Result<File> {
     let mut file = File::from(memfd_create("message", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(bytes)?;

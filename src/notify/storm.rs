@@ -37,7 +37,7 @@ impl Storm {
         self.ends_at.filter(|_| !self.left_out.is_empty())
     }
 
-    /// The line about what was left out, once the second has ended.
+    /// The line about the events that were left out, once the second has ended.
     pub fn summary(&mut self, now: Instant) -> Option<String> {
         self.poll_timeout().filter(|at| *at <= now)?;
         self.rest()

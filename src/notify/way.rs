@@ -1,4 +1,4 @@
-//! The way of a letter to one place: a relay, whose session stays open for the next letter, or the local sendmail.
+//! Delivery of messages to one relay, whose session stays open for the next message, or to the local sendmail.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::sendmail;
 use crate::settings;
 use crate::value::Relay;
 
-/// The way to one place. The session with a relay stays open for the next letter.
+/// A relay or the local sendmail. The session with a relay stays open for the next message.
 pub struct Way {
     relay: Option<Relay>,
     settings: Arc<settings::Mail>,
@@ -16,26 +16,26 @@ pub struct Way {
 }
 
 impl Way {
-    /// A way to a relay, or to the local sendmail. Nothing is opened yet.
+    /// Delivers to a relay, or to the local sendmail. Opens no connection yet.
     #[must_use]
     pub fn new(relay: Option<Relay>, settings: Arc<settings::Mail>) -> Way {
         Way { relay, settings, session: None }
     }
 
-    /// Where it leads, for messages.
+    /// The relay or sendmail, for log lines.
     #[must_use]
     pub fn place(&self) -> String {
         place(self.relay.as_ref(), &self.settings)
     }
 
-    /// Brings one letter to the place, and gives the recipients that the place does not take it for.
+    /// Delivers one message, and returns the recipients that were rejected.
     ///
     /// # Errors
-    /// When no recipient gets it; with the reason, and what can be done: see [`Failure`].
+    /// No recipient gets the message; [`Failure`] has the reason, and whether a retry makes sense.
     pub async fn deliver(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
         let was_open = self.session.is_some();
         match self.attempt(parcel).await {
-            // A relay may end a session when it likes.
+            // A relay may close an idle session at any time: try once more with a new one.
             Err(Failure::Closed(_)) if was_open => self.attempt(parcel).await,
             result => result,
         }
@@ -78,7 +78,7 @@ impl Way {
     }
 }
 
-/// Where a letter goes, for messages.
+/// The destination of mail, for log lines.
 pub(super) fn place(relay: Option<&Relay>, settings: &settings::Mail) -> String {
     match relay {
         Some(relay) => format!("relay {} port {}", relay.host, relay.port.unwrap_or(settings.port)),

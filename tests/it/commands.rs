@@ -93,10 +93,10 @@ fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
     let start =
         site.command(&["web.cf", "start"]).env("LDIRECTORD_RS_COMMANDS__TIMEOUT", "1").output().unwrap();
     assert!(start.status.success());
-    site.expect_log("no end within 1s; it was killed with all that it had started");
+    site.expect_log("timed out after 1s; killed its process group");
     one.stop();
     site.expect_log(&format!(
-        "system({} start 192.0.2.1:80 tcp) failed: exit code 3; it printed \"no such thing\"",
+        "system({} start 192.0.2.1:80 tcp) failed: exit code 3; its output: \"no such thing\"",
         path.display()
     ));
     assert_eq!(site.act("stop"), 0);
@@ -132,7 +132,7 @@ fn a_callback_that_cannot_be_run_is_said() {
     site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\""));
     assert_eq!(site.act("start"), 0);
     site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\"\nchecktimeout=3"));
-    site.expect_log("callback /etc/passwd is not run: it is no executable file");
+    site.expect_log("callback /etc/passwd is not run: it is not an executable file");
 }
 
 #[test]

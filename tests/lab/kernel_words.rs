@@ -86,7 +86,7 @@ fn words_for_the_kernel_are_in_its_table() {
     drop(listener);
     comes_to(space, director, 0);
     let log = director.log();
-    assert!(!log.contains("somebody else") && !log.contains("refused to"), "{log}");
+    assert!(!log.contains("changed by another program") && !log.contains("refused to"), "{log}");
     assert_eq!(log.matches("Set the kernel's time-outs").count(), 1, "{log}");
     director.must("stop");
     assert_eq!(lines(space), BTreeSet::new());

@@ -28,7 +28,7 @@ fn parcel_to(recipients: &[&str], subject: &str) -> Parcel {
     Parcel::seal(&letter).unwrap().0
 }
 
-/// Answers until QUIT or STARTTLS, and gives back what it heard.
+/// Answers until QUIT or STARTTLS, and returns the received lines.
 fn talk<S: Read + Write>(stream: &mut S, greeting: &str, features: &str) -> Vec<String> {
     let (mut heard, mut text) = (Vec::new(), false);
     stream.write_all(greeting.as_bytes()).unwrap();
@@ -61,10 +61,10 @@ fn talk<S: Read + Write>(stream: &mut S, greeting: &str, features: &str) -> Vec<
     }
 }
 
-/// What a relay heard before TLS and inside.
+/// The lines that a relay received before TLS and inside.
 type Heard = (Vec<String>, Vec<String>);
 
-/// A relay for one connection that wants TLS and a login; gives what it heard inside.
+/// Starts a relay for one connection that requires TLS and a login. Returns what it received before TLS and inside.
 fn secure_relay() -> (u16, JoinHandle<Heard>) {
     let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -171,7 +171,8 @@ async fn a_full_queue_loses_its_oldest_and_the_end_does_not_wait() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
-/// A sendmail that takes letters for everybody but `bad@one.example`, and says whom it took one for.
+/// The sendmail of this test accepts messages for all recipients but `bad@one.example`, and writes the recipient to a
+/// file.
 #[tokio::test]
 async fn a_letter_that_sendmail_refuses_holds_up_no_other() {
     let directory = tempfile::tempdir().unwrap();
@@ -231,7 +232,7 @@ fn plain_text_is_not_encoded_and_other_text_is() {
     check("ü", false);
 }
 
-/// Says its greeting piece by piece, without an end, until the connection is closed.
+/// Sends an endless greeting piece by piece until the connection is closed.
 fn endless(piece: &'static [u8]) -> (u16, JoinHandle<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -257,7 +258,7 @@ async fn b4_a_relay_whose_reply_has_no_end_is_left() {
         let failure = way(settings::Mail { port, ..settings::Mail::default() }).deliver(&parcel("x")).await;
         let failure = failure.unwrap_err();
         assert!(matches!(&failure, Failure::Closed(reason) if reason.contains(words)), "{failure:?}");
-        // What the relay could send is what the buffers of the two sockets hold.
+        // The relay can send only what the buffers of the two sockets hold.
         assert!(relay.join().unwrap() < 32 * 1024 * 1024);
     }
 }

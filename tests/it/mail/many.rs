@@ -45,7 +45,7 @@ fn b8_dropped_alerts_are_reported_and_counted() {
     site.wait_for("all dead", || site.log().matches("Real server is down").count() == 50, &String::new);
     assert!(act(&site, &["web.cf", "stop"]).status.success());
     assert_eq!(site.log().matches("the oldest are dropped from now on").count(), 1);
-    assert!(site.log().contains(" lost since the start of the daemon"), "{}", site.log());
+    assert!(site.log().contains(" lost since the daemon started"), "{}", site.log());
 }
 
 /// R88
