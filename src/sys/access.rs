@@ -1,11 +1,11 @@
-//! Who else may change the files that decide what the daemon does.
+//! Write permissions of the files that control the daemon.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The warning for a file that every user of this machine may change, or whose mode cannot be read; none for a good one, and for
-/// one that does not exist. The daemon goes on with the file, as the original does.
+/// The warning for a file that every user of this machine may change, or whose mode cannot be read; none for other
+/// files, and for a missing file. The daemon uses the file all the same, as the original does.
 #[must_use]
 pub fn warning(path: &Path) -> Option<String> {
     const WRITABLE_BY_OTHERS: u32 = 0o002;

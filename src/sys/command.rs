@@ -1,4 +1,5 @@
-//! A program of the operator, run without a shell in a process group of its own, which ends with the future that waits for it.
+//! Runs an operator command without a shell, in its own process group. Dropping the future that waits for it kills the
+//! group.
 
 use std::fs::File;
 use std::future::pending;
@@ -20,22 +21,22 @@ use tokio::time::sleep;
 use super::process::kill_group;
 use super::{left_behind, limits};
 
-/// So much of what a command prints is kept; the rest is read and thrown away, so that the command does not wait for us.
+/// Bytes of output that are kept. More is read and discarded, so that the command never blocks.
 const KEPT: usize = 4096;
 
-/// So much is still read after the end of a command: what it printed last. Somebody it left behind may go on printing.
+/// Bytes of output that are read after the end of a command, for its last lines. Its children may go on printing.
 const LEFT: usize = 64 * 1024;
 
-/// The pause after each [`LEFT`] bytes of output, so that a command that prints for ever does not take the processor.
+/// The pause after each [`LEFT`] bytes of output, so that endless output does not take up the processor.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// So long a process that was killed may need to be gone. If it hangs in the kernel, the runtime takes its exit status some day.
+/// How long to wait for a killed process. If it hangs in the kernel, the runtime collects its exit status later.
 const GONE: Duration = Duration::from_secs(1);
 
-/// Between two attempts to start a command that somebody is writing to.
+/// The pause between two attempts to start a command whose file is being written.
 const BUSY: Duration = Duration::from_millis(20);
 
-/// A command that runs. Letting go of it kills its whole group; the runtime then takes its exit status from the kernel.
+/// A running command. Dropping it kills its process group; the runtime then collects its exit status.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -47,39 +48,40 @@ pub struct Running {
 pub struct Ended {
     /// Its exit status.
     pub status: ExitStatus,
-    /// The first bytes (4 KiB at most) of what it printed, both streams as one.
+    /// The first bytes of its output, at most 4 KiB, both streams in one.
     pub output: Vec<u8>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // There is no id any more once its end was seen. What it left behind on purpose may then stay, as with the original.
+        // There is no id after its end was noticed. Processes that it left behind then stay, as with the original.
         if let Some(leader) = self.child.id() {
             kill_group(leader);
         }
     }
 }
 
-/// The program of a command line and its arguments: the path of an existing file as a whole, else a list of words in a shell's
-/// notation. Looks into the file system, so it may block.
+/// Splits a command line into program and arguments: the path of an existing file as a whole, otherwise words quoted as
+/// for a shell. Looks into the file system, so it may block.
 ///
 /// # Errors
-/// When there is no word, or a quote without its counterpart.
+/// There is no word, or an unmatched quote.
 pub fn words(line: &str) -> Result<Vec<String>, &'static str> {
     if line.contains('/') && Path::new(line).exists() {
         return Ok(vec![line.to_owned()]);
     }
-    let words = shlex::split(line).ok_or("the command has a quote without its counterpart")?;
+    let words = shlex::split(line).ok_or("the command has an unmatched quote")?;
     if words.is_empty() { Err("the command is empty") } else { Ok(words) }
 }
 
-/// Does blocking work on another thread: where a file system hangs, only the caller does. What comes too late is let go of there.
+/// Runs blocking work on another thread: if a file system hangs, only the caller waits. A late result is dropped on
+/// that thread.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime ends, and with it the caller.
+            // The runtime is shutting down, and the caller with it.
             Err(_) => pending().await,
         },
     }
@@ -88,18 +90,19 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// A variable of the environment and its value.
 pub type Variable = (&'static str, String);
 
-/// Starts a program with its arguments, and with a variable added to its environment. While somebody is writing to its file, says so by `busy` and tries again.
+/// Starts a program with its arguments and an additional environment variable. While its file is open for writing,
+/// calls `busy` and tries again.
 ///
 /// # Errors
-/// When it cannot be started.
+/// The program cannot be started.
 pub async fn start(words: &[String], variable: Option<&Variable>, busy: impl FnMut()) -> io::Result<Running> {
     start_reading(words, variable, &|| Ok(Stdio::null()), busy).await
 }
 
-/// Starts a program with its arguments and with a file as its standard input.
+/// Starts a program with its arguments and a file as its standard input.
 ///
 /// # Errors
-/// When it cannot be started.
+/// The program cannot be started.
 pub async fn start_with_input(words: &[String], input: &File) -> io::Result<Running> {
     start_reading(words, None, &|| input.try_clone().map(Stdio::from), || {}).await
 }
@@ -114,24 +117,24 @@ async fn start_reading(
     loop {
         let (words, variable, input) = (words.to_vec(), variable.cloned(), input()?);
         match started(move || spawn(&words, variable, input, sh)).await {
-            // Somebody replaces the file at this moment, which is soon over.
+            // The file is being replaced, which does not take long.
             Err(error) if error.raw_os_error() == Some(Errno::ETXTBSY as i32) => {
                 busy();
                 sleep(BUSY).await;
             }
-            // A script without `#!` in its first line: execvp gives it to sh, and so it was for the original.
+            // A script without `#!`: run it with sh, as execvp does for the original.
             Err(error) if !sh && error.raw_os_error() == Some(Errno::ENOEXEC as i32) => sh = true,
             result => return result,
         }
     }
 }
 
-/// Starts it on another thread. If nobody waits for it any more when it runs at last, it is ended there and its exit status
-/// taken: the runtime would take that only with the end of the next command.
+/// Starts a command on another thread. If the caller is gone by then, that thread kills the command and collects its
+/// exit status: the runtime would do that only at the end of the next command.
 async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -> io::Result<Running> {
     let (sender, receiver) = oneshot::channel();
     let work = move || {
-        // After a file system hung, what waited for a thread meanwhile is not started any more.
+        // The caller gave up while this waited for a thread: do not start the command.
         if sender.is_closed() {
             return;
         }
@@ -142,7 +145,7 @@ async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -
     aside(work).await;
     match receiver.await {
         Ok(result) => result,
-        // As long as this waits, it has sent its result, or its panic has gone on.
+        // Not reached: the closure sends a result while this waits, or its panic is propagated.
         Err(_) => pending().await,
     }
 }
@@ -160,7 +163,7 @@ fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -
         .stderr(writer)
         .envs(variable)
         .process_group(0);
-    // The original sets this for itself, so that its commands have always had it.
+    // The original sets this for itself, so its commands have always had it.
     if std::env::var_os("PERLIO").is_none() {
         command.env("PERLIO", "perlio");
     }
@@ -170,7 +173,7 @@ fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -
 }
 
 impl Running {
-    /// Kills its group, and waits until it is gone; for a thread that may block.
+    /// Kills its process group and waits for its end. Blocks.
     fn end_now(mut self) {
         if let Some(leader) = self.child.id() {
             kill_group(leader);
@@ -183,16 +186,16 @@ impl Running {
         }
     }
 
-    /// Its process, which leads its group; none when it has ended.
+    /// Its process, the leader of its group; none after its end.
     #[must_use]
     pub fn leader(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits for its end, and tells of each piece that it prints.
+    /// Waits for its end, and calls `printed` with each piece of output.
     ///
     /// # Errors
-    /// When the system has no exit status for it.
+    /// The system has no exit status for it.
     pub async fn end(mut self, mut printed: impl FnMut(&[u8])) -> io::Result<Ended> {
         let leader = self.leader();
         let mut kept = Vec::new();
@@ -201,7 +204,7 @@ impl Running {
         let mut since_breath = 0;
         let status = loop {
             tokio::select! {
-                // Its end counts, not that of the output: a child of it may hold that open.
+                // Wait for the end of the process, not of its output: a child may hold that open.
                 biased;
                 status = self.child.wait() => break status?,
                 ready = self.output.readable(), if open => {
@@ -225,7 +228,7 @@ impl Running {
     }
 }
 
-/// Reads what is there, at most one buffer; none at the end of the output.
+/// Reads the available output, at most one buffer; none at its end.
 fn read(
     output: &Receiver,
     buffer: &mut [u8],
@@ -246,7 +249,7 @@ fn read(
 }
 
 impl Ended {
-    /// The first line that it printed, if any; control characters are not looked at.
+    /// The first line of its output, if any. May contain control characters.
     #[must_use]
     pub fn first_line(&self) -> Option<&[u8]> {
         let line = self.output.trim_ascii_start().split(|byte| matches!(byte, b'\n' | b'\r')).next();

@@ -1,4 +1,5 @@
-//! Leaving the terminal: the launcher waits until the daemon says that it is ready, or why it cannot be.
+//! Detaches the daemon from the terminal. The launcher waits until the daemon reports that it is ready, or why it
+//! cannot start.
 
 #![expect(
     unsafe_code,
@@ -16,30 +17,30 @@ use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork,
 /// Which of the two processes this is after [`detach`].
 #[derive(Debug)]
 pub enum Side {
-    /// The process that was called; the daemon has said how it went.
+    /// The process that the operator started, with the report of the daemon.
     Launcher(Verdict),
     /// The daemon.
     Daemon(Launcher),
 }
 
-/// How the start went.
+/// The result of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The daemon is up.
+    /// The daemon is ready.
     Ready {
-        /// What the operator should know, for standard error; empty where all is well.
+        /// Warnings for the operator, for standard error; empty if there are none.
         notes: String,
     },
-    /// It gave up.
+    /// The daemon could not start.
     Failed {
         /// The exit code for the launcher.
         code: u8,
-        /// Why, for standard error.
+        /// The reason, for standard error.
         message: String,
     },
 }
 
-/// The daemon's line to its launcher.
+/// The daemon's connection to its launcher.
 #[derive(Debug)]
 pub struct Launcher {
     pipe: File,
@@ -47,33 +48,33 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// Has the launcher print a line when the daemon is ready.
+    /// Makes the launcher print a line when the daemon is ready.
     pub fn note(&mut self, line: &str) {
         self.notes.push_str(line);
         self.notes.push('\n');
     }
 
-    /// Lets the launcher go.
+    /// Tells the launcher that the daemon is ready.
     pub fn ready(mut self) {
-        // A launcher that was killed meanwhile does not matter to the daemon.
+        // The daemon runs on even if the launcher has been killed.
         let _ = self.pipe.write_all(&[&[READY], self.notes.as_bytes()].concat());
     }
 
-    /// Has the launcher print why, and exit with a code.
+    /// Makes the launcher print the reason and exit with a code.
     pub fn failed(mut self, code: u8, message: &str) {
         let _ = self.pipe.write_all(&[code]).and_then(|()| self.pipe.write_all(message.as_bytes()));
     }
 }
 
-/// Closes every descriptor that whoever started this process left open in it, but the three standard streams: a lock, a pipe or a
-/// deleted file of theirs must not live as long as the daemon. To be called before this process opens anything.
+/// Closes all inherited descriptors but the three standard streams: a lock, a pipe or a deleted file of the parent must
+/// not stay open as long as the daemon runs. Call it before this process opens anything.
 pub fn close_inherited() {
     // SAFETY: nothing in this process owns a descriptor above 2 yet.
     let closed = unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3, nix::libc::c_uint::MAX, 0) };
     if closed == 0 {
         return;
     }
-    // A kernel before 5.9. The listing has a descriptor of its own, which is in the list.
+    // Kernels before 5.9. The list includes the descriptor of the listing itself.
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let inherited: Vec<i32> =
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -83,17 +84,18 @@ pub fn close_inherited() {
     }
 }
 
-/// Stands for "ready" where else an exit code stands; no exit code of ours has this value.
+/// The first byte of a report that the daemon is ready; otherwise the first byte is an exit code, which is never 0.
 const READY: u8 = 0;
 
-/// Forks twice, so that the daemon has no terminal and cannot get one; it lives in `/` with its standard streams on /dev/null.
+/// Forks twice, so that the daemon has no terminal and cannot get one. The daemon runs in `/` with its standard streams
+/// on /dev/null.
 ///
 /// # Errors
-/// When the system has no process or descriptor left.
+/// The system has no process or descriptor left.
 pub fn detach() -> io::Result<Side> {
-    // No command of the daemon may hold it open: the launcher would wait for the end of that.
+    // O_CLOEXEC: the launcher would wait for a command of the daemon that holds the pipe open.
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
-    // SAFETY: the caller has no thread besides this one yet, so the child may do whatever this process might.
+    // SAFETY: the process has only this thread, so the child may call anything that this process may.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => {
             drop(writing);
@@ -105,7 +107,7 @@ pub fn detach() -> io::Result<Side> {
             setsid()?;
             // SAFETY: as above; this process has one thread.
             if let ForkResult::Parent { .. } = unsafe { fork() }? {
-                // SAFETY: ends the process between the two at once, without running what its parent has to run at its own end.
+                // SAFETY: ends the intermediate process at once, without the exit handlers of its parent.
                 unsafe { nix::libc::_exit(0) }
             }
             chdir("/")?;
@@ -127,7 +129,7 @@ fn wait_for_verdict(reading: OwnedFd) -> io::Result<Verdict> {
         Some((code, message)) => Verdict::Failed { code: *code, message: text(message) },
         None => Verdict::Failed {
             code: 1,
-            message: "the daemon died before it was ready; see its log".to_owned(),
+            message: "the daemon ended before it was ready; see its log".to_owned(),
         },
     })
 }

@@ -1,5 +1,5 @@
-//! Giving files of root to the user that the daemon becomes. They may lie in directories of that user, who may have put links there
-//! to the files of others: only what is surely meant is given.
+//! Gives files of root to the user that the daemon becomes. They may be in directories of that user, who may have put
+//! links there to other files of root: such links are refused.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,14 +12,15 @@ use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
-/// As many links as the kernel follows in one path.
+/// The number of links that the kernel follows in one path.
 const LINKS: usize = 40;
 
-/// Gives a file of root to a user; a file that is not there is made. What is not a regular file, or belongs to another user, stays
-/// as it is. A link is followed only if it is root's and only root may write to its directory: a log that was moved to another disk.
+/// Gives a file of root to a user, and creates it if it is missing. Leaves a file of another user as it is, and
+/// anything but a regular file. Follows a link only if root owns it and only root may write to its directory, for
+/// example for a log on another disk.
 ///
 /// # Errors
-/// When the path leads over another link, the file has a second name, or it cannot be made or given away.
+/// The path contains another link, the file has a second name, or it cannot be created or given away.
 pub fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     let (directory, name) = find(path)?;
     let file = match openat(&directory, name.as_os_str(), OFlag::O_PATH | NO_LINK, Mode::empty()) {
@@ -32,21 +33,22 @@ pub fn give(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     };
     let stat = fstat(&file)?;
     if kind(&stat) == SFlag::S_IFLNK {
-        return Err(refused("a link was put in its place at this moment"));
+        return Err(refused("it has just been replaced by a link"));
     }
     if kind(&stat) != SFlag::S_IFREG || stat.st_uid != 0 {
         return Ok(());
     }
     if stat.st_nlink != 1 {
-        return Err(refused("the file has another name (a hard link), so it may be another file of root"));
+        return Err(refused("the file has a second name (a hard link), so it may be another file of root"));
     }
     Ok(fchownat(&file, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?)
 }
 
-/// Makes sure that a directory belongs to a user and that no other user may write to it; root takes it from another one.
+/// Makes sure that a directory belongs to a user and that no other user may write to it. As root, takes it from another
+/// owner.
 ///
 /// # Errors
-/// When it is a link, belongs to another user and this process is not root, or cannot be changed.
+/// It is a link, it belongs to another user and this process is not root, or it cannot be changed.
 pub fn take_directory(path: &Path, uid: Uid, gid: Option<Gid>) -> io::Result<()> {
     let directory = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | NO_LINK, Mode::empty())?;
     let stat = fstat(&directory)?;
@@ -76,8 +78,8 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
-/// The directory in which a path ends, and the name there, which is not a link. Each step is taken from the directory that was
-/// looked at, so that no other process can change the way behind us.
+/// Resolves a path to its directory and the last name, which is not a link. Each step starts at the open directory that
+/// was checked, so that another process cannot replace a part of the path afterwards.
 fn find(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     let mut at = root()?;
     let mut left = steps(path);
@@ -95,7 +97,7 @@ fn find(path: &Path) -> io::Result<(OwnedFd, OsString)> {
             if stat.st_uid != 0 || !only_root_writes(&at)? {
                 let name = name.display();
                 return Err(refused(&format!(
-                    "{name} is a link that another user than root can have put there"
+                    "{name} is a link that another user than root may have created"
                 )));
             }
             let target = readlinkat(&at, name.as_os_str())?;
@@ -114,7 +116,7 @@ fn find(path: &Path) -> io::Result<(OwnedFd, OsString)> {
     Err(Errno::EISDIR.into())
 }
 
-/// A relative path is one from `/`, where the daemon lives.
+/// The start of each path. The daemon runs in `/`, so relative paths start there too.
 fn root() -> io::Result<OwnedFd> {
     Ok(open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
 }
@@ -142,7 +144,7 @@ mod tests {
 
     const USER: u32 = 65534;
 
-    /// A directory of root with a directory of the user and a file of root in it; none where this process is not root.
+    /// A directory of root that contains a directory of the user and a file of root; none if this process is not root.
     struct Place {
         all: tempfile::TempDir,
         of_user: PathBuf,
@@ -210,7 +212,7 @@ mod tests {
         symlink(place.all.path().join("big"), place.all.path().join("disk")).unwrap();
         place.give(&log).unwrap();
         assert_eq!(owner(&place.all.path().join("big/log")), USER);
-        // Not where others may write, too.
+        // Refused if other users may write to the directory.
         fs::set_permissions(place.all.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         place.give(&log).unwrap_err();
     }

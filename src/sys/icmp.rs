@@ -1,4 +1,4 @@
-//! What an ICMP socket needs so that no reply is lost in it.
+//! Options of ICMP sockets, so that no reply is lost.
 
 #![expect(unsafe_code, reason = "ICMP filters are set by a socket option that no safe interface offers")]
 
@@ -9,8 +9,8 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use surge_ping::AsyncSocket;
 
-/// Room for the replies of some thousand pings that come back at once. The usual 208 KiB drop replies from 256 in flight on,
-/// and a reply that was dropped makes a server that lives look dead.
+/// The receive buffer: room for some thousand replies at once. The usual 208 KiB drop replies from 256 pings in flight
+/// on, and a dropped reply makes a healthy server look down.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// The option of a raw IPv4 socket (linux/icmp.h), which libc does not name.
@@ -22,19 +22,20 @@ const ICMPV6_FILTER: libc::c_int = 1;
 /// The type of an IPv6 echo reply (RFC 4443).
 const V6_ECHO_REPLY: usize = 129;
 
-/// Gives an ICMP socket room, and has the kernel keep from it whatever is no echo reply.
+/// Enlarges the receive buffer of an ICMP socket and makes the kernel drop everything but echo replies.
 ///
-/// A raw socket gets every ICMP packet of the machine: without the filter anybody who pings the director hard enough would fill
-/// the buffer and so push out the replies of the servers.
+/// A raw socket receives every ICMP packet of the machine: without the filter a ping flood to the director would fill
+/// the buffer and replies of the servers would be lost.
 pub fn prepare(socket: &AsyncSocket) {
     // SAFETY: `socket` owns the descriptor and is borrowed for the whole life of `fd`.
     let fd = unsafe { BorrowedFd::borrow_raw(socket.get_native_sock()) };
-    // Beyond the system's limit if we may (CAP_NET_ADMIN), else as far as it lets us.
+    // Above the system's limit with CAP_NET_ADMIN, otherwise up to it.
     if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
         let _ = setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER);
     }
     if socket.get_type() == socket2::Type::RAW {
-        // Without a filter answers still come. But only it keeps ICMP errors, which quote the request, from counting as answers.
+        // An error is ignored: replies still arrive without the filter. The filter also keeps ICMP errors, which quote
+        // the request, from counting as replies.
         let _ = match socket.local_addr() {
             Ok(address) if address.is_ipv6() => only_v6_replies(fd),
             _ => only_v4_replies(fd),
@@ -42,7 +43,7 @@ pub fn prepare(socket: &AsyncSocket) {
     }
 }
 
-/// A bit that is set keeps the type out; an echo reply has the type 0.
+/// A set bit blocks that type; an echo reply has type 0.
 fn only_v4_replies(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_RAW, ICMP_FILTER, &!1_u32)
 }
@@ -53,10 +54,10 @@ fn only_v6_replies(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &filter)
 }
 
-/// Sets an option whose value is made of plain numbers.
+/// Sets an option whose value consists of plain numbers.
 fn set<T: Copy>(fd: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
-    // SAFETY: the kernel reads `length` bytes from `value`, which is that long, and keeps nothing of them.
+    // SAFETY: the kernel reads `length` bytes from `value`, which has that length, and keeps no reference.
     let result =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, option, std::ptr::from_ref(value).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

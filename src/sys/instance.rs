@@ -1,5 +1,5 @@
-//! What a daemon is known by: its name, the table that it keeps, and its file. It stands in the lock of its name and in that of its
-//! file ([`super::lock`]), so that one file has one daemon, whatever name it was started under.
+//! The identity of a daemon: its name, its table and its file. The daemon writes it into the lock of its name and into
+//! the lock of its file ([`super::lock`]), so that one file has one daemon, whatever name it was started under.
 
 use std::fmt;
 use std::io;
@@ -11,10 +11,10 @@ use sha2::{Digest, Sha256};
 use super::lock::{self, Holder};
 use super::process::Process;
 
-/// Bytes of a name: with what is put around it, it is still the name of a file.
+/// The longest name in bytes, so that file names with a prefix and a suffix stay valid.
 pub const LONGEST_NAME: usize = 200;
 
-/// A daemon, whether it runs or not.
+/// The identity of a daemon, running or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// The name under which it was started.
@@ -44,14 +44,14 @@ impl FromStr for Instance {
 
     fn from_str(text: &str) -> Result<Instance, ()> {
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
-        // A user that owns the file could lead root elsewhere by it.
+        // Otherwise a user who owns the file could make root use another path.
         let name = word(NAME).filter(|name| is_name(name)).ok_or(())?;
         Ok(Instance { name, network: word(NETWORK), file: word(FILE).ok_or(())?.into() })
     }
 }
 
 impl Instance {
-    /// The lock of its file; none with a table in memory: that can be tried beside the daemon that keeps the kernel's.
+    /// The lock of its file; none with a table in memory: a dry run may run next to the daemon on the kernel's table.
     #[must_use]
     pub fn file_lock(&self, directory: &Path) -> Option<PathBuf> {
         let network = self.network.as_ref()?;
@@ -62,7 +62,7 @@ impl Instance {
 /// The daemon that a lock names.
 ///
 /// # Errors
-/// When the lock cannot be opened, so that it is not known.
+/// The lock cannot be opened, so the daemon is unknown.
 pub fn held(lock: &Path) -> io::Result<Option<(Process, Instance)>> {
     Ok(match lock::described(lock)? {
         (Holder::Daemon(process), about) => about.parse().ok().map(|instance| (process, instance)),
@@ -70,7 +70,7 @@ pub fn held(lock: &Path) -> io::Result<Option<(Process, Instance)>> {
     })
 }
 
-/// Whether this can be the name of a daemon.
+/// Whether this is a valid name of a daemon.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(['/', '\n', '\0'])
@@ -100,7 +100,7 @@ mod tests {
         for written in [instance("web.cf", None), instance("ldirectord", Some("net:[1]"))] {
             assert_eq!(written.to_string().parse(), Ok(written));
         }
-        // What could lead elsewhere, and what says too little.
+        // Other paths and incomplete texts.
         for text in ["name ../x\nfile /y\n", "name \nfile /y\n", "name x\n", "file /y\n", ""] {
             assert_eq!(text.parse::<Instance>(), Err(()), "{text:?}");
         }
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(lock("web.cf", Some("net:[1]")), lock("ldirectord", Some("net:[1]")));
         assert_ne!(lock("web.cf", Some("net:[1]")), lock("web.cf", Some("net:[2]")));
         assert_eq!(lock("web.cf", None), None);
-        // A daemon of another release must find it.
+        // Daemons of other releases must find the same lock.
         let expected = "/run/ldirectord-rs/6ab9d45d5e4a1af22a1e6187a90a7ad8.file";
         assert_eq!(lock("web.cf", Some("net:[1]")).unwrap().to_str(), Some(expected));
     }

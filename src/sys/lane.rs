@@ -1,4 +1,5 @@
-//! A queue, bounded in bytes, and the thread that writes what is in it: a file that hangs holds up this thread and nothing else.
+//! A queue, bounded in bytes, and the thread that writes its items: a file that hangs blocks this thread and nothing
+//! else.
 
 #![expect(clippy::disallowed_methods, reason = "waiting for a thread with a limit needs the clock")]
 
@@ -13,10 +14,10 @@ const STACK: usize = 256 * 1024;
 /// Items that the thread takes at once.
 const BATCH: usize = 256;
 
-/// What an entry takes besides its text.
+/// The size of an entry without its text in bytes.
 const OVERHEAD: usize = 128;
 
-/// A queue for one place. Its thread ends, after what is queued, when the lane is dropped.
+/// A queue for one destination. When it is dropped, its thread writes the queued items and ends.
 #[derive(Debug)]
 pub struct Lane<T> {
     shared: Arc<Shared<T>>,
@@ -33,9 +34,9 @@ struct Shared<T> {
 struct Queue<T> {
     entries: VecDeque<Entry<T>>,
     bytes: usize,
-    /// Dropped since the last entry.
+    /// Items dropped since the last entry.
     lost: u64,
-    /// Entries in the hands of the thread.
+    /// Entries that the thread is writing.
     writing: usize,
     closed: bool,
 }
@@ -55,11 +56,11 @@ impl<T: Send + 'static> Lane<T> {
         Lane { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
     }
 
-    /// Starts the thread. `write` gets the items that wait, at most 256 at once, each with the number of items that were dropped
-    /// just before it.
+    /// Starts the thread. `write` gets the queued items, at most 256 at once, each with the number of items that were
+    /// dropped just before it.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system has no thread left.
     pub fn start(
         &self,
         name: &str,
@@ -91,8 +92,8 @@ impl<T: Send + 'static> Lane<T> {
         self.shared.changed.notify_all();
     }
 
-    /// Queues an item in the place of those that it makes obsolete and that the thread has not taken yet. It always finds room, so it is
-    /// for lanes whose items are of a few kinds.
+    /// Queues an item and removes the queued items that it makes obsolete. Ignores the limit, so use it only for lanes
+    /// with a few kinds of items.
     pub fn replace(&self, item: T, is_obsolete: impl Fn(&T) -> bool) {
         let mut queue = self.shared.lock();
         let mut lost_before = std::mem::take(&mut queue.lost);
@@ -111,8 +112,8 @@ impl<T: Send + 'static> Lane<T> {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all is written, for at most this time. Gives what is left then: entries in the queue, and items dropped that
-    /// nobody was told of.
+    /// Waits until everything is written, for at most `limit`. Returns the rest: entries in the queue, and dropped
+    /// items that were not reported yet.
     pub fn flush(&self, limit: Duration) -> u64 {
         let end = Instant::now() + limit;
         let mut queue = self.shared.lock();
@@ -178,7 +179,7 @@ mod tests {
             batch.iter().for_each(|entry| seen.send(*entry).unwrap());
         })
         .unwrap();
-        // The first is taken by the thread, which hangs with it.
+        // The thread takes the first item and hangs.
         lane.push(0, 1000);
         let limit = Instant::now() + GENEROUS;
         while lane.shared.lock().writing == 0 {

@@ -1,27 +1,27 @@
-//! Process groups that commands have left behind: a command has ended, and something that it started lives on.
+//! Process groups that commands have left behind: the command has ended, but a process that it started still runs.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::process::lives_group;
 
-/// The leaders of these groups. The commands have ended; as long as a group lives, the number of its leader belongs to nobody else.
+/// The leaders of these groups. The leaders have ended, but the kernel reuses no pid while a group with that id exists.
 static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// Notes the group of a command that has ended, if something of it lives on.
+/// Notes the group of an ended command if a process of it still runs.
 pub(super) fn note(leader: u32) {
     if lives_group(leader) {
         groups().insert(leader);
     }
 }
 
-/// How many groups were noted. Some of them may have ended since.
+/// The number of noted groups. Some may have ended since.
 #[must_use]
 pub fn noted() -> usize {
     groups().len()
 }
 
-/// The leaders of the groups that live. Asks the system about each.
+/// The leaders of the groups that still exist. Makes a system call for each.
 #[must_use]
 pub fn living() -> Vec<u32> {
     let mut groups = groups();
@@ -53,7 +53,7 @@ mod tests {
         let untidy = run("sleep 600 & exit 0").await;
         assert!(living().contains(&untidy) && noted() >= 1);
         kill_group(untidy);
-        // Whoever inherited it takes its exit status; that may last.
+        // The process that inherited it collects its exit status, which may take a while.
         for _ in 0..1000 {
             if !living().contains(&untidy) {
                 return;

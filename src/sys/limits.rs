@@ -1,5 +1,5 @@
-//! How many descriptors this process may hold, what the commands that it starts may, what happens at the limit of file sizes, and how
-//! memory is given back.
+//! Resource limits: open files of this process and of its commands, behaviour at the limit of file sizes, and when
+//! memory is returned to the system.
 
 #![expect(
     unsafe_code,
@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
-/// The soft limit before it was raised; none is no limit.
+/// The soft limit of open files before it was raised; `None`: unlimited.
 static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
-/// Raises the soft limit of open files to the hard one and gives it. Checks in flight need one each.
+/// Raises the soft limit of open files to the hard limit and returns it. Each running check needs a descriptor.
 #[must_use]
 pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -24,14 +24,14 @@ pub fn raise_open_files() -> u64 {
     granted.unwrap_or(u64::MAX)
 }
 
-/// Gives a command that was just started the limit that the daemon was started with: programs that close every descriptor there
-/// could be take long over a large one. Also no core file is written by a command that crashes in each check. What the system
-/// refuses (a unit may forbid it, the command may be somebody else by now) is left as it is. Done from outside, because whatever is
-/// done between fork and exec makes the start of a command three times as expensive.
+/// Gives a command that has just started the limit of open files that the daemon was started with: programs that close
+/// every possible descriptor are slow with a large limit. Also disables core files, as a command may crash in each
+/// check. Errors are ignored: a unit may forbid it, or the command may have ended. Done from the parent, because code
+/// between fork and exec makes the start of a command three times as expensive.
 pub fn for_command(pid: u32) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let limit = |resource, soft| {
-        // That of the command is the same: it was inherited.
+        // The command has inherited the same hard limit.
         let maximum = getrlimit(resource).maximum;
         let _ = prlimit(Some(pid), resource, Rlimit { current: soft, maximum });
     };
@@ -41,17 +41,17 @@ pub fn for_command(pid: u32) {
     limit(Resource::Core, Some(0));
 }
 
-/// A write beyond the limit of file sizes (RLIMIT_FSIZE) is an error from now on and does not end the process. A handler and not
-/// `SIG_IGN`, which commands would inherit.
+/// Makes a write beyond the limit of file sizes (RLIMIT_FSIZE) an error instead of the end of the process. Uses a
+/// handler and not `SIG_IGN`, which commands would inherit.
 pub fn survive_file_size_limit() {
     extern "C" fn nothing(_: nix::libc::c_int) {}
     // SAFETY: the handler does nothing.
     let _ = unsafe { signal(Signal::SIGXFSZ, SigHandler::Handler(nothing)) };
 }
 
-/// Makes the allocator return blocks of 128 KiB and more to the system when they are freed. By default the GNU C library raises this
-/// threshold as large blocks are freed, and hundreds of servers with pages of 1 MiB then cost tens of MiB. Call it before the first
-/// thread starts.
+/// Makes the allocator return blocks of 128 KiB and more to the system when they are freed. By default the GNU C
+/// library raises this threshold as large blocks are freed, and hundreds of servers with pages of 1 MiB then cost tens
+/// of MiB. Call it before the first thread starts.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     {

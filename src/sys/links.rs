@@ -1,4 +1,5 @@
-//! Link events of the kernel (rtnetlink), and the interface of a route. No call waits: the kernel answers while it is asked.
+//! Link events of the kernel (rtnetlink), and the interface of a route. No call blocks: the kernel answers within the
+//! system call.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,15 +25,15 @@ const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x1_0000;
-/// Lengths of the heads of a message, of a link and of a route.
+/// Lengths of the headers of a message, of a link and of a route.
 const HEAD: usize = 16;
 const LINK: usize = 16;
 const ROUTE: usize = 12;
 const HEAD_AND_ROUTE: u32 = 28;
-/// No message of the kernel is longer, except of a card with hundreds of virtual functions: then its end is cut.
+/// The longest message that is read. Only a card with hundreds of virtual functions has longer ones, which are cut.
 const LONGEST: usize = 32 * 1024;
 
-/// What happened to the links of this network namespace since it was opened. Every change has a number.
+/// The changes of the links in this network namespace since it was opened. Changes are numbered.
 pub struct Links {
     events: Option<OwnedFd>,
     state: Mutex<State>,
@@ -45,35 +46,35 @@ pub struct Moment(u64);
 #[derive(Default)]
 struct State {
     now: Moment,
-    /// When events were lost, so that every link may have changed.
+    /// When events were last lost: every link may have changed then.
     lost: Moment,
     links: BTreeMap<u32, Link>,
-    /// Where the next event goes.
+    /// The buffer for the next event.
     buffer: Vec<u8>,
 }
 
 struct Link {
     up: bool,
-    /// The flags that say whether it works, and how often its carrier came and went.
+    /// The flags that show whether the link works, and the number of its carrier changes.
     condition: (u32, Option<u32>),
     changed: Moment,
 }
 
 impl Links {
-    /// Listens from now on. Where the kernel refuses, no link ever changes.
+    /// Starts to listen. If the kernel refuses, no link ever changes.
     #[must_use]
     pub fn open() -> Links {
         Links { events: netlink(RTMGRP_LINK).ok(), state: Mutex::default() }
     }
 
-    /// This moment.
+    /// The current moment.
     #[must_use]
     pub fn now(&self) -> Moment {
         self.refreshed().now
     }
 
-    /// Whether the interface of the route to an address changed its state after a moment. Where that route may be gone with its
-    /// interface (there is no route now, or an interface was set down), the answer is yes too.
+    /// Whether the interface of the route to an address has changed its state since a moment. Also true if the route
+    /// may have been removed with its interface: there is no route now, or an interface was set down.
     #[must_use]
     pub fn changed_since(&self, moment: Moment, address: IpAddr) -> bool {
         let state = self.refreshed();
@@ -84,7 +85,7 @@ impl Links {
         state.changed_since(moment, interface.ok())
     }
 
-    /// The state after all events that have come.
+    /// The state after all pending events.
     fn refreshed(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(events) = &self.events else { return state };
@@ -117,7 +118,7 @@ impl State {
             RTM_NEWLINK => {
                 let condition = (flags, attribute(body, LINK, IFLA_CARRIER_CHANGES));
                 let old = self.links.get(&index);
-                // Other events tell of addresses, sizes and names.
+                // Other events are about addresses, sizes and names.
                 if old.is_none_or(|old| old.condition != condition) {
                     self.now.0 += 1;
                     let link = Link { up: flags & IFF_UP != 0, condition, changed: self.now };
@@ -139,7 +140,7 @@ impl State {
     }
 }
 
-/// The index of the interface over which packets to an address leave this machine.
+/// The index of the interface through which packets to an address leave this machine.
 fn interface_of_route(address: IpAddr) -> Result<u32, Errno> {
     let socket = netlink(0)?;
     sendto(socket.as_raw_fd(), &route_request(address), &NetlinkAddr::new(0, 0), MsgFlags::MSG_DONTWAIT)?;
@@ -179,7 +180,7 @@ fn netlink(groups: u32) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// One datagram of the kernel. What another process sends is empty.
+/// Receives one datagram of the kernel. A datagram of another process is returned empty.
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Errno> {
     buffer.resize(LONGEST, 0);
     let (length, sender) = recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer)?;
@@ -187,7 +188,7 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Er
     Ok(if of_the_kernel { &buffer[..length.min(LONGEST)] } else { &[] })
 }
 
-/// The messages of a datagram: the kind of each, and what follows its head.
+/// The messages of a datagram: the kind and the body of each.
 fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -199,7 +200,7 @@ fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// A number among the attributes that follow the head of a body.
+/// The value of a numeric attribute after the header of a body.
 fn attribute(body: &[u8], head: usize, wanted: u16) -> Option<u32> {
     let mut rest = body.get(head..)?;
     loop {
@@ -228,7 +229,7 @@ mod tests {
 
     const WORKS: u32 = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
 
-    /// What follows the head of a message about a link.
+    /// The body of a message about a link.
     fn link(index: u32, flags: u32, carrier_changes: u32) -> Vec<u8> {
         let mut body = [0, index, flags, 0].map(u32::to_ne_bytes).concat();
         // A name of five bytes, filled up to eight.
@@ -247,11 +248,11 @@ mod tests {
         // Another address or size.
         state.take(RTM_NEWLINK, &link(7, WORKS | 0x100, 2));
         assert_eq!(state.now, begin);
-        // The cable was out for less than a second: the kernel tells of it once.
+        // The cable was unplugged for less than a second: the kernel sends one event.
         state.take(RTM_NEWLINK, &link(7, WORKS, 4));
         assert!(state.changed_since(begin, Some(7)) && !state.changed_since(begin, Some(8)));
         assert!(!state.changed_since(state.now, Some(7)));
-        // Where the link of another interface is set down, the route may have led over it.
+        // If another interface is set down, the route may have led through it.
         state.take(RTM_NEWLINK, &link(7, 0, 5));
         assert!(state.changed_since(begin, Some(8)));
         state.take(RTM_DELLINK, &link(7, 0, 5));

@@ -1,8 +1,9 @@
 //! `NAME.lock`: the process that holds it is the daemon of this name.
 //!
-//! Only root and the user of the daemon can open the file, so no other user can hold the lock. A pid file is readable for every user,
-//! so every user can lock it. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): the child of a process has it, too, and it ends with the last of
-//! them, however that ends. Asking for the holder does not take the lock, so it never blocks a start.
+//! Only root and the user of the daemon can open the file, so no other user can hold the lock. A pid file is readable
+//! for every user, so every user can lock it. It is a lock of the open file (`F_OFD_SETLK`, fcntl(2)): a child process
+//! shares it, and it ends with the last of these processes, however that ends. Asking for the holder does not take the
+//! lock, so it never blocks a start.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -16,32 +17,32 @@ use nix::unistd::geteuid;
 
 use super::process::{self, Process};
 
-/// Bytes that are read of a lock file: a path, and a few words.
+/// The most bytes that are read of a lock file: a path and a few words.
 const LARGEST: u64 = 8192;
 
-/// A lock that is ours as long as this, or what a child has of it, is there.
+/// A held lock. It ends when this value and all copies in child processes are dropped.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
 }
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// The lock is free.
     Nobody,
-    /// A start that has not come to its daemon yet.
+    /// A start whose daemon does not run yet.
     Start,
     /// A daemon.
     Daemon(Process),
 }
 
 impl Lock {
-    /// Takes the lock; none when somebody holds it.
+    /// Takes the lock; none if another process holds it.
     ///
     /// # Errors
-    /// When the file cannot be opened for writing, or is not a file of its own.
+    /// The file cannot be opened for writing, is not a regular file, or has a second name.
     pub fn take(path: &Path) -> io::Result<Option<Lock>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -54,44 +55,44 @@ impl Lock {
                 Err(Errno::EAGAIN | Errno::EACCES) => return Ok(None),
                 Err(errno) => return Err(errno.into()),
             }
-            // Between opening and locking the former holder may have removed the file; then the lock is on nothing.
+            // The former holder may have removed the file between open and lock: then this locks a deleted file.
             if is_same_file(&file, path) {
                 if file.metadata()?.uid() != geteuid().as_raw() {
-                    // The owner of the file could write any process into it.
+                    // The owner of the file could write any process id into it.
                     fs::remove_file(path)?;
                     continue;
                 }
-                // What a holder that crashed left.
+                // Remove the text of a crashed holder.
                 let _ = file.set_len(0);
                 return Ok(Some(Lock { path: path.to_owned(), file }));
             }
         }
     }
 
-    /// Ends the lock, and removes its file.
+    /// Releases the lock and removes its file.
     pub fn remove(self) {
         if is_same_file(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
 
-    /// Says that this process is the daemon, and what is to be known about it: it can take signals from now on. On a full disk the
-    /// lock stays without a name; the pid file then names the daemon.
+    /// Writes into the lock file that this process is the daemon, with `about`. The daemon must be able to receive
+    /// signals from now on. On a full disk the file stays empty; the pid file then names the daemon.
     pub fn name_own_process(&mut self, about: &str) {
         let text = format!("{}\n{}\n{about}", Process::own(), pid_namespace());
         let _ = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.write_all(text.as_bytes()));
     }
 }
 
-/// Who holds the lock at this path.
+/// The holder of the lock at this path.
 ///
 /// # Errors
-/// When the file cannot be opened, so that the holder is not known.
+/// The file cannot be opened, so the holder is unknown.
 pub fn holder(path: &Path) -> io::Result<Holder> {
     described(path).map(|(holder, _)| holder)
 }
 
-/// Who holds the lock at this path, and what a daemon says about itself there.
+/// The holder of the lock at this path, and what a daemon has written there about itself.
 ///
 /// # Errors
 /// As [`holder`].
@@ -110,19 +111,19 @@ pub fn described(path: &Path) -> io::Result<(Holder, String)> {
     let owner = file.metadata()?.uid();
     let mut text = Vec::new();
     file.take(LARGEST).read_to_end(&mut text)?;
-    // An owner who is not root may name its own processes only: root would end others for it.
+    // An owner who is not root may name only its own processes: otherwise it could make root end others.
     let may_name = |pid| owner == 0 || owner == geteuid().as_raw() || process::user(pid) == Some(owner);
     let text = String::from_utf8_lossy(&text);
     let (process, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let (namespace, about) = rest.split_once('\n').unwrap_or((rest, ""));
-    // The number of a process of another namespace means somebody else here.
+    // A pid of another namespace means another process here.
     let named = process.parse::<Process>().ok().filter(|_| namespace == pid_namespace());
     let named = named.filter(|process| process.lives() && may_name(process.pid));
     Ok(named.map_or((Holder::Start, String::new()), |process| (Holder::Daemon(process), about.to_owned())))
 }
 
-/// What the last daemon that had a lock said about itself, where nobody has the lock now and no user can have written it: a daemon
-/// that crashed leaves its file.
+/// What the last daemon that held a lock wrote about itself: a crashed daemon leaves its file. None if the lock is
+/// held, or if another user could have written the file.
 #[must_use]
 pub fn last(path: &Path) -> Option<String> {
     let file = OpenOptions::new().read(true).custom_flags(FLAGS.bits()).open(path).ok()?;
@@ -136,10 +137,11 @@ pub fn last(path: &Path) -> Option<String> {
     (holder(path).ok()? == Holder::Nobody).then_some(about)
 }
 
-/// The name of a daemon that runs, or starts, in a directory, and whose lock belongs to this user; not that of `own`.
+/// The name of a daemon that runs or starts, whose lock is in this directory and belongs to this user. Ignores the lock
+/// `own`.
 ///
 /// # Errors
-/// When the directory or one of its locks cannot be read.
+/// The directory or one of its locks cannot be read.
 pub fn daemon_of(directory: &Path, user: u32, own: &Path) -> io::Result<Option<String>> {
     for entry in directory.read_dir()? {
         let path = entry?.path();
@@ -153,7 +155,7 @@ pub fn daemon_of(directory: &Path, user: u32, own: &Path) -> io::Result<Option<S
     Ok(None)
 }
 
-/// The namespace in which the numbers of processes hold, as `pid:[NUMBER]` (namespaces(7)); empty where there is no /proc.
+/// The pid namespace of this process, as `pid:[NUMBER]` (namespaces(7)); empty without /proc.
 fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default()
 }
@@ -166,10 +168,10 @@ pub fn file_name(name: &str) -> String {
 
 const ENDING: &str = ".lock";
 
-/// Neither a link nor a pipe is opened: the directory may belong to the daemon's user.
+/// Refuses links and does not block on pipes: the directory may belong to the daemon's user.
 const FLAGS: OFlag = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
 
-/// Whether a path leads to an open file.
+/// Whether a path leads to this open file.
 pub(super) fn is_same_file(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
@@ -181,7 +183,7 @@ fn is_usable(file: &File) -> io::Result<()> {
     let found = file.metadata()?;
     let wrong = match (found.is_file(), found.nlink()) {
         (true, ..=1) => return Ok(()),
-        (true, _) => "the file has another name (a hard link), so it may be another file",
+        (true, _) => "the file has a second name (a hard link), so it may be another file",
         (false, _) => "not a regular file",
     };
     Err(io::Error::new(ErrorKind::InvalidInput, wrong))
@@ -215,11 +217,11 @@ mod tests {
         assert_eq!(holder(&path).unwrap(), Holder::Start);
         lock.name_own_process("name web.cf\n");
         assert_eq!(described(&path).unwrap(), (Holder::Daemon(Process::own()), "name web.cf\n".to_owned()));
-        assert!(Lock::take(&path).unwrap().is_none(), "also after somebody has asked");
+        assert!(Lock::take(&path).unwrap().is_none(), "also after another process has asked");
         drop(lock);
         assert_eq!(holder(&path).unwrap(), Holder::Nobody, "whatever the file says");
         assert_eq!(last(&path).as_deref(), Some("name web.cf\n"), "but who was there last can be known");
-        // A name that the holder before left is not that of the next.
+        // A name that a former holder left does not name the next holder.
         let next = Lock::take(&path).unwrap().unwrap();
         assert_eq!((holder(&path).unwrap(), last(&path)), (Holder::Start, None));
         next.remove();
@@ -253,7 +255,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         assert_eq!(holder(&path).unwrap(), Holder::Start);
         drop(lock);
-        // Nor does root hold a file of theirs.
+        // Root replaces a file of another user.
         let _lock = Lock::take(&path).unwrap().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
     }

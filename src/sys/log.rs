@@ -1,10 +1,10 @@
-//! Where log lines end up: a file that is opened again for each line, syslog, standard output or standard error.
+//! Destinations of log lines: a file that is opened again for each line, syslog, standard output or standard error.
 //!
-//! The rest of the program says what it has to say by `tracing`; the [`Layer`] here writes the message alone, in the
-//! original's line formats. The target can be changed at any time, since the configuration is read after the start.
+//! The rest of the program logs with `tracing`; the [`Layer`] here writes only the message, in the original's line
+//! formats. The target can be changed at any time, since the configuration is read after the start.
 //!
-//! The lines of a daemon go through a bounded queue to a thread of their own: a log that hangs (a file on a dead server, a pipe
-//! that is not read) delays no check. Short commands write at once.
+//! The lines of a daemon go through a bounded queue to a separate thread: a log that hangs (a file on a failed file
+//! server, a pipe that is not read) delays no check. Short commands write at once.
 
 mod line;
 
@@ -29,18 +29,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::lane::Lane;
 use line::{Fields, Line, Record};
 
-/// Bytes of lines that wait for a log that hangs. What comes then is dropped, counted and reported.
+/// The queue of a log that hangs in bytes. More lines are dropped, counted and reported.
 const QUEUE_LIMIT: usize = 1024 * 1024;
 
 /// How long the last lines may take when the process ends.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Where lines go.
+/// The destination of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Nowhere yet.
+    /// No destination yet.
     Nowhere,
-    /// Standard error, bare (`-d`).
+    /// Standard error, only the message (`-d`).
     Stderr,
     /// Standard output with a time stamp (`supervised=yes`).
     Stdout,
@@ -66,7 +66,7 @@ struct Shared {
     started: AtomicBool,
 }
 
-/// Where a line goes, and in which form.
+/// The destination and the format of a line.
 #[derive(Clone, Debug)]
 struct Destination {
     target: Target,
@@ -76,7 +76,7 @@ struct Destination {
 }
 
 impl Log {
-    /// A log for the configuration of this name (it stands in each line of a log file).
+    /// A log for the configuration of this name, which is part of each line of a log file.
     #[must_use]
     pub fn new(name: &str, target: Target) -> Log {
         let destination = Destination { target, json: false, name: name.to_owned(), journald: false };
@@ -95,16 +95,17 @@ impl Log {
         Arc::make_mut(&mut self.destination()).json = json;
     }
 
-    /// Whether lines go to the journal of systemd too, with the name of the configuration as the field `LDIRECTORD_CONFIG`.
+    /// Whether lines go to the journal of systemd too, with the name of the configuration as the field
+    /// `LDIRECTORD_CONFIG`.
     pub fn set_journald(&self, journald: bool) {
         Arc::make_mut(&mut self.destination()).journald = journald;
     }
 
-    /// Looks whether lines can be written within this time; a log file is made by that, as the first line would. Starts a thread,
-    /// so it is not for a process that is going to fork.
+    /// Checks that the log file can be opened within this time, and creates it, as the first line would. Starts a
+    /// thread, so a process that will fork must not call it.
     ///
     /// # Errors
-    /// When the log file cannot be opened; names it.
+    /// The log file cannot be opened. The error names it.
     pub fn probe(&self, limit: Duration) -> Result<(), String> {
         let Target::File(path) = self.destination().target.clone() else { return Ok(()) };
         let (sender, opened) = sync_channel(1);
@@ -112,11 +113,11 @@ impl Log {
         thread::spawn(move || drop(sender.send(can_be_opened(&path))));
         match opened.recv_timeout(limit) {
             Ok(result) => result.map_err(|error| format!("{named}: {error}")),
-            Err(_) => Err(format!("{named}: the file system gives no answer within {} s", limit.as_secs())),
+            Err(_) => Err(format!("{named}: the file system does not answer within {} s", limit.as_secs())),
         }
     }
 
-    /// Makes this the process's log for all of `tracing`; lines less important than `level` are dropped. From now on lines are queued,
+    /// Makes this the log of the process for `tracing`, without lines less important than `level`. Lines are queued
     /// until [`Log::start_writer`] starts the thread that writes them.
     pub fn install(&self, level: Level) {
         *self.queue() = Some(Lane::new(QUEUE_LIMIT));
@@ -125,11 +126,11 @@ impl Log {
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
     }
 
-    /// Starts the thread that writes. Only after a fork, which threads do not survive, and after privileges are given up, which
-    /// each thread has of its own.
+    /// Starts the thread that writes. Call it after a fork, which threads do not survive, and after privileges are
+    /// given up, which are per thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system has no thread left.
     pub fn start_writer(&self) -> io::Result<()> {
         match &*self.queue() {
             Some(queue) if !self.shared.started.swap(true, Ordering::Relaxed) => start(queue),
@@ -147,8 +148,8 @@ impl Log {
         }
     }
 
-    /// Sends lines somewhere else from now on. Lines that wait still go where they were meant to, by a thread of their own, so that a
-    /// place that hangs does not hold up the new one.
+    /// Changes the target. Queued lines still go to the old target, on a separate thread, so that an old target that
+    /// hangs does not delay the new one.
     pub fn redirect(&self, target: Target) {
         if self.destination().target == target {
             return;
@@ -156,7 +157,7 @@ impl Log {
         let mut queue = self.queue();
         if self.shared.started.load(Ordering::Relaxed) {
             let new = Lane::new(QUEUE_LIMIT);
-            // Without a thread for it the old queue has to do.
+            // Without another thread, keep the old queue.
             if start(&new).is_ok() {
                 *queue = Some(new);
             }
@@ -164,7 +165,7 @@ impl Log {
         Arc::make_mut(&mut self.destination()).target = target;
     }
 
-    /// Writes one line of no special weight.
+    /// Writes one line at level info.
     pub fn line(&self, text: &str) {
         self.write(Level::INFO, text.to_owned(), Fields::default());
     }
@@ -190,7 +191,8 @@ impl Log {
     }
 }
 
-/// The lines of this program. What libraries say is for those who write them: where it matters, this program says it in its own words.
+/// Only the lines of this program. Messages of libraries do not help an operator: where they matter, this program logs
+/// its own.
 fn own_targets(level: Level) -> Targets {
     Targets::new().with_target("ldirectord_rs", level).with_target("ipvs_rs", level)
 }
@@ -201,20 +203,20 @@ fn start(queue: &Lane<Line>) -> io::Result<()> {
     queue.start("log", move |lines| sinks.write(lines))
 }
 
-/// What a writer of lines keeps open, and what it could not write.
+/// The open sockets of a writer, and the lines that it could not write.
 #[derive(Debug, Default)]
 struct Sinks {
     syslog: Option<UnixDatagram>,
     journal: Option<UnixDatagram>,
-    /// Lines that did not get into their file since the last one that did, and why.
+    /// The number of lines that could not be written since the last successful one, and the error.
     failed: Option<(u64, io::Error)>,
-    /// The file ends in the middle of a line.
+    /// Whether the file ends in the middle of a line.
     is_cut: bool,
 }
 
 impl Sinks {
-    /// Writes lines; before each, how many were dropped because they did not fit into the queue. Lines for one file are written at
-    /// once.
+    /// Writes lines, and before each the number of lines that were dropped because the queue was full. Lines for one
+    /// file are written together.
     fn write(&mut self, lines: &[(Line, u64)]) {
         let mut of_file = OfFile::default();
         for (line, lost) in lines {
@@ -239,7 +241,7 @@ impl Sinks {
             Target::Stderr if to.json => to_stderr(&line.json()),
             Target::Stderr => to_stderr(text),
             Target::Stdout => {
-                // A supervisor that closed its end must not end the daemon.
+                // The daemon must not end when a supervisor closes its end of the pipe.
                 let line = if to.json { line.json() } else { format!("[{}] {text}", line.time_stamp()) };
                 let _ = writeln!(io::stdout().lock(), "{line}");
             }
@@ -257,7 +259,8 @@ impl Sinks {
         }
     }
 
-    /// Lines that do not get into the file go to standard error. When the file can be written again it says how many.
+    /// Writes lines into a file. Lines that cannot be written go to standard error, and their number into the file when
+    /// it can be written again.
     fn write_into_file(&mut self, OfFile { path, text, plain, last }: OfFile) {
         let (Some(path), Some(last)) = (path, last) else { return };
         let mut all = String::new();
@@ -273,7 +276,7 @@ impl Sinks {
             (self.failed, self.is_cut) = (None, false);
             return;
         };
-        // A disk that becomes full takes a part.
+        // A disk that becomes full accepts a part.
         let whole = text.as_bytes().get(..written.saturating_sub(head)).unwrap_or_default();
         let in_file = whole.iter().filter(|byte| **byte == b'\n').count();
         if written > 0 {
@@ -286,13 +289,13 @@ impl Sinks {
     }
 }
 
-/// Lines that wait for their file.
+/// Lines to write into one file.
 #[derive(Default)]
 struct OfFile {
     path: Option<PathBuf>,
-    /// As the file has them.
+    /// In the format of the file.
     text: String,
-    /// As standard error has them.
+    /// In the format of standard error.
     plain: Vec<String>,
     last: Option<Line>,
 }
@@ -308,7 +311,8 @@ impl OfFile {
 const SYSLOG: &str = "/dev/log";
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// Never blocks: a log daemon that is stuck loses lines, it does not stop checks. After its restart it is found again.
+/// Sends a packet to a log daemon and never blocks: if the log daemon hangs, lines are lost. Connects again after its
+/// restart.
 fn send(socket: &mut Option<UnixDatagram>, path: &Path, packet: &[u8]) {
     if let Some(socket) = socket
         && socket.send(packet).is_ok()
@@ -332,8 +336,8 @@ fn to_stderr(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Opens the file for each write, as the original does for each line: log rotation then needs no signal. A failure comes with the number
-/// of bytes that are in the file.
+/// Appends to the file. Opens it for each write, so log rotation needs no signal; the original opens it for each line.
+/// An error has the number of bytes that were written.
 fn append(path: &Path, text: &str) -> Result<(), (usize, io::Error)> {
     let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| (0, error))?;
     let mut written = 0;
@@ -348,7 +352,7 @@ fn append(path: &Path, text: &str) -> Result<(), (usize, io::Error)> {
     Ok(())
 }
 
-/// A pipe that is not read yet is in order: its reader gets the lines that wait.
+/// Opens the file for a test. A pipe without a reader is fine: its reader gets the queued lines later.
 fn can_be_opened(path: &Path) -> io::Result<()> {
     let options = OpenOptions::new().append(true).create(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
     match options {

@@ -1,5 +1,5 @@
-//! The service manager (systemd, `sd_notify(3)`): it is told when the daemon is ready, reloads and stops, and that it lives.
-//! Where no manager listens, nothing is said. A thread sends the messages: a manager that does not read delays no check.
+//! Messages to the service manager (systemd, `sd_notify(3)`): ready, reloading, stopping, watchdog, status. Without a
+//! manager nothing is sent. A thread sends the messages: a manager that does not read delays no check.
 
 use std::io;
 use std::mem::discriminant;
@@ -9,38 +9,38 @@ use sd_notify::{NotifyState, notify, watchdog_enabled};
 
 use super::lane::Lane;
 
-/// The state for people is told at most once in this time.
+/// The shortest time between two status lines.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the end of the daemon waits for a manager that does not read.
 const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
-/// What is said to the manager.
+/// The connection to the service manager.
 #[derive(Debug)]
 pub struct Manager {
-    /// None without a manager.
+    /// `None` without a manager.
     messages: Option<Lane<Message>>,
     status: Status,
-    /// The manager ends a daemon that has not spoken for so long.
+    /// The manager kills a daemon that sends no watchdog message for this time.
     watchdog: Option<Duration>,
     next_sign: Option<Instant>,
 }
 
-/// Of each kind only the newest waits for the thread that sends it, so that there are never more than these.
+/// A message. Only the newest of each kind is queued, so the queue is short.
 #[derive(Debug)]
 enum Message {
     Ready(String),
     Status(String),
-    /// With the time, where the system tells it.
+    /// With the monotonic time, if the system provides it.
     Reloading(Option<NotifyState<'static>>),
     Stopping,
     Watchdog,
 }
 
 impl Manager {
-    /// The manager that has started this process, if one has. Starts a thread then.
+    /// Connects to the manager that has started this process, if any, and then starts a thread.
     ///
     /// # Errors
-    /// When the system has no thread left.
+    /// The system has no thread left.
     pub fn start(now: Instant) -> io::Result<Manager> {
         let messages = match std::env::var_os("NOTIFY_SOCKET") {
             None => None,
@@ -54,38 +54,39 @@ impl Manager {
         Ok(Manager { messages, status: Status::default(), watchdog, next_sign: watchdog.map(|_| now) })
     }
 
-    /// The table is set up. `status` is a line for people.
+    /// Reports that the table is set up, with a status line.
     pub fn ready(&mut self, status: &str, now: Instant) {
         self.status.told(status, now);
         self.say(Message::Ready(status.to_owned()));
     }
 
-    /// Something has happened after which the line for people may be another one.
+    /// Notes that the status line may have changed.
     pub fn changed(&mut self, now: Instant) {
         if self.messages.is_some() {
             self.status.changed(now);
         }
     }
 
-    /// Tells the line for people if it may be another one and it is time to. It is asked for only then.
+    /// Sends the status line if it may have changed and is due. Calls `line` only then.
     pub fn tell_status(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if let Some(line) = self.status.due(now, line) {
             self.say(Message::Status(line));
         }
     }
 
-    /// The configuration is read again; [`Manager::ready`] follows, whatever comes of it.
+    /// Reports that the configuration is read again. [`Manager::ready`] must follow, also after a failure.
     pub fn reloading(&self) {
-        // Without the time the manager of Type=notify-reload would wait for ever.
+        // Type=notify-reload requires the time; without it the manager would wait forever.
         self.say(Message::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
-    /// The daemon ends.
+    /// Reports that the daemon stops.
     pub fn stopping(&self) {
         self.say(Message::Stopping);
     }
 
-    /// Waits until all is sent, before the process ends. A manager that does not read delays the end by at most a second.
+    /// Waits until all messages are sent, before the process ends. A manager that does not read delays the end by at
+    /// most a second.
     pub fn finish(&self) {
         if let Some(messages) = &self.messages {
             messages.flush(LAST_MESSAGES);
@@ -99,13 +100,13 @@ impl Manager {
         }
     }
 
-    /// When the next sign of life, or the line for people, is due.
+    /// When the next watchdog message or status line is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.next_sign, self.status.due].into_iter().flatten().min()
     }
 
-    /// Gives a sign of life if it is due: three in the time that the manager waits.
+    /// Sends a watchdog message if it is due: three per watchdog interval.
     pub fn alive(&mut self, now: Instant) {
         if let (Some(limit), Some(next)) = (self.watchdog, self.next_sign)
             && next <= now
@@ -116,11 +117,11 @@ impl Manager {
     }
 }
 
-/// The line for people: what was told last, and when the next one may be.
+/// The last status line, and when the next may be sent.
 #[derive(Debug, Default)]
 struct Status {
     told: String,
-    /// None before the daemon is ready.
+    /// `None` before the daemon is ready.
     earliest: Option<Instant>,
     due: Option<Instant>,
 }
@@ -138,7 +139,7 @@ impl Status {
         }
     }
 
-    /// The line, if it is due and another one than the last.
+    /// The line, if it is due and differs from the last one.
     fn due(&mut self, now: Instant, line: impl FnOnce() -> String) -> Option<String> {
         if self.due.is_none_or(|due| due > now) {
             return None;
@@ -153,7 +154,8 @@ impl Status {
     }
 }
 
-/// Blocks while the manager does not read. One that does not listen any more changes nothing for the servers.
+/// Sends a message. Blocks while the manager does not read. Errors are ignored: a missing manager must not affect the
+/// daemon.
 fn send(message: &Message) {
     drop(match message {
         Message::Ready(status) => notify(&[NotifyState::Ready, NotifyState::Status(status)]),
@@ -183,7 +185,7 @@ mod tests {
         assert_eq!(status.due(at(9000), || panic!("nothing has changed")), None);
         status.changed(at(9000));
         assert_eq!(status.due(at(9000), line("1 of 2 up")), Some("1 of 2 up".to_owned()));
-        // Changes within a second become one line, and what is as before is not told.
+        // Changes within a second become one line, and an unchanged line is not sent.
         status.changed(at(9100));
         status.changed(at(9200));
         assert_eq!((status.due, status.due(at(9999), line("0 of 2 up"))), (Some(at(10000)), None));

@@ -1,4 +1,5 @@
-//! The machine underneath: pid file and lock, detaching, limits, log sinks, reading and watching files. The only place where `unsafe` may stand.
+//! The interface to the operating system: pid file and lock, detaching, limits, log sinks, reading and watching files.
+//! The only module with `unsafe` code.
 
 pub mod access;
 pub mod command;

@@ -1,7 +1,8 @@
-//! The pid file: who runs, for all who ask, and for the original.
+//! The pid file, and whether a daemon runs.
 //!
-//! A daemon runs where it holds its lock ([`super::lock`]). The pid file alone is believed where it names the original, which has no
-//! lock, a daemon of an earlier release, which holds a lock on the pid file itself, or where this process may not open the lock.
+//! A daemon runs if it holds its lock ([`super::lock`]). The pid file alone counts if it names the original, which has
+//! no lock; if it names a daemon of an earlier release, which locks the pid file itself; or if this process may not
+//! open the lock.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,35 +17,35 @@ use super::instance::Instance;
 use super::lock::{self, Holder, Lock, is_same_file};
 use super::process::{self, Process, may_name};
 
-/// Between two attempts to write a pid file.
+/// The pause between two attempts to write a pid file.
 const LATER: Duration = Duration::from_secs(2);
 
-/// Bytes that are read of a pid file.
+/// The most bytes that are read of a pid file.
 const LARGEST: u64 = 4096;
 
-/// Who runs.
+/// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// This process.
+    /// It runs as this process.
     Running(Process),
-    /// A start holds the lock, and there is no daemon yet.
+    /// A start holds the lock; its daemon does not run yet.
     Starting,
-    /// The pid file names a process that is gone, or is something else now.
+    /// The pid file names a process that has ended, or a pid that now belongs to another program.
     Stale(i32),
-    /// There is no pid file, or none with a pid in it.
+    /// There is no pid file, or it contains no pid.
     Stopped,
 }
 
-/// Finds out who runs, by pid file and lock.
+/// Whether a daemon runs, by pid file and lock.
 ///
 /// # Errors
-/// When a pid file cannot be read, so that it is not known who runs.
+/// The pid file cannot be read, so the state is unknown.
 pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
     let held = match lock::holder(lock) {
         Ok(Holder::Daemon(process)) => return Ok(State::Running(process)),
         Ok(Holder::Start) => true,
         Ok(Holder::Nobody) => false,
-        // Without permission to open the lock only the pid file is left, as with the original.
+        // Without permission to open the lock only the pid file counts, as in the original.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return match named(path, |_, _| true)? {
                 State::Stale(pid) if process::is_invisible(pid) => Err(error),
@@ -53,7 +54,7 @@ pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
         }
         Err(_) => false,
     };
-    // A daemon that could not write into its lock, on a full disk, is named by the pid file only.
+    // On a full disk a daemon cannot write into its lock; then only the pid file names it.
     let is_it = |file, pid| if held { is_locked_by_ours(file, pid) } else { is_sure(file, pid) };
     match named(path, is_it)? {
         State::Stale(_) | State::Stopped if held => Ok(State::Starting),
@@ -61,20 +62,21 @@ pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
     }
 }
 
-/// Whether a process is surely a daemon although no lock says so: the word `ldirectord` in a command line also fits an editor that
-/// has got the number of a daemon that crashed.
+/// Whether a process is certainly a daemon although it holds no lock. The word `ldirectord` in its command line is not
+/// enough: an editor of the file may have got the pid of a crashed daemon.
 fn is_sure(file: File, pid: i32) -> bool {
     process::is_hidden(pid) || process::is_original(pid) || is_locked_by_ours(file, pid)
 }
 
-/// Whether a process is a daemon of ours that holds a lock on this pid file. That somebody does is not enough: every user may.
+/// Whether a process is a daemon of ours that locks this pid file. A lock alone is not enough: every user can lock the
+/// file.
 fn is_locked_by_ours(file: File, pid: i32) -> bool {
     process::is_ours(pid)
         && process::has_open(pid, &file)
         && matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
 }
 
-/// Who runs by the pid file, where its owner may name the process, and `is_sure` agrees.
+/// Whether a daemon runs by the pid file: its owner may name the process, and `is_sure` confirms it.
 fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<State> {
     // Opening a pipe must not wait for a writer.
     let mut file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
@@ -95,7 +97,7 @@ fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<Sta
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
         None => State::Stopped,
-        // This process only asks; its pid was that of a daemon once.
+        // This process only asks: it has got the pid of a former daemon.
         Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
         Some(pid) if process::is_ldirectord(pid) && may_name(owner, pid) && is_sure(file, pid) => {
             State::Running(Process::at(pid))
@@ -104,28 +106,29 @@ fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<Sta
     })
 }
 
-/// A pid file that is ours, and the lock that makes it so.
+/// A pid file of this process and its locks.
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    /// Locked, too, for earlier releases, unless somebody else has locked it: every user who can read it may.
+    /// Also locked, for earlier releases; `Err` if another process has locked it, as every user who can read it may.
     file: Result<Flock<File>, File>,
-    /// The error where there is no place for it: a full disk must not keep services from being checked.
+    /// The lock, or the error: a full disk must not keep services from being checked.
     lock: io::Result<Lock>,
-    /// The lock of the configuration, so that no daemon of another name has it, too. None with a table in memory.
+    /// The lock of the configuration, so that no daemon of another name uses the same file. `None` with a table in
+    /// memory.
     file_lock: io::Result<Option<Lock>>,
-    /// What the locks say besides the process.
+    /// The text about this daemon in the locks.
     about: String,
 }
 
 impl PidFile {
-    /// Takes the file and the lock; none when another process holds it.
+    /// Takes the file and the lock; none if another process holds them.
     ///
     /// # Errors
-    /// When the pid file cannot be opened for writing.
+    /// The pid file cannot be opened for writing.
     pub fn claim(path: &Path, lock: &Path) -> io::Result<Option<PidFile>> {
         if let Some(directory) = lock.parent() {
-            // What is wrong with it is said when the daemon needs it.
+            // An error is reported when the daemon needs the directory.
             let _ = fs::create_dir_all(directory);
         }
         let lock = match Lock::take(lock) {
@@ -141,12 +144,12 @@ impl PidFile {
                 Err((file, Errno::EWOULDBLOCK)) => Err(file),
                 Err((_, errno)) => return Err(io::Error::from_raw_os_error(errno as i32)),
             };
-            // Between opening and locking the former owner may have removed the file; then the lock is on nothing.
+            // The former owner may have removed the file between open and lock: then this locks a deleted file.
             if is_same_file(opened(&file), path) {
                 let claimed =
                     PidFile { path: path.to_owned(), file, lock, file_lock: Ok(None), about: String::new() };
                 if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(State::Running(_))) {
-                    // What a daemon that crashed left.
+                    // Remove the pid of a crashed daemon.
                     let _ = opened(&claimed.file).set_len(0);
                 }
                 return Ok(Some(claimed));
@@ -154,8 +157,8 @@ impl PidFile {
         }
     }
 
-    /// Takes the lock of the configuration, too, and remembers who this is; none when a daemon of another name holds it, and then
-    /// nothing is left of this claim. Where there is no place for the lock, it goes without.
+    /// Also takes the lock of the configuration and stores the identity of this daemon. None if a daemon of another
+    /// name holds the lock; then this claim is released. If the lock cannot be created, continues without it.
     #[must_use]
     pub fn known_as(mut self, instance: &Instance, directory: &Path) -> Option<PidFile> {
         self.about = instance.to_string();
@@ -171,24 +174,24 @@ impl PidFile {
         Some(self)
     }
 
-    /// Why there is no lock, where there is none.
+    /// The error of the lock, if it could not be taken.
     #[must_use]
     pub fn lock_error(&self) -> Option<&io::Error> {
         self.lock.as_ref().err()
     }
 
-    /// Why there is no lock of the configuration, where there is none though there should be.
+    /// The error of the lock of the configuration, if it could not be taken.
     #[must_use]
     pub fn file_lock_error(&self) -> Option<&io::Error> {
         self.file_lock.as_ref().err()
     }
 
-    /// Who runs besides this process by the pid file: the original, or a daemon of an earlier release.
+    /// Whether the pid file names another daemon: the original, or one of an earlier release.
     ///
     /// # Errors
     /// As [`state`].
     pub fn beside(&self) -> io::Result<State> {
-        // A lock on the pid file that is ours says nothing of others.
+        // If this process locks the pid file, the lock does not show another daemon.
         let is_other = |file, pid| {
             process::is_hidden(pid)
                 || process::is_original(pid)
@@ -197,10 +200,10 @@ impl PidFile {
         named(&self.path, is_other)
     }
 
-    /// Writes the pid of this process, which can take signals from now on.
+    /// Writes the pid of this process. The daemon must be able to receive signals from now on.
     ///
     /// # Errors
-    /// When the disk is full.
+    /// The disk is full.
     pub fn write_own_pid(&mut self) -> io::Result<()> {
         for lock in self.lock.iter_mut().chain(self.file_lock.iter_mut().flatten()) {
             lock.name_own_process(&self.about);
@@ -208,10 +211,10 @@ impl PidFile {
         write_own_pid(opened(&self.file))
     }
 
-    /// For a disk that is full now: writes the pid of this process as soon as that works. Ends with that.
+    /// For a full disk: tries to write the pid of this process until it succeeds.
     ///
     /// # Errors
-    /// When the system has no descriptor left.
+    /// The system has no descriptor left.
     pub fn write_later(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
         let (path, file) = (self.path.clone(), opened(&self.file).try_clone()?);
         Ok(async move {
@@ -227,7 +230,8 @@ impl PidFile {
         std::mem::forget(self);
     }
 
-    /// Removes its files, if they are still ours; where its directory does not let us, the pid file is emptied, which means the same.
+    /// Removes its files, if they are still ours. If the directory is not writable, it empties the pid file, which has
+    /// the same meaning.
     pub fn remove(self) {
         let file = opened(&self.file);
         if is_same_file(file, &self.path) && fs::remove_file(&self.path).is_err() {
@@ -246,7 +250,7 @@ fn opened(file: &Result<Flock<File>, File>) -> &File {
     }
 }
 
-/// Whether a pid file names a daemon of this program: one of an earlier release holds no other lock.
+/// Whether a pid file names a running daemon of ours. A daemon of an earlier release holds no other lock.
 fn names_ours(path: &Path) -> bool {
     matches!(named(path, is_locked_by_ours), Ok(State::Running(_)))
 }
@@ -274,15 +278,15 @@ mod tests {
         check("", State::Stopped);
         check("abc\n", State::Stopped);
         check("-1\n", State::Stopped);
-        // Pid 1 of any machine is no ldirectord.
+        // Pid 1 is never ldirectord.
         check("1\n", State::Stale(1));
-        // Nor is this process, though its program has the word in its name.
+        // Nor is this test, although its program has the word in its name.
         let own = i32::try_from(process::own_pid()).unwrap();
         assert!(process::is_ldirectord(own));
         check(&format!("{own}\n"), State::Stale(own));
         fs::write(&path, b"\xff\n").unwrap();
         assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
-        // What cannot be read, even by root, says nothing.
+        // A directory cannot be read, even by root.
         assert!(state(dir.path(), &lock).is_err());
         fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -302,7 +306,7 @@ mod tests {
             std::process::Command::new("sleep").arg0("vi /etc/ha.d/ldirectord.cf").arg("60").spawn().unwrap();
         let pid = i32::try_from(editor.id()).unwrap();
         fs::write(&path, format!("{pid}\n")).unwrap();
-        // The command line is there a moment after the process.
+        // The command line changes shortly after the process has started.
         while !process::is_ldirectord(pid) {
             std::thread::yield_now();
         }
@@ -318,7 +322,7 @@ mod tests {
         editor.kill().unwrap();
         editor.wait().unwrap();
         assert_eq!((own, of_user), (State::Running(process), State::Stale(pid)));
-        assert_eq!(crashed, State::Stale(pid), "no daemon, but one that has its number now");
+        assert_eq!(crashed, State::Stale(pid), "another process that has the daemon's pid now");
         assert_eq!(starting, State::Starting);
         assert_eq!(process::user(pid), None);
     }

@@ -1,25 +1,25 @@
-//! Where this process is: which start of the machine, and which network namespace. A table of the kernel belongs to both.
+//! The boot of the machine and the network namespace of this process. A table of the kernel belongs to both.
 
 use std::fs;
 use std::io;
 
-/// Where a unit of systemd says the id: `ProcSubset=pid` hides the file.
+/// The environment variable with the boot id, set by the systemd unit: `ProcSubset=pid` hides the file.
 const BOOT_ID: &str = "BOOT_ID";
 
-/// A start of a machine, and a network namespace of it.
+/// A boot of the machine and a network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The id of this start of the machine (proc_sys_kernel(5), `random/boot_id`), without its dashes.
+    /// The boot id (proc_sys_kernel(5), `random/boot_id`), without its dashes.
     pub boot: String,
     /// The network namespace, as `net:[NUMBER]` (namespaces(7)).
     pub network: String,
 }
 
 impl Place {
-    /// That of this process.
+    /// The place of this process.
     ///
     /// # Errors
-    /// When there is no /proc.
+    /// There is no /proc.
     pub fn here() -> io::Result<Place> {
         let boot = match std::env::var(BOOT_ID) {
             Ok(boot) => boot,

@@ -1,6 +1,7 @@
-//! What this process may do: once everything that needs root is open, the rest is given up (capabilities(7), landlock(7)).
+//! Privileges of this process: once everything that needs root is open, the rest is given up (capabilities(7),
+//! landlock(7)).
 //!
-//! These things belong to a thread, and are inherited by those that it starts: they are done before there is a second one.
+//! Privileges are per thread and inherited by new threads, so they are given up before there is a second thread.
 
 use std::borrow::Cow;
 use std::fs;
@@ -18,12 +19,13 @@ use thiserror::Error;
 
 use super::{give, lock};
 
-/// What a daemon that stays root keeps: the table, files of others (logs, monitor files), commands that changed their user, and
-/// taking rights away. Commands of the operator are root's processes, to which the kernel gives all of root's capabilities anew.
+/// The capabilities that a daemon keeps as root: for the table, for files of other users (logs, monitor files), to kill
+/// commands that have changed their user, and to drop capabilities. Operator commands run as root, so the kernel gives
+/// them all capabilities again.
 const OF_ROOT: [Capability; 4] =
     [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_KILL, Capability::CAP_SETPCAP];
 
-/// What cannot be given up, or not be taken up.
+/// A privilege or a user that cannot be given up or assumed.
 #[derive(Debug, Error)]
 #[error("{what}: {why}")]
 pub struct PrivilegeError {
@@ -32,7 +34,7 @@ pub struct PrivilegeError {
 }
 
 impl PrivilegeError {
-    /// What could not be done, and why.
+    /// The step that failed, and why.
     #[must_use]
     pub fn new(what: impl Into<String>, why: impl Into<String>) -> PrivilegeError {
         PrivilegeError { what: what.into(), why: why.into() }
@@ -51,7 +53,7 @@ pub struct Identity {
     gid: Gid,
 }
 
-/// The name of the user that this process acts as; its number where it has none.
+/// The name of the effective user of this process, or its uid if it has no name.
 #[must_use]
 pub fn own_name() -> String {
     let uid = geteuid();
@@ -59,15 +61,15 @@ pub fn own_name() -> String {
 }
 
 impl Identity {
-    /// Looks the user up.
+    /// Looks up a user by name.
     ///
     /// # Errors
-    /// When there is none of this name, or this process is not root and so cannot become anybody.
+    /// There is no such user, or this process is not root and cannot become another user.
     pub fn find(name: &str) -> Result<Identity, PrivilegeError> {
         let what = || format!("[privileges] user = \"{name}\"");
         let user = User::from_name(name).map_err(failed(what()))?;
         let Some(user) = user else {
-            return Err(failed(what())("there is no such user; create it, or leave the setting out"));
+            return Err(failed(what())("there is no such user; create it, or remove the setting"));
         };
         if !geteuid().is_root() && geteuid() != user.uid {
             return Err(failed(what())("only root can become another user; start the daemon as root"));
@@ -75,10 +77,10 @@ impl Identity {
         Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
     }
 
-    /// The user of this number.
+    /// Looks up a user by uid.
     ///
     /// # Errors
-    /// When there is none, or the system's user database cannot be read.
+    /// There is no such user, or the system's user database cannot be read.
     pub fn of(number: u32) -> Result<Identity, PrivilegeError> {
         let what = || format!("user {number}");
         let user = User::from_uid(Uid::from_raw(number)).map_err(failed(what()))?;
@@ -86,19 +88,19 @@ impl Identity {
         Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
     }
 
-    /// Gives a file of root to the user; a file that is not there is made ([`give::give`]).
+    /// Gives a file of root to the user, and creates it if it is missing ([`give::give`]).
     ///
     /// # Errors
-    /// When it cannot be made or given away, or the path leads where the user can have put a link.
+    /// The file cannot be created or given away, or the path contains a link that the user may have created.
     pub fn give(&self, path: &Path) -> Result<(), PrivilegeError> {
         let what = format!("{} cannot be given to {}", path.display(), self.name);
         give::give(path, self.uid, self.gid).map_err(failed(what))
     }
 
-    /// Becomes the user for good, in a process that ends soon: what it still opens, the user could open.
+    /// Becomes the user for good, in a process that ends soon: from now on it can open only what the user can open.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// The system refuses.
     pub fn assume(&self) -> Result<(), PrivilegeError> {
         if geteuid() == self.uid {
             return Ok(());
@@ -108,25 +110,25 @@ impl Identity {
     }
 }
 
-/// Makes a directory for what outlives the start. It belongs to the user, or to this process's own, and no other may write to it.
-/// `lock`: that of the daemon, which does not count as another one.
+/// Creates the directory of locks and sockets. It belongs to `owner`, or to the user of this process, and no other user
+/// may write to it. `lock` is the lock of this daemon, which does not count as another daemon.
 ///
 /// # Errors
-/// When it cannot be made, or is another user's and cannot be taken.
+/// The directory cannot be created, or belongs to another user and cannot be taken over.
 pub fn make_directory(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
-    fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
+    fs::create_dir_all(path).map_err(failed(format!("{} cannot be created", path.display())))?;
     can_take(path, owner, lock)?;
     let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
     give::take_directory(path, uid, Some(gid)).map_err(failed(format!("{} cannot be used", path.display())))
 }
 
-/// Makes the directory for what survives a reboot. A directory of root is given to `owner`. One of another user stays as it is: a daemon of
-/// that user may run.
+/// Creates the directory of files that survive a reboot. A directory of root is given to `owner`. A directory of
+/// another user stays as it is: a daemon of that user may run.
 ///
 /// # Errors
 /// The directory cannot be created, or `owner` cannot write to it.
 pub fn make_lasting_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
-    fs::create_dir_all(path).map_err(failed(format!("{} cannot be made", path.display())))?;
+    fs::create_dir_all(path).map_err(failed(format!("{} cannot be created", path.display())))?;
     let what = || format!("{} cannot be used", path.display());
     let found = fs::symlink_metadata(path).map_err(failed(what()))?.uid();
     match owner {
@@ -143,30 +145,30 @@ pub fn make_lasting_directory(path: &Path, owner: Option<&Identity>) -> Result<(
     }
 }
 
-/// Whether no daemon of another user has this directory: that could not write there any more.
+/// Whether the directory can be taken over: a running daemon of another user could no longer write to it.
 ///
 /// # Errors
-/// When one has it, or that cannot be known.
+/// A daemon of another user uses the directory, or that cannot be determined.
 pub fn can_take(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
     let Ok(found) = fs::symlink_metadata(path).map(|found| found.uid()) else { return Ok(()) };
     if found == 0 || found == owner.map_or(geteuid(), |owner| owner.uid).as_raw() {
         return Ok(());
     }
-    let what = || format!("{} stays the directory of uid {found}", path.display());
+    let what = || format!("{} belongs to uid {found}", path.display());
     match lock::daemon_of(path, found, lock).map_err(failed(what()))? {
         None => Ok(()),
         Some(name) => Err(failed(what())(format!(
-            "the daemon {name} of that user runs there; end that one, or give one of the two a [paths] run of its own"
+            "the daemon {name} of that user is running; stop it, or give one of the two its own [paths] run"
         ))),
     }
 }
 
-/// Gives up what is not needed any more: being root, if there is a user to be instead, and all capabilities but that for the table
-/// (and, as root, a few more). Sockets for pings are open by then. Where this process has none to begin with, there is nothing to
+/// Gives up what is no longer needed: becomes `user`, if any, and drops all capabilities but `CAP_NET_ADMIN` for the
+/// table (as root: and a few more). Sockets for pings must be open by then. Without capabilities there is nothing to
 /// give up.
 ///
 /// # Errors
-/// When the system refuses a step; what came before it has been given up.
+/// The system refuses a step. The steps before it have been done.
 pub fn give_up(user: Option<&Identity>) -> Result<(), PrivilegeError> {
     let held = caps::read(None, CapSet::Permitted).map_err(refused("permitted capabilities"))?;
     let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
@@ -183,8 +185,8 @@ pub fn give_up(user: Option<&Identity>) -> Result<(), PrivilegeError> {
         }
     }
     kept.retain(|capability| held.contains(capability));
-    // Nothing is left for programs that this one starts: neither by inheritance nor as ambient ones, which a service manager may
-    // have given.
+    // Programs that this one starts get no capabilities: neither inheritable ones nor ambient ones, which a service
+    // manager may have set.
     caps::clear(None, CapSet::Ambient).map_err(refused("ambient capabilities"))?;
     caps::clear(None, CapSet::Inheritable).map_err(refused("inheritable capabilities"))?;
     caps::set(None, CapSet::Effective, &kept).map_err(refused("effective capabilities"))?;
@@ -195,19 +197,19 @@ fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> PrivilegeError
     failed(format!("giving up privileges: {what}"))
 }
 
-/// No program that this process starts can get more than this, by whatever bits its file has.
+/// Reduces the bounding set: no program that this process starts can get more capabilities, whatever bits its file has.
 fn bound(kept: &CapsHashSet) -> Result<(), caps::errors::CapsError> {
     let all = caps::read(None, CapSet::Bounding)?;
-    // With CAP_NET_RAW alone the program `ping` works in checks of the operator.
+    // The program `ping` needs CAP_NET_RAW in operator commands.
     let gone = all.difference(kept).filter(|capability| **capability != Capability::CAP_NET_RAW);
     gone.copied().try_for_each(|capability| caps::drop(None, CapSet::Bounding, capability))
 }
 
-/// From now on this process and all that it starts read and run what they may, and write only below these directories and to
-/// devices. False when the kernel has no Landlock (5.13 or later has, if it is switched on).
+/// Restricts this process and all programs that it starts to write only below these directories and to devices. Reading
+/// and running is not restricted. Returns false if the kernel has no Landlock (Linux 5.13, if enabled).
 ///
 /// # Errors
-/// When the kernel has it and refuses.
+/// The kernel has Landlock but refuses.
 pub fn write_only_below(directories: &[PathBuf]) -> Result<bool, PrivilegeError> {
     restrict(directories).map_err(failed("[privileges] sandbox"))
 }
@@ -221,7 +223,7 @@ fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
         .create()?
         .no_new_privs(true);
     for directory in directories.iter().map(PathBuf::as_path).chain([Path::new("/dev")]) {
-        // What is not there cannot be written to.
+        // A missing directory needs no rule.
         if let Ok(opened) = PathFd::new(directory) {
             rules = rules.add_rule(PathBeneath::new(opened, writing))?;
         }
@@ -229,10 +231,10 @@ fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
     Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-/// Whether the user can read these files, with nothing but the group that [`give_up`] leaves to it.
+/// Whether the user can read these files, with only the group that [`give_up`] leaves.
 ///
 /// # Errors
-/// When it cannot read one, or this process cannot be the user for a moment.
+/// The user cannot read a file, or this process cannot become the user temporarily.
 pub fn can_read(files: &[Cow<'_, Path>], user: &Identity) -> Result<(), PrivilegeError> {
     let read = |path: &Cow<'_, Path>| {
         fs::File::open(&**path).map(drop).map_err(|error: io::Error| {
@@ -246,17 +248,17 @@ pub fn can_read(files: &[Cow<'_, Path>], user: &Identity) -> Result<(), Privileg
     as_user(user, || files.iter().try_for_each(read))?
 }
 
-/// Does something as the user, and is root again after it. This process has no other thread yet.
+/// Runs `act` as the user, then becomes root again. The process must have only this thread.
 fn as_user<T>(user: &Identity, act: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
     let (root, group) = (geteuid(), getegid());
     if root == user.uid {
         return Ok(act());
     }
-    let refused = || failed(format!("becoming {} for a moment", user.name));
+    let refused = || failed(format!("becoming {} temporarily", user.name));
     let groups = getgroups().map_err(refused())?;
     let became = setgroups(&[user.gid]).and_then(|()| setegid(user.gid)).and_then(|()| seteuid(user.uid));
     let done = became.map(|()| act());
-    // All steps back, also where not all were taken.
+    // Undo all steps, even if some of them failed.
     let back = seteuid(root).and_then(|()| setegid(group)).and_then(|()| setgroups(&groups));
     back.and(done).map_err(refused())
 }

@@ -1,4 +1,4 @@
-//! Other processes: whether one lives, and how to send it a signal.
+//! Other processes: whether they run, which program they run, and signals to them.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,12 +18,12 @@ use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 pub use nix::sys::signal::Signal;
 
-/// A process, told from a later one of the same number by its start.
+/// A process. The start time distinguishes it from a later process with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The pid.
     pub pid: i32,
-    /// When it was started, in clock ticks since the machine was. 0: not known, where /proc hides it.
+    /// The start time in clock ticks since boot. 0: unknown, if /proc hides it.
     pub started: u64,
 }
 
@@ -50,18 +50,18 @@ impl Process {
         Process::at(own_pid_number())
     }
 
-    /// The process that has this number now.
+    /// The process that has this pid now.
     #[must_use]
     pub fn at(pid: i32) -> Process {
         Process { pid, started: started(pid).unwrap_or(0) }
     }
 
-    /// Whether it is there. One that has ended and was not waited for counts as gone.
+    /// Whether it still runs. A zombie does not count.
     #[must_use]
     pub fn lives(self) -> bool {
         match started(self.pid) {
             Some(started) => self.started == 0 || self.started == started,
-            // There is no /proc, as in some containers and rescue systems.
+            // Without /proc, as in some containers and rescue systems.
             None if started(own_pid_number()).is_none() => {
                 signal::kill(Pid::from_raw(self.pid), None) != Err(Errno::ESRCH)
             }
@@ -69,10 +69,10 @@ impl Process {
         }
     }
 
-    /// Holds on to it, so that its number cannot come to mean another process.
+    /// Opens a handle, so that a signal cannot reach a later process with the same pid.
     ///
     /// # Errors
-    /// When it is not there any more (`ESRCH`).
+    /// The process has ended (`ESRCH`).
     pub fn hold(self) -> io::Result<Held> {
         let gone = || io::Error::from(Errno::ESRCH);
         let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(gone)?;
@@ -82,12 +82,12 @@ impl Process {
             Err(rustix::io::Errno::NOSYS) => None,
             Err(errno) => return Err(errno.into()),
         };
-        // Only now: the number may have been given away before.
+        // Check only after opening the handle: the pid may have been reused before.
         if self.lives() { Ok(Held { process: self, handle }) } else { Err(gone()) }
     }
 }
 
-/// A process that can be signalled and waited for.
+/// A handle to a process, to send signals and wait for its end.
 #[derive(Debug)]
 pub struct Held {
     process: Process,
@@ -98,7 +98,7 @@ impl Held {
     /// Sends a signal.
     ///
     /// # Errors
-    /// When the process has ended, or belongs to somebody else.
+    /// The process has ended, or belongs to another user.
     pub fn send(&self, signal: Signal) -> io::Result<()> {
         match &self.handle {
             None => send(self.process.pid, signal),
@@ -127,38 +127,39 @@ fn own_pid_number() -> i32 {
     i32::try_from(own_pid()).unwrap_or(0)
 }
 
-/// When a process was started, in clock ticks since the machine was; none where it is gone.
+/// The start time of a process in clock ticks since boot; none if it has ended.
 fn started(pid: i32) -> Option<u64> {
     let fields = stat(pid)?;
     let mut fields = fields.split_whitespace();
-    // A zombie is gone.
+    // A zombie has ended.
     if matches!(fields.next()?, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
 }
 
-/// What /proc/PID/stat has behind the name of the program, which stands in parentheses and may have any sign in it.
+/// The fields of /proc/PID/stat after the program name, which is in parentheses and may contain any character.
 fn stat(pid: i32) -> Option<String> {
     let line = fs::read(format!("/proc/{pid}/stat")).ok()?;
     Some(String::from_utf8_lossy(line.rsplit(|byte| *byte == b')').next()?).into_owned())
 }
 
-/// Whether a file of this owner may name this process, which root may then end. A user who is not root may name processes of its
-/// own, and of others only what is surely a daemon: the file may be one that an earlier daemon left behind. The word `ldirectord`
-/// in the command line alone would also fit root's editor.
+/// Whether a file of this owner may name this process, which root may then end. A user who is not root may name its own
+/// processes, and of other users only a certain daemon: the file may be a leftover of an earlier daemon. The word
+/// `ldirectord` in the command line is not enough: it would also match root's editor.
 pub(super) fn may_name(owner: u32, pid: i32) -> bool {
     owner == 0 || user(pid) == Some(owner) || is_ours(pid) || is_original(pid)
 }
 
-/// Whether a process lives and is an ldirectord: the original's rule, which goes by the command line, so that it and this
-/// program see each other, or a process of this program under any other name.
+/// Whether a process runs and is an ldirectord: by the command line, which is the original's rule, so that both
+/// programs see each other; or because it runs this program under another name.
 #[must_use]
 pub fn is_ldirectord(pid: i32) -> bool {
-    // A zombie has an empty command line and so counts as gone.
+    // A zombie has an empty command line, so it does not count.
     fs::read(format!("/proc/{pid}/cmdline"))
         .is_ok_and(|line| line.windows(b"ldirectord".len()).any(|part| part == b"ldirectord"))
         || runs_own_program(pid)
 }
 
-/// Whether a process runs the executable of this one, or one that an upgrade has replaced by it since. A zombie has none.
+/// Whether a process runs the executable of this one, or the executable that an upgrade has replaced by it. A zombie
+/// has none.
 fn runs_own_program(pid: i32) -> bool {
     let (theirs, own) = (format!("/proc/{pid}/exe"), "/proc/self/exe");
     let file = |link: &str| fs::metadata(link).ok().map(|file| (file.dev(), file.ino()));
@@ -170,17 +171,17 @@ fn runs_own_program(pid: i32) -> bool {
         || place(&theirs).is_some_and(|theirs| place(own) == Some(theirs))
 }
 
-/// Whether a process is one of this program, of whatever version, and not of the original.
+/// Whether a process runs this program, of any version.
 #[must_use]
 pub fn is_ours(pid: i32) -> bool {
     let program = fs::read_link(format!("/proc/{pid}/exe"));
-    // Behind the name stands that it was deleted, after an upgrade.
+    // After an upgrade " (deleted)" follows the name.
     program
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ldirectord-rs")))
         || runs_own_program(pid)
 }
 
-/// Whether a process is surely the original: Perl with its script.
+/// Whether a process is certainly the original: Perl with its script.
 #[must_use]
 pub fn is_original(pid: i32) -> bool {
     let perl = fs::read_link(format!("/proc/{pid}/exe"))
@@ -189,7 +190,7 @@ pub fn is_original(pid: i32) -> bool {
     perl && words.split(|byte| *byte == 0).any(|word| word == b"ldirectord" || word.ends_with(b"/ldirectord"))
 }
 
-/// Whether a process lives that /proc does not show to this one (`hidepid`, or no /proc).
+/// Whether a process runs although /proc does not show it (`hidepid`, or no /proc).
 #[must_use]
 pub fn is_invisible(pid: i32) -> bool {
     !Path::new(&format!("/proc/{pid}/cmdline")).exists()
@@ -206,19 +207,19 @@ pub fn has_open(pid: i32, file: &File) -> bool {
     entries.flatten().any(|entry| fs::metadata(entry.path()).is_ok_and(is_it))
 }
 
-/// Whether this process may not see what program a process runs.
+/// Whether this process is not allowed to see which program a process runs.
 #[must_use]
 pub fn is_hidden(pid: i32) -> bool {
     fs::read_link(format!("/proc/{pid}/exe"))
         .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
-/// Keeps the signals that the daemon listens to waiting until it does: it has a name by which others find it before that.
+/// Blocks the signals of the daemon until it handles them: other processes can find it before that.
 pub fn hold_signals() {
     let _ = awaited().thread_block();
 }
 
-/// Lets the signals come that waited.
+/// Delivers the blocked signals.
 pub fn release_signals() {
     let _ = awaited().thread_unblock();
 }
@@ -228,7 +229,7 @@ fn awaited() -> SigSet {
     SigSet::from_iter([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])
 }
 
-/// A process of the original, if one runs.
+/// The pid of a running original, if any.
 #[must_use]
 pub fn original() -> Option<i32> {
     let entries = fs::read_dir("/proc").ok()?;
@@ -238,7 +239,7 @@ pub fn original() -> Option<i32> {
         .find(|pid| is_original(*pid))
 }
 
-/// The user of a process, where all its ids are of one; none for a process that is gone.
+/// The uid of a process if its four uids are the same. None for an ended process.
 #[must_use]
 pub fn user(pid: i32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -259,13 +260,14 @@ fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether a process is one that the original has forked to check a virtual (`fork=yes`): it calls itself `ldirectord VIRTUAL`.
+/// Whether the original has forked a process to check a virtual service (`fork=yes`): its command line is `ldirectord
+/// VIRTUAL`.
 #[must_use]
 pub fn is_forked_checker(pid: i32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"ldirectord "))
 }
 
-/// Whether this process may run a file.
+/// Whether this process may execute a file.
 #[must_use]
 pub fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, AccessFlags::X_OK).is_ok()
@@ -274,28 +276,28 @@ pub fn is_executable(path: &Path) -> bool {
 /// Sends a signal.
 ///
 /// # Errors
-/// When the process is not there any more, or belongs to somebody else.
+/// The process has ended, or belongs to another user.
 pub fn send(pid: i32, signal: Signal) -> io::Result<()> {
     signal::kill(Pid::from_raw(pid), signal)
         .map_err(|errno: Errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// Kills a whole process group at once; the group is named by its leader, which must not have been waited for yet: until then
-/// its number cannot belong to anybody else.
+/// Kills a whole process group, given by its leader. The exit status of the leader must not have been collected yet:
+/// until then its pid cannot be reused.
 pub fn kill_group(leader: u32) {
-    // A group of 0 would be our own, 1 is init's: neither can be a child's.
+    // A group of 0 would be our own, 1 is init's: neither is a child's.
     if let Some(leader) = i32::try_from(leader).ok().filter(|leader| *leader > 1) {
-        // The error says that nobody of the group lives any more, which is what is wanted.
+        // An error means that the group has already ended.
         let _ = signal::killpg(Pid::from_raw(leader), Signal::SIGKILL);
     }
 }
 
-/// Lets files that this process makes be read by all and written by their owner alone, whatever its parent had set.
+/// Sets the umask to 022 regardless of the parent: new files are readable for all and writable only for their owner.
 pub fn set_umask() {
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
 }
 
-/// Whether a process of a group lives.
+/// Whether a process of a group still runs.
 #[must_use]
 pub fn lives_group(leader: u32) -> bool {
     // A group of 0 would be our own, 1 is init's.
@@ -303,7 +305,7 @@ pub fn lives_group(leader: u32) -> bool {
     leader.is_some_and(|leader| signal::killpg(Pid::from_raw(leader), None) != Err(Errno::ESRCH))
 }
 
-/// This process.
+/// The pid of this process.
 #[must_use]
 pub fn own_pid() -> u32 {
     std::process::id()

@@ -8,11 +8,11 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-/// Reads a whole file of at most `limit` bytes. A pipe, a device or a directory is an error at once. A file system that hangs still
-/// blocks, so this belongs on a thread of its own.
+/// Reads a whole file of at most `limit` bytes. A pipe, a device or a directory is an error at once. A file system that
+/// hangs still blocks, so call this on a separate thread.
 ///
 /// # Errors
-/// When it cannot be opened or read, is not a regular file, or is larger.
+/// The file cannot be opened or read, is not a regular file, or is larger.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Without O_NONBLOCK, opening a FIFO waits for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;

@@ -1,4 +1,4 @@
-//! Connecting to a Unix socket without waiting.
+//! Connects to Unix sockets without blocking.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,10 +11,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::instance::digest;
 
-/// Bytes of a path of a socket (unix(7), `sun_path` without its end).
+/// The longest path of a socket in bytes (unix(7), `sun_path` without the terminating zero).
 const LONGEST_PATH: usize = 107;
 
-/// The place of the socket of this name: its path, or a shorter one where the kernel takes none so long.
+/// The path of the socket of this name, or a shorter path if the kernel does not accept one that long.
 #[must_use]
 pub fn place(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(format!("{name}.sock"));
@@ -25,11 +25,11 @@ pub fn place(directory: &Path, name: &str) -> PathBuf {
     }
 }
 
-/// Connects to a socket; a listener whose queue is full is an error at once ([`io::ErrorKind::WouldBlock`]) instead of a wait without
-/// an end.
+/// Connects to a socket. If the queue of the listener is full, returns an error at once ([`io::ErrorKind::WouldBlock`])
+/// instead of waiting forever.
 ///
 /// # Errors
-/// When no process listens there, or the queue is full.
+/// No process listens there, or its queue is full.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -38,7 +38,7 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// The process that listens at a socket; none where nobody does.
+/// The process that listens at a socket; none if there is none.
 #[must_use]
 pub fn listener(path: &Path) -> Option<i32> {
     let peer = getsockopt(&connect(path).ok()?, PeerCredentials).ok()?;

@@ -1,7 +1,7 @@
-//! The watch on a file or directory. What the system reports is a hint that it is worth looking; the content decides.
+//! Watches a file or a directory. The system's events are only hints to read the file again; the content decides.
 //!
-//! Editors and configuration tools replace files, and links to them, rather than write to them. So every directory that
-//! has a part in the name, of the file and of each link on the way to it, is watched.
+//! Editors and configuration tools replace files, and links to them, instead of writing to them. So every directory
+//! with a link or a name of the path is watched.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -14,40 +14,40 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
-/// Links that may lead from one to the next, as in the kernel (MAXSYMLINKS).
+/// The longest chain of links, as in the kernel (MAXSYMLINKS).
 const MAX_LINKS: usize = 40;
 
 /// What happened to a watched name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Another file, link or directory is there at once: it was renamed into place or linked, or is gone.
+    /// Another file, link or directory was renamed or linked into place, or it was removed.
     Replaced,
     /// A file is being written in place.
     Written,
     /// A program that could write to the file has closed it.
     Closed,
-    /// The system lost events, or has reported none yet.
+    /// The system lost events, or reported none yet.
     Unknown,
 }
 
-/// The watch on one path, for as long as it lives.
+/// The watch on one path. It ends when this value is dropped.
 pub struct FileWatch {
     path: PathBuf,
     watcher: Option<RecommendedWatcher>,
     watched: Arc<Mutex<Watched>>,
 }
 
-/// What is watched.
+/// Watched directories and names.
 struct Watched {
     directories: BTreeSet<PathBuf>,
-    /// The names whose changes count; none: all names in the directories.
+    /// The names whose changes count; `None`: all names in the directories.
     names: Option<BTreeSet<OsString>>,
 }
 
 /// The changes of one [`FileWatch`].
 pub struct Hints(watch::Receiver<Hint>);
 
-/// The changes so far. Only the last one counts: it says whether the file may be in the middle of a change.
+/// The changes so far. Only the last one counts: it shows whether the file may still be being written.
 #[derive(Clone, Copy, Debug)]
 struct Hint {
     count: u64,
@@ -55,8 +55,8 @@ struct Hint {
 }
 
 impl FileWatch {
-    /// Watches a path, which need not exist. It watches nothing before the first [`FileWatch::follow`]. Where the system has no
-    /// watches left, hints never come; the caller looks at times by itself anyway.
+    /// A watch on a path, which need not exist. It starts with the first [`FileWatch::follow`]. If the system has no
+    /// watches left, there are no hints; the caller also reads the file at intervals.
     #[must_use]
     pub fn new(path: &Path) -> (FileWatch, Hints) {
         FileWatch::of(path.to_owned(), Some(BTreeSet::new()))
@@ -73,7 +73,7 @@ impl FileWatch {
         let watched = Arc::new(Mutex::new(Watched { directories: BTreeSet::new(), names }));
         let known = Arc::clone(&watched);
         let report = move |event: notify::Result<Event>| {
-            // What went wrong with the watch may have hidden anything.
+            // An error of the watch may have hidden any change.
             let event = event.unwrap_or_else(|_| Event::new(EventKind::Other));
             if lock(&known).concerns(&event) {
                 let change = change(&event);
@@ -86,7 +86,7 @@ impl FileWatch {
         (FileWatch { path, watcher, watched }, Hints(hints))
     }
 
-    /// Watches the directories that the path leads through now; to be called after each hint. Blocks where a file system hangs.
+    /// Watches the directories that the path leads through now. Call it after each hint. Blocks if a file system hangs.
     pub fn follow(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         let way = Way::of(&self.path);
@@ -100,7 +100,7 @@ impl FileWatch {
         for gone in before.difference(&way.directories) {
             let _ = watcher.unwatch(gone);
         }
-        // A directory that was replaced by another of the same name has lost its watch, so all are asked for again.
+        // A replaced directory of the same name has lost its watch, so add all again.
         for directory in way.directories {
             let _ = watcher.watch(&directory, RecursiveMode::NonRecursive);
         }
@@ -108,7 +108,7 @@ impl FileWatch {
 }
 
 impl Hints {
-    /// Comes when something happened to a watched name since the last call, with the last thing that did. Safe to cancel.
+    /// Waits until a watched name has changed since the last call, and returns the last change. Safe to cancel.
     pub async fn next(&mut self) -> Change {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -116,14 +116,14 @@ impl Hints {
         self.0.borrow_and_update().last
     }
 
-    /// As [`Hints::next`], if it would come at once.
+    /// As [`Hints::next`], without waiting.
     pub fn next_now(&mut self) -> Option<Change> {
         self.0.has_changed().is_ok_and(|changed| changed).then(|| self.0.borrow_and_update().last)
     }
 }
 
 impl Watched {
-    /// Whether an event can mean that there is another content.
+    /// Whether an event can mean that the content has changed.
     fn concerns(&self, event: &Event) -> bool {
         let is_ours = |path: &PathBuf| {
             let named = |names: &BTreeSet<OsString>| path.file_name().is_none_or(|name| names.contains(name));
@@ -136,7 +136,7 @@ impl Watched {
 
 const CLOSED_BY_A_WRITER: AccessKind = AccessKind::Close(AccessMode::Write);
 
-/// What an event says about the content; none where it leaves the content as it was before.
+/// The change that an event reports; none if it leaves the content as it was.
 fn change(event: &Event) -> Option<Change> {
     match event.kind {
         EventKind::Access(_) => Some(Change::Closed),
@@ -150,32 +150,32 @@ fn change(event: &Event) -> Option<Change> {
     }
 }
 
-/// Whether a new name was linked, and not opened by a program that is about to write.
+/// Whether a new name was linked, not created by a program that is about to write.
 fn is_linked(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file() || meta.nlink() > 1)
 }
 
-/// What a panicking thread left is still a list of names.
+/// Locks the names. After a panic of another thread they are still valid.
 fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The way to a file: each entry that another content may come through.
+/// The path to a file: each directory entry whose change may change the content.
 #[derive(Default)]
 struct Way {
-    /// Where the entries are.
+    /// The directories of the entries.
     directories: BTreeSet<PathBuf>,
     names: BTreeSet<OsString>,
 }
 
 impl Way {
-    /// The entries of the path, and of each link on the way to the file.
+    /// The entries of the path and of each link that leads to the file.
     fn of(path: &Path) -> Way {
         let mut way = Way::default();
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let parent = path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-            // The directory itself may be reached by links, each with an entry in a directory of its own.
+            // The directory itself may be reached through links, each an entry of another directory.
             for ancestor in parent.ancestors() {
                 if fs::symlink_metadata(ancestor).is_ok_and(|meta| meta.is_symlink()) {
                     way.directories.extend(ancestor.parent().map(Path::to_owned));
@@ -201,13 +201,13 @@ mod tests {
 
     async fn hinted(watch: &mut FileWatch, hints: &mut Hints) -> Option<Change> {
         let hint = tokio::time::timeout(Duration::from_secs(5), hints.next()).await.ok();
-        // The last of the changes that belong together.
+        // The last of several related changes.
         let last = hinted_soon(hints).await.or(hint);
         watch.follow();
         last
     }
 
-    /// Takes hints that are still on their way.
+    /// Waits for hints that are still pending.
     async fn hinted_soon(hints: &mut Hints) -> Option<Change> {
         let mut last = None;
         while let Ok(hint) = tokio::time::timeout(Duration::from_millis(200), hints.next()).await {
@@ -264,7 +264,7 @@ mod tests {
             fs::create_dir(at(version)).unwrap();
             fs::write(at(version).join("web.cf"), version).unwrap();
         }
-        // The way of a ConfigMap: the file links through `..data`, and `..data` is replaced by renaming over it.
+        // As with a ConfigMap: the file is a link through `..data`, which is replaced by a rename.
         fs::create_dir(at("etc")).unwrap();
         symlink("../v1", at("etc/..data")).unwrap();
         symlink("..data/web.cf", at("etc/web.cf")).unwrap();

@@ -87,8 +87,7 @@ fn c2_a_state_directory_in_use_keeps_its_owner() {
     let owner = || fs::metadata(&state).unwrap().uid();
     let (code, err) = act("other.cf", "start", "nobody");
     assert_eq!((code, owner()), (Some(0), USER), "{err}");
-    let words =
-        format!("{} stays the directory of uid {USER}: the daemon other.cf of that user", state.display());
+    let words = format!("{} belongs to uid {USER}: the daemon other.cf of that user", state.display());
     // Root works there all the same, and leaves the directory to the other one.
     let (code, err) = act("web.cf", "start", "");
     assert_eq!((code, owner()), (Some(0), USER), "{err}");

@@ -119,7 +119,7 @@ async fn what_cannot_be_run_is_down() {
     let orphan = scripts.write("orphan", "#!/nowhere/sh\nexit 0\n");
     let verdict = run(&command(&orphan, PATIENCE)).await;
     assert_says(&verdict, Outcome::Down, "the interpreter in its first line (#!) does not exist");
-    assert_says(&run(&command("'open", PATIENCE)).await, Outcome::Down, "a quote without its counterpart");
+    assert_says(&run(&command("'open", PATIENCE)).await, Outcome::Down, "an unmatched quote");
     assert_says(&run(&command(" ", PATIENCE)).await, Outcome::Down, "the command is empty");
 }
 

@@ -1,4 +1,4 @@
-//! One line of the log, in each of its forms: log file, JSON, syslog, the journal of systemd.
+//! One line of the log in its formats: log file, JSON, syslog, the journal of systemd.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tracing::field::{Field, Visit};
 use super::Destination;
 use crate::value::shown::escaped_except;
 
-/// The parts of an event that JSON and the journal have as fields besides the message: the name in the program, in JSON (none: not
-/// there) and in the journal. The fields of the journal are in the manual and never change.
+/// The fields of an event, in addition to the message: the name in the program, in JSON (`None`: not in JSON) and in
+/// the journal. The names in the journal are documented in the manual and must never change.
 const FIELDS: &[(&str, Option<&str>, &str)] = &[
     ("kind", Some("event"), "LDIRECTORD_EVENT"),
     ("service", Some("service"), "LDIRECTORD_SERVICE"),
@@ -22,7 +22,7 @@ const FIELDS: &[(&str, Option<&str>, &str)] = &[
     ("message_id", None, "MESSAGE_ID"),
 ];
 
-/// A line, and where it goes.
+/// A line and its destination.
 #[derive(Debug)]
 pub(super) struct Line {
     pub at: DateTime<Utc>,
@@ -32,7 +32,7 @@ pub(super) struct Line {
     pub to: Arc<Destination>,
 }
 
-/// The fields of an event that it has, by their place in [`FIELDS`].
+/// The fields that an event has, by their index in [`FIELDS`].
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(Vec<(usize, String)>);
 
@@ -44,7 +44,7 @@ impl Fields {
     }
 }
 
-/// Collects an event: its message with unknown fields behind it, and the known fields.
+/// Collects an event: its message, with unknown fields appended, and the known fields.
 #[derive(Default)]
 pub(super) struct Record {
     text: String,
@@ -68,8 +68,8 @@ impl Visit for Record {
 }
 
 impl Record {
-    /// The message and the fields. Relays, servers and commands may have written parts of them: a line stays one line, and no
-    /// character of it acts on a terminal.
+    /// The message and the fields, escaped: they may contain text of relays, servers and commands, which must not add
+    /// lines or control a terminal.
     pub(super) fn finish(self) -> (String, Fields) {
         let shown = |text: &str| escaped_except(text, &['\t']).into_owned();
         let fields = self.fields.0.iter().map(|(place, value)| (*place, shown(value))).collect();
@@ -78,17 +78,17 @@ impl Record {
 }
 
 impl Line {
-    /// Another line about the log itself, next to this one.
+    /// A line about the log itself, with the time and destination of this one.
     pub(super) fn beside(&self, text: String) -> Line {
         Line { text, level: Level::WARN, at: self.at, fields: Fields::default(), to: Arc::clone(&self.to) }
     }
 
-    /// Bytes of it in a queue.
+    /// Its size in a queue in bytes.
     pub(super) fn length(&self) -> usize {
         self.text.len() + self.fields.0.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
-    /// As a log file has it, with its end.
+    /// The line in the format of a log file, with a line end.
     pub(super) fn of_file(&self) -> String {
         if self.to.json {
             return format!("{}\n", self.json());
@@ -110,7 +110,8 @@ impl Line {
         object.to_string()
     }
 
-    /// The native protocol of the journal: fields, the message with its length, as it may have several lines.
+    /// The line in the native protocol of the journal: fields, then the message with its length, as it may have several
+    /// lines.
     pub(super) fn journal_packet(&self) -> Vec<u8> {
         let name = self.to.name.replace('\n', " ");
         let mut head = format!(
@@ -118,7 +119,7 @@ impl Line {
             severity(self.level)
         );
         for (place, value) in &self.fields.0 {
-            // A line end was escaped.
+            // Line ends are already escaped.
             let _ = writeln!(head, "{}={value}", FIELDS[*place].2);
         }
         head.push_str("MESSAGE\n");
@@ -126,7 +127,7 @@ impl Line {
         [head.as_bytes(), &length.to_le_bytes(), self.text.as_bytes(), b"\n"].concat()
     }
 
-    /// RFC 3164 as local daemons expect it: priority, time stamp, tag with pid.
+    /// The line as RFC 3164 in the local form: priority, time stamp, tag with pid.
     pub(super) fn syslog_packet(&self, facility: u8) -> String {
         let priority = facility * 8 + severity(self.level);
         let time = self.at.with_timezone(&Local).format("%b %e %H:%M:%S");
@@ -139,7 +140,7 @@ impl Line {
     }
 }
 
-/// The severity that syslog has for a level (RFC 5424, table 2). The original says everything at 6.
+/// The syslog severity of a level (RFC 5424, table 2). The original logs everything at 6.
 fn severity(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

@@ -135,7 +135,7 @@ fn b3_a_pipe_that_is_not_read_holds_up_nobody() {
     for number in 0..200 {
         log.line(&format!("{number} {long}"));
     }
-    // The process could end now, after a second.
+    // The process may exit now, after at most a second.
     log.finish();
     let options = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
     let mut pipe = options.unwrap();
@@ -193,7 +193,7 @@ fn c4_lines_of_libraries_are_not_for_the_operator() {
     }
 }
 
-/// A disk that becomes full takes a part of what is written at once; `/dev/full` takes nothing.
+/// A disk that becomes full accepts a part of a write; `/dev/full` accepts nothing.
 #[test]
 fn lines_that_are_in_the_file_are_not_counted_as_lost() {
     let dir = tempfile::tempdir().unwrap();
@@ -214,7 +214,7 @@ fn lines_that_are_in_the_file_are_not_counted_as_lost() {
         "{text}"
     );
     assert_eq!(text.lines().count(), 2);
-    // A fragment gets an end of its own.
+    // A fragment is ended first.
     sinks.is_cut = true;
     sinks.failed = Some((1, io::ErrorKind::StorageFull.into()));
     std::fs::write(&path, "fragm").unwrap();
