@@ -16,7 +16,7 @@ _ldirectord_rs() {
 		return
 		;;
 	esac
-	# The words before this one that are no options.
+	# The words before this one without options.
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		-t | --test) return ;;
@@ -56,7 +56,7 @@ _ldirectord_rs() {
 		mapfile -t COMPREPLY < <(compgen -W "--all --settings" -- "$cur")
 		;;
 	*)
-		# These options count wherever they stand.
+		# These options are accepted at any position.
 		[[ ${#words[@]} = 1 ]] || actions="" commands=""
 		[[ $cur != -* ]] || actions="--settings --table --foreground --run-commands" commands=""
 		mapfile -t COMPREPLY < <(compgen -W "$actions $commands" -- "$cur")

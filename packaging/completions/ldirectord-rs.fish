@@ -13,15 +13,15 @@ complete -c ldirectord-rs -s d -l debug -d 'Stay in the foreground and log to st
 complete -c ldirectord-rs -l foreground -d 'Stay in the foreground, with pid file and log'
 complete -c ldirectord-rs -s h -l help -d 'Print help'
 complete -c ldirectord-rs -s v -l version -d 'Print the version'
-complete -c ldirectord-rs -s t -l test -r -F -d 'Judge this file alone'
+complete -c ldirectord-rs -s t -l test -r -F -d 'Validate only this file'
 complete -c ldirectord-rs -l settings -r -F -d 'The settings of the daemon'
 complete -c ldirectord-rs -l table -x -a 'kernel memory' -d 'The table to work on'
 complete -c ldirectord-rs -l run-commands -d 'In a dry run: run commands and external checks'
 
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions" -a '(__ldirectord_rs_configs)' -d configuration
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a "$actions" -d action
-complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Judge the file and probe every server once'
-complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'What the running daemon knows'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Validate the file and probe every server once'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'Print the state of all servers'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a drain -d 'Send a server no new connections'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a down -d 'Treat a server as failed'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a up -d 'Keep a server in rotation'
@@ -32,7 +32,7 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l for 
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l note -x -d 'The reason'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l force -d 'Even if no server is left'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Judge the file alone'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Only validate the file'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'
-complete -c ldirectord-rs -l strict -d 'With -t and check: a warning fails, too'
+complete -c ldirectord-rs -l strict -d 'With -t and check: treat warnings as errors'
 complete -c ldirectord-rs -l json -d 'With -t, check and show: print JSON'

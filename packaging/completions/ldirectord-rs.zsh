@@ -8,20 +8,20 @@ _ldirectord_rs_configs() {
 _ldirectord_rs_actions() {
 	local -a actions=(
 		'start:start the daemon'
-		'stop:end it and clean the table up'
-		'restart:end it, leave the table, start again'
-		'try-restart:restart if it runs'
+		'stop:stop the daemon and clean up the table'
+		'restart:stop the daemon, leave the table, start the daemon again'
+		'try-restart:restart the daemon if it runs'
 		'reload:read the configuration again'
 		'force-reload:read the configuration again'
-		'status:say whether it runs'
+		'status:print whether the daemon runs'
 	)
 	_describe action actions
 }
 
 _ldirectord_rs_words() {
 	local -a commands=(
-		'check:judge the file and probe every server once'
-		'show:what the running daemon knows'
+		'check:validate the file and probe every server once'
+		'show:print the state of all servers'
 		'drain:send a server no new connections'
 		'down:treat a server as failed'
 		'up:keep a server in rotation'
@@ -58,9 +58,9 @@ _ldirectord_rs() {
 		"--settings[the daemon's settings]:file:_files" \
 		'--table[the table to work on]:table:(kernel memory)' \
 		'--run-commands[in a dry run: run commands and external checks]' \
-		'(-t --test)'{-t,--test}'[judge this file alone]:file:_files' \
-		'--config-only[for check: judge the file alone]' \
-		'--strict[with -t and check: a warning fails, too]' \
+		'(-t --test)'{-t,--test}'[validate only this file]:file:_files' \
+		'--config-only[for check: only validate the file]' \
+		'--strict[with -t and check: treat warnings as errors]' \
 		'--json[with -t, check and show: print JSON]' \
 		'1: :_ldirectord_rs_first' \
 		'2: :_ldirectord_rs_second'
