@@ -1,16 +1,16 @@
-# The same commands for people and for CI. `make help` lists them.
+# Commands for developers and CI. `make help` lists them.
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Runs test binaries on a machine whose kernel has IPVS.
 IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
-# Runs test binaries where Debian's servers are in place.
+# Runs test binaries on a system with Debian's servers.
 AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
-# And where Debian's cluster managers are in place.
+# Runs test binaries on a system with Debian's cluster managers.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
-# The stages of `make test`, each a target with its budget in minutes on two cores. Together at most 40: a longer test gets a
-# target of its own and a short version here.
+# The stages of `make test`, each a target with its budget in minutes on two cores. Together at most 40: a longer test
+# gets a target of its own and a short version here.
 STAGES := lint=5 unit=7 demo=1 features=3 doc=1 faults-short=2 peers=2 lab=4 judge=5 cluster=5 package-test=4
 
 .DEFAULT_GOAL := help
@@ -26,18 +26,18 @@ unit:            ## every test that needs no privileges and no network (once car
 	@tests/setup unit
 	$(CARGO) test --workspace
 
-demo:            ## the main job on this machine, without privileges
+demo:            ## the daemon with two web servers on an in-memory table, without privileges
 	@tests/setup demo
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
-setup:           ## what the build and all tests need: installs it as root, names it otherwise
+setup:           ## the packages that the build and all tests need: installs them as root, otherwise lists them
 	@tests/setup
 
 ##@ Before a commit
 
-# The tests of the packages on a running daemon are slow in the emulated machine: with them this would take more than 40 minutes. So
-# only the contents of the packages are tested here. The lab tests the unit, the agents and the switch.
+# Tests only the contents of the packages: tests of packages with a running daemon are slow in the emulated machine and
+# would take this beyond 40 minutes. The lab tests the unit, the agents and the switch.
 test: setup      ## everything, as root: all stages, then the minutes of each next to its budget
 	@PACKAGES=paper MAKE='$(MAKE)' tests/stages.sh $(STAGES)
 
@@ -46,7 +46,7 @@ lint: setup      ## format and clippy, with all features
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --all-features --test faults --test lab --test peers -- -D warnings
 
-features: setup  ## what needs a feature: old TLS, and the login at Oracle
+features: setup  ## the tests of optional features: old TLS, and the login at Oracle
 	$(CARGO) test --all-features --test legacy
 	$(CARGO) test --all-features --test it -- oracle::
 
@@ -62,7 +62,7 @@ faults: setup    ## the same for minutes each: pauses, bursts, resolver, link, l
 fuzz: setup      ## a minute of fuzzing for each parser, with the nightly compiler; T='NAME…' picks parsers
 	fuzz/run $(T)
 
-bench: setup     ## CPU time of a check and of the daemon under load, with peers in the same run
+bench: setup     ## CPU time of a check and of the daemon under load, compared with other programs in the same run
 	$(CARGO) bench --bench check --bench daemon
 
 audit:           ## advisories, licences and sources of all dependencies (builds cargo-deny first)
@@ -91,13 +91,13 @@ peers: setup     ## every check on Debian's real servers; T='NAME…' picks test
 
 ##@ Recording (as root, with Debian's ldirectord)
 
-corpus:          ## records what the original makes of tests/data/corpus
+corpus:          ## records how the original reads tests/data/corpus
 	tests/compat/record-corpus
 
 record:          ## records what the original does in tests/compat/scenarios; S='NAME…' picks scenarios
 	tests/compat/record $(S)
 
-verdicts:        ## records what the original finds in tests/peers/verdicts; T='NAME…' picks tests
+verdicts:        ## records the original's verdicts in tests/peers/verdicts; T='NAME…' picks tests
 	PEERS_RECORD=1 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} $(AMONG_PEERS) test --test peers -- $(T)
 
 ##@ Packages

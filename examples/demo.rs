@@ -1,5 +1,5 @@
-//! The main job on one machine without privileges: two small web servers, the daemon on a table in memory, and every step of
-//! that table as it happens. `make demo` builds and runs it.
+//! Demonstration on one machine, without privileges. Starts two web servers and the daemon on an in-memory table, stops
+//! and restarts the servers, and prints the table after each step. `make demo` builds and runs it.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// A step that takes longer than this has failed.
+/// The time limit of a step.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
-/// The time from the start of the demonstration to its first table: longer than this has failed.
+/// The time limit from the start of the demonstration to its first table.
 const FIRST_TABLE_LIMIT: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -39,7 +39,7 @@ fn main() {
     assert!(first < FIRST_TABLE_LIMIT, "the first table came after {:.1} s", first.as_secs_f64());
     one.stop();
     daemon.step(
-        "The first server fails: it gets weight 0, and its connections may end in peace.",
+        "The first server fails: it gets weight 0, and its connections continue.",
         &[(one.address, 0), (two.address, 3)],
     );
     two.stop();
@@ -56,7 +56,7 @@ fn main() {
     one.start_again();
     daemon.step("Both servers are up again.", &both);
     daemon.stop();
-    println!("The daemon has stopped and cleaned up its table. That was the main job.");
+    println!("The daemon has stopped and cleaned up its table.");
 }
 
 const FALLBACK: &str = "127.0.0.1:8099";
@@ -68,7 +68,7 @@ fn configuration(one: SocketAddr, two: SocketAddr) -> String {
     )
 }
 
-/// A web server that says "I am fine" to everybody, until it is stopped.
+/// A web server that answers every request with "I am fine" until it is stopped.
 struct WebServer {
     address: SocketAddr,
     running: Option<(Arc<AtomicBool>, thread::JoinHandle<()>)>,
@@ -99,7 +99,7 @@ impl WebServer {
     fn stop(&mut self) {
         let (stop, thread) = self.running.take().unwrap();
         stop.store(true, Ordering::SeqCst);
-        // A last connection wakes the thread up, which then closes its socket.
+        // A last connection wakes the thread, which then closes its socket.
         let _ = TcpStream::connect(self.address);
         thread.join().unwrap();
     }
@@ -116,7 +116,7 @@ fn answer(mut stream: TcpStream) -> std::io::Result<()> {
     stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nI am fine")
 }
 
-/// The daemon in the foreground, with a table in memory and its files in a directory of its own.
+/// The daemon in the foreground, with a table in memory and its own directory for files.
 struct Daemon {
     child: Child,
     program: PathBuf,
@@ -187,7 +187,7 @@ impl Daemon {
     }
 }
 
-/// A step that failed must not leave the daemon behind.
+/// Ends the daemon, also after a failed step.
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();

@@ -1,4 +1,4 @@
-//! The program: its arguments go in, its exit code comes out.
+//! The program `ldirectord-rs`: passes its arguments to `ldirectord_rs::cli`.
 
 use std::process::ExitCode;
 

@@ -1,13 +1,9 @@
 //! Writes the manual pages: `cargo run --example manual -- DIRECTORY [DATE]`.
 //!
-//! Their text is in `docs/man`. What the program knows itself it is asked for: directives come from their table, options from the
-//! command line's description, settings from the annotated sample.
+//! Their text is in `docs/man`. Some parts come from the program itself: directives from their table, options from the
+//! definition of the command line, settings from the annotated sample.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a tool of the build: its panics are for whoever builds"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a build tool: a panic stops the build")]
 
 mod roff;
 mod text;
@@ -20,7 +16,7 @@ use std::path::PathBuf;
 struct Page {
     name: &'static str,
     section: u8,
-    /// Its text, in Markdown.
+    /// The text in Markdown.
     text: &'static str,
 }
 
@@ -85,10 +81,7 @@ mod tests {
         }
         for page in &pages {
             assert!(page.starts_with(".ie") && page.contains("\n.TH "), "{}", &page[..40]);
-            assert!(
-                !page.contains("<!--") && !plain(page).contains('`'),
-                "something is left of the Markdown"
-            );
+            assert!(!page.contains("<!--") && !plain(page).contains('`'), "Markdown markup is left");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Markdown to the language of man pages: headings, paragraphs, lists, examples, and three kinds of letters.
+//! Converts Markdown to roff for man pages: headings, paragraphs, lists, examples, and three fonts.
 
 use pulldown_cmark::{Event, HeadingLevel, Parser, Tag, TagEnd};
 use roff::{Inline, Roff, bold, italic, roman};
 
-/// The page of this name.
+/// Renders a page.
 pub fn page(name: &str, section: u8, date: &str, markdown: &str) -> String {
     let mut writer =
         Writer { roff: Roff::new(), line: Vec::new(), letters: Letters::Roman, place: Place::Heading };
@@ -20,14 +20,14 @@ enum Letters {
     Italic,
 }
 
-/// What the words are part of.
+/// The element that contains the text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Text,
-    /// A heading, and behind it: the first paragraph begins by itself.
+    /// A heading, or directly after it: the first paragraph needs no `.PP`.
     Heading,
     Code,
-    /// An item of a list, before its first colon: what the item is about.
+    /// An item of a list, before its first colon: the term.
     Term,
     /// The rest of the item.
     Item,
@@ -48,7 +48,7 @@ impl Writer {
             Event::Text(text) => self.text(&text),
             Event::Code(text) => self.line.push(bold(text.as_ref())),
             Event::SoftBreak => self.line.push(roman("\n")),
-            other => panic!("the manual has something that it cannot have: {other:?}"),
+            other => panic!("the manual has an unsupported element: {other:?}"),
         }
     }
 
@@ -70,7 +70,7 @@ impl Writer {
             Tag::Strong => self.letters = Letters::Bold,
             Tag::Emphasis => self.letters = Letters::Italic,
             Tag::List(None) | Tag::Paragraph => {}
-            other => panic!("the manual has something that it cannot have: {other:?}"),
+            other => panic!("the manual has an unsupported element: {other:?}"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The pages' Markdown, with what the program knows itself put in its places.
+//! The Markdown of the pages, with options, settings and directives inserted from the program.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use ldirectord_rs::config::{DIRECTIVES as TABLE, Directive, Scope};
 pub const DIRECTIVES: &str = include_str!("../../docs/man/directives.md");
 const SETTINGS: &str = include_str!("../../etc/ldirectord-rs.toml");
 
-/// The text with options, settings and directives in place of their marks.
+/// Replaces the placeholders for options, settings, directives and the address.
 pub fn complete(text: &str) -> String {
     text.replace("<!-- options -->", &options())
         .replace("<!-- settings -->", &settings())
@@ -16,7 +16,7 @@ pub fn complete(text: &str) -> String {
         .replace("<!-- address -->", address())
 }
 
-/// Where bugs are reported: from the line `authors` of Cargo.toml, without the name before it.
+/// The address for bug reports: from the line `authors` of Cargo.toml, without the name.
 fn address() -> &'static str {
     let authors = env!("CARGO_PKG_AUTHORS");
     authors.split_once('<').and_then(|(_, rest)| rest.strip_suffix('>')).unwrap_or(authors)
@@ -45,14 +45,15 @@ fn options() -> String {
     text
 }
 
-/// Each section a heading, each key an item with the comment that stands before it; keys with one comment together.
+/// Renders each section as a heading and each key as an item with the comment before it. Keys that share a comment
+/// share an item.
 fn settings() -> String {
     let mut text = String::new();
     let mut comment = String::new();
     let mut begun = false;
     for line in SETTINGS.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            // What stands before the first section is for readers of the file.
+            // The comment before the first section is only for readers of the file.
             comment.clear();
             begun = true;
             write!(text, "\n\n## [{name}]\n").unwrap();
@@ -63,7 +64,7 @@ fn settings() -> String {
             write!(comment, "{words} ").unwrap();
         } else if let Some(setting) = line.strip_prefix('#').filter(|_| begun) {
             if comment.is_empty() {
-                // One comment for two: the second name goes to the first.
+                // Two keys with one comment: add the second to the item of the first.
                 let item = text.rfind("`: ").expect("a setting before one without a comment");
                 text.insert_str(item + 1, &format!(", `{setting}`"));
             } else {
@@ -75,7 +76,7 @@ fn settings() -> String {
     text
 }
 
-/// Behind each heading what the table says of the directive.
+/// Adds the row of the table after the heading of each directive.
 fn directives() -> String {
     let mut text = String::new();
     for line in DIRECTIVES.lines() {
@@ -83,7 +84,7 @@ fn directives() -> String {
         if let Some(name) = line.strip_prefix("## ") {
             let directive = TABLE.iter().find(|directive| directive.name == name);
             let directive =
-                directive.unwrap_or_else(|| panic!("{name} in docs/man/directives.md is no directive"));
+                directive.unwrap_or_else(|| panic!("{name} in docs/man/directives.md is not a directive"));
             write!(text, "\n{}", row(directive)).unwrap();
         }
     }
