@@ -260,8 +260,8 @@ fn parent(pid: i32) -> Option<i32> {
     stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Whether the original has forked a process to check a virtual service (`fork=yes`): its command line is `ldirectord
-/// VIRTUAL`.
+/// Whether the original has forked a process to check a virtual service (`fork=yes`). Its command line is then
+/// `ldirectord VIRTUAL`.
 #[must_use]
 pub fn is_forked_checker(pid: i32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"ldirectord "))
