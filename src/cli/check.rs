@@ -10,7 +10,7 @@ use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
 use super::terminal::{answer, tell};
-use super::{actions, judge, launch};
+use super::{actions, judge, launch, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
@@ -23,9 +23,11 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return judge::refused(&path, &error, judging.json),
     };
-    let warnings = loaded.warning_lines(&path);
-    warnings.iter().for_each(|line| tell!("{line}"));
-    if judge::too_odd(&path, warnings.len(), judging) {
+    let of_machine = [loaded.notes().to_vec(), programs::faults(loaded.plan.config())].concat();
+    let warnings = loaded.warnings.len() + of_machine.len();
+    judge::tell_warnings(&path, &loaded.warnings);
+    of_machine.iter().for_each(|warning| tell!("Warning: {warning}"));
+    if judge::too_odd(&path, warnings, judging) {
         return Exit::Config;
     }
     let runtime = match daemon::runtime() {
@@ -50,7 +52,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     if judging.json {
         return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);
     }
-    tell!("{}: the file is fine", path.display());
+    judge::tell_outcome(&path, warnings);
     answer(report::render(&snapshot), exit)
 }
 

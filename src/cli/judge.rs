@@ -53,20 +53,33 @@ pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
 }
 
 fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Exit {
-    if !judging.json && !warnings.is_empty() {
-        tell!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+    if !judging.json {
+        tell_warnings(path, warnings);
     }
     let refused = too_odd(path, warnings.len(), judging);
     let exit = if refused { Exit::Config } else { Exit::Ok };
     if judging.json {
         return print(path, exit, warnings.iter().map(Finding::from).collect());
     }
-    if !refused && warnings.is_empty() {
-        tell!("{}: the file is fine", path.display());
-    } else if !refused {
-        tell!("{}: the file is usable, with {}", path.display(), count(warnings.len()));
+    if !refused {
+        tell_outcome(path, warnings.len());
     }
     exit
+}
+
+/// Prints warnings, each with an excerpt.
+pub(super) fn tell_warnings(path: &Path, warnings: &[Diagnostic]) {
+    if !warnings.is_empty() {
+        tell!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+    }
+}
+
+/// Says that a file can be used.
+pub(super) fn tell_outcome(path: &Path, warnings: usize) {
+    match warnings {
+        0 => tell!("{}: the file is fine", path.display()),
+        _ => tell!("{}: the file is usable, with {}", path.display(), count(warnings)),
+    }
 }
 
 fn count(warnings: usize) -> String {

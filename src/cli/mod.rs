@@ -14,6 +14,7 @@ mod launch;
 mod list;
 mod other;
 mod privileges;
+mod programs;
 mod running;
 mod show;
 mod steer;

@@ -1,11 +1,12 @@
 //! Diagnostics: what is wrong with a configuration, where, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::directive;
 use super::source::{Line, Source, is_blank};
+use super::{directive, hidden};
 
 /// Whether the configuration can be used in spite of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +51,8 @@ pub struct Diagnostic {
     pub span: Range<usize>,
     /// Whether the original's message names no file and line.
     lineless: bool,
+    /// Legal, and hardly what was meant: `check` and `-t` report it, `start` and `reload` are as quiet as the original.
+    advice: bool,
     /// The line without secrets, and the marked part of it.
     shown: String,
     mark: Range<usize>,
@@ -85,6 +88,7 @@ impl Diagnostic {
             column,
             span,
             lineless: false,
+            advice: false,
             shown,
             mark,
         }
@@ -120,9 +124,26 @@ impl Diagnostic {
         self
     }
 
+    /// Makes it advice: `check` and `-t` report it, `start` and `reload` do not.
+    pub fn as_advice(&mut self) -> &mut Diagnostic {
+        self.advice = true;
+        self
+    }
+
+    /// Whether only `check` and `-t` report it.
+    #[must_use]
+    pub fn is_advice(&self) -> bool {
+        self.advice
+    }
+
     /// Formats the finding for people: path, line and column, the line itself, and a mark under the place.
     #[must_use]
     pub fn render(&self, path: &str, coloured: bool) -> String {
+        self.render_with(self.help.as_deref(), path, coloured)
+    }
+
+    /// As [`Diagnostic::render`], with another help.
+    fn render_with(&self, help: Option<&str>, path: &str, coloured: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -132,8 +153,8 @@ impl Diagnostic {
             .path(path)
             .annotation(AnnotationKind::Primary.span(self.mark.clone()));
         let mut group: Group<'_> = level.primary_title(self.message.as_str()).element(snippet);
-        if let Some(help) = &self.help {
-            group = group.element(Level::HELP.message(help.as_str()));
+        if let Some(help) = help {
+            group = group.element(Level::HELP.message(help));
         }
         let renderer = if coloured { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
@@ -151,6 +172,21 @@ impl Diagnostic {
             false => format!("{word} [{pid}] reading file {path} at line {}: {}", self.line, self.message),
         }
     }
+}
+
+/// A help of more characters is rendered once, however many findings have it.
+const SHORT_HELP: usize = 40;
+
+/// The findings for people, in their order.
+#[must_use]
+pub(super) fn render_all(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> Vec<String> {
+    let mut shown = BTreeSet::new();
+    let render = |found: &Diagnostic| {
+        let is_new = |help: &&str| help.chars().count() <= SHORT_HELP || shown.insert(help.to_string());
+        let help = found.help.as_deref().filter(is_new);
+        found.render_with(help, path, coloured)
+    };
+    diagnostics.iter().map(render).collect()
 }
 
 /// Maximum number of findings kept: a file of garbage must not take gigabytes of memory.
@@ -208,6 +244,7 @@ impl<'a> Report<'a> {
     /// The findings, in the order of the file.
     pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|found| found.span.start);
+        self.explain_hidden();
         if let Some(last) = self.surplus {
             let message = format!("{} more findings are not shown", self.unkept);
             let mut surplus = Diagnostic::new(self.source, last.severity, last.span, message);
@@ -215,6 +252,16 @@ impl<'a> Report<'a> {
             self.diagnostics.push(surplus);
         }
         self.diagnostics
+    }
+
+    /// A character that looks like another one explains an error better than anything else.
+    fn explain_hidden(&mut self) {
+        let errors = self.diagnostics.iter_mut().filter(|found| found.severity == Severity::Error);
+        for found in errors.take(EXPLAINED) {
+            if let Some(advice) = hidden::advice(&self.source.text()[found.span.clone()]) {
+                found.help(advice);
+            }
+        }
     }
 
     fn add(&mut self, severity: Severity, span: Range<usize>, message: String) -> &mut Diagnostic {

@@ -4,6 +4,8 @@
 mod ast;
 mod diagnostic;
 mod directive;
+mod foreign;
+mod hidden;
 mod model;
 mod names;
 mod parse;
@@ -41,7 +43,20 @@ pub fn load(content: &[u8], names: &dyn Names) -> Loaded {
     let source = Source::decode(content);
     let mut report = Report::new(&source);
     let config = read(&source, &mut report, names);
-    Loaded { config, diagnostics: report.into_diagnostics() }
+    let mut diagnostics = report.into_diagnostics();
+    if config.is_none() {
+        explain_foreign(&source, &mut diagnostics);
+    }
+    Loaded { config, diagnostics }
+}
+
+/// The configuration of another program is explained once.
+fn explain_foreign(source: &Source, diagnostics: &mut [Diagnostic]) {
+    let Some(advice) = foreign::advice(source.text()) else { return };
+    diagnostics.iter_mut().for_each(|found| found.help = None);
+    if let Some(first) = diagnostics.first_mut() {
+        first.help(advice);
+    }
 }
 
 fn read(source: &Source, report: &mut Report<'_>, names: &dyn Names) -> Option<Config> {
@@ -63,8 +78,8 @@ pub fn questions(content: &[u8]) -> Vec<Question> {
 /// number of the others.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], path: &str, coloured: bool) -> String {
-    let mut shown: Vec<String> =
-        diagnostics.iter().take(RENDERED).map(|found| found.render(path, coloured)).collect();
+    let first = &diagnostics[..diagnostics.len().min(RENDERED)];
+    let mut shown = diagnostic::render_all(first, path, coloured);
     if diagnostics.len() > RENDERED {
         let more = diagnostics.len() - RENDERED;
         shown

@@ -19,6 +19,14 @@ const OURS: &str = "#rs:";
 /// Parses the text. Lines that are not a directive are reported and left out.
 pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> {
     let mut parser = Parser { source, report, ast: Ast::default(), place: Place::Outside };
+    if source.is_marked() {
+        parser
+            .report
+            .warning(source.line_at(0).span, "the file begins with a byte order mark")
+            .code("byte-order-mark")
+            .help("the original refuses it; save the file as UTF-8 without a byte order mark")
+            .original(Original::Refuses);
+    }
     for line in source.lines() {
         parser.line(&line);
     }

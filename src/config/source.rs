@@ -2,12 +2,16 @@
 
 use std::ops::Range;
 
+/// What some editors write in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A decoded text. All spans of this module are byte ranges of [`Source::text`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     text: String,
     starts: Vec<usize>,
     latin1: bool,
+    marked: bool,
 }
 
 /// A line: its number and its place in the text.
@@ -23,12 +27,16 @@ impl Source {
     /// Decodes UTF-8. Bytes that are not valid UTF-8 are read as Latin-1, in which every sequence of bytes is valid.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Source {
+        let (bytes, marked) = match bytes.strip_prefix(BYTE_ORDER_MARK) {
+            Some(rest) => (rest, true),
+            None => (bytes, false),
+        };
         let (text, latin1) = match std::str::from_utf8(bytes) {
             Ok(text) => (text.to_owned(), false),
             Err(_) => (bytes.iter().copied().map(char::from).collect(), true),
         };
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { text, starts, latin1 }
+        Source { text, starts, latin1, marked }
     }
 
     /// The decoded text.
@@ -41,6 +49,12 @@ impl Source {
     #[must_use]
     pub fn is_latin1(&self) -> bool {
         self.latin1
+    }
+
+    /// Whether the file begins with a byte order mark.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.marked
     }
 
     /// All lines, in order. What follows a final newline is not a line.

@@ -131,7 +131,12 @@ impl LoadError {
         match self {
             LoadError::Invalid { path, diagnostics, .. } => {
                 let excerpts = config::render(diagnostics, &path.display().to_string(), colour);
-                format!("{first}\n\n{excerpts}")
+                // A person at a terminal reads each error once.
+                if colour {
+                    format!("{excerpts}\n\n{}", count(diagnostics))
+                } else {
+                    format!("{first}\n\n{excerpts}")
+                }
             }
             _ => first,
         }
@@ -159,6 +164,12 @@ impl Loaded {
         rules.and_then(|rules| rules.look().ok()).unwrap_or_default()
     }
 
+    /// What is odd about the machine.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// One line for each warning, for the log, in the original's form.
     #[must_use]
     pub fn warning_lines(&self, path: &Path) -> Vec<String> {
@@ -166,7 +177,8 @@ impl Loaded {
         let about_the_file =
             |what: String| format!("Warning [{pid}] reading file {}: {what}", path.display());
         let notes = self.notes.iter().cloned();
-        lines(&self.warnings, path).into_iter().chain(notes.map(about_the_file)).collect()
+        let warnings = self.warnings.iter().filter(|found| !found.is_advice());
+        lines(warnings, path).into_iter().chain(notes.map(about_the_file)).collect()
     }
 }
 
@@ -289,6 +301,18 @@ fn tls_faults(plan: &Plan, unread: Unread) -> Vec<(usize, String)> {
     faults
 }
 
+/// How many errors and warnings there are.
+fn count(diagnostics: &[Diagnostic]) -> String {
+    let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+    let count = |number: usize, what: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        _ => Some(format!("{number} {what}s")),
+    };
+    let counts = [count(errors, "error"), count(diagnostics.len() - errors, "warning")];
+    counts.into_iter().flatten().collect::<Vec<String>>().join(", ")
+}
+
 /// Reads a file that a directive names, or a credential.
 fn read_named(named: &str) -> Result<Arc<[u8]>, String> {
     let path = credential::locate(Path::new(named))?;
@@ -296,9 +320,9 @@ fn read_named(named: &str) -> Result<Arc<[u8]>, String> {
 }
 
 /// The original's form of each diagnostic.
-fn lines(diagnostics: &[Diagnostic], path: &Path) -> Vec<String> {
+fn lines<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>, path: &Path) -> Vec<String> {
     let (pid, path) = (std::process::id(), path.display().to_string());
-    diagnostics.iter().map(|diagnostic| diagnostic.one_line(pid, &path)).collect()
+    diagnostics.into_iter().map(|diagnostic| diagnostic.one_line(pid, &path)).collect()
 }
 
 /// Answers all questions, many at a time: a failed name server must not cost its time-out for each name. If a full

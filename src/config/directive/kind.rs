@@ -99,6 +99,17 @@ pub enum Kind {
     Refused,
 }
 
+impl Kind {
+    /// The unit of a number, with a blank in front; empty where it has none.
+    #[must_use]
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Kind::Timeout | Kind::Interval | Kind::Persistence | Kind::Frequency => " seconds",
+            _ => "",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -188,6 +188,12 @@ impl Directive {
     }
 }
 
+/// The row of a directive.
+#[must_use]
+pub(crate) fn of_key(key: Key) -> Option<&'static Directive> {
+    DIRECTIVES.iter().find(|directive| directive.key == key)
+}
+
 /// Finds a directive by its name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Directive> {

@@ -28,6 +28,7 @@ pub(super) fn head(
     let refusal = |message: &str| Err(Wrong::new(message).at(0..text.len()));
     let host = prefix(text, |c| c.is_ascii_alphanumeric() || "._+-".contains(c));
     if let (false, Some(port)) = (host.is_empty(), port_after(text, host.len())) {
+        warn_of_octal(line, host, reader);
         rest_is_ignored(line, port.end, reader);
         return Ok(Head::Address { host: host.to_owned(), port: text[port].to_owned() });
     }
@@ -109,6 +110,38 @@ pub(super) fn host(name: &str, family: Family, reader: &Reader<'_, '_>) -> Optio
     .or_else(|| reader.names.host(name, family).filter(|_| !name.contains('%')))
 }
 
+/// The resolver reads a number that begins with 0 as octal: `10.9.1.010` is 10.9.1.8.
+pub(super) fn warn_of_octal(line: &Assignment<'_>, host: &str, reader: &mut Reader<'_, '_>) {
+    let octet = |part: &str| u8::from_str_radix(part, if part.starts_with('0') { 8 } else { 10 }).ok();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> = host.split('.').collect();
+    let has_octal = parts.iter().any(|part| part.len() > 1 && part.starts_with('0'));
+    if parts.len() != 4 || !has_octal || !parts.iter().all(|part| is_number(part)) {
+        return;
+    }
+    let octets: Option<Vec<u8>> = parts.into_iter().map(octet).collect();
+    if let Some(&[a, b, c, d]) = octets.as_deref() {
+        let address = Ipv4Addr::new(a, b, c, d);
+        let start = line.value.text().find(host).unwrap_or_default();
+        let message = format!("{host} is read as {address}: a number that begins with 0 is octal");
+        reader.warn(line, start..start + host.len(), message, "write the numbers without a leading 0");
+    }
+}
+
+/// What to write instead of another program's word for a forwarding method.
+pub(super) fn method_help(word: &str) -> Option<&'static str> {
+    match word.to_ascii_lowercase().as_str() {
+        "nat" | "masquerade" | "masquerading" | "snat" => Some("write masq for NAT"),
+        "dr" | "direct" | "droute" | "route" | "lvs-dr" => Some("write gate for direct routing"),
+        "tun" | "tunnel" | "ipip6" | "ip-ip" | "lvs-tun" => Some("write ipip for a tunnel"),
+        _ => None,
+    }
+}
+
+fn version(family: Family) -> &'static str {
+    if family == Family::V4 { "IPv4" } else { "IPv6" }
+}
+
 /// The number of a port, for any protocol if `protocol` is `None`.
 pub(super) fn port(name: &str, protocol: Option<Protocol>, reader: &Reader<'_, '_>) -> Option<u16> {
     if name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -141,10 +174,19 @@ pub(super) fn fallback_text(
         [.., server, method] => (server, method),
     };
     let Some(method) = ForwardingMethod::from_word(method) else {
-        return Err(Wrong::new("forward method must be gate, masq or ipip")
-            .at(0..text.len())
-            .help("write address[:port] [gate|masq|ipip] and nothing after it"));
+        let wrong = Wrong::new("forward method must be gate, masq or ipip").at(0..text.len());
+        let help =
+            method_help(method).unwrap_or("write address[:port] [gate|masq|ipip] and nothing after it");
+        return Err(wrong.help(help));
     };
+    if server.contains(['"', '\'']) {
+        let wrong = Wrong::new(format!(
+            "invalid {} address or could not resolve for fallback server: {server}",
+            version(family)
+        ));
+        return Err(wrong.at(0..text.len()).help("write the address without quotes"));
+    }
+    warn_of_octal(line, host_and_port(server).0, reader);
     if words.len() > 2 {
         reader.warn(
             line,
@@ -160,9 +202,9 @@ pub(super) fn fallback_text(
     let address =
         if host.is_empty() { loopback(line, family, reader) } else { fallback_host(host, family, reader) };
     let Some(address) = address else {
-        let version = if family == Family::V4 { "IPv4" } else { "IPv6" };
         return Err(Wrong::new(format!(
-            "invalid {version} address or could not resolve for fallback server: {host}"
+            "invalid {} address or could not resolve for fallback server: {host}",
+            version(family)
         ))
         .at(0..text.len()));
     };

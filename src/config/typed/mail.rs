@@ -1,5 +1,6 @@
 //! Values for alerts by mail: recipients, sender, relay, and when to send.
 
+use super::address::prefix;
 use super::{Reader, Wrong, value};
 use crate::config::AlertStatus;
 use crate::config::ast::Assignment;
@@ -46,14 +47,30 @@ pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resu
 }
 
 /// The name at the start of the value, and the port after it (R87). Any other text is ignored, as in the original.
-pub(super) fn relay(line: &Assignment<'_>) -> Result<Relay, Wrong> {
+pub(super) fn relay(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Relay, Wrong> {
     let text = line.value.text();
+    if text.starts_with(['"', '\'']) {
+        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(0..text.len());
+        return Err(wrong.help("write the host without quotes"));
+    }
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
     match &text[..end] {
         "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
         name => {
-            let port = text[end..].strip_prefix(':').and_then(|rest| rest.parse().ok());
-            Ok(Relay { host: name.to_owned(), port: port.filter(|port| *port > 0) })
+            let rest = &text[end..];
+            let number = rest.strip_prefix(':').map_or("", |rest| prefix(rest, |c| c.is_ascii_digit()));
+            let port: Option<u16> = number.parse().ok().filter(|port| *port > 0);
+            let ignored =
+                rest.strip_prefix(':').filter(|_| port.is_some()).map_or(rest, |rest| &rest[number.len()..]);
+            if !ignored.trim_matches(is_blank).is_empty() {
+                let message = format!(
+                    "smtp is read as {}, and \"{ignored}\" is ignored",
+                    &text[..text.len() - ignored.len()]
+                );
+                let help = "write the host alone, and a comment on a line of its own";
+                reader.warn(line, text.len() - ignored.len()..text.len(), message, help);
+            }
+            Ok(Relay { host: name.to_owned(), port })
         }
     }
 }

@@ -6,6 +6,7 @@ mod globals;
 mod judge;
 mod kernel;
 mod kind;
+mod lint;
 mod mail;
 mod place;
 mod real;
@@ -57,6 +58,10 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
         }
     }
     kernel::judge_twins(&heads, &seen, &mut reader);
+    if ast.virtuals.is_empty() {
+        let found = reader.report.warning(0..0, "the file has no virtual service");
+        found.code("no-service").help("a service begins with a line virtual=ADDRESS:PORT").as_advice();
+    }
     Config { globals: globals.own, virtuals }
 }
 
@@ -150,6 +155,12 @@ impl Wrong {
 
     fn help(mut self, help: impl Into<String>) -> Wrong {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Adds what to do about it where nothing more exact is known.
+    fn or_help(mut self, help: impl FnOnce() -> Option<String>) -> Wrong {
+        self.help = self.help.or_else(help);
         self
     }
 

@@ -24,11 +24,17 @@ pub(super) fn read(
     let text = line.value.text();
     let server = text.split(is_blank).next().unwrap_or_default();
     let wrong_format = || {
-        Wrong::new(line.directive.refusal).at(0..text.len()).help(format!(
-            "write {}=address[:port] gate|masq|ipip [weight]{}",
-            line.directive.name,
-            if family == Family::V6 { ", with the address in brackets" } else { "" }
-        ))
+        let name = line.directive.name;
+        let help = match server.contains([',', '/']) {
+            true => format!(
+                "a line has one address; write a range as {name}=FIRST->LAST, or a line for each server"
+            ),
+            false => {
+                let brackets = if family == Family::V6 { ", with the address in brackets" } else { "" };
+                format!("write {name}=address[:port] gate|masq|ipip [weight]{brackets}")
+            }
+        };
+        Wrong::new(line.directive.refusal).at(0..text.len()).help(help)
     };
     let written = written(server).ok_or_else(|| {
         // The original searches the whole line for something like an address, and requires nothing after it.
@@ -40,6 +46,7 @@ pub(super) fn read(
     }
     // Look up everything before reporting an error: all names of a file are looked up together.
     let port = address::port(written.port.unwrap_or("0"), None, reader);
+    address::warn_of_octal(line, written.first, reader);
     let addresses = addresses(&written, family, reader)?;
     let port = port.ok_or_else(|| {
         let port = written.port.unwrap_or_default();
@@ -97,12 +104,12 @@ fn addresses(
         .map(|name| name.map(|name| (name, address::host(name.trim_matches(['[', ']']), family, reader))));
     let resolved = |name: &str, address: Option<IpAddr>, which: &str| {
         address.ok_or_else(|| {
-            Wrong::new(format!("invalid address ({name}) for real server (could not resolve {which})"))
-                .at(whole.clone())
+            let message = format!("invalid address ({name}) for real server (could not resolve {which})");
+            Wrong::new(message).at(whole.clone()).or_help(|| range_help(name))
         })
     };
     let (name, first) = found[0].unwrap_or(("", None));
-    let first = resolved(name, first, "host")?;
+    let first = resolved(name, first.filter(|_| range_help(name).is_none()), "host")?;
     let Some((name, last)) = found[1] else { return count(reader, vec![first], &whole) };
     match (first, resolved(name, last, "end host")?) {
         (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => {
@@ -122,6 +129,14 @@ fn addresses(
             .at(whole)
             .help("write a real6 line for each server")),
     }
+}
+
+/// What to write instead of two addresses with a hyphen between them, which the original takes for a name.
+fn range_help(name: &str) -> Option<String> {
+    let (first, last) = name.split_once('-')?;
+    let is_address = |text: &str| text.parse::<Ipv4Addr>().is_ok();
+    (is_address(first) && (is_address(last) || last.parse::<u8>().is_ok()))
+        .then(|| "write a range as FIRST->LAST, two whole addresses with an arrow between them".to_owned())
 }
 
 /// Warns about a line that names the same destination as an earlier line, once per line.
@@ -182,7 +197,8 @@ impl Options {
         let mut rest = Rest { text, at: start };
         let word = rest.word();
         let Some(method) = ForwardingMethod::from_word(&text[word.clone()]) else {
-            return Err(Wrong::new("forward method must be gate, masq or ipip").at(word));
+            let help = address::method_help(&text[word.clone()]).map(str::to_owned);
+            return Err(Wrong::new("forward method must be gate, masq or ipip").at(word).or_help(|| help));
         };
         let mut options = Options { method, weight: 1, request: None, receive: None, lower: 0, upper: 0 };
         let weight = rest.number("");
@@ -310,6 +326,9 @@ impl Rest<'_> {
         let wrong = Wrong::new(format!("Invalid real server line, around \"{rest}\""))
             .at(self.next()..self.text.len());
         let bare = rest.trim_matches(is_blank);
+        if bare.starts_with("-w") {
+            return wrong.help("write the weight alone: gate 1, for example");
+        }
         if bare.starts_with("l:") {
             // The original accepts this and loses the upper threshold.
             return wrong.help("write l: before u:").only_here();

@@ -54,7 +54,7 @@ pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> R
 
 /// A number of seconds; absent if it is 0.
 pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Option<u32>, Wrong> {
-    let seconds = value::number(line)?;
+    let seconds = value::number(line, reader)?;
     let all = 0..line.value.text().len();
     if seconds == 0 {
         let help = "remove the line, or write a number of seconds";
@@ -75,9 +75,8 @@ pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) ->
 /// Any number selects the combined check. Otherwise the first word counts.
 pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
     let text = line.value.text();
-    if value::first_run(text, |c| c.is_ascii_digit()).is_some() {
-        return value::number(line)
-            .map(|count| CheckType::Combined(u32::try_from(count).unwrap_or(u32::MAX)));
+    if let Some(digits) = value::first_run(text, |c| c.is_ascii_digit()) {
+        return Ok(CheckType::Combined(text[digits].parse().unwrap_or(u32::MAX)));
     }
     let known = ["connect", "negotiate", "ping", "off", "on", "external", "external-perl"];
     value::one_with_hyphens(line, &known, |word| {
@@ -92,11 +91,21 @@ pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
             _ => return None,
         })
     })
+    .map_err(|wrong| {
+        let service = value::first_run(text, is_word)
+            .map(|run| &text[run])
+            .filter(|word| Negotiate::from_word(word).is_some());
+        wrong.or_help(|| {
+            service.map(|service| {
+                format!("write checktype=negotiate, and service={service} on a line of its own")
+            })
+        })
+    })
 }
 
 /// A port above 0.
-pub(super) fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
-    let number = value::number(line)?;
+pub(super) fn check_port(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u16, Wrong> {
+    let number = value::number(line, reader)?;
     u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
         Wrong::new("checkport must be in range 1..65536")
             .at(0..line.value.text().len())
@@ -107,7 +116,10 @@ pub(super) fn check_port(line: &Assignment<'_>) -> Result<u16, Wrong> {
 /// The protocol of a negotiate check.
 pub(super) fn service(line: &Assignment<'_>) -> Result<Negotiate, Wrong> {
     let known: Vec<&str> = Negotiate::ALL.iter().map(|row| row.1).collect();
-    value::one_of(line, &known, Negotiate::from_word)
+    value::one_of(line, &known, Negotiate::from_word).map_err(|wrong| {
+        let help = "for another protocol write checktype=connect, service=simpletcp with request and receive, or checktype=external";
+        wrong.or_help(|| Some(help.to_owned()))
+    })
 }
 
 /// `GET` or `HEAD`, in any case.

@@ -68,7 +68,8 @@ fn warn_of_the_rest(line: &Assignment<'_>, run: &Range<usize>, reader: &mut Read
     let (before, after) = (bare(0..run.start), bare(run.end..text.len()));
     let unit = ["s", "sec", "seconds"].contains(&after) || after.starts_with('#');
     if !before.is_empty() || !(after.is_empty() || unit) {
-        let message = format!("{} is read as {}", line.directive.name, &text[run.clone()]);
+        let unit = line.directive.kind.unit();
+        let message = format!("{} is read as {}{unit}", line.directive.name, &text[run.clone()]);
         reader.warn(line, 0..text.len(), message, "write only a whole number");
     }
 }
@@ -103,23 +104,27 @@ pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resul
 }
 
 /// The first number in the value; may be 0.
-pub(super) fn number(line: &Assignment<'_>) -> Result<u64, Wrong> {
+pub(super) fn number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, Wrong> {
     let text = line.value.text();
-    first_run(text, is_digit)
-        .map(|run| saturated(&text[run]))
-        .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))
+    let run = first_run(text, is_digit)
+        .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))?;
+    warn_of_the_rest(line, &run, reader);
+    Ok(saturated(&text[run]))
 }
 
 /// Like [`number`]; a number that is too large becomes the largest.
-pub(super) fn small_number(line: &Assignment<'_>) -> Result<u32, Wrong> {
-    Ok(u32::try_from(number(line)?).unwrap_or(u32::MAX))
+pub(super) fn small_number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, Wrong> {
+    Ok(u32::try_from(number(line, reader)?).unwrap_or(u32::MAX))
 }
 
 /// A number of seconds at the start of the value; may be 0.
-pub(super) fn frequency(line: &Assignment<'_>) -> Result<Duration, Wrong> {
+pub(super) fn frequency(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
     let text = line.value.text();
     match first_run(text, is_digit) {
-        Some(run) if run.start == 0 => Ok(Duration::from_secs(saturated(&text[run]).min(MAX_SECONDS))),
+        Some(run) if run.start == 0 => {
+            warn_of_the_rest(line, &run, reader);
+            Ok(Duration::from_secs(saturated(&text[run]).min(MAX_SECONDS)))
+        }
         _ => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
     }
 }
@@ -145,7 +150,8 @@ pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
 pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
     let inner = quoted(line)?;
     if inner.is_empty() {
-        return Err(Wrong::new(line.directive.refusal(line.inside)).at(0..line.value.text().len()));
+        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(0..line.value.text().len());
+        return Err(wrong.help("leave the line out: the value must not be empty"));
     }
     Ok(inner)
 }

@@ -1,12 +1,12 @@
 //! Reads a virtual service: its lines, what it inherits, and what follows from its port.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use super::address::{self, Head};
 use super::globals::Outside;
 use super::judge::{self, Said};
+use super::lint::{self, Spans};
 use super::place::{Fill, Place};
 use super::shared::Shared;
 use super::{Reader, Wrong, real, service, tls};
@@ -71,7 +71,7 @@ struct Lines {
     notes: Notes,
     shared: Shared,
     /// Place of the last accepted line of each directive.
-    spans: BTreeMap<Key, Range<usize>>,
+    spans: Spans,
 }
 
 impl Lines {
@@ -87,7 +87,7 @@ impl Lines {
             tlsname: None,
             notes: Notes::default(),
             shared: Shared::default(),
-            spans: BTreeMap::new(),
+            spans: Spans::new(),
         }
     }
 
@@ -150,6 +150,7 @@ impl Lines {
             notes: self.notes,
         };
         judge::judge(&v, &said, head, reader);
+        lint::advise(&v, &self.spans, head, reader);
         real::warn_of_twins(&v, &self.real_spans, reader);
         v
     }

@@ -1,0 +1,92 @@
+//! Whether the commands that a configuration names can be started on this machine.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::{CheckType, Config};
+use crate::sys::command;
+
+/// A line for each command that cannot be started: which directive names it, and why it cannot.
+pub(super) fn faults(config: &Config) -> Vec<String> {
+    let callback = config.globals.callback.iter().map(|command| ("callback", command, false));
+    let fallbacks = config.virtuals.iter().filter_map(|v| v.fallbackcommand.as_ref());
+    let checks = config.virtuals.iter().filter_map(|v| match v.check.checktype {
+        CheckType::External => Some(("checkcommand", &v.check.checkcommand, false)),
+        CheckType::ExternalPerl => Some(("checkcommand", &v.check.checkcommand, true)),
+        _ => None,
+    });
+    let fallbacks = fallbacks.map(|command| ("fallbackcommand", command, false));
+    let commands: BTreeSet<_> = callback.chain(fallbacks).chain(checks).collect();
+    let fault = |(directive, command, by_perl): (&str, &String, bool)| {
+        fault(command, by_perl).map(|why| format!("{directive}={command}: {why}"))
+    };
+    commands.into_iter().filter_map(fault).collect()
+}
+
+fn fault(line: &str, by_perl: bool) -> Option<String> {
+    let words = match command::words(line) {
+        Ok(words) => words,
+        Err(why) => return Some(why.to_owned()),
+    };
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    let Some(path) = locate(program) else {
+        let place = if program.contains('/') { "" } else { " in the directories of PATH" };
+        return Some(format!("there is no file {program}{place}; the command cannot be started"));
+    };
+    match path.metadata() {
+        Err(error) => Some(format!("{}: {error}; the command cannot be started", path.display())),
+        Ok(found) if found.is_dir() => Some(format!("{} is a directory, not a command", path.display())),
+        Ok(found) if !by_perl && found.permissions().mode() & 0o111 == 0 => {
+            Some(format!("{} is not executable: chmod +x {0}", path.display()))
+        }
+        Ok(_) => None,
+    }
+}
+
+/// The file of a program: a path as it is, a name in the directories of `PATH`.
+fn locate(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| Path::new(path).exists());
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::fault;
+
+    #[test]
+    fn commands_that_cannot_be_started_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let plain = directory.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let (plain, directory) = (plain.display(), directory.path().display());
+        for (line, by_perl, expected) in [
+            ("/bin/sh -c 'exit 0'", false, None),
+            ("sh", false, None),
+            (
+                "/nonexistent/x -a",
+                false,
+                Some("there is no file /nonexistent/x; the command cannot be started".to_owned()),
+            ),
+            (&format!("{plain}"), false, Some(format!("{plain} is not executable: chmod +x {plain}"))),
+            (&format!("{plain}"), true, None),
+            (&format!("{directory}"), false, Some(format!("{directory} is a directory, not a command"))),
+            (
+                "no-such-program-here",
+                false,
+                Some(
+                    "there is no file no-such-program-here in the directories of PATH; the command cannot be started"
+                        .to_owned(),
+                ),
+            ),
+        ] {
+            assert_eq!(fault(line, by_perl), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The syntax of other load balancers: whoever gives such a file to this program gets one explanation, not an error a line.
+
+/// A program whose configuration this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Program {
+    Keepalived,
+    HaProxy,
+}
+
+/// Words with which a block of keepalived begins.
+const KEEPALIVED: &[&str] = &[
+    "virtual_server",
+    "virtual_server_group",
+    "real_server",
+    "vrrp_instance",
+    "vrrp_sync_group",
+    "global_defs",
+];
+
+/// Words with which a section of HAProxy begins.
+const HAPROXY: &[&str] = &["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers"];
+
+/// What to do about a text that has the syntax of another program; none where it has not.
+#[must_use]
+pub(super) fn advice(text: &str) -> Option<String> {
+    let name = match program(text)? {
+        Program::Keepalived => "keepalived",
+        Program::HaProxy => "HAProxy",
+    };
+    Some(format!(
+        "this is the syntax of {name}; ldirectord.cf has a line `virtual=ADDRESS:PORT` for each service and below it, indented, \
+         lines such as `real=ADDRESS:PORT gate`"
+    ))
+}
+
+fn program(text: &str) -> Option<Program> {
+    let words = || text.lines().filter_map(|line| Some((line, line.split_ascii_whitespace().next()?)));
+    if words().any(|(_, word)| word.starts_with("virtual=") || word == "virtual") {
+        return None;
+    }
+    if words().any(|(line, word)| line.trim_end().ends_with('{') && KEEPALIVED.contains(&word)) {
+        return Some(Program::Keepalived);
+    }
+    let sections = words().filter(|(line, word)| line.starts_with(*word) && HAPROXY.contains(word)).count();
+    let has_lines = words().any(|(_, word)| ["server", "bind", "default_backend"].contains(&word));
+    (sections > 0 && has_lines).then_some(Program::HaProxy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Program, program};
+
+    #[test]
+    fn the_syntax_of_other_programs_is_recognised() {
+        for (text, expected) in [
+            ("virtual_server 10.0.0.1 80 {\n  delay_loop 6\n}\n", Some(Program::Keepalived)),
+            ("vrrp_instance VI_1 {\n}\n", Some(Program::Keepalived)),
+            ("defaults\n  mode tcp\nbackend b\n  server s1 10.0.0.2:80 check\n", Some(Program::HaProxy)),
+            ("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\nglobal\n  server x\n", None),
+            ("global\n", None),
+            ("chektimeout=3\n", None),
+        ] {
+            assert_eq!(program(text), expected, "{text}");
+        }
+    }
+}
