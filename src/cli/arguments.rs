@@ -76,7 +76,8 @@ status        print whether the daemon runs: exit 0 running, 3 stopped, 1 stale 
               status --all: every daemon of this machine, exit 0 if one runs
 check         validate the file and probe every server once: exit 0 all up, 1 a server is down, 2 file unusable;
               with --config-only only validate the file, as -t does
-show          print the state of all servers and the table of the running daemon; without CONFIG: of every daemon
+show          print the state of all servers and the table of the running daemon; without CONFIG: of every daemon;
+              with --all every server, also those that are up in a long listing
 drain         send a server (ADDRESS:PORT, as show prints it) no new connections; existing ones continue
 down          treat a server as if its check failed
 up            keep a server in rotation, whatever its check finds
@@ -112,6 +113,8 @@ pub(super) enum Command {
     List,
     Show {
         json: bool,
+        /// Every server, also those that are up in a long listing.
+        all: bool,
     },
     AlertTest,
     /// Set or end an override.
@@ -332,10 +335,10 @@ fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
     match command {
         "check" => check(words, judging),
         "show" => {
-            let flags = Flags::read(words, &["--json"])?;
+            let flags = Flags::read(words, &["--json", "--all"])?;
             no_strict(judging)?;
             let json = judging.json || flags.has("--json");
-            Ok(Asked::new(flags.config, Command::Show { json }))
+            Ok(Asked::new(flags.config, Command::Show { json, all: flags.has("--all") }))
         }
         "drain" | "down" | "up" | "undo" => {
             no_flags(judging)?;

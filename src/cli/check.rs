@@ -9,7 +9,7 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
-use super::terminal::{answer, tell};
+use super::terminal::{self, answer, tell};
 use super::{actions, judge, launch, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
         return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);
     }
     judge::tell_outcome(&path, warnings);
-    answer(report::render(&snapshot), exit)
+    answer(report::render(&snapshot, terminal::look(true)), exit)
 }
 
 async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Snapshot, CheckerError> {

@@ -118,8 +118,8 @@ fn run(arguments: &[String]) -> Exit {
                 Command::Check(judging) => check::run(&context, judging),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),
                 Command::AlertTest => alert_test::run(&context),
-                Command::Show { json } if context.is_named => show::run(&as_it_runs(context), json),
-                Command::Show { json } => show::run_all(&context, json),
+                Command::Show { json, all } if context.is_named => show::run(&as_it_runs(context), json, all),
+                Command::Show { json, all } => show::run_all(&context, json, all),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

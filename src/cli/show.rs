@@ -6,7 +6,7 @@ use std::io;
 use super::Exit;
 use super::context::Context;
 use super::list;
-use super::terminal::{answer, say, tell};
+use super::terminal::{self, answer, say, tell};
 use crate::control::{self, ClientError, Request};
 use crate::report::{self, Snapshot};
 use crate::sys::pidfile::State;
@@ -15,7 +15,7 @@ use crate::value::shown::escaped;
 
 /// `show` without a configuration: all running daemons, with their names if there are several. If none runs, the error
 /// for the default configuration.
-pub(super) fn run_all(context: &Context, json: bool) -> Exit {
+pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Exit {
     let runs = |found: &list::Found| matches!(found.state, State::Running(_));
     let mut names: BTreeSet<String> =
         list::found(context).0.into_iter().filter(runs).map(|found| found.name).collect();
@@ -27,7 +27,7 @@ pub(super) fn run_all(context: &Context, json: bool) -> Exit {
         if with_name {
             say!("{}:", escaped(&name));
         }
-        run(&context.with_name(name), json)
+        run(&context.with_name(name), json, all)
     };
     // The highest exit code counts.
     names.into_iter().map(of).max_by_key(|exit| *exit as u8).unwrap_or(Exit::Ok)
@@ -50,7 +50,7 @@ pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
     Exit::Stopped
 }
 
-pub(super) fn run(context: &Context, json: bool) -> Exit {
+pub(super) fn run(context: &Context, json: bool, all: bool) -> Exit {
     let path = socket::place(&context.state_directory(), &context.name);
     match control::ask(&path, &Request::Show { service: None }) {
         Err(ClientError::Io(error)) => no_answer(context, &error),
@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context, json: bool) -> Exit {
         }
         Ok(text) if json => answer(text, Exit::Ok),
         Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
-            Ok(snapshot) => answer(report::render(&snapshot), Exit::Ok),
+            Ok(snapshot) => answer(report::render(&snapshot, terminal::look(all)), Exit::Ok),
             Err(error) => {
                 tell!("the daemon at {} has another version: {error}; try --json", path.display());
                 Exit::Failure

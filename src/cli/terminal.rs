@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Write};
 
 use super::Exit;
 use crate::net::cause;
+use crate::report::Look;
 
 /// Prints a line on standard error.
 macro_rules! tell {
@@ -25,6 +26,18 @@ pub(super) fn to_stderr(line: Arguments<'_>) {
 
 pub(super) fn to_stdout(line: Arguments<'_>) {
     let _ = writeln!(io::stdout().lock(), "{line}");
+}
+
+/// How a listing is printed on standard output: as wide as the terminal, in colour there, with marks that the locale has.
+pub(super) fn look(all: bool) -> Look {
+    let out = io::stdout();
+    let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
+    let locale =
+        locale.filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().to_ascii_lowercase());
+    // Standard output strips the colours where it is not a terminal, or does not want them.
+    let utf8 = locale.take(1).any(|value| value.contains("utf-8") || value.contains("utf8"));
+    Look { width, colour: true, utf8, all }
 }
 
 /// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or

@@ -13,15 +13,21 @@ use super::directory::Claims;
 /// The last view.
 pub struct Publisher {
     name: Arc<str>,
+    config: Arc<str>,
     services: Vec<Arc<ServiceView>>,
     stale: BTreeSet<usize>,
 }
 
 impl Publisher {
-    /// Creates the publisher for the daemon of this name.
+    /// Creates the publisher for the daemon of this name and the configuration at this path.
     #[must_use]
-    pub fn new(name: &str) -> Publisher {
-        Publisher { name: Arc::from(name), services: Vec::new(), stale: BTreeSet::new() }
+    pub fn new(name: &str, config: &str) -> Publisher {
+        Publisher {
+            name: Arc::from(name),
+            config: Arc::from(config),
+            services: Vec::new(),
+            stale: BTreeSet::new(),
+        }
     }
 
     /// The state of all services.
@@ -43,6 +49,7 @@ impl Publisher {
         let elsewhere = elsewhere.into_iter().flatten();
         Arc::new(View {
             name: Arc::clone(&self.name),
+            config: Arc::clone(&self.config),
             at: now,
             services: self.services.clone(),
             late_checks: director.health().late_checks(),
@@ -86,7 +93,7 @@ mod tests {
         world.start(plan(&text(3)));
         world.round();
         let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };
-        let mut publisher = Publisher::new("web.cf");
+        let mut publisher = Publisher::new("web.cf", "/etc/ha.d/web.cf");
         let first = publisher.view(world.director(), None, now);
         assert_eq!(first.services.len(), 3);
         let same = publisher.view(world.director(), None, now);

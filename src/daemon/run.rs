@@ -179,7 +179,7 @@ impl Daemon {
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
-            publisher: Publisher::new(&setup.name),
+            publisher: Publisher::new(&setup.name, &setup.path.display().to_string()),
             manager,
             notes,
             overrides,
@@ -351,7 +351,12 @@ impl Daemon {
             }
             Request::Report => {
                 let view = self.view(Instant::now());
-                for line in report::render(&Snapshot::of(&view)).lines() {
+                for line in report::render(
+                    &Snapshot::of(&view),
+                    report::Look { all: true, ..report::Look::default() },
+                )
+                .lines()
+                {
                     info!("{line}");
                 }
             }

@@ -1,5 +1,7 @@
 //! The JSON form of a view: the output of `show --json` and `check --json`, and the answer of the control socket.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,12 @@ pub struct Snapshot {
     /// The name of the daemon; absent for `check`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// The path of its configuration; absent for a single look.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config: String,
+    /// When that was (RFC 3339); an earlier release does not say it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub taken_at: String,
     /// In the order of the file.
     pub virtuals: Vec<VirtualService>,
     /// The number of checks that began more than one interval late, since the start of the daemon.
@@ -39,6 +47,12 @@ pub struct VirtualService {
     pub id: String,
     /// The scheduler's name.
     pub scheduler: String,
+    /// `servicename`; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The configured fallback; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
     /// Its real servers, in the order of the file.
     pub servers: Vec<Server>,
     /// Its destinations in the table; absent for `check`, which does not read the table.
@@ -63,6 +77,9 @@ pub struct Server {
     pub since_seconds: Option<f64>,
     /// Consecutive failed checks.
     pub failures: u32,
+    /// Failed checks in a row after which it is marked down; an earlier release does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failurecount: Option<u32>,
     /// The last check; absent before the first, and for `checktype=off`.
     pub last_check: Option<Checked>,
 }
@@ -118,6 +135,8 @@ impl Snapshot {
         let elsewhere = view.elsewhere.iter();
         Snapshot {
             name: view.name.to_string(),
+            config: view.config.to_string(),
+            taken_at: time(view.at.wall),
             virtuals: view.services.iter().map(|service| VirtualService::of(service, view.at)).collect(),
             late_checks: view.late_checks,
             elsewhere: elsewhere
@@ -159,13 +178,43 @@ impl VirtualService {
         VirtualService {
             id: service.id.qualified(),
             scheduler: service.scheduler.clone(),
-            servers: service.servers.iter().map(|view| server(view, at)).collect(),
+            name: service.name.clone(),
+            fallback: service.fallback.map(|fallback| fallback.to_string()),
+            servers: service.servers.iter().map(|view| server(view, at, service.failurecount)).collect(),
             destinations: destinations.map(|all| all.iter().map(destination).collect()),
         }
     }
+
+    /// The destination of a server; none where the table does not have it, or no table was looked at.
+    #[must_use]
+    pub fn destination_of(&self, server: &Server) -> Option<&Destination> {
+        self.destinations.iter().flatten().find(|destination| is_destination_of(&destination.address, server))
+    }
+
+    /// The destination of the fallback, if it is activated. An earlier release does not tell it from those of other programs.
+    #[must_use]
+    pub fn fallback_destination(&self) -> Option<&Destination> {
+        let is_fallback = |destination: &&Destination| match &destination.role {
+            Some(role) => role == "fallback",
+            None => self.servers.iter().all(|server| !is_destination_of(&destination.address, server)),
+        };
+        self.destinations.iter().flatten().find(is_fallback)
+    }
+
+    /// Destinations that are neither a server's nor the fallback's.
+    pub fn other_destinations(&self) -> impl Iterator<Item = &Destination> {
+        let is_other = |destination: &&Destination| destination.role.as_deref() == Some("other");
+        self.destinations.iter().flatten().filter(is_other)
+    }
 }
 
-fn server(view: &ServerView, at: Moment) -> Server {
+/// With direct routing and tunnels a destination has the port of the virtual service, so the address decides there.
+fn is_destination_of(destination: &str, server: &Server) -> bool {
+    let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+    destination == server.address || (server.method != "masq" && host(destination) == host(&server.address))
+}
+
+fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {
     Server {
         address: view.address.to_string(),
         method: view.method.to_string(),
@@ -174,6 +223,7 @@ fn server(view: &ServerView, at: Moment) -> Server {
         overridden: view.overridden.as_ref().map(|decision| overridden(decision, at)),
         since_seconds: Some(at.instant.saturating_duration_since(view.since).as_secs_f64()),
         failures: view.failures,
+        failurecount: Some(failurecount),
         last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| Checked {
             check: check.probe.to_string(),
             reason: verdict.reason.clone(),
@@ -184,7 +234,7 @@ fn server(view: &ServerView, at: Moment) -> Server {
 }
 
 fn overridden(decision: &Override, at: Moment) -> Overridden {
-    let time = |when| DateTime::<Local>::from(at.wall_at(when)).to_rfc3339_opts(SecondsFormat::Secs, false);
+    let time = |when| time(at.wall_at(when));
     Overridden {
         what: decision.what.word().to_owned(),
         owner: decision.owner.to_string(),
@@ -192,6 +242,11 @@ fn overridden(decision: &Override, at: Moment) -> Overridden {
         since: time(decision.since),
         until: decision.until.map(time),
     }
+}
+
+/// A time of day as RFC 3339 has it, in the time zone of this machine.
+fn time(when: SystemTime) -> String {
+    DateTime::<Local>::from(when).to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
 fn destination(view: &DestinationView) -> Destination {

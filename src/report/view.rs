@@ -19,6 +19,8 @@ use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
 pub struct View {
     /// The name of the daemon; empty for `check`.
     pub name: Arc<str>,
+    /// The path of its configuration; empty for a single look.
+    pub config: Arc<str>,
     /// The time of the view.
     pub at: Moment,
     /// In the order of the file.
@@ -36,6 +38,12 @@ pub struct ServiceView {
     pub id: VirtualId,
     /// The scheduler's name.
     pub scheduler: String,
+    /// `servicename`
+    pub name: Option<String>,
+    /// The configured fallback.
+    pub fallback: Option<SocketAddr>,
+    /// Failed checks in a row after which a server is marked down.
+    pub failurecount: u32,
     /// Its real servers, in the order of the file.
     pub servers: Vec<ServerView>,
     /// Its destinations in the table; `None` if the table was not read.
@@ -114,6 +122,7 @@ impl View {
         let services = (0..plan.virtuals().len()).map(|index| Arc::new(service(plan, health, table, index)));
         View {
             name: Arc::from(""),
+            config: Arc::from(""),
             at: now,
             services: services.collect(),
             late_checks: health.late_checks(),
@@ -142,6 +151,9 @@ pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize
     ServiceView {
         id: v.id,
         scheduler: v.scheduling.scheduler.clone(),
+        name: v.notes.servicename.clone().filter(|name| !name.is_empty()),
+        fallback: desired::fallback_key(v).map(|key| SocketAddr::new(key.address, key.port)),
+        failurecount: v.failurecount,
         servers: members
             .filter(|member| !health.server(*member).has_gone())
             .map(|member| server(plan, health, member))

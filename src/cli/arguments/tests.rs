@@ -83,7 +83,7 @@ fn words_mean_what_they_mean_to_the_original() {
     }
     // A file may still have the name of a command.
     check("down start", Some("down"), false, Command::Action(Action::Start));
-    check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true });
+    check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true, all: false });
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn the_configuration_may_stand_before_our_commands() {
     let judging = Judging { json: false, strict: true };
     check("x.cf check --strict", "x.cf", Command::Check(judging));
     check("x.cf check --config-only --strict", "x.cf", Command::Judge { judging, named: false });
-    check("x.cf show --json", "x.cf", Command::Show { json: true });
+    check("x.cf show --json", "x.cf", Command::Show { json: true, all: false });
     check("x.cf alert-test", "x.cf", Command::AlertTest);
     check("check show", "show", Command::Check(Judging::default()));
 }

@@ -1,0 +1,429 @@
+//! A snapshot for people: problems first, a line for each virtual service, and below it a line for each server that needs one.
+
+mod lines;
+#[cfg(test)]
+mod tests;
+
+use super::snapshot::{Overridden, Server, Snapshot, VirtualService};
+use super::view::State;
+use crate::health::MAINTENANCE;
+use crate::value::shown::escaped;
+use lines::{Line, Paint, span, wrapped};
+
+/// How a snapshot is rendered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Look {
+    /// The columns of the terminal; none: a line for each server, however long.
+    pub width: Option<usize>,
+    /// With the escape sequences of colours.
+    pub colour: bool,
+    /// With marks that need UTF-8; other marks are ASCII.
+    pub utf8: bool,
+    /// Every server, also those that are up in a long listing.
+    pub all: bool,
+}
+
+/// A listing of at most so many servers shows all of them.
+const SHORT: usize = 16;
+
+/// So many servers of a service that are down for the same reason get a line each; the others are counted.
+const SAME: usize = 3;
+
+/// How a virtual service is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Lost,
+    Degraded,
+    Up,
+    /// Nothing can be said: it has no server, or another daemon owns it.
+    None,
+}
+
+/// The listing as text, without a line end at its end.
+#[must_use]
+pub fn render(snapshot: &Snapshot, look: Look) -> String {
+    let services: Vec<Service<'_>> = snapshot.virtuals.iter().map(Service::of).collect();
+    let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
+    let listing =
+        Listing { look: Look { all: look.all || count <= SHORT, ..look }, columns: Columns::of(snapshot) };
+    let mut lines = listing.summary(snapshot, &services);
+    let mut sorted: Vec<&Service<'_>> = services.iter().collect();
+    sorted.sort_by_key(|service| service.level);
+    for service in sorted {
+        lines.extend(listing.service(service));
+    }
+    for other in &snapshot.elsewhere {
+        lines.push(Line::of(
+            Paint::Dim,
+            format!("{} {}  owned by {}", mark(look, State::Off), other.id, escaped(&other.owner)),
+        ));
+    }
+    let text: Vec<String> = lines.iter().map(|line| line.text(look.colour)).collect();
+    text.join("\n")
+}
+
+/// A virtual service and what follows from its servers.
+struct Service<'a> {
+    of: &'a VirtualService,
+    level: Level,
+    up: usize,
+}
+
+impl<'a> Service<'a> {
+    fn of(v: &'a VirtualService) -> Service<'a> {
+        let up = v.servers.iter().filter(|server| is_in_rotation(v, server)).count();
+        let down = v.servers.iter().any(|server| matches!(server.state, State::Down | State::Unknown));
+        let level = match (v.servers.is_empty(), up) {
+            (true, _) => Level::None,
+            (false, 0) => Level::Lost,
+            _ if down => Level::Degraded,
+            _ => Level::Up,
+        };
+        Service { of: v, level, up }
+    }
+}
+
+/// Whether a server gets new connections: by the table where one was looked at, by its check otherwise.
+fn is_in_rotation(v: &VirtualService, server: &Server) -> bool {
+    match v.destination_of(server) {
+        Some(destination) => destination.weight > 0,
+        None => v.destinations.is_none() && server.state == State::Up,
+    }
+}
+
+/// The widths of the columns.
+struct Columns {
+    address: usize,
+    state: usize,
+    since: usize,
+    weight: usize,
+    took: usize,
+}
+
+impl Columns {
+    fn of(snapshot: &Snapshot) -> Columns {
+        let mut columns = Columns { address: 0, state: 0, since: 0, weight: 0, took: 0 };
+        for v in &snapshot.virtuals {
+            for server in &v.servers {
+                let cells = Cells::of(v, server);
+                for (column, cell) in [
+                    (&mut columns.address, &cells.address),
+                    (&mut columns.state, &cells.state),
+                    (&mut columns.since, &cells.since),
+                    (&mut columns.weight, &cells.weight),
+                    (&mut columns.took, &cells.took),
+                ] {
+                    *column = (*column).max(cell.chars().count());
+                }
+            }
+        }
+        columns
+    }
+}
+
+/// The cells of a server before its reason.
+struct Cells {
+    address: String,
+    state: String,
+    since: String,
+    weight: String,
+    took: String,
+}
+
+impl Cells {
+    fn of(v: &VirtualService, server: &Server) -> Cells {
+        Cells {
+            address: server.address.clone(),
+            state: word(server.state).to_owned(),
+            since: server.since_seconds.map(short).unwrap_or_default(),
+            weight: weight(v, server),
+            took: server
+                .last_check
+                .as_ref()
+                .map(|checked| format!("{:.1} ms", checked.took_ms))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+struct Listing {
+    look: Look,
+    columns: Columns,
+}
+
+impl Listing {
+    fn summary(&self, snapshot: &Snapshot, services: &[Service<'_>]) -> Vec<Line> {
+        let of_level = |level| services.iter().filter(|service| service.level == level).count();
+        let (lost, degraded) = (of_level(Level::Lost), of_level(Level::Degraded));
+        let head = match (lost, degraded, services.len()) {
+            (_, _, 0) => Line::of(Paint::Plain, "No virtual service"),
+            (0, 0, _) => {
+                Line::of(Paint::Good, format!("{} All virtual services are up", mark(self.look, State::Up)))
+            }
+            (0, _, _) => Line::of(
+                Paint::Warning,
+                format!("{} {}", self.sign(Level::Degraded), degraded_words(degraded)),
+            ),
+            _ => {
+                let has = if lost == 1 { "virtual service has" } else { "virtual services have" };
+                let others = if degraded > 0 { format!(", {degraded} degraded") } else { String::new() };
+                Line::of(
+                    Paint::Bad,
+                    format!("{} {lost} {has} no server left{others}", self.sign(Level::Lost)),
+                )
+            }
+        };
+        let mut lines = vec![head];
+        let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
+        if count > 0 {
+            lines.push(Line::of(Paint::Plain, format!("  {}", counts(services, count))));
+        }
+        let facts = [&snapshot.name, &snapshot.config, &snapshot.taken_at];
+        let facts: Vec<&str> =
+            facts.into_iter().map(String::as_str).filter(|fact| !fact.is_empty()).collect();
+        if !facts.is_empty() {
+            lines.push(Line::of(Paint::Dim, format!("  {}", escaped(&facts.join("   ")))));
+        }
+        if !services.is_empty() || !snapshot.elsewhere.is_empty() {
+            lines.push(Line::default());
+        }
+        lines
+    }
+
+    fn sign(&self, level: Level) -> &'static str {
+        match (level, self.look.utf8) {
+            (Level::Lost, true) => "✖",
+            (Level::Lost, false) => "x",
+            (Level::Degraded, true) => "△",
+            (Level::Degraded, false) => "!",
+            (Level::Up, true) => "●",
+            (Level::Up, false) => "+",
+            (Level::None, true) => "○",
+            (Level::None, false) => "-",
+        }
+    }
+
+    /// The line of a service, and those of its servers.
+    fn service(&self, service: &Service<'_>) -> Vec<Line> {
+        let v = service.of;
+        let (paint, state) = match service.level {
+            Level::Lost => (Paint::Bad, "NO SERVER LEFT"),
+            Level::Degraded => (Paint::Warning, "degraded"),
+            Level::Up => (Paint::Plain, "up"),
+            Level::None => (Paint::Dim, "no real server"),
+        };
+        let mut parts = vec![state.to_owned()];
+        if !v.servers.is_empty() {
+            parts.push(format!("{} of {} up", service.up, v.servers.len()));
+        }
+        parts.extend(fallback(v));
+        let name = v.name.as_deref().map(|name| format!(" {}", escaped(name))).unwrap_or_default();
+        let mut line = Line::default();
+        line.push(if service.level == Level::Up { Paint::Good } else { paint }, self.sign(service.level));
+        line.push(Paint::Plain, format!(" {}{name}", v.id));
+        line.push(paint, format!("   {}", parts.join("   ")));
+        let mut lines = vec![line];
+        lines.extend(self.servers(v));
+        for other in v.other_destinations() {
+            let text =
+                format!("    {} with weight {}: added by another program", other.address, other.weight);
+            lines.push(Line::of(Paint::Warning, text));
+        }
+        lines
+    }
+
+    fn servers(&self, v: &VirtualService) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let (mut same, mut up) = (Vec::<(&str, usize)>::new(), 0);
+        for server in &v.servers {
+            let reason = server.last_check.as_ref().map_or("", |checked| checked.reason.as_str());
+            if !self.look.all && server.state == State::Down && server.overridden.is_none() {
+                let seen = match same.iter().position(|(known, _)| *known == reason) {
+                    Some(at) => at,
+                    None => {
+                        same.push((reason, 0));
+                        same.len() - 1
+                    }
+                };
+                same[seen].1 += 1;
+                if same[seen].1 > SAME {
+                    continue;
+                }
+            }
+            if !self.look.all && is_plainly_up(server) {
+                up += 1;
+                continue;
+            }
+            lines.extend(self.server(v, server));
+        }
+        let rest = |text: String| Line::of(Paint::Dim, format!("    {text} (--all)"));
+        for (reason, count) in same.into_iter().filter(|(_, count)| *count > SAME) {
+            let text = format!("{} more DOWN for the same reason: {}", count - SAME, escaped(reason));
+            lines.push(rest(text));
+        }
+        // A service that is up says so in its own line.
+        if up > 0 && (!lines.is_empty() || up < v.servers.len()) {
+            lines.push(rest(format!("{up} more up")));
+        }
+        lines
+    }
+
+    /// The line of a server; its reason is wrapped below itself, and never cut.
+    fn server(&self, v: &VirtualService, server: &Server) -> Vec<Line> {
+        let (cells, columns) = (Cells::of(v, server), &self.columns);
+        let paint = paint(server);
+        let mut line = Line::default();
+        line.push(Paint::Plain, "  ");
+        line.push(if paint == Paint::Plain { Paint::Good } else { paint }, sign(self.look, server));
+        line.push(Paint::Plain, format!(" {:<1$}", cells.address, columns.address));
+        line.push(paint, format!("  {:<1$}", cells.state, columns.state));
+        line.push(Paint::Plain, format!("  {:>1$}", cells.since, columns.since));
+        line.push(Paint::Plain, format!("  {:>1$}", cells.weight, columns.weight));
+        if self.look.width.is_none_or(|width| width >= 100) {
+            line.push(Paint::Plain, format!("  {:>1$}", cells.took, columns.took));
+        }
+        line.push(Paint::Plain, "  ");
+        wrapped(line, &reason(server), self.look.width)
+    }
+}
+
+fn degraded_words(count: usize) -> String {
+    if count == 1 {
+        "1 virtual service is degraded".to_owned()
+    } else {
+        format!("{count} virtual services are degraded")
+    }
+}
+
+/// How many servers are in rotation, how many are down and for how long, and how many are overridden.
+fn counts(services: &[Service<'_>], count: usize) -> String {
+    let servers = || services.iter().flat_map(|service| &service.of.servers);
+    let up: usize = services.iter().map(|service| service.up).sum();
+    let mut parts = vec![format!("{up} of {count} real servers in rotation")];
+    let down = servers().filter(|server| server.state == State::Down);
+    let longest = down.clone().filter_map(|server| server.since_seconds).max_by(f64::total_cmp);
+    match (down.count(), longest) {
+        (0, _) => {}
+        (number, Some(seconds)) => parts.push(format!("{number} down, the first for {}", span(seconds))),
+        (number, None) => parts.push(format!("{number} down")),
+    }
+    match servers().filter(|server| server.overridden.is_some()).count() {
+        0 => {}
+        1 => parts.push("1 override".to_owned()),
+        number => parts.push(format!("{number} overrides")),
+    }
+    parts.join("   ")
+}
+
+/// What is known of the fallback; nothing where no table was looked at.
+fn fallback(v: &VirtualService) -> Option<String> {
+    v.destinations.as_ref()?;
+    let activated = v.fallback_destination().map(|found| format!("fallback {} activated", found.address));
+    activated.or_else(|| v.fallback.as_ref().map(|_| "fallback standby".to_owned()))
+}
+
+/// Up, and nothing else to say about it.
+fn is_plainly_up(server: &Server) -> bool {
+    let has_warning = server.last_check.as_ref().is_some_and(|checked| checked.warning.is_some());
+    server.state == State::Up && server.overridden.is_none() && server.failures == 0 && !has_warning
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Up => "up",
+        State::Down => "DOWN",
+        State::Off => "off",
+        State::Unknown => "UNKNOWN",
+        State::Maintenance => "maintenance",
+        State::Draining => "draining",
+        State::Leaving => "leaving",
+    }
+}
+
+fn sign(look: Look, server: &Server) -> &'static str {
+    match (server.state, look.utf8) {
+        (State::Up, true) if server.failures > 0 => "◐",
+        (State::Up, false) if server.failures > 0 => "~",
+        _ => mark(look, server.state),
+    }
+}
+
+fn mark(look: Look, state: State) -> &'static str {
+    let (mark, plain) = match state {
+        State::Up => ("●", "+"),
+        State::Down => ("✖", "x"),
+        State::Draining | State::Leaving => ("▽", "v"),
+        State::Maintenance => ("◇", "m"),
+        State::Unknown | State::Off => ("○", "-"),
+    };
+    if look.utf8 { mark } else { plain }
+}
+
+fn paint(server: &Server) -> Paint {
+    match server.state {
+        State::Up if server.failures > 0 => Paint::Warning,
+        State::Up => Paint::Plain,
+        State::Down => Paint::Bad,
+        State::Unknown => Paint::Warning,
+        State::Draining | State::Leaving => Paint::Draining,
+        State::Maintenance => Paint::Maintained,
+        State::Off => Paint::Dim,
+    }
+}
+
+/// The weight in the table, and after a slash the configured one where it is another: `0/100`, `-/100` for a server that is absent.
+fn weight(v: &VirtualService, server: &Server) -> String {
+    if v.destinations.is_none() {
+        return String::new();
+    }
+    match v.destination_of(server).map(|destination| destination.weight) {
+        Some(weight) if weight == server.weight => weight.to_string(),
+        Some(weight) => format!("{weight}/{}", server.weight),
+        None => format!("-/{}", server.weight),
+    }
+}
+
+/// Why a server is in its state.
+fn reason(server: &Server) -> String {
+    let found = match &server.last_check {
+        Some(checked) => checked.reason.clone(),
+        None if server.state == State::Off => "never checked (checktype=off)".to_owned(),
+        None => "not checked yet".to_owned(),
+    };
+    match &server.overridden {
+        Some(decision) => decided(decision, &found),
+        None if server.state == State::Up && server.failures > 0 => {
+            let of = server.failurecount.map(|count| format!(" of {count}")).unwrap_or_default();
+            format!("soft failure {}{of}: {found}", server.failures)
+        }
+        None => found,
+    }
+}
+
+/// The override of a server, and the result of its check.
+fn decided(decision: &Overridden, found: &str) -> String {
+    if decision.owner == MAINTENANCE {
+        return escaped(&decision.note).into_owned();
+    }
+    let until = decision.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    let note =
+        if decision.note.is_empty() { String::new() } else { format!(" ({})", escaped(&decision.note)) };
+    format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
+}
+
+/// A duration in at most six characters: `42s`, `26m`, `3h12m`, `24d14h`.
+fn short(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a duration in whole seconds"
+    )]
+    let seconds = seconds.max(0.0) as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m"),
+        3600..86_400 => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}

@@ -1,0 +1,143 @@
+//! Lines of a listing: coloured pieces, and the wrapping of their last piece.
+
+/// The colours of a listing, by what they mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Paint {
+    #[default]
+    Plain,
+    /// Up.
+    Good,
+    /// Down, or no server left.
+    Bad,
+    /// Degraded, unknown, a soft failure.
+    Warning,
+    Draining,
+    Maintained,
+    /// Less important.
+    Dim,
+}
+
+impl Paint {
+    /// The parameters of its escape sequence (ECMA-48, SGR); none for plain text.
+    fn code(self) -> Option<&'static str> {
+        match self {
+            Paint::Plain => None,
+            Paint::Good => Some("32"),
+            Paint::Bad => Some("1;31"),
+            Paint::Warning => Some("33"),
+            Paint::Draining => Some("34"),
+            Paint::Maintained => Some("35"),
+            Paint::Dim => Some("2"),
+        }
+    }
+}
+
+/// A line in pieces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line(Vec<(Paint, String)>);
+
+impl Line {
+    /// A line of one piece.
+    pub(super) fn of(paint: Paint, text: impl Into<String>) -> Line {
+        Line(vec![(paint, text.into())])
+    }
+
+    /// Adds a piece.
+    pub(super) fn push(&mut self, paint: Paint, text: impl Into<String>) {
+        self.0.push((paint, text.into()));
+    }
+
+    fn width(&self) -> usize {
+        self.0.iter().map(|(_, text)| text.chars().count()).sum()
+    }
+
+    /// The line as it is printed, without blanks at its end.
+    pub(super) fn text(&self, colour: bool) -> String {
+        let piece = |(paint, text): &(Paint, String)| match paint.code().filter(|_| colour) {
+            Some(code) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+            None => text.clone(),
+        };
+        let text: String = self.0.iter().map(piece).collect();
+        text.trim_end().to_owned()
+    }
+}
+
+/// The narrowest column in which a text is wrapped. Where less is left, it goes below, indented.
+const NARROW: usize = 24;
+
+/// How far a text below its line is indented.
+const INDENT: usize = 6;
+
+/// A line with a text at its end, which is wrapped below its beginning where it is too long.
+pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<Line> {
+    let Some(width) = width else {
+        line.push(Paint::Plain, text);
+        return vec![line];
+    };
+    let left = width.saturating_sub(line.width());
+    if left >= NARROW {
+        let indent = " ".repeat(line.width());
+        let mut pieces = wrap(text, left).into_iter();
+        line.push(Paint::Plain, pieces.next().unwrap_or_default());
+        let below = pieces.map(|piece| Line::of(Paint::Plain, format!("{indent}{piece}")));
+        return std::iter::once(line).chain(below).collect();
+    }
+    let indent = " ".repeat(INDENT);
+    let below = wrap(text, width.saturating_sub(INDENT).max(1));
+    let below = below.into_iter().map(|piece| Line::of(Paint::Plain, format!("{indent}{piece}")));
+    std::iter::once(line).chain(below).collect()
+}
+
+/// A text in lines of at most so many characters, broken at blanks, and inside a word only where that is longer than a line.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length <= width {
+            lines.last_mut().into_iter().for_each(|line| line.push(' '));
+            used += 1;
+        } else if used > 0 {
+            lines.push(String::new());
+            used = 0;
+        }
+        for sign in word.chars() {
+            if used == width {
+                lines.push(String::new());
+                used = 0;
+            }
+            lines.last_mut().into_iter().for_each(|line| line.push(sign));
+            used += 1;
+        }
+    }
+    lines
+}
+
+/// A duration in words: `42 s`, `26 min`, `3 h 12 min`, `24 d 14 h`.
+pub(super) fn span(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a duration in whole seconds"
+    )]
+    let seconds = seconds.max(0.0) as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min"),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrap;
+
+    #[test]
+    fn text_is_wrapped_at_blanks() {
+        assert_eq!(wrap("no answer within 5 s", 10), ["no answer", "within 5 s"]);
+        assert_eq!(wrap("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
+        assert_eq!(wrap("", 5), [""]);
+    }
+}

@@ -1,0 +1,71 @@
+//! Listings at several widths; `UPDATE_GOLDEN=1 cargo test --lib listing` writes the expected ones again.
+
+use std::fs;
+use std::path::Path;
+
+use super::{Look, render, short};
+use crate::report::Snapshot;
+
+/// The listing of a snapshot in `tests/data/show`, in each of the looks that it is expected in.
+fn check(name: &str) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
+    let text = fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
+    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+    let look = |width, all| Look { width, colour: false, utf8: true, all };
+    let looks = [
+        ("80 columns", look(Some(80), false)),
+        ("80 columns, --all", look(Some(80), true)),
+        ("140 columns", look(Some(140), false)),
+        ("no terminal, ASCII", Look { utf8: false, ..look(None, false) }),
+    ];
+    let mut found = String::new();
+    for (title, look) in looks {
+        let listing = render(&snapshot, look);
+        if let Some(width) = look.width {
+            let widest = listing.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width), "{name}, {title}: {widest:?}\n{listing}");
+        }
+        found.push_str(&format!("== {title}\n{listing}\n\n"));
+    }
+    let path = directory.join(format!("{name}.txt"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, &found).unwrap();
+    }
+    assert_eq!(found, fs::read_to_string(&path).unwrap_or_default(), "{name}");
+}
+
+#[test]
+fn listings_are_as_recorded() {
+    for name in ["healthy", "bad-night", "check", "old"] {
+        check(name);
+    }
+}
+
+#[test]
+fn colours_only_surround_the_same_text() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
+    let text = fs::read_to_string(directory.join("bad-night.json")).unwrap();
+    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
+    let look = Look { width: Some(80), colour: true, utf8: true, all: true };
+    let coloured = render(&snapshot, look);
+    assert!(
+        coloured.contains("\u{1b}[1;31mNO SERVER LEFT") || coloured.contains("\u{1b}[1;31m   NO SERVER LEFT")
+    );
+    let plain = anstream::adapter::strip_str(&coloured).to_string();
+    let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(trimmed.join("\n"), render(&snapshot, Look { colour: false, ..look }));
+}
+
+#[test]
+fn durations_are_short() {
+    for (seconds, expected) in [
+        (0.4, "0s"),
+        (59.9, "59s"),
+        (60.0, "1m"),
+        (3599.0, "59m"),
+        (11_520.0, "3h12m"),
+        (2_124_000.0, "24d14h"),
+    ] {
+        assert_eq!(short(seconds), expected);
+    }
+}
