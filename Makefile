@@ -11,7 +11,7 @@ IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/l
 
 # The stages of `make test`, each a target with its budget in minutes on two cores. Together at most 40: a longer test
 # gets a target of its own and a short version here.
-STAGES := lint=5 unit=7 demo=1 features=3 doc=1 faults-short=2 peers=2 lab=4 judge=5 cluster=5 package-test=4
+STAGES := lint=5 unit=7 demo=1 features=3 doc=1 faults-short=2 peers=2 lab=4 judge=5 cluster+package-test=7
 
 .DEFAULT_GOAL := help
 .PHONY: help unit demo setup test lint features doc faults-short faults fuzz bench audit lab judge cluster peers corpus record verdicts \

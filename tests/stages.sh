@@ -1,11 +1,12 @@
 #!/bin/bash
 # Runs the stages of `make test` one after the other, and prints the minutes that each took next to its budget.
 #
-#   tests/stages.sh TARGET=MINUTES...
+#   tests/stages.sh TARGET[+TARGET]=MINUTES...
 #
 #   MAKE    the program that runs a target (make)
 #
-# The first stage that fails ends the run, with exit code 1. The table comes last in either case. A stage that takes longer than its
+# Targets with a + between them run at the same time; what the second one prints comes after the first. The first stage that fails
+# ends the run, with exit code 1. The table comes last in either case. A stage that takes longer than its
 # budget is marked; it does not fail, because the machine may be busy.
 set -uo pipefail
 
@@ -17,16 +18,35 @@ all=0 budgets=0
 row() {
 	local minutes=-
 	[ "$2" = - ] || minutes=$(($2 / 60)).$(($2 % 60 / 6))
-	printf '%-14s %7s %7s%s\n' "$1" "$minutes" "$3" "${4:+  $4}"
+	printf '%-22s %7s %7s%s\n' "$1" "$minutes" "$3" "${4:+  $4}"
 }
 
 report() {
-	printf '\n%-14s %7s %7s\n' stage minutes budget
+	printf '\n%-22s %7s %7s\n' stage minutes budget
 	printf '%s\n' "${table[@]}"
 	row together "$all" "$budgets" ""
 }
 trap report EXIT
 trap 'exit 130' INT TERM
+
+# run TARGET: unquoted, MAKE is a command and its options.
+run() {
+	${MAKE:-make} --no-print-directory "$1"
+}
+
+# run_stage TARGET[+TARGET]
+run_stage() {
+	local first=${1%%+*} second output result=0
+	[ "$first" != "$1" ] || { run "$first"; return; }
+	second=${1#*+}
+	output=$(mktemp)
+	run "$second" >"$output" 2>&1 &
+	run "$first" || result=1
+	wait $! || result=1
+	cat "$output"
+	rm -f "$output"
+	return "$result"
+}
 
 failed=
 for stage; do
@@ -37,8 +57,7 @@ for stage; do
 		continue
 	fi
 	begin=$SECONDS remark=
-	# Unquoted: a command and its options.
-	${MAKE:-make} --no-print-directory "$name" || failed=$name
+	run_stage "$name" || failed=$name
 	took=$((SECONDS - begin))
 	all=$((all + took))
 	[ "$took" -le $((budget * 60)) ] || remark="over budget"
