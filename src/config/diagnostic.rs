@@ -51,7 +51,7 @@ pub struct Diagnostic {
     pub span: Range<usize>,
     /// Whether the original's message names no file and line.
     lineless: bool,
-    /// Legal, and hardly what was meant: `check` and `-t` report it, `start` and `reload` are as quiet as the original.
+    /// Whether the line is valid but probably not intended: `check` and `-t` report it, `start` and `reload` do not.
     advice: bool,
     /// The line without secrets, and the marked part of it.
     shown: String,

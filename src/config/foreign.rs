@@ -1,4 +1,4 @@
-//! The syntax of other load balancers: whoever gives such a file to this program gets one explanation, not an error a line.
+//! Recognises the configuration of other load balancers, which gets one explanation instead of one for each line.
 
 /// A program whose configuration this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Characters that look like others or like nothing: pasted from a web page or a word processor, they make a line unreadable.
+//! Characters that look like other characters or are invisible. They come from web pages and word processors.
 
 /// The character as it stands in a text, its name, and what to write instead.
 const CONFUSING: &[(&str, &str, &str)] = &[

@@ -1,5 +1,5 @@
-//! Advice about lines that are legal and hardly what the operator means: the original accepts them without a word, and so do
-//! `start` and `reload`; `check` and `-t` print it.
+//! Advice about lines that are valid but probably not intended. `check` and `-t` print it; `start` and `reload` do not, as
+//! the original accepts these lines without a message.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ pub(super) type Spans = BTreeMap<Key, Range<usize>>;
 const SCHEDULERS: &[&str] =
     &["rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "twos"];
 
-/// Reports what is hardly meant in a virtual service.
+/// Reports what is probably not intended in a virtual service.
 pub(super) fn advise(v: &Virtual, spans: &Spans, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     let mut lint = Lint { v, spans, head: head.span(), reader };
     lint.servers();
