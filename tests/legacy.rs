@@ -1,5 +1,6 @@
-//! Servers that only speak what rustls has given up: named with their cure, and reached with `tlslegacy=yes` by a program that was
-//! built with the feature `legacy-tls`. `cargo test` runs this without the feature, `make features` with it.
+//! Servers that only speak what rustls no longer supports. The verdict names the remedy, and `tlslegacy=yes` reaches
+//! them in a program that was built with the feature `legacy-tls`. `cargo test` runs this without the feature, `make
+//! features` with it.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -35,7 +36,7 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let address = lines.find_map(|line| line.strip_prefix("ACCEPT ").map(str::to_owned)).unwrap();
-        // What it says later goes nowhere, but must go.
+        // Later output is discarded, but must be read so that the server does not block.
         std::thread::spawn(move || lines.for_each(drop));
         Server { child, address }
     }
@@ -61,7 +62,7 @@ impl Drop for Server {
     }
 }
 
-/// Certificates: `ca` has signed `server` (for www.example.net and 127.0.0.1), `other` is a stranger.
+/// Certificates: `ca` has signed `server` (for www.example.net and 127.0.0.1), but not `other`.
 struct Files(TempDir);
 
 impl Files {
@@ -102,10 +103,10 @@ impl Files {
 #[track_caller]
 fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
     assert_eq!(verdict.outcome, outcome, "{verdict:?}");
-    assert!(verdict.reason.contains(words), "{words:?} is not said by {verdict:?}");
+    assert!(verdict.reason.contains(words), "{words:?} is missing in {verdict:?}");
 }
 
-/// What old servers have, and what is given up in each.
+/// What rustls no longer supports, and a server that offers nothing else.
 const OLD: [(&str, &[&str]); 5] = [
     ("TLS 1.0", &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]),
     ("TLS 1.1", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
@@ -147,10 +148,10 @@ fn old_servers_are_reached() {
         let server = Server::start(&files, options);
         let verdict = server.checked(&files, "#rs: tlslegacy=yes");
         assert_eq!(verdict.outcome, Outcome::Up, "{what}: {verdict:?}");
-        // The end of the certificate is read here, too.
+        // The expiry of the certificate is read here, too.
         assert_says(&verdict, Outcome::Up, "warning: the certificate of CN=www.example.net expires in ");
     }
-    // Neither a new server nor one that is none is a matter of age.
+    // A modern server and a server without TLS are not reported as old.
     let server = Server::start(&files, &["-tls1_3"]);
     assert_says(&server.checked(&files, "#rs: tlslegacy=yes"), Outcome::Up, "matches /Protocol/");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,7 +179,7 @@ fn old_servers_are_verified() {
         assert_eq!(verdict.outcome, outcome, "{more}: {verdict:?}");
         assert!(verdict.reason.to_lowercase().contains(&words.to_lowercase()), "{more}: {verdict:?}");
     }
-    // A server that wants to know who asks.
+    // A server that requires a client certificate.
     let ca = files.path("ca.crt").display().to_string();
     let options = [OLD[0].1, &["-Verify", "1", "-verify_return_error", "-CAfile", &ca]].concat();
     let server = Server::start(&files, &options);

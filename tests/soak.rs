@@ -1,7 +1,7 @@
-//! Ten thousand rounds of checks on a table in memory: memory, descriptors and tasks do not grow.
+//! Ten thousand rounds of checks on an in-memory table: memory, descriptors and tasks do not grow.
 //!
-//! Time is an argument of the director, so a round takes as long as its checks and not as long as its interval. The test is
-//! a process of its own: what is counted is the process's, and a neighbour would open descriptors of its own.
+//! Time is an argument of the director, so a round takes as long as its checks, not as long as its interval. The test
+//! has a process of its own: it counts the process's descriptors, and other tests would open more.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,7 +25,7 @@ use ldirectord_rs::director::Director;
 use site::WebServer;
 
 const ROUNDS: usize = 10_000;
-/// What is allocated once (caches, buffers) is there after so many rounds.
+/// The number of rounds after which everything that is allocated once (caches, buffers) exists.
 const WARM: usize = 1_000;
 
 #[test]
@@ -34,7 +34,7 @@ fn nothing_grows_over_ten_thousand_rounds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("soak.cf");
     let good = server.address;
-    // One that is up, one whose body is wrong, one that refuses, one that is only connected to.
+    // Servers: up, with a wrong body, refusing connections, and with a connect check only.
     let config = format!(
         "checkinterval=1\nquiescent=yes\nvirtual=192.0.2.1:80\n\tservice=http\n\treal={good} masq 1 \"a\",\"fine\"\n\t\
          real=127.0.0.1:{} masq 1 \"a\",\"other\"\n\treal=127.0.0.1:1 masq\nvirtual=192.0.2.1:81\n\treal={good} masq\n\t\
@@ -45,14 +45,14 @@ fn nothing_grows_over_ten_thousand_rounds() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let memory = Memory::new();
     let (warm, end) = runtime.block_on(soak(&path, &memory, &runtime));
-    // The web server is in this process, too: some of its connections may just be open.
+    // The web server is in this process, too: some of its connections may be open at this moment.
     let descriptors = end.descriptors.saturating_sub(warm.descriptors);
     assert!(descriptors < 10, "{descriptors} descriptors more after {ROUNDS} rounds than after {WARM}");
     assert_eq!(warm.tasks, end.tasks);
     let growth = end.resident_kilobytes.saturating_sub(warm.resident_kilobytes);
     println!("{ROUNDS} rounds: {} kB resident, {growth} kB more than after {WARM}", end.resident_kilobytes);
     assert!(growth < 1024, "{growth} kB more after {ROUNDS} rounds than after {WARM}");
-    // Nothing changed after the first round, so nothing was written.
+    // Nothing changed after the first round, so the table was not written.
     assert_eq!(warm.operations, end.operations);
 }
 

@@ -1,5 +1,5 @@
-//! The house rules that a machine can check: directions between modules, no circles, a header on every file, files of a readable size,
-//! a test for each difference from the original.
+//! The rules of the project that a machine can check: directions between modules, no import circles, a header on every
+//! file, files of a readable size, a test for each difference from the original, plain words.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -17,7 +17,7 @@ mod words;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may use besides itself: the table of the design. [`LIBRARIES`] are crates of the workspace.
+/// The modules that each module may use, as in the design. [`LIBRARIES`] are crates of the workspace.
 const ALLOWED: &[(&str, &[&str])] = &[
     // The core: no I/O, no clock.
     ("value", &["perl_pattern"]),
@@ -52,10 +52,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &[]),
 ];
 
-/// The libraries of the workspace: crates that know nothing of ldirectord. Of them only `ipvs_rs` does I/O.
+/// The libraries of the workspace: crates that do not depend on ldirectord. Of them only `ipvs_rs` does I/O.
 const LIBRARIES: &[&str] = &["ipvs_rs", "perl_pattern"];
 
-/// What a core module must not name: it would be I/O, a clock, a runtime or chance.
+/// The modules of the core, and the names that they must not use: I/O, a clock, a runtime or randomness.
 const CORE: &[&str] = &["value", "config", "plan", "health", "desired", "event", "director"];
 const NOT_IN_THE_CORE: &[&str] = &[
     "std::fs",
@@ -68,7 +68,7 @@ const NOT_IN_THE_CORE: &[&str] = &[
     "rand::",
 ];
 
-/// Lines of a file without its tests.
+/// The longest file, in lines without its unit tests.
 const LONGEST_FILE: usize = 500;
 
 /// Whether a module may use another.
@@ -108,7 +108,7 @@ fn module_of(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The crates and modules that a text names with `crate::`, `ldirectord_rs::` or the name of a library, each with its line.
+/// The libraries and modules that a text names with `LIBRARY::` or `crate::`, each with its line.
 fn uses(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -178,7 +178,7 @@ fn every_file_says_what_it_is_and_can_be_read_in_one_go() {
             }
             let lines = without_tests(&text).lines().count();
             if lines > LONGEST_FILE {
-                wrong.push(format!("{}: {lines} lines, {LONGEST_FILE} are the limit", path.display()));
+                wrong.push(format!("{}: {lines} lines, the limit is {LONGEST_FILE}", path.display()));
             }
         }
     }
@@ -194,7 +194,7 @@ fn the_map_names_every_module() {
     }
 }
 
-/// All files below a folder, as text where they are text.
+/// All text files below a folder.
 fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -208,7 +208,7 @@ fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The owner writes the address for bugs into one line; packages and manual take it from there.
+/// The address for bugs is in one line of Cargo.toml; packages and manual take it from there.
 #[test]
 fn the_address_for_bugs_stands_in_one_line() {
     let address = env!("CARGO_PKG_AUTHORS").split(['<', '>']).nth(1).unwrap();

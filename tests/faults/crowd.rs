@@ -1,4 +1,4 @@
-//! Many web servers behind one listener: every address of 127.0.0.0/8, or of a namespace, answers at its port.
+//! Many web servers with one listener: every address of 127.0.0.0/8, or of a namespace, answers at its port.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 
-/// What all servers of a crowd answer.
+/// The answer of all servers of a crowd.
 pub type Reply = Arc<Vec<u8>>;
 
-/// From one byte of an answer without an end to the next.
+/// The time between two bytes of an endless answer.
 const DRIP: Duration = Duration::from_millis(100);
 
 /// How the servers of a crowd answer.
@@ -38,17 +38,18 @@ impl Crowd {
         Crowd::start(Manner::AnswerAfter(Duration::ZERO), reply, None)
     }
 
-    /// The same; each thinks for a while before it answers.
+    /// The same, with a delay before each answer.
     pub fn http_after(delay: Duration, reply: Vec<u8>) -> Crowd {
         Crowd::start(Manner::AnswerAfter(delay), reply, None)
     }
 
-    /// Servers whose answers begin so and have no end: a byte every now and then, as long as the client is there.
+    /// Servers whose answers begin with this text and never end: one byte at intervals, while the client is
+    /// connected.
     pub fn http_dripping(beginning: Vec<u8>) -> Crowd {
         Crowd::start(Manner::Drip, beginning, None)
     }
 
-    /// Servers that speak HTTP over TLS, with a certificate of their own making.
+    /// Servers that speak HTTP over TLS, with a certificate of their own.
     pub fn https(reply: Vec<u8>) -> Crowd {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
@@ -63,7 +64,7 @@ impl Crowd {
     }
 
     fn start(manner: Manner, reply: Vec<u8>, tls: Option<TlsAcceptor>) -> Crowd {
-        // With the standard library's short queue, connections would be lost in bursts.
+        // With the standard library's short queue, bursts would lose connections.
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into()).unwrap();
         socket.listen(4096).unwrap();
@@ -94,7 +95,7 @@ impl Crowd {
         Crowd { port, reply, answered, runtime: Some(runtime) }
     }
 
-    /// The port at which all of them listen.
+    /// The port at which all servers listen.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -109,17 +110,17 @@ impl Crowd {
             .collect()
     }
 
-    /// Gives every connection from now on another answer.
+    /// Sets the answer for all later connections.
     pub fn reply(&self, reply: Vec<u8>) {
         *self.reply.lock().unwrap() = Arc::new(reply);
     }
 
-    /// How many requests were answered.
+    /// The number of answered requests.
     pub fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Ends all servers: a connection is refused from now on.
+    /// Stops all servers: connections are refused from now on.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -133,7 +134,7 @@ impl Drop for Crowd {
     }
 }
 
-/// Answers one request. A client that leaves early is not the server's concern.
+/// Answers one request. A client that leaves early is ignored.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, manner: Manner, reply: &[u8]) {
     let mut request = [0; 2048];
     if !stream.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
@@ -161,13 +162,13 @@ pub fn page(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A redirect to this place.
+/// A redirect to this location.
 pub fn redirect(location: &str) -> Vec<u8> {
     let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close\r\nLocation: ";
     format!("{head}{location}\r\n\r\n").into_bytes()
 }
 
-/// How an answer begins whose body has no length.
+/// The beginning of an answer whose body has no length.
 pub fn endless(body: &[u8]) -> Vec<u8> {
     [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", body].concat()
 }

@@ -1,7 +1,8 @@
-//! Faults of the director itself, tried on the program as a process with its table in memory: `make faults`.
+//! Faults of the director itself, tested on the program as a process with its table in memory: `make faults`.
 //!
-//! In each trial many servers are healthy and one really dies. The fault must not cost a healthy server one transition, and
-//! the dead one must be out in time. `make test` runs short versions; `FAULTS=full`, which `make faults` sets, runs the long ones.
+//! In each trial many servers are healthy and one really fails. The fault must not cause a transition of a healthy
+//! server, and the failed server must be out of rotation in time. `make test` runs short versions; `FAULTS=full`,
+//! which `make faults` sets, runs the long ones.
 
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +50,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether this process may make namespaces; says so where it may not.
+/// Whether this process may create namespaces; prints a notice if not.
 fn may_make_namespaces(test: &str) -> bool {
     let root = nix::unistd::Uid::effective().is_root();
     if !root {
@@ -58,7 +59,7 @@ fn may_make_namespaces(test: &str) -> bool {
     root
 }
 
-/// A1: a daemon that was stopped for a while has not looked, so no server has failed to answer it.
+/// A daemon that was stopped for a while has sent no checks, so no server has failed to answer it.
 #[test]
 fn a1_a_stopped_daemon_blames_no_server() {
     // Each answer takes a while, so that many checks are in flight at any moment.
@@ -82,7 +83,7 @@ fn a1_a_stopped_daemon_blames_no_server() {
     trial.assert_calm();
 }
 
-/// A2: a reload that changes the check of every server spreads the new checks over the time that they take.
+/// A reload that changes the check of every server spreads the new checks over the time that they take.
 #[test]
 fn a2_a_changed_timeout_of_all_is_not_a_burst() {
     if !full_or(true, false) {
@@ -112,7 +113,7 @@ fn a2_a_changed_timeout_of_all_is_not_a_burst() {
     trial.assert_calm();
 }
 
-/// A2: a restart, a handover and an upgrade find all servers in rotation, and spread their first checks.
+/// A restart, a handover and an upgrade find all servers in rotation, and spread their first checks.
 #[test]
 fn a2_a_restart_is_not_a_burst() {
     if !full_or(true, false) {
@@ -139,7 +140,7 @@ fn a2_a_restart_is_not_a_burst() {
             let killed = trial.kill_victim();
             resident.expect_only_victim_out(killed, seconds(2 * interval + 6));
         } else {
-            // A check that was too slow would be judged by now.
+            // By now a check that was too slow would have a verdict.
             thread::sleep(seconds(4));
             resident.assert_untouched();
         }
@@ -147,7 +148,7 @@ fn a2_a_restart_is_not_a_burst() {
     }
 }
 
-/// A3: a name server that does not answer is the director's trouble, not that of the servers that redirect to a name.
+/// A name server that does not answer is the director's fault, not that of the servers that redirect to a name.
 #[test]
 fn a3_a_silent_resolver_blames_no_server() {
     if !may_make_namespaces("a3_a_silent_resolver_blames_no_server") {
@@ -162,7 +163,7 @@ fn a3_a_silent_resolver_blames_no_server() {
         "director",
         &[(&hosts, Path::new("/etc/hosts")), (&resolv, Path::new("/etc/resolv.conf"))],
     );
-    // It takes questions and never answers.
+    // Receives queries and never answers.
     let _name_server = space.run(|| std::net::UdpSocket::bind("127.0.0.1:53").unwrap());
     space.run(|| {
         let target = Crowd::http(page(b"I am fine"));
@@ -180,7 +181,7 @@ fn a3_a_silent_resolver_blames_no_server() {
     });
 }
 
-/// A4: the director's own link goes away for less than a check's deadline.
+/// The director's own link goes away for less than a check's deadline.
 #[test]
 fn a4_a_link_bounce_blames_no_server() {
     if !may_make_namespaces("a4_a_link_bounce_blames_no_server") {
@@ -208,7 +209,7 @@ fn a4_a_link_bounce_blames_no_server() {
     trial.assert_calm();
 }
 
-/// A6: the configuration is written again and again, slowly and in place; what it says in the end has not changed.
+/// The configuration is rewritten again and again, slowly and in place; its content is the same in the end.
 #[test]
 fn a6_slow_rewrites_change_nothing() {
     let crowd = Crowd::http(page(b"I am fine"));
@@ -237,7 +238,7 @@ fn a6_slow_rewrites_change_nothing() {
     trial.assert_calm();
     assert!(!trial.site.log().contains("has changed on disk"), "{}", trial.site.log());
     assert!(!calls.exists(), "{}", fs::read_to_string(&calls).unwrap());
-    // A real change is still seen.
+    // A real change is still detected.
     trial.site.write(&trial.config(&format!("{globals}\nfailurecount=1"), HTTP));
     trial.site.expect_log("has changed on disk");
     let killed = trial.kill_victim();
@@ -245,7 +246,7 @@ fn a6_slow_rewrites_change_nothing() {
     trial.assert_calm();
 }
 
-/// B3: the log is a pipe that nothing reads from, and it is full.
+/// The log is a full pipe that no process reads.
 #[test]
 fn b3_a_frozen_log_stops_no_check() {
     let crowd = Crowd::http(page(b"I am fine"));
@@ -270,7 +271,7 @@ fn b3_a_frozen_log_stops_no_check() {
     act_within(&trial, "stop", seconds(15));
 }
 
-/// Runs an action that must succeed and end in time; one that does not end is killed.
+/// Runs an action that must succeed within the limit; kills it otherwise.
 fn act_within(trial: &Trial, action: &str, limit: Duration) {
     let mut running = Foreground(trial.site.command(&["web.cf", action]).spawn().unwrap());
     wait(&format!("the end of {action}"), limit, || match running.0.try_wait().unwrap() {
@@ -282,7 +283,7 @@ fn act_within(trial: &Trial, action: &str, limit: Duration) {
     });
 }
 
-/// B4: servers whose answers are large and wrong cost little memory.
+/// Servers with large and wrong answers cost little memory.
 #[test]
 fn b4_large_wrong_answers_cost_little_memory() {
     let crowd = Crowd::http(page(b"I am fine"));
@@ -291,7 +292,7 @@ fn b4_large_wrong_answers_cost_little_memory() {
     let mut trial = Trial::new("checkinterval=4\nchecktimeout=20", HTTP, servers, "127.0.0.1");
     trial.start(seconds(60));
     let before = resident_kilobytes(&trial);
-    // No UTF-8, so that a lossy conversion makes three bytes of each.
+    // Not UTF-8, so that a lossy conversion makes three bytes of each.
     crowd.reply(page(&vec![0xFF; 1024 * 1024]));
     let answered = crowd.answered();
     wait("four rounds of large answers", seconds(180), || {
@@ -308,8 +309,8 @@ fn b4_large_wrong_answers_cost_little_memory() {
     trial.assert_calm();
 }
 
-/// B4, A9: servers whose answers have no end are judged at their deadline, delay no other check, and cost little memory. Each takes
-/// one of the places for middle bodies, and servers with larger ones are still judged.
+/// Servers with endless answers get a verdict at their deadline, delay no other check, and cost little memory. Each
+/// takes one of the places for middle bodies, and servers with larger bodies still get verdicts.
 #[test]
 fn b4_a9_dripping_servers_delay_no_other_check() {
     const DRIPPING: u16 = 64;
@@ -330,7 +331,7 @@ fn b4_a9_dripping_servers_delay_no_other_check() {
         let of_these = shown.iter().filter(|server| drippers.contains(&server.address));
         of_these.filter(late).map(|server| server.took).collect()
     };
-    wait("all dripping servers judged", seconds(20), || match judged(&trial.shown()).len() {
+    wait("a verdict on all dripping servers", seconds(20), || match judged(&trial.shown()).len() {
         count if count == usize::from(DRIPPING) => Ok(()),
         count => Err(format!("{count} of {DRIPPING}")),
     });

@@ -18,7 +18,7 @@ use nix::sys::signal::{Signal, raise};
 use crate::crowd::Crowd;
 use crate::trial::{Trial, wait};
 
-/// The table, and the daemon that runs on it.
+/// The table, and the daemon that uses it.
 pub struct Resident {
     file: PathBuf,
     run: PathBuf,
@@ -26,12 +26,12 @@ pub struct Resident {
     running: Option<JoinHandle<()>>,
 }
 
-/// How the first checks after a start came.
+/// The times of the first checks after a start.
 #[derive(Debug)]
 pub struct FirstChecks {
-    /// Until each server had been checked.
+    /// The time until each server had been checked.
     pub all: Duration,
-    /// The most of them within a second.
+    /// The largest number of checks within a second.
     pub most_in_a_second: usize,
 }
 
@@ -48,7 +48,8 @@ impl Resident {
         Resident { file, run, table: Memory::with_table(&table), running: None }
     }
 
-    /// Starts a daemon that knows nothing but the file and the table, and waits until it has checked each of `count` servers once.
+    /// Starts a daemon that knows only the file and the table, and waits until it has checked each of `count` servers
+    /// once.
     pub fn start(&mut self, crowd: &Crowd, count: usize, limit: Duration) -> FirstChecks {
         let (begin, answered) = (Instant::now(), crowd.answered());
         let setup = self.setup();
@@ -102,7 +103,7 @@ impl Resident {
         }
     }
 
-    /// Ends the daemon as `restart` and an upgrade do: the table stays as it is.
+    /// Ends the daemon as `restart` and an upgrade do: the table stays.
     pub fn hand_over(&mut self) {
         raise(Signal::SIGUSR2).unwrap();
         self.running.take().unwrap().join().unwrap();
@@ -114,18 +115,21 @@ impl Resident {
         assert_eq!(self.table.operations(), 0, "the table was written");
     }
 
-    /// Waits until a server is out of rotation, which is the only change of the table.
+    /// Waits until a server is out of rotation, which must be the only change of the table.
     pub fn expect_only_victim_out(&mut self, killed: Instant, limit: Duration) {
         let out = |table: &mut Memory| {
             let table = table.dump().unwrap();
             let all = table.services.values().flat_map(|service| service.destinations.values());
             all.filter(|destination| destination.weight == 0).count()
         };
-        wait("the dead server out of rotation", limit, || match out(&mut self.table) {
+        wait("the failed server out of rotation", limit, || match out(&mut self.table) {
             0 => Err("none is out".to_owned()),
             _ => Ok(()),
         });
-        println!("  the dead server was out {:.1} s after its end", killed.elapsed().as_secs_f64());
+        println!(
+            "  the failed server was out of rotation {:.1} s after its end",
+            killed.elapsed().as_secs_f64()
+        );
         assert_eq!((out(&mut self.table), self.table.operations()), (1, 1));
     }
 }

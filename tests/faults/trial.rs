@@ -1,5 +1,5 @@
-//! A daemon with many healthy servers and one that really dies: the fault must not touch the healthy ones, and the
-//! dead one must go out in time.
+//! A daemon with many healthy servers and one server that really fails. The fault must not affect the healthy
+//! servers, and the failed server must be out of rotation in time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -73,20 +73,20 @@ impl Trial {
                 return Ok(());
             }
             let example = shown.iter().find(|server| server.weight == 0).map(|server| server.reason.clone());
-            Err(format!("{up} of {all} in rotation; one that is not: {example:?}"))
+            Err(format!("{up} of {all} in rotation; another one: {example:?}"))
         });
         self.settled = Some(Instant::now());
     }
 
-    /// Kills the one server that really dies.
+    /// Stops the server that really fails.
     pub fn kill_victim(&mut self) -> Instant {
         self.victim_server.kill();
         Instant::now()
     }
 
-    /// Waits until the dead server is out of rotation, and says how long that took since `killed`.
+    /// Waits until the failed server is out of rotation, and prints how long that took since `killed`.
     pub fn expect_victim_out(&self, killed: Instant, limit: Duration) {
-        wait("the dead server out of rotation", limit, || {
+        wait("the failed server out of rotation", limit, || {
             let shown = self.shown();
             match shown.iter().find(|server| server.address == self.victim) {
                 Some(server) if server.weight == 0 => Ok(()),
@@ -96,7 +96,10 @@ impl Trial {
                 None => Err("not shown".to_owned()),
             }
         });
-        println!("  the dead server was out {:.1} s after its end", killed.elapsed().as_secs_f64());
+        println!(
+            "  the failed server was out of rotation {:.1} s after its end",
+            killed.elapsed().as_secs_f64()
+        );
     }
 
     /// Asserts that every healthy server is in rotation and has been since all were.
@@ -149,13 +152,13 @@ fn rows(service: &Value) -> Vec<Shown> {
         .collect()
 }
 
-/// Waits until `done` is true; its error says what is missing.
+/// Waits until `done` succeeds; its error tells what is missing.
 #[track_caller]
 pub fn wait(what: &str, limit: Duration, mut done: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + limit;
     while let Err(missing) = done() {
         assert!(Instant::now() < end, "{what}: not within {limit:?}: {missing}");
-        // Each look at thousands of servers costs the daemon what a hundred checks do.
+        // Each look at thousands of servers costs the daemon as much as a hundred checks.
         thread::sleep(Duration::from_millis(500));
     }
 }

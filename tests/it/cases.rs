@@ -1,9 +1,10 @@
-//! The corpus as it stands in `tests/data/corpus`: small configurations, and what the original makes of each.
+//! The corpus in `tests/data/corpus`: small configurations, and how the original reads each.
 //!
 //! A case begins with `=== name`. Then come the lines of its configuration: `|` before a line, `-` before a last line
-//! without its newline. In them `\t`, `\r`, `\\` and `\xHH` are bytes, and `\{N:c}` is N times c. What follows is recorded:
-//! `original accepted` and what the original understood, or `original refused LINE: message`. Where ours differs on purpose,
-//! the same follows for `ours`, and `id NAME` says under which entry of `docs/compat.md` the reason stands.
+//! without its newline. In them `\t`, `\r`, `\\` and `\xHH` are bytes, and `\{N:c}` is N times c. The recording
+//! follows: `original accepted` and what the original understood, or `original refused LINE: message`. Where ours
+//! differs on purpose, the same follows for `ours`, and `id NAME` names the entry of `docs/compat.md` with the
+//! reason.
 
 #![allow(dead_code, reason = "each of its users needs a part")]
 
@@ -20,7 +21,7 @@ pub struct Case {
     pub ours: Vec<String>,
     /// The reason for a difference.
     pub id: Option<String>,
-    /// The lines of its text and its comments as they stand in the file.
+    /// The lines of its text and its comments as in the file.
     written: Vec<String>,
 }
 
@@ -46,7 +47,7 @@ impl File {
         file
     }
 
-    /// The file as it is written.
+    /// The text of the file.
     pub fn render(&self) -> String {
         let mut out = self.head.join("\n");
         out.push('\n');
@@ -99,7 +100,7 @@ impl Case {
     }
 }
 
-/// The bytes that a written line stands for.
+/// The bytes of a written line.
 fn unescape(written: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = written;
@@ -132,7 +133,7 @@ fn unescape(written: &str) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that are no printable ASCII, the backslash and the double quote are escaped; long runs are written once.
+/// Escapes bytes outside printable ASCII, the backslash and the double quote; long runs are written once.
 pub fn quoted(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for &byte in bytes {
@@ -146,7 +147,7 @@ pub fn quoted(bytes: &[u8]) -> String {
     short(&out)
 }
 
-/// A sign that stands 80 times or more is written once.
+/// A character that repeats 80 times or more is written once.
 pub fn short(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line;

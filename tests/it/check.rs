@@ -73,13 +73,14 @@ fn the_directories_of_heartbeat_come_first() {
     assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(2));
 }
 
-/// The daemon raises its own limit of descriptors; a command gets the one that the daemon was started with, and writes no core file.
+/// The daemon raises its own limit of descriptors. A command gets the limit with which the daemon was started, and
+/// writes no core file.
 #[test]
 fn a_command_has_the_limits_that_the_program_was_started_with() {
     let site = Site::new(
         "checktimeout=10\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=./limits\n",
     );
-    // It is given them when it runs already.
+    // The limits are set shortly after the start of the command.
     let script = "#!/bin/sh\nuntil [ \"$(ulimit -Sn) $(ulimit -Sc)\" = '300 0' ]; do sleep 0.01; done\n";
     std::fs::write(site.path("limits"), script).unwrap();
     std::fs::set_permissions(site.path("limits"), PermissionsExt::from_mode(0o755)).unwrap();

@@ -1,4 +1,4 @@
-//! What a command line means where the original would refuse or ignore it, and what the operator is told.
+//! Command lines that the original would refuse or ignore: what they mean here, and what the operator reads.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -24,7 +24,7 @@ fn settings_count_after_the_action() {
     let settings = settings.to_str().unwrap();
     for words in [["web.cf", "status", "--settings", settings], ["web.cf", "--settings", settings, "status"]]
     {
-        // The site would name its own settings, which clap does not take twice.
+        // The site would add its own settings, which clap does not accept twice.
         let mut command = Command::new(env!("CARGO_BIN_EXE_ldirectord-rs"));
         command.args(words).current_dir(site.path("")).env("LDIRECTORD_RS_PATHS__RUN", site.path("run"));
         let (code, _, err) = told(command.output().unwrap());
@@ -117,10 +117,10 @@ fn a_daemon_of_any_program_name_is_found() {
     assert_eq!(run("start").0, 0);
     let pid = site.pid().unwrap();
     let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(!line.contains("ldirectord"), "{line}: the words must not give it away");
+    assert!(!line.contains("ldirectord"), "{line}: must not contain the name of the original");
     assert_eq!(run("status").0, 0);
     assert_eq!((run("start").0, site.pid()), (0, Some(pid)));
-    // An upgrade puts another file in its place.
+    // An upgrade replaces the file.
     let copy = site.path("lvsd.new");
     site.copy_program(&copy);
     fs::rename(&copy, &program).unwrap();
@@ -143,7 +143,7 @@ fn a_start_in_the_foreground_says_that_a_daemon_runs() {
         "ldirectord for {config} is already running with pid {pid}; nothing was started in the foreground\n"
     );
     assert_eq!((code, out, err), (0, String::new(), expected));
-    // As the original: without -d not a word.
+    // As the original: no output without -d.
     assert_eq!(site.told("start"), (0, String::new(), String::new()));
     assert_eq!(site.act("stop"), 0);
 }

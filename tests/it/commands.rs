@@ -1,4 +1,4 @@
-//! What the operator hangs on the daemon: commands, other configurations, maintenance, monitor files.
+//! What an operator connects to the daemon: commands, other configurations, maintenance, monitor files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,7 @@ fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
     site.wait_for(&format!("{name}: {expected:?}"), || found() == expected, &|| format!("{:?}", found()));
 }
 
-/// R27: no shell; quotes group words all the same.
+/// R27: without a shell; quotes still group words.
 #[test]
 fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
@@ -37,15 +37,15 @@ fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
     site.write(&config);
     assert_eq!(site.act("start"), 0);
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
-    // A server that comes up after another is no news to the command.
+    // A server that comes up after another does not trigger the command.
     expect_calls(&site, "fb", &["-v a b stop 192.0.2.1:80 tcp"]);
     one.stop();
     two.stop();
     let fallback = FALLBACK.parse().unwrap();
-    site.expect("the fallback is in", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    site.expect("the fallback is activated", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
     expect_calls(&site, "fb", &["-v a b stop 192.0.2.1:80 tcp", "-v a b start 192.0.2.1:80 tcp"]);
     assert_eq!(site.act("stop"), 0);
-    // B23: as with the original, the end of the daemon is no event for it.
+    // B23: as with the original, the end of the daemon does not trigger it.
     assert_eq!(calls(&site, "fb").len(), 2);
 }
 
@@ -114,10 +114,10 @@ fn the_callback_is_told_of_each_change_whether_it_is_taken_up_or_not() {
         assert_eq!(site.act("start"), 0);
         site.write(&two_servers(&one, &two, &format!("{more}\nchecktimeout=3")));
         expect_calls(&site, "cb", &[&told]);
-        // Also of a change for the worse.
+        // Also for a change to a wrong file.
         site.write("nonsense=yes\n");
         expect_calls(&site, "cb", &[&told, &told]);
-        // A reload by signal is no change.
+        // A reload by signal is not a change.
         let before = site.log().len();
         site.signal(Signal::SIGHUP);
         site.wait_for("a reload", || site.log()[before..].contains("was not reloaded"), &String::new);
@@ -151,7 +151,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
     let wait = |what: &str, done: &dyn Fn() -> bool| site.wait_for(what, done, &String::new);
     child("first.cf");
     child("second.cf");
-    // R28: configurations that name each other in a circle are asked once each.
+    // R28: of configurations that name each other in a circle, each is started once.
     let first = site.path("ha.d/first.cf");
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, format!("execute=web.cf\n{text}")).unwrap();
@@ -189,7 +189,7 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
     let (first, second) = (directory.join(one.address.to_string()), directory.join("127.0.0.1"));
     fs::write(&first, "").unwrap();
     site.write(&two_servers(&one, &two, &format!("failurecount=3\nmaintenancedir={}", directory.display())));
-    assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0), "maintenance is no failure");
+    assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0), "maintenance is not a failure");
     assert_eq!(site.act("start"), 0);
     site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
     fs::write(&second, "").unwrap();
@@ -214,7 +214,8 @@ fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
     site.write(&two_servers(&one, &two, &more));
     assert_eq!(site.act("start"), 0);
     site.expect("the other one is up", &[(one.address, 0), (two.address, 3)]);
-    // What is no directory cannot be read, even by root. In one step: a directory that is not there has nobody in it.
+    // A path that is not a directory cannot be read, even by root. Replaced in one step: a missing directory means
+    // that no server is in maintenance.
     let file = site.path("file");
     fs::write(&file, "").unwrap();
     renameat2(AT_FDCWD, &directory, AT_FDCWD, &file, RenameFlags::RENAME_EXCHANGE).unwrap();

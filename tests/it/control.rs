@@ -16,7 +16,7 @@ fn connect(site: &Site) -> UnixStream {
     stream
 }
 
-/// Follows the events of the daemon. No event is missed after this returns.
+/// Follows the events of the daemon. Returns when the subscription is active: no later event is missed.
 fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
     let mut stream = connect(site);
     stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
@@ -26,7 +26,7 @@ fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
     if first == json!({"v": 1, "answer": {"events": "started"}}) { Ok(reader) } else { Err(first) }
 }
 
-/// Sends a line and gives what comes back until the daemon closes.
+/// Sends a line and returns all answers until the daemon closes the connection.
 fn ask(site: &Site, line: &str) -> Value {
     let mut stream = connect(site);
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -61,7 +61,7 @@ fn requests_are_answered_as_the_manual_says() {
         assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
         assert!(answer.get("answer").is_none(), "{answer}");
     }
-    // The command line of the release before sends nothing.
+    // The command line of the previous release sends nothing.
     let mut text = String::new();
     connect(&site).read_to_string(&mut text).unwrap();
     let legacy: Value = serde_json::from_str(&text).unwrap();
@@ -75,7 +75,7 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     let site = Site::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     let followed = follow(&site).unwrap();
-    // A program that never reads, and one that closes its connection, hold up nothing.
+    // A program that never reads, or that closes its connection, delays nothing.
     let _silent = follow(&site).unwrap();
     drop(follow(&site).unwrap());
     let address = two.address.to_string();
@@ -125,7 +125,7 @@ fn an_operator_drains_a_server_and_ends_that() {
     assert_eq!((&server["state"], &server["override"]["what"]), (&json!("draining"), &json!("drain")));
     assert_eq!(server["override"]["note"], "new kernel");
     assert!(server["override"]["until"].is_string() && server["override"]["since"].is_string(), "{server}");
-    // The last one is taken out by force only, and what is not there not at all.
+    // The last server in rotation is taken out by force only, and an unknown server not at all.
     let (code, said) = run(&["down", &second, "-c", &config]);
     assert!(
         code == 1 && said.contains("tcp:192.0.2.1:80 would have no server in rotation; use --force"),
@@ -160,7 +160,7 @@ fn an_operator_drains_a_server_and_ends_that() {
     assert_eq!(run(&["undo", &first, "-c", &config]).0, 3);
 }
 
-/// A cluster manager asks by the same socket: programs that follow events must not take its place.
+/// A cluster manager uses the same socket: programs that follow events must not take its place.
 #[test]
 fn followers_leave_room_for_questions() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));

@@ -1,7 +1,7 @@
-//! Parse equality: every configuration of the corpus is judged as the original judges it, or there is an id for why not.
+//! Parse equality: ours reads every configuration of the corpus as the original does, or an id explains why not.
 //!
-//! `tests/compat/record-corpus` records what the original does; `UPDATE_GOLDEN=1 cargo test corpus` writes what ours does
-//! in the cases that have an id.
+//! `tests/compat/record-corpus` records the original; `UPDATE_GOLDEN=1 cargo test corpus` writes ours for the cases
+//! that have an id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -47,12 +47,12 @@ impl Known {
         known
     }
 
-    /// The answers to all that is asked for a text.
+    /// The answers to all questions of a text.
     fn answers(&self, text: &[u8]) -> Answers {
         let mut answers = Answers::new("director.example");
         for question in config::questions(text) {
             match question {
-                // The original knows of no file, so the corpus names none.
+                // The original has no directives for such files, so the corpus names none.
                 Question::File(_) => {}
                 Question::Host { name, family } => {
                     let found = self.hosts.iter().find(|(address, known)| {
@@ -73,7 +73,7 @@ impl Known {
     }
 }
 
-/// What ours says about a text, in the notation of the corpus.
+/// How ours reads a text, in the notation of the corpus.
 fn ours(text: &[u8], known: &Known) -> Vec<String> {
     let loaded = config::load(text, &known.answers(text));
     let first = loaded.diagnostics.iter().find(|found| found.severity == Severity::Error);
@@ -83,7 +83,7 @@ fn ours(text: &[u8], known: &Known) -> Vec<String> {
     };
     let mut out = vec!["accepted".to_owned()];
     for found in loaded.diagnostics.iter().filter(|found| found.original == Original::Warns) {
-        // The original names no line for this one.
+        // The original names no line for this error.
         let lineless = found.one_line(1, "x").starts_with("Warning [1]: ");
         let line = if lineless { "-".to_owned() } else { found.line.to_string() };
         out.push(format!(" warning {line}: {}", escape(&found.message)));
@@ -97,7 +97,7 @@ fn escape(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// A configuration in the notation of the corpus; what is the default is left out.
+/// A configuration in the notation of the corpus, without defaults.
 fn canonical(config: &Config) -> Vec<String> {
     let mut out = globals(&config.globals);
     for v in &config.virtuals {
@@ -195,7 +195,7 @@ fn check(v: &Virtual) -> String {
     format!("  check {kind} {} {check} {negotiate}", v.check.service.word())
 }
 
-/// What stands between the check and the real servers, in the order of the recorder.
+/// The settings between the check and the real servers, in the order of the recorder.
 fn settings(v: &Virtual) -> Vec<String> {
     let mut out = Vec::new();
     let mut line = |name: &str, value: String, default: &str| {
@@ -250,10 +250,10 @@ fn alert(alert: &Alert, line: &mut dyn FnMut(&str, String, &str)) {
     );
 }
 
-/// Whether ours is what the original says. Of a refusal only the line counts: the words may be better.
+/// Whether ours agrees with the original. Of a refusal only the line counts: our message may be better.
 fn same(original: &[String], ours: &[String]) -> bool {
     let line = |verdict: &String| verdict.split(':').next().unwrap_or_default().to_owned();
-    // The original opens a file without the blanks at its end, which stand in what it holds in memory.
+    // The original opens a file without the blanks at the end of its name, and keeps them in memory.
     let as_opened = |line: &String| match line.strip_prefix("  monitorfile ") {
         Some(_) => format!("{}\"", line.trim_end_matches('"').trim_end()),
         None => line.clone(),
@@ -304,7 +304,7 @@ fn corpus_is_judged_as_by_the_original() {
         let mut names = BTreeSet::new();
         for case in &mut file.cases {
             cases += 1;
-            assert!(names.insert(case.name.clone()), "{} stands twice in {}", case.name, path.display());
+            assert!(names.insert(case.name.clone()), "{} occurs twice in {}", case.name, path.display());
             let found = ours(&case.text, &known);
             if let Some(id) = &case.id {
                 *differ.entry(id.clone()).or_default() += 1;
@@ -361,7 +361,7 @@ fn texts() -> Vec<(String, Vec<u8>)> {
     texts
 }
 
-/// The configuration of a text, if it has no error. Where its parts stand in the file does not count.
+/// The configuration of a text, if it has no error, without the positions of its parts in the file.
 fn without_lines(text: &[u8], answers: &Answers) -> Option<Config> {
     let mut config = config::load(text, answers).config?;
     for v in &mut config.virtuals {
@@ -379,7 +379,7 @@ fn each_configuration_is_written_and_read_as_the_same() {
         let Some(config) = without_lines(&text, &known.answers(&text)) else { continue };
         count += 1;
         let written = config::write(&config).unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Nothing in it needs to be looked up.
+        // Nothing in it needs a lookup.
         let again = without_lines(written.as_bytes(), &Answers::new("another.example"));
         assert_eq!(again, Some(config), "{name} is written as\n{written}");
         assert_eq!(config::questions(written.as_bytes()), [], "{name} is written as\n{written}");

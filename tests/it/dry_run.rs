@@ -1,4 +1,4 @@
-//! A dry run on the table in memory: what it would send and run is logged, and neither is done.
+//! A dry run on the in-memory table: it logs what it would send and run, and does neither.
 
 use std::fs;
 use std::net::TcpListener;
@@ -18,14 +18,14 @@ fn script(site: &Site, name: &str) -> PathBuf {
     path
 }
 
-/// The program as an operator starts it: no setting says that it acts.
+/// The program as an operator starts it, without a setting that enables actions.
 fn dry(site: &Site, words: &[&str]) -> Command {
     let mut command = site.command(&[&["--table", "memory"], words].concat());
     command.env_remove("LDIRECTORD_RS_TABLE__BACKEND").env_remove("LDIRECTORD_RS_TABLE__ACT");
     command
 }
 
-/// A configuration with all that reaches out of the daemon, and two servers.
+/// A configuration with everything that acts outside the daemon, and two servers.
 fn reaching(site: &Site, one: &WebServer, two: &WebServer, relay: &TcpListener) -> String {
     let more = format!(
         "smtp=127.0.0.1:{}\nemailalert=a@one.example\nfallbackcommand={} -p secret\ncallback=\"{}\"\nexecute=other.cf",
@@ -126,7 +126,7 @@ fn external_checks_of_a_dry_run_are_unknown_until_asked_for() {
         assert!(!site.log().contains("is down"), "{}", site.log());
         assert_eq!(site.act("stop"), 0);
         assert!(!calls.exists(), "{checktype}");
-        // With the option they are what they are.
+        // With the option they run as usual.
         let output = dry(&site, &["--run-commands", "check", "web.cf"]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(calls.exists(), "{checktype}");

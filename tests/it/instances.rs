@@ -1,4 +1,4 @@
-//! Several daemons: what is said of all of them, and names that are long.
+//! Several daemons: reports about all of them, and long names.
 
 use std::fs;
 use std::process::Stdio;
@@ -56,7 +56,7 @@ fn all_daemons_are_listed() {
     assert_eq!(out.lines().map(name).collect::<Vec<_>>(), ["other.cf", "web.cf"]);
     // The default daemon is another one, and does not run.
     assert_eq!(said(&site, &["status"]).0, 3);
-    // One that crashed is named, and does not hide the other.
+    // A crashed daemon is listed, and does not hide the other.
     fs::write(site.path("run/ldirectord.gone.cf.pid"), "1\n").unwrap();
     let (code, out, _) = said(&site, &["status", "--all"]);
     assert_eq!(code, 0);
@@ -67,7 +67,8 @@ fn all_daemons_are_listed() {
     assert_eq!(code, 1, "a word too many is a warning: {out}");
 }
 
-/// One that has lost its pid file and its socket has its lock, and one that was started with `-d` only its socket.
+/// A daemon that has lost its pid file and its socket is found by its lock, a daemon that was started with `-d` only
+/// by its socket.
 #[test]
 fn all_daemons_are_listed_whatever_files_they_have() {
     let site = Site::new(CONFIG);
@@ -107,7 +108,7 @@ fn the_file_of_a_daemon_is_named_where_another_one_has_its_name() {
     assert_eq!(site.act("stop"), 0);
 }
 
-/// A path of a socket has at most 107 bytes, a name of a file 255.
+/// The path of a socket has at most 107 bytes, a file name 255.
 #[test]
 fn a_long_name_has_a_socket_and_one_that_is_too_long_is_refused() {
     let site = Site::new(CONFIG);
@@ -120,7 +121,7 @@ fn a_long_name_has_a_socket_and_one_that_is_too_long_is_refused() {
     assert_eq!(said(&site, &[&long, "status"]).0, 0);
     assert_eq!(said(&site, &[&long, "stop"]).0, 0);
     assert_eq!(said(&site, &["show", &long]).0, 3);
-    // The longer one could not even have a pid file.
+    // The longer name could not even have a pid file.
     for more in [1, 50] {
         let too_long = format!("{}{long}", "x".repeat(more));
         fs::write(site.path(&too_long), site.text(CONFIG)).unwrap();

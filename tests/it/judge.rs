@@ -1,4 +1,4 @@
-//! `-t` and `check --config-only`: a file is judged alone, and what is wrong with it can be read by a program.
+//! `-t` and `check --config-only`: a file is checked on its own, and a program can read the findings.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::site::Site;
 
-/// Usable, and full of names that only a name server knows, or the list of services.
+/// Valid, and full of names that only a name server or the list of services knows.
 const NAMES: &str = "virtual=www.example.net:https\n\treal=web1.example.net:https masq\n\treal=web2.example.net:8443 masq\n\
                      \tfallback=sorry.example.net:http masq\n\tsmtp=relay.example.net\n";
 
@@ -17,7 +17,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// The directory that the configuration is looked for in must not matter, nor may settings.
+/// Neither the directory in which the configuration is searched nor settings may matter.
 #[test]
 fn any_path_is_judged_with_0_or_2() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
@@ -59,7 +59,7 @@ fn json_has_line_column_code_and_help() {
             let place = format!("{}:{}", found["line"], found["column"]);
             [text("severity"), text("code"), place, text("directive"), text("original")].join(" ")
         };
-        // The first line of the site is its log.
+        // The first line of the site is its log file.
         assert_eq!(
             found.iter().map(row).collect::<Vec<_>>(),
             [
@@ -99,7 +99,7 @@ fn strict_makes_warnings_fail() {
     );
 }
 
-/// Without any network, and without a single socket: no name server is asked, nor anybody else.
+/// Without any network and without a single socket: it asks neither a name server nor anything else.
 #[test]
 fn a_file_is_judged_without_network_or_socket() {
     let site = Site::new(NAMES);
@@ -126,7 +126,7 @@ fn a_file_is_judged_without_network_or_socket() {
     }
 }
 
-/// Only the daemon's unit has credentials, so a pipeline cannot judge them; who needs one is told how to get it.
+/// Only the daemon's unit has credentials, so a pipeline cannot check them. The message tells how to get one.
 #[test]
 fn credentials_are_judged_where_they_are() {
     let site = Site::new(
@@ -156,11 +156,15 @@ fn credentials_are_judged_where_they_are() {
     let judged = json(&within(&["-t", "web.cf", "--json"]));
     assert_eq!(judged["diagnostics"][0]["code"], "unusable-tls-file", "{judged}");
     let (code, _, said) = site.told("reload");
-    assert_eq!((code, said.as_str()), (1, ""), "no daemon runs, and the file is fine for one that has them");
+    assert_eq!(
+        (code, said.as_str()),
+        (1, ""),
+        "no daemon runs, and the file is valid for a daemon with credentials"
+    );
     as_nobody(&site);
 }
 
-/// The process of `ExecReload=` knows of the directory and may not read in it.
+/// The process of `ExecReload=` knows the directory and may not read it.
 fn as_nobody(site: &Site) {
     if !nix::unistd::geteuid().is_root() {
         return println!("skipped in part: only root can become another user");
@@ -168,7 +172,7 @@ fn as_nobody(site: &Site) {
     let directory = site.path("credentials");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
     fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o755)).unwrap();
-    // Where everybody gets at it.
+    // A place that everybody can read.
     let own = site.path("ldirectord-rs");
     site.copy_program(&own);
     let mut command = Command::new(&own);
@@ -181,7 +185,7 @@ fn repository(path: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The commands of the manual for Ansible and Puppet, each with a good and a bad file in the place of its sign.
+/// The manual's commands for Ansible and Puppet, each with a good and a bad file in place of its placeholder.
 #[test]
 fn validation_commands_of_the_manual_work() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
@@ -203,7 +207,7 @@ fn validation_commands_of_the_manual_work() {
     }
 }
 
-/// Codes are an interface: none is printed that the manual does not list.
+/// Codes are an interface: the manual lists each printed code.
 #[test]
 fn every_code_is_in_the_manual() {
     let site = Site::new("");

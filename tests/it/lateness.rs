@@ -1,4 +1,4 @@
-//! A daemon that does not run for a while: that is not the servers' fault.
+//! A daemon that does not run for a while does not blame the servers for it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,11 +16,11 @@ use crate::site::Site;
 /// How often a server is checked, and how long it may take.
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long each answer of a server takes, and how long it waits for the client.
+/// The delay of each answer of a server, and how long the server waits for the client.
 const ANSWER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// A mail server that takes its time, and hangs up on clients that say nothing.
+/// A mail server that answers slowly and disconnects silent clients.
 struct MailServer {
     address: SocketAddr,
     dead: Arc<AtomicBool>,
@@ -50,7 +50,7 @@ impl MailServer {
         MailServer { address, dead, silent }
     }
 
-    /// From now on it takes connections and says nothing.
+    /// Accepts connections and stays silent from now on.
     fn hang(&self) {
         self.silent.store(true, Ordering::SeqCst);
     }
@@ -87,7 +87,8 @@ fn configuration(servers: &[MailServer]) -> String {
     )
 }
 
-/// Twenty servers stay in rotation over three pauses; one that died in the last is out in time.
+/// Twenty servers stay in rotation over three pauses. A server that fails in the last pause is out of rotation in
+/// time.
 #[test]
 fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
@@ -97,7 +98,7 @@ fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     site.wait_for("all are up", up, &String::new);
     let dead = &servers[20];
     for pause in 0..3 {
-        // After the first pause all checks begin, so the next ones find them half done.
+        // After the first pause all checks begin, so the next pauses find them half done.
         thread::sleep(ANSWER / 2);
         site.signal(Signal::SIGSTOP);
         if pause == 2 {
@@ -110,18 +111,18 @@ fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     site.expect_log(&format!("Real server is down: {}", dead.address));
     assert!(resumed.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}", resumed.elapsed());
     site.expect_log("The daemon did not run for ");
-    // Every check has come round since.
+    // Every check has run since.
     thread::sleep(INTERVAL * 2 + TIMEOUT);
     let down = lines(&site, "Real server is down");
     assert_eq!(down.len(), 1, "{down:#?}");
     assert_eq!(site.act("stop"), 0);
 }
 
-/// A control group whose processes get a twentieth of a core together.
+/// A control group whose processes together get a twentieth of a core.
 struct Slow(PathBuf);
 
 impl Slow {
-    /// Makes it in version 1 or 2 of control groups, whichever this process may; none where it may neither.
+    /// Creates it in version 1 or 2 of control groups, whichever is permitted; an error if neither is.
     fn make(pid: i32) -> std::io::Result<Slow> {
         let name = format!("ldirectord-rs-test-{}", std::process::id());
         let in_one = |(root, file, value): (&str, &str, &str)| {
@@ -146,7 +147,8 @@ impl Drop for Slow {
     }
 }
 
-/// A director with far too little CPU time still finds the dead: one that refuses connections, and one that takes them and is silent.
+/// A director with far too little CPU time still finds failed servers: a server that refuses connections, and a
+/// server that accepts them and is silent.
 #[test]
 fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
     let servers: Vec<MailServer> = (0..22).map(|_| MailServer::start()).collect();
@@ -158,7 +160,7 @@ fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
         Ok(slow) => slow,
         Err(error) => return println!("skipped: no control group for CPU time can be made here: {error}"),
     };
-    // The daemon lives on it for a while.
+    // The daemon runs with it for a while.
     thread::sleep(INTERVAL * 4);
     let died = Instant::now();
     servers[20].die();

@@ -1,4 +1,4 @@
-//! start, stop, restart, status: exit codes, words, files.
+//! start, stop, restart, status: exit codes, messages, files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,14 +25,14 @@ fn a_life_from_start_to_stop() {
     assert!(err.contains(&format!("is running with pid: {}", site.pid().unwrap())), "{err}");
 
     one.stop();
-    site.expect("the first is dead", &[(one.address, 0), (two.address, 3)]);
+    site.expect("the first is down", &[(one.address, 0), (two.address, 3)]);
     site.expect_log(&format!("Quiescent real server: {} (192.0.2.1:80) (Weight set to 0)", one.address));
     two.stop();
-    site.expect("all are dead", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    site.expect("all are down", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
     site.expect_log("Added fallback server: 127.0.0.9:80 (192.0.2.1:80) (Weight set to 1)");
     one.serve("I am fine");
     two.serve("I am fine");
-    site.expect("all are back", &both);
+    site.expect("all are up again", &both);
     site.expect_log("Deleted fallback server: 127.0.0.9:80 (192.0.2.1:80)");
 
     assert_eq!(site.told("stop"), (0, String::new(), String::new()));
@@ -44,7 +44,7 @@ fn a_life_from_start_to_stop() {
     assert_eq!(site.act("stop"), 0);
 }
 
-/// Neither where its files would go nor a right to give up is needed for a dry run.
+/// A dry run needs neither the directories of its files nor the right to drop privileges.
 #[test]
 fn a_dry_run_needs_no_directory_of_its_own() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:80 masq\n\tchecktype=on\n");
@@ -125,7 +125,7 @@ fn without_a_file() {
         assert_eq!(lines[2], format!("searched: {}", places.join(", ")), "{action}");
         assert!(lines[3].contains("/usr/share/doc/ldirectord-rs/examples/ldirectord.cf"), "{action}: {err}");
     }
-    // B02: what runs can be asked for and ended whatever became of its file.
+    // B02: a running daemon can be queried and stopped, whatever happened to its file.
     assert_eq!(site.told("status"), (3, "ldirectord is stopped for web.cf\n".to_owned(), String::new()));
     assert_eq!(site.act("stop"), 0);
 }
@@ -137,7 +137,7 @@ fn exit_codes_while_stopped() {
     assert_eq!(site.told("force-reload").0, 1);
     assert_eq!(site.told("try-restart").0, 0);
     assert!(!site.pid_file().exists());
-    // S43: a pid file of a process that is gone, of another program, and an empty one.
+    // A pid file of an ended process, of another program, and an empty pid file.
     fs::write(site.pid_file(), "1\n").unwrap();
     let (code, out, err) = site.told("status");
     assert_eq!(code, 1);
@@ -150,7 +150,7 @@ fn exit_codes_while_stopped() {
     assert_eq!(site.act("stop"), 0);
 }
 
-/// The fastest of many, for the machine may be busy; and whatever the file looks like.
+/// The fastest of many runs, because the machine may be busy. The content of the file does not matter.
 #[test]
 fn status_answers_at_once() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
@@ -210,7 +210,7 @@ fn restart_changes_the_process_and_needs_a_good_file() {
         log.contains("terminated for a handover; the table stays as it is") && !log.contains("Purged"),
         "{log}"
     );
-    // B01, B02: a wrong file neither ends the daemon nor loses its pid file.
+    // B01, B02: a wrong file neither ends the daemon nor costs it its pid file.
     site.write("nonsense\n");
     assert_eq!(site.told("restart").0, 2);
     let (code, _, err) = site.told("status");
@@ -260,7 +260,7 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
 #[test]
 fn nothing_is_started_beside_the_original() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
-    // It has its pid in the file, and no lock on it.
+    // Its pid is in the file, but it holds no lock on it.
     let mut original =
         Foreground(Command::new("perl").args(["-e", "sleep 60", "/usr/sbin/ldirectord"]).spawn().unwrap());
     let pid = i32::try_from(original.0.id()).unwrap();
@@ -320,7 +320,7 @@ fn restart_ends_what_the_original_has_forked() {
     );
     assert_eq!(site.act("restart"), 0);
     site.wait_for("the end of the checker", || line("checker").is_empty(), &|| line("checker"));
-    assert!(line("other").starts_with("sleep"), "what is no checker is left alone");
+    assert!(line("other").starts_with("sleep"), "a process that is not a checker stays");
     let other = fs::read_to_string(site.path("other")).unwrap().trim().parse().unwrap();
     kill(Pid::from_raw(other), Signal::SIGKILL).unwrap();
     assert!(!original.0.wait().unwrap().success());
@@ -332,7 +332,7 @@ fn restart_ends_what_the_original_has_forked() {
 #[test]
 fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
-    // Root can read any file, but none can read a directory as one.
+    // Root can read any file, but cannot read a directory as a file.
     fs::create_dir(site.pid_file()).unwrap();
     let check = |action: &str, code: i32| {
         let (found, out, err) = site.told(action);
@@ -369,7 +369,7 @@ fn what_runs_is_found_and_ended_with_wrong_settings() {
         }
         assert_eq!(told(&["check", "web.cf"]).0, 2, "{wrong}");
     }
-    // A variable that is no setting.
+    // A variable that is not a setting.
     let output = site.command(&["web.cf", "status"]).env("LDIRECTORD_RS_TABEL__BACKEND", "kernel").output();
     assert_eq!(output.unwrap().status.code(), Some(0));
     assert_eq!(site.pid(), pid);
@@ -388,7 +388,7 @@ fn stop_does_not_wait_for_hung_checks() {
         silent.local_addr().unwrap()
     ));
     let start = Instant::now();
-    // The grace is for what must come to its end; a check need not.
+    // The grace period is for work that must finish; a check need not.
     let mut command = site.command(&["web.cf", "start"]);
     assert!(command.env("LDIRECTORD_RS_STOP__GRACE", "60").status().unwrap().success());
     assert!(start.elapsed() < Duration::from_secs(10), "start waited for hung checks: {:?}", start.elapsed());
@@ -398,8 +398,8 @@ fn stop_does_not_wait_for_hung_checks() {
     assert!(!site.log().contains("is down"), "both checks hung: {}", site.log());
 }
 
-/// B30: more SIGTERMs while the daemon ends change nothing: it ends once, and a check that it ends is not a dead server.
-/// A command holds its end open until the test allows it, so that the later signals surely come while it ends.
+/// B30: more SIGTERMs while the daemon ends change nothing: it ends once, and a check that it cancels does not mark a
+/// server down. A command delays the end until the test allows it, so that the later signals surely arrive before it.
 #[test]
 fn d1_a_second_term_changes_nothing() {
     let site = Site::new("");
@@ -431,7 +431,7 @@ fn d1_a_second_term_changes_nothing() {
     for _ in 0..1000 {
         kill(daemon, Signal::SIGTERM).unwrap();
     }
-    // A daemon that ends refuses questions, rather than let them wait.
+    // A daemon that ends refuses queries instead of delaying them.
     let asked = site.run(&["show", "web.cf"]);
     let told = String::from_utf8(asked.stderr).unwrap();
     assert!(asked.status.code() == Some(3) && !told.contains("no answer within"), "{told}");
@@ -448,7 +448,7 @@ fn supervised_stays_in_the_foreground() {
     let child = site.command(&["web.cf", "start"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut foreground = Foreground(child);
     site.wait_for("the table", || site.table().is_some(), &String::new);
-    // S60: no pid file, and so `status` says stopped.
+    // Supervised, there is no pid file, so `status` reports stopped.
     assert!(!site.pid_file().exists());
     assert_eq!(site.told("status").0, 3);
     let pid = Pid::from_raw(i32::try_from(foreground.0.id()).unwrap());
@@ -462,13 +462,13 @@ fn supervised_stays_in_the_foreground() {
 
 #[test]
 fn signals_that_ended_the_original_do_not_end_this_one() {
-    // B29, S59.
+    // B29: SIGUSR1 makes it log a report.
     let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     assert_eq!(site.act("start"), 0);
     site.signal(Signal::SIGUSR1);
     site.expect_log("tcp:192.0.2.1:80");
     assert_eq!(site.told("status").0, 0);
-    // SIGUSR2 hands over: it ends, and remembers what is its own.
+    // SIGUSR2 is a handover: it ends, and records what it owns.
     site.signal(Signal::SIGUSR2);
     site.expect_log("terminated for a handover; the table stays as it is");
     assert!(!site.log().contains("Purged"));

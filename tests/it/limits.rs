@@ -1,4 +1,4 @@
-//! A low limit of open files: the operator is told, and checks wait for a place instead of failing.
+//! A low limit of open files: the operator is warned, and checks wait for a place instead of failing.
 
 use std::fmt::Write as _;
 use std::process::Command;

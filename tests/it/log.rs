@@ -1,4 +1,4 @@
-//! A log that hangs and a disk that is full: the checks go on.
+//! A hanging log and a full disk: the checks continue.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use nix::sys::stat::Mode;
 
 use crate::site::{Foreground, Site, WebServer, two_servers};
 
-/// Far more than anything here takes, and far less than a log that hangs.
+/// Far more than anything here takes, and far less than a hanging log.
 const PROMPT: Duration = Duration::from_secs(15);
 
 /// R86
@@ -27,14 +27,14 @@ fn b3_a_log_that_hangs_stops_neither_start_nor_checks_nor_stop() {
     assert!(start.elapsed() < PROMPT, "{:?}", start.elapsed());
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     one.stop();
-    site.expect("a dead server goes out", &[(one.address, 0), (two.address, 3)]);
+    site.expect("a failed server is out of rotation", &[(one.address, 0), (two.address, 3)]);
     let stop = Instant::now();
     assert_eq!(site.act("stop"), 0);
     assert!(stop.elapsed() < PROMPT, "{:?}", stop.elapsed());
     assert_eq!(site.pid(), None);
 }
 
-/// A report, and so a line in the log of the configuration in force.
+/// A report, and thus a line in the log of the active configuration.
 fn reported(site: &Site) -> bool {
     site.signal(nix::sys::signal::Signal::SIGUSR1);
     false
@@ -56,12 +56,12 @@ fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
     site.expect_log("terminated on signal: TERM");
 }
 
-/// What is printed goes nowhere, as on a full disk; only an answer that was asked for is missed.
+/// Output is lost, as on a full disk; that matters only for an answer that was asked for.
 #[test]
 fn b3_what_cannot_be_printed_ends_no_action() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let site = Site::new(&two_servers(&one, &two, ""));
-    // Something to warn of.
+    // Something to warn about.
     fs::set_permissions(site.path("web.cf"), Permissions::from_mode(0o666)).unwrap();
     let unprinted = |words: &[&str]| {
         let full = || File::options().write(true).open("/dev/full").unwrap();
@@ -78,7 +78,7 @@ fn b3_what_cannot_be_printed_ends_no_action() {
     assert_eq!(unprinted(&["-h"]), 1);
 }
 
-/// No file can grow, as on a full disk, and each attempt gets a signal that ends a process unless it is prepared.
+/// No file can grow, as on a full disk, and each attempt raises a signal that ends an unprepared process.
 #[test]
 fn b3_a_full_disk_refuses_no_start() {
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
@@ -91,7 +91,7 @@ fn b3_a_full_disk_refuses_no_start() {
     let daemon = Foreground(command.spawn().unwrap());
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     one.stop();
-    site.expect("a dead server goes out", &[(one.address, 0), (two.address, 3)]);
+    site.expect("a failed server is out of rotation", &[(one.address, 0), (two.address, 3)]);
     assert_eq!(site.pid(), None);
     // Space is free again.
     let pid = daemon.0.id().to_string();

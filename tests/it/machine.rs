@@ -1,5 +1,5 @@
-//! The tests' own machine: what an operator has put on the computer must not change what a test sees (`tests/hide`), and the
-//! repository may lie below /var (`tests/lay`). Needs root, for mounts.
+//! The tests' own machine: files of an operator must not change what a test sees (`tests/hide`), and the repository
+//! may be below /var (`tests/lay`). Needs root, for mounts.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 const HIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hide");
 const LAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lay");
 
-/// What an operator may have, and no test may see.
+/// Files that an operator may have, and that no test may see.
 const PLANTED: [&str; 26] = [
     "etc/cron.d/a job of mine",
     "etc/crontab",
@@ -40,7 +40,7 @@ const PLANTED: [&str; 26] = [
     "var/spool/cron/crontabs/root",
 ];
 
-/// What every machine has.
+/// Files of every machine.
 const COMMON: [&str; 4] = [
     "etc/default/locale",
     "etc/ssl/openssl.cnf",
@@ -54,7 +54,7 @@ fn plant(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Whether this process may mount; says so if not.
+/// Whether this process may mount; prints a notice if not.
 fn may_mount() -> bool {
     let may = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
     let may = nix::unistd::geteuid().is_root() && may.is_ok_and(|status| status.success());
@@ -64,7 +64,7 @@ fn may_mount() -> bool {
     may
 }
 
-/// What a script prints in a mount namespace of its own.
+/// The output of a script in a mount namespace of its own.
 fn in_namespace(script: &str, arguments: &[&Path]) -> String {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-euc", script, "sh"]).args(arguments).stdin(Stdio::null());

@@ -13,24 +13,24 @@ mod many;
 
 use crate::site::{Foreground, Site, WebServer, two_servers};
 
-/// How a relay behaves to the next connection.
+/// The behaviour of a relay in the next connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
     Good,
-    /// Accepts and says nothing.
+    /// Accepts the connection and stays silent.
     Silent,
     /// 451 to the sender.
     Busy,
     /// 550 to recipients at `bad.example`, 452 to those at `full.example`.
     Picky,
-    /// Closes after the sender.
+    /// Closes the connection after the sender.
     Rude,
 }
 
-/// The recipients and the text of a letter.
+/// The recipients and the text of a message.
 type Taken = (Vec<String>, String);
 
-/// A relay that keeps what it took: recipients and text of each letter.
+/// A relay that keeps what it accepted: recipients and text of each message.
 struct Relay {
     address: SocketAddr,
     mood: Arc<Mutex<Mood>>,
@@ -115,7 +115,7 @@ fn converse(
             _ if mood == Mood::Silent => continue,
             "MAIL" if mood == Mood::Busy => b"451 not now\r\n",
             "RCPT" if mood == Mood::Rude => return Ok(()),
-            "RCPT" if mood == Mood::Picky && line.contains("bad.example") => b"550 nobody\r\n",
+            "RCPT" if mood == Mood::Picky && line.contains("bad.example") => b"550 no such user\r\n",
             "RCPT" if mood == Mood::Picky && line.contains("full.example") => b"452 mailbox full\r\n",
             "RCPT" => {
                 recipients.push(line);
@@ -162,7 +162,7 @@ fn a_bad_relay_delays_nothing_and_is_said_once() {
         });
         site.expect_log("mail delivery recovered");
         assert_eq!(site.log().matches("failed to send SMTP email message").count(), 1, "{}", site.log());
-        // B17: one letter, all recipients.
+        // B17: one message, all recipients.
         assert!(relay.taken().iter().all(|(to, _)| to.len() == 2), "{:?}", relay.taken());
         let (_, text) = relay.taken().into_iter().find(|(_, text)| text.contains(&subject)).unwrap();
         for words in ["Date: ", "Message-ID: ", "ldirectord host: ", "Daemon-Status: running\n"] {
@@ -189,12 +189,12 @@ fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
         relay.has("Log-Message: [Web shop] Added real server: 127.0.0.1:1 (192.0.2.1:80) (Weight set to 1)")
     );
     assert!(relay.has("From: ld@here.example\n"));
-    site.expect_log("nobody");
+    site.expect_log("no such user");
     site.expect_log("emailalert: Added real server: 127.0.0.1:1 (192.0.2.1:80)");
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
-/// B33: the sender is the user of the process, whatever the environment says.
+/// B33: the sender is the user of the process; the environment has no influence.
 #[test]
 fn d5_the_senders_user_is_that_of_the_uid() {
     let relay = Relay::start(Mood::Good);
@@ -260,7 +260,7 @@ fn alert_test_says_what_happened() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("not now"));
 }
 
-/// A mail server that others wrote takes the letters too: aiosmtpd, which prints each.
+/// A third-party mail server accepts the messages, too: aiosmtpd, which prints each.
 #[test]
 fn a_real_mail_server_takes_it() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -294,7 +294,7 @@ fn a_real_mail_server_takes_it() {
 
 #[test]
 fn who_is_dead_at_the_start_is_told() {
-    // L01: it was never in, so nothing is deleted.
+    // L01: it was never in the table, so nothing is deleted.
     let relay = Relay::start(Mood::Good);
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     one.stop();

@@ -1,4 +1,4 @@
-//! The program as a process, on a table in memory: what operators and cluster managers see. Needs no privileges.
+//! The program as a process, on an in-memory table: what operators and cluster managers see. Needs no privileges.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A service manager that listens, as systemd does: what it is told, and when.
+//! A service manager that listens, as systemd does: which notifications it receives, and when.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
@@ -17,11 +17,11 @@ impl Manager {
         Manager(socket)
     }
 
-    /// Fills the queue of the socket with messages that mean nothing: whoever sends one more has to wait.
+    /// Fills the queue of the socket with meaningless messages, so that the next sender has to wait.
     fn fill(&self, site: &Site) {
         let mut sent = 1;
         while sent > 0 {
-            // Each socket has room for some of the messages only.
+            // Each socket has room for only some of the messages.
             let socket = UnixDatagram::unbound().unwrap();
             socket.set_nonblocking(true).unwrap();
             socket.connect(site.path("notify")).unwrap();
@@ -32,7 +32,8 @@ impl Manager {
         }
     }
 
-    /// The next message that begins so; signs of life and lines for people in between are passed over unless one is waited for.
+    /// The next message with this beginning. Watchdog and status messages in between are skipped unless the test
+    /// waits for one.
     fn expect(&self, beginning: &str) -> String {
         loop {
             let mut buffer = [0; 1024];
@@ -64,23 +65,23 @@ fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
     let mut daemon = Foreground(start(&site));
     let ready = manager.expect("READY=1");
     assert!(ready.contains("STATUS=2 of 2 up"), "{ready}");
-    // The pid file is there, and so every other action finds it.
+    // The pid file exists, so every other action finds it.
     assert_eq!(site.pid(), i32::try_from(daemon.0.id()).ok());
     assert_eq!(site.act("status"), 0);
     let mut second = Foreground(start(&site));
-    assert_eq!(second.0.wait().unwrap().code(), Some(1), "a second one is refused, and says so");
+    assert_eq!(second.0.wait().unwrap().code(), Some(1), "a second daemon is refused with a message");
     manager.expect("WATCHDOG=1");
 
     site.signal(Signal::SIGHUP);
     assert!(manager.expect("RELOADING=1").contains("MONOTONIC_USEC="));
     manager.expect("READY=1");
-    // A wrong file is an answer, too.
+    // A reload with a wrong file is confirmed, too.
     site.write("nonsense\n");
     site.signal(Signal::SIGHUP);
     manager.expect("RELOADING=1");
     manager.expect("READY=1");
 
-    // The line for people follows the state.
+    // The status line follows the state.
     one.stop();
     assert_eq!(manager.expect("STATUS=").trim_end(), "STATUS=1 of 2 up");
     two.stop();
@@ -94,7 +95,7 @@ fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
     assert_eq!(site.pid(), None);
 }
 
-/// The queue of its socket is full from the start on, and nothing reads from it.
+/// The queue of its socket is full from the start, and no process reads from it.
 #[test]
 fn b3_a_manager_that_does_not_read_stops_no_check() {
     let (mut one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
@@ -109,7 +110,7 @@ fn b3_a_manager_that_does_not_read_stops_no_check() {
     one.stop();
     site.expect("one is out", &[(one.address, 0), (two.address, 3)]);
 
-    // When it reads again it gets what is true now: old lines are not queued for ever.
+    // When it reads again it gets the current state: old lines are not queued for ever.
     assert!(manager.expect("READY=1").contains("STATUS=2 of 2 up"));
     assert_eq!(manager.expect("STATUS=").trim_end(), "STATUS=1 of 2 up");
 

@@ -1,5 +1,5 @@
-//! The login at Oracle, in a process of its own (feature `oracle`), as far as it goes without an Oracle server: refused, broken,
-//! silent. Nothing of Oracle's server can be had here to see it succeed.
+//! The login at Oracle, in a process of its own (feature `oracle`), as far as it gets without an Oracle server:
+//! refused, broken, silent. No Oracle server is available here to test a successful login.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::site::Site;
 
-/// Accepts the first CONNECT, as a listener does; what it does with the login is `answer`, and then it waits for the other end.
+/// Accepts the first CONNECT, as a listener does. `answer` handles the login; then it waits for the other end.
 fn listener(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -29,7 +29,7 @@ fn listener(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<()>) {
     (address, left)
 }
 
-/// What `check` says of a server behind such a listener.
+/// The output of `check` for a server with such a listener.
 fn verdict(answer: &'static [u8]) -> String {
     let (address, left) = listener(answer);
     let site = Site::new(&format!(

@@ -1,5 +1,5 @@
-//! Many commands for one daemon at the same time, and a killer: whatever they meet, there is at most one daemon, and nobody else is hurt.
-//! `ORDERS` says how many commands each of the four processes gives (by default 25).
+//! Many simultaneous commands for one daemon, and a process that kills it: there is never more than one daemon, and
+//! no other process is harmed. `ORDERS` is the number of commands of each of the four processes (default 25).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use crate::site::{Foreground, Site};
 
 const PROCESSES: usize = 4;
 
-/// The numbers of all daemons of a site: they live in `/`, while the commands that start them live where the site is.
+/// The pids of all daemons of a site: they run in `/`, the commands that start them in the directory of the site.
 fn daemons(site: &Site) -> Vec<i32> {
     let settings = site.path("settings-of-none.toml").display().to_string();
     let pids =
@@ -32,16 +32,16 @@ fn daemons(site: &Site) -> Vec<i32> {
     .collect()
 }
 
-/// Whether a process has given back all that it had. Its command line is gone earlier, while it still holds its lock.
+/// Whether a process has released everything. Its command line disappears earlier, while it still holds its lock.
 fn has_ended(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// How often each command came to each exit code; a kill has none.
+/// How often each command ended with each exit code; a kill has none.
 type Counts = Mutex<BTreeMap<(&'static str, Option<i32>), usize>>;
 
-/// One of the commands, and the exit codes that it may have here.
+/// One of the commands, and the exit codes that it may return here.
 fn order(site: &Site, choice: u8, bystander: i32, counts: &Counts) {
     let count = |what, code| *counts.lock().unwrap().entry((what, code)).or_default() += 1;
     let (action, codes): (&'static str, &[i32]) = match choice % 8 {
@@ -50,7 +50,7 @@ fn order(site: &Site, choice: u8, bystander: i32, counts: &Counts) {
         3 | 4 => ("restart", &[0, 1]),
         5 => ("reload", &[0, 1]),
         6 => {
-            // The number of a daemon that crashed belongs to somebody else in the end.
+            // The pid of a crashed daemon is reused by another process in the end.
             if let Some(pid) = site.pid().filter(|pid| daemons(site).contains(pid)) {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 count("kill -9", None);
@@ -114,7 +114,7 @@ fn two_starts_at_once_leave_one_daemon() {
     }
     site.wait_for("a pid", || site.pid().is_some(), &String::new);
     assert_eq!(site.act("stop"), 0);
-    // The log is whole when the daemon has ended.
+    // The log is complete when the daemon has ended.
     assert_eq!(site.log().matches(" as daemon").count(), 1, "{}", site.log());
 }
 
@@ -143,7 +143,7 @@ fn a_stop_during_a_start_ends_its_daemon() {
     for _ in 0..20 {
         let mut start =
             site.command(&["web.cf", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // As soon as the start has its place, whatever it does then.
+        // As soon as the start holds the lock, in whatever phase it is then.
         site.wait_for("the lock", || site.path("run/ldirectord-rs/web.cf.lock").exists(), &String::new);
         assert_eq!(site.act("stop"), 0);
         assert_eq!(start.wait().unwrap().code(), Some(0), "{}", site.log());
@@ -163,7 +163,7 @@ fn a_daemon_that_hangs_is_killed() {
             assert!(said.contains("did not end within 10 s") && said.contains("was killed"), "{said}");
             assert!(begin.elapsed() < Duration::from_secs(13) + SLACK, "{:?}", begin.elapsed());
             assert_eq!(daemons(&stopped), [0; 0]);
-            assert!(!stopped.pid_file().exists(), "status would say stale");
+            assert!(!stopped.pid_file().exists(), "status would report a stale pid file");
         });
         scope.spawn(|| {
             let before = restarted.pid();
@@ -176,7 +176,7 @@ fn a_daemon_that_hangs_is_killed() {
     });
 }
 
-/// What a busy machine may take on top.
+/// The extra time of a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
 fn frozen() -> Site {
@@ -186,7 +186,8 @@ fn frozen() -> Site {
     site
 }
 
-/// The pid of a daemon that crashed belongs to the daemon of another configuration, and somebody locks the file that names it.
+/// The pid of a crashed daemon belongs to the daemon of another configuration, and a third process locks the file
+/// that names it.
 #[test]
 fn the_daemon_of_another_configuration_is_left_alone() {
     let text = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";

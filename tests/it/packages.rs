@@ -1,5 +1,5 @@
-//! What the packages hold, as far as it can be seen without making them: completions know the whole command line, every file that
-//! is packed is there, scripts can be read by their shell, and the versions agree.
+//! The contents of the packages, as far as they can be checked without building them: completions know the whole
+//! command line, every packed file exists, scripts are valid for their shell, and the versions agree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
-/// The actions, which the help lists one a line, and those that are said in passing.
+/// The actions: those that the help lists one per line, and those that it mentions in passing.
 const ACTIONS: [&str; 10] = [
     "start",
     "stop",
@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Whether a word stands in a text.
+/// Whether a text contains a word.
 fn has_word(text: &str, word: &str) -> bool {
     text.split(|c: char| !(c.is_alphanumeric() || c == '-')).any(|found| found == word)
 }
@@ -70,7 +70,7 @@ fn assets() -> Vec<String> {
 fn what_is_packed_is_there() {
     let assets = assets();
     assert!(assets.len() > 30, "{assets:?}");
-    // The program and the manual are made.
+    // The program and the manual are built.
     for asset in assets.iter().filter(|asset| !asset.starts_with("target/")) {
         let path = Path::new(ROOT).join(asset);
         let folder = path.parent().unwrap();
@@ -116,7 +116,7 @@ fn the_changelog_of_the_package_is_of_this_version() {
     assert!(read("packaging/debian/changelog").starts_with(&expected), "{expected}");
 }
 
-/// The limits of the unit hold for whatever it runs, also for what makes the pid file.
+/// The limits of the unit hold for everything that it runs, including what creates the pid file.
 #[test]
 fn the_pid_file_of_a_unit_can_be_read_by_all() {
     for name in ["ldirectord-rs.service", "ldirectord-rs@.service"] {
@@ -126,7 +126,7 @@ fn the_pid_file_of_a_unit_can_be_read_by_all() {
     }
 }
 
-/// A folder with these programs of the machine and no other.
+/// A folder with only these programs of the machine.
 fn only(programs: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for program in programs {
@@ -180,7 +180,7 @@ fn c1_a_pid_file_of_a_user_gives_root_no_command() {
     assert!(output.status.success() && out.ends_with("all is well\n"), "{output:?}");
 }
 
-/// `systemctl reload` fails with the reason where the file cannot be used, before the daemon is told to read it.
+/// `systemctl reload` fails with the reason if the file cannot be used, before the daemon is asked to read it.
 #[test]
 fn a_reload_of_a_unit_judges_the_file_first() {
     for (name, config) in [("ldirectord-rs.service", ""), ("ldirectord-rs@.service", " %i.cf")] {
@@ -215,7 +215,7 @@ fn the_agent_starts_no_program_that_is_not_ours() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// The drop-in takes back each limit of the unit that a command of root may meet.
+/// The drop-in lifts each limit of the unit that a command of root may meet.
 #[test]
 fn the_drop_in_takes_back_the_limits_of_the_unit() {
     let unit = read("packaging/systemd/ldirectord-rs.service");

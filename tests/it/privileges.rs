@@ -1,4 +1,4 @@
-//! What the daemon's user and whoever starts the daemon cannot get from it: root's files, locks, an open umask.
+//! What the daemon's user, and a user who starts the daemon, cannot get from it: root's files, locks, an open umask.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -10,7 +10,7 @@ const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype
 /// Debian's `nobody`.
 const USER: u32 = 65534;
 
-/// A link of the user in the place of the log: neither given to the user nor written by root, at no action.
+/// A link of the user in place of the log is neither given to the user nor written by root, in any action.
 #[test]
 fn c2_a_log_that_is_a_link_of_the_user_is_left_alone() {
     if !nix::unistd::geteuid().is_root() {
@@ -68,7 +68,7 @@ fn c2_a_state_directory_of_another_user_is_taken() {
     assert_eq!(site.act("stop"), 0);
 }
 
-/// A daemon of a user that cannot write there any more would lose its note and its socket.
+/// A daemon whose user cannot write there any more would lose its note and its socket.
 #[test]
 fn c2_a_state_directory_in_use_keeps_its_owner() {
     if !nix::unistd::geteuid().is_root() {
@@ -88,13 +88,13 @@ fn c2_a_state_directory_in_use_keeps_its_owner() {
     let (code, err) = act("other.cf", "start", "nobody");
     assert_eq!((code, owner()), (Some(0), USER), "{err}");
     let words = format!("{} belongs to uid {USER}: the daemon other.cf of that user", state.display());
-    // Root works there all the same, and leaves the directory to the other one.
+    // Root works there all the same, and leaves the directory to the other user.
     let (code, err) = act("web.cf", "start", "");
     assert_eq!((code, owner()), (Some(0), USER), "{err}");
     site.expect_log(&words);
     assert!(site.table().is_some());
     assert_eq!(act("other.cf", "restart", "nobody").0, Some(0), "{}", site.log());
-    // Another user could not, so nothing is started, and what runs goes on.
+    // Another user could not write there, so nothing is started, and the running daemon continues.
     let pid = site.pid();
     for action in ["restart", "stop", "start"] {
         let (code, err) = act("web.cf", action, "daemon");
@@ -103,13 +103,13 @@ fn c2_a_state_directory_in_use_keeps_its_owner() {
         assert!(action != "restart" || site.pid() == pid);
     }
     assert_eq!(act("other.cf", "stop", "nobody").0, Some(0));
-    // Nobody is there now.
+    // No daemon is there now.
     assert_eq!(act("web.cf", "start", "").0, Some(0));
     assert_eq!(owner(), 0);
     assert_eq!(site.act("stop"), 0);
 }
 
-/// R82: who may not open the lock of root's daemon goes by its pid file and /proc, and can end nothing.
+/// R82: a user who may not open the lock of root's daemon relies on its pid file and /proc, and can stop nothing.
 #[test]
 fn c2_another_user_may_ask_and_ends_nothing() {
     let may = Command::new("unshare").args(["--mount", "setpriv", "--version"]).output();
@@ -138,7 +138,7 @@ fn c2_another_user_may_ask_and_ends_nothing() {
     let pid = site.pid().unwrap();
     let (code, said) = ask("status", 0);
     assert!(code == Some(0) && said.contains(&format!("is running with pid: {pid}")), "{code:?}: {said}");
-    // Where /proc hides the processes of others, it cannot be known.
+    // Where /proc hides the processes of other users, the state is unknown.
     let (code, said) = ask("status", 2);
     assert!(code == Some(4) && said.contains("ask as root"), "{code:?}: {said}");
     for action in ["stop", "restart", "reload"] {
@@ -157,7 +157,7 @@ fn c2_another_user_may_ask_and_ends_nothing() {
     assert_eq!(site.act("stop"), 0);
 }
 
-/// R90: the original's files get the modes of whoever starts it.
+/// R90: with the original, the umask of its caller decides the modes of the files.
 #[test]
 fn c2_the_umask_is_set() {
     for umask in ["000", "077"] {
@@ -193,7 +193,7 @@ fn c4_inherited_descriptors_are_closed() {
         site.wait_for("the daemon", || site.told("status").0 == 0, &String::new);
         let lock =
             Command::new("flock").arg("--nonblock").arg(site.path("lock")).arg("true").status().unwrap();
-        assert!(lock.success(), "the daemon holds the lock of whoever started it");
+        assert!(lock.success(), "the daemon holds the lock of its caller");
         assert_eq!(site.act("stop"), 0);
         started.wait().unwrap();
     }

@@ -1,4 +1,4 @@
-//! The file changes while the daemon runs.
+//! Changes of the file while the daemon runs.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -46,34 +46,34 @@ fn without_autoreload_a_change_is_only_told() {
     site.write(&two_servers(&one, &two, "").replace("masq 1", "masq 9"));
     site.expect_log(" - ignore new configuration");
     site.expect("unchanged", &[(one.address, 1), (two.address, 3)]);
-    // A reload on demand takes it.
+    // A reload on demand applies it.
     assert_eq!(site.act("reload"), 0);
-    site.expect("taken up", &[(one.address, 9), (two.address, 3)]);
+    site.expect("applied", &[(one.address, 9), (two.address, 3)]);
 }
 
 #[test]
 fn a_failed_reload_keeps_the_running_state_to_the_last_detail() {
-    // B03, S15: the original lost its globals and stopped changing the table.
+    // B03: the original lost its globals and stopped changing the table.
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
     assert_eq!(site.act("start"), 0);
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     site.write("checkinterval=3600\nquiescent=no\nbogus\n");
     site.expect_log("The configuration was not reloaded");
-    // The running daemon goes on with its own interval, and quiescent as it was.
+    // The running daemon keeps its own interval, and quiescent as it was.
     one.stop();
-    site.expect("the first is dead", &[(one.address, 0), (two.address, 3)]);
+    site.expect("the first is down", &[(one.address, 0), (two.address, 3)]);
     one.serve("I am fine");
-    site.expect("the first is back", &[(one.address, 1), (two.address, 3)]);
-    // B01: the pid file is still there, and so is the daemon.
+    site.expect("the first is up again", &[(one.address, 1), (two.address, 3)]);
+    // B01: the pid file still exists, and the daemon still runs.
     assert_eq!(site.told("status").0, 0);
     site.write(&two_servers(&one, &two, "autoreload=yes").replace("masq 1", "masq 8"));
-    site.expect("mended", &[(one.address, 8), (two.address, 3)]);
+    site.expect("fixed", &[(one.address, 8), (two.address, 3)]);
 }
 
 #[test]
 fn a_file_that_vanishes_changes_nothing() {
-    // S63.
+    // The file is missing for a while.
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let config = two_servers(&one, &two, "autoreload=yes");
     let site = Site::new(&config);
@@ -90,7 +90,7 @@ fn a_file_that_vanishes_changes_nothing() {
 
 #[test]
 fn an_empty_file_is_not_taken_for_a_wish() {
-    // R03: half-written or emptied by accident, it would take every service away.
+    // R03: a file that is half-written, or emptied by accident, would remove every service.
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
     assert_eq!(site.act("start"), 0);
@@ -99,7 +99,7 @@ fn an_empty_file_is_not_taken_for_a_wish() {
     site.expect("unchanged", &[(one.address, 1), (two.address, 3)]);
 }
 
-/// A program that keeps what it sees in the file each time.
+/// A program that records the content of the file at each call.
 fn callback(site: &Site) -> String {
     let (path, seen) = (site.path("callback"), site.path("seen"));
     fs::write(&path, format!("#!/bin/sh\ncat \"$1\" >> {0}; echo END >> {0}\n", seen.display())).unwrap();
@@ -132,7 +132,7 @@ fn a6_slow_rewrites_never_show_half_a_file() {
         let weight = if round == 99 { 1 } else { round };
         write_slowly(&site, &config(weight), Duration::from_millis(u64::from(100 + round * 250 / 99)));
     }
-    // It ends as it was, which is no change. What is renamed into place is one, and the only one.
+    // The content is the same in the end, which is not a change. The rename into place is the only change.
     fs::write(site.path("new"), site.text(&config(7))).unwrap();
     fs::rename(site.path("new"), site.path("web.cf")).unwrap();
     site.expect("renamed", &[(one.address, 7), (two.address, 3)]);
@@ -140,9 +140,9 @@ fn a6_slow_rewrites_never_show_half_a_file() {
     let calls = |weights: &[u32]| -> String {
         weights.iter().map(|weight| format!("{}END\n", site.text(&config(*weight)))).collect()
     };
-    // The command reads the file, which must not be another one by then.
+    // The command reads the file, which must still have this content.
     site.wait_for("one call", || seen() == calls(&[7]), &seen);
-    // A slow one that is left alone is one change.
+    // A slow write is one change.
     write_slowly(&site, &config(8), Duration::from_millis(300));
     site.expect("written slowly", &[(one.address, 8), (two.address, 3)]);
     let log = site.log()[before..].to_owned();
@@ -195,7 +195,7 @@ fn b2_status_counts_the_errors_of_a_long_file() {
     site.write(&"a line of a log that was copied over it\n".repeat(20_000));
     let before = Instant::now();
     let (code, _, told) = site.told("status");
-    // Without optimisation, and beside other tests.
+    // Without optimisation, and next to other tests.
     assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
     assert!(
         code == 0 && told.contains("the configuration file is now invalid (errors: 20000)"),
@@ -210,7 +210,7 @@ fn b2_status_counts_the_errors_of_a_long_file() {
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = all["diagnostics"].as_array().unwrap();
     assert_eq!((findings.len(), findings[0]["line"].as_u64()), (20_000, Some(2)));
-    // The log has a line for each of the first ones, and loses no line after them.
+    // The log has a line for each of the first errors, and loses no line after them.
     site.signal(Signal::SIGHUP);
     site.expect_log("The configuration was not reloaded");
     let log = site.log();

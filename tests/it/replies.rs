@@ -1,5 +1,6 @@
-//! Replies of servers that are not what they should be: the kept inputs of `fuzz/corpus`, and good ones with some bytes changed, cut,
-//! doubled or put in. No check panics, is late, blames this machine, or gives a secret away. `PROPTEST_CASES` says how many changes.
+//! Wrong replies of servers: the kept inputs of `fuzz/corpus`, and good replies with some bytes changed, cut, doubled
+//! or inserted. No check panics, is late, blames this machine, or reveals a secret. `PROPTEST_CASES` is the number of
+//! changes.
 
 use std::fs;
 use std::path::Path;
@@ -17,19 +18,20 @@ use stage::{PROTOCOLS, Protocol, Stage};
 #[path = "../../fuzz/src/stage.rs"]
 mod stage;
 
-/// What is no answer is waited out.
+/// The deadline of a check that gets a wrong reply.
 const IMPATIENCE: Duration = Duration::from_millis(40);
-/// What is one comes.
+/// The deadline of a check that gets a good reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn runtime() -> Runtime {
     static SILENCE: Once = Once::new();
-    // As in the daemon. Else a stack trace is printed for each broken answer on the check's thread, and the check is late.
+    // As in the daemon. Otherwise each broken answer prints a stack trace on the check's thread, and the check is
+    // late.
     SILENCE.call_once(silence_contained_panics);
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The kept inputs of a protocol with their names, or those only that are what a good server says.
+/// The kept inputs of a protocol with their names, or only those of a good server.
 fn corpus(protocol: &Protocol, good: bool) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(protocol.name);
     let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -56,14 +58,15 @@ fn the_kept_inputs_are_survived() {
     }
 }
 
-/// Else changes of them would change nothing.
+/// Otherwise changes of them would change nothing.
 #[test]
 fn the_good_inputs_lead_to_the_end_of_the_dialogue() {
     for protocol in PROTOCOLS {
         let (name, reply) = corpus(protocol, true).swap_remove(0);
         let verdict =
             runtime().block_on(async { Stage::open(*protocol, PATIENCE).await.unwrap().run(&reply).await });
-        // What a good server says in TLS depends on what it is asked; and a file over FTP comes on a connection of its own.
+        // The reply of a good server in TLS depends on the request, and a file over FTP comes on a separate
+        // connection.
         let whole = !matches!(protocol.name, "https" | "ftp");
         assert_eq!(verdict.outcome == Outcome::Up, whole, "{} {name}: {verdict:?}", protocol.name);
     }
@@ -131,7 +134,7 @@ proptest! {
     }
 }
 
-/// Enough to meet each protocol some dozen times in a few seconds.
+/// Enough to test each protocol some dozen times in a few seconds.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
 }

@@ -1,4 +1,4 @@
-//! A place to run the program in: a directory with its files, and web servers that can be stopped.
+//! A directory in which the program runs, with its files, and web servers that can be stopped.
 
 use std::env;
 use std::fs;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take that has to happen.
+/// The limit for anything that must happen.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The id of a virtual, and its destinations with their weights.
+/// The id of a virtual service, and its destinations with their weights.
 pub type VirtualRow = (String, Vec<(SocketAddr, u64)>);
 
 /// A directory in which the program has its configuration, pid file, socket and log.
@@ -26,7 +26,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site with this configuration; `LOG` in it stands for the log file.
+    /// A site with this configuration, in which `LOG` is replaced by the log file.
     pub fn new(config: &str) -> Site {
         let site = Site { directory: TempDir::new().unwrap() };
         fs::create_dir(site.path("run")).unwrap();
@@ -62,10 +62,10 @@ impl Site {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// The program with these words, on a table in memory.
+    /// The program with these words, on an in-memory table.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ldirectord-rs"));
-        // Neither the settings of this machine nor those of whoever runs the tests count.
+        // Neither the settings of this machine nor those of the user who runs the tests count.
         for (name, _) in
             env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"LDIRECTORD_RS_"))
         {
@@ -77,7 +77,7 @@ impl Site {
         command
             .args(words)
             .env("LDIRECTORD_RS_TABLE__BACKEND", "memory")
-            // Commands and mail are what many tests are about.
+            // Many tests need commands and mail.
             .env("LDIRECTORD_RS_TABLE__ACT", "true")
             .env("LDIRECTORD_RS_PATHS__RUN", self.path("run"))
             .env("LDIRECTORD_RS_PATHS__HA", self.path("ha.d"))
@@ -86,8 +86,8 @@ impl Site {
         command
     }
 
-    /// Copies the program. By a process of its own: what another test starts meanwhile would have the new file open for writing,
-    /// and nobody could run it.
+    /// Copies the program in a process of its own. Otherwise a process that another test starts meanwhile would have
+    /// the new file open for writing, and the file could not be run.
     pub fn copy_program(&self, to: &Path) {
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_ldirectord-rs")).arg(to).status().unwrap();
         assert!(copied.success());
@@ -110,7 +110,7 @@ impl Site {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
-    /// The table of the running daemon: address and weight of each destination of each virtual.
+    /// The table of the running daemon: address and weight of each destination of each virtual service.
     pub fn table(&self) -> Option<Vec<VirtualRow>> {
         let output = self.run(&["show", "web.cf", "--json"]);
         let snapshot: Value = serde_json::from_slice(&output.stdout).ok()?;
@@ -127,7 +127,7 @@ impl Site {
         Some(rows.collect())
     }
 
-    /// Waits until the only virtual has exactly these destinations.
+    /// Waits until the only virtual service has exactly these destinations.
     pub fn expect(&self, what: &str, expected: &[(SocketAddr, u64)]) {
         let mut expected = expected.to_vec();
         expected.sort();
@@ -154,7 +154,7 @@ impl Site {
     }
 }
 
-/// No test leaves its daemon behind.
+/// Ends the daemon with the test.
 impl Drop for Site {
     fn drop(&mut self) {
         if let Some(pid) = self.pid()
@@ -234,7 +234,7 @@ fn answer(mut stream: TcpStream, body: &str) -> std::io::Result<()> {
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
-/// A virtual with two web servers, quiescent, checked every second.
+/// A virtual service with two web servers, quiescent, checked every second.
 pub fn two_servers(one: &WebServer, two: &WebServer, more: &str) -> String {
     format!(
         "checkinterval=1\nchecktimeout=2\nquiescent=yes\n{more}\nvirtual=192.0.2.1:80\n\treal={} masq 1\n\treal={} masq 3\n\t\

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-/// Runs stages with a stand-in for make: `slow` takes a second, `bad` fails. Gives the exit code and the table.
+/// Runs stages with a fake make: `slow` takes a second, `bad` fails. Returns the exit code and the table.
 fn run(stages: &[&str]) -> (Option<i32>, Vec<String>) {
     let place = tempfile::tempdir().unwrap();
     let make = place.path().join("make.sh");

@@ -1,4 +1,4 @@
-//! TLS as the operator sees it: what is warned of is shown and logged once, and a file that is missing or broken changes nothing.
+//! TLS as the operator sees it: a warning is shown and logged once, and a missing or broken file changes nothing.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::site::Site;
 
-/// A web server in TLS whose certificate ends in so many days, and the certificate.
+/// A web server in TLS whose certificate ends in this many days, and the certificate.
 fn tls_server(days: u64) -> (SocketAddr, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
@@ -68,7 +68,7 @@ fn the_end_of_a_certificate_is_shown_and_logged_once() {
     assert_eq!(site.act("start"), 0);
     let line = format!("Real server {address}: {warning}");
     site.expect_log(&line);
-    // Several checks later it was said no second time.
+    // Several checks later it was not logged again.
     thread::sleep(Duration::from_millis(2500));
     assert_eq!(site.log().matches(&line).count(), 1, "{}", site.log());
     assert!(text(&["show", "web.cf"]).contains(warning));
@@ -111,7 +111,7 @@ fn a_broken_file_changes_nothing() {
         assert!(code == 0 && told.contains("the configuration file is now invalid"), "{code} {told}");
     }
     assert_eq!(site.pid(), before);
-    // A file that changes is another policy, also where its name is the same.
+    // A file with another content is another policy, even under the same name.
     fs::write(&ca, tls_server(300).1).unwrap();
     site.write(&with("ca.pem"));
     assert_eq!(site.act("reload"), 0);
@@ -155,7 +155,7 @@ fn a_key_that_is_none_is_named() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("tlscert without tlskey"), "{output:?}");
 }
 
-/// The daemon reads them again when it is another user already.
+/// The daemon reads them again after it has become another user.
 #[test]
 fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
     if !nix::unistd::geteuid().is_root() {
@@ -204,7 +204,7 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
         );
         mode(name, 0o644);
     }
-    // Without a login there is no need for a password.
+    // Without a login it needs no password.
     mode("password", 0o600);
     assert_eq!(start("").0, Some(0));
     assert_eq!(site.act("stop"), 0);

@@ -1,4 +1,4 @@
-//! Commands for a daemon whose unit of systemd waits for its next start, with a `systemctl` that notes what it is asked.
+//! Commands for a daemon whose systemd unit waits for its next start, with a `systemctl` that records its calls.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ const SYSTEMCTL: &str = "#!/bin/sh\n\
     *) [ ! -e refuses ] || exit 1 ;;\n\
     esac\n";
 
-/// The exit code, what was said, and what systemd was told to do.
+/// The exit code, the output, and what systemd was asked to do.
 fn act(site: &Site, words: &[&str]) -> (i32, String, Vec<String>) {
     let _ = fs::remove_file(site.path("asked"));
     let program = site.command(words);
@@ -62,7 +62,7 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     assert_eq!((code, orders), (0, order("stop")), "{said}");
     assert!(said.contains("lb.service waits for its next start: systemctl stop lb.service"), "{said}");
     assert!(!said.contains("nothing to stop"), "{said}");
-    // The unit of another daemon is left alone: one with other settings, or of another configuration.
+    // The unit of another daemon stays: a unit with other settings, or of another configuration.
     for options in ["--settings /etc/b.toml".to_owned(), format!("{own} --table memory")] {
         fs::write(site.path("options"), &options).unwrap();
         assert_eq!(act(&site, &["web.cf", "stop"]).2, [""; 0], "{options}");
@@ -70,7 +70,7 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     fs::write(site.path("options"), &own).unwrap();
     fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
     assert_eq!(act(&site, &["other.cf", "stop"]).2, [""; 0]);
-    // With a wrong file the unit may wait for ever: what ends it asks nothing of the file.
+    // With a wrong file the unit may wait for ever: the command that ends it does not need the file.
     site.write("nonsense\n");
     assert_eq!(
         (act(&site, &["web.cf", "restart"]).2, act(&site, &["web.cf", "stop"]).2),
@@ -78,7 +78,7 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     );
     fs::write(site.path("refuses"), "").unwrap();
     assert_eq!(act(&site, &["web.cf", "stop"]).0, 1);
-    // A systemd that hangs does not hold up the stop.
+    // A hanging systemd does not delay the stop.
     fs::write(site.path("hangs"), "").unwrap();
     let (code, said, _) = act(&site, &["web.cf", "stop"]);
     assert!(code == 0 && said.contains("gave no answer within 2 s"), "{code} {said}");

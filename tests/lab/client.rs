@@ -1,4 +1,4 @@
-//! The client: it asks through the virtual address again and again, and remembers what came back.
+//! A client that sends requests to the virtual address again and again and records the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -13,9 +13,9 @@ use socket2::{Domain, Socket, Type};
 use crate::space::Space;
 use crate::wait::until;
 
-/// The source ports of a world's client, each used once. The kernel would choose one again within seconds when several worlds ask at
-/// once (they share its place in the range), and IPVS sends a connection that it knows, ended or not, where it went before: to a
-/// server that has got no new ones for long, or nowhere if that one is gone from the table.
+/// The source ports of a world's client, each used once. The kernel would reuse a port within seconds when several
+/// worlds ask at once (they share its position in the range). IPVS sends a connection that it knows, ended or not, to
+/// its former server: to a server out of rotation, or nowhere if that server is gone from the table.
 pub struct Ports(AtomicU16);
 
 impl Default for Ports {
@@ -32,19 +32,19 @@ impl Ports {
     }
 }
 
-/// One request and what became of it.
+/// One request and its result.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// When it was begun.
+    /// When it began.
     pub at: Instant,
     /// How long it took.
     pub took: Duration,
-    /// The answer, or why there was none.
+    /// The answer, or why there is none.
     pub answer: Result<Answer, String>,
 }
 
 impl Record {
-    /// The actor that answered, if all was well.
+    /// The actor that answered, if the request succeeded.
     fn answered_by(&self) -> Option<&str> {
         self.answer.as_ref().ok().filter(|answer| answer.status == 200).map(|answer| answer.by.as_str())
     }
@@ -69,7 +69,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Begins: a request of `path` at `address` every `pause`, each given up after `limit` without a sign.
+    /// Starts it: a request for `path` at `address` every `pause`. Each fails after `limit` without data.
     pub fn start(
         space: &Arc<Space>,
         ports: &Arc<Ports>,
@@ -95,12 +95,12 @@ impl Client {
         Self { records, ended, thread: Some(thread) }
     }
 
-    /// What became of the requests begun at or after `begin`.
+    /// The results of the requests begun at or after `begin`.
     pub fn since(&self, begin: Instant) -> Vec<Record> {
         self.records.lock().unwrap().iter().filter(|record| record.at >= begin).cloned().collect()
     }
 
-    /// The next `count` requests, none of which may fail: how many answers each actor gave.
+    /// Waits for the next `count` requests, none of which may fail. Returns the number of answers per actor.
     #[track_caller]
     pub fn answers(&self, count: usize) -> BTreeMap<String, usize> {
         let begin = Instant::now();
@@ -135,7 +135,7 @@ impl Client {
         });
     }
 
-    /// The page that came last; a failure if the last request failed.
+    /// The page of the last request, which must have succeeded.
     #[track_caller]
     pub fn last_page(&self) -> String {
         let last = self.records.lock().unwrap().last().cloned();
@@ -152,7 +152,7 @@ impl Drop for Client {
     }
 }
 
-/// How many answers each actor gave; a request without an answer is a failure.
+/// The number of answers per actor. A request without an answer is a failure.
 #[track_caller]
 pub fn shares(records: &[Record]) -> BTreeMap<String, usize> {
     let mut shares = BTreeMap::new();
@@ -165,7 +165,7 @@ pub fn shares(records: &[Record]) -> BTreeMap<String, usize> {
     shares
 }
 
-/// One line a request, for messages.
+/// One line per request, for messages.
 fn list(records: &[Record]) -> String {
     let begin = records.first().map(|record| record.at);
     let lines = records.iter().map(|record| {
@@ -178,7 +178,8 @@ fn list(records: &[Record]) -> String {
     lines.collect()
 }
 
-/// Makes one request from the calling thread's network and this source port (0: any); no step of it takes longer than `limit`.
+/// Sends one request from the calling thread's network and this source port (0: any). No step takes longer than
+/// `limit`.
 pub fn request(port: u16, address: SocketAddr, path: &str, limit: Duration) -> Result<Answer, String> {
     let mut stream = connect(port, address, limit).map_err(|e| format!("connect: {e}"))?;
     stream.set_read_timeout(Some(limit)).map_err(|e| e.to_string())?;

@@ -1,5 +1,5 @@
-//! A director with its daemon: the binary under test as a process in the director's network, with
-//! /etc/ha.d, /var/run, /var/log and /var/lib/ldirectord-rs of its own, so that many run side by side.
+//! A director with its daemon: the binary under test as a process in the director's network, with its own /etc/ha.d,
+//! /var/run, /var/log and /var/lib/ldirectord-rs, so that many run at the same time.
 
 use std::env;
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use crate::wait::until;
 use crate::web::Web;
 use crate::world::{Plan, World};
 
-/// The folders that each director has for itself, and where it sees them.
+/// The folders of each director, and where it sees them.
 const FOLDERS: [(&str, &str); 4] =
     [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log"), ("state", "/var/lib/ldirectord-rs")];
 
@@ -26,14 +26,14 @@ const FOLDERS: [(&str, &str); 4] =
 pub struct Director {
     /// Its own web server, the usual fallback.
     pub web: Web,
-    /// The daemon's settings, as variables of the environment.
+    /// The daemon's settings as environment variables.
     pub settings: Vec<(&'static str, String)>,
     space: Arc<Space>,
     root: PathBuf,
     binary: PathBuf,
 }
 
-/// What a command of the daemon's command line gave.
+/// The result of a command of the daemon's command line.
 #[derive(Debug)]
 pub struct Said {
     /// Its exit code.
@@ -42,7 +42,7 @@ pub struct Said {
     pub text: String,
 }
 
-/// A world with its directors; the folder goes when it is dropped.
+/// A world with its directors; its folder is deleted when it is dropped.
 pub struct Scene {
     /// The directors.
     pub directors: Vec<Director>,
@@ -53,12 +53,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Makes the world of a plan. `LDIRECTORD_RS` names another daemon than this package's own.
+    /// Creates the world of a plan. `LDIRECTORD_RS` may name another daemon than this package's own.
     pub fn new(plan: &Plan) -> Self {
         let own = || env!("CARGO_BIN_EXE_ldirectord-rs").into();
         let binary: PathBuf = env::var_os("LDIRECTORD_RS").unwrap_or_else(own).into();
         assert!(binary.exists(), "no daemon at {}", binary.display());
-        // On a machine of the lab the folder may be missing; mounts need it.
+        // On a machine of the lab the folder may be missing, but mounts need it.
         fs::create_dir_all("/etc/ha.d").unwrap();
         fs::create_dir_all("/var/lib/ldirectord-rs").unwrap();
         let files = tempfile::tempdir().unwrap();
@@ -83,12 +83,12 @@ impl Scene {
 }
 
 impl Director {
-    /// Where the test sees a folder of the director: `ha.d`, `run`, `log` or `state`.
+    /// The path at which the test sees a folder of the director: `ha.d`, `run`, `log` or `state`.
     pub fn file(&self, folder: &str) -> PathBuf {
         self.root.join(folder)
     }
 
-    /// Writes its configuration file, at once as a whole, as an editor does.
+    /// Replaces its configuration file atomically, as an editor does.
     pub fn configure(&self, text: &str) {
         let folder = self.root.join("ha.d");
         fs::write(folder.join("new"), text).unwrap();
@@ -104,7 +104,7 @@ impl Director {
     /// Runs `ldirectord-rs` with these words to its end.
     #[track_caller]
     pub fn run(&self, words: &[&str]) -> Said {
-        // A file and not a pipe, for a pipe would also wait for a daemon that keeps it open.
+        // A file, not a pipe: a pipe would also wait for a daemon that keeps it open.
         let path = self.root.join("said");
         let file = File::create(&path).unwrap();
         let mut child = self.spawn(words, file.try_clone().unwrap().into(), file.into());
@@ -128,7 +128,7 @@ impl Director {
         })
     }
 
-    /// As [`Director::say`], and it must succeed.
+    /// Like [`Director::say`], and it must succeed.
     #[track_caller]
     pub fn must(&self, verb: &str) -> String {
         let said = self.say(verb);
@@ -136,14 +136,14 @@ impl Director {
         said.text
     }
 
-    /// The daemon's process, if its pid file names one that lives.
+    /// The pid of the daemon, if its pid file names a running process.
     pub fn pid(&self) -> Option<Pid> {
         let text = fs::read_to_string(self.root.join("run/ldirectord.lab.cf.pid")).ok()?;
         let pid = Pid::from_raw(text.trim().parse().ok()?);
         kill(pid, None).ok().map(|()| pid)
     }
 
-    /// Ends the daemon without a chance to tidy up.
+    /// Kills the daemon, which cannot clean up.
     #[track_caller]
     pub fn kill(&self) {
         let pid = self.pid().unwrap_or_else(|| panic!("no daemon to kill\n{}", self.story()));
@@ -180,10 +180,10 @@ impl Director {
         fs::read_to_string(self.root.join("log/ldirectord.log")).unwrap_or_default()
     }
 
-    /// What a failed test needs to be understood.
+    /// What the message of a failed test needs.
     fn story(&self) -> String {
         let said = fs::read_to_string(self.root.join("said")).unwrap_or_default();
-        format!("daemon: {:?}\nlast command said:\n{said}log:\n{}", self.pid(), self.log())
+        format!("daemon: {:?}\noutput of the last command:\n{said}log:\n{}", self.pid(), self.log())
     }
 }
 

@@ -1,4 +1,5 @@
-//! docs/first-hour.md: its files are written and its commands run in its order, each on its machine, and what it shows must come.
+//! Writes the files of docs/first-hour.md and runs its commands in order, each on its machine. The output that the
+//! page shows must appear.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,7 +27,7 @@ const MACHINES: [(&str, &[(&str, &str)]); 6] = [
     ("client", &[("front", "192.168.12.10/24")]),
 ];
 
-/// What each machine has for itself.
+/// The folders of each machine.
 const FOLDERS: [&str; 7] =
     ["/etc/ha.d", "/run", "/var/log", "/srv", "/usr/local/sbin", "/etc/sysctl.d", "/etc/modules-load.d"];
 
@@ -38,15 +39,16 @@ const SOON: Duration = Duration::from_secs(60);
 enum Step {
     /// A block `text MACHINE,MACHINE:/PATH`: a file.
     File { machines: Vec<String>, path: String, text: String },
-    /// A line `MACHINE# COMMAND` or `MACHINE$ COMMAND` of a block `console`, and the lines that must be among its answer's.
+    /// A line `MACHINE# COMMAND` or `MACHINE$ COMMAND` of a block `console`, and the lines that its output must
+    /// contain.
     Command { machine: String, line: String, shown: Vec<String> },
 }
 
-/// The machines, wired.
+/// The machines and their network.
 struct Site {
     machines: BTreeMap<&'static str, Space>,
     files: TempDir,
-    /// Held, for it ends with its last holder.
+    /// Held, because it ends with its last holder.
     _switch: Space,
 }
 
@@ -65,10 +67,10 @@ fn the_first_hour() {
             Step::Command { machine, line, shown } if shown.is_empty() => {
                 site.run(machine, line).unwrap_or_else(|said| panic!("{machine}: {line}\n{said}"));
             }
-            // What is shown may take its time to become so; commands that show something change nothing.
+            // The expected output may take its time to appear; commands that show something change nothing.
             Step::Command { machine, line, shown } => until(&format!("{machine}: {line}"), SOON, || {
                 let said = site.run(machine, line)?;
-                shows(&said, shown).map_err(|missing| format!("not there: {missing}\nsaid:\n{said}"))
+                shows(&said, shown).map_err(|missing| format!("missing: {missing}\noutput:\n{said}"))
             }),
         }
     }
@@ -110,12 +112,13 @@ fn steps(guide: &str) -> Vec<Step> {
             // Run by `make package-test`.
             ["console", "install"] => {}
             [_, place] => {
-                let (machines, path) = place.split_once(':').unwrap_or_else(|| panic!("no place: {line}"));
+                let (machines, path) =
+                    place.split_once(':').unwrap_or_else(|| panic!("no machine and path: {line}"));
                 let machines = machines.split(',').map(str::to_owned).collect();
                 let text = block.iter().flat_map(|line| [line, "\n"]).collect();
                 steps.push(Step::File { machines, path: path.to_owned(), text });
             }
-            _ => panic!("a block of no known kind: {line}"),
+            _ => panic!("unknown kind of block: {line}"),
         }
     }
     steps
@@ -133,13 +136,13 @@ fn commands(block: &[&str]) -> Vec<Step> {
                 shown: Vec::new(),
             }),
             (None, Some(Step::Command { shown, .. })) => shown.push((*line).to_owned()),
-            (None, _) => panic!("an answer without a command: {line}"),
+            (None, _) => panic!("output without a command: {line}"),
         }
     }
     steps
 }
 
-/// Whether all lines shown are among those said, in this order; blanks count once, and `…` stands for anything.
+/// Whether the output contains all shown lines in this order. Blanks count once, and `…` matches anything.
 fn shows(said: &str, shown: &[String]) -> Result<(), String> {
     let normal = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut said = said.lines().map(normal);
@@ -207,14 +210,14 @@ impl Site {
         Self { machines, files, _switch: switch }
     }
 
-    /// Where a machine's file is for the test.
+    /// The path at which the test sees a machine's file.
     fn place(&self, machine: &str, path: &str) -> PathBuf {
         self.files.path().join(machine).join(&path[1..])
     }
 
-    /// Runs a line as bash reads it; what it says, also if it fails.
+    /// Runs a line with bash and returns its output, also if it fails.
     fn run(&self, machine: &str, line: &str) -> Result<String, String> {
-        // A file and not a pipe, for a pipe would also wait for what stays in the background.
+        // A file, not a pipe: a pipe would also wait for background processes.
         let path = self.files.path().join("said");
         let file = File::create(&path).unwrap();
         let own = self.files.path().join("bin");
@@ -235,7 +238,7 @@ impl Site {
 }
 
 impl Drop for Site {
-    /// Ends whatever lives on the machines.
+    /// Ends all processes on the machines.
     fn drop(&mut self) {
         let number = |path: &Path| fs::metadata(path).ok().map(|meta| meta.ino());
         let networks: Vec<_> = self.machines.values().map(|space| number(Path::new(&space.path()))).collect();

@@ -1,4 +1,4 @@
-//! One file has one daemon, under whatever name it is asked for (R92).
+//! One file has one daemon, whatever name the operator uses for the file (R92).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -10,7 +10,7 @@ use crate::world::{Family, Path, Plan};
 const CONFIGURATION: &str = "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\n\
     virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate\n\tchecktype=on\n";
 
-/// The pid files that there are.
+/// The existing pid files.
 fn pid_files(director: &Director) -> Vec<String> {
     let entries = fs::read_dir(director.file("run")).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -23,7 +23,7 @@ fn told(director: &Director, words: &[&str], code: i32, part: &str) {
     assert!(said.text.contains(part), "{words:?}: {said:?}");
 }
 
-/// R92: the default name, that of the file, and a link to it.
+/// R92: the default name, the name of the file, and a link to it.
 #[test]
 fn a_daemon_is_reached_under_each_name_of_its_file() {
     let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
@@ -45,7 +45,7 @@ fn a_daemon_is_reached_under_each_name_of_its_file() {
     told(director, &["show", "other.cf"], 0, "10.1.0.11:80");
     told(director, &["show"], 0, "10.1.0.11:80");
     told(director, &["reload"], 0, "");
-    // A dry run is another daemon, unless it would need the same files.
+    // A dry run is a separate daemon, unless it would need the same files.
     told(director, &["--table", "memory", "other.cf", "start"], 0, "");
     assert_eq!(pid_files(director).len(), 2);
     told(director, &["other.cf", "start"], 1, "with the table in memory; nothing was started");

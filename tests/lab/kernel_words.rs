@@ -1,4 +1,4 @@
-//! The directives for what the kernel can do and the original cannot ask for: each is in the kernel's table.
+//! Directives for kernel features that the original cannot configure: each reaches the kernel's table.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::space::Space;
 use crate::wait::until;
 use crate::world::{Family, Path, Plan};
 
-/// How long a change may take: an interval of 1 s, a check of 2 s, and an emulated processor.
+/// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
 
 const CONFIGURATION: &str = "checktimeout=2\ncheckinterval=1\nquiescent=yes\nlogfile=\"/var/log/ldirectord.log\"\n\
@@ -24,7 +24,7 @@ const CONFIGURATION: &str = "checktimeout=2\ncheckinterval=1\nquiescent=yes\nlog
     virtual=10.1.0.100:5060\n\treal=127.0.0.2:5060 masq\n\tprotocol=udp\n\tchecktype=on\n\tpersistent=300\n\
     \t#rs: persistengine=sip\n";
 
-/// The kernel's table, a line for each service and for each of its servers.
+/// The kernel's table, one line per service and per server.
 fn lines(space: &Space) -> BTreeSet<String> {
     let table = space.run(|| Kernel::open().unwrap().dump().unwrap());
     let mut lines = BTreeSet::new();
@@ -42,7 +42,7 @@ fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
     let expected: BTreeSet<String> = [
         "sctp 10.1.0.100:2905 wrr",
         &format!("sctp 10.1.0.100:2905 -> 127.0.0.2:2905 weight {sctp_weight} (masquerade)"),
-        // Nobody listens there.
+        // No server listens there.
         "sctp 10.1.0.100:2905 -> 127.0.0.3:2905 weight 0 (masquerade)",
         "tcp 10.1.0.100:80 wrr",
         "tcp 10.1.0.100:80 -> 10.1.0.11:80 weight 1 (tunnel gue port 5555 csum)",
@@ -80,7 +80,7 @@ fn words_for_the_kernel_are_in_its_table() {
     let timeouts = || space.run(|| Kernel::open().unwrap().timeouts().unwrap());
     assert_eq!(timeouts(), Timeouts { tcp: 7200, tcp_fin: 120, udp: 30 });
 
-    // A new daemon finds all as it wants it: it writes nothing.
+    // A new daemon finds the table as configured, and writes nothing.
     director.must("restart");
     comes_to(space, director, 1);
     drop(listener);

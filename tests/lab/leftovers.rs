@@ -1,4 +1,4 @@
-//! What a daemon that was killed left in the kernel's table: `stop` removes it, where it is surely its own (R83).
+//! What a killed daemon left in the kernel's table: `stop` removes entries that are surely its own (R83).
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::world::{Family, Path, Plan};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Two services go with the daemon, one stays.
+/// Two services are removed with the daemon, one stays.
 const CONFIGURATION: &str = "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\n\
     virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate\n\tchecktype=on\n\
     virtual=10.1.0.100:81\n\treal=10.1.0.11:81 gate\n\tchecktype=on\n\
@@ -40,5 +40,5 @@ fn a_stop_after_a_crash_removes_what_is_left() {
     assert_eq!(services(&director.table()), 1);
     let said = director.must("stop");
     assert!(said.contains("nothing to stop"), "{said}");
-    assert_eq!(services(&director.table()), 1, "it is forgotten, not taken for left over");
+    assert_eq!(services(&director.table()), 1, "it is not owned any more, so not a leftover");
 }

@@ -1,6 +1,6 @@
-//! The life of a daemon, end to end, on each path: start, servers that die and return, a file that
-//! changes, a killed daemon, the end. At each step: the table, who answers, and that nothing fails
-//! where nothing is broken.
+//! The life of a daemon, end to end, on each path: start, servers that fail and return, a changed file, a killed
+//! daemon, the stop. Each step compares the table and the servers that answer. No request may fail while nothing is
+//! broken.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::table::Table;
 use crate::wait::until;
 use crate::world::{Family, Path, Plan};
 
-/// How long a change may take: an interval of 1 s, a check of 2 s, and an emulated processor.
+/// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
 
-/// One daemon's life; what differs between lives.
+/// One daemon's life, and what differs between lives.
 struct Life {
     scene: Scene,
     path: Path,
@@ -22,7 +22,7 @@ struct Life {
     quiescent: bool,
 }
 
-/// What may change in the configuration file.
+/// The parts of the configuration file that change.
 #[derive(Clone, Copy)]
 struct Wanted {
     second_weight: u32,
@@ -76,7 +76,7 @@ impl Life {
         text
     }
 
-    /// The table in which the servers are up or not.
+    /// The table when these servers are up.
     fn table(&self, up: [bool; 2], wanted: Wanted) -> Table {
         let mut table = Table::default();
         let ports = if wanted.more { &[80, 81][..] } else { &[80] };
@@ -142,7 +142,7 @@ impl Life {
         self.comes_to([true, true], FIRST);
         client.answered_by(&["s11", "s12"], 10);
 
-        // A server that takes connections and says nothing is down as well; a page that changes, too.
+        // A server that accepts connections without an answer is down, and so is a server whose page has changed.
         self.scene.world.servers[0].web.freeze();
         self.comes_to([false, true], FIRST);
         self.scene.world.servers[0].web.thaw();
@@ -186,18 +186,18 @@ impl Life {
         let counted = director.connections();
         let calm = Instant::now();
         director.kill();
-        assert_eq!(director.table(), expected, "a dead daemon leaves the table");
+        assert_eq!(director.table(), expected, "a killed daemon leaves the table");
         client.answered_by(&["s11", "s12"], 10);
         director.must("start");
-        // The kernel is watched over several check intervals: nothing may flap, and no entry may be
-        // made anew, which would begin its counters at nought.
+        // The kernel is watched over several check intervals: nothing may flap, and no entry may be recreated, which
+        // would reset its counters.
         while calm.elapsed() < Duration::from_secs(8) {
             assert_eq!(director.table(), expected, "after a restart: {}", director.log());
             client.answered_by(&["s11", "s12"], 5);
         }
         for (entry, count) in director.connections() {
             let before = counted.get(&entry).copied().unwrap_or_default();
-            assert!(count >= before, "{entry} was made anew: {before} connections, then {count}");
+            assert!(count >= before, "{entry} was recreated: {before} connections, then {count}");
         }
         shares(&client.since(calm));
     }

@@ -1,7 +1,7 @@
 //! Scenarios that need a real IPVS kernel: run by `tests/lab/run`, see `make lab`.
 //!
-//! Every scenario is a world of its own (network namespaces on a bridge), so that many run side by
-//! side in one process. What is missing here *fails*; nothing is skipped.
+//! Every scenario is a world of its own (network namespaces on a bridge), so that many run at the same time in one
+//! process. A missing requirement *fails* the test; nothing is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 #![allow(clippy::disallowed_methods, reason = "the lab observes real time")]
 #![allow(unreachable_pub, reason = "one binary, no users outside it")]

@@ -1,4 +1,4 @@
-//! Overrides of operators survive whatever happens to the daemon.
+//! Operators' overrides survive a restart, a crash and a reboot.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ fn a_drain_outlives_the_daemon() {
     assert!(!director.file("state/lab.cf.overrides").exists());
 }
 
-/// With an unreadable overrides file, servers at weight 0 stay there.
+/// If the overrides file is unreadable, servers at weight 0 stay there.
 #[test]
 fn an_unreadable_file_keeps_servers_out() {
     let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));

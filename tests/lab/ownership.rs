@@ -1,4 +1,5 @@
-//! A virtual service moves from the configuration of one daemon to that of another, and is in the table at every moment (R93).
+//! A virtual service moves from the configuration of one daemon to that of another, and is in the table at every
+//! moment (R93).
 
 use std::fs;
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn log(director: &Director, name: &str) -> String {
     fs::read_to_string(director.file("log").join(format!("{name}.log"))).unwrap_or_default()
 }
 
-/// Waits until the log of a daemon has these words so often.
+/// Waits until a daemon's log contains these words this many times.
 fn expect(director: &Director, name: &str, words: &str, count: usize) {
     until(words, SOON, || match log(director, name).matches(words).count() {
         found if found == count => Ok(()),
@@ -48,7 +49,7 @@ fn expect(director: &Director, name: &str, words: &str, count: usize) {
     });
 }
 
-/// What was written about the service that moves, in both logs together.
+/// The log lines about the moving service, of both daemons together.
 fn writes(director: &Director) -> usize {
     let both = log(director, "a.cf") + &log(director, "b.cf");
     both.lines()
@@ -61,7 +62,7 @@ fn services(table: &Table) -> usize {
     format!("{table:?}").lines().filter(|line| line.trim().starts_with("-A")).count()
 }
 
-/// Waits until one daemon has the service that moves, and the other one has let go of it.
+/// Waits until one daemon owns the moving service and the other one has released it.
 fn is_that_of(director: &Director, owner: &str, other: &str) {
     until("the new owner", SOON, || {
         let (has, had) = (must_show(director, owner), must_show(director, other));
@@ -85,19 +86,19 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     expect(director, "b.cf", "10.1.0.100:80 is owned by the daemon a.cf and not managed here", 1);
     assert!(must_show(director, "b.cf").contains("owned by a.cf"), "{}", must_show(director, "b.cf"));
     untouched(3);
-    // A restart of the owner, and a crash, are no end of its ownership.
+    // A restart or a crash of the owner does not end its ownership.
     must(director, "a.cf", "restart");
     let pid = fs::read_to_string(director.file("run/ldirectord.a.cf.pid")).unwrap();
     kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
     must(director, "a.cf", "start");
     is_that_of(director, "a.cf", "b.cf");
     untouched(3);
-    // The other one waits for it: it gets it as soon as the owner gives it up.
+    // The other daemon waits for the service, and gets it as soon as the owner releases it.
     write(director, "a.cf", 81, "");
     must(director, "a.cf", "reload");
     expect(director, "a.cf", "10.1.0.100:80 is checked until the daemon b.cf takes it", 1);
     is_that_of(director, "b.cf", "a.cf");
-    // Back, the new owner first: it waits for the old one.
+    // Back, the new owner first: it waits for the old owner.
     write(director, "a.cf", 81, MOVED);
     must(director, "a.cf", "reload");
     expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 1);
@@ -105,7 +106,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     must(director, "b.cf", "reload");
     is_that_of(director, "a.cf", "b.cf");
     untouched(3);
-    // And again, the old owner first: it goes on until the new one has read its file.
+    // Again, the old owner first: it keeps the service until the new owner has read its file.
     write(director, "b.cf", 82, MOVED);
     write(director, "a.cf", 81, "");
     must(director, "a.cf", "reload");
@@ -114,7 +115,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     must(director, "b.cf", "reload");
     is_that_of(director, "b.cf", "a.cf");
     untouched(3);
-    // At a stop, too; what nobody else has goes.
+    // Also at a stop. A service that no other daemon wants is removed.
     write(director, "a.cf", 81, MOVED);
     must(director, "a.cf", "reload");
     expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 2);
@@ -124,7 +125,8 @@ fn a_service_moves_between_two_daemons_without_a_write() {
     assert_eq!(services(&director.table()), 0, "{}{}", log(director, "a.cf"), log(director, "b.cf"));
 }
 
-/// The `stop` of a daemon that crashed, as a cluster manager runs it, must not take a service from the daemon that waits for it.
+/// The `stop` of a crashed daemon, as a cluster manager runs it, must not take a service from the daemon that waits
+/// for it.
 #[test]
 fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
     let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
@@ -143,7 +145,7 @@ fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
         _ => Ok(()),
     });
     assert_eq!((services(&director.table()), writes(director)), (2, 2), "{}", log(director, "b.cf"));
-    // Two daemons that stop at the same moment leave nothing to each other.
+    // Two daemons that stop at the same moment leave no services to each other.
     must(director, "a.cf", "start");
     expect(director, "a.cf", "10.1.0.100:80 is owned by the daemon b.cf and not managed here", 1);
     std::thread::scope(|scope| {

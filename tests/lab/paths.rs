@@ -1,4 +1,4 @@
-//! The lab itself: the data paths work, with tables made by hand and no daemon.
+//! The lab itself: the data paths work, with tables made by hand and without a daemon.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn carries(path: Path, family: Family) {
     assert_eq!(Table::read(director), weights(1, 1));
     let client = world.client("/");
     client.answered_by(&["s11", "s12"], 10);
-    // The kernel adds its counters up every two seconds.
+    // The kernel updates its counters every two seconds.
     until("counted connections", Duration::from_secs(10), || {
         let counts = connections(director);
         if counts[&service.to_string()] >= 10 { Ok(()) } else { Err(format!("{counts:?}")) }
@@ -69,7 +69,7 @@ fn tunnel_carries() {
     carries(Path::Tunnel, Family::V4);
 }
 
-/// What the scenarios rely on: a stopped server refuses, a frozen one is silent, and both come back.
+/// What the scenarios rely on: a stopped server refuses, a frozen server is silent, and both answer again afterwards.
 #[test]
 fn a_web_server_stops_freezes_and_returns() {
     let mut world = World::new(&Plan::new(Path::Direct, Family::V4), |_| Vec::new());

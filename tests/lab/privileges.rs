@@ -1,5 +1,5 @@
-//! What the daemon and its commands may do, as the kernel says it: as root, as a user of its own, and in the sandbox. In each case
-//! it does its whole work.
+//! The privileges of the daemon and its commands, as the kernel reports them: as root, as a user of its own, and in
+//! the sandbox. In each case the daemon does all of its work.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,8 +23,8 @@ const NET_RAW: u64 = 1 << 13;
 /// A user that every Debian has.
 const NOBODY: &str = "65534";
 
-/// Notes what a command may do, and whether it can write where it should not. Starting programs is slow in an emulated machine, so
-/// the shell does it alone.
+/// Records the privileges of a command, and whether it can write where it must not. Starting programs is slow in an
+/// emulated machine, so the shell does it alone.
 const COMMAND: &str = "#!/bin/sh\n\
     note=/run/ldirectord-rs/${0##*/}\n\
     while read -r line; do echo \"$line\"; done < /proc/self/status > $note.$$\n\
@@ -44,13 +44,13 @@ fn capabilities(status: &BTreeMap<String, String>, set: &str) -> u64 {
     u64::from_str_radix(&status[set], 16).unwrap()
 }
 
-/// What the daemon may do.
+/// The daemon's privileges.
 fn daemon(director: &Director) -> BTreeMap<String, String> {
     let pid = director.pid().unwrap();
     status(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap())
 }
 
-/// What a command noted.
+/// What a command recorded.
 fn noted(director: &Director, name: &str) -> BTreeMap<String, String> {
     let path = director.file("run").join("ldirectord-rs").join(name);
     until(&format!("what {name} notes"), SOON, || {
@@ -103,7 +103,7 @@ impl Stage {
         &self.scene.directors[0]
     }
 
-    /// A whole life: servers die and return, the file is read again, the daemon is replaced, and goes.
+    /// A whole life: servers fail and return, the file is reloaded, the daemon is replaced and stops.
     fn live(&mut self) {
         self.director().comes_to(&self.up, SOON);
         self.scene.world.servers[0].web.stop();

@@ -1,5 +1,5 @@
-//! Two set-ups of the field (tests/data/samples), loaded as they are; only their network is moved
-//! into the lab's by one substitution. What their operators do is done here.
+//! Two set-ups from the field (tests/data/samples), loaded unchanged: one substitution moves their network into the
+//! lab's. The tests do what their operators do.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ fn plan<'a>(vip: u8, servers: &'a [u8], directors: u8) -> Plan<'a> {
     Plan { vip, servers, directors, ..Plan::new(Path::Direct, Family::V4) }
 }
 
-/// The table of a sample whose servers have these weights; the director itself is in it as the fallback if none is up.
+/// The table of a sample with these weights of its servers. If none is up, the director itself is in it as the
+/// fallback.
 pub fn table(world: &World, scheduler: &str, weights: [u32; 2]) -> Table {
     let service = world.service(80);
     let mut table = Table::default().service(service, scheduler);
@@ -34,12 +35,14 @@ pub fn table(world: &World, scheduler: &str, weights: [u32; 2]) -> Table {
     table
 }
 
-/// The checks ask for this path, and with this name of a host.
+/// The checks ask for this path with this host name.
 fn asked_for(scene: &Scene, path: &str, host: &str) {
     for server in &scene.world.servers {
         let asked = server.web.asked();
-        let check =
-            asked.iter().find(|asked| asked.path == path).unwrap_or_else(|| panic!("{path} never asked for"));
+        let check = asked
+            .iter()
+            .find(|asked| asked.path == path)
+            .unwrap_or_else(|| panic!("{path} was never requested"));
         assert_eq!(check.host, host);
     }
 }
@@ -61,7 +64,7 @@ fn book() {
     client.answered_by(&["s132", "s133"], 10);
     asked_for(&scene, "/index.html", "www.example.net");
 
-    // A server is pulled out, and put back.
+    // A server is stopped and started again.
     scene.world.servers[0].web.stop();
     scene.directors[0].comes_to(&one, BOOK_SOON);
     client.answered_by(&["s133"], 10);
@@ -69,7 +72,7 @@ fn book() {
     scene.directors[0].comes_to(&both, BOOK_SOON);
     client.answered_by(&["s132", "s133"], 10);
 
-    // The active director is halted: the cluster stops the daemon, moves the address, starts the other.
+    // The active director is halted: the cluster stops its daemon, moves the address, and starts the other daemon.
     scene.directors[0].must("stop");
     scene.directors[0].comes_to(&Table::default(), BOOK_SOON);
     scene.world.move_vip(0, 1);
@@ -97,7 +100,7 @@ fn school() {
     scene.directors[0].comes_to(&up, SCHOOL_SOON);
     let client = scene.world.client("/");
 
-    // The page is refreshed: both servers, in the ratio of the weights.
+    // The page is reloaded: both servers answer, in the ratio of the weights.
     let answers = client.answers(40);
     assert_eq!((answers["s191"], answers["s192"]), (10, 30), "wrr with weights 1 and 3");
     asked_for(&scene, "/.test.html", "www.example.com");
@@ -119,7 +122,7 @@ fn school() {
     scene.directors[0].comes_to(&Table::default(), SCHOOL_SOON);
 }
 
-/// Both servers have `.test.hmtl`, by a typing error: the log must name the path that was asked for.
+/// Both servers have `.test.hmtl`, a typing error: the log must name the requested path.
 #[test]
 fn school_with_a_mistyped_page() {
     let scene = school_scene("/.test.hmtl");

@@ -1,5 +1,5 @@
-//! A namespace in which an actor of a scenario lives: a network of its own, for directors also
-//! mounts of its own. A thread enters it; forks are five times slower in the emulated machine.
+//! A namespace for an actor of a scenario: a network of its own, for directors also mounts of their own. A thread
+//! enters it; forks are five times slower in the emulated machine.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::thread;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
-/// A network namespace, with mounts of its own if asked for. It ends when nobody holds it any more.
+/// A network namespace, optionally with mounts of its own. It ends with its last holder.
 pub struct Space {
     name: String,
     net: File,
@@ -25,7 +25,7 @@ impl Space {
         Self::build(name, &[])
     }
 
-    /// The same, and in it each folder of `binds` (source, target) is seen at its target.
+    /// The same, with each folder of `binds` (source, target) mounted at its target.
     pub fn with_mounts(name: &str, binds: &[(&Path, &Path)]) -> Self {
         Self::build(name, binds)
     }
@@ -61,7 +61,7 @@ impl Space {
         format!("/proc/{}/fd/{}", process::id(), self.net.as_raw_fd())
     }
 
-    /// Moves the calling thread into this space, for good; its child processes inherit it.
+    /// Moves the calling thread into this space for good; its child processes inherit it.
     pub fn enter(&self) {
         if let Some(mounts) = &self.mounts {
             unshare(CloneFlags::CLONE_FS).unwrap();
@@ -110,7 +110,7 @@ impl Space {
     }
 }
 
-/// Namespaces belong to a thread, so whoever changes them does it on a thread that then ends.
+/// Namespaces belong to a thread, so they are changed on a thread that then ends.
 fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }

@@ -1,4 +1,5 @@
-//! The unit under a real systemd: its user, what it and its commands may do, reload, restart without a write, a crash, the end.
+//! The unit under a real systemd: its user, the privileges of the daemon and its commands, reload, restart without a
+//! write, a crash, the stop.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/systemd/ldire
 
 #[test]
 fn the_unit_lives() {
-    // A network of its own, so that its table is not that of others; systemd has a /run of its own.
+    // A network of its own separates its table from others; systemd has a /run of its own.
     let output = Command::new("unshare")
         .arg("--net")
         .args([SCRIPT, env!("CARGO_BIN_EXE_ldirectord-rs"), UNIT])
@@ -28,7 +29,7 @@ fn the_unit_lives() {
         ("status", "0"),
         ("show", "0"),
         ("reload", "0"),
-        // It fails with the reason, and the daemon does not hear of it.
+        // It fails with the reason, and does not signal the daemon.
         ("bad-reload", "1"),
         ("unharmed", "0"),
         ("status-line", "2 of 2 up"),
@@ -37,7 +38,7 @@ fn the_unit_lives() {
         ("crashed", "replaced"),
         ("services", "2"),
         ("place", "1"),
-        // Neither the restart nor the crash cost a write.
+        // Neither the restart nor the crash wrote to the table.
         ("added", "2"),
         // R94
         ("own-restart", "0 active 0"),
@@ -45,7 +46,7 @@ fn the_unit_lives() {
         ("own-bad-restart", "2 unharmed"),
         ("own-bad-reload", "2 unharmed"),
         ("own-bad-stop", "2 unharmed"),
-        // The table is as it was.
+        // The table is unchanged.
         ("careless-restart", "1 2"),
         ("waiting-stop", "0 inactive 0 1"),
         ("repaired", "active 2"),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::space::Space;
 
-/// A table: its lines, in no order that means something.
+/// A table: its lines, whose order has no meaning.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Table(BTreeSet<String>);
 
@@ -38,7 +38,7 @@ impl Table {
         space.feed(&["ipvsadm", "-R"], &text);
     }
 
-    /// Is nothing in it?
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -53,8 +53,8 @@ impl fmt::Debug for Table {
     }
 }
 
-/// How many connections the kernel has counted, by service or server. A counter that starts again
-/// at nought tells of an entry that was deleted and added again, which no table shows.
+/// The number of connections that the kernel has counted, by service or server. A counter that begins again at 0
+/// reveals an entry that was deleted and added again, which no table shows.
 pub fn connections(space: &Space) -> BTreeMap<String, u64> {
     let text = space.feed(&["ipvsadm", "-Ln", "--stats", "--exact"], "");
     let mut counts = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Polls `attempt` until it succeeds; its last reason is the panic's text when `limit` has passed.
+/// Polls `attempt` until it succeeds. Panics with its last error when `limit` has passed.
 #[track_caller]
 pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Result<T, String>) -> T {
     let begin = Instant::now();

@@ -1,4 +1,4 @@
-//! A small web server that says who answered, and that can be stopped, frozen and started again.
+//! A small web server that names itself in its answers, and that can be stopped, frozen and started again.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -19,12 +19,12 @@ pub struct Web {
     listening: Option<(TcpListener, JoinHandle<()>)>,
 }
 
-/// A request as the server saw it.
+/// A request as the server received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// The path.
     pub path: String,
-    /// The header `Host`, empty if there was none.
+    /// The header `Host`, empty if missing.
     pub host: String,
 }
 
@@ -37,7 +37,7 @@ struct Site {
 }
 
 impl Web {
-    /// Starts the server; its only page is `/`, which says its name.
+    /// Starts the server; its only page is `/` with its name.
     pub fn start_in(space: &Arc<Space>) -> Self {
         let name = space.name().to_owned();
         let pages = Mutex::new(BTreeMap::from([("/".to_owned(), name.clone())]));
@@ -56,7 +56,7 @@ impl Web {
         let listener = self.space.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))).unwrap();
         let (own, site) = (listener.try_clone().unwrap(), self.site.clone());
         let thread = thread::spawn(move || {
-            // The end is the listener's shutdown, which makes `accept` fail.
+            // The shutdown of the listener makes `accept` fail.
             while let Ok((stream, _)) = own.accept() {
                 let site = site.clone();
                 thread::spawn(move || site.answer(stream));
@@ -65,7 +65,7 @@ impl Web {
         self.listening = Some((listener, thread));
     }
 
-    /// Listens no more: connections are refused when this returns.
+    /// Stops listening: connections are refused when this returns.
     pub fn stop(&mut self) {
         if let Some((listener, thread)) = self.listening.take() {
             shutdown(listener.as_raw_fd(), Shutdown::Both).unwrap();
@@ -73,23 +73,23 @@ impl Web {
         }
     }
 
-    /// Takes connections and says nothing, until `thaw`.
+    /// Accepts connections without an answer, until `thaw`.
     pub fn freeze(&self) {
         *self.site.frozen.lock().unwrap() = true;
     }
 
-    /// Answers again, also what has come in the meantime.
+    /// Answers again, including requests that arrived meanwhile.
     pub fn thaw(&self) {
         *self.site.frozen.lock().unwrap() = false;
         self.site.thawed.notify_all();
     }
 
-    /// Puts a page at `path`.
+    /// Adds a page at `path`.
     pub fn page(&self, path: &str, body: &str) {
         self.site.pages.lock().unwrap().insert(path.to_owned(), body.to_owned());
     }
 
-    /// Takes the page at `path` away: it is a 404 from now on.
+    /// Removes the page at `path`: it is a 404 from now on.
     pub fn remove_page(&self, path: &str) {
         self.site.pages.lock().unwrap().remove(path);
     }
@@ -108,7 +108,7 @@ impl Drop for Web {
 }
 
 impl Site {
-    /// Serves one request; whatever goes wrong is the asker's to notice.
+    /// Serves one request. Errors are ignored: the client notices them.
     fn answer(&self, mut stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
         let Some(asked) = read_request(&stream) else { return };

@@ -1,4 +1,4 @@
-//! A world: client, directors and real servers on bridges, for each of the three ways of forwarding.
+//! A world: client, directors and real servers on bridges, for each of the three forwarding methods.
 //!
 //! | path | client | real servers | back to the client |
 //! | --- | --- | --- | --- |
@@ -80,7 +80,7 @@ enum Bridge {
     Back = 2,
 }
 
-/// What a world is made of; the numbers are the last parts of addresses.
+/// The parts of a world; the numbers are the last parts of addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// How requests reach the real servers.
@@ -121,7 +121,7 @@ pub struct World {
     client: Arc<Space>,
     ports: Arc<Ports>,
     family: Family,
-    /// The bridges, and the router between them; held, for it ends with its last holder.
+    /// The bridges, and the router between them. Held, because each ends with its last holder.
     _switch: Space,
 }
 
@@ -137,7 +137,7 @@ const GATEWAY: u8 = 254;
 const CLIENT: u8 = 10;
 
 impl World {
-    /// Makes the world; the directors see `binds` (source, target) in place of their own folders.
+    /// Creates the world; the directors see `binds` (source, target) in place of their own folders.
     pub fn new(plan: &Plan, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
         let switch = Space::new("switch");
         let client = Arc::new(Space::new("client"));
@@ -184,13 +184,13 @@ impl World {
         SocketAddr::new(self.vip, port)
     }
 
-    /// A client that asks for `path` at the virtual address, 20 times a second.
+    /// A client that requests `path` at the virtual address, 20 times a second.
     pub fn client(&self, path: &str) -> Client {
         self.patient_client(path, Duration::from_secs(3))
     }
 
-    /// The same, and it asks anew after a quarter of a second without an answer: the kernel would wait a second before it sends the
-    /// first packet of a connection again, and an outage could be measured no better.
+    /// The same, and it asks again after 250 ms without an answer. The kernel repeats the first packet of a
+    /// connection only after 1 s, which would limit the precision of a measured outage.
     pub fn impatient_client(&self, path: &str) -> Client {
         self.patient_client(path, Duration::from_millis(250))
     }
@@ -204,12 +204,12 @@ impl World {
         let (_, single) = self.family.prefixes();
         self.directors[from].ip(&format!("addr del {}/{single} dev eth0", self.vip));
         self.directors[to].ip(&format!("addr add {}/{single} dev eth0", self.vip));
-        // In the place of a gratuitous ARP.
+        // Instead of a gratuitous ARP.
         self.client.ip(&format!("neigh flush to {}", self.vip));
     }
 }
 
-/// Makes the bridges and the cables, and gives every end of a cable its address.
+/// Creates the bridges and the cables, and gives every end of a cable its address.
 fn plug(switch: &Space, plan: &Plan, cables: &[Cable]) {
     let (net, _) = plan.family.prefixes();
     let mut lines = String::new();
@@ -249,7 +249,7 @@ fn set_up_director(plan: &Plan, director: &Space, vip: Option<IpAddr>) {
     director.set("ipv6/conf/all/forwarding", u32::from(plan.path == Path::Masq));
     director.set("ipv4/conf/all/send_redirects", 0);
     if let Some(vip) = vip {
-        // Preferred for nothing: the director's own checks must not come from an address that the real servers have too.
+        // Not preferred: the director's own checks must not come from an address that the real servers have, too.
         let flags = if plan.family == Family::V6 { "nodad preferred_lft 0" } else { "" };
         director.ip(&format!("addr add {vip}/{single} dev eth0 {flags}"));
     }

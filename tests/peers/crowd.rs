@@ -1,5 +1,5 @@
-//! A thousand checks at once of a server that says nothing leave no descriptor, no task and no process behind. They run in a
-//! process of their own, in which nobody else opens anything: this program once more.
+//! A thousand simultaneous checks of a silent server leave no descriptor, task or process behind. They run in a
+//! second process of this program, in which nothing else opens descriptors.
 
 use std::fs;
 use std::net::TcpListener;
@@ -16,16 +16,16 @@ use tokio::runtime::{Builder, Runtime};
 use crate::ours;
 use crate::server::{LIMIT, family};
 
-/// So many checks are made.
+/// The number of checks.
 const CROWD: usize = 1000;
-/// So many of those that start a program, at the same time.
+/// The number of simultaneous checks that start a program.
 const PROGRAMS: usize = 100;
-/// What may be kept after a check: descriptors, processes, tasks.
+/// What may remain after the checks: descriptors, processes, tasks.
 const KEPT: (usize, usize, usize) = (20, 0, 1);
-/// Where the process of its own finds the lines of its virtual.
+/// The environment variable with the virtual service for the second process.
 const BLOCK: &str = "PEERS_CROWD";
 
-/// Makes the checks, and says what was wrong.
+/// Runs the checks and returns what went wrong.
 pub fn fault(block: &str) -> Option<String> {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crowd::a_crowd_leaves_nothing_behind", "--nocapture"])
@@ -51,7 +51,7 @@ fn a_crowd_leaves_nothing_behind() {
     }
 }
 
-/// What this process holds: descriptors, processes that it started, tasks.
+/// What this process holds: descriptors, child processes, tasks.
 fn held(runtime: &Runtime) -> (usize, usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     let started = family(i32::try_from(std::process::id()).unwrap()).len() - 1;
@@ -64,7 +64,7 @@ fn run(block: &str) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let checker = Checker::new().unwrap();
     let key = ours::check(block, 1).unwrap().unwrap();
-    // What is opened once and kept is no leak: the sockets for pings, and the task that listens to them.
+    // Opened once and kept, so not a leak: the sockets for pings, and the task that reads them.
     let first = runtime.block_on(checker.run(&key.probe));
     assert_eq!(first.outcome, Outcome::Down, "{}", first.reason);
     let before = settle(&runtime, KEPT);
@@ -78,7 +78,7 @@ fn run(block: &str) {
         };
         tokio::join!(checks.collect::<Vec<_>>(), halfway)
     });
-    // A busy machine may not come to start a command in its second, which is not the fault of the server (R61).
+    // A busy machine may fail to start a command within its second, which is not the fault of the server (R61).
     let is_late = |verdict: &Verdict| verdict.outcome == Outcome::Unknown(UnknownCause::NotStarted);
     let is_expected = |verdict: &Verdict| verdict.outcome == Outcome::Down || is_command && is_late(verdict);
     let wrong = verdicts.iter().find(|verdict| !is_expected(verdict));
@@ -93,12 +93,12 @@ fn run(block: &str) {
     for pid in family(i32::try_from(std::process::id()).unwrap()).into_iter().skip(1) {
         eprintln!("{}", fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
     }
-    // A busy machine may make them wait for much longer than their second.
+    // On a busy machine they may wait for much longer than their second.
     assert!(shortest >= Duration::from_secs(1) && longest < LIMIT, "not all ended with their deadline");
-    assert!(left.0 <= before.0 && left.1 <= before.1 && left.2 <= before.2, "something is left");
+    assert!(left.0 <= before.0 && left.1 <= before.1 && left.2 <= before.2, "something remains");
 }
 
-/// Waits until no more is held than this; what has been told to end needs a turn to do so.
+/// Waits until no more than this is held: a cancelled task needs a turn to end.
 fn settle(runtime: &Runtime, (descriptors, started, tasks): (usize, usize, usize)) -> (usize, usize, usize) {
     let limit = Instant::now() + LIMIT;
     loop {

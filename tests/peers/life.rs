@@ -1,4 +1,4 @@
-//! The life of one server, as the checks see it: it answers, is frozen, thawed, killed, started again.
+//! The states of one server, and the checks in each: answering, frozen, thawed, killed, restarted.
 
 use std::io::Write as _;
 use std::thread;
@@ -15,26 +15,26 @@ use crate::server::{LIMIT, Server};
 use crate::table::{Case, Expected, Table};
 use crate::{crowd, ours};
 
-/// Seconds for a check whose answer comes.
+/// Seconds for a check that gets an answer.
 const PATIENCE: u32 = 15;
-/// Seconds for a check whose answer does not come.
+/// Seconds for a check that gets no answer.
 const SHORT: u32 = 1;
-/// Seconds that the original has for a check: it first loads the library for it.
+/// Seconds for a check of the original, which first loads its library.
 const ORIGINAL: u32 = 3;
-/// So many checks are measured.
+/// The number of measured checks.
 const MEASURED: u32 = 50;
 
-/// The tables of one server, and those who ask.
+/// The tables of one server, and the programs that check it.
 struct Life {
     tables: Vec<Table>,
     runtime: Runtime,
     checker: Checker,
-    /// One for each case, in the order of the tables; none, unless what they do is to be recorded.
+    /// One per case, in the order of the tables; none unless the original is to be recorded.
     originals: Vec<Original>,
     faults: Vec<String>,
 }
 
-/// Puts one server through all that its tables say.
+/// Puts one server through all states of its tables.
 pub fn live(names: &[&str]) {
     let tables: Vec<Table> = names.iter().map(|name| Table::read(name)).collect();
     assert!(tables.iter().all(|table| table.server == tables[0].server && table.beside == tables[0].beside));
@@ -84,13 +84,13 @@ impl Life {
         self.tables.iter().flat_map(|table| &table.cases)
     }
 
-    /// What is expected in a phase.
+    /// The expected verdict in a phase.
     fn in_phase(&self, phase: &str) -> Vec<(&Case, &Expected)> {
         let of = |case| expected(case, phase).map(|expected| (case, expected));
         self.cases().filter_map(of).collect()
     }
 
-    /// Asks again and again until each server that should be up is: it has just been started.
+    /// Repeats the checks until each server that should be up is up: it has just been started.
     fn wait(&mut self, phase: &str, server: &mut Option<Server>) {
         let limit = Instant::now() + LIMIT;
         let mut missing = self.in_phase(phase);
@@ -113,7 +113,7 @@ impl Life {
         }
     }
 
-    /// All cases that have something to say of this phase, at the same time.
+    /// Runs all cases with an expectation for this phase at the same time.
     fn phase(&mut self, phase: &'static str, seconds: u32) {
         let cases = self.in_phase(phase);
         let verdicts = cases.iter().map(|(case, _)| ours::ask(&self.checker, &case.block, seconds));
@@ -128,7 +128,7 @@ impl Life {
         }
     }
 
-    /// The same questions over TLS after STARTTLS.
+    /// Repeats the checks over TLS after STARTTLS.
     fn over_tls(&mut self) {
         let asked = self
             .cases()
@@ -160,7 +160,8 @@ impl Life {
         }
     }
 
-    /// CPU time of this thread, which does all that our check needs; and of the original, when it is recorded.
+    /// Measures the CPU time of this thread, which does all work of our check, and of the original if it is being
+    /// recorded.
     fn measure(&mut self) {
         let mut faults: Vec<String> = Vec::new();
         let (checker, runtime) = (&self.checker, &self.runtime);
@@ -179,12 +180,12 @@ impl Life {
             }
             let each = (cpu() - before) / i64::from(MEASURED);
             let took = began.elapsed() / MEASURED;
-            // A check of which nothing comes says nothing of its costs.
+            // The costs of a check without an answer mean nothing.
             let seen_up = expected.original.as_ref().is_some_and(|said| said.starts_with("up"));
             let original = original.filter(|_| seen_up);
             let theirs = original.map(|original| original.measure(&case.block, ORIGINAL));
             let theirs = theirs.map_or(String::new(), |theirs| format!(", the original {theirs:>6} µs CPU"));
-            // Not `println`: it would be kept back.
+            // Not `println`: the test harness would capture it.
             let line =
                 format!("peers: {name:<32} {each:>6} µs CPU, {:>7} µs a check{theirs}\n", took.as_micros());
             let _ = std::io::stderr().write_all(line.as_bytes());
@@ -192,7 +193,7 @@ impl Life {
         self.faults.extend(faults);
     }
 
-    /// Many checks of a server that says nothing. The original at its side would take the time that they need.
+    /// Runs many checks of a silent server, but not next to the original: its checks would lose the CPU time.
     fn crowd(&mut self, phase: &str) {
         if !self.originals.is_empty() {
             return;
@@ -203,7 +204,7 @@ impl Life {
         self.faults.extend(faults);
     }
 
-    /// All that was not as it should be.
+    /// All failures.
     fn end(mut self, names: &[&str], log: String) {
         let recording = !self.originals.is_empty();
         drop(std::mem::take(&mut self.originals));
@@ -228,7 +229,7 @@ fn fault(expected: &Expected, verdict: &Verdict) -> Option<String> {
     ours::fault(expected.phase, expected.outcome, &expected.reason, verdict)
 }
 
-/// CPU time of this thread so far, and of the programs that were waited for, in µs.
+/// The CPU time of this thread so far, and of finished child processes, in µs.
 fn cpu() -> i64 {
     let micros = |time: nix::sys::time::TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
     let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();

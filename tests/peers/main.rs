@@ -1,5 +1,5 @@
-//! Every check against the real servers of Debian, beside the original: right and wrong answers, refused, frozen, started again.
-//! The cases stand in `verdicts`. Run by `make peers`; `make verdicts` records the original anew.
+//! Every check against the real servers of Debian, compared with the original: right and wrong answers, refused,
+//! frozen, restarted. The cases are in `verdicts`. Run by `make peers`; `make verdicts` records the original again.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,7 +15,7 @@ mod recipes;
 mod server;
 mod table;
 
-/// A test for each server, with the tables that it answers.
+/// A test for each server, with its tables.
 macro_rules! servers {
     ($($server:ident: $($table:literal)+;)+) => {
         $(#[test] fn $server() { life::live(&[$($table),+]); })+

@@ -1,9 +1,10 @@
-//! The original on one case, for the record.
+//! Runs the original on one case, to record it.
 //!
-//! It runs as it is, with a configuration of the case and one more virtual behind it, whose `checkcommand` writes `mark` to a
-//! log after each pass. Instead of the kernel's table, which it needs not, `tests/peers/run` gives it an `ipvsadm` that writes its
-//! arguments to the same log: so the log tells whether the server is in the table after a pass, which is the verdict, whatever
-//! the check says of itself. The words come from the monitor file. The original itself is neither changed nor traced.
+//! The original runs unchanged, with the configuration of the case and one more virtual service after it, whose
+//! `checkcommand` writes `mark` to a log after each pass. It does not need the kernel's table: `tests/peers/run`
+//! gives it an `ipvsadm` that writes its arguments to the same log. The log shows whether the server is in the table
+//! after a pass, which is the verdict, whatever the check reports. The words come from the monitor file. The original
+//! is neither changed nor traced.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,16 +17,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// After so long without a pass it hangs.
+/// The time without a pass after which the original counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(45);
-/// After so long without a first one: many are started at once.
+/// The same for the first pass: many originals start at once.
 const START: Duration = Duration::from_secs(90);
-/// So many servers are checked in each pass whose CPU time is measured.
+/// The number of servers per pass whose CPU time is measured.
 const MEASURED: u64 = 50;
-/// So many passes.
+/// The number of measured passes.
 const PASSES: usize = 4;
 
-/// One process of the original, or the place for it.
+/// The original in a folder of its own; it may run or not.
 pub struct Original {
     folder: PathBuf,
     name: String,
@@ -33,7 +34,7 @@ pub struct Original {
 }
 
 impl Original {
-    /// A place for one; the name is its own.
+    /// Creates the folder; the name must be unique.
     pub fn new(name: &str) -> Original {
         let folder = Path::new("/run/original").join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -71,7 +72,7 @@ impl Original {
         self.child = Some(child);
     }
 
-    /// What it has done so far, a line each.
+    /// What it has done so far, one action per line.
     fn done(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.join("done")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -81,7 +82,8 @@ impl Original {
         self.done().iter().filter(|line| *line == "mark").count()
     }
 
-    /// Starts it, if it does not run, and gives the number of the pass after which it has seen the present state of the world.
+    /// Starts it if it does not run. Returns the number of the first pass that reflects the present state of the
+    /// servers.
     pub fn begin(&mut self, block: &str, seconds: u32) -> usize {
         if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none()) {
             return self.passes() + 2;
@@ -90,7 +92,7 @@ impl Original {
         2
     }
 
-    /// What it says after that pass, in words.
+    /// What it reports after that pass, in words.
     pub fn verdict(&mut self, pass: usize) -> String {
         let began = Instant::now();
         loop {
@@ -110,7 +112,7 @@ impl Original {
         }
     }
 
-    /// In the table or not, and what the monitor file says.
+    /// Whether the server is in the table, and what the monitor file says.
     fn words(&self) -> String {
         let done = self.done();
         let own = |line: &&String| !line.contains("127.0.0.1:1 ") && line.contains(" -r ");
@@ -125,19 +127,19 @@ impl Original {
         }
     }
 
-    /// The last thing it said before it ended, without places in files.
+    /// Its last message before it ended, without places in files.
     fn complaint(&self) -> String {
         let text = fs::read_to_string(self.folder.join("stderr")).unwrap_or_default();
-        // Its log is there, too, each line with a time in brackets.
+        // Its log is included, each line with a time in brackets.
         let own = |line: &&str| !line.starts_with(['[', ' ']) && !line.starts_with("Use of uninitialized");
         let last = text.lines().rfind(own).unwrap_or_default();
         last.split(" (").next().unwrap_or_default().split(" at /").next().unwrap_or_default().to_owned()
     }
 
-    /// CPU time of a check in µs: its own and that of what it starts, over some passes with many servers.
+    /// The CPU time of a check in µs, including child processes, over some passes with many servers.
     pub fn measure(&mut self, block: &str, seconds: u32) -> u64 {
         self.stop();
-        // Servers of other weights are other servers to it.
+        // The original treats the same server with another weight as another server.
         let many: String = block
             .lines()
             .flat_map(|line| {
@@ -169,13 +171,13 @@ impl Original {
         (after - before) / (MEASURED * PASSES as u64)
     }
 
-    /// CPU time of the process and of all that it has waited for, in µs.
+    /// The CPU time of the process and of its finished children, in µs.
     fn cpu(&self) -> u64 {
         let pid = self.child.as_ref().unwrap().id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
         let ticks: u64 = fields.skip(11).take(4).map(|field| field.parse::<u64>().unwrap()).sum();
-        // Linux gives them in hundredths of a second.
+        // Linux reports them in hundredths of a second.
         ticks * 10_000
     }
 

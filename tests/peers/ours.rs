@@ -1,4 +1,4 @@
-//! One check as our daemon makes it: from the lines of a configuration to the verdict.
+//! Runs one check as our daemon does: from the lines of a configuration to the verdict.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use ldirectord_rs::config::{self, Answers, Question};
 use ldirectord_rs::plan::{CheckKey, Plan};
 use ldirectord_rs::value::{Outcome, Verdict};
 
-/// The check that a virtual asks for, with so many seconds for it. None where it is never checked; what is wrong with the
-/// configuration, if it is.
+/// The check of a virtual service, with this many seconds for it. None if the server is never checked. The error is
+/// what is wrong with the configuration.
 pub fn check(block: &str, seconds: u32) -> Result<Option<Arc<CheckKey>>, String> {
     let text = format!("checktimeout={seconds}\nnegotiatetimeout={seconds}\n{block}");
     let loaded = config::load(text.as_bytes(), &answers(text.as_bytes()));
@@ -18,7 +18,7 @@ pub fn check(block: &str, seconds: u32) -> Result<Option<Arc<CheckKey>>, String>
     Ok(plan.checks().first().map(|check| Arc::clone(&check.key)))
 }
 
-/// What a configuration asks for: files, and nothing else.
+/// The answers that a configuration asks for: files, and nothing else.
 fn answers(text: &[u8]) -> Answers {
     let mut answers = Answers::new("director");
     for question in config::questions(text) {
@@ -30,8 +30,8 @@ fn answers(text: &[u8]) -> Answers {
     answers
 }
 
-/// The same check over TLS after STARTTLS, which the original has not: with a certificate that is verified, or is of another.
-/// Each with the outcome, and a part of the reason.
+/// The same check over TLS after STARTTLS, which the original lacks: with certificates that are
+/// unverified, valid or wrong. Each has its outcome and a part of the reason.
 pub fn over_tls(block: &str, said: &str) -> Vec<(String, Outcome, String)> {
     const VERIFY: &str = "\t#rs: starttls=yes\n\t#rs: tlsverify=yes\n\t#rs: tlsca=\"/etc/peers.crt\"\n";
     [
@@ -43,7 +43,7 @@ pub fn over_tls(block: &str, said: &str) -> Vec<(String, Outcome, String)> {
             Outcome::Down,
             "not valid for name \"other.test\"",
         ),
-        // Nobody there vouches for it.
+        // No CA there has signed it.
         (
             VERIFY.replace("peers.crt", "stranger.crt"),
             Outcome::Down,
@@ -59,7 +59,7 @@ pub fn over_tls(block: &str, said: &str) -> Vec<(String, Outcome, String)> {
     .into()
 }
 
-/// What the daemon makes of it: the probe, and where it is a combined check the connect after it.
+/// What the daemon makes of it: the probe, and for a combined check the connect after it.
 pub async fn ask(checker: &Checker, block: &str, seconds: u32) -> Verdict {
     let key = match check(block, seconds) {
         Ok(Some(key)) => key,
@@ -78,7 +78,7 @@ pub async fn run(checker: &Checker, key: &CheckKey) -> Verdict {
     }
 }
 
-/// What is wrong with a verdict; nothing, if it is as it should be.
+/// What is wrong with a verdict; none if it is as expected.
 pub fn fault(what: &str, outcome: Outcome, reason: &str, verdict: &Verdict) -> Option<String> {
     let good = verdict.outcome == outcome && verdict.reason.contains(reason);
     (!good).then(|| {

@@ -1,4 +1,5 @@
-//! The recipes of `docs/recipes.md` on the servers that they name: behind `text` a block has `up:RECIPE,ARGUMENT…` and `down:…`.
+//! The recipes of `docs/recipes.md` against the servers that they name. A block has `up:RECIPE,ARGUMENT…` and
+//! `down:…` after `text`.
 
 use std::process::Command;
 use std::thread;
@@ -11,7 +12,7 @@ use nix::sched::CloneFlags;
 use crate::ours;
 use crate::server::{LIMIT, Server};
 
-/// What stands in the page, and what it is here.
+/// Text of the page, and its replacement here.
 const HERE: [(&str, &str); 4] = [
     ("192.168.6.3:", "127.0.0.1:"),
     (" gate", " masq"),
@@ -57,7 +58,7 @@ fn server(word: &str) -> (Outcome, Vec<String>) {
     (outcome, server.split(',').map(str::to_owned).collect())
 }
 
-/// The first verdict of a server that has started.
+/// The first verdict for a server that has just started.
 fn verdict(
     checker: &Checker,
     runtime: &tokio::runtime::Runtime,
@@ -76,7 +77,7 @@ fn verdict(
     }
 }
 
-/// The servers of other tests are on the same ports. Holds for this thread, and for what it starts.
+/// Gives this thread and its child processes a network of their own: the servers of other tests use the same ports.
 fn in_a_network_of_its_own() {
     nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
     assert!(Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap().success());

@@ -1,4 +1,4 @@
-//! A real server as a process with its own folder, which can be frozen, killed and started again, and which ends with the test.
+//! A real server as a process with its own folder. It can be frozen, killed and restarted, and ends with the test.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long anything may take that has to happen.
+/// The limit for anything that must happen.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server that runs as `tests/peers/servers/RECIPE ARGUMENT…` says.
+/// A server that `tests/peers/servers/RECIPE ARGUMENT…` has started.
 pub struct Server {
     name: String,
     command: Vec<String>,
@@ -20,12 +20,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one; the words are the recipe and its arguments.
+    /// Starts a server; the words are the recipe and its arguments.
     pub fn start(words: &[&str]) -> Server {
         Server::start_for("", words)
     }
 
-    /// As [`Server::start`], in a folder whose name begins with whom it is for.
+    /// Like [`Server::start`], in a folder whose name begins with the purpose `whom`.
     pub fn start_for(whom: &str, words: &[&str]) -> Server {
         assert!(
             std::env::var_os("PEERS_ROOT").is_some(),
@@ -44,7 +44,7 @@ impl Server {
         Path::new("/run/peers").join(&self.name)
     }
 
-    /// Starts it once more, in its old folder.
+    /// Starts it again in its old folder.
     pub fn restart(&mut self) {
         assert!(self.child.is_none());
         fs::create_dir_all(self.folder()).unwrap();
@@ -62,7 +62,7 @@ impl Server {
         self.child = Some(child);
     }
 
-    /// Whether it has ended by itself.
+    /// Whether it has ended on its own.
     pub fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
@@ -71,14 +71,14 @@ impl Server {
         Path::new("/run/peers").join(format!("{}.log", self.name))
     }
 
-    /// The end of what it said.
+    /// The end of its output.
     pub fn log(&self) -> String {
         let text = fs::read(self.log_path()).unwrap_or_default();
         let start = text.len().saturating_sub(3000);
         String::from_utf8_lossy(&text[start..]).into_owned()
     }
 
-    /// None of its processes runs any more, but all of their sockets stay open.
+    /// Stops all of its processes with a signal; their sockets stay open.
     pub fn freeze(&self) {
         self.frozen();
     }
@@ -89,9 +89,9 @@ impl Server {
         }
     }
 
-    /// Ends all of its processes at once.
+    /// Kills all of its processes at once.
     pub fn stop(&mut self) {
-        // First frozen: a process whose parent has ended could not be found, and one that runs has more children.
+        // Freeze first: an orphaned process could not be found, and a running process creates more children.
         let family = self.frozen();
         for pid in &family {
             signal(*pid, Signal::SIGKILL);
@@ -99,14 +99,14 @@ impl Server {
         if let Some(mut child) = self.child.take() {
             let _ = child.wait();
         }
-        // Their sockets are closed when they are gone.
+        // The sockets are closed when the processes are gone.
         let limit = Instant::now() + LIMIT;
         while family.iter().any(|pid| is_alive(*pid)) && Instant::now() < limit {
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Freezes it and all that descend from it, until a round finds nobody new.
+    /// Freezes it and all its descendants, until a round finds no new process.
     fn frozen(&self) -> Vec<i32> {
         let mut done: Vec<i32> = Vec::new();
         let Some(child) = &self.child else { return done };
@@ -120,18 +120,18 @@ impl Server {
             for pid in &fresh {
                 signal(*pid, Signal::SIGSTOP);
             }
-            // The signal is sent, but on a busy machine a thread may go on for a while.
+            // The signal is sent, but on a busy machine a thread may run on for a while.
             while fresh.iter().any(|pid| is_running(*pid)) {
                 assert!(Instant::now() < limit, "{}: does not stop", self.name);
                 thread::sleep(Duration::from_millis(1));
             }
-            assert!(Instant::now() < limit, "{}: ever more processes", self.name);
+            assert!(Instant::now() < limit, "{}: still creates processes", self.name);
             done.extend(fresh);
         }
     }
 }
 
-/// Signals a process, which may have ended meanwhile.
+/// Signals a process, which may have ended already.
 fn signal(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
@@ -142,7 +142,7 @@ impl Drop for Server {
     }
 }
 
-/// Whether a process is there and no zombie.
+/// Whether a process exists and is not a zombie.
 fn is_alive(pid: i32) -> bool {
     !matches!(state(&format!("/proc/{pid}")), None | Some('Z' | 'X'))
 }
@@ -156,13 +156,13 @@ fn is_running(pid: i32) -> bool {
     })
 }
 
-/// The letter for the state of a process or thread; none, if it is not there.
+/// The state letter of a process or thread; none if it does not exist.
 fn state(folder: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// A process and all that descend from it.
+/// A process and all its descendants.
 pub fn family(root: i32) -> Vec<i32> {
     let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
         .unwrap()
@@ -180,6 +180,6 @@ pub fn family(root: i32) -> Vec<i32> {
 
 fn parent(pid: i32) -> Option<i32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which stands in parentheses: the state, then the parent.
+    // After the name in parentheses: the state, then the parent.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -1,34 +1,34 @@
-//! The tables in `tests/peers/verdicts`: cases, what the original made of each, and what ours should. Their notation is
-//! described there in `README.md`.
+//! The tables in `tests/peers/verdicts`: cases, the original's verdict on each, and the expected verdict of ours.
+//! `README.md` there describes the notation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ldirectord_rs::value::Outcome;
 
-/// The states of the world that a table can ask for, in the order in which they come.
+/// The phases that a table can ask for, in their order.
 pub const PHASES: [&str; 6] = ["answering", "unanswered", "frozen", "stopped", "restarted", "alone"];
 
-/// A file of cases that one server is asked.
+/// A file of cases for one server.
 pub struct Table {
     path: PathBuf,
     /// The recipe of the server and its arguments; none where no server is needed.
     pub server: Vec<String>,
-    /// Another one that it needs, which is gone when the server is `alone`.
+    /// A second server that it needs, and that is stopped in the phase `alone`.
     pub beside: Vec<String>,
     pub cases: Vec<Case>,
 }
 
-/// A virtual block, and what should come of it.
+/// A virtual block and its expected results.
 pub struct Case {
     pub title: String,
-    /// Under which name its CPU time is given.
+    /// The name under which its CPU time is printed.
     pub measure: Option<String>,
-    /// Whether many checks are made at once where none is answered.
+    /// Whether many checks run at once in the phases without an answer.
     pub crowd: bool,
-    /// A part of our reason where the same is asked over TLS after STARTTLS.
+    /// A part of our reason if the check runs over TLS after STARTTLS.
     pub starttls: Option<String>,
-    /// The lines of the virtual.
+    /// The lines of the virtual service.
     pub block: String,
     pub expected: Vec<Expected>,
 }
@@ -36,10 +36,10 @@ pub struct Case {
 /// A verdict in a phase.
 pub struct Expected {
     pub phase: &'static str,
-    /// What the original was seen to do, as recorded; none if it was not recorded yet.
+    /// The recorded result of the original; none if not recorded yet.
     pub original: Option<String>,
     pub outcome: Outcome,
-    /// Why ours is not that of the original: entries of `docs/compat.md`.
+    /// The ids in `docs/compat.md` if ours differs from the original.
     pub ids: Vec<String>,
     /// A part of our reason.
     pub reason: String,
@@ -97,7 +97,7 @@ impl Table {
         Ok(())
     }
 
-    /// Writes the file anew, with what was recorded.
+    /// Writes the file again, with what was recorded.
     pub fn write(&self) {
         let text = fs::read_to_string(&self.path).unwrap();
         let mut expected = self.cases.iter().flat_map(|case| &case.expected);
@@ -136,7 +136,7 @@ impl Expected {
         Ok(Expected { phase, original, outcome, ids, reason: reason.to_owned() })
     }
 
-    /// What is wrong with the comparison of the two programs; nothing, if they agree or an entry says why not.
+    /// What is wrong with the comparison of the two programs; none if they agree or an id explains the difference.
     pub fn fault(&self) -> Option<String> {
         let ours = if self.outcome == Outcome::Up { "up" } else { "down" };
         let Some(original) = &self.original else {
@@ -156,5 +156,5 @@ fn here() -> String {
 }
 
 fn phase(name: &str) -> Result<&'static str, &'static str> {
-    PHASES.into_iter().find(|phase| *phase == name).ok_or("no such phase")
+    PHASES.into_iter().find(|phase| *phase == name).ok_or("unknown phase")
 }

@@ -1,18 +1,19 @@
-//! No import circle between the parts of a module.
+//! Finds import circles between the parts of a module.
 //!
-//! The files and folders of one folder are the parts of a module. An arrow between two files counts for the two parts, of the innermost
-//! folder that holds both files, that they belong to. So `check/http/exchange.rs` → `check/content.rs` is an arrow from `http` to `content`.
-//! A file may use its parent and a parent its children: they are one module in several files.
+//! The files and folders of one folder are the parts of a module. An arrow between two files counts in the innermost
+//! folder that holds both files: as an arrow between the two parts to which the files belong. So
+//! `check/http/exchange.rs` → `check/content.rs` is an arrow from `http` to `content`. A file may use its parent and
+//! a parent its children: they are one module in several files.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
 use crate::modules::{Arrow, Crate, ModulePath};
 
-/// For the module of a path: the parts of it that each part uses, with one example of an arrow.
+/// By module: the parts that each of its parts uses, with one example of an arrow.
 type Parts = BTreeMap<String, BTreeMap<String, Arrow>>;
 
-/// The circles among arrows, each as a line with the files that close it.
+/// The circles among arrows, each as a line that lists its arrows.
 pub(crate) fn circles(arrows: &[Arrow]) -> Vec<String> {
     let mut levels: BTreeMap<ModulePath, Parts> = BTreeMap::new();
     for arrow in arrows {
@@ -44,7 +45,7 @@ fn circles_of_parts(parts: &Parts) -> Vec<String> {
     found
 }
 
-/// The shortest way from one part to another, with both.
+/// The shortest way from one part to another, including both.
 fn way(parts: &Parts, from: &str, to: &str) -> Option<Vec<String>> {
     let mut ways = VecDeque::from([vec![from.to_owned()]]);
     let mut seen = BTreeSet::from([from.to_owned()]);
@@ -76,7 +77,7 @@ fn a_circle_is_found() {
         circles(&[root, one, ("two.rs", "use super::one::One; pub struct Two;")]),
         ["two → one, one → two"]
     );
-    // In a body, in a macro, behind a re-export.
+    // In a body, in a macro, through a re-export.
     for body in [
         "fn f() { let _ = crate::one::One; }",
         "fn f() { println!(\"{}\", super::one::f()); }",

@@ -1,11 +1,12 @@
-//! An `impl` for a type of another module is an arrow from that module: users of the type call the `impl` without a `use` of its module.
+//! An `impl` for a type of another module is an arrow from that module: users of the type call the `impl` without a
+//! `use` of its module.
 
 use std::path::Path;
 
 use crate::modules::Crate;
 use crate::{ALLOWED, allows};
 
-/// The `impl`s in modules that the module of their type must not use.
+/// The `impl`s in modules that the module of the type must not use.
 fn hidden(sources: &Crate) -> Vec<String> {
     let top = |path: &[String]| path.first().cloned().unwrap_or_default();
     let arrows = sources.foreign_impls().into_iter();
@@ -34,10 +35,10 @@ fn a_hidden_impl_is_found() {
     assert_eq!(found("use crate::plan::Probe; impl From<u8> for &Probe {}"), [probe]);
     assert_eq!(found("use crate::plan::Probe as P; impl P { pub fn describe(&self) {} }"), [probe]);
     assert_eq!(found("use crate::plan; impl Clone for plan::Probe {}"), [probe]);
-    // The module that defines the type counts, not the one that it is taken from.
+    // The defining module counts, not the re-exporting module.
     let method = "check: an `impl` for a type of `config`";
     assert_eq!(found("use crate::plan::Method; impl std::fmt::Display for Method {}"), [method]);
-    // To call these, a module has to name `check`.
+    // Callers of these must name `check`.
     assert_eq!(found("use crate::plan::Probe; trait Run {} impl Run for Probe {}"), [""; 0]);
     assert_eq!(found("use crate::plan::Probe; struct Own; impl From<Own> for Probe {}"), [""; 0]);
     assert_eq!(found("use crate::plan::Probe; struct Own; impl From<Probe> for Own {}"), [""; 0]);

@@ -1,4 +1,5 @@
-//! The modules of a crate as its sources have them: what each file imports, and whose traits it implements. Test code is left out.
+//! Reads the modules of a crate from its sources: what each file imports, and whose traits it implements. Test code
+//! is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +19,7 @@ pub(crate) struct Crate {
     modules: BTreeMap<ModulePath, Module>,
 }
 
-/// What one file has.
+/// What one file contains.
 #[derive(Default)]
 pub(crate) struct Module {
     /// Every path that the file names with `use`, `crate::`, `self::` or `super::`.
@@ -32,7 +33,7 @@ pub(crate) struct Module {
     tests: Vec<ModulePath>,
 }
 
-/// A path and the module in which it stands, which may be an inline module of the file.
+/// A path and the module that contains it, which may be an inline module of the file.
 #[derive(Clone, Debug)]
 struct Reference {
     base: ModulePath,
@@ -59,7 +60,7 @@ impl Crate {
     /// Reads the crate whose sources are in a folder of the repository.
     pub(crate) fn of(folder: &str) -> Crate {
         let folder = root().join(folder);
-        // A program uses the library as another crate does.
+        // The program uses the library as another crate does.
         let paths = rust_files(&folder).into_iter().filter(|path| !path.ends_with("main.rs"));
         let files = paths.map(|path| {
             let text = fs::read_to_string(&path).unwrap();
@@ -99,8 +100,9 @@ impl Crate {
         arrows
     }
 
-    /// The `impl`s for a type of another top-level module, each as an arrow from the module of the type to that of the `impl`:
-    /// users of the type call it without naming its module. A trait that the module defines makes no arrow: its users name the module.
+    /// The `impl`s for a type of another top-level module, each as an arrow from the module of the type to that of
+    /// the `impl`: users of the type call it without naming its module. A trait that the module itself defines makes
+    /// no arrow: its users name the module.
     pub(crate) fn foreign_impls(&self) -> Vec<Arrow> {
         let mut arrows = Vec::new();
         for (at, module) in &self.modules {
@@ -133,7 +135,7 @@ impl Crate {
 
     /// The module that a path leads to; none for another crate.
     fn origin(&self, reference: &Reference, depth: usize) -> Option<ModulePath> {
-        assert!(depth < 16, "re-exports without an end: {reference:?}");
+        assert!(depth < 16, "endless re-exports: {reference:?}");
         let path = self.absolute(reference)?;
         // The longest beginning that is a file; what follows is an item of it, or an inline module.
         let length = (0..=path.len()).rev().find(|length| self.modules.contains_key(&path[..*length]))?;
@@ -173,7 +175,7 @@ fn module_path(file: &Path) -> ModulePath {
     path
 }
 
-/// Collects what a file has.
+/// Collects what a file contains.
 struct Reader {
     /// The module that is being read: that of the file, or an inline module in it.
     at: ModulePath,
@@ -262,7 +264,7 @@ impl<'ast> Visit<'ast> for Reader {
         visit::visit_path(self, path);
     }
 
-    /// The arguments of a macro are tokens; the paths in them are found by their beginning.
+    /// The arguments of a macro are tokens; paths in them are recognised by their beginning.
     fn visit_macro(&mut self, item: &'ast Macro) {
         let tokens = item.tokens.to_string().replace(" :: ", "::");
         for word in tokens.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':') {
@@ -288,7 +290,7 @@ fn segments(path: &syn::Path) -> Vec<String> {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
 
-/// The path of a type, also behind a reference; none for a tuple, a slice or the like.
+/// The path of a type or of a referenced type; none for a tuple, a slice or the like.
 fn type_path(of: &Type) -> Option<Vec<String>> {
     match of {
         Type::Path(path) => Some(segments(&path.path)),

@@ -1,15 +1,15 @@
 //! Plain words in comments, string literals and documents, and the width of comments.
 //!
-//! The words of [`RULES`] make readers stop. A text that must keep such a word, because the original or a third party writes
-//! it, has the mark [`ORIGINAL`] on its line or on the line before. In Markdown the mark is [`QUOTED`].
+//! The words of [`RULES`] make readers stop. A text that must keep such a word, because the original or a third party
+//! writes it, has the mark [`ORIGINAL`] on its line or on the line before. In Markdown the mark is [`QUOTED`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::{root, rust_files, texts};
 
-/// Words to avoid in lower case, longer phrases in which they are right, and what to write instead. In a phrase, `"` is a
-/// quotation mark, or the begin or end of a string literal.
+/// Words to avoid in lower case, longer phrases in which they are right, and what to write instead. In a phrase, `"`
+/// is a quotation mark, or the begin or end of a string literal.
 type Rule = (&'static str, &'static [&'static str], &'static str);
 
 const RULES: &[Rule] = &[
@@ -209,8 +209,8 @@ fn texts_of(source: &str) -> Vec<Text> {
     found
 }
 
-/// Adds the words of a line. Punctuation between phrases becomes [`BREAK`]. A path, an address or a name with punctuation in
-/// it, such as `keep-alive` and `dead_time`, is one word.
+/// Adds the words of a line. Punctuation between phrases becomes [`BREAK`]. A path, an address or a name with
+/// punctuation in it, such as `keep-alive` and `dead_time`, is one word.
 fn split(line: usize, text: &str, words: &mut Vec<Word>) {
     let mut push = |word: &str| words.push((line, word.to_owned()));
     let mut word = String::new();

@@ -1,11 +1,12 @@
-//! The judge: the original and ours on the same scenarios (`tests/compat/scenarios`).
+//! Runs the original and ours on the same scenarios (`tests/compat/scenarios`) and compares them.
 //!
-//! The original is slow in the emulated machine, so what it does is recorded once (`make record`) and stands in the
-//! scenario. Here ours is run against that: it must do the same, or what the scenario says instead under an id.
+//! The original is slow in the emulated machine, so its behaviour is recorded once in the scenario (`make record`).
+//! Here ours runs. It must do the same, or what the scenario lists for ours under an id.
 //!
-//! `JUDGE` is empty, `record` (run the original, print scenarios with its record) or `write` (run ours, print scenarios
-//! with what it does instead). `JUDGE_ONLY` is parts of names; `JUDGE_THREADS` how many run side by side; `JUDGE_JITTER`
-//! is seconds: each group of commands begins up to so much later, so that one which rests on a moment betrays itself.
+//! `JUDGE` is empty, `record` (run the original and print scenarios with its record) or `write` (run ours and print
+//! scenarios with what ours does). `JUDGE_ONLY` selects scenarios by parts of their names. `JUDGE_THREADS` is the
+//! number of scenarios that run at the same time. `JUDGE_JITTER` is the longest random delay before a group of
+//! commands, in seconds: it reveals scenarios that depend on timing.
 
 mod observe;
 mod post;
@@ -29,11 +30,11 @@ use stage::Stage;
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compat/scenarios");
 const ORIGINAL: &str = "/usr/sbin/ldirectord";
-/// The marks around a scenario that is printed.
+/// The marks before and after a printed scenario.
 const BEGIN: &str = "@@@ begin ";
 const END: &str = "@@@ end";
 
-/// What is done with the scenarios.
+/// What a run does with the scenarios.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Judge,
@@ -41,7 +42,7 @@ enum Mode {
     Write,
 }
 
-/// What came of all of them.
+/// The results of all scenarios.
 #[derive(Default)]
 struct Tally {
     scenarios: usize,
@@ -49,7 +50,7 @@ struct Tally {
     equal: usize,
     by_id: usize,
     wrong: Vec<String>,
-    /// From an event to the table.
+    /// The times from an event to the change of the table.
     times: Vec<Duration>,
 }
 
@@ -113,7 +114,7 @@ fn judge() {
     assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
 }
 
-/// The scenarios that are chosen.
+/// The selected scenarios.
 fn scenarios() -> Vec<Scenario> {
     let only = env::var("JUDGE_ONLY").unwrap_or_default();
     let mut paths: Vec<PathBuf> =
@@ -131,7 +132,7 @@ fn scenarios() -> Vec<Scenario> {
     chosen
 }
 
-/// Plays one scenario on a thread of its own, which ends with it: namespaces belong to a thread.
+/// Runs one scenario on a thread of its own, which then ends: namespaces belong to a thread.
 fn play(mode: Mode, mut scenario: Scenario, tally: &Mutex<Tally>) {
     let name = scenario.name.clone();
     if mode == Mode::Judge
@@ -183,7 +184,7 @@ fn perform(mode: Mode, scenario: &mut Scenario, tally: &Mutex<Tally>) {
                 let why =
                     format!("{name}, group {number}:\n  expected:\n    {expected}\n  found:\n    {found}\n");
                 tally.wrong.push(format!("{why}  log:\n{}", log()));
-                // What follows would only follow from this.
+                // Later groups would fail only because of this one.
                 return;
             }
             Mode::Record => group.original = lines,
@@ -199,12 +200,12 @@ fn perform(mode: Mode, scenario: &mut Scenario, tally: &Mutex<Tally>) {
     }
 }
 
-/// Anything from 0 to 1.
+/// A random number from 0 to 1.
 fn fraction() -> f64 {
     f64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_micros() % 1000) / 1000.0
 }
 
-/// The end of the log of the director in whose namespaces the thread is.
+/// The end of the director's log. The calling thread is in its namespaces.
 fn log() -> String {
     let text = fs::read_to_string("/var/log/ldirectord.log").unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
@@ -245,7 +246,7 @@ impl Tally {
     }
 }
 
-/// Prints at once, whatever the test harness keeps back.
+/// Prints at once, past the output capture of the test harness.
 fn say(text: &str) {
     let _ = stdout().write_all(text.as_bytes());
 }

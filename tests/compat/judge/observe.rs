@@ -1,9 +1,9 @@
-//! What is seen of a director from outside, as lines; and what is left out of them, in one place.
+//! Observes a director from outside, as lines. What differs between any two runs is removed here.
 //!
-//! Left out, because no two runs agree on it: time stamps, process ids, the machine's name, the program's own path; of
-//! mails `Date`, `Message-ID` and the like, the order of headers, their line breaks, and empty lines at the end. The order of
-//! the table, of mails and of log lines says nothing: they are sorted, and what comes again and again counts once. The order
-//! of calls counts. Of what a command prints, everything from the first empty line: ours shows the place in the file there.
+//! Removed are: time stamps, process ids, the machine's name and the program's path; of mails `Date`, `Message-ID`
+//! and the like, the order of headers, their line breaks, and empty lines at the end. The table, mails and log lines
+//! are sorted, because their order has no meaning, and a repeated line counts once. The order of calls counts. Of a
+//! command's output, everything from the first empty line is removed: ours shows the place in the file there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,20 +17,21 @@ use super::post::Post;
 use super::scenario::Scenario;
 use super::servers::Servers;
 
-/// Where scripts of a scenario note that they were called.
+/// The file in which scripts of a scenario record their calls.
 pub const CALLS: &str = "/etc/ha.d/calls";
-/// What a daemon in the foreground prints.
+/// The output of a daemon in the foreground.
 pub const FOREGROUND: &str = "/etc/ha.d/foreground";
 const LOGS: [&str; 3] = ["/var/log/ldirectord.log", "/etc/ha.d/log", FOREGROUND];
 const MONITOR: &str = "/etc/ha.d/monitor";
 const MAILS: &str = "/etc/ha.d/mails";
-/// Lines of the monitor file are of now if they are not older than this: two passes of checks on a machine that is very busy.
+/// Lines of the monitor file count as current if they are not older than this: two passes of checks on a very busy
+/// machine.
 const RECENT: Duration = Duration::from_secs(6);
-/// The table is read with a process this often, even if nothing in /proc says that it has changed; a process is dear in the
+/// The table is read with a process at this interval even if /proc shows no change. A process is expensive in the
 /// emulated machine.
 const TABLE_AGE: Duration = Duration::from_secs(4);
 
-/// Looks at the director in whose namespaces the calling thread is.
+/// Observes the director in whose namespaces the calling thread is.
 pub struct Watch {
     log: Vec<String>,
     thresholds: bool,
@@ -45,7 +46,7 @@ pub struct Watch {
     table: Option<(Instant, String, Vec<String>)>,
 }
 
-/// How much there was of everything when the group of commands began.
+/// The amount of everything when the group of commands began.
 #[derive(Default)]
 struct Marks {
     logs: [usize; LOGS.len()],
@@ -54,7 +55,7 @@ struct Marks {
     requests: usize,
 }
 
-/// As little as tells that something happened.
+/// The least that shows whether something happened.
 #[derive(PartialEq, Eq, Clone)]
 pub struct Pulse {
     /// The table as /proc shows it.
@@ -66,7 +67,7 @@ pub struct Pulse {
 }
 
 impl Watch {
-    /// Looks as the scenario's settings say; `binary` is the program under test.
+    /// Observes as the settings of the scenario require; `binary` is the program under test.
     pub fn new(scenario: &Scenario, binary: &str) -> Self {
         let all = |name: &str| {
             let settings = scenario.settings.iter().filter(move |setting| setting.name == name);
@@ -87,7 +88,7 @@ impl Watch {
         }
     }
 
-    /// From now on a new group of commands is at work.
+    /// Begins a new group of commands.
     pub fn mark(&mut self, post: &Post, servers: &Servers) {
         self.marks = Marks {
             logs: LOGS.map(|path| read(path).len()),
@@ -98,12 +99,12 @@ impl Watch {
         self.table = None;
     }
 
-    /// The next look reads the table anew.
+    /// Makes the next observation read the table again.
     pub fn forget_table(&mut self) {
         self.table = None;
     }
 
-    /// Cheap to take.
+    /// Takes a pulse, which is cheap.
     pub fn pulse(&self, post: &Post) -> Pulse {
         Pulse {
             table: read("/proc/thread-self/net/ip_vs"),
@@ -114,7 +115,7 @@ impl Watch {
         }
     }
 
-    /// Everything, after `said`, which the commands gave themselves.
+    /// Everything observed, after `said`, the results of the commands.
     pub fn look(&mut self, said: &[String], post: &Post, servers: &Servers) -> Vec<String> {
         let mut lines: Vec<String> = said.iter().map(|line| self.normal(line)).collect();
         lines.extend(running());
@@ -135,7 +136,7 @@ impl Watch {
         lines
     }
 
-    /// What scripts noted: calls in their order, and the notes of checks, which have none.
+    /// What scripts recorded: calls in their order, and notes of checks, which have no order.
     fn calls(&self) -> Vec<String> {
         let text = read(CALLS);
         let new = text.get(self.marks.calls..).unwrap_or_default().lines();
@@ -160,7 +161,7 @@ impl Watch {
         mails(post).into_iter().skip(self.marks.mails).map(normal).collect()
     }
 
-    /// A mail: envelope, headers in the order of their names and each on one line, text.
+    /// A mail: envelope, headers sorted by name with each on one line, text.
     fn normal_mail(&self, mail: &[String]) -> Vec<String> {
         let odd = ["date:", "message-id:", "mime-version:", "content-t", "user-agent:", "auto-submitted:"];
         let (mut envelope, mut headers, mut text) = (Vec::new(), Vec::<String>::new(), Vec::new());
@@ -222,7 +223,7 @@ impl Watch {
         recent.into_iter().map(|line| format!("monitor {line}")).collect()
     }
 
-    /// A line without what no two runs agree on.
+    /// A line without the parts that differ between runs.
     fn normal(&self, line: &str) -> String {
         let mut line = line;
         let (mark, rest) = line.split_at(if line.starts_with("out [") { 4 } else { 0 });
@@ -246,7 +247,7 @@ impl Watch {
     }
 }
 
-/// The text with `N` in the place of each number behind `before`.
+/// The text with `N` in place of each number after `before`.
 fn without_numbers(text: &str, before: &str) -> String {
     let mut parts = text.split(before);
     let mut result = parts.next().unwrap_or_default().to_owned();
@@ -261,7 +262,7 @@ fn without_numbers(text: &str, before: &str) -> String {
     result
 }
 
-/// A file that is not there is empty.
+/// Reads a file; a missing file is empty.
 fn read(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
@@ -271,7 +272,7 @@ fn ipvsadm(arguments: &[&str]) -> Vec<String> {
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The mails that came by SMTP, and those that were given to the program `sendmail` of this scenario.
+/// The mails that arrived by SMTP, and those that were passed to the scenario's `sendmail`.
 fn mails(post: &Post) -> Vec<Vec<String>> {
     let mut mails = post.mails();
     let Ok(entries) = fs::read_dir(MAILS) else { return mails };
@@ -303,7 +304,7 @@ pub fn is_ldirectord(pid: Pid) -> bool {
     read(&format!("/proc/{pid}/cmdline")).contains("ldirectord")
 }
 
-/// Their state, in words.
+/// Their states as words.
 pub fn running() -> Vec<String> {
     let state = |(name, pid): (String, Option<Pid>)| match pid {
         None => format!("{name} has an empty pid file"),

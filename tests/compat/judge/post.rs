@@ -1,4 +1,4 @@
-//! The post office of a scenario: a small SMTP server on port 25 of its loopback that takes every mail.
+//! The mail server of a scenario: a small SMTP server on port 25 of its loopback that accepts every mail.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::sys::socket::{Shutdown, shutdown};
 
-/// The mails that came, each as lines: the envelope, then the text.
+/// The received mails, each as lines: the envelope, then the text.
 pub struct Post {
     mails: Arc<Mutex<Vec<Vec<String>>>>,
     listener: TcpListener,
@@ -16,7 +16,7 @@ pub struct Post {
 }
 
 impl Post {
-    /// Opens it in the network of the calling thread.
+    /// Starts it in the network of the calling thread.
     pub fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:25").unwrap();
         let (own, mails) = (listener.try_clone().unwrap(), Arc::<Mutex<Vec<_>>>::default());
@@ -25,7 +25,7 @@ impl Post {
             while let Ok((stream, _)) = own.accept() {
                 let kept = kept.clone();
                 thread::spawn(move || {
-                    // A conversation that breaks off is no mail.
+                    // A session that breaks off delivers nothing.
                     let _ = talk(&stream, &kept);
                 });
             }

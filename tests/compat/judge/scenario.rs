@@ -1,37 +1,37 @@
-//! A scenario's text: groups of commands (`%…`), and after each group what was observed.
+//! The text of a scenario: groups of commands (`%…`), and after each group what was observed.
 //!
 //! `|` lines are recorded from the original. Where ours differs on purpose, `id B04 …` names the difference in
-//! `docs/compat.md`, and `>` lines say what ours gives instead. A bare `|` or `>` says that nothing was seen.
+//! `docs/compat.md`, and `>` lines contain what ours does instead. A bare `|` or `>` means that nothing was observed.
 
 use std::fmt::Write;
 
 /// A scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
-    /// The name of its file without the ending.
+    /// The name of its file without the extension.
     pub name: String,
-    /// What holds for all groups: commands before the first group that say how to observe.
+    /// Settings for all groups: commands before the first group that control the observation.
     pub settings: Vec<Command>,
     /// The lines before the first command.
     head: Vec<String>,
     /// Its groups.
     pub groups: Vec<Group>,
-    /// Comments behind the last group.
+    /// Comments after the last group.
     tail: Vec<String>,
 }
 
-/// Commands, and what is seen when all is quiet after them.
+/// Commands, and what is observed after them when nothing changes any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
     /// Comments and empty lines before it.
     head: Vec<String>,
-    /// What is done.
+    /// What to do.
     pub commands: Vec<Command>,
-    /// What the original gives.
+    /// What the original does.
     pub original: Vec<String>,
-    /// The difference by its id, and in words.
+    /// The id of the difference and its reason.
     pub id: Option<String>,
-    /// What ours gives, if that is something else.
+    /// What ours does, if it differs.
     pub ours: Option<Vec<String>>,
 }
 
@@ -58,19 +58,19 @@ impl Command {
     }
 }
 
-/// Commands that are no events: they say how the whole scenario is observed.
+/// Commands that are settings: they control how the whole scenario is observed.
 const SETTINGS: [&str; 9] =
     ["pending", "quiet", "limit", "env", "log", "ignore", "sorted", "thresholds", "requests"];
 /// Commands with lines below them.
 const WITH_BODY: [&str; 3] = ["config", "write", "table"];
 
 impl Group {
-    /// What ours must give.
+    /// What ours must do.
     pub fn expected(&self) -> &[String] {
         self.ours.as_ref().unwrap_or(&self.original)
     }
 
-    /// Whether all it does is to let servers go down or come back: then the time to the table is taken.
+    /// Whether the commands only stop or start servers. Then the time until the table changes is measured.
     pub fn is_an_event(&self) -> bool {
         let kinds = ["up", "down", "touch", "remove"];
         self.commands.iter().all(|command| kinds.contains(&command.name.as_str()))
@@ -78,7 +78,7 @@ impl Group {
 }
 
 impl Scenario {
-    /// Reads a scenario; its errors name the line.
+    /// Parses a scenario. Errors name the line.
     pub fn parse(name: &str, text: &str) -> Result<Self, String> {
         let mut scenario = Self {
             name: name.to_owned(),
@@ -101,7 +101,7 @@ impl Scenario {
                 let command = Command { name: word.to_owned(), rest: rest.to_owned(), body: Vec::new() };
                 if SETTINGS.contains(&word) {
                     if !scenario.groups.is_empty() || !group.commands.is_empty() {
-                        return Err(wrong("a setting stands before all commands"));
+                        return Err(wrong("a setting must precede all commands"));
                     }
                     scenario.settings.push(command);
                     scenario.head.append(&mut blank);
@@ -169,7 +169,7 @@ impl Scenario {
         text
     }
 
-    /// The first setting of a name.
+    /// The first setting with this name.
     pub fn setting(&self, name: &str) -> Option<&Command> {
         self.settings.iter().find(|setting| setting.name == name)
     }
@@ -180,7 +180,7 @@ impl Scenario {
     }
 }
 
-/// The line behind a mark; a bare mark is no line.
+/// The text after a mark; a bare mark has none.
 fn observation(line: &str, mark: char) -> Option<Option<String>> {
     let rest = line.strip_prefix(mark)?;
     match rest {
@@ -213,7 +213,7 @@ fn what_is_no_scenario_is_refused_with_its_line() {
         ("%start\n", "nothing is observed"),
         ("| exit 0\n", "line 1: an observation follows a command"),
         ("%start\n|\n> exit 0\n", "line 3: a difference has an id"),
-        ("%start\n|\n%quiet 5\n|\n", "line 3: a setting stands before"),
+        ("%start\n|\n%quiet 5\n|\n", "line 3: a setting must precede"),
         ("%start\nexit 0\n|\n", "line 2: neither"),
     ] {
         let error = Scenario::parse("it", text).unwrap_err();

@@ -12,7 +12,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// All servers of a scenario, by address.
+/// All servers of a scenario by address.
 #[derive(Default)]
 pub struct Servers(BTreeMap<SocketAddr, Server>);
 
@@ -25,24 +25,24 @@ struct Server {
 #[derive(Default)]
 struct Site {
     manner: Mutex<Manner>,
-    /// Status line without its version, and body, by path.
+    /// By path: the status line without its version, and the body.
     pages: Mutex<BTreeMap<String, (String, String)>>,
     asked: Mutex<Vec<String>>,
-    /// It speaks TLS, with a certificate that nobody knows.
+    /// It speaks TLS with an untrusted certificate.
     tls: Mutex<Option<Arc<ServerConfig>>>,
 }
 
-/// What a server does with a connection.
+/// How a server treats a connection.
 #[derive(Default, Clone)]
 enum Manner {
-    /// It serves pages; one that it does not know is `200 OK` with the body `ok`.
+    /// Serves pages; an unknown path gives `200 OK` with the body `ok`.
     #[default]
     Http,
-    /// It reads, and sends this.
+    /// Reads, and then sends this.
     Reply(Vec<u8>),
-    /// It sends this at once, then reads.
+    /// Sends this at once, and then reads.
     Banner(Vec<u8>),
-    /// It never says anything.
+    /// Never sends anything.
     Silent,
 }
 
@@ -56,7 +56,7 @@ impl Servers {
         let listener = TcpListener::bind(address).unwrap_or_else(|e| panic!("listen at {address}: {e}"));
         let (own, site) = (listener.try_clone().unwrap(), server.site.clone());
         let thread = thread::spawn(move || {
-            // The end is the listener's shutdown, which makes `accept` fail.
+            // The shutdown of the listener makes `accept` fail.
             while let Ok((stream, _)) = own.accept() {
                 let site = site.clone();
                 thread::spawn(move || site.answer(stream));
@@ -73,7 +73,7 @@ impl Servers {
         }
     }
 
-    /// Sets what a server does: `http`, `silent`, `reply TEXT`, `banner TEXT`.
+    /// Sets the behaviour of a server: `http`, `silent`, `reply TEXT`, `banner TEXT`.
     pub fn answer(&mut self, address: SocketAddr, manner: &str) {
         let (word, text) = manner.split_once(' ').unwrap_or((manner, ""));
         let text = text.replace("\\r", "\r").replace("\\n", "\n").into_bytes();
@@ -82,11 +82,11 @@ impl Servers {
             "silent" => Manner::Silent,
             "reply" => Manner::Reply(text),
             "banner" => Manner::Banner(text),
-            _ => panic!("no such manner: {manner}"),
+            _ => panic!("unknown behaviour: {manner}"),
         };
     }
 
-    /// From now on it speaks TLS below everything else.
+    /// Adds TLS below all other behaviour from now on.
     pub fn tls(&mut self, address: SocketAddr) {
         let own = rcgen::generate_simple_self_signed(vec!["www.example.com".to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
@@ -100,7 +100,7 @@ impl Servers {
         *self.0.entry(address).or_default().site.tls.lock().unwrap() = Some(Arc::new(config));
     }
 
-    /// Puts a page at a path: `PATH STATUS BODY`, the status with `_` for blanks.
+    /// Adds a page: `PATH STATUS BODY`, the status with `_` for blanks.
     pub fn page(&mut self, address: SocketAddr, words: &str) {
         let mut words = words.splitn(3, ' ');
         let mut next = || words.next().unwrap_or_default().to_owned();
@@ -108,7 +108,7 @@ impl Servers {
         self.0.entry(address).or_default().site.pages.lock().unwrap().insert(path, (status, body));
     }
 
-    /// The requests so far, each with the address that was asked.
+    /// The requests so far, each with the address that received it.
     pub fn asked(&self) -> Vec<String> {
         let each = self.0.iter().flat_map(|(address, server)| {
             let asked = server.site.asked.lock().unwrap().clone();
@@ -126,7 +126,7 @@ impl Drop for Servers {
 }
 
 impl Site {
-    /// Serves one connection; whatever goes wrong is the asker's to notice.
+    /// Serves one connection. Errors are ignored: the client notices them.
     fn answer(&self, mut stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(30)));
         let tls = self.tls.lock().unwrap().clone();
@@ -181,7 +181,7 @@ fn drain(stream: &mut impl Read) {
     while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
 }
 
-/// The first line and the header `Host`.
+/// The request line and the `Host` header.
 fn read_request(stream: &mut impl Read) -> Option<(String, String)> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next()?.ok()?;

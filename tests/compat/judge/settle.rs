@@ -1,7 +1,7 @@
-//! When a group of commands has had its effect.
+//! Waits until a group of commands has taken effect.
 //!
-//! Of the original nobody knows what is to come, so its table, log, calls and mails must be quiet for two passes. Of ours
-//! the record says what is to come: it is waited for, and then it must stay.
+//! What the original will do is unknown, so its table, log, calls and mails must be unchanged for two passes. For
+//! ours, the record contains the expected result: the test waits for it, and then it must stay.
 
 use std::fs;
 use std::thread;
@@ -13,33 +13,33 @@ use super::scenario::{Group, Scenario};
 use super::stage::Stage;
 
 const POLL: Duration = Duration::from_millis(50);
-/// Two passes of checks at an interval of a second, with what a slow machine needs.
+/// Two passes of checks at an interval of 1 s, plus the delay of a slow machine.
 const QUIET: f64 = 3.5;
-/// An answer of ours that has come stays for so long.
+/// How long the expected result must stay.
 const HOLD: Duration = Duration::from_millis(1200);
-/// Where nothing is to happen, two checks must be given the time to make something happen.
+/// The same where no change is expected: two checks must have the time to cause one.
 const HOLD_STILL: Duration = Duration::from_millis(2500);
-/// `clock_nanosleep` on x86-64: what `sleep` of Perl does.
+/// `clock_nanosleep` on x86-64: the system call of Perl's `sleep`.
 const SLEEPING: &str = "230";
 
-/// What a group of commands led to.
+/// The effect of a group of commands.
 pub struct Outcome {
-    /// What was seen.
+    /// What was observed.
     pub lines: Vec<String>,
-    /// From the last command to the last change of the table; none if the table is as it was.
+    /// The time from the last command to the last change of the table; none if the table is unchanged.
     pub table_after: Option<Duration>,
-    /// It was not quiet, or not what it should be, within the limit.
+    /// Whether all was quiet and as expected within the limit.
     pub in_time: bool,
 }
 
-/// How long a scenario lets things take.
+/// The time limits of a scenario.
 pub struct Patience {
     quiet: Duration,
     limit: Duration,
 }
 
 impl Patience {
-    /// As the scenario says; `limit` if it says nothing.
+    /// The settings of the scenario; `limit` without a setting.
     pub fn of(scenario: &Scenario, limit: f64) -> Self {
         let number = |name: &str, default: f64| {
             let setting = scenario.setting(name).map(|setting| setting.rest.parse().unwrap());
@@ -49,7 +49,7 @@ impl Patience {
     }
 }
 
-/// Obeys and waits until all is quiet. `perl`: and until the daemon has slept between passes.
+/// Runs the commands and waits until nothing changes. With `perl` also until the daemon has slept between passes.
 pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) -> Outcome {
     stage.mark();
     let before = stage.watch.pulse(&stage.post);
@@ -83,7 +83,7 @@ pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) 
         if now - event > patience.limit {
             break false;
         }
-        // Lines of the monitor file get their time when they are seen.
+        // Lines of the monitor file get the time at which they are observed.
         stage.look();
         thread::sleep(POLL);
     };
@@ -92,7 +92,7 @@ pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) 
     Outcome { lines: stage.look(), table_after, in_time }
 }
 
-/// Obeys, waits for what is expected, and sees that it stays.
+/// Runs the commands, waits for the expected result, and verifies that it stays.
 pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcome {
     stage.mark();
     let before = stage.watch.pulse(&stage.post).table;
@@ -121,7 +121,7 @@ pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcom
             since.get_or_insert(now);
         } else {
             since = None;
-            // What has to come has not come yet: when it has, less is left to be seen.
+            // A change was expected and is still missing. After it, the shorter time suffices.
             hold = HOLD;
             if now - event > patience.limit {
                 return Outcome { lines, table_after: None, in_time: false };
@@ -131,13 +131,13 @@ pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcom
     }
 }
 
-/// Does it sleep between two passes?
+/// Whether it sleeps between two passes.
 fn is_asleep(pid: Pid) -> bool {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     call.split(' ').next() == Some(SLEEPING)
 }
 
-/// How often it has waited for something so far; at least once in each pass.
+/// How often it has waited for something so far: at least once in each pass.
 fn sleeps(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));

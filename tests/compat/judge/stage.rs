@@ -1,4 +1,4 @@
-//! The stage of one scenario: namespaces, folders, scripts, servers, and the program under test.
+//! The environment of one scenario: namespaces, folders, scripts, servers, and the program under test.
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
@@ -21,24 +21,24 @@ use super::servers::Servers;
 use crate::space::Space;
 use crate::wait::until;
 
-/// A command of the program under test takes no longer.
+/// The longest time that a command of the program under test may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
-/// Between two signals: long enough that the first one is heard as one of its own.
+/// The pause between two signals, long enough for the daemon to handle the first one separately.
 const BETWEEN_SIGNALS: Duration = Duration::from_millis(50);
-/// The folders that a scenario has for itself, and where it sees them.
+/// The folders of each scenario, and where it sees them.
 const FOLDERS: [(&str, &str); 3] = [("ha.d", "/etc/ha.d"), ("run", "/run"), ("log", "/var/log")];
 /// Scripts that every scenario finds in /etc/ha.d.
 const SCRIPTS: [(&str, &str); 4] = [
-    // An external check: down while there is a flag for the server.
+    // An external check: down while a flag exists for the server.
     ("check", "[ ! -e \"/etc/ha.d/flags/$3:$4\" ]"),
-    // The same, and it notes its arguments, once each.
+    // The same, and it records its arguments, each set once.
     (
         "note",
         "grep -qsxF \"note $*\" /etc/ha.d/calls || echo \"note $*\" >>/etc/ha.d/calls\n[ ! -e \"/etc/ha.d/flags/$3:$4\" ]",
     ),
-    // A command that notes that it was called.
+    // A command that records its call.
     ("call", "echo \"call $*\" >>/etc/ha.d/calls"),
-    // A command that notes its arguments and its whole environment.
+    // A command that records its arguments and its whole environment.
     (
         "environment",
         "a=$(env | grep -v '^_=' | sort)\nprintf 'call %s\\n%s\\n' \"$*\" \"$a\" >>/etc/ha.d/calls",
@@ -47,25 +47,25 @@ const SCRIPTS: [(&str, &str); 4] = [
 const SENDMAIL: &str =
     "f=/etc/ha.d/mails/$$\n{ echo \"sendmail $*\"; sed 's/^/  /'; } >$f && mv $f $f.complete";
 
-/// The stage; everything on it ends with it.
+/// The environment; everything in it ends when it is dropped.
 pub struct Stage {
-    /// Looks at all of it.
+    /// Observes all of it.
     pub watch: Watch,
-    /// Takes mails.
+    /// Receives mails.
     pub post: Post,
     /// The real servers.
     pub servers: Servers,
-    /// What the commands of the group gave so far.
+    /// The results of the group's commands so far.
     pub said: Vec<String>,
     binary: PathBuf,
     environment: Vec<(String, String)>,
     foreground: Option<Child>,
-    /// Held until all else has ended.
+    /// Kept until all else has ended.
     _files: TempDir,
 }
 
 impl Stage {
-    /// Moves the calling thread into namespaces of its own, for good, and sets the stage there.
+    /// Moves the calling thread into new namespaces for good, and sets up the environment there.
     pub fn enter(scenario: &Scenario, binary: &Path) -> Self {
         fs::create_dir_all("/etc/ha.d").unwrap();
         let files = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ impl Stage {
         sources.iter().for_each(|(source, _)| fs::create_dir(source).unwrap());
         let binds: Vec<_> = sources.iter().map(|(source, target)| (source.as_path(), *target)).collect();
         let space = Space::with_mounts(&scenario.name, &binds);
-        // On a loopback device a network is local with all its addresses.
+        // On a loopback device, all addresses of a network are local.
         space.ip("addr add 10.0.0.254/24 dev lo\nroute add local fd00::/64 dev lo");
         space.set("ipv6/ip_nonlocal_bind", 1);
         space.enter();
@@ -100,7 +100,7 @@ impl Stage {
         }
     }
 
-    /// Carries a command out.
+    /// Runs a command.
     pub fn obey(&mut self, command: &Command) {
         let rest = command.rest.as_str();
         match command.name.as_str() {
@@ -140,11 +140,11 @@ impl Stage {
             }
             "pause" => thread::sleep(Duration::from_secs(rest.parse().unwrap())),
             "wait" => {}
-            name => panic!("no such command: %{name}"),
+            name => panic!("unknown command: %{name}"),
         }
     }
 
-    /// The daemons that run, also the one in the foreground.
+    /// The running daemons, including the one in the foreground.
     pub fn pids(&mut self) -> Vec<Pid> {
         let mut pids: Vec<Pid> = daemons().into_iter().filter_map(|(_, pid)| pid).collect();
         pids.retain(|pid| is_ldirectord(*pid));
@@ -156,7 +156,7 @@ impl Stage {
         pids
     }
 
-    /// What there is to see now.
+    /// What can be observed now.
     pub fn look(&mut self) -> Vec<String> {
         let mut said = self.said.clone();
         if let Some(child) = &mut self.foreground {
@@ -168,7 +168,7 @@ impl Stage {
         self.watch.look(&said, &self.post, &self.servers)
     }
 
-    /// A new group of commands begins.
+    /// Begins a new group of commands.
     pub fn mark(&mut self) {
         self.said.clear();
         self.watch.mark(&self.post, &self.servers);
@@ -183,7 +183,7 @@ impl Stage {
 
     /// Runs the program under test to its end.
     fn run(&mut self, arguments: &[&str]) {
-        // Files and not pipes, for a pipe would also wait for a daemon that keeps it open.
+        // Files, not pipes: a pipe would also wait for a daemon that keeps it open.
         let (out, err) = ("/etc/ha.d/out", "/etc/ha.d/err");
         let mut process = self.process(arguments);
         let mut child =
@@ -195,20 +195,21 @@ impl Stage {
         for (word, path) in [("out", out), ("err", err)] {
             let text = fs::read(path).unwrap();
             let text = String::from_utf8_lossy(&text);
-            // Behind an empty line ours shows the place in the file.
+            // After an empty line ours shows the place in the file.
             let lines = text.lines().take_while(|line| !line.trim().is_empty());
             self.said.extend(lines.map(|line| format!("{word} {line}")));
         }
     }
 
-    /// Starts the program under test and leaves it in the foreground.
+    /// Starts the program under test in the foreground.
     fn spawn(&mut self, arguments: &[&str]) {
         let file = File::create(FOREGROUND).unwrap();
         let mut process = self.process(arguments);
         self.foreground = Some(process.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap());
     }
 
-    /// `%signal NAME [CONFIG]`: to the daemon of the pid file, or to the one in the foreground. `%twice` sends it two times.
+    /// `%signal NAME [CONFIG]`: signals the daemon of the pid file, or the one in the foreground. `%twice` signals it
+    /// twice.
     fn signal(&self, command: &Command) {
         let mut words = command.words();
         let signal = Signal::from_str(&format!("SIG{}", words.next().unwrap())).unwrap();
@@ -220,7 +221,7 @@ impl Stage {
                 until("a pid to send a signal to", COMMAND_LIMIT, || find().ok_or_else(String::new))
             }
         };
-        // It may be gone: then that is what is seen.
+        // The process may be gone; then the observation shows it.
         let _ = kill(pid, signal);
         if command.name == "twice" {
             thread::sleep(BETWEEN_SIGNALS);
@@ -264,7 +265,7 @@ fn processes() -> impl Iterator<Item = Pid> {
 fn kill_children(parent: Pid) {
     let is_child = |pid: &Pid| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name of the process is in parentheses and may have blanks; then come its state and its parent.
+        // The name of the process is in parentheses and may contain blanks; its state and its parent follow.
         let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         after.split_whitespace().nth(1) == Some(&parent.to_string())
     };
@@ -273,12 +274,12 @@ fn kill_children(parent: Pid) {
     });
 }
 
-/// A path in the scenario's own folder; an absolute one as it is.
+/// A path in the scenario's own folder; an absolute path stays as it is.
 fn inside(path: &str) -> PathBuf {
     Path::new("/etc/ha.d").join(path)
 }
 
-/// Makes a directory, also where a daemon has just made the file anew that was removed for it.
+/// Creates a directory, even if a daemon has just recreated the file that was removed for it.
 fn make_directory(path: &Path) {
     for _ in 0..100 {
         match fs::create_dir(path) {
@@ -288,10 +289,10 @@ fn make_directory(path: &Path) {
             made => return made.unwrap(),
         }
     }
-    panic!("{} is made again and again", path.display());
+    panic!("{} is recreated again and again", path.display());
 }
 
-/// Writes a file at once as a whole, as an editor does.
+/// Replaces a file atomically, as an editor does.
 fn write_file(path: &str, text: &str) {
     fs::write(inside("new"), text).unwrap();
     if text.starts_with("#!") {
@@ -304,7 +305,7 @@ fn write_script(name: &str, text: &str) {
     write_file(name, &format!("#!/bin/sh\n{text}\n"));
 }
 
-/// A `sendmail` of the scenario's own: /usr/sbin as it is, with that one file over it.
+/// Installs the scenario's own `sendmail`: /usr/sbin as it is, with this one file replaced.
 fn install_sendmail() {
     fs::create_dir(inside("sbin")).unwrap();
     write_script("sbin/sendmail", SENDMAIL);

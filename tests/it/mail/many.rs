@@ -1,4 +1,4 @@
-//! Many alerts at once, odd addresses, a fallback server that is there for a moment.
+//! Many alerts at once, odd addresses, a fallback server that is active for a moment.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::{Mood, Relay, act};
 use crate::site::{FALLBACK, WebServer, two_servers};
 
-/// `count` servers at which nobody listens.
+/// `count` servers at which no process listens.
 fn dead_servers(count: usize, directives: &str) -> String {
     let mut config = format!("{directives}\nvirtual=192.0.2.1:80\n\tchecktype=connect\n");
     for number in 0..count {
@@ -42,7 +42,7 @@ fn b8_dropped_alerts_are_reported_and_counted() {
     fs::write(site.path("settings.toml"), settings).unwrap();
     assert!(act(&site, &["web.cf", "start"]).status.success());
     site.expect_log("the oldest are dropped from now on");
-    site.wait_for("all dead", || site.log().matches("Real server is down").count() == 50, &String::new);
+    site.wait_for("all down", || site.log().matches("Real server is down").count() == 50, &String::new);
     assert!(act(&site, &["web.cf", "stop"]).status.success());
     assert_eq!(site.log().matches("the oldest are dropped from now on").count(), 1);
     assert!(site.log().contains(" lost since the daemon started"), "{}", site.log());
@@ -80,7 +80,8 @@ fn b8_a_fallback_that_stays_after_the_start_is_mailed_about() {
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
-/// Each form that a relay of the original gets as the sender of the letter; the recipients beside it get it all the same.
+/// The forms of a sender that reach a relay of the original. The recipients next to an invalid one receive the
+/// message.
 #[test]
 fn b7_odd_addresses_keep_no_alert() {
     for (sender, expected) in [
@@ -131,7 +132,7 @@ fn b7_the_port_of_smtp_counts() {
     let out = String::from_utf8(output.stdout).unwrap();
     let port = relay.address.port();
     assert!(out.contains(&format!("accepted by relay 127.0.0.1 port {port} for a@one.example\n")), "{out}");
-    // The recipient that is refused is named, and it alone.
+    // The refused recipient is named, and no other.
     assert!(
         out.contains(&format!("not accepted by relay 127.0.0.1 port {port} for x@bad.example: ")),
         "{out}"

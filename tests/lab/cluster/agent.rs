@@ -1,4 +1,4 @@
-//! The agent for Pacemaker by itself: `ocf-tester`, and every exit code that Pacemaker acts upon.
+//! The agent for Pacemaker alone: `ocf-tester`, and every exit code that Pacemaker acts upon.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::wait::until;
 const AGENT: &str = "/usr/lib/ocf/resource.d/heartbeat/ldirectord-rs";
 const FILE: &str = "/etc/ha.d/ldirectord.cf";
 const SOON: Duration = Duration::from_secs(120);
-/// What ends within this time ends before any cluster manager's patience does.
+/// The limit for a stop, shorter than the time-out of any cluster manager.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs an action of the agent with these variables set; it must give this exit code.
@@ -69,7 +69,7 @@ fn every_exit_code() {
     expect(node, "OCF_CHECK_LEVEL=10", "monitor", 0);
     comes_to(node, &up);
 
-    // A changed file is taken up; a wrong one changes nothing, and fails neither monitor nor stop.
+    // A changed file is applied. A wrong file changes nothing, and neither monitor nor stop fails.
     node.write(FILE, &good.replace("gate 3", "gate 5").replace("autoreload=yes", "autoreload=no"));
     expect(node, "", "reload-agent", 0);
     comes_to(node, &cluster.table([1, 5]));
@@ -85,7 +85,7 @@ fn every_exit_code() {
     expect(node, "", "validate-all", 5);
     expect(node, "", "monitor", 7);
 
-    // Without the program: nothing runs, or nobody knows.
+    // Without the program: stopped, or the state is unknown.
     expect(node, "OCF_RESKEY_ldirectord=/nowhere", "start", 5);
     expect(node, "OCF_RESKEY_ldirectord=/nowhere", "monitor", 7);
     expect(node, "OCF_RESKEY_ldirectord=/nowhere", "stop", 0);
@@ -94,7 +94,7 @@ fn every_exit_code() {
     expect(node, "OCF_RESKEY_ldirectord=/nowhere", "monitor", 5);
     expect(node, "OCF_RESKEY_ldirectord=/nowhere", "stop", 1);
 
-    // A daemon that runs and does not turn; one that was killed.
+    // A daemon that runs but hangs, and a daemon that was killed.
     let signal = |name: &str| node.must(&format!("kill -{name} $(cat /run/ldirectord.ldirectord.cf.pid)"));
     signal("STOP");
     expect(node, "", "monitor", 0);
@@ -109,7 +109,8 @@ fn every_exit_code() {
     expect(node, "", "start", 0);
     comes_to(node, &up);
 
-    // The servers take connections and say nothing; the end comes all the same, and the table is empty when it is there.
+    // The servers accept connections and do not answer. The stop works all the same, and the table is empty when it
+    // returns.
     cluster.world.servers.iter().for_each(|server| server.web.freeze());
     std::thread::sleep(Duration::from_secs(2));
     let said = expect(node, "", "stop", 0);

@@ -1,10 +1,10 @@
-//! The documentation's own files and commands: the text of the code blocks of a page, by what stands behind their first mark.
+//! The documentation's own files and commands: the code blocks of a page, found by the title after the language.
 
-/// Runs of this page are what its readers run.
+/// The page whose blocks the test runs, as its readers do.
 pub struct Page(pub &'static str);
 
 impl Page {
-    /// The text of the block whose mark is followed by a language and then `title`.
+    /// The text of the block whose fence has a language and then `title`.
     #[track_caller]
     pub fn block(&self, title: &str) -> String {
         let mut lines = self.0.lines();

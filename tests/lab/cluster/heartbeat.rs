@@ -1,5 +1,5 @@
-//! The book's directors under heartbeat: graceful standby, a node that dies, hand-back, and the switch between the original and
-//! ours.
+//! The book's directors under heartbeat: graceful standby, a node failure, hand-back, and the switch between the
+//! original and ours.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use crate::samples::BOOK;
 const PAGE: Page = Page(include_str!("../../../docs/heartbeat.md"));
 const HA_CF: &str = include_str!("../../data/samples/book/ha.cf");
 const HARESOURCES: &str = include_str!("../../data/samples/book/haresources");
-/// The sample's times, and the lab's.
+/// Times of the sample, and their replacements in the lab.
 const TIMES: [(&str, &str); 4] = [
     ("keepalive 2\n", "keepalive 500ms\n"),
     ("warntime 10\n", "warntime 3\n"),
     ("deadtime 30\n", "deadtime 5\n"),
     ("initdead 120\n", "initdead 10\n"),
 ];
-/// Heartbeat's own times, its scripts, and an emulated processor.
+/// The limit for heartbeat's own times and its scripts on an emulated processor.
 const SOON: Duration = Duration::from_secs(300);
 
 struct Scene {
@@ -44,13 +44,13 @@ impl Scene {
         node.must(&PAGE.block("start"));
     }
 
-    /// Runs commands of the documentation on both.
+    /// Runs commands of the documentation on both nodes.
     fn both(&mut self, title: &str) {
         self.cluster.on().for_each(|node| drop(node.must(&PAGE.block(title))));
         self.haresources = self.cluster.node(0).must("cat /etc/ha.d/haresources").text;
     }
 
-    /// Something happens to DR1, and another director serves: how long did the client go without?
+    /// Triggers an event after which the director `active` serves, and measures the client's outage.
     fn measure(
         &mut self,
         what: &str,
@@ -66,12 +66,12 @@ impl Scene {
         outage
     }
 
-    /// The active director dies.
+    /// The active director loses power.
     fn dies(&mut self, client: &Client) {
-        self.measure("dead node", client, 1, |scene| scene.cluster.power_off(0));
+        self.measure("node failure", client, 1, |scene| scene.cluster.power_off(0));
     }
 
-    /// It comes back and is given the resources.
+    /// The director returns and gets the resources back.
     fn returns(&mut self, client: &Client) {
         self.measure("hand-back", client, 0, |scene| {
             scene.cluster.power_on(0);
@@ -87,7 +87,7 @@ impl Scene {
     }
 }
 
-/// The command line of the daemon that the file of resources means.
+/// The command line of the daemon that the file of resources selects.
 fn daemon(node: &Node) -> String {
     node.must("tr '\\0' ' ' </proc/$(cat /run/ldirectord.ldirectord.cf.pid)/cmdline").text
 }
@@ -100,7 +100,7 @@ fn heartbeat() {
     }
     let mut scene = Scene { cluster, haresources: moved(HARESOURCES), figures: String::new() };
 
-    // The sample as it is: the original's name, no file; ours in its place.
+    // The sample unchanged: the original's name, no file. Ours is in its place.
     for node in scene.cluster.on() {
         node.must("ln -sf ldirectord-rs /etc/ha.d/resource.d/ldirectord");
     }
@@ -108,7 +108,7 @@ fn heartbeat() {
     scene.cluster.is_served_by(0, SOON);
     let client = scene.cluster.client("/index.html");
     client.comes_to_be_answered_by(&["s132", "s133"], 10);
-    // R50: what heartbeat reads of a resource that runs, and of one that does not.
+    // R50: what heartbeat reads about a running resource, and about a stopped one.
     let word = |number: usize| {
         let command = "/etc/ha.d/resource.d/ldirectord status 2>/dev/null";
         scene.cluster.node(number).say(command).text
@@ -143,7 +143,7 @@ fn heartbeat() {
         0
     };
 
-    // And to ours again.
+    // And ours again.
     let node = scene.cluster.node(active);
     assert!(daemon(node).contains("perl"), "{}", daemon(node));
     node.must(&PAGE.block("to ours"));
@@ -153,7 +153,7 @@ fn heartbeat() {
     });
     let node = scene.cluster.node(active);
     assert!(daemon(node).contains("ldirectord-rs"), "{}", daemon(node));
-    // A client's pace on an emulated processor, and not a moment without the table.
+    // The client's pace on an emulated processor; the table must exist at every moment.
     assert!(switch < Duration::from_secs(1), "the switch to ours cost {switch:?}\n{}", scene.cluster.story());
     scene.tell("from the original to ours");
 }

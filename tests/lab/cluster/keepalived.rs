@@ -1,4 +1,4 @@
-//! The book's directors with keepalived as the mover of the address: address and table move together.
+//! The book's directors with keepalived, which moves the address: address and table move together.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -50,9 +50,9 @@ fn keepalived() {
         start(&cluster, 0, program);
         cluster.is_served_by(0, SOON);
         let back = outage(&client, begin, SOON);
-        write!(figures, "; {who}: dead node {}, hand-back {}", seconds(dead), seconds(back)).unwrap();
+        write!(figures, "; {who}: node failure {}, hand-back {}", seconds(dead), seconds(back)).unwrap();
 
-        // Both end in order, and nothing is left.
+        // Both stop cleanly, and nothing remains.
         cluster.on().for_each(|node| drop(node.must("service keepalived stop")));
         for node in cluster.on() {
             crate::wait::until("an end without a rest", SOON, || {

@@ -1,8 +1,9 @@
-//! Real cluster managers over two directors, run by `tests/lab/cluster/run`, see `make cluster`: heartbeat, Pacemaker,
-//! keepalived. Each director is a node that can be powered off. The commands and files are those of the documentation and of
-//! the samples; their addresses are moved into the lab, and their times made shorter or longer, by substitution.
+//! Real cluster managers with two directors: heartbeat, Pacemaker, keepalived. Run by `tests/lab/cluster/run`, see
+//! `make cluster`. Each director is a node that can be powered off. The commands and files are those of the
+//! documentation and of the samples. Substitution replaces their addresses by those of the lab, and shortens or
+//! extends their times.
 //!
-//! The client's outage is measured. With `ORIGINAL=1` it is measured with the original in the same cluster, too, which takes
+//! The client's outage is measured. `ORIGINAL=1` also measures it with the original in the same cluster, which takes
 //! three times as long: Perl is slow on an emulated processor.
 
 mod agent;
@@ -29,13 +30,13 @@ use crate::wait::until;
 use crate::web::Web;
 use crate::world::{Family, Path, Plan, World};
 
-/// What is installed for ours, and where.
+/// The files that are installed for ours, and their places.
 const INSTALLED: [(&str, &str); 3] = [
     ("packaging/heartbeat/ldirectord-rs", "/etc/ha.d/resource.d/ldirectord-rs"),
     ("packaging/ocf/ldirectord-rs", "/usr/lib/ocf/resource.d/heartbeat/ldirectord-rs"),
     ("packaging/sysv/ldirectord-rs", "/etc/init.d/ldirectord-rs"),
 ];
-/// Where the original's resource script is.
+/// The path of the original's resource script.
 const ORIGINAL_SCRIPT: &str = "/etc/ha.d/resource.d/ldirectord";
 
 /// Two directors, real servers, a client.
@@ -46,13 +47,13 @@ struct Cluster {
     /// The directors' own web servers.
     _webs: Vec<Web>,
     scheduler: &'static str,
-    /// How the real servers are up.
+    /// The weights of the real servers when they are up.
     weights: [u32; 2],
     configuration: String,
 }
 
 impl Cluster {
-    /// Both nodes are on, and have their configuration file; nothing runs.
+    /// Both nodes are on and have their configuration file; no daemon runs.
     fn new(vip: u8, servers: &[u8], scheduler: &'static str, weights: [u32; 2], configuration: &str) -> Self {
         install();
         let plan = Plan { vip, servers, directors: 2, ..Plan::new(Path::Direct, Family::V4) };
@@ -91,7 +92,7 @@ impl Cluster {
         self.nodes.iter().flatten()
     }
 
-    /// Waits until this node, and no other that is on, has the address and the table of servers with these weights.
+    /// Waits until this node, and no other running node, has the address and the table of servers with these weights.
     #[track_caller]
     fn comes_to(&self, active: usize, weights: [u32; 2], limit: Duration) {
         let vip = self.world.vip.to_string();
@@ -118,7 +119,7 @@ impl Cluster {
         crate::samples::table(&self.world, self.scheduler, weights)
     }
 
-    /// A client that gives up soon and asks again, as an impatient reader does.
+    /// A client with a short time-out that asks again soon, like an impatient reader.
     fn client(&self, path: &str) -> Client {
         self.world.impatient_client(path)
     }
@@ -128,12 +129,13 @@ impl Cluster {
     }
 }
 
-/// The addresses and devices of samples and documentation, in the lab.
+/// Addresses and devices of samples and documentation, and those of the lab.
 fn moved(text: &str) -> String {
     text.replace("192.168.12.", "10.1.0.").replace("192.168.18.", "10.1.0.").replace("eth1", "eth0")
 }
 
-/// Puts ours where its packages put it. The place is that of `tests/lab/cluster/inside`, which is thrown away.
+/// Installs our files where the packages put them. The file system is that of `tests/lab/cluster/inside`, which is
+/// thrown away.
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -148,28 +150,28 @@ fn install() {
     });
 }
 
-/// Whether all that is measured with ours is measured with the original, too.
+/// Whether the original is measured, too.
 fn with_original() -> bool {
     std::env::var_os("ORIGINAL").is_some_and(|value| !value.is_empty())
 }
 
-/// A closing line, past the test's captured output.
+/// Prints a closing line, past the test's captured output.
 fn closing(line: &str) {
     let _ = writeln!(stderr(), "cluster: {line}");
 }
 
-/// For closing lines.
+/// A duration, for closing lines.
 fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-/// Also on a machine where an operator has installed them: what is fetched does not depend on that.
+/// The fetched packages are complete even if an operator has installed some of them on the machine.
 #[test]
 fn d3_everything_is_fetched() {
     let root = std::env::var("CLUSTER_ROOT").expect("the folder of the packages (tests/lab/cluster/run)");
     let sbin = ["keepalived", "pacemakerd", "corosync", "crm_mon", "ldirectord"];
     let files = sbin.iter().map(|name| format!("usr/sbin/{name}"));
-    // A library and a script that only a package behind these needs.
+    // A library and a script that only dependencies of these programs contain.
     let more = [
         "usr/libexec/heartbeat/heartbeat",
         "usr/lib/x86_64-linux-gnu/libqb.so.100",

@@ -1,4 +1,4 @@
-//! A node of a cluster: a director's network with a host name, processes and files of its own, which can be powered off.
+//! A node of a cluster: a director's network with a host name, processes and files of its own. It can be powered off.
 
 use std::io::{Read, Seek};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,12 +10,12 @@ use crate::table::Table;
 use crate::wait::until;
 
 const FIRST_PROCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster/node");
-/// No command takes longer, also on an emulated processor.
+/// The limit for a command, also on an emulated processor.
 const COMMAND_LIMIT: &str = "120";
-/// A cluster manager's log is long; its end is what tells.
+/// A cluster manager's log is long; only its end is shown.
 const LOG_LINES: usize = 60;
 
-/// A machine that is on.
+/// A machine that is switched on.
 pub struct Node {
     /// Its host name.
     pub name: String,
@@ -24,10 +24,10 @@ pub struct Node {
     first: Child,
 }
 
-/// What a command gave.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Said {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
     /// Both streams.
     pub text: String,
@@ -43,7 +43,7 @@ impl Said {
 }
 
 impl Node {
-    /// Switches a machine on; nothing runs on it yet.
+    /// Switches a machine on; no daemon runs on it yet.
     pub fn power_on(name: &str, space: &Arc<Space>) -> Self {
         space.ip("link set eth0 up");
         let first = space.run(|| {
@@ -62,7 +62,7 @@ impl Node {
         node
     }
 
-    /// Pulls the plug: no process goes on, nothing is sent any more, and the kernel's state is lost.
+    /// Cuts the power: no process continues, nothing more is sent, and the kernel's state is lost.
     pub fn power_off(mut self, vip: &str) {
         self.space.ip("link set eth0 down");
         self.first.kill().unwrap();
@@ -71,10 +71,10 @@ impl Node {
         Table::default().install(&self.space);
     }
 
-    /// Runs a command of the shell to its end.
+    /// Runs a shell command to its end.
     pub fn say(&self, command: &str) -> Said {
         let first = self.first.id().to_string();
-        // A file and not a pipe, for a pipe would also wait for a daemon that keeps it open.
+        // A file, not a pipe: a pipe would also wait for a daemon that keeps it open.
         let mut output = tempfile::tempfile().unwrap();
         let begin = Instant::now();
         let mut child = self.space.run(|| {
@@ -121,7 +121,7 @@ impl Node {
         !self.space.feed(&["ip", "-o", "address", "show", "to", address], "").is_empty()
     }
 
-    /// The ends of all logs, for whoever reads of a failure.
+    /// The ends of all logs, for the message of a failed test.
     pub fn story(&self) -> String {
         let logs = "/var/log/ldirectord.log /var/log/ha-log /var/log/ha-debug /var/log/pacemaker/pacemaker.log /run/keepalived.log";
         let said = self.say(&format!(

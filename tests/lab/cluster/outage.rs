@@ -1,14 +1,14 @@
-//! How long a client went without an answer of a real server.
+//! Measures how long a client got no answer from a real server.
 
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Record};
 use crate::wait::until;
 
-/// So many answers in a row, and the outage is over.
+/// The number of consecutive answers that end an outage.
 const HEALTHY: usize = 20;
 
-/// The longest time from one answer of a real server to the next since `begin`. Waits until all is well again.
+/// The longest time between two answers of a real server since `begin`. Waits until the outage has ended.
 #[track_caller]
 pub fn outage(client: &Client, begin: Instant, limit: Duration) -> Duration {
     let records = until("answers of real servers", limit, || {
@@ -22,7 +22,7 @@ pub fn outage(client: &Client, begin: Instant, limit: Duration) -> Duration {
     let good: Vec<Instant> =
         records.iter().filter(|record| is_good(record)).map(|record| record.at).collect();
     let gaps = good.windows(2).map(|pair| pair[1] - pair[0]);
-    // What went wrong from the first request on counts as well.
+    // Failures from the first request on count, too.
     gaps.chain(good.first().map(|first| *first - begin)).max().unwrap_or_default()
 }
 

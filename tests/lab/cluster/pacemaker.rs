@@ -1,5 +1,5 @@
-//! The school's directors under Pacemaker and Corosync: its operator's steps, a director that is halted, and the switch between
-//! the original and ours.
+//! The school's directors under Pacemaker and Corosync: its operator's steps, a halted director, and the switch
+//! between the original and ours.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::samples::SCHOOL;
 use crate::wait::until;
 
 const PAGE: Page = Page(include_str!("../../../docs/pacemaker.md"));
-/// An ordinary two-node cluster; the token waits long enough for an emulated processor.
+/// An ordinary two-node cluster; its token waits long enough for an emulated processor.
 const COROSYNC: &str = "\
 totem {
 	version: 2
@@ -45,12 +45,12 @@ logging {
 	to_syslog: no
 }
 ";
-/// What the lab has not: a device that fences. And it need not wait 20 s for a director that is not there.
+/// The lab has no fencing device, and need not wait 20 s for an absent director.
 const PROPERTIES: &str = "\
 crm_attribute --name stonith-enabled --update false
 crm_attribute --name dc-deadtime --update 5s
 ";
-/// The manager's own times, its agents, and an emulated processor.
+/// The limit for the manager's own times and its agents on an emulated processor.
 const SOON: Duration = Duration::from_secs(300);
 
 fn start(node: &Node) {
@@ -81,7 +81,7 @@ fn active(cluster: &Cluster) -> usize {
     })
 }
 
-/// The type of the resource becomes another one; Pacemaker does the rest.
+/// Changes the type of the resource; Pacemaker does the rest.
 #[track_caller]
 fn switch(cluster: &Cluster, title: &str, program: &str) {
     let node = cluster.on().next().unwrap();
@@ -106,7 +106,7 @@ fn pacemaker() {
     let client = cluster.client("/");
     client.comes_to_be_answered_by(&["s191", "s192"], 12);
 
-    // The web servers are stopped, one after the other: the director answers itself.
+    // The web servers are stopped one after the other; then the director answers itself.
     cluster.world.servers[0].web.stop();
     cluster.comes_to(first, [0, 3], SOON);
     cluster.world.servers[1].web.stop();
@@ -127,7 +127,8 @@ fn pacemaker() {
         seconds(ours)
     ));
 
-    // The original in its place, and ours again; the command for all other directors names the one for these.
+    // The original replaces ours, and ours the original. The general switch command refuses and names the command for
+    // Pacemaker.
     let said = cluster
         .node(second)
         .say(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/ldirectord-rs-switch to-perl"));
@@ -142,7 +143,7 @@ fn pacemaker() {
     assert!(cluster.node(active).say("crm_mon -1").text.contains("ldirectord-rs"));
 }
 
-/// The other director returns and waits, and the active one is halted.
+/// The other director returns and waits; then the active director is halted.
 fn dies_with_original(cluster: &mut Cluster, client: &Client, active: usize) -> usize {
     let other = 1 - active;
     cluster.power_on(other);

@@ -1,5 +1,5 @@
-//! The script for init: what `service`, heartbeat and Pacemaker's class lsb expect of it; and how long the daemon's own actions
-//! take beside those of the original.
+//! The init script: what `service`, heartbeat and Pacemaker's class lsb expect of it, and how long the daemon's own
+//! actions take compared with those of the original.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn expect(node: &Node, action: &str, code: i32) -> String {
     said.text
 }
 
-/// `status` says it by its exit code, and to heartbeat, which falls back to such a script, by a word.
+/// `status` reports by its exit code, and by a word for heartbeat, which falls back to such a script.
 #[track_caller]
 fn is(node: &Node, code: i32, word: &str) {
     let said = node.say("service ldirectord-rs status 2>/dev/null");
@@ -55,7 +55,7 @@ fn exit_codes_of_the_lsb() {
     let third = pid();
     assert_ne!(third, second);
 
-    // A wrong file, and none.
+    // A wrong file, and a missing file.
     node.write(FILE, "nonsense");
     expect(node, "restart", 6);
     expect(node, "reload", 6);
@@ -69,7 +69,7 @@ fn exit_codes_of_the_lsb() {
     expect(node, "stop", 0);
     is(node, 3, "stopped");
 
-    // A daemon that was killed, a user who may not, a program that is not there.
+    // A killed daemon, a user without the right, a missing program.
     node.write(FILE, &cluster.configuration);
     expect(node, "restart", 0);
     node.must(&format!("kill -KILL $(cat {PID})"));
@@ -88,7 +88,7 @@ fn exit_codes_of_the_lsb() {
     expect(node, "status", 4);
 }
 
-/// Ours and, if wanted, the original, one after the other.
+/// Measures ours and, if requested, the original, one after the other.
 #[test]
 fn how_long_actions_take() {
     let cluster = Cluster::new(100, &[191, 192], "wrr", [1, 3], SCHOOL);
