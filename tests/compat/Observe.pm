@@ -1,10 +1,10 @@
-# Loaded into the original by `record-corpus`: when the original has read its configuration and leaves, writes what it
-# understood to the file descriptor named by OBSERVE_FD, in the notation of the corpus. Changes nothing.
+# `record-corpus` loads this into the original. When the original has read its configuration and exits, it writes what the
+# original understood to the file descriptor OBSERVE_FD, in the notation of the corpus. Changes nothing.
 package Observe;
 use strict;
 use warnings;
 
-# Bytes that are no printable ASCII, and the backslash, are escaped.
+# Escapes bytes outside printable ASCII, the backslash and the double quote.
 sub text {
 	my ($text) = @_;
 	$text =~ s/([^\x20-\x7e]|[\\"])/sprintf("\\x%02x", ord($1))/ge;
@@ -108,7 +108,7 @@ sub virtual {
 		word($fallback->{forward}), "\n" if defined $fallback;
 }
 
-# Its exit status says whether it has read the whole file: 3 is "not running".
+# Exit status 3, "not running", means that the original has read the whole file.
 END {
 	if ($? == 3) {
 		my $status = $?;
@@ -119,7 +119,7 @@ END {
 		for my $v (@main::VIRTUAL) {
 			$own{$_} = [$_->{request}, $_->{receive}] for @{$v->{real}};
 		}
-		# What a virtual does not say is inherited in here.
+		# ld_setup lets virtual services inherit the global settings.
 		main::ld_setup();
 		globals($out);
 		virtual($out, $_, \%own) for @main::VIRTUAL;

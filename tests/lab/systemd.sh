@@ -1,8 +1,8 @@
 #!/bin/bash
-# Runs the unit of the distribution under a real systemd, as process 1 of its own namespaces, and notes what came of each step as
-# NAME=VALUE. Only for a machine whose files are thrown away afterwards.
+# Runs the unit of the distribution under a real systemd, as process 1 of its own namespaces, and records the result of
+# each step as NAME=VALUE. Only for a machine whose files are thrown away afterwards.
 #
-#   systemd.sh BINARY UNIT      what is noted goes to standard output; systemd's own words to standard error
+#   systemd.sh BINARY UNIT      results go to standard output, systemd's messages to standard error
 set -euo pipefail
 binary=$1 unit=$2
 
@@ -43,8 +43,7 @@ cat >/usr/local/bin/steps <<-'END'
 	field() { sed -n "s/^$1:[[:space:]]*\([^[:space:]]*\).*/\1/p" "$2"; }
 	services() { ipvsadm -Sn | grep -c -e '^-A'; }
 	up() { for _ in $(seq 600); do [ "$(ipvsadm -Sn | grep -c -e '-w 1$')" = 2 ] && return; sleep 0.1; done; return 1; }
-	# As systemd makes it where it takes itself for no container: else the credentials that it mounts do not come out of their mount
-	# namespace.
+	# As systemd does outside a container. Otherwise the credentials that it mounts do not leave their mount namespace.
 	mount --make-rshared /
 	systemctl start ldirectord-rs
 	note start $?
@@ -78,11 +77,11 @@ cat >/usr/local/bin/steps <<-'END'
 	note services "$(services)"
 	note place "$(grep -c -e '^boot .' /run/ldirectord-rs/*.services)"
 	note added "$(grep -c 'Added virtual server' /var/log/ldirectord.log)"
-	# What is asked of the daemon goes to systemd, which would take an end by another hand for a failure.
+	# The command asks systemd, which would take an end of the daemon by other means for a failure.
 	before=$(main)
 	ldirectord-rs restart 2>/tmp/said
 	note own-restart "$? $([ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs) $(grep -c RestartKillSignal /tmp/said)"
-	# A unit of the operator's own may restart by an end.
+	# An operator's own unit may restart with a full stop.
 	mkdir -p /run/systemd/system/ldirectord-rs.service.d
 	printf '[Service]\nRestartKillSignal=SIGTERM\n' >/run/systemd/system/ldirectord-rs.service.d/restart.conf
 	systemctl daemon-reload
@@ -98,10 +97,10 @@ cat >/usr/local/bin/steps <<-'END'
 	note own-bad-reload "$? $([ "$before" = "$(main)" ] && echo unharmed)"
 	ldirectord-rs stop
 	note own-bad-stop "$? $([ "$before" = "$(main)" ] && echo unharmed)"
-	# systemd asks nobody before it ends the daemon; the unit comes back by itself once the file is right.
+	# systemd ends the daemon without a check of the file. The unit starts again when the file is valid.
 	systemctl restart ldirectord-rs
 	note careless-restart "$? $(services)"
-	# The unit tries again and again; who wants an end of it gets one, and the table is cleaned up.
+	# The unit retries again and again. A stop ends that, and the table is cleaned up.
 	for _ in $(seq 600); do [ "$(systemctl show --property SubState --value ldirectord-rs)" = auto-restart ] && break; sleep 0.1; done
 	ldirectord-rs stop 2>/tmp/said
 	note waiting-stop "$? $(systemctl is-active ldirectord-rs) $(services) $(grep -c 'waits for its next start' /tmp/said)"
@@ -142,7 +141,7 @@ cat >/etc/systemd/system/steps.target <<-'END'
 	After=steps.service
 END
 
-# There are no devices to wait for, and files are not tidied up on a root that is a share of another machine.
+# There are no devices to wait for. Temporary files stay, because the root is a share of another machine.
 for name in systemd-udevd.service systemd-udev-trigger.service systemd-udev-settle.service systemd-networkd-wait-online.service \
 	systemd-random-seed.service systemd-tmpfiles-setup.service systemd-binfmt.service systemd-journal-flush.service; do
 	ln -sf /dev/null "/etc/systemd/system/$name"
