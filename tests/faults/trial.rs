@@ -33,7 +33,7 @@ pub struct Shown {
 
 impl Trial {
     /// A trial in which the daemon's configuration is `globals` and a virtual service of `service` with all `healthy`
-    /// servers; the server that will die has a virtual service of its own. The files are made, nothing is started.
+    /// servers; the server that will fail has a virtual service of its own. Writes the files, starts nothing.
     pub fn new(globals: &str, service: &str, healthy: Vec<SocketAddr>, victim_host: &str) -> Trial {
         let victim_server = Crowd::http(page(b"I am fine"));
         let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());

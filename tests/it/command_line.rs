@@ -129,7 +129,7 @@ fn a_daemon_of_any_program_name_is_found() {
     assert_ne!(site.pid(), Some(pid));
     let pid = site.pid().unwrap();
     assert_eq!(run("stop"), (0, String::new(), String::new()));
-    // A zombie has no program any more.
+    // A zombie has no program.
     assert!(fs::read_link(format!("/proc/{pid}/exe")).is_err(), "it is gone");
 }
 

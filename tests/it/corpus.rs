@@ -20,7 +20,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/corpus")
 }
 
-/// The hosts and services that the original had, too.
+/// The hosts and services with which the original was recorded.
 struct Known {
     hosts: Vec<(std::net::IpAddr, String)>,
     services: Vec<(String, u16, Protocol)>,

@@ -119,7 +119,7 @@ fn a_broken_file_changes_nothing() {
     site.expect("another root", &[(address, 0)]);
     fs::remove_file(&ca).unwrap();
     assert_eq!(site.act("stop"), 0);
-    // Nor does it start with such a file.
+    // The daemon does not start with such a file.
     let (code, _, told) = site.told("start");
     assert!(code == 2 && told.contains("ca.pem cannot be read"), "{code} {told}");
 }

@@ -13,7 +13,7 @@ use crate::{root, rust_files, texts};
 type Rule = (&'static str, &'static [&'static str], &'static str);
 
 const RULES: &[Rule] = &[
-    // `nobody` is a user of Debian, too.
+    // A literal that is only this word is a value, such as a user of Debian.
     (
         "nobody",
         &["\" nobody \"", "read by nobody", "given to nobody", "su nobody"],
@@ -35,8 +35,8 @@ const RULES: &[Rule] = &[
     ("stand behind", &[], "\"follow\", or what the server does"),
     ("parcel", &[], "\"message\""),
     ("parcels", &[], "\"messages\""),
-    ("dead", &["dead man"], "\"down\" or \"failed\""),
-    ("alive", &[], "\"up\" or \"running\""),
+    ("dead", &["dead man", "\" dead \""], "\"down\" or \"failed\""),
+    ("alive", &["\" alive \""], "\"up\" or \"running\""),
     ("calm", &[], "\"quiet\", \"unchanged\""),
     ("farewell", &[], "\"the end of the session\""),
     ("goes with", &[], "\"requires\" or \"belongs to\""),
@@ -409,7 +409,7 @@ fn words_in_comments_and_literals_are_found() {
         ("\n/// An item that is no\n/// file.", (2, "is no")),
         ("/// This is\n/// no file.", (1, "is no")),
         ("//! Tells whoever asks:", (1, "whoever")),
-        ("/* a /* b */\n \"dead\" */ fn f() {}", (2, "dead")),
+        ("/* a /* b */\n dead */ fn f() {}", (2, "dead")),
         ("f(\"one that fails\");", (1, "one that")),
         ("f(\"a\\\n   anew\");", (2, "anew")),
         ("f(\"x\\n\\talive\");", (1, "alive")),
@@ -425,7 +425,7 @@ fn words_in_comments_and_literals_are_found() {
     ] {
         assert_eq!(found(source), [expected], "{source}");
     }
-    assert_eq!(found("// dead\n// alive\nf(\"dead\", \"alive\");").len(), 4);
+    assert_eq!(found("// dead\n// alive\nf(\"is dead\", \"is alive\");").len(), 4);
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn code_and_exceptions_are_not_found() {
         "// keepalive, keep-alive, deadline, a dead man's switch, `dead`, understands, standstill",
         "/// ```\n/// let dead = 1;\n/// ```",
         "f(\"GET /alive.html HTTP/1.1\");",
-        "f(\"{dead} of {alive}\");",
+        "f(\"{dead} of {alive}\"); f(Some(\"dead\"), \"alive\");",
         "f(\"USER\", \"nobody\"); g(\"a.cf cannot be read by nobody\"); h(\"the user \\\"nobody\\\"\");",
         "// It may take up to 10 s.",
         "f(\"all dead\"); // The original's words.",

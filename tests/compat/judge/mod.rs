@@ -92,7 +92,7 @@ fn judge() {
     assert!(binary.exists(), "no program at {}", binary.display());
     let mut queue = scenarios();
     assert!(!queue.is_empty(), "no scenario is chosen");
-    // Taken from the end.
+    // Threads take scenarios from the end.
     queue.reverse();
     let (queue, tally) = (Mutex::new(queue), Mutex::new(Tally::default()));
     let begin = Instant::now();
