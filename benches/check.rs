@@ -1,8 +1,9 @@
-//! CPU time of one check of each kind, beside what others need for the same in the same run: `cargo bench --bench check`.
+//! CPU time of one check of each kind, beside what others need for the same in the same run: `cargo bench --bench
+//! check`.
 //!
-//! One thread makes the checks, 200 in flight, a new connection for each. The servers are a process of their own on loopback,
-//! so that only the checks' CPU time counts; what the kernel does for a connection is in it. Of several rounds the cheapest
-//! counts: the others measure what else the machine did.
+//! One thread makes the checks, 200 in flight, a new connection for each. The servers are a process of their own on
+//! loopback, so that only the checks' CPU time counts; what the kernel does for a connection is in it. Of several
+//! rounds the cheapest counts: the others measure what else the machine did.
 
 #![allow(
     clippy::unwrap_used,
@@ -66,7 +67,7 @@ struct Row {
 struct Rows(Vec<Row>);
 
 impl Rows {
-    /// Runs `work` so many times, some at once, and keeps the times when they are the best.
+    /// Runs `work` repeatedly, some runs at the same time, and keeps the best times.
     async fn round<F: Future<Output = ()>>(
         &mut self,
         name: &'static str,

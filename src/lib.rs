@@ -1,6 +1,7 @@
 //! ldirectord-rs: the health checker for Linux Virtual Server.
 //!
-//! A pure core turns text, check verdicts and *now* into the wanted IPVS table. A thin shell reads, checks, writes and reports.
+//! A pure core turns text, check verdicts and *now* into the wanted IPVS table. A thin shell reads, checks, writes
+//! and reports.
 //!
 //! ```text
 //! text → ast → Config → Plan → checks → Verdict ─┐
@@ -35,9 +36,9 @@
 //! | [`daemon`] | one loop that owns all mutable state and connects the modules above |
 //! | [`cli`] | arguments → command → exit code |
 //!
-//! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`; the regular expressions of
-//! `receive` are the library `perl-pattern`.
-//! `tests/tidy.rs` refuses a `use` or an `impl` that does not follow these tables, and cycles between the files of a module.
+//! The kernel's table, the difference of two tables and a table in memory are the library `ipvs-rs`; the regular
+//! expressions of `receive` are the library `perl-pattern`. `tests/tidy.rs` refuses a `use` or an `impl` that does
+//! not follow these tables, and cycles between the files of a module.
 //!
 //! # Where is …?
 //!

@@ -28,7 +28,8 @@ pub(super) fn to_stdout(line: Arguments<'_>) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
-/// How a listing is printed on standard output: as wide as the terminal, in colour there, with marks that the locale has.
+/// How a listing is printed on standard output: as wide as the terminal, in colour there, with marks that the locale
+/// has.
 pub(super) fn look(all: bool) -> Look {
     let out = io::stdout();
     let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));

@@ -1,6 +1,6 @@
 //! Characters that look like other characters or are invisible. They come from web pages and word processors.
 
-/// The character as it stands in a text, its name, and what to write instead.
+/// The text, its name, and what to write instead.
 const CONFUSING: &[(&str, &str, &str)] = &[
     ("\u{feff}", "U+FEFF BYTE ORDER MARK", "nothing"),
     ("\u{a0}", "U+00A0 NO-BREAK SPACE", "a plain space"),

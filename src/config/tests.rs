@@ -106,7 +106,7 @@ fn load_without_lines(text: &[u8]) -> Option<Config> {
     Some(config)
 }
 
-/// Checks a text with a resolver that knows no name, and with one that knows all. The second must not ask for more
+/// Checks a text with two resolvers: the first knows no name, the second knows all. The second must not ask for more
 /// than the first.
 fn check_all(content: &[u8]) {
     check(content, &Answers::new("director.example"));

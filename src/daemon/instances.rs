@@ -32,7 +32,7 @@ impl Instances {
             wanted.iter().partition(|instance| self.callers.contains(&name(instance)));
         for instance in calling {
             warn!(
-                "execute={instance} is ignored: it names this configuration or one that started it; remove it"
+                "execute={instance} is ignored: it names this configuration or its caller; remove it"
             );
         }
         for gone in self.running.iter().filter(|instance| !wanted.contains(instance)) {

@@ -279,7 +279,7 @@ impl Peers {
         std::mem::take(&mut self.held).services
     }
 
-    /// Plans the next look after one that was not evaluated.
+    /// Schedules the next look after a look that was not evaluated.
     pub fn put_off(&mut self, now: Instant) {
         self.plan_look(now);
     }

@@ -120,7 +120,7 @@ impl Reloads {
         std::mem::take(&mut self.again)
     }
 
-    /// Starts a reload. Drops an earlier one that is still in progress.
+    /// Starts a reload. Drops an earlier reload that is still in progress.
     pub fn start(&mut self, source: Source, cause: Cause) {
         self.start_with(source.path.clone(), cause, LIMIT, move || source.read());
     }

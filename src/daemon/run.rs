@@ -271,7 +271,7 @@ impl Daemon {
             attempt = notes::attempt(&mut self.notes) => self.note_attempted(attempt, Instant::now()),
             attempt = notes::attempt(&mut self.overrides) => self.overrides_attempted(attempt, Instant::now()),
             request = self.signals.next() => return self.obey(request),
-            // During a reload the change may be the one that is being loaded.
+            // During a reload the change may be the change that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
             question = control::next(&mut self.control) => self.answer(question, Instant::now()),

@@ -41,7 +41,8 @@ impl Pending {
         }
     }
 
-    /// Forgets the transitions of a service whose table is as wanted. Returns the servers that are down without a table change.
+    /// Forgets the transitions of a service whose table is as wanted. Returns the servers that are down without a
+    /// table change.
     pub(super) fn settle(&mut self, service: ServiceKey) -> Vec<SocketAddr> {
         let left = self.0.remove(&service).unwrap_or_default().into_iter();
         let is_dead = |because: &Because| {

@@ -1,4 +1,5 @@
-//! A snapshot for people: problems first, a line for each virtual service, and below it a line for each server that needs one.
+//! A snapshot for people: problems first, a line for each virtual service, and below it a line for each server that
+//! needs one.
 
 mod lines;
 #[cfg(test)]
@@ -23,10 +24,10 @@ pub struct Look {
     pub all: bool,
 }
 
-/// A listing of at most so many servers shows all of them.
+/// Maximum number of servers of a listing that shows all of them.
 const SHORT: usize = 16;
 
-/// So many servers of a service that are down for the same reason get a line each; the others are counted.
+/// Maximum number of lines for servers of a service that are down for the same reason. The other servers are counted.
 const SAME: usize = 3;
 
 /// How a virtual service is, the worst first.
@@ -35,7 +36,7 @@ enum Level {
     Lost,
     Degraded,
     Up,
-    /// Nothing can be said: it has no server, or another daemon owns it.
+    /// Unknown: it has no server, or another daemon owns it.
     None,
 }
 
@@ -261,7 +262,7 @@ impl Listing {
             let text = format!("{} more DOWN for the same reason: {}", count - SAME, escaped(reason));
             lines.push(rest(text));
         }
-        // A service that is up says so in its own line.
+        // The line of a service that is up has this already.
         if up > 0 && (!lines.is_empty() || up < v.servers.len()) {
             lines.push(rest(format!("{up} more up")));
         }
@@ -315,7 +316,7 @@ fn counts(services: &[Service<'_>], count: usize) -> String {
     parts.join("   ")
 }
 
-/// What is known of the fallback; nothing where no table was looked at.
+/// The state of the fallback; `None` if the table was not read.
 fn fallback(v: &VirtualService) -> Option<String> {
     v.destinations.as_ref()?;
     let activated = v.fallback_destination().map(|found| format!("fallback {} activated", found.address));

@@ -185,13 +185,14 @@ impl VirtualService {
         }
     }
 
-    /// The destination of a server; none where the table does not have it, or no table was looked at.
+    /// The destination of a server; `None` if the table does not have it, or was not read.
     #[must_use]
     pub fn destination_of(&self, server: &Server) -> Option<&Destination> {
         self.destinations.iter().flatten().find(|destination| is_destination_of(&destination.address, server))
     }
 
-    /// The destination of the fallback, if it is activated. An earlier release does not tell it from those of other programs.
+    /// The destination of the fallback, if it is activated. An earlier release does not tell it from those of other
+    /// programs.
     #[must_use]
     pub fn fallback_destination(&self) -> Option<&Destination> {
         let is_fallback = |destination: &&Destination| match &destination.role {

@@ -27,7 +27,7 @@ const KEPT: usize = 4096;
 /// Bytes of output that are read after the end of a command, for its last lines. Its children may go on printing.
 const LEFT: usize = 64 * 1024;
 
-/// The pause after each [`LEFT`] bytes of output, so that endless output does not take up the processor.
+/// The pause after each [`LEFT`] bytes of output, so that endless output does not use all of the processor.
 const BREATH: Duration = Duration::from_millis(5);
 
 /// How long to wait for a killed process. If it hangs in the kernel, the runtime collects its exit status later.

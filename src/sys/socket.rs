@@ -14,7 +14,7 @@ use super::instance::digest;
 /// The longest path of a socket in bytes (unix(7), `sun_path` without the terminating zero).
 const LONGEST_PATH: usize = 107;
 
-/// The path of the socket of this name, or a shorter path if the kernel does not accept one that long.
+/// The path of the socket of this name, or a shorter path if the kernel does not accept that length.
 #[must_use]
 pub fn place(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(format!("{name}.sock"));

@@ -37,10 +37,7 @@ fn a_stage_that_fails_is_the_last_and_the_table_comes() {
 fn two_targets_at_the_same_time_are_one_stage() {
     let (code, table) = run(&["fine+slow=1", "slow+bad=1"]);
     assert_eq!(code, Some(1));
-    assert_eq!(
-        table,
-        ["stage minutes budget", "fine+slow 0.0 1", "slow+bad 0.0 1 FAILED", "together 0.0 2"]
-    );
+    assert_eq!(table, ["stage minutes budget", "fine+slow 0.0 1", "slow+bad 0.0 1 FAILED", "together 0.0 2"]);
     let (code, table) = run(&["bad+fine=1"]);
     assert_eq!((code, table[1].as_str()), (Some(1), "bad+fine 0.0 1 FAILED"));
 }

@@ -74,7 +74,7 @@ fn files(row: &Directive, value: Option<&str>) -> Vec<String> {
     files
 }
 
-/// A value of each kind that is accepted and is not the default of any directive, and one that is refused.
+/// For each kind: an accepted value that is not the default of any directive, and a refused value.
 fn samples(row: &Directive) -> (Option<&'static str>, Option<&'static str>) {
     let six = row.name.ends_with('6');
     let (good, bad) = match row.kind {

@@ -1,5 +1,5 @@
-//! Advice about lines that are valid but probably not intended. `check` and `-t` print it; `start` and `reload` do not, as
-//! the original accepts these lines without a message.
+//! Advice about lines that are valid but probably not intended. `check` and `-t` print it; `start` and `reload` do
+//! not, as the original accepts these lines without a message.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -24,7 +24,7 @@ fn is_digit(c: char) -> bool {
     c.is_ascii_digit()
 }
 
-/// Reads a number. One that is too large becomes the largest value.
+/// Reads a number. A number that is too large becomes the largest value.
 fn saturated(digits: &str) -> u64 {
     digits.parse().unwrap_or(u64::MAX)
 }

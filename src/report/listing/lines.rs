@@ -88,7 +88,8 @@ pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<L
     std::iter::once(line).chain(below).collect()
 }
 
-/// A text in lines of at most so many characters, broken at blanks, and inside a word only where that is longer than a line.
+/// Breaks a text into lines of at most `width` characters, at blanks, and inside a word only if the word is longer than
+/// a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
