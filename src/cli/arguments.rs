@@ -338,7 +338,8 @@ fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
             let flags = Flags::read(words, &["--json", "--all"])?;
             no_strict(judging)?;
             let json = judging.json || flags.has("--json");
-            Ok(Asked::new(flags.config, Command::Show { json, all: flags.has("--all") }))
+            let all = flags.has("--all");
+            Ok(Asked::new(flags.config, Command::Show { json, all }))
         }
         "drain" | "down" | "up" | "undo" => {
             no_flags(judging)?;

@@ -31,9 +31,7 @@ impl Instances {
         let (calling, wanted): (BTreeSet<&String>, BTreeSet<&String>) =
             wanted.iter().partition(|instance| self.callers.contains(&name(instance)));
         for instance in calling {
-            warn!(
-                "execute={instance} is ignored: it names this configuration or its caller; remove it"
-            );
+            warn!("execute={instance} is ignored: it names this configuration or its caller; remove it");
         }
         for gone in self.running.iter().filter(|instance| !wanted.contains(instance)) {
             commands.run(&lane(gone), self.job(gone, "stop", None));

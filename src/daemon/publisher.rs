@@ -1,6 +1,7 @@
 //! Keeps the published view of each virtual service. Only the views of changed services are rebuilt.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::desired;
@@ -21,10 +22,10 @@ pub struct Publisher {
 impl Publisher {
     /// Creates the publisher for the daemon of this name and the configuration at this path.
     #[must_use]
-    pub fn new(name: &str, config: &str) -> Publisher {
+    pub fn new(name: &str, config: &Path) -> Publisher {
         Publisher {
             name: Arc::from(name),
-            config: Arc::from(config),
+            config: Arc::from(config.display().to_string()),
             services: Vec::new(),
             stale: BTreeSet::new(),
         }
@@ -93,7 +94,7 @@ mod tests {
         world.start(plan(&text(3)));
         world.round();
         let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };
-        let mut publisher = Publisher::new("web.cf", "/etc/ha.d/web.cf");
+        let mut publisher = Publisher::new("web.cf", Path::new("/etc/ha.d/web.cf"));
         let first = publisher.view(world.director(), None, now);
         assert_eq!(first.services.len(), 3);
         let same = publisher.view(world.director(), None, now);

@@ -130,9 +130,8 @@ impl Daemon {
         let system = |what| move |error| StartError::System { what, error };
         let signals = Signals::new().map_err(system("cannot install signal handlers"))?;
         process::release_signals();
-        let owned = setup
-            .remember
-            .then(|| OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name))));
+        let note = || OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name)));
+        let owned = setup.remember.then(note);
         let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_or_reported);
         let directory =
             if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
@@ -179,7 +178,7 @@ impl Daemon {
             maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
-            publisher: Publisher::new(&setup.name, &setup.path.display().to_string()),
+            publisher: Publisher::new(&setup.name, &setup.path),
             manager,
             notes,
             overrides,
