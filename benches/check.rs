@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::HttpMethod;
-use ldirectord_rs::plan::{Action, ExternalProbe, HttpProbe, Probe, Redirects, Scheme, SimpleTcpProbe};
+use ldirectord_rs::spec::{Action, ExternalProbe, HttpProbe, Probe, Redirects, Scheme, SimpleTcpProbe};
 use ldirectord_rs::value::{Outcome, Pattern, Tls};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;

@@ -11,33 +11,33 @@ use ipvs_rs::{
 };
 
 use crate::health::{Health, ServerId, Standing};
-use crate::plan::{Fallback, Member, Netmask, Plan, Real, Timeouts, Tunnel, Virtual};
+use crate::spec::{Fallback, Netmask, Real, ServerRef, Spec, Timeouts, Tunnel, Virtual};
 use crate::value::{
     Change, Family, ForwardingMethod, Occasion, Protocol, Role, ServerAction, ServerChange, VirtualId,
 };
 
 /// The wanted table at this moment.
 #[must_use]
-pub fn wanted(plan: &Plan, health: &Health) -> Table {
+pub fn wanted(spec: &Spec, health: &Health) -> Table {
     let mut table = Table::default();
-    for (virtual_index, v) in plan.virtuals().iter().enumerate() {
-        table.services.insert(service_key(v.id), wanted_service(plan, virtual_index, health));
+    for (virtual_index, v) in spec.virtuals().iter().enumerate() {
+        table.services.insert(service_key(v.id), wanted_service(spec, virtual_index, health));
     }
     table
 }
 
 /// The wanted state of one virtual service at this moment.
 #[must_use]
-pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Service {
-    let v = &plan.virtuals()[virtual_index];
+pub fn wanted_service(spec: &Spec, virtual_index: usize, health: &Health) -> Service {
+    let v = &spec.virtuals()[virtual_index];
     let mut service = Service::new(service_config(v));
     for (real_index, real) in v.reals.iter().enumerate() {
-        let member = Member { virtual_index, real_index };
+        let member = ServerRef { virtual_index, real_index };
         let key = real_key(v, real);
         // If several lines name one destination, the last one sets its properties.
-        let weight = match health.standing(plan, member) {
+        let weight = match health.standing(spec, member) {
             Standing::InRotation => Some(real.weight),
-            _ if plan.is_leaving(member) => None,
+            _ if spec.is_leaving(member) => None,
             Standing::Draining => Some(0),
             Standing::Out => v.quiescent.then_some(0),
         };
@@ -45,19 +45,19 @@ pub fn wanted_service(plan: &Plan, virtual_index: usize, health: &Health) -> Ser
             service.destinations.insert(key, real_config(v, real, weight));
         }
     }
-    if let Some(fallback) = v.fallback.filter(|_| !health.any_in(plan, virtual_index)) {
+    if let Some(fallback) = v.fallback.filter(|_| !health.any_in(spec, virtual_index)) {
         let (key, config) = fallback_destination(v, fallback);
         service.destinations.insert(key, config);
     }
     service
 }
 
-/// The servers of a plan that the kernel has in service: with a weight above 0, or with a configured weight of 0 if
+/// The servers of a spec that the kernel has in service: with a weight above 0, or with a configured weight of 0 if
 /// a failed server would look different.
 #[must_use]
-pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
+pub fn in_service(spec: &Spec, kernel: &Table) -> BTreeSet<ServerId> {
     let mut found = BTreeSet::new();
-    for v in plan.virtuals() {
+    for v in spec.virtuals() {
         let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
         let fallback_key = fallback_key(v);
         let taking = service.destinations.values().filter(|d| d.weight > 0).count();
@@ -82,12 +82,12 @@ pub fn in_service(plan: &Plan, kernel: &Table) -> BTreeSet<ServerId> {
     found
 }
 
-/// The servers of a plan that the kernel has out of rotation in all their services, although their configured
+/// The servers of a spec that the kernel has out of rotation in all their services, although their configured
 /// weight is above 0: at weight 0, or with quiescent=no absent.
 #[must_use]
-pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
+pub fn out_of_rotation(spec: &Spec, kernel: &Table) -> BTreeSet<SocketAddr> {
     let (mut out, mut taking) = (BTreeSet::new(), BTreeSet::new());
-    for v in plan.virtuals() {
+    for v in spec.virtuals() {
         let Some(service) = kernel.services.get(&service_key(v.id)) else { continue };
         for real in v.reals.iter().filter(|real| real.weight > 0) {
             match service.destinations.get(&real_key(v, real)) {
@@ -103,7 +103,7 @@ pub fn out_of_rotation(plan: &Plan, kernel: &Table) -> BTreeSet<SocketAddr> {
 /// The services that `new` has and `old` does not, each with only those servers that the kernel has in rotation and
 /// `new` does not have: the service belonged to another daemon.
 #[must_use]
-pub fn taken_over(old: &Plan, new: &Plan, kernel: &Table) -> Vec<Virtual> {
+pub fn taken_over(old: &Spec, new: &Spec, kernel: &Table) -> Vec<Virtual> {
     let of_another = |v: &Virtual| {
         let known: BTreeSet<DestinationKey> =
             v.reals.iter().map(|real| real_key(v, real)).chain(fallback_key(v)).collect();
@@ -191,10 +191,10 @@ pub fn virtual_id(key: ServiceKey) -> VirtualId {
 
 /// Translates an operation into ldirectord's terms. `occasion`: why unwanted objects are removed.
 #[must_use]
-pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change {
+pub fn change(spec: &Spec, operation: &Operation, occasion: Occasion) -> Change {
     let of = virtual_id(operation.service());
     let server = |key: &DestinationKey, action: ServerAction, config: Option<&DestinationConfig>| {
-        Change::Server(server_change(plan, of, key, action, config))
+        Change::Server(server_change(spec, of, key, action, config))
     };
     match operation {
         Operation::AddService { .. } => Change::VirtualAdded(of),
@@ -205,8 +205,8 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change 
         }
         Operation::EditDestination { key, config, .. } => server(key, edited(config), Some(config)),
         Operation::RemoveDestination { key, .. } => {
-            let mut change = server_change(plan, of, key, ServerAction::Deleted, None);
-            if !is_configured(plan, of, key) && change.role == Role::Real {
+            let mut change = server_change(spec, of, key, ServerAction::Deleted, None);
+            if !is_configured(spec, of, key) && change.role == Role::Real {
                 change.action = ServerAction::Purged(occasion);
             }
             Change::Server(change)
@@ -216,11 +216,11 @@ pub fn change(plan: &Plan, operation: &Operation, occasion: Occasion) -> Change 
 
 /// The real servers in service that are removed with their service when the daemon stops.
 #[must_use]
-pub fn purged(plan: &Plan, present: &Table, service: ServiceKey) -> Vec<Change> {
+pub fn purged(spec: &Spec, present: &Table, service: ServiceKey) -> Vec<Change> {
     let of = virtual_id(service);
     let destinations = present.services.get(&service).into_iter().flat_map(|service| &service.destinations);
     let changes = destinations.filter(|(_, config)| config.weight > 0).map(|(key, config)| {
-        server_change(plan, of, key, ServerAction::Purged(Occasion::Stop), Some(config))
+        server_change(spec, of, key, ServerAction::Purged(Occasion::Stop), Some(config))
     });
     changes.filter(|change| change.role == Role::Real).map(Change::Server).collect()
 }
@@ -230,25 +230,25 @@ fn edited(config: &DestinationConfig) -> ServerAction {
 }
 
 /// Whether the configuration has a real server for a destination. It no longer has servers that are leaving.
-fn is_configured(plan: &Plan, of: VirtualId, key: &DestinationKey) -> bool {
+fn is_configured(spec: &Spec, of: VirtualId, key: &DestinationKey) -> bool {
     let servers =
-        plan.virtual_index(of).map(|index| plan.servers_at(index, SocketAddr::new(key.address, key.port)));
-    servers.into_iter().flatten().any(|member| !plan.is_leaving(member))
+        spec.virtual_index(of).map(|index| spec.servers_at(index, SocketAddr::new(key.address, key.port)));
+    servers.into_iter().flatten().any(|member| !spec.is_leaving(member))
 }
 
 fn server_change(
-    plan: &Plan,
+    spec: &Spec,
     of: VirtualId,
     key: &DestinationKey,
     action: ServerAction,
     config: Option<&DestinationConfig>,
 ) -> ServerChange {
     let server = SocketAddr::new(key.address, key.port);
-    let index = plan.virtual_index(of);
-    let v = index.map(|index| &plan.virtuals()[index]);
+    let index = spec.virtual_index(of);
+    let v = index.map(|index| &spec.virtuals()[index]);
     let fallback = v.and_then(|v| v.fallback.map(|fallback| fallback_destination(v, fallback)));
-    let member = index.and_then(|index| plan.servers_at(index, server).next());
-    let real = member.map(|member| plan.member(member).1);
+    let member = index.and_then(|index| spec.servers_at(index, server).next());
+    let real = member.map(|member| spec.member(member).1);
     // If a real server and the fallback are one destination, it is the fallback if it has the fallback's properties.
     let is_fallback = fallback.is_some_and(|(fallback_key, fallback_config)| {
         fallback_key == *key && (real.is_none() || config == Some(&fallback_config))
@@ -327,8 +327,8 @@ fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
 
 /// Translates `timeouts` for the kernel.
 #[must_use]
-pub fn timeouts(plan: &Plan) -> Option<ipvs_rs::Timeouts> {
-    let Timeouts { tcp, tcpfin, udp } = plan.config().globals.timeouts?;
+pub fn timeouts(spec: &Spec) -> Option<ipvs_rs::Timeouts> {
+    let Timeouts { tcp, tcpfin, udp } = spec.config().globals.timeouts?;
     Some(ipvs_rs::Timeouts { tcp, tcp_fin: tcpfin, udp })
 }
 
@@ -365,10 +365,10 @@ mod tests {
                     virtual=10.0.0.1:81\n\treal=10.0.0.2:81 gate\n\tquiescent=yes\n\t#rs: protocol=sctp\n\
                     virtual=10.0.0.1:82\n\treal=10.0.0.2:82 masq\n\tprotocol=udp\n\tpersistent=300\n\t#rs: persistengine=sip\n";
         let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-        let plan = Plan::new(Arc::new(config));
-        let health = Health::new(&plan, &BTreeSet::new(), Instant::now());
+        let spec = Spec::new(Arc::new(config));
+        let health = Health::new(&spec, &BTreeSet::new(), Instant::now());
         let mut lines = Vec::new();
-        for (key, service) in &wanted(&plan, &health).services {
+        for (key, service) in &wanted(&spec, &health).services {
             lines.push(format!("{key} {}", service.config));
             lines.extend(service.destinations.iter().map(|(server, config)| format!("-> {server} {config}")));
             assert_eq!(service_key(virtual_id(*key)), *key);
@@ -384,6 +384,6 @@ mod tests {
                 "-> 10.0.0.2:81 weight 0 (route)",
             ]
         );
-        assert_eq!(timeouts(&plan), Some(ipvs_rs::Timeouts { tcp: 900, tcp_fin: 0, udp: 300 }));
+        assert_eq!(timeouts(&spec), Some(ipvs_rs::Timeouts { tcp: 900, tcp_fin: 0, udp: 300 }));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipvs_rs::{Error, Operation, Timeouts};
 
 use crate::health::{Blindness, Ending, Override, Owner, Punctuality, Standing};
-use crate::plan::Member;
+use crate::spec::ServerRef;
 use crate::value::{Change, Verdict, VirtualId};
 
 /// One thing that happened.
@@ -28,7 +28,7 @@ pub enum Kind {
     /// `monitorfile`.
     Checked {
         /// The server.
-        member: Member,
+        member: ServerRef,
         /// The result; `None` if it was skipped.
         verdict: Option<Arc<Verdict>>,
     },

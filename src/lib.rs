@@ -4,7 +4,7 @@
 //! and reports.
 //!
 //! ```text
-//! text → ast → Config → Plan → checks → Verdict ─┐
+//! text → ast → Config → Spec → checks → Verdict ─┐
 //!                        maintenance, reload, stop ┼→ Director ─→ steps → kernel → results ─┐
 //!                                                  ┘     ↑─────────────────────────────────┘
 //!                                                        └→ Event → log · mail · monitor file · commands
@@ -16,9 +16,9 @@
 //! | --- | --- |
 //! | [`value`] | addresses, ids, forwarding methods, patterns, verdicts: parsed once, always valid |
 //! | [`config`] | `ldirectord.cf` ↔ typed configuration, *all* diagnostics; the one table of directives |
-//! | [`plan`] | the distinct checks of a configuration, and the servers that need each |
+//! | [`spec`] | the distinct checks of a configuration, and the servers that need each |
 //! | [`health`] | the state machine: verdicts and *now* → up or down, transitions, the next due time |
-//! | [`desired`] | plan and health → the wanted table, one virtual service at a time: quiescent, fallback, weights, thresholds; the only translation between ldirectord's terms and the kernel's |
+//! | [`desired`] | spec and health → the wanted table, one virtual service at a time: quiescent, fallback, weights, thresholds; the only translation between ldirectord's terms and the kernel's |
 //! | [`event`] | one thing that happened, as a value without text |
 //! | [`director`] | decides: verdicts, configurations and *now* → events, and requests to the kernel, one at a time |
 //!
@@ -48,8 +48,8 @@
 //! | how the value of each kind is read | `config/typed/kind.rs` |
 //! | which field a directive sets | `config/typed/place.rs` |
 //! | how a configuration is written as text | `config/write` |
-//! | which port and which request a check uses | `plan/build.rs` |
-//! | how a check is described in logs and listings | `plan/describe.rs` |
+//! | which port and which request a check uses | `spec/build.rs` |
+//! | how a check is described in logs and listings | `spec/describe.rs` |
 //! | TLS versions, certificates and names | `value/tls.rs`, `net/tls.rs`; one client per policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | which names redirects lead to, and what a resolver without an answer means | `net/lookup.rs`, `check/http/open.rs` |
 //! | how text of servers is escaped, and which secrets are left out | `value/shown.rs` |
@@ -103,8 +103,8 @@ pub mod event;
 pub mod health;
 pub mod net;
 pub mod notify;
-pub mod plan;
 pub mod report;
 pub mod settings;
+pub mod spec;
 pub mod sys;
 pub mod value;

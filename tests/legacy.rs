@@ -50,7 +50,7 @@ impl Server {
 fn check(files: &Files, address: &str, directives: &str) -> Verdict {
     let config = files.config(address, directives);
     let loaded = daemon::load(&config).unwrap_or_else(|error| panic!("{}", error.render(false)));
-    let probe = &loaded.plan.checks()[0].key.probe;
+    let probe = &loaded.spec.checks()[0].key.probe;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(Checker::new().unwrap().run(probe))
 }

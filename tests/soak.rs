@@ -66,8 +66,8 @@ struct Usage {
 
 async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime::Runtime) -> (Usage, Usage) {
     let mut now = Instant::now();
-    let plan = load(path).unwrap().plan;
-    let mut director = Director::new(plan, Table::default(), &BTreeSet::new(), None, now);
+    let spec = load(path).unwrap().spec;
+    let mut director = Director::new(spec, Table::default(), &BTreeSet::new(), None, now);
     let mut kernel = memory.clone();
     let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 100, descriptors: 100 });
     let mut warm = None;

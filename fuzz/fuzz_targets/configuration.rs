@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ldirectord_rs::config::{self, Answers};
-use ldirectord_rs::plan::Plan;
+use ldirectord_rs::spec::Spec;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -13,6 +13,6 @@ fuzz_target!(|text: &[u8]| {
     if let Some(config) = loaded.config {
         // `write` reads its text again, which must give the same configuration.
         config::write(&config).expect("a configuration that was read can be written");
-        let _ = Plan::new(Arc::new(config));
+        let _ = Spec::new(Arc::new(config));
     }
 });

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::{self, Answers};
-use ldirectord_rs::plan::{Plan, Probe};
+use ldirectord_rs::spec::{Probe, Spec};
 use ldirectord_rs::value::Verdict;
 use md5::{Digest, Md5};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,8 +79,8 @@ impl Protocol {
         let text =
             format!("virtual=192.0.2.1:9\n\treal={address} masq\n\tprotocol={transport}\n\t{directives}\n");
         let config = config::load(text.as_bytes(), &Answers::new("a.test")).config.unwrap();
-        let plan = Plan::new(Arc::new(config));
-        Probe { deadline, ..Probe::clone(&plan.checks()[0].key.probe) }
+        let spec = Spec::new(Arc::new(config));
+        Probe { deadline, ..Probe::clone(&spec.checks()[0].key.probe) }
     }
 }
 

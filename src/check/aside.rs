@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::contain::silenced;
+use super::catch_panic::silenced;
 use super::progress::Progress;
 
 /// The most futures that are polled outside the loop's thread at the same time.

@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-use super::say::spoken;
+use super::format::spoken;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
 /// How often the task reads the clock.

@@ -52,19 +52,19 @@ impl Clients {
     }
 
     /// Does the TLS handshake on a connection, and adds a warning if the certificate expires soon.
-    pub(super) async fn shake_hands(
+    pub(super) async fn handshake(
         &self,
         tls: &Tls,
         address: IpAddr,
         stream: TcpStream,
         progress: &Progress,
     ) -> Result<Stream, HandshakeError> {
-        shake_hands(&self.of(&tls.policy)?, tls, address, stream, progress).await
+        handshake_with(&self.of(&tls.policy)?, tls, address, stream, progress).await
     }
 }
 
 /// The same with a given client.
-pub(super) async fn shake_hands(
+pub(super) async fn handshake_with(
     client: &Client,
     tls: &Tls,
     address: IpAddr,

@@ -2,7 +2,7 @@
 
 use super::failure::unreachable;
 use crate::net::dial;
-use crate::plan::Probe;
+use crate::spec::Probe;
 use crate::value::Verdict;
 
 /// Opens a connection and closes it.

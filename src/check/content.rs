@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::format::spoken;
 use super::progress::{Content, Progress};
-use super::say::spoken;
-use super::{matching, say};
+use super::{format, matching};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
 /// The most bytes of a page or a file that are read and judged.
@@ -89,7 +89,7 @@ pub(super) async fn judge(
 ) -> Verdict {
     let Content { said, what, monitor, bytes, .. } = content;
     let Some(pattern) = receive else { return with(Verdict::up(said.as_str()), monitor.as_deref()) };
-    let size = say::count(bytes.len() as u64, "byte");
+    let size = format::count(bytes.len() as u64, "byte");
     let size = match end {
         End::NoPlace => {
             let reason = format!(
@@ -108,7 +108,7 @@ pub(super) async fn judge(
         Ok(false) => {
             let begins = match bytes.len() {
                 0 => String::new(),
-                _ => format!("; it begins with {}", say::beginning(bytes, 80)),
+                _ => format!("; it begins with {}", format::beginning(bytes, 80)),
             };
             let reason = format!("{said}, but {size} does not match /{source}/{begins}");
             let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_MONITOR)]);

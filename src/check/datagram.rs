@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::failure::unreachable;
+use super::format::spoken;
 use super::progress::{Progress, Step};
-use super::say::spoken;
-use super::{matching, say};
+use super::{format, matching};
 use crate::net::dial::{self, Datagrams};
-use crate::plan::{DatagramProbe, Probe};
+use crate::spec::{DatagramProbe, Probe};
 use crate::value::{Pattern, Verdict};
 
 /// The largest datagram.
@@ -49,7 +49,7 @@ async fn answered(
         let answer = &buffer[..received?];
         progress.received(answer);
         let (target, source) = (probe.target, reply.source());
-        let shown = say::beginning(answer, SHOWN);
+        let shown = format::beginning(answer, SHOWN);
         return Ok(match matching::is_match(reply, answer, progress).await {
             Ok(true) => Verdict::up(format!("udp {target}: the answer {shown} matches /{source}/")),
             Ok(false) => Verdict::down(format!("udp {target}: the answer {shown} does not match /{source}/")),

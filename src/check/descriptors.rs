@@ -1,6 +1,6 @@
 //! How many file descriptors a check needs at the same time.
 
-use crate::plan::{Action, Dialogue, Probe};
+use crate::spec::{Action, Dialogue, Probe};
 
 /// The most file descriptors that a probe has open at the same time.
 #[must_use]

@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{matching, say};
+use super::{format, matching};
 use crate::net::{dial, resolve};
-use crate::plan::{DnsProbe, Probe};
+use crate::spec::{DnsProbe, Probe};
 use crate::sys::command::aside;
 use crate::value::{DnsType, Verdict};
 
@@ -267,6 +267,6 @@ fn shown(found: &[String]) -> String {
 
 /// A record as shown in a reason, without quotes.
 fn one(record: &str) -> String {
-    let quoted = say::beginning(record.as_bytes(), 100);
+    let quoted = format::beginning(record.as_bytes(), 100);
     quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(str::to_owned).unwrap_or(quoted)
 }

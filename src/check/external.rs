@@ -6,10 +6,10 @@ use std::path::Path;
 
 use tokio::sync::Semaphore;
 
+use super::format;
 use super::progress::{Progress, Step};
-use super::say;
 use crate::net::{cause, local_cause};
-use crate::plan::ExternalProbe;
+use crate::spec::ExternalProbe;
 use crate::sys::command::{self, Ended, aside};
 use crate::sys::process::Signal;
 use crate::value::{UnknownCause, Verdict, shown};
@@ -70,7 +70,7 @@ fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
 
 fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
     let printed = match ended.first_line() {
-        Some(line) => format!("; it printed {}", say::beginning(line, 200)),
+        Some(line) => format!("; it printed {}", format::beginning(line, 200)),
         None => String::new(),
     };
     let name = name(external);

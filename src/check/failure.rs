@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use super::say;
+use super::format;
 use crate::net;
 use crate::value::Verdict;
 
@@ -23,7 +23,7 @@ pub(super) fn judge_error(reason: String, error: &(dyn Error + 'static)) -> Verd
 /// The reason if bytes arrive between the answer to STARTTLS and the handshake (CVE-2011-0411): an attacker on the path
 /// may have sent them.
 pub(super) fn injected(word: &str, bytes: usize) -> String {
-    let bytes = say::count(bytes as u64, "byte");
+    let bytes = format::count(bytes as u64, "byte");
     format!(
         "{bytes} in plain text between the answer to {word} and the TLS handshake: rejected, an attacker may have inserted them"
     )

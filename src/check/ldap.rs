@@ -15,10 +15,10 @@ use tokio_util::codec::Framed;
 use super::clients::Clients;
 use super::failure::{injected, judge_error, unreachable};
 use super::progress::{Progress, Step};
-use super::{matching, say};
+use super::{format, matching};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
-use crate::plan::{LdapProbe, Probe, Transport};
+use crate::spec::{LdapProbe, Probe, Transport};
 use crate::value::Verdict;
 
 /// The largest message in bytes, and its deepest nesting.
@@ -71,10 +71,10 @@ async fn connect(
     let stream = dial::connect(target)
         .await
         .map_err(|error| unreachable(&format!("connect to {target}"), &error).with_monitor(NOT_CONNECTED))?;
-    let shake_hands = async |tls, stream| {
+    let handshake = async |tls, stream| {
         progress.connected(Step::Handshake);
         clients
-            .shake_hands(tls, target.ip(), stream, progress)
+            .handshake(tls, target.ip(), stream, progress)
             .await
             .map_err(|error| judge_error(format!("{name}: {error}"), &error).with_monitor(NOT_CONNECTED))
     };
@@ -83,10 +83,10 @@ async fn connect(
             progress.connected(Step::Answer("the answer to Bind"));
             Stream::Plain(stream)
         }
-        Transport::Tls(tls) => shake_hands(tls, stream).await?,
+        Transport::Tls(tls) => handshake(tls, stream).await?,
         Transport::StartTls(tls) => {
             progress.connected(Step::Answer("the answer to StartTLS"));
-            shake_hands(tls, start_tls(&name, stream).await?).await?
+            handshake(tls, start_tls(&name, stream).await?).await?
         }
     };
     Ok(Directory::new(name, stream))
@@ -164,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
 
     /// The name of the single entry at `base`.
     async fn search(&mut self, base: &str) -> Result<String, Verdict> {
-        let what = format!("Search for {}", say::beginning(base.as_bytes(), 200));
+        let what = format!("Search for {}", format::beginning(base.as_bytes(), 200));
         let request = LdapOp::SearchRequest(LdapSearchRequest {
             base: base.to_owned(),
             scope: LdapSearchScope::Base,
@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
 }
 
 async fn judge(name: &str, ldap: &LdapProbe, dn: &str, progress: &Progress) -> Result<Verdict, Verdict> {
-    let shown = say::beginning(dn.as_bytes(), 200);
+    let shown = format::beginning(dn.as_bytes(), 200);
     let Some(pattern) = &ldap.receive else {
         return Ok(Verdict::up(format!("{name}: found {shown}")).with_monitor("Success"));
     };
@@ -239,7 +239,7 @@ async fn judge(name: &str, ldap: &LdapProbe, dn: &str, progress: &Progress) -> R
 fn result(result: &LdapResult) -> String {
     let text = match result.message.as_str() {
         "" => String::new(),
-        text => format!(" {}", say::beginning(text.as_bytes(), 100)),
+        text => format!(" {}", format::beginning(text.as_bytes(), 100)),
     };
     let name = format!("{:?}", result.code);
     let name = name.char_indices().map(|(at, c)| if at == 0 { c.to_ascii_lowercase() } else { c });

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
-use crate::plan::{Action, Probe};
+use crate::spec::{Action, Probe};
 use crate::value::{Verdict, shown};
 
 /// Shorter secrets are not masked: they are part of many words, so the masked places would reveal them.

@@ -3,10 +3,9 @@
 
 mod aside;
 mod attendance;
-mod bounded;
+mod catch_panic;
 mod clients;
 mod connect;
-mod contain;
 mod content;
 mod datagram;
 mod descriptors;
@@ -14,8 +13,10 @@ mod dialogue;
 mod dns;
 mod external;
 mod failure;
+mod format;
 mod http;
 mod ldap;
+mod limited;
 mod mask;
 mod matching;
 mod mysql;
@@ -24,7 +25,6 @@ mod pgsql;
 mod ping;
 mod progress;
 mod radius;
-mod say;
 mod sctp;
 mod simple_tcp;
 mod sql;
@@ -40,13 +40,13 @@ use tokio::time::sleep;
 
 use crate::net::lookup::Lookups;
 use crate::net::tls;
-use crate::plan::{Action, Probe};
+use crate::spec::{Action, Probe};
 use crate::sys::links::Links;
 use crate::value::{Unreachable, Verdict};
 use attendance::Attendance;
+use catch_panic::contain;
+pub use catch_panic::silence as silence_contained_panics;
 use clients::Clients;
-use contain::contain;
-pub use contain::silence as silence_contained_panics;
 pub use descriptors::descriptors;
 #[cfg(feature = "oracle")]
 pub use oracle::login as oracle_login;
@@ -175,7 +175,7 @@ impl Checker {
 /// The verdict if the deadline passed first.
 async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     if let Some(verdict) = progress.no_route(None) {
-        let reason = format!("{} (tried again for {})", verdict.reason, say::spoken(probe.deadline));
+        let reason = format!("{} (tried again for {})", verdict.reason, format::spoken(probe.deadline));
         return Verdict { reason, ..verdict };
     }
     let reason = progress.overdue(probe.deadline);

@@ -13,12 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::clients::Clients;
 use super::failure::{injected, unreachable};
+use super::format;
 use super::progress::{Progress, Step};
-use super::say;
 use super::sql::{INCOMPLETE, name};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial, local_cause};
-use crate::plan::{Probe, SqlProbe};
+use crate::spec::{Probe, SqlProbe};
 use crate::value::{UnknownCause, Verdict};
 
 /// Larger packets are rejected.
@@ -104,7 +104,7 @@ impl<'a> Packets<'a> {
         self.stream.read_exact(&mut head).await?;
         let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
         if length > MAX_PACKET {
-            let limit = say::number(MAX_PACKET as u64);
+            let limit = format::number(MAX_PACKET as u64);
             return Err(server(format!(
                 "the answer is not MySQL, or its packet is larger than {limit} bytes"
             )));
@@ -131,7 +131,7 @@ impl<'a> Packets<'a> {
         let greeting = self.read().await?;
         let greeting = ParseBuf(&greeting)
             .parse::<HandshakePacket<'_>>(())
-            .map_err(|_| server(format!("the greeting is not MySQL: {}", say::beginning(&greeting, 40))))?
+            .map_err(|_| server(format!("the greeting is not MySQL: {}", format::beginning(&greeting, 40))))?
             .into_owned();
         let capabilities = greeting.capabilities() & wanted(sql);
         if sql.starttls {
@@ -159,7 +159,7 @@ impl<'a> Packets<'a> {
             MAX_PACKET as u32,
         );
         self.write(&bytes(&response)).await?;
-        self.prove(sql, nonce).await?;
+        self.authenticate(sql, nonce).await?;
         Ok(self)
     }
 
@@ -181,14 +181,14 @@ impl<'a> Packets<'a> {
             return Err(server("TLS is already in use"));
         };
         let stream = clients
-            .shake_hands(&sql.tls, probe.target.ip(), stream, self.progress)
+            .handshake(&sql.tls, probe.target.ip(), stream, self.progress)
             .await
             .map_err(|error| server(error.to_string()))?;
         Ok(Packets { stream: BufReader::new(stream), ..self })
     }
 
     /// Answers the server's requests until it accepts the login.
-    async fn prove(&mut self, sql: &SqlProbe, mut nonce: Vec<u8>) -> Result<(), Why> {
+    async fn authenticate(&mut self, sql: &SqlProbe, mut nonce: Vec<u8>) -> Result<(), Why> {
         let passwd = sql.passwd.reveal();
         for _ in 0..MAX_QUESTIONS {
             let packet = self.read().await?;
@@ -206,7 +206,7 @@ impl<'a> Packets<'a> {
                     nonce = wish.plugin_data().to_vec();
                     let plugin = wish.auth_plugin();
                     if !matches!(plugin, AuthPlugin::CachingSha2Password | AuthPlugin::MysqlNativePassword) {
-                        let plugin = say::beginning(plugin.as_bytes(), 40);
+                        let plugin = format::beginning(plugin.as_bytes(), 40);
                         return Err(server(format!(
                             "the server requires the login method {plugin}, which is not supported"
                         )));
@@ -311,5 +311,5 @@ fn refusal(packet: &[u8]) -> String {
     let text = packet.get(3..).unwrap_or_default();
     // `#` begins the SQL state. A server that refuses the connection sends none.
     let text = if text.first() == Some(&b'#') { text.get(6..).unwrap_or_default() } else { text };
-    format!("error {code} {}", say::beginning(text, 200))
+    format!("error {code} {}", format::beginning(text, 200))
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::failure::unreachable;
 use super::progress::{Progress, Step};
 use crate::net::{self, local_cause};
-use crate::plan::Probe;
+use crate::spec::Probe;
 use crate::sys::icmp;
 use crate::value::{UnknownCause, Verdict};
 

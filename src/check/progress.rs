@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::SemaphorePermit;
 
 use super::attendance::shortest_absence;
-use super::say::{self, spoken};
+use super::format::{self, spoken};
 use crate::value::{UnknownCause, Verdict};
 
 /// Bytes of a reply that are kept, to show its beginning.
@@ -241,7 +241,7 @@ impl Progress {
             Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
             Step::Connect => format!("connect to {peer}: no answer within {within}"),
             Step::Echo(attempts) => {
-                let attempts = say::count(u64::from(*attempts), "attempt");
+                let attempts = format::count(u64::from(*attempts), "attempt");
                 format!("ping {}: no answer within {within} ({attempts})", peer.ip())
             }
             Step::Matching(pattern) => {
@@ -256,7 +256,7 @@ impl Progress {
             Step::Command(command) => {
                 let printed = match &*self.head() {
                     [] => String::new(),
-                    head => format!("; its output: {}", say::beginning(head, HEAD)),
+                    head => format!("; its output: {}", format::beginning(head, HEAD)),
                 };
                 format!("run {command}: timed out after {within}; killed its process group{printed}")
             }
@@ -275,7 +275,7 @@ impl Progress {
     /// What is missing on a connection, and what was received.
     fn unanswered(&self, step: &Step) -> (&'static str, String) {
         let received = self.count();
-        let bytes = say::count(received, "byte");
+        let bytes = format::count(received, "byte");
         let missing = if received == 0 { "answer" } else { "complete answer" };
         match step {
             Step::Greeting if received == 0 => (missing, "waiting for the greeting".to_owned()),
@@ -283,7 +283,7 @@ impl Progress {
             Step::Answer(what) if received == 0 => (missing, format!("request sent, waiting for {what}")),
             Step::Answer(what) => (missing, format!("request sent, {bytes} received, waiting for {what}")),
             Step::Body(bytes) => {
-                let bytes = say::count(*bytes as u64, "byte");
+                let bytes = format::count(*bytes as u64, "byte");
                 ("complete answer", format!("headers received, {bytes} of the body received"))
             }
             Step::Send => {
@@ -301,11 +301,11 @@ impl Progress {
             (0, _) => "nothing received".to_owned(),
             (bytes, 0) => format!(
                 "{} received, no line end: {}",
-                say::count(bytes, "byte"),
-                say::beginning(&self.head(), HEAD)
+                format::count(bytes, "byte"),
+                format::beginning(&self.head(), HEAD)
             ),
             (bytes, lines) => {
-                format!("{} received in {}", say::count(bytes, "byte"), say::count(lines, "line"))
+                format!("{} received in {}", format::count(bytes, "byte"), format::count(lines, "line"))
             }
         }
     }

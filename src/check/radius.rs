@@ -10,10 +10,10 @@ use md5::{Digest, Md5};
 use tokio::time::timeout;
 
 use super::failure::unreachable;
+use super::format;
 use super::progress::{Progress, Step};
-use super::say;
 use crate::net::dial;
-use crate::plan::{Probe, RadiusProbe};
+use crate::spec::{Probe, RadiusProbe};
 use crate::value::Verdict;
 
 const ACCESS_REQUEST: u8 = 1;
@@ -135,7 +135,7 @@ fn authentic<'a>(datagram: &'a [u8], request: &[u8], radius: &RadiusProbe) -> Op
 
 fn judge(name: &str, answer: &[u8]) -> Verdict {
     let message = match reply_message(answer) {
-        Some(message) => format!(" {}", say::beginning(message, 100)),
+        Some(message) => format!(" {}", format::beginning(message, 100)),
         None => String::new(),
     };
     match answer[0] {

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::failure::unreachable;
-use crate::plan::Probe;
+use crate::spec::Probe;
 use crate::value::{UnknownCause, Verdict};
 
 /// The cause if the kernel has no SCTP.
@@ -45,7 +45,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plan::Action;
+    use crate::spec::Action;
     use crate::value::Outcome;
 
     /// No server listens on this port. If the kernel has no SCTP, the verdict is unknown.

@@ -8,9 +8,9 @@ use tokio::task::yield_now;
 
 use super::failure::unreachable;
 use super::progress::{Progress, Step};
-use super::{matching, say};
+use super::{format, matching};
 use crate::net::{cause, dial};
-use crate::plan::{Probe, SimpleTcpProbe};
+use crate::spec::{Probe, SimpleTcpProbe};
 use crate::value::{Pattern, Verdict};
 
 /// The most bytes of an answer that are read.
@@ -135,7 +135,7 @@ impl Lines<'_> {
                 }
             } else if self.open.len() > MAX_LINE {
                 let line = std::mem::take(&mut self.open);
-                let limit = say::number(MAX_LINE as u64);
+                let limit = format::number(MAX_LINE as u64);
                 let limit = format!(
                     "the answer was cut: at most {limit} bytes of a line are read; request a shorter answer"
                 );
@@ -148,7 +148,7 @@ impl Lines<'_> {
         if self.bytes < MAX_ANSWER {
             return None;
         }
-        let limit = say::number(MAX_ANSWER as u64);
+        let limit = format::number(MAX_ANSWER as u64);
         Some(self.end(&format!("the answer was cut: at most {limit} bytes are read"), progress).await)
     }
 
@@ -161,7 +161,7 @@ impl Lines<'_> {
         let Some(pattern) = self.receive else {
             return Some(Verdict::up(format!("{}: answered {}", self.name, quoted(line))));
         };
-        let here = || format!("{}: line {} {}", self.name, say::number(self.seen as u64), quoted(line));
+        let here = || format!("{}: line {} {}", self.name, format::number(self.seen as u64), quoted(line));
         match matching::is_match(pattern, line, progress).await {
             Ok(true) => Some(Verdict::up(format!("{} matches /{}/", here(), pattern.source()))),
             Ok(false) => None,
@@ -196,8 +196,8 @@ impl Lines<'_> {
         Verdict::down(format!(
             "{}: no line of the answer ({}, {}) matches /{pattern}/; it begins with {}; {end}",
             self.name,
-            say::count(self.seen as u64, "line"),
-            say::count(self.bytes as u64, "byte"),
+            format::count(self.seen as u64, "line"),
+            format::count(self.bytes as u64, "byte"),
             quoted(&self.first)
         ))
     }
@@ -206,5 +206,5 @@ impl Lines<'_> {
 /// A line as shown in a reason, without its line end.
 fn quoted(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 80)
+    format::beginning(line.strip_suffix(b"\r").unwrap_or(line), 80)
 }

@@ -1,6 +1,6 @@
 //! Common parts of the database checks.
 
-use crate::plan::{Probe, SqlProbe};
+use crate::spec::{Probe, SqlProbe};
 
 /// The original's words for a check without a login or a query.
 pub(super) const INCOMPLETE: &str = "login and request (a query) must be set for a check of a database";

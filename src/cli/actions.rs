@@ -17,7 +17,7 @@ use super::privileges;
 use super::running::{
     End, GONE_LIMIT, GONE_POLL, end, hand_over, running, signalled, state, under_another_name, unreadable,
 };
-use super::terminal::{say, tell};
+use super::terminal::{eprint_line, print_line};
 use super::unit;
 use crate::daemon::{self, InUse, Leftovers, LoadError, Loaded, instances};
 use crate::net::cause;
@@ -33,7 +33,7 @@ use crate::value::shown::escaped;
 pub(super) fn run(context: &Context, action: Action) -> Exit {
     if matches!(action, Action::Start | Action::Restart | Action::TryRestart) {
         if let Some(wrong) = context.name_too_long() {
-            tell!("{wrong}");
+            eprint_line!("{wrong}");
             return Exit::Failure;
         }
         // Before this process opens anything: it may become the daemon.
@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context, action: Action) -> Exit {
 pub(super) fn warn_of_access(context: &Context, config: &Path) {
     let files = [config, &context.settings_file, &context.settings.mail.password_file];
     for warning in files.into_iter().filter_map(access::warning) {
-        tell!("Warning: {warning}");
+        eprint_line!("Warning: {warning}");
     }
 }
 
@@ -86,14 +86,14 @@ fn load_by(
     load: impl FnOnce(&Path) -> Result<Loaded, LoadError>,
 ) -> Result<(PathBuf, Loaded), Exit> {
     let Some(path) = context.find_config() else {
-        tell!("{}", context.not_found());
+        eprint_line!("{}", context.not_found());
         return Err(Exit::Failure);
     };
     warn_of_access(context, &path);
     match load(&path) {
         Ok(loaded) => {
             for line in loaded.warning_lines(&path) {
-                tell!("{line}");
+                eprint_line!("{line}");
             }
             Ok((path, loaded))
         }
@@ -106,7 +106,7 @@ fn load_by(
 
 /// Prints all errors of a file.
 pub(super) fn report(error: &LoadError) {
-    tell!("{}", error.render(has_colour()));
+    eprint_line!("{}", error.render(has_colour()));
 }
 
 /// Whether diagnostics are printed in colour.
@@ -132,25 +132,27 @@ fn say_already_running(context: &Context, pid: i32) -> Result<Exit, Exit> {
     let config = context.display_config();
     if let Some((Process { pid, .. }, Instance { name, .. })) = under_another_name(context) {
         let name = escaped(&name);
-        tell!("ldirectord for {config} is already running as {name} with pid {pid}; nothing was started");
+        eprint_line!(
+            "ldirectord for {config} is already running as {name} with pid {pid}; nothing was started"
+        );
         return Ok(Exit::Ok);
     }
     match Other::of(context) {
         Some(Other { what: Differs::Table(table), pid, .. }) => {
-            tell!(
+            eprint_line!(
                 "ldirectord for {config} is already running with pid {pid}, with the table {table}; nothing was started. Stop it first"
             );
             Err(Exit::Failure)
         }
         Some(Other { what: Differs::File(file), pid, name }) => {
-            tell!(
+            eprint_line!(
                 "{config} was not started: the daemon for {file} (pid {pid}) already has the name {name}. Rename the file"
             );
             Err(Exit::Failure)
         }
         None => {
             if context.debug {
-                tell!(
+                eprint_line!(
                     "ldirectord for {config} is already running with pid {pid}; nothing was started in the foreground"
                 );
             }
@@ -188,7 +190,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 let (lock, seconds) = (context.lock_file(), GONE_LIMIT.as_secs());
-                tell!(
+                eprint_line!(
                     "{} has been locked for {seconds} s, but no daemon was found; find the process with fuser {0} and end it",
                     lock.display()
                 );
@@ -204,7 +206,7 @@ fn stop(context: &Context) -> Result<Exit, Exit> {
             Err(error) => {
                 say_nothing_to_stop(context);
                 let lock = context.lock_file();
-                tell!(
+                eprint_line!(
                     "Warning: the table was not searched for services of a crashed daemon: {}: {}",
                     lock.display(),
                     cause(&error)
@@ -226,7 +228,9 @@ fn end_all(context: &Context) -> Result<Option<End>, Exit> {
             None => return end(daemon, Signal::SIGTERM).map(Some),
             Some(unit) => {
                 load_by(context, daemon::load_for_daemon).inspect_err(|_| {
-                    tell!("Nothing was done. To stop the daemon with a wrong file: systemctl stop {unit}");
+                    eprint_line!(
+                        "Nothing was done. To stop the daemon with a wrong file: systemctl stop {unit}"
+                    );
                 })?;
                 unit::ask(&unit, "stop", daemon)
             }
@@ -252,11 +256,13 @@ fn clean_up(context: &Context, was_killed: bool) {
         Leftovers::Removed(count) => {
             let services =
                 if count == 1 { "1 virtual service".to_owned() } else { format!("{count} virtual services") };
-            tell!("ldirectord for {config} is not running; removed {services} that it had left in the table");
+            eprint_line!(
+                "ldirectord for {config} is not running; removed {services} that it had left in the table"
+            );
         }
         Leftovers::Left(why) => {
-            tell!("ldirectord for {config} is not running in the background");
-            tell!(
+            eprint_line!("ldirectord for {config} is not running in the background");
+            eprint_line!(
                 "Warning: its services stay in the table: {why}; list them with ipvsadm -Ln and remove them with ipvsadm -D"
             );
         }
@@ -269,14 +275,14 @@ fn say_nothing_to_stop(context: &Context) {
         Some(_) => "",
         None => ", and there is no such configuration file",
     };
-    tell!("ldirectord for {} is not running; nothing to stop{file}", context.display_config());
+    eprint_line!("ldirectord for {} is not running; nothing to stop{file}", context.display_config());
 }
 
 /// Warns if the daemon of this name was started with another file: as in the original, two files of one name share a
 /// daemon.
 fn warn_of_other_file(context: &Context) {
     if let Some(Other { what: Differs::File(file), .. }) = Other::of(context) {
-        tell!("Warning: the daemon of this name runs for {file}; rename one of the two files");
+        eprint_line!("Warning: the daemon of this name runs for {file}; rename one of the two files");
     }
 }
 
@@ -295,7 +301,7 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
     {
         let (path, _) = load_by(context, daemon::load_for_daemon)?;
         privileges::judge_for(daemon, &path).map_err(|error| {
-            tell!("{error}; nothing was done");
+            eprint_line!("{error}; nothing was done");
             Exit::Config
         })?;
         unit::warn_of_restart(&unit);
@@ -321,13 +327,13 @@ fn restart(context: &Context) -> Result<Exit, Exit> {
 fn judge_table(context: &Context) -> Result<(), Exit> {
     match Other::of(context) {
         Some(Other { what: Differs::Table("in memory"), name, .. }) => {
-            tell!(
+            eprint_line!(
                 "Warning: the daemon {name} had its table in memory; the new one works on the kernel's table"
             );
             Ok(())
         }
         Some(Other { what: Differs::Table(table), pid, name }) => {
-            tell!(
+            eprint_line!(
                 "The daemon {name} (pid {pid}) keeps the table {table}; nothing was done: a restart with another table would leave that \
                  one without checks. Start the file under another name, through a link"
             );
@@ -343,7 +349,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
         // The original's words.
         let message = format!("ldirectord is stopped for {}", context.display_config());
         if privileges::become_writer(context) {
-            Log::new(&context.name, daemon::log_target(&loaded.plan.config().globals.logfile)).line(&message);
+            Log::new(&context.name, daemon::log_target(&loaded.spec.config().globals.logfile)).line(&message);
         }
         return Err(Exit::Failure);
     };
@@ -354,7 +360,7 @@ fn reload(context: &Context) -> Result<Exit, Exit> {
     match signalled(daemon, Signal::SIGHUP)? {
         Some(_) => Ok(Exit::Ok),
         None => {
-            tell!(
+            eprint_line!(
                 "ldirectord for {} (pid {}) ended before it could reload",
                 context.display_config(),
                 daemon.pid
@@ -373,17 +379,17 @@ fn status(context: &Context) -> Exit {
             Exit::Unknown
         }
         Ok(State::Running(Process { pid, .. })) => {
-            tell!("ldirectord for {config} is running with pid: {pid}");
+            eprint_line!("ldirectord for {config} is running with pid: {pid}");
             warn_of_other_file(context);
             match context.find_config() {
-                None => tell!(
+                None => eprint_line!(
                     "Warning: Config file {} not found; the daemon keeps its current configuration",
                     context.argument
                 ),
                 // Resolves no names: a cluster manager asks every few seconds, also while the name server is down.
                 Some(path) => match daemon::judge(&path) {
-                    Ok(loaded) => status_of_instances(context, &loaded.plan.config().globals.execute),
-                    Err(error) => tell!(
+                    Ok(loaded) => status_of_instances(context, &loaded.spec.config().globals.execute),
+                    Err(error) => eprint_line!(
                         "Warning: the configuration file is now invalid (errors: {}); the daemon keeps its current configuration; \
                          to see the errors: ldirectord-rs check {}",
                         error.count(),
@@ -395,13 +401,13 @@ fn status(context: &Context) -> Exit {
         }
         Ok(State::Stale(_)) => {
             // The original's words, as in all answers of `status`.
-            tell!("ldirectord stale pid file {} for {config}", context.pid_file().display());
-            say!("ldirectord is stopped for {config}");
+            eprint_line!("ldirectord stale pid file {} for {config}", context.pid_file().display());
+            print_line!("ldirectord is stopped for {config}");
             Exit::Failure
         }
         // A starting daemon does not run yet.
         Ok(State::Stopped | State::Starting) => {
-            say!("ldirectord is stopped for {config}");
+            print_line!("ldirectord is stopped for {config}");
             Exit::Stopped
         }
     }
@@ -416,7 +422,7 @@ fn status_of_instances(context: &Context, execute: &BTreeSet<String>) {
         let status =
             Command::new(&words[0]).args(&words[1..]).env(instances::CALLERS, callers.join("\n")).status();
         if let Err(error) = status {
-            tell!("execute={instance}: {} cannot be run: {error}", words[0]);
+            eprint_line!("execute={instance}: {} cannot be run: {error}", words[0]);
         }
     }
 }

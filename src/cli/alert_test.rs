@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Exit;
 use super::actions;
 use super::context::Context;
-use super::terminal::{answer, tell};
+use super::terminal::{answer, eprint_line};
 use crate::notify::alerts::writer;
 use crate::notify::letter::Letter;
 use crate::notify::parcel::{Failure, Parcel};
@@ -20,9 +20,9 @@ const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has
 pub(super) fn run(context: &Context) -> Exit {
     let Ok((_, loaded)) = actions::load(context) else { return Exit::Config };
     let writer = writer();
-    let from = loaded.plan.config().globals.emailalertfrom.clone();
+    let from = loaded.spec.config().globals.emailalertfrom.clone();
     let mut ways = BTreeMap::new();
-    for v in loaded.plan.virtuals().iter().filter(|v| !v.alert.recipients.is_empty()) {
+    for v in loaded.spec.virtuals().iter().filter(|v| !v.alert.recipients.is_empty()) {
         let way = (v.alert.recipients.clone(), v.alert.smtp.clone());
         ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
     }
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell!("the runtime cannot be started: {error}");
+            eprint_line!("the runtime cannot be started: {error}");
             return Exit::Failure;
         }
     };

@@ -9,7 +9,7 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
-use super::terminal::{self, answer, tell};
+use super::terminal::{self, answer, eprint_line};
 use super::{actions, judge, launch, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
@@ -23,17 +23,17 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return judge::refused(&path, &error, judging.json),
     };
-    let of_machine = [loaded.notes().to_vec(), programs::faults(loaded.plan.config())].concat();
+    let of_machine = [loaded.notes().to_vec(), programs::faults(loaded.spec.config())].concat();
     let warnings = loaded.warnings.len() + of_machine.len();
     judge::tell_warnings(&path, &loaded.warnings);
-    of_machine.iter().for_each(|warning| tell!("Warning: {warning}"));
+    of_machine.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
     if judge::too_odd(&path, warnings, judging) {
         return Exit::Config;
     }
     let runtime = match daemon::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tell!("the runtime cannot be started: {error}");
+            eprint_line!("the runtime cannot be started: {error}");
             return Exit::Failure;
         }
     };
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
     let snapshot = match result {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            tell!("the checks cannot be run: {error}");
+            eprint_line!("the checks cannot be run: {error}");
             return Exit::Failure;
         }
     };
@@ -58,25 +58,25 @@ pub(super) fn run(context: &Context, judging: Judging) -> Exit {
 
 async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Snapshot, CheckerError> {
     let start = Instant::now();
-    let plan = &loaded.plan;
-    let mut health = Health::new(plan, &std::collections::BTreeSet::new(), start);
+    let spec = &loaded.spec;
+    let mut health = Health::new(spec, &std::collections::BTreeSet::new(), start);
     let mut checks = Checks::new(Checker::new()?.with_commands(run_commands), limits);
     let in_maintenance = loaded.in_maintenance();
-    health.maintain(plan, |address| in_maintenance.get(&address).cloned(), start);
+    health.maintain(spec, |address| in_maintenance.get(&address).cloned(), start);
     health.hurry_all(start);
     while !health.all_seen() {
         let now = Instant::now();
         checks.begin_turn(now);
         // Always with the same time, so that no check is due twice.
-        health.due(plan, start, |due| checks.start(due, now));
+        health.due(spec, start, |due| checks.start(due, now));
         tokio::task::yield_now().await;
         if checks.turn_is_full() {
             continue;
         }
         for (id, verdict) in checks.finished().await {
-            health.verdict(plan, id, verdict, Instant::now());
+            health.verdict(spec, id, verdict, Instant::now());
         }
     }
     let at = Moment { instant: start, wall: SystemTime::now() };
-    Ok(Snapshot::of(&View::of(plan, &health, &Table::default(), at)).without_table())
+    Ok(Snapshot::of(&View::of(spec, &health, &Table::default(), at)).without_table())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
-use super::terminal::tell;
+use super::terminal::eprint_line;
 use crate::daemon;
 use crate::settings::{self, Acts, Backend, Settings};
 use crate::sys::instance::{Instance, LONGEST_NAME};
@@ -61,7 +61,7 @@ impl Context {
             Err(error) if command.needs_only_paths() => {
                 let settings = Settings::places(path);
                 let (run, ha) = (settings.paths.run.display(), settings.paths.ha.display());
-                tell!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
+                eprint_line!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
                 settings
             }
             Err(error) => return Err(error.to_string()),

@@ -8,7 +8,7 @@ use super::Exit;
 use super::actions;
 use super::arguments::Judging;
 use super::context::Context;
-use super::terminal::{answer, tell};
+use super::terminal::{answer, eprint_line};
 use crate::config::{self, Diagnostic, Original, Severity};
 use crate::daemon::{self, LoadError};
 
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Exit {
 
 /// Reports a missing file.
 pub(super) fn not_found(context: &Context, json: bool) -> Exit {
-    tell!("{}", context.not_found());
+    eprint_line!("{}", context.not_found());
     if !json {
         return Exit::Config;
     }
@@ -47,7 +47,7 @@ pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
 pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
     let refused = judging.strict && warnings > 0;
     if refused {
-        tell!("{}: {}, and --strict allows none", path.display(), count(warnings));
+        eprint_line!("{}: {}, and --strict allows none", path.display(), count(warnings));
     }
     refused
 }
@@ -70,15 +70,15 @@ fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Exit {
 /// Prints warnings, each with an excerpt.
 pub(super) fn tell_warnings(path: &Path, warnings: &[Diagnostic]) {
     if !warnings.is_empty() {
-        tell!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+        eprint_line!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
     }
 }
 
 /// Says that a file can be used.
 pub(super) fn tell_outcome(path: &Path, warnings: usize) {
     match warnings {
-        0 => tell!("{}: the file is fine", path.display()),
-        _ => tell!("{}: the file is usable, with {}", path.display(), count(warnings)),
+        0 => eprint_line!("{}: the file is fine", path.display()),
+        _ => eprint_line!("{}: the file is usable, with {}", path.display(), count(warnings)),
     }
 }
 

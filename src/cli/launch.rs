@@ -12,14 +12,14 @@ use super::Exit;
 use super::context::Context;
 use super::privileges;
 use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
-use super::terminal::tell;
+use super::terminal::eprint_line;
 use crate::check::{Checker, silence_contained_panics};
 use crate::control::Rights;
 use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
 use crate::net::cause;
 use crate::settings::Backend;
 use crate::settings::{LogFormat, Unchecked};
-use crate::sys::detach::{self, Side, Verdict};
+use crate::sys::detach::{self, Side, StartResult};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::PidFile;
@@ -39,12 +39,12 @@ pub(super) struct Prepared {
 /// Makes every check that can refuse the daemon. Another daemon may still run at this time.
 pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
     let ipvs = context.open_table().map_err(|error| {
-        tell!("The kernel's IPVS table cannot be opened: {error}");
+        eprint_line!("The kernel's IPVS table cannot be opened: {error}");
         Exit::Failure
     })?;
-    let config = loaded.plan.config();
+    let config = loaded.spec.config();
     privileges::judge(context, &path, config).map_err(|error| {
-        tell!("{error}");
+        eprint_line!("{error}");
         Exit::Failure
     })?;
     let globals = &config.globals;
@@ -55,7 +55,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     };
     let grace = context.settings.stop.grace();
     if grace > LONGEST_GRACE {
-        tell!(
+        eprint_line!(
             "Warning: [stop] grace = {} s is too long: stop and restart kill the daemon after {} s; use at most {} s",
             grace.as_secs(),
             END_LIMIT.as_secs(),
@@ -66,12 +66,12 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
     let checker = Checker::new().map_err(|error| {
-        tell!("{error}");
+        eprint_line!("{error}");
         Exit::Failure
     })?;
     let control = &context.settings.control;
     let rights = Rights::new(&control.read_group, &control.write_group).map_err(|error| {
-        tell!("{}: {error}", context.settings_file.display());
+        eprint_line!("{}: {error}", context.settings_file.display());
         Exit::Failure
     })?;
     let setup = Setup {
@@ -115,7 +115,7 @@ pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared
 pub(super) fn check_limits(context: &Context) -> Limits {
     let descriptors = usize::try_from(limits::raise_open_files()).unwrap_or(usize::MAX);
     if descriptors < FEW_DESCRIPTORS {
-        tell!(
+        eprint_line!(
             "Warning: this process may open {descriptors} files only, fewer than {FEW_DESCRIPTORS}, so few checks can run at the same \
              time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
@@ -165,7 +165,7 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => {
-            tell!("cannot detach: {error}");
+            eprint_line!("cannot detach: {error}");
             return Err(Exit::Failure);
         }
     };
@@ -173,14 +173,14 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
     as_daemon(context, setup, pid_file)
 }
 
-fn launched(verdict: Verdict) -> Result<Exit, Exit> {
+fn launched(verdict: StartResult) -> Result<Exit, Exit> {
     match verdict {
-        Verdict::Ready { notes } => {
-            notes.lines().for_each(|line| tell!("{line}"));
+        StartResult::Ready { notes } => {
+            notes.lines().for_each(|line| eprint_line!("{line}"));
             Ok(Exit::Ok)
         }
-        Verdict::Failed { code, message } => {
-            tell!("{message}");
+        StartResult::Failed { code, message } => {
+            eprint_line!("{message}");
             Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
         }
     }
@@ -191,7 +191,9 @@ fn launched(verdict: Verdict) -> Result<Exit, Exit> {
 fn probe_log(setup: &Setup) {
     if let Err(error) = setup.log.probe(PROBE_LIMIT) {
         // The first words are the original's.
-        tell!("unable to open logfile: {error}; the daemon runs without a log until it can open the file");
+        eprint_line!(
+            "unable to open logfile: {error}; the daemon runs without a log until it can open the file"
+        );
     }
 }
 
@@ -210,7 +212,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
-                tell!(
+                eprint_line!(
                     "{} or {} is locked by another process, but no daemon runs; find the process with fuser {0} {1}",
                     path.display(),
                     context.lock_file().display()
@@ -219,7 +221,7 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             }
             Err(error) => {
                 // The first words are the original's.
-                tell!("Can not open {}: {}", path.display(), cause(&error));
+                eprint_line!("Can not open {}: {}", path.display(), cause(&error));
                 return Err(Exit::Failure);
             }
         }
@@ -238,11 +240,11 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     if let Some(Process { pid, .. }) = other {
         let way = if process::is_ours(pid) { "" } else { ", or switch with ldirectord-rs-switch to-rs" };
         let config = context.display_config();
-        tell!("ldirectord for {config} is already running with pid {pid}; stop it first{way}");
+        eprint_line!("ldirectord for {config} is already running with pid {pid}; stop it first{way}");
         return Err(Exit::Failure);
     }
     let Some(pid_file) = claimed else {
-        tell!("{} belongs to a daemon that is just ending; try again", path.display());
+        eprint_line!("{} belongs to a daemon that is just ending; try again", path.display());
         return Err(Exit::Failure);
     };
     as_daemon(context, setup, pid_file)
@@ -281,7 +283,7 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
         tracing::error!("{line}");
         match &mut setup.launcher {
             Some(launcher) => launcher.note(&line),
-            None => tell!("{line}"),
+            None => eprint_line!("{line}"),
         }
         pid_file.write_later().map(FutureExt::boxed).ok()
     });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Exit;
 use super::context::Context;
-use super::terminal::{answer, tell};
+use super::terminal::{answer, eprint_line};
 use crate::net::cause;
 use crate::sys::instance::{self, Instance};
 use crate::sys::pidfile::{self, State};
@@ -58,7 +58,7 @@ pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
             }
             Err(error) => {
                 is_whole = false;
-                tell!("{} cannot be read: {}; ask as root", pid_file.display(), cause(&error));
+                eprint_line!("{} cannot be read: {}; ask as root", pid_file.display(), cause(&error));
             }
         }
     }

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use arguments::{Action, Command, Parsed};
 use context::Context;
 use running::{as_it_crashed, as_it_runs};
-use terminal::tell;
+use terminal::eprint_line;
 
 use crate::daemon::instances;
 
@@ -68,7 +68,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
     let arguments: Vec<String> = match arguments.map(OsString::into_string).collect() {
         Ok(arguments) => arguments,
         Err(word) => {
-            tell!("argument is not UTF-8: {}", word.display());
+            eprint_line!("argument is not UTF-8: {}", word.display());
             return Exit::Usage;
         }
     };
@@ -83,13 +83,13 @@ fn run(arguments: &[String]) -> Exit {
     match arguments::parse(arguments) {
         Parsed::Answer { text, error, exit } => {
             if let Some(error) = error {
-                tell!("{error}");
+                eprint_line!("{error}");
             }
             terminal::answer(text.trim_end(), exit)
         }
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {
-                tell!(
+                eprint_line!(
                     "Warning: ignored: {}; only --table, --settings, --foreground and --run-commands are accepted after the action",
                     options.ignored.join(" ")
                 );
@@ -97,7 +97,7 @@ fn run(arguments: &[String]) -> Exit {
             let context = match Context::new(&options, &command, arguments) {
                 Ok(context) => context,
                 Err(message) => {
-                    tell!("{message}");
+                    eprint_line!("{message}");
                     return Exit::Config;
                 }
             };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::context::Context;
-use super::terminal::tell;
+use super::terminal::eprint_line;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
 use crate::settings::{Paths, credential};
@@ -66,7 +66,7 @@ fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
 
 /// Gives up the privileges that are no longer needed, as `[privileges]` says.
 pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), PrivilegeError> {
-    let config = setup.loaded.plan.config();
+    let config = setup.loaded.spec.config();
     let user = user(context)?;
     let (directory, lock) = (&setup.state_directory, context.lock_file());
     wanted(user.is_some(), privileges::make_directory(directory, user.as_ref(), &lock))?;
@@ -102,7 +102,7 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
 /// of that user. Returns false if that fails; then the process must not open the log.
 pub(super) fn become_writer(context: &Context) -> bool {
     let user = user(context).and_then(|user| user.map_or(Ok(()), |user| user.assume()));
-    user.inspect_err(|error| tell!("{error}; nothing is written to the log")).is_ok()
+    user.inspect_err(|error| eprint_line!("{error}; nothing is written to the log")).is_ok()
 }
 
 /// Makes an error a warning if the settings do not ask for the step: it must not keep the daemon from checking

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::Exit;
 use super::context::Context;
-use super::terminal::tell;
+use super::terminal::eprint_line;
 use crate::net::cause;
 use crate::sys::instance::{self, Instance};
 use crate::sys::lock::{self, Holder};
@@ -106,7 +106,7 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
             State::Stale(_) | State::Stopped => return Ok(None),
             State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             State::Starting => {
-                tell!(
+                eprint_line!(
                     "{}: locked by another `start` that has not finished after {} s, or by a process of another pid namespace; find it \
                      with fuser {0}",
                     context.lock_file().display(),
@@ -120,7 +120,7 @@ pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
 
 /// Reports that the state is unknown. The caller does nothing: it must not take a running daemon for a stopped one.
 pub(super) fn unreadable(context: &Context, error: &io::Error) {
-    tell!(
+    eprint_line!(
         "{} cannot be read: {}; it is unknown whether ldirectord for {} is running; ask as root",
         context.pid_file().display(),
         cause(error),
@@ -171,10 +171,12 @@ pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
     }
     let (pid, waited) = (process.pid, limit.as_secs());
     if is_ours && held.send(Signal::SIGKILL).is_ok() && has_ended_within(&held, KILL_LIMIT) {
-        tell!("pid {pid} did not end within {waited} s after {signal} and was killed; its log may show why");
+        eprint_line!(
+            "pid {pid} did not end within {waited} s after {signal} and was killed; its log may show why"
+        );
         return Ok(End::Killed);
     }
-    tell!(
+    eprint_line!(
         "pid {pid} is still running {waited} s after {signal}; see its log, or end it with kill -KILL {pid} (the table then stays \
          as it is)"
     );
@@ -199,7 +201,7 @@ pub(super) fn signalled(process: Process, signal: Signal) -> Result<Option<Held>
         Ok(held) => Ok(Some(held)),
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
         Err(error) => {
-            tell!("{signal} cannot be sent to pid {}: {}", process.pid, cause(&error));
+            eprint_line!("{signal} cannot be sent to pid {}: {}", process.pid, cause(&error));
             Err(Exit::Failure)
         }
     }

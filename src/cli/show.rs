@@ -6,7 +6,7 @@ use std::io;
 use super::Exit;
 use super::context::Context;
 use super::list;
-use super::terminal::{self, answer, say, tell};
+use super::terminal::{self, answer, eprint_line, print_line};
 use crate::control::{self, ClientError, Request};
 use crate::report::{self, Snapshot};
 use crate::sys::pidfile::State;
@@ -25,7 +25,7 @@ pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Exit {
     let with_name = names.len() > 1 && !json;
     let of = |name: String| {
         if with_name {
-            say!("{}:", escaped(&name));
+            print_line!("{}:", escaped(&name));
         }
         run(&context.with_name(name), json, all)
     };
@@ -36,7 +36,12 @@ pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Exit {
 /// Reports that the daemon does not answer, and names the running daemons.
 pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
     let path = socket::place(&context.state_directory(), &context.name);
-    tell!("no daemon for {} answers: {}: {}", context.display_config(), path.display(), control::why(error));
+    eprint_line!(
+        "no daemon for {} answers: {}: {}",
+        context.display_config(),
+        path.display(),
+        control::why(error)
+    );
     let runs = |found: &list::Found| matches!(found.state, State::Running(_)) && found.name != context.name;
     let others: Vec<String> = list::found(context)
         .0
@@ -45,7 +50,7 @@ pub(super) fn no_answer(context: &Context, error: &io::Error) -> Exit {
         .map(|found| escaped(&found.name).into_owned())
         .collect();
     if !others.is_empty() {
-        tell!("running daemons: {}; name the configuration of one of them", others.join(", "));
+        eprint_line!("running daemons: {}; name the configuration of one of them", others.join(", "));
     }
     Exit::Stopped
 }
@@ -55,14 +60,14 @@ pub(super) fn run(context: &Context, json: bool, all: bool) -> Exit {
     match control::ask(&path, &Request::Show { service: None }) {
         Err(ClientError::Io(error)) => no_answer(context, &error),
         Err(error) => {
-            tell!("the daemon at {} refused: {error}", path.display());
+            eprint_line!("the daemon at {} refused: {error}", path.display());
             Exit::Failure
         }
         Ok(text) if json => answer(text, Exit::Ok),
         Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
             Ok(snapshot) => answer(report::render(&snapshot, terminal::look(all)), Exit::Ok),
             Err(error) => {
-                tell!("the daemon at {} has another version: {error}; try --json", path.display());
+                eprint_line!("the daemon at {} has another version: {error}; try --json", path.display());
                 Exit::Failure
             }
         },

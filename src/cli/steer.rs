@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Exit;
 use super::context::Context;
 use super::show;
-use super::terminal::{answer, tell};
+use super::terminal::{answer, eprint_line};
 use crate::control::{self, ClientError, Request};
 use crate::sys::socket;
 
@@ -19,13 +19,13 @@ pub(super) fn run(context: &Context, request: &Request) -> Exit {
     match control::ask(&path, request) {
         Err(ClientError::Io(error)) => show::no_answer(context, &error),
         Err(error) => {
-            tell!("{request}: refused: {error}");
+            eprint_line!("{request}: refused: {error}");
             Exit::Failure
         }
         Ok(text) => match serde_json::from_str::<Done>(&text) {
             Ok(done) => answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok),
             Err(error) => {
-                tell!("the daemon at {} has another version: {error}", path.display());
+                eprint_line!("the daemon at {} has another version: {error}", path.display());
                 Exit::Failure
             }
         },

@@ -9,16 +9,16 @@ use crate::net::cause;
 use crate::report::Look;
 
 /// Prints a line on standard error.
-macro_rules! tell {
+macro_rules! eprint_line {
     ($($words:tt)*) => { $crate::cli::terminal::to_stderr(format_args!($($words)*)) };
 }
 
 /// Prints a line on standard output.
-macro_rules! say {
+macro_rules! print_line {
     ($($words:tt)*) => { $crate::cli::terminal::to_stdout(format_args!($($words)*)) };
 }
 
-pub(super) use {say, tell};
+pub(super) use {eprint_line, print_line};
 
 pub(super) fn to_stderr(line: Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -47,7 +47,10 @@ pub(super) fn answer(text: impl Display, exit: Exit) -> Exit {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            tell!("standard output cannot be written: {}; a part of the result is missing", cause(&error));
+            eprint_line!(
+                "standard output cannot be written: {}; a part of the result is missing",
+                cause(&error)
+            );
             Exit::Failure
         }
         _ => exit,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::{self, Action, Command, Options, Parsed};
 use super::context::Context;
-use super::terminal::tell;
+use super::terminal::eprint_line;
 use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
 
@@ -74,13 +74,13 @@ fn starts(command: &str) -> impl Iterator<Item = Options> {
 
 /// Runs `systemctl VERB` for a daemon that a unit runs.
 pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Exit {
-    tell!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
+    eprint_line!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
     order(unit, verb)
 }
 
 /// Runs `systemctl VERB` for a unit that waits for its next start.
 pub(super) fn ask_waiting(unit: &str, verb: &str) -> Exit {
-    tell!("{unit} waits for its next start: systemctl {verb} {unit}");
+    eprint_line!("{unit} waits for its next start: systemctl {verb} {unit}");
     order(unit, verb)
 }
 
@@ -94,7 +94,7 @@ fn order(unit: &str, verb: &str) -> Exit {
         Ok(status) if status.success() => Exit::Ok,
         Ok(_) => Exit::Failure,
         Err(error) => {
-            tell!("systemctl cannot be run: {error}; nothing was done");
+            eprint_line!("systemctl cannot be run: {error}; nothing was done");
             Exit::Failure
         }
     }
@@ -104,7 +104,7 @@ fn order(unit: &str, verb: &str) -> Exit {
 pub(super) fn warn_of_restart(unit: &str) {
     let handover = (Signal::SIGUSR2 as i32).to_string();
     if property(unit, "RestartKillSignal").is_some_and(|signal| signal != handover) {
-        tell!(
+        eprint_line!(
             "Warning: {unit} has no RestartKillSignal=SIGUSR2, so a restart empties the table until the new daemon has started; add the \
              line to [Service] (systemd 244 or newer)"
         );
@@ -148,7 +148,7 @@ fn output(words: &[&str]) -> Option<String> {
     let end = Instant::now() + LIMIT;
     while child.try_wait().ok()?.is_none() {
         if Instant::now() > end {
-            tell!("systemctl {} gave no answer within {} s", words.join(" "), LIMIT.as_secs());
+            eprint_line!("systemctl {} gave no answer within {} s", words.join(" "), LIMIT.as_secs());
             // Fails if it has just ended.
             let _ = child.kill();
             let _ = child.wait();

@@ -288,7 +288,7 @@ pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     let text = text.strip_prefix("#rs:").map_or(text, |rest| rest.trim_start_matches(is_blank));
     let name =
         text.len() - text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c)).len();
-    if !directive::smells_of_secret(&text[..name]) {
+    if !directive::may_name_secret(&text[..name]) {
         return None;
     }
     // If neither white space nor `=` ends the name, the password may follow it directly.

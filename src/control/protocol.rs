@@ -91,7 +91,7 @@ impl fmt::Display for Target {
 impl fmt::Display for OverrideRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = Target { server: self.server, service: self.service.clone() };
-        write!(f, "{} {target}", self.what.word())?;
+        write!(f, "{} {target}", self.what.as_str())?;
         self.seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
         if self.force { f.write_str(", forced") } else { Ok(()) }
     }

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::addresses::InUse;
 use super::directory::Sight;
 use super::load::{LoadError, Loaded};
-use super::maintenance::Maintenance;
+use super::maintenance::MaintenanceWatcher;
 use super::observe::Observed;
 use super::peers::{Peers, Share};
 use super::reload::{Cause, Source, ToRun};
@@ -36,12 +36,12 @@ impl Daemon {
             }
             Observed::Changed(content) => {
                 info!("Configuration file '{path}' has changed on disk");
-                if self.director.plan().config().globals.autoreload {
+                if self.director.spec().config().globals.autoreload {
                     info!(" - reread new configuration");
                     self.start_reload(Cause::Changed, Some(content));
                 } else {
                     info!(" - ignore new configuration");
-                    self.outlets.call_back(self.director.plan(), &self.path);
+                    self.outlets.call_back(self.director.spec(), &self.path);
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Daemon {
             learned: self.maintenance.learned(),
             hosts: self.hosts.clone(),
             peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
-            running: self.director.plan().clone(),
+            running: self.director.spec().clone(),
         };
         self.reloads.start(source, cause);
     }
@@ -99,17 +99,17 @@ impl Daemon {
     }
 
     fn apply(&mut self, ToRun { loaded, rules, in_maintenance, sight }: ToRun) {
-        let interval = loaded.plan.config().globals.checkinterval;
+        let interval = loaded.spec.config().globals.checkinterval;
         let mut in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
-        self.file.taken_up(loaded.content, interval);
+        self.file.applied(loaded.content, interval);
         self.hosts = loaded.hosts;
         if self.log_by_configuration {
-            self.log.redirect(log_target(&loaded.plan.config().globals.logfile));
+            self.log.redirect(log_target(&loaded.spec.config().globals.logfile));
         }
         let share = match &mut self.peers {
-            None => Share::whole(loaded.plan),
-            Some(peers) => peers.take_up(loaded.plan, self.director.plan(), sight, now),
+            None => Share::whole(loaded.spec),
+            Some(peers) => peers.apply_reload(loaded.spec, self.director.spec(), sight, now),
         };
         if rules.is_none() {
             // The new file has no maintenancedir. The servers of services offered to another daemon stay in
@@ -118,29 +118,29 @@ impl Daemon {
             let offered = self.peers.as_ref().map(Peers::offered_servers).unwrap_or_default();
             in_maintenance.extend(known.filter(|(server, _)| offered.contains(server)));
         }
-        self.maintenance = Maintenance::observe(rules, in_maintenance, interval, false);
+        self.maintenance = MaintenanceWatcher::observe(rules, in_maintenance, interval, false);
         self.run_share(share);
     }
 
-    /// Hands a new plan to the director, which applies it once it has read the table.
-    pub(super) fn run_share(&mut self, Share { plan, handed_over, abandoned }: Share) {
+    /// Hands a new spec to the director, which applies it once it has read the table.
+    pub(super) fn run_share(&mut self, Share { spec, handed_over, abandoned }: Share) {
         self.director.leave(&handed_over);
         self.director.adopt(abandoned);
-        if let Some(plan) = plan {
-            self.director.reload(plan);
+        if let Some(spec) = spec {
+            self.director.reload(spec);
         }
     }
 
-    /// Updates everything that depends on the plan after the director has applied a new one.
-    pub(super) fn replanned(&mut self, now: Instant) {
+    /// Updates everything that depends on the spec after the director has applied a new one.
+    pub(super) fn spec_changed(&mut self, now: Instant) {
         self.director.maintain(self.maintenance.known(), now);
-        self.outlets.replan(self.director.plan());
+        self.outlets.set_spec(self.director.spec());
         self.checks.retain(|id| self.director.knows(id));
         if self.applying.is_some() {
-            self.outlets.follow_instances(self.director.plan());
+            self.outlets.follow_instances(self.director.spec());
         }
         // Services may have moved between daemons even if the set of owned services is unchanged.
-        self.remember(now);
+        self.save_owned(now);
     }
 
     /// Ends a reload once the table matches the configuration, or once the reload has failed.
@@ -148,7 +148,7 @@ impl Daemon {
         let Some(cause) = self.applying.take_if(|_| self.director.is_at_rest()) else { return };
         self.manager.ready(&self.summary(), Instant::now());
         if cause == Cause::Changed {
-            self.outlets.call_back(self.director.plan(), &self.path);
+            self.outlets.call_back(self.director.spec(), &self.path);
         }
         if self.reloads.take_again() {
             self.start_reload(Cause::Requested, None);
@@ -162,16 +162,16 @@ impl Daemon {
         if self.director.is_reloading() {
             return peers.put_off(now);
         }
-        if let Some(share) = peers.look(sight, self.director.plan(), now) {
+        if let Some(share) = peers.look(sight, self.director.spec(), now) {
             self.run_share(share);
         }
         if self.peers.as_mut().is_some_and(Peers::take_note_due) {
-            self.remember(now);
+            self.save_owned(now);
         }
     }
 
     /// Whether a configuration would remove all virtual services. A file emptied by accident must not do that.
     fn would_take_everything(&self, loaded: &Loaded) -> bool {
-        loaded.plan.virtuals().is_empty() && !self.director.plan().virtuals().is_empty()
+        loaded.spec.virtuals().is_empty() && !self.director.spec().virtuals().is_empty()
     }
 }

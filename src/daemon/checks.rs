@@ -12,7 +12,7 @@ use super::places::{Limits, Place, Places};
 use super::turn::measured;
 use crate::check::Checker;
 use crate::health::{CheckId, Due};
-use crate::plan::Probe;
+use crate::spec::Probe;
 use crate::value::{UnknownCause, Verdict};
 
 /// Maximum number of checks started and of verdicts processed in one turn of the loop. The rest waits for the next
@@ -184,7 +184,7 @@ async fn run(checker: &Checker, probe: &Probe) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::{World, plan};
+    use crate::daemon::world::{World, spec};
     use crate::health::Health;
 
     /// A hundred checks that end at once: each turn starts and processes a part of them, and none is lost.
@@ -194,21 +194,21 @@ mod tests {
         for host in 1..=100 {
             text.push_str(&format!("\treal=10.0.1.{host}:80 masq\n"));
         }
-        let (plan, now) = (plan(&text), World::new().now);
-        let mut health = Health::new(&plan, &std::collections::BTreeSet::new(), now);
+        let (spec, now) = (spec(&text), World::new().now);
+        let mut health = Health::new(&spec, &std::collections::BTreeSet::new(), now);
         health.hurry_all(now);
         let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });
         let mut turns = Vec::new();
         while !health.all_seen() {
             checks.begin_turn(now);
-            health.due(&plan, now, |due| checks.start(due, now));
+            health.due(&spec, now, |due| checks.start(due, now));
             let (full, running) = (checks.turn_is_full(), checks.running.len());
             tokio::task::yield_now().await;
             let verdicts = checks.finished().await;
             assert!(verdicts.len() <= PER_TURN);
             turns.push((full, running));
             for (id, verdict) in verdicts {
-                health.verdict(&plan, id, verdict, now);
+                health.verdict(&spec, id, verdict, now);
             }
         }
         assert_eq!(turns[0], (true, PER_TURN));

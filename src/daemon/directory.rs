@@ -16,7 +16,7 @@ use super::load::judge_with;
 use super::owned::{self, Owned, OwnedServices};
 use crate::desired;
 use crate::net::cause;
-use crate::plan::Config;
+use crate::spec::Config;
 use crate::sys::instance;
 use crate::sys::lock::{self, Holder};
 use crate::sys::place::Place;
@@ -186,7 +186,7 @@ impl Directory {
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 match judged {
                     Ok(loaded) => {
-                        found.0.extend(keys(loaded.plan.config()).into_iter().map(|key| (key, name.clone())));
+                        found.0.extend(keys(loaded.spec.config()).into_iter().map(|key| (key, name.clone())));
                     }
                     // A daemon with an invalid file keeps its running configuration.
                     Err(_) => found.1 = true,

@@ -28,7 +28,7 @@ impl Daemon {
         self.manager.stopping();
         // Clients that connect now learn that the daemon is stopping.
         drop(self.control.take());
-        self.outlets.set_status(DaemonStatus::Stopping, self.director.plan());
+        self.outlets.set_status(DaemonStatus::Stopping, self.director.spec());
         let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
         let mut left = BTreeSet::new();
         if let End::Stop(_) = end {
@@ -43,7 +43,7 @@ impl Daemon {
         self.await_overrides().await;
         match end {
             End::HandOver => {
-                self.remember(Instant::now());
+                self.save_owned(Instant::now());
                 self.await_note().await;
                 if let Some(path) = self.handover.take() {
                     handover::leave(path, &self.director, moment(Instant::now())).await;
@@ -95,7 +95,7 @@ impl Daemon {
         // Services of an earlier run are removed here, unless another daemon claims them.
         let held_before = peers.held().clone();
         let wanted = sight.to_leave(&held_before);
-        let share = peers.look(sight, self.director.plan(), Instant::now());
+        let share = peers.look(sight, self.director.spec(), Instant::now());
         let held = peers.take_held();
         if let Some(share) = share {
             self.run_share(share);

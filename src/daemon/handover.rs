@@ -94,7 +94,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::daemon::world::{World, plan};
+    use crate::daemon::world::{World, spec};
 
     const TEXT: &str =
         "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\tquiescent=no\n";
@@ -107,7 +107,7 @@ mod tests {
     async fn since(later: Duration) -> Vec<Duration> {
         let directory = tempfile::tempdir().unwrap();
         let mut world = World::new();
-        world.start(plan(TEXT));
+        world.start(spec(TEXT));
         world.round();
         let begin = world.now;
         world.outcomes.insert("10.0.0.3:80".parse().unwrap(), crate::value::Outcome::Down);
@@ -118,7 +118,7 @@ mod tests {
         world.kill();
         let then = Moment { instant: now.instant + later, wall: now.wall + later };
         world.now = then.instant;
-        world.start(plan(TEXT));
+        world.start(spec(TEXT));
         let known = take(Some(&path), then).await;
         world.director().know(&known);
         assert!(!path.exists());
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_the_kernel_has_otherwise_begins_anew() {
         let mut world = World::new();
-        world.start(plan(TEXT));
+        world.start(spec(TEXT));
         let (of, now) = ("tcp:10.0.0.1:80".parse().unwrap(), world.now);
         let known = Known { is_up: true, since: now - Duration::from_secs(100) };
         world.director().know(&[((of, "10.0.0.2:80".parse().unwrap()), known)]);

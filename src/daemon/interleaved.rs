@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use ipvs_rs::{Error, Ipvs, Memory, Operation, ServiceKey, Table};
 use proptest::prelude::*;
 
-use super::{perform, test_plan};
+use super::{perform, test_spec};
 use crate::desired;
 use crate::director::{Director, Done, Step};
 use crate::health::{Override, Owner, What};
-use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn plans() -> Vec<Plan> {
+fn specs() -> Vec<Spec> {
     let two = |a: u8, b: u8| {
         format!(
             "virtual=10.0.0.1:80\n\treal=10.0.0.{a}:80 masq 5\n\treal=10.0.0.{b}:80 masq 7\n\tfallback=127.0.0.1:80 masq\n"
@@ -79,7 +79,7 @@ fn plans() -> Vec<Plan> {
         format!("quiescent=no\n{other}"),
         format!("quiescent=no\n{}", two(2, 4)),
     ];
-    texts.iter().map(|text| test_plan(&format!("readdquiescent=yes\n{text}"))).collect()
+    texts.iter().map(|text| test_spec(&format!("readdquiescent=yes\n{text}"))).collect()
 }
 
 struct World {
@@ -153,7 +153,7 @@ impl World {
         self.director.verdicts(verdicts, self.now);
     }
 
-    fn act(&mut self, act: &Act, plans: &[Plan]) -> Result<(), TestCaseError> {
+    fn act(&mut self, act: &Act, specs: &[Spec]) -> Result<(), TestCaseError> {
         match act {
             Act::Ask => self.ask(),
             Act::Answer => self.answer()?,
@@ -161,9 +161,9 @@ impl World {
                 self.outcomes.insert(address(*server), *outcome);
                 self.round();
             }
-            Act::Reload(plan) => {
-                self.file = *plan;
-                self.director.reload(plans[*plan].clone());
+            Act::Reload(spec) => {
+                self.file = *spec;
+                self.director.reload(specs[*spec].clone());
             }
             Act::Maintain(servers) => {
                 let servers = servers.iter().map(|n| (address(*n), "in maintenance".to_owned())).collect();
@@ -180,7 +180,7 @@ impl World {
                 let anna = Owner::Operator("anna".to_owned());
                 drop(self.director.end_override(None, address(*server), &anna, self.now));
             }
-            Act::Crash => self.crash(plans)?,
+            Act::Crash => self.crash(specs)?,
             Act::Refuse(count) => self.kernel.fail_next(*count, Error::Busy),
             Act::Unreadable(count) => self.unreadable = *count,
             Act::Meddle(whole) => self.meddle(*whole),
@@ -193,15 +193,15 @@ impl World {
     }
 
     /// The daemon is killed, and the next one starts. Overrides survive.
-    fn crash(&mut self, plans: &[Plan]) -> Result<(), TestCaseError> {
+    fn crash(&mut self, specs: &[Spec]) -> Result<(), TestCaseError> {
         self.under_way = None;
         // The file does not have the leaving servers.
-        let plan = plans[self.file].clone();
+        let spec = specs[self.file].clone();
         let owned = self.director.owned().clone();
         let decisions = self.director.overrides();
-        let present = desired::restrict(&self.kernel.dump().unwrap(), &Director::to_read(&plan, &owned));
+        let present = desired::restrict(&self.kernel.dump().unwrap(), &Director::to_read(&spec, &owned));
         let minute = Some(Duration::from_secs(60));
-        self.director = Director::new(plan, present, &owned, minute, self.now);
+        self.director = Director::new(spec, present, &owned, minute, self.now);
         let kept = decisions.iter().map(|(id, decision)| (*id, (**decision).clone())).collect();
         drop(self.director.restore_overrides(kept, self.now));
         // A reload with other servers may have been in progress.
@@ -253,19 +253,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn in_any_order_the_table_comes_to_what_is_wanted(acts in proptest::collection::vec(act(), 1..60)) {
-        let (plans, now) = (plans(), Instant::now());
+        let (specs, now) = (specs(), Instant::now());
         let minute = Some(Duration::from_secs(60));
-        let director = Director::new(plans[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
+        let director = Director::new(specs[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
         let mut world = World {
             kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, file: 0, now,
         };
         for act in &acts {
-            world.act(act, &plans)?;
+            world.act(act, &specs)?;
         }
         world.rest()?;
         prop_assert!(world.director.is_at_rest() && !world.director.is_reloading());
         let table = world.kernel.dump().unwrap();
-        let wanted = desired::wanted(world.director.plan(), world.director.health());
+        let wanted = desired::wanted(world.director.spec(), world.director.health());
         prop_assert_eq!(&table, &wanted);
         prop_assert_eq!(world.director.table(), &table);
         prop_assert_eq!(world.director.owned(), &wanted.services.keys().copied().collect());

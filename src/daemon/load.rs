@@ -1,4 +1,4 @@
-//! Loads a configuration file into a [`Plan`], or returns all its errors.
+//! Loads a configuration file into a [`Spec`], or returns all its errors.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::addresses::{Hosts, InUse};
-use super::maintenance::{self, InMaintenance};
+use super::maintenance::{self, MaintainedServers};
 use crate::config::{self, Answers, Diagnostic, Question, Severity};
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
 use crate::net::{cause, tls};
-use crate::plan::Plan;
 use crate::settings::credential;
+use crate::spec::Spec;
 use crate::sys::{privileges, regular};
 use crate::value::{Family, Protocol, TlsPolicy};
 
@@ -28,8 +28,8 @@ const SHOWN: usize = 100;
 /// A valid configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The plan of the configuration.
-    pub plan: Plan,
+    /// The spec of the configuration.
+    pub spec: Spec,
     /// The bytes of the file.
     pub content: Vec<u8>,
     /// The address of each name in it.
@@ -159,8 +159,8 @@ impl Loaded {
     /// The servers that are in maintenance now. Separate from loading, because it may look up the name of every
     /// server and so may block.
     #[must_use]
-    pub fn in_maintenance(&self) -> InMaintenance {
-        let rules = maintenance::Rules::of(&self.plan, [], maintenance::Learned::default());
+    pub fn in_maintenance(&self) -> MaintainedServers {
+        let rules = maintenance::MaintenanceDir::of(&self.spec, [], maintenance::Learned::default());
         rules.and_then(|rules| rules.look().ok()).unwrap_or_default()
     }
 
@@ -182,7 +182,7 @@ impl Loaded {
     }
 }
 
-/// Reads the file, resolves names, and makes the plan. Blocks as long as the system's resolver, which takes about
+/// Reads the file, resolves names, and makes the spec. Blocks as long as the system's resolver, which takes about
 /// twice its time-out if no name server answers.
 ///
 /// # Errors
@@ -259,11 +259,11 @@ fn finish(
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics, silence });
     };
-    let plan = Plan::new(Arc::new(config));
-    match &*tls_faults(&plan, unread) {
+    let spec = Spec::new(Arc::new(config));
+    match &*tls_faults(&spec, unread) {
         [] => {
-            let notes = maintenance::missing(&plan).into_iter().collect();
-            Ok(Loaded { plan, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
+            let notes = maintenance::missing(&spec).into_iter().collect();
+            Ok(Loaded { spec, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
         }
         faults => Err(LoadError::Tls { path: path.to_owned(), faults: faults.to_vec() }),
     }
@@ -285,10 +285,10 @@ fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
 }
 
 /// Creates a TLS client for each policy, to find errors in its files.
-fn tls_faults(plan: &Plan, unread: Unread) -> Vec<(usize, String)> {
+fn tls_faults(spec: &Spec, unread: Unread) -> Vec<(usize, String)> {
     let mut known: Vec<&TlsPolicy> = Vec::new();
     let mut faults = Vec::new();
-    for v in plan.virtuals() {
+    for v in spec.virtuals() {
         let policy = &*v.tls.policy;
         let is_whole = !policy.files().filter_map(|file| file.path().to_str()).any(unread);
         if is_whole && !known.contains(&policy) {
@@ -476,7 +476,7 @@ mod tests {
             finish(Path::new("web.cf"), content.clone(), answers, silence, NOTHING).unwrap()
         };
         let reals = |loaded: &Loaded| {
-            loaded.plan.virtuals()[0].reals.iter().map(|real| real.address.to_string()).collect::<Vec<_>>()
+            loaded.spec.virtuals()[0].reals.iter().map(|real| real.address.to_string()).collect::<Vec<_>>()
         };
         let first = load([2, 3], &InUse::default());
         assert_eq!(reals(&first), ["10.0.0.2:80", "10.0.0.2:80"]);

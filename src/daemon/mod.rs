@@ -43,11 +43,11 @@ pub use checks::Checks;
 pub use kernel::perform;
 pub use leftovers::{Leftovers, remove_leftovers};
 pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
-pub use maintenance::InMaintenance;
+pub use maintenance::MaintainedServers;
 pub use outlets::CommandSetup;
 pub use overrides::path as overrides_file;
 pub use places::Limits;
 pub use run::{give_up, log_target, run};
 pub use setup::{Setup, StartError};
 #[cfg(test)]
-pub use world::plan as test_plan;
+pub use world::spec as test_spec;

@@ -16,7 +16,7 @@ use crate::sys::regular;
 use crate::sys::watch::{FileWatch, Hints};
 
 /// Watches one file, until it is dropped.
-pub struct ConfigFile {
+pub struct ConfigWatcher {
     events: mpsc::Receiver<(u64, Observed)>,
     in_force: watch::Sender<InForce>,
     task: JoinHandle<()>,
@@ -32,24 +32,24 @@ struct InForce {
     number: u64,
 }
 
-impl ConfigFile {
+impl ConfigWatcher {
     /// Watches a file whose content is in force.
     #[must_use]
-    pub fn new(path: &Path, content: Vec<u8>, interval: Duration) -> ConfigFile {
+    pub fn new(path: &Path, content: Vec<u8>, interval: Duration) -> ConfigWatcher {
         let (watch, hints) = FileWatch::new(path);
-        ConfigFile::looked_at_by(look(watch, path.to_owned()), hints, content, interval)
+        ConfigWatcher::looked_at_by(look(watch, path.to_owned()), hints, content, interval)
     }
 
-    fn looked_at_by(look: Look, hints: Hints, content: Vec<u8>, interval: Duration) -> ConfigFile {
+    fn looked_at_by(look: Look, hints: Hints, content: Vec<u8>, interval: Duration) -> ConfigWatcher {
         let (sender, events) = mpsc::channel(1);
         let tracker = Tracker::new(content.clone(), interval, Instant::now());
         let (in_force, receiver) = watch::channel(InForce { content, interval, number: 0 });
         let observer = Observer { look: Some(look), hints, tracker, in_force: receiver };
-        ConfigFile { events, in_force, task: tokio::spawn(observer.run(sender)) }
+        ConfigWatcher { events, in_force, task: tokio::spawn(observer.run(sender)) }
     }
 
     /// Sets the content in force. It is not reported as a change, and earlier observations are dropped.
-    pub fn taken_up(&self, content: Vec<u8>, interval: Duration) {
+    pub fn applied(&self, content: Vec<u8>, interval: Duration) {
         self.in_force.send_modify(|now| *now = InForce { content, interval, number: now.number + 1 });
     }
 
@@ -65,7 +65,7 @@ impl ConfigFile {
     }
 }
 
-impl Drop for ConfigFile {
+impl Drop for ConfigWatcher {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -153,7 +153,7 @@ mod tests {
 
     const NEVER: Duration = Duration::from_secs(3600);
 
-    async fn next(file: &mut ConfigFile) -> Option<Observed> {
+    async fn next(file: &mut ConfigWatcher) -> Option<Observed> {
         tokio::time::timeout(Duration::from_secs(20), file.next()).await.ok()
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.cf");
         fs::write(&path, "one").unwrap();
-        let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
+        let mut file = ConfigWatcher::new(&path, b"one".to_vec(), NEVER);
         fs::write(&path, "one").unwrap();
         fs::write(&path, "two").unwrap();
         assert_eq!(next(&mut file).await, changed("two"));
@@ -186,10 +186,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.cf");
         fs::write(&path, "two").unwrap();
-        let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
+        let mut file = ConfigWatcher::new(&path, b"one".to_vec(), NEVER);
         // Also if the change was seen but not requested yet.
         tokio::time::sleep(Duration::from_millis(2500)).await;
-        file.taken_up(b"two".to_vec(), NEVER);
+        file.applied(b"two".to_vec(), NEVER);
         assert!(tokio::time::timeout(Duration::from_millis(2500), file.next()).await.is_err());
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("web.cf");
         std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-        let mut file = ConfigFile::new(&path, b"one".to_vec(), NEVER);
+        let mut file = ConfigWatcher::new(&path, b"one".to_vec(), NEVER);
         assert_eq!(next(&mut file).await, Some(Observed::Missing));
     }
 
@@ -214,7 +214,7 @@ mod tests {
         });
         let (_watch, hints) = FileWatch::new(Path::new("/nowhere/web.cf"));
         let interval = Duration::from_millis(1);
-        let mut file = ConfigFile::looked_at_by(look, hints, b"one".to_vec(), interval);
+        let mut file = ConfigWatcher::looked_at_by(look, hints, b"one".to_vec(), interval);
         assert!(tokio::time::timeout(Duration::from_millis(300), file.next()).await.is_err());
         assert_eq!(looked.try_iter().count(), 1, "one thread hangs, whatever the interval");
         drop(release);

@@ -15,8 +15,8 @@ use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::monitor::{self, Monitor};
 use crate::notify::storm::Storm;
 use crate::notify::{because, kind, level, line, message_id, reason, state};
-use crate::plan::Plan;
 use crate::settings::{self, Acts};
+use crate::spec::Spec;
 use crate::sys::command::aside;
 use crate::value::DaemonStatus;
 
@@ -68,31 +68,31 @@ impl Outlets {
     }
 
     /// Publishes events.
-    pub fn publish(&mut self, events: &[Event], plan: &Plan, health: &Health, now: Instant) {
+    pub fn publish(&mut self, events: &[Event], spec: &Spec, health: &Health, now: Instant) {
         self.end_storm(now);
         for event in events {
             match &event.kind {
                 Kind::Checked { member, verdict } => {
-                    if let Some(line) = monitor::line(plan, health, *member, verdict.as_deref()) {
+                    if let Some(line) = monitor::line(spec, health, *member, verdict.as_deref()) {
                         self.monitor.write(line);
                     }
                 }
                 _ => self.log(event, now),
             }
         }
-        self.mail.publish(events, plan, now);
+        self.mail.publish(events, spec, now);
     }
 
     /// Sets the status of the daemon, by which mail is filtered.
-    pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
-        self.mail.set_status(status, plan);
+    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec) {
+        self.mail.set_status(status, spec);
     }
 
     /// Applies a new configuration.
-    pub fn replan(&mut self, plan: &Plan) {
-        self.mail.replan(plan);
-        self.monitor.replan(plan);
-        self.fallback.replan(plan);
+    pub fn set_spec(&mut self, spec: &Spec) {
+        self.mail.set_spec(spec);
+        self.monitor.set_spec(spec);
+        self.fallback.set_spec(spec);
     }
 
     /// When to call [`Outlets::remind`].
@@ -102,20 +102,20 @@ impl Outlets {
     }
 
     /// Sends reminders of servers that are down, and logs the summary of suppressed lines.
-    pub fn remind(&mut self, plan: &Plan, now: Instant) {
+    pub fn remind(&mut self, spec: &Spec, now: Instant) {
         self.end_storm(now);
-        self.mail.remind(plan, now);
+        self.mail.remind(spec, now);
     }
 
-    /// Runs the fallback commands of these virtual services, by index in the plan, if their state has changed.
-    pub fn call_fallbacks(&mut self, plan: &Plan, health: &Health, virtuals: BTreeSet<usize>) {
-        let calls = self.fallback.due(plan, health, virtuals);
+    /// Runs the fallback commands of these virtual services, by index in the spec, if their state has changed.
+    pub fn call_fallbacks(&mut self, spec: &Spec, health: &Health, virtuals: BTreeSet<usize>) {
+        let calls = self.fallback.due(spec, health, virtuals);
         self.call(calls);
     }
 
     /// Runs `callback`, if configured.
-    pub fn call_back(&mut self, plan: &Plan, path: &Path) {
-        let Some(callback) = &plan.config().globals.callback else { return };
+    pub fn call_back(&mut self, spec: &Spec, path: &Path) {
+        let Some(callback) = &spec.config().globals.callback else { return };
         let job = Job {
             what: "callback".to_owned(),
             program: Program::File(callback.clone()),
@@ -127,8 +127,8 @@ impl Outlets {
     }
 
     /// Starts, reloads and stops the daemons of `execute`.
-    pub fn follow_instances(&mut self, plan: &Plan) {
-        self.instances.follow(&plan.config().globals.execute, &mut self.commands);
+    pub fn follow_instances(&mut self, spec: &Spec) {
+        self.instances.follow(&spec.config().globals.execute, &mut self.commands);
     }
 
     /// Stops the daemons of `execute`, and runs the fallback commands for the stop.

@@ -171,7 +171,7 @@ pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
         for ((service, server), dropped) in dropped {
             warn!(
                 "Override {} of real server dropped: {server} ({}): by {}: it expired, or the configuration no longer has the server",
-                dropped.what.word(),
+                dropped.what.as_str(),
                 service.qualified(),
                 dropped.owner
             );
@@ -180,7 +180,7 @@ pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
     };
     let is_free = |server: &SocketAddr| !director.is_in_maintenance(*server);
     let drained: Vec<SocketAddr> =
-        desired::out_of_rotation(director.plan(), director.table()).into_iter().filter(is_free).collect();
+        desired::out_of_rotation(director.spec(), director.table()).into_iter().filter(is_free).collect();
     let warning = format!(
         "{unreadable}: drain, down and up of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out \
          of rotation; run `ldirectord-rs undo SERVER` for each that may return",
@@ -195,7 +195,7 @@ pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
         until: None,
     };
     for server in drained {
-        // The server is in the plan and out of rotation, so this cannot be refused.
+        // The server is in the spec and out of rotation, so this cannot be refused.
         let _ = director.override_server(None, server, &drain, true, now);
     }
     warning
@@ -216,7 +216,7 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use super::*;
-    use crate::daemon::world::{World, plan};
+    use crate::daemon::world::{World, spec};
 
     fn now() -> Moment {
         // Whole seconds: the file stores no fractions.
@@ -274,7 +274,7 @@ mod tests {
         let path = path(directory.path(), "web.cf");
         fs::write(&path, "{ half").unwrap();
         let mut world = World::new();
-        world.start(plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         // A server at weight 0 would be drained.
         world.round();
         let _ = world.director().take_overrides_changed();
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn what_no_longer_applies_is_dropped() {
         let mut world = World::new();
-        world.start(plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         let of = "tcp:10.0.0.1:80".parse().unwrap();
         let saved = |until| Override {
             what: What::Up,

@@ -96,16 +96,16 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::plan;
+    use crate::daemon::world::spec;
     use crate::health::Health;
     use std::collections::BTreeSet;
 
     /// A check for a server of the given priority.
     fn due(check: &str, priority: Priority) -> Due {
-        let plan = plan(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\t{check}\n"));
+        let spec = spec(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\t{check}\n"));
         let now = crate::daemon::world::World::new().now;
         let mut found = None;
-        Health::new(&plan, &BTreeSet::new(), now).due(&plan, now, |due| {
+        Health::new(&spec, &BTreeSet::new(), now).due(&spec, now, |due| {
             found = Some(Due { priority, ..due });
             true
         });

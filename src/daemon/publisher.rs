@@ -34,11 +34,11 @@ impl Publisher {
     /// The state of all services.
     pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Moment) -> Arc<View> {
         self.stale.extend(director.take_changed());
-        let count = director.plan().virtuals().len();
+        let count = director.spec().virtuals().len();
         self.services.truncate(count);
         let known = self.services.len();
         self.stale.extend(known..count);
-        // These are from an earlier, larger plan.
+        // These are from an earlier, larger spec.
         self.stale.retain(|index| *index < count);
         for index in std::mem::take(&mut self.stale) {
             let service = Arc::new(service(director, index));
@@ -58,9 +58,9 @@ impl Publisher {
         })
     }
 
-    /// The state of one service; `None` if the plan does not have it.
+    /// The state of one service; `None` if the spec does not have it.
     pub fn one(&mut self, director: &mut Director, id: VirtualId) -> Option<Arc<ServiceView>> {
-        let index = director.plan().virtual_index(id)?;
+        let index = director.spec().virtual_index(id)?;
         self.stale.extend(director.take_changed());
         match self.services.get_mut(index) {
             Some(known) => {
@@ -75,13 +75,13 @@ impl Publisher {
 }
 
 fn service(director: &Director, index: usize) -> ServiceView {
-    report::service(director.plan(), director.health(), director.table(), index)
+    report::service(director.spec(), director.health(), director.table(), index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::{World, plan};
+    use crate::daemon::world::{World, spec};
 
     #[test]
     fn only_what_changed_is_looked_at_again() {
@@ -91,7 +91,7 @@ mod tests {
                 .collect()
         };
         let mut world = World::new();
-        world.start(plan(&text(3)));
+        world.start(spec(&text(3)));
         world.round();
         let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };
         let mut publisher = Publisher::new("web.cf", Path::new("/etc/ha.d/web.cf"));
@@ -109,7 +109,7 @@ mod tests {
         // A new configuration has different indices, so all views are stale.
         world.round();
         publisher.one(world.director(), id).unwrap();
-        world.reload(plan(&text(2)));
+        world.reload(spec(&text(2)));
         let after = publisher.view(world.director(), None, now);
         assert_eq!(after.services.len(), 2);
         assert!(publisher.one(world.director(), "fwm:7".parse().unwrap()).is_none());

@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use super::addresses::{Hosts, InUse};
 use super::directory::{Directory, Sight, keys};
 use super::load::{self, LoadError, Loaded};
-use super::maintenance::{InMaintenance, Learned, Rules};
+use super::maintenance::{Learned, MaintainedServers, MaintenanceDir};
 use super::peers::FILES_LIMIT;
 use crate::desired;
-use crate::plan::Plan;
+use crate::spec::Spec;
 
 /// Time limit of a reload. A name lookup takes 40 s if neither of two name servers in resolv.conf answers.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -29,9 +29,9 @@ pub struct ToRun {
     /// The configuration.
     pub loaded: Loaded,
     /// The rules for files in `maintenancedir`.
-    pub rules: Option<Rules>,
+    pub rules: Option<MaintenanceDir>,
     /// The servers in maintenance; `None` if the directory cannot be read.
-    pub in_maintenance: Option<InMaintenance>,
+    pub in_maintenance: Option<MaintainedServers>,
     /// The other daemons.
     pub sight: Sight,
 }
@@ -59,8 +59,8 @@ pub struct Source {
     pub hosts: Hosts,
     /// The directory of other daemons; `None` with a table in memory.
     pub peers: Option<Directory>,
-    /// The plan in force.
-    pub running: Plan,
+    /// The spec in force.
+    pub running: Spec,
 }
 
 impl Source {
@@ -71,17 +71,17 @@ impl Source {
             None => load::load_for(&self.path, &self.in_use),
         }?;
         let sight = self.peers.map_or_else(Sight::of_none, |peers| peers.look(&self.hosts, FILES_LIMIT));
-        let planned = keys(loaded.plan.config());
+        let configured = keys(loaded.spec.config());
         // The servers of an offered service stay in maintenance until another daemon takes the service.
         let is_offered = |id| {
             let key = desired::service_key(id);
-            !planned.contains(&key) && sight.may_want(&key)
+            !configured.contains(&key) && sight.may_want(&key)
         };
         let offered = self.running.virtuals().iter().filter(|v| is_offered(v.id));
         let servers = offered.flat_map(|v| &v.reals).map(|real| real.address);
-        let rules = Rules::of(&loaded.plan, servers, self.learned);
+        let rules = MaintenanceDir::of(&loaded.spec, servers, self.learned);
         let in_maintenance =
-            rules.as_ref().map_or_else(|| Some(InMaintenance::new()), |rules| rules.look().ok());
+            rules.as_ref().map_or_else(|| Some(MaintainedServers::new()), |rules| rules.look().ok());
         Ok(ToRun { loaded, rules, in_maintenance, sight })
     }
 }

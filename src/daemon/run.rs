@@ -29,9 +29,9 @@ use super::handover;
 use super::kernel::Kernel;
 use super::left_behind::LeftBehind;
 use super::load::Loaded;
-use super::maintenance::{self, Learned, Maintenance, Rules};
+use super::maintenance::{self, Learned, MaintenanceDir, MaintenanceWatcher};
 use super::notes::{self, Attempt, Notes};
-use super::observe::ConfigFile;
+use super::observe::ConfigWatcher;
 use super::outlets::Outlets;
 use super::overrides::{self, OverrideFile};
 use super::owned::{self, Owned, OwnedServices};
@@ -46,8 +46,8 @@ use crate::control::{self, Answer, Control, Question};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
-use crate::plan::Plan;
 use crate::report::{self, Moment, Snapshot, View};
+use crate::spec::Spec;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, Target};
 use crate::sys::manager::Manager;
@@ -68,7 +68,7 @@ pub async fn run(mut setup: Setup) -> Result<(), StartError> {
     let mut launcher = setup.launcher.take();
     match Daemon::start(setup, launcher.as_mut()).await {
         Ok(mut daemon) => {
-            daemon.settle(Instant::now());
+            daemon.publish_changes(Instant::now());
             let mut turns = Turns::default();
             measured(daemon.serve(launcher), |cpu| turns.spent(cpu)).await;
             Ok(())
@@ -92,8 +92,8 @@ pub(super) struct Daemon {
     pub(super) checks: Checks,
     pub(super) left_behind: LeftBehind,
     pub(super) signals: Signals,
-    pub(super) file: ConfigFile,
-    pub(super) maintenance: Maintenance,
+    pub(super) file: ConfigWatcher,
+    pub(super) maintenance: MaintenanceWatcher,
     pub(super) outlets: Outlets,
     pub(super) control: Option<Control>,
     pub(super) publisher: Publisher,
@@ -132,22 +132,23 @@ impl Daemon {
         process::release_signals();
         let note = || OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name)));
         let owned = setup.remember.then(note);
-        let formerly = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_or_reported);
+        let previously_owned = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_or_reported);
         let directory =
             if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
-        let rules = Rules::of(&setup.loaded.plan, [], Learned::default());
+        let rules = MaintenanceDir::of(&setup.loaded.spec, [], Learned::default());
         let (in_maintenance, note) =
-            maintenance::at_start(rules.as_ref(), &setup.loaded.plan, &mut *setup.ipvs).await;
+            maintenance::at_start(rules.as_ref(), &setup.loaded.spec, &mut *setup.ipvs).await;
         let saved = overrides::find(setup.overrides.as_deref(), moment(Instant::now())).await;
         let is_unreadable = saved.unreadable.is_some();
-        let Loaded { plan, content, hosts, .. } = setup.loaded;
-        let interval = plan.config().globals.checkinterval;
+        let Loaded { spec, content, hosts, .. } = setup.loaded;
+        let interval = spec.config().globals.checkinterval;
         let now = Instant::now();
-        let (peers, plan, formerly) = begin_peers(directory, plan, formerly, &hosts, now).await;
+        let (peers, spec, previously_owned) =
+            begin_peers(directory, spec, previously_owned, &hosts, now).await;
         let mut kernel =
             Kernel::start(setup.ipvs).map_err(system("cannot start the thread for the kernel's table"))?;
-        let present = kernel.read(Director::to_read(&plan, &formerly)).await?;
-        let mut director = Director::new(plan, present, &formerly, setup.verify_interval, now);
+        let present = kernel.read(Director::to_read(&spec, &previously_owned)).await?;
+        let mut director = Director::new(spec, present, &previously_owned, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
         director.maintain(&in_maintenance, now);
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
@@ -170,12 +171,12 @@ impl Daemon {
             .map_err(system("cannot start the thread for the note of services"))?;
         let manager =
             Manager::start(now).map_err(system("cannot start the thread for the service manager"))?;
-        let daemon = Daemon {
+        Ok(Daemon {
             left_behind: LeftBehind::default(),
             checks: Checks::new(setup.checker, setup.check_limits),
             signals,
-            file: ConfigFile::new(&setup.path, content, interval),
-            maintenance: Maintenance::observe(rules, in_maintenance, interval, !note.is_empty()),
+            file: ConfigWatcher::new(&setup.path, content, interval),
+            maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
             control,
             publisher: Publisher::new(&setup.name, &setup.path),
@@ -193,8 +194,7 @@ impl Daemon {
             reloads: Reloads::default(),
             applying: None,
             hosts,
-        };
-        Ok(daemon)
+        })
     }
 
     async fn serve(mut self, mut launcher: Option<Launcher>) {
@@ -205,9 +205,9 @@ impl Daemon {
                 self.start_checks(now);
             }
             self.left_behind.look(now);
-            self.outlets.remind(self.director.plan(), now);
+            self.outlets.remind(self.director.spec(), now);
             if self.director.health().all_seen() && self.director.is_at_rest() {
-                self.outlets.set_status(DaemonStatus::Running, self.director.plan());
+                self.outlets.set_status(DaemonStatus::Running, self.director.spec());
             }
             if let Some(at) = ready_at
                 && self.director.is_set_up()
@@ -218,10 +218,10 @@ impl Daemon {
                     launcher.ready();
                 }
                 self.manager.ready(&self.summary(), now);
-                self.outlets.follow_instances(self.director.plan());
+                self.outlets.follow_instances(self.director.spec());
             }
             self.manager.alive(now);
-            self.manager.tell_status(now, || report::status(self.director.plan(), self.director.health()));
+            self.manager.tell_status(now, || report::status(self.director.spec(), self.director.health()));
             let wakes = [
                 self.director.poll_timeout().filter(|_| self.director.is_set_up()),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
@@ -249,7 +249,7 @@ impl Daemon {
         let checks = &mut self.checks;
         checks.begin_turn(now);
         self.director.due(now, |due| checks.start(due, now));
-        self.settle(now);
+        self.publish_changes(now);
     }
 
     /// Waits for one input and processes it.
@@ -269,13 +269,13 @@ impl Daemon {
             sight = peers::sight(&mut self.peers) => self.look_at_peers(sight, Instant::now()),
             attempt = notes::attempt(&mut self.notes) => self.note_attempted(attempt, Instant::now()),
             attempt = notes::attempt(&mut self.overrides) => self.overrides_attempted(attempt, Instant::now()),
-            request = self.signals.next() => return self.obey(request),
+            request = self.signals.next() => return self.handle_signal(request),
             // During a reload the change may be the change that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
             question = control::next(&mut self.control) => self.answer(question, Instant::now()),
         }
-        self.settle(Instant::now());
+        self.publish_changes(Instant::now());
         None
     }
 
@@ -284,13 +284,13 @@ impl Daemon {
         let was_reloading = self.director.is_reloading();
         self.director.done(done, now);
         if was_reloading && !self.director.is_reloading() {
-            self.replanned(now);
+            self.spec_changed(now);
         }
     }
 
     /// The final steps of each turn: sends the next request to the kernel, publishes events, and saves owned
     /// services and overrides.
-    pub(super) fn settle(&mut self, now: Instant) {
+    pub(super) fn publish_changes(&mut self, now: Instant) {
         let step = self.director.next_step();
         if step != Step::Rest {
             self.kernel.send(step);
@@ -302,10 +302,10 @@ impl Daemon {
         }
         let touched = self.director.take_touched();
         if !touched.is_empty() {
-            self.outlets.call_fallbacks(self.director.plan(), self.director.health(), touched);
+            self.outlets.call_fallbacks(self.director.spec(), self.director.health(), touched);
         }
         if self.director.take_owned_changed() {
-            self.remember(now);
+            self.save_owned(now);
         }
         if self.director.take_overrides_changed() {
             self.note_overrides(now);
@@ -319,7 +319,7 @@ impl Daemon {
                 control.publish(Answer::event(event).line());
             }
         }
-        self.outlets.publish(events, self.director.plan(), self.director.health(), now);
+        self.outlets.publish(events, self.director.spec(), self.director.health(), now);
     }
 
     /// Performs everything that is due.
@@ -336,11 +336,11 @@ impl Daemon {
             if let Some(line) = self.notes.as_mut().and_then(|notes| notes.late(now)) {
                 warn!("{line}");
             }
-            self.remember(now);
+            self.save_owned(now);
         }
     }
 
-    fn obey(&mut self, request: Request) -> Option<End> {
+    fn handle_signal(&mut self, request: Request) -> Option<End> {
         match request {
             Request::Stop(signal) => return Some(End::Stop(signal)),
             Request::HandOver => return Some(End::HandOver),
@@ -385,11 +385,11 @@ impl Daemon {
 
     /// The state of all servers in one line, for the service manager.
     pub(super) fn summary(&self) -> String {
-        report::status(self.director.plan(), self.director.health())
+        report::status(self.director.spec(), self.director.health())
     }
 
     /// Writes the note of owned services, for the next daemon and for the others.
-    pub(super) fn remember(&mut self, now: Instant) {
+    pub(super) fn save_owned(&mut self, now: Instant) {
         let owned = self.to_note();
         self.write_note(owned, now);
     }
@@ -434,17 +434,18 @@ impl Daemon {
 /// Divides the configuration between this daemon and the other daemons on this table.
 async fn begin_peers(
     directory: Option<Directory>,
-    plan: Plan,
-    formerly: BTreeSet<ServiceKey>,
+    spec: Spec,
+    previously_owned: BTreeSet<ServiceKey>,
     hosts: &Hosts,
     now: Instant,
-) -> (Option<Peers>, Plan, BTreeSet<ServiceKey>) {
+) -> (Option<Peers>, Spec, BTreeSet<ServiceKey>) {
     match directory {
-        None => (None, plan, formerly),
+        None => (None, spec, previously_owned),
         Some(directory) => {
             let sight = directory.clone().look_within(hosts.clone(), PEERS_LIMIT).await;
-            let Beginning { peers, plan, formerly } = Peers::begin(directory, plan, formerly, sight, now);
-            (Some(peers), plan, formerly)
+            let Beginning { peers, spec, previously_owned } =
+                Peers::begin(directory, spec, previously_owned, sight, now);
+            (Some(peers), spec, previously_owned)
         }
     }
 }

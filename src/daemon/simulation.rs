@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use ipvs_rs::{DestinationKey, Error, Ipvs, Operation, ServiceConfig, ServiceKey, Table, diff};
 use proptest::prelude::*;
 
-use super::world::{World, plan, render};
+use super::world::{World, render, spec};
 use crate::desired;
-use crate::plan::{Plan, Virtual};
+use crate::spec::{Spec, Virtual};
 use crate::value::{Outcome, UnknownCause, VirtualId};
 
 const FOREIGN: &str = "tcp:10.9.9.9:80";
 
-fn configurations() -> Vec<Plan> {
+fn configurations() -> Vec<Spec> {
     let two = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n\treal=10.0.0.3:80 masq 7\n\tfallback=127.0.0.1:80 masq\n";
     let shared = "virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\tservice=http\n";
     [
@@ -34,7 +34,7 @@ fn configurations() -> Vec<Plan> {
         format!("failurecount=2\n{}", two.replace("10.0.0.2", "10.0.0.4")),
     ]
     .iter()
-    .map(|text| plan(&format!("readdquiescent=yes\n{text}")))
+    .map(|text| spec(&format!("readdquiescent=yes\n{text}")))
     .collect()
 }
 
@@ -78,13 +78,13 @@ struct Model {
 }
 
 impl Model {
-    /// Applies a plan. New servers are down, unless the kernel has them in service; servers that are gone are
+    /// Applies a spec. New servers are down, unless the kernel has them in service; servers that are gone are
     /// forgotten.
-    fn take_up(&mut self, plan: &Plan, kernel: &Table) {
-        let in_service = desired::in_service(plan, kernel);
+    fn apply_reload(&mut self, spec: &Spec, kernel: &Table) {
+        let in_service = desired::in_service(spec, kernel);
         let old = std::mem::take(&mut self.servers);
-        for member in plan.members() {
-            let (v, real) = plan.member(member);
+        for member in spec.members() {
+            let (v, real) = spec.member(member);
             let key = (v.id, real.address);
             let state = old.get(&key).copied().unwrap_or((in_service.contains(&key), 0));
             self.servers.insert(key, state);
@@ -96,7 +96,7 @@ impl Model {
     }
 
     /// The services that have a working server in rotation whose weight in the next configuration is not 0.
-    fn in_rotation(&self, plan: &Plan, next: &Plan) -> Vec<VirtualId> {
+    fn in_rotation(&self, spec: &Spec, next: &Spec) -> Vec<VirtualId> {
         let drained = |v: &Virtual, server: SocketAddr| {
             let mut reals = next.virtuals().iter().filter(|n| n.id == v.id).flat_map(|n| &n.reals);
             reals.any(|real| real.address == server && real.weight == 0)
@@ -105,13 +105,13 @@ impl Model {
             let mut reals = v.reals.iter().filter(|r| r.weight > 0 && !drained(v, r.address));
             reals.any(|r| self.is_up(v.id, r.address))
         };
-        plan.virtuals().iter().filter(|v| works(v)).map(|v| v.id).collect()
+        spec.virtuals().iter().filter(|v| works(v)).map(|v| v.id).collect()
     }
 
     /// One round of checks: every check runs once.
-    fn round(&mut self, plan: &Plan, outcomes: &BTreeMap<SocketAddr, Outcome>) {
-        for member in plan.members() {
-            let (v, real) = plan.member(member);
+    fn round(&mut self, spec: &Spec, outcomes: &BTreeMap<SocketAddr, Outcome>) {
+        for member in spec.members() {
+            let (v, real) = spec.member(member);
             let (up, failures) = self.servers.entry((v.id, real.address)).or_default();
             match outcomes.get(&real.address).copied().unwrap_or(Outcome::Up) {
                 Outcome::Up => (*up, *failures) = (true, 0),
@@ -128,10 +128,10 @@ impl Model {
 /// Asserts everything that must hold once the table has been read again.
 fn assert_consistent(world: &mut World, model: &Model, context: &str) {
     let director = world.director.as_ref().unwrap();
-    let plan = director.plan().clone();
+    let spec = director.spec().clone();
     // Leaving servers have been removed by now.
-    for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
-        let (v, real) = plan.member(member);
+    for member in spec.members().filter(|member| !spec.is_leaving(*member)) {
+        let (v, real) = spec.member(member);
         let (up, _) = model.servers[&(v.id, real.address)];
         assert_eq!(
             director.health().server(member).checked().is_up(),
@@ -141,14 +141,14 @@ fn assert_consistent(world: &mut World, model: &Model, context: &str) {
             v.id
         );
     }
-    let wanted = desired::wanted(&plan, director.health());
+    let wanted = desired::wanted(&spec, director.health());
     let table = world.table();
     let ours = desired::restrict(&table, &wanted.services.keys().copied().collect());
     assert_eq!(ours, wanted, "{context}\nkernel\n{}wanted\n{}", render(&ours), render(&wanted));
     let foreign: ServiceKey = desired::service_key(FOREIGN.parse().unwrap());
     assert_eq!(table.services.len(), wanted.services.len() + 1, "{context}: {}", render(&table));
     assert!(table.services.contains_key(&foreign), "{context}: the foreign service is gone");
-    for (index, v) in plan.virtuals().iter().enumerate() {
+    for (index, v) in spec.virtuals().iter().enumerate() {
         let Some(fallback) = v.fallback else { continue };
         let service = &wanted.services[&desired::service_key(v.id)];
         let stands = service.destinations.keys().any(|key| key.address == fallback.address);
@@ -158,53 +158,53 @@ fn assert_consistent(world: &mut World, model: &Model, context: &str) {
 }
 
 fn live(world: &mut World, acts: &[Act]) {
-    let plans = configurations();
+    let specs = configurations();
     let mut current = 0;
     let mut model = Model::default();
-    model.take_up(&plans[current], &Table::default());
-    world.start(plans[current].clone());
+    model.apply_reload(&specs[current], &Table::default());
+    world.start(specs[current].clone());
     for (number, act) in acts.iter().enumerate() {
         let context = format!("after {number}: {act:?}");
         match act {
             Act::Find(server, outcome) => {
                 world.outcomes.insert(address(*server), *outcome);
                 world.round();
-                model.round(&plans[current], &world.outcomes);
+                model.round(&specs[current], &world.outcomes);
             }
             Act::Round => {
                 world.round();
-                model.round(&plans[current], &world.outcomes);
+                model.round(&specs[current], &world.outcomes);
             }
             Act::Reload(next) => {
                 repair(world);
                 let (before, same) = (world.kernel.operations(), *next == current);
                 let kernel = world.table();
-                world.reload(plans[*next].clone());
+                world.reload(specs[*next].clone());
                 assert!(
                     !same || world.kernel.operations() == before,
                     "{context}: a reload of the same file wrote to the table"
                 );
-                for id in model.in_rotation(&plans[current], &plans[*next]) {
-                    assert_make_before_break(&world.table(), &plans[*next], id, &context);
+                for id in model.in_rotation(&specs[current], &specs[*next]) {
+                    assert_make_before_break(&world.table(), &specs[*next], id, &context);
                 }
                 current = *next;
-                model.take_up(&plans[current], &kernel);
+                model.apply_reload(&specs[current], &kernel);
             }
             Act::Kill => {
                 repair(world);
                 let before = world.kernel.operations();
                 let kernel = world.table();
                 world.kill();
-                world.start(plans[current].clone());
+                world.start(specs[current].clone());
                 assert_eq!(world.kernel.operations(), before, "{context}: a restart wrote to the table");
                 // Failure counts are lost; servers in service stay up.
                 model.servers.clear();
-                model.take_up(&plans[current], &kernel);
+                model.apply_reload(&specs[current], &kernel);
             }
             Act::Refuse(count) => world.kernel.fail_next(*count, Error::Busy),
-            Act::Meddle(server, weight) => meddle(world, &plans[current], *server, *weight),
+            Act::Meddle(server, weight) => meddle(world, &specs[current], *server, *weight),
             Act::RemoveService => {
-                let key = desired::service_key(plans[current].virtuals()[0].id);
+                let key = desired::service_key(specs[current].virtuals()[0].id);
                 let _ = world.kernel.apply(&[Operation::RemoveService { key }]);
             }
         }
@@ -215,8 +215,8 @@ fn live(world: &mut World, acts: &[Act]) {
 
 /// Asserts that a service that had a working server in rotation still has one after a reload, unless the new
 /// configuration has only weights of 0.
-fn assert_make_before_break(table: &Table, plan: &Plan, id: VirtualId, context: &str) {
-    let Some(v) = plan.virtuals().iter().find(|v| v.id == id) else { return };
+fn assert_make_before_break(table: &Table, spec: &Spec, id: VirtualId, context: &str) {
+    let Some(v) = spec.virtuals().iter().find(|v| v.id == id) else { return };
     if v.reals.iter().all(|real| real.weight == 0) {
         return;
     }
@@ -234,8 +234,8 @@ fn repair(world: &mut World) {
     world.settle();
 }
 
-fn meddle(world: &mut World, plan: &Plan, server: u8, weight: Option<u32>) {
-    let service = desired::service_key(plan.virtuals()[0].id);
+fn meddle(world: &mut World, spec: &Spec, server: u8, weight: Option<u32>) {
+    let service = desired::service_key(spec.virtuals()[0].id);
     let key = DestinationKey { address: address(server).ip(), port: 80 };
     let table = world.table();
     let Some(config) = table.services.get(&service).and_then(|s| s.destinations.get(&key)) else { return };

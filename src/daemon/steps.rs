@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Error, Ipvs, Operation, ServiceConfig};
 
-use super::world::{LATE, ROUND, VERIFY, World, plan, render};
+use super::world::{LATE, ROUND, VERIFY, World, render, spec};
 use crate::desired;
 use crate::event::{Event, Kind};
 use crate::health::{Override, Owner, What};
@@ -75,7 +75,7 @@ fn run(text: &str) -> String {
 fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
     let words: Vec<&str> = step.split_whitespace().collect();
     let events = match words[..] {
-        ["start"] => world.start(plan(config)),
+        ["start"] => world.start(spec(config)),
         ["kill"] => {
             world.kill();
             Vec::new()
@@ -85,7 +85,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
             world.director = None;
             events
         }
-        ["reload"] => world.reload(plan(config)),
+        ["reload"] => world.reload(spec(config)),
         ["round"] => world.round(),
         ["warn", server, ref warning @ ..] => {
             let server = server.parse().unwrap();
@@ -123,7 +123,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
     for event in &events {
         let monitored = match (&event.kind, &world.director) {
             (Kind::Checked { member, verdict }, Some(director)) => {
-                monitor::line(director.plan(), director.health(), *member, verdict.as_deref())
+                monitor::line(director.spec(), director.health(), *member, verdict.as_deref())
             }
             _ => None,
         };
@@ -131,7 +131,7 @@ fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
     }
     if let Some(director) = &mut world.director {
         let touched = director.take_touched();
-        let calls = world.fallback.due(director.plan(), director.health(), touched);
+        let calls = world.fallback.due(director.spec(), director.health(), touched);
         lines.extend(calls.iter().map(|call| format!("run {} {}", call.command, call.arguments.join(" "))));
     }
     lines
@@ -236,9 +236,9 @@ fn steps_lead_where_they_led() {
 
 #[test]
 fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
-    let plan = || plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n");
+    let spec = || spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n");
     let mut world = World::new();
-    world.start(plan());
+    world.start(spec());
     world.round();
     let (key, before) = world.table().services.pop_first().unwrap();
     assert_eq!(before.destinations.len(), 1);
@@ -249,7 +249,7 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     world.director().tick(now);
     assert_eq!(world.settle(), []);
     world.kill();
-    world.start(plan());
+    world.start(spec());
     assert_eq!(world.kernel.operations(), writes);
     assert_eq!(world.kernel.service(key), Ok(Some(before)));
 }
@@ -258,7 +258,7 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
 #[test]
 fn the_interval_goes_from_check_to_check() {
     let mut world = World::new();
-    world.start(plan("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    world.start(spec("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
     let mut begins = Vec::new();
     while begins.len() < 6 {
         let at = world.now;
@@ -281,14 +281,14 @@ fn the_interval_goes_from_check_to_check() {
 fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
     let mut world = World::new();
     let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\nvirtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tcleanstop=no\n";
-    world.start(plan(text));
+    world.start(spec(text));
     world.round();
     world.kernel.fail_next(2, Error::Busy);
     world.stop();
     let refused = desired::service_key("tcp:10.0.0.1:80".parse().unwrap());
     assert_eq!(*world.director().owned(), BTreeSet::from([refused]));
     world.kill();
-    world.start(plan(text));
+    world.start(spec(text));
     world.stop();
     assert!(world.director().owned().is_empty());
 }
@@ -298,13 +298,13 @@ fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
 fn a7_a_leaving_server_is_shown_until_it_goes() {
     let text = |host: u8| format!("checktimeout=20\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
     let mut world = World::new();
-    world.start(plan(&text(2)));
+    world.start(spec(&text(2)));
     world.round();
     let now = world.now;
-    world.reload(plan(&text(3)));
+    world.reload(spec(&text(3)));
     let shown = |world: &World| {
         let director = world.director.as_ref().unwrap();
-        let view = View::of(director.plan(), director.health(), director.table(), world.moment());
+        let view = View::of(director.spec(), director.health(), director.table(), world.moment());
         let servers = &view.services[0].servers;
         servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };
@@ -313,12 +313,12 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
     // It stays for at most this time.
     let latest = now + Duration::from_secs(21);
     let director = world.director();
-    assert_eq!(director.health().leaves_at(director.plan()), Some(latest));
+    assert_eq!(director.health().leaves_at(director.spec()), Some(latest));
     world.round();
     assert_eq!(shown(&world), [(new, State::Up)]);
-    assert!(!world.director().plan().leaving().is_empty());
+    assert!(!world.director().spec().leaving().is_empty());
     // Then it is removed, with its check.
     world.round();
-    assert!(world.director().plan().leaving().is_empty());
-    assert_eq!(world.director().plan().checks().len(), 1);
+    assert!(world.director().spec().leaving().is_empty());
+    assert_eq!(world.director().spec().checks().len(), 1);
 }

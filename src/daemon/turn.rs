@@ -69,7 +69,7 @@ impl Turns {
 mod tests {
     use super::*;
     use crate::daemon::checks::PER_TURN;
-    use crate::daemon::world::{World, plan};
+    use crate::daemon::world::{World, spec};
     use crate::value::Verdict;
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
             }
         }
         let mut world = World::new();
-        world.start(plan(&text));
+        world.start(spec(&text));
         let now = world.now;
         let due = |world: &mut World, count: usize, verdict: &Verdict| {
             let mut verdicts = Vec::new();

@@ -14,8 +14,8 @@ use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::health::{Due, Override, ServerId};
 use crate::notify::fallback::FallbackCommands;
-use crate::plan::Plan;
 use crate::report::Moment;
+use crate::spec::Spec;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
 /// Every check of a test configuration runs once in this time.
@@ -25,13 +25,13 @@ pub(super) const VERIFY: Duration = Duration::from_secs(60);
 /// The result of a check that failed while the director was late.
 pub(super) const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
-/// The plan of a configuration. Panics if the configuration is invalid.
-pub fn plan(text: &str) -> Plan {
+/// The spec of a configuration. Panics if the configuration is invalid.
+pub fn spec(text: &str) -> Spec {
     let loaded = config::load(text.as_bytes(), &Answers::new("director"));
     let lines: Vec<String> =
         loaded.diagnostics.iter().map(|diagnostic| diagnostic.one_line(1, "test.cf")).collect();
     let config = loaded.config.unwrap_or_else(|| panic!("{text}\n{}", lines.join("\n")));
-    Plan::new(Arc::new(config))
+    Spec::new(Arc::new(config))
 }
 
 /// A director with a kernel table in memory and simulated servers.
@@ -69,12 +69,12 @@ impl World {
         self.director.as_mut().unwrap()
     }
 
-    pub fn start(&mut self, plan: Plan) -> Vec<Event> {
-        let keys = Director::to_read(&plan, &self.owned);
+    pub fn start(&mut self, spec: Spec) -> Vec<Event> {
+        let keys = Director::to_read(&spec, &self.owned);
         let Some(Done::Read(present)) = kernel::perform(&mut self.kernel, Step::Read(keys)) else {
             unreachable!()
         };
-        let mut director = Director::new(plan, present.unwrap(), &self.owned, Some(VERIFY), self.now);
+        let mut director = Director::new(spec, present.unwrap(), &self.owned, Some(VERIFY), self.now);
         let kept = std::mem::take(&mut self.overrides).into_iter();
         drop(director.restore_overrides(kept.map(|(id, kept)| (id, (*kept).clone())).collect(), self.now));
         self.director = Some(director);
@@ -95,8 +95,8 @@ impl World {
         assert!(director.is_at_rest());
     }
 
-    pub fn reload(&mut self, plan: Plan) -> Vec<Event> {
-        self.director().reload(plan);
+    pub fn reload(&mut self, spec: Spec) -> Vec<Event> {
+        self.director().reload(spec);
         self.settle()
     }
 

@@ -27,7 +27,7 @@ use ipvs_rs::{ServiceKey, Table};
 use crate::desired;
 use crate::event::{Event, Kind};
 use crate::health::{self, CheckId, Due, Health, Transition};
-use crate::plan::{Member, Plan};
+use crate::spec::{ServerRef, Spec};
 use crate::value::{Change, Outcome, Verdict};
 use pending::Pending;
 use reconciler::{Progress, Reconciler};
@@ -37,9 +37,9 @@ pub use step::{Done, Step};
 /// The state of a running daemon.
 #[derive(Clone)]
 pub struct Director {
-    plan: Plan,
-    /// The plan without the servers that are leaving, while there are some.
-    settled: Option<Plan>,
+    spec: Spec,
+    /// The spec without the servers that are leaving, while there are some.
+    settled: Option<Spec>,
     health: Health,
     reconciler: Reconciler,
     reload: Option<Reload>,
@@ -59,7 +59,7 @@ pub struct Director {
 /// A configuration that waits for the table to be read.
 #[derive(Clone)]
 struct Reload {
-    plan: Plan,
+    spec: Spec,
     is_reading: bool,
 }
 
@@ -74,38 +74,38 @@ struct Stopping {
 
 impl Director {
     /// Takes the table over and adopts the servers that the kernel has in rotation. `present` has the services of
-    /// the plan and
+    /// the spec and
     /// `previously_owned`, the services that an earlier run of this daemon left.
     #[must_use]
     pub fn new(
-        plan: Plan,
+        spec: Spec,
         present: Table,
         previously_owned: &BTreeSet<ServiceKey>,
         verify_interval: Option<Duration>,
         now: Instant,
     ) -> Director {
-        let mut owned = planned(&plan);
+        let mut owned = configured(&spec);
         owned.extend(previously_owned.iter().filter(|key| present.services.contains_key(key)));
         Director {
             settled: None,
-            health: Health::new(&plan, &desired::in_service(&plan, &present), now),
+            health: Health::new(&spec, &desired::in_service(&spec, &present), now),
             reconciler: Reconciler::new(present, owned, verify_interval, now),
             reload: None,
             stopping: None,
             events: Vec::new(),
-            touched: (0..plan.virtuals().len()).collect(),
-            changed: (0..plan.virtuals().len()).collect(),
+            touched: (0..spec.virtuals().len()).collect(),
+            changed: (0..spec.virtuals().len()).collect(),
             pending: Pending::default(),
             warned: BTreeMap::new(),
             overrides_changed: false,
-            plan,
+            spec,
         }
     }
 
     /// The services to read before a start.
     #[must_use]
-    pub fn to_read(plan: &Plan, previously_owned: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
-        planned(plan).union(previously_owned).copied().collect()
+    pub fn to_read(spec: &Spec, previously_owned: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKey> {
+        configured(spec).union(previously_owned).copied().collect()
     }
 
     /// Sets whether a server counts as down after its checks were not possible for a long time. Otherwise it keeps
@@ -114,10 +114,10 @@ impl Director {
         self.health.set_unchecked_is_down(unchecked_is_down);
     }
 
-    /// The plan in force.
+    /// The spec in force.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    pub fn spec(&self) -> &Spec {
+        &self.spec
     }
 
     /// The state of the servers.
@@ -132,7 +132,7 @@ impl Director {
         self.reconciler.present()
     }
 
-    /// The owned services: those of the plan, and those of earlier plans until they are removed.
+    /// The owned services: those of the spec, and those of earlier specs until they are removed.
     #[must_use]
     pub fn owned(&self) -> &BTreeSet<ServiceKey> {
         self.reconciler.owned()
@@ -146,28 +146,28 @@ impl Director {
     /// The owned services that stay in the table when the daemon stops.
     #[must_use]
     pub fn kept_at_stop(&self) -> BTreeSet<ServiceKey> {
-        planned(&self.plan).difference(&cleaned(&self.plan)).copied().collect()
+        configured(&self.spec).difference(&cleaned(&self.spec)).copied().collect()
     }
 
-    /// The events since the last call. They name servers by index in the plan: take them before the next call that
-    /// changes the plan, [`Director::due`] or [`Director::done`].
+    /// The events since the last call. They name servers by index in the spec: take them before the next call that
+    /// changes the spec, [`Director::due`] or [`Director::done`].
     #[must_use]
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// The virtual services, by index in the plan, with a change of a server since the last call. Services whose
+    /// The virtual services, by index in the spec, with a change of a server since the last call. Services whose
     /// table is not reconciled yet are returned by a later call.
     #[must_use]
     pub fn take_touched(&mut self) -> BTreeSet<usize> {
-        let virtuals = self.plan.virtuals();
+        let virtuals = self.spec.virtuals();
         let is_busy = |index: &usize| self.reconciler.is_busy(desired::service_key(virtuals[*index].id));
         let (busy, settled) = std::mem::take(&mut self.touched).into_iter().partition(is_busy);
         self.touched = busy;
         settled
     }
 
-    /// The virtual services, by index in the plan, with any change since the last call: of a check, a state, or the
+    /// The virtual services, by index in the spec, with any change since the last call: of a check, a state, or the
     /// table.
     #[must_use]
     pub fn take_changed(&mut self) -> BTreeSet<usize> {
@@ -180,7 +180,7 @@ impl Director {
         let times = [
             self.health.poll_timeout(),
             self.reconciler.poll_timeout(),
-            self.health.leaves_at(&self.plan),
+            self.health.leaves_at(&self.spec),
             self.health.overrides_end_at(),
         ];
         times.into_iter().flatten().min()
@@ -208,7 +208,7 @@ impl Director {
     /// Passes the due checks to `start` until it returns false. Reports checks that begin late.
     pub fn due(&mut self, now: Instant, start: impl FnMut(Due) -> bool) {
         self.forget_left(now);
-        let passed = self.health.due(&self.plan, now, start);
+        let passed = self.health.due(&self.spec, now, start);
         passed.into_iter().for_each(|id| self.monitor(id, None));
         self.events.extend(self.health.punctuality(now).map(Kind::Punctuality).map(Event::of_director));
     }
@@ -219,7 +219,7 @@ impl Director {
         self.health.hurry_all(now);
     }
 
-    /// Whether the plan has a check.
+    /// Whether the spec has a check.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
         self.health.knows(id)
@@ -231,11 +231,11 @@ impl Director {
             self.monitor(id, Some(&verdict));
             self.warn(id, &verdict);
             self.changed
-                .extend(self.health.members(&self.plan, id).iter().map(|member| member.virtual_index));
-            let transitions = self.health.verdict(&self.plan, id, verdict, now);
+                .extend(self.health.members(&self.spec, id).iter().map(|member| member.virtual_index));
+            let transitions = self.health.verdict(&self.spec, id, verdict, now);
             self.take_transitions(transitions);
         }
-        let blindness = self.health.blindness(&self.plan, now);
+        let blindness = self.health.blindness(&self.spec, now);
         self.events.extend(blindness.into_iter().map(Kind::Blindness).map(Event::of_director));
         self.release_leaving(now);
     }
@@ -245,17 +245,17 @@ impl Director {
         self.reconciler.leave(services);
     }
 
-    /// Takes ownership of services of an earlier run. Those that the plan does not have are removed.
+    /// Takes ownership of services of an earlier run. Those that the spec does not have are removed.
     pub fn adopt(&mut self, services: BTreeSet<ServiceKey>) {
         self.reconciler.adopt(services);
     }
 
-    /// Applies a new plan as a whole once the table has been read. Servers that stay keep their state; services
-    /// that are not in the new plan are removed. If a service would have no server in rotation, its old servers
+    /// Applies a new spec as a whole once the table has been read. Servers that stay keep their state; services
+    /// that are not in the new spec are removed. If a service would have no server in rotation, its old servers
     /// stay until a new one is up.
-    pub fn reload(&mut self, plan: Plan) {
-        self.reconciler.must_read(planned(&plan));
-        self.reload = Some(Reload { plan, is_reading: false });
+    pub fn reload(&mut self, spec: Spec) {
+        self.reconciler.must_read(configured(&spec));
+        self.reload = Some(Reload { spec, is_reading: false });
     }
 
     /// Processes timers: verifies the table, ends expired overrides, and removes leaving servers whose time has passed.
@@ -270,7 +270,7 @@ impl Director {
     pub fn stop(&mut self) {
         self.reload = None;
         self.stopping = Some(Stopping { known: self.table().clone(), is_read: false });
-        self.reconciler.stop(cleaned(&self.plan));
+        self.reconciler.stop(cleaned(&self.spec));
     }
 
     /// Ends the stop, once the director is at rest, and returns the events. Only services that could not be removed
@@ -282,7 +282,7 @@ impl Director {
         // Removing a service removes its servers. Each is reported, because the original removes them one by one.
         let servers = |event: &Event| match event.kind {
             Kind::Table { change: Change::VirtualPurged(of, _), .. } => {
-                desired::purged(&self.plan, &known, desired::service_key(of))
+                desired::purged(&self.spec, &known, desired::service_key(of))
             }
             _ => Vec::new(),
         };
@@ -294,7 +294,7 @@ impl Director {
     /// The next request to the kernel. There is no further request until [`Director::done`] gets the result.
     pub fn next_step(&mut self) -> Step {
         let mut settled = BTreeSet::new();
-        let step = self.reconciler.next_step(&self.plan, &self.health, &mut settled);
+        let step = self.reconciler.next_step(&self.spec, &self.health, &mut settled);
         if let (Step::Read(_), Some(reload)) = (&step, &mut self.reload) {
             reload.is_reading = true;
         }
@@ -310,72 +310,72 @@ impl Director {
             retain_found(&mut stopping.known, found);
         }
         let is_read = matches!(done, Done::Read(_));
-        let progress = self.reconciler.done(&self.plan, done, now);
-        let index = |key: &ServiceKey| self.plan.virtual_index(desired::virtual_id(*key));
+        let progress = self.reconciler.done(&self.spec, done, now);
+        let index = |key: &ServiceKey| self.spec.virtual_index(desired::virtual_id(*key));
         self.changed.extend(progress.touched.iter().filter_map(index));
         self.report(progress);
         if let Some(reload) = self.reload.take_if(|reload| is_read && reload.is_reading) {
-            self.replan(reload.plan, now);
+            self.switch_to(reload.spec, now);
         }
     }
 
     /// Treats the servers of services that this daemon takes over from another daemon as servers of an earlier
     /// configuration.
-    fn take_over(&mut self, plan: &Plan, now: Instant) {
-        let services = desired::taken_over(&self.plan, plan, self.table());
+    fn take_over(&mut self, spec: &Spec, now: Instant) {
+        let services = desired::taken_over(&self.spec, spec, self.table());
         if services.is_empty() {
             return;
         }
-        let before = self.plan.with_services(services);
+        let before = self.spec.with_services(services);
         let in_service = desired::in_service(&before, self.table());
-        self.health = self.health.replan(&self.plan, &before, &in_service, now);
-        self.plan = before;
+        self.health = self.health.carry_over(&self.spec, &before, &in_service, now);
+        self.spec = before;
     }
 
-    fn replan(&mut self, plan: Plan, now: Instant) {
+    fn switch_to(&mut self, spec: Spec, now: Instant) {
         let overrides = self.overrides();
-        self.take_over(&plan, now);
-        let in_service = desired::in_service(&plan, self.table());
-        let health = self.health.replan(&self.plan, &plan, &in_service, now);
-        let kept = self.health.to_keep(&self.plan, &plan, &health);
+        self.take_over(&spec, now);
+        let in_service = desired::in_service(&spec, self.table());
+        let health = self.health.carry_over(&self.spec, &spec, &in_service, now);
+        let kept = self.health.to_keep(&self.spec, &spec, &health);
         if kept.is_empty() {
-            (self.plan, self.settled, self.health) = (plan, None, health);
+            (self.spec, self.settled, self.health) = (spec, None, health);
         } else {
-            let with_leaving = plan.with_leaving(&self.plan, &kept);
-            self.health = self.health.replan(&self.plan, &with_leaving, &in_service, now);
-            (self.plan, self.settled) = (with_leaving, Some(plan));
+            let with_leaving = spec.with_leaving(&self.spec, &kept);
+            self.health = self.health.carry_over(&self.spec, &with_leaving, &in_service, now);
+            (self.spec, self.settled) = (with_leaving, Some(spec));
         }
         self.overrides_changed = true;
         self.warned.retain(|id, _| self.health.knows(*id));
-        self.pending.retain(|key| self.plan.virtual_index(desired::virtual_id(key)).is_some());
-        self.touched = (0..self.plan.virtuals().len()).collect();
+        self.pending.retain(|key| self.spec.virtual_index(desired::virtual_id(key)).is_some());
+        self.touched = (0..self.spec.virtuals().len()).collect();
         self.changed.clone_from(&self.touched);
-        self.reconciler.replan(&planned(&self.plan));
+        self.reconciler.set_spec(&configured(&self.spec));
         self.report_removed(overrides);
         self.events.push(Event::of_director(Kind::Reloaded));
-        for member in self.plan.leaving().clone() {
-            let at_most = self.plan.leaving_time(member.virtual_index);
+        for member in self.spec.leaving().clone() {
+            let at_most = self.spec.leaving_time(member.virtual_index);
             self.events.push(self.server_event(member, Kind::Leaving { at_most }));
         }
         self.release_leaving(now);
     }
 
-    /// Drops the leaving servers from the plan when all have been removed and the table is reconciled, because the
+    /// Drops the leaving servers from the spec when all have been removed and the table is reconciled, because the
     /// events about them need their indices.
     fn forget_left(&mut self, now: Instant) {
-        if self.health.leaves_at(&self.plan).is_some() || !self.reconciler.is_at_rest() {
+        if self.health.leaves_at(&self.spec).is_some() || !self.reconciler.is_at_rest() {
             return;
         }
-        if let Some(plan) = self.settled.take() {
-            self.changed = (0..plan.virtuals().len()).collect();
-            self.health = self.health.replan(&self.plan, &plan, &BTreeSet::new(), now);
-            self.plan = plan;
+        if let Some(spec) = self.settled.take() {
+            self.changed = (0..spec.virtuals().len()).collect();
+            self.health = self.health.carry_over(&self.spec, &spec, &BTreeSet::new(), now);
+            self.spec = spec;
         }
     }
 
     /// Releases leaving servers that are replaced or whose time has passed.
     fn release_leaving(&mut self, now: Instant) {
-        for member in self.health.let_go(&self.plan, now) {
+        for member in self.health.let_go(&self.spec, now) {
             self.mark(member.virtual_index);
         }
     }
@@ -383,7 +383,7 @@ impl Director {
     fn take_transitions(&mut self, transitions: Vec<Transition>) {
         for transition in transitions {
             let Transition { member, event } = transition;
-            let ((v, real), server) = (self.plan.member(member), self.health.server(member));
+            let ((v, real), server) = (self.spec.member(member), self.health.server(member));
             let changes_table = !matches!(
                 event,
                 health::Event::SoftFailure { .. }
@@ -420,7 +420,7 @@ impl Director {
     fn mark(&mut self, virtual_index: usize) {
         self.touched.insert(virtual_index);
         self.changed.insert(virtual_index);
-        self.reconciler.mark(desired::service_key(self.plan.virtuals()[virtual_index].id));
+        self.reconciler.mark(desired::service_key(self.spec.virtuals()[virtual_index].id));
     }
 
     /// Publishes the events of a step, and reports servers that are down without a change of the table.
@@ -438,7 +438,7 @@ impl Director {
     /// Reports the warning of a check, unless the same text was reported before. A success without a warning resets
     /// that.
     fn warn(&mut self, id: CheckId, verdict: &Verdict) {
-        let Some(member) = self.health.members(&self.plan, id).first().copied() else { return };
+        let Some(member) = self.health.members(&self.spec, id).first().copied() else { return };
         match &verdict.warning {
             Some(warning) if self.warned.get(&id) != Some(warning) => {
                 self.warned.insert(id, warning.clone());
@@ -454,9 +454,9 @@ impl Director {
 
     /// Reports the result of a check, or that it was skipped, for services with a monitor file.
     fn monitor(&mut self, id: CheckId, verdict: Option<&Verdict>) {
-        let members = self.health.members(&self.plan, id).iter().copied();
-        let members: Vec<Member> =
-            members.filter(|m| self.plan.member(*m).0.notes.monitorfile.is_some()).collect();
+        let members = self.health.members(&self.spec, id).iter().copied();
+        let members: Vec<ServerRef> =
+            members.filter(|m| self.spec.member(*m).0.notes.monitorfile.is_some()).collect();
         if members.is_empty() {
             return;
         }
@@ -466,8 +466,8 @@ impl Director {
         }
     }
 
-    fn server_event(&self, member: Member, kind: Kind) -> Event {
-        let (v, real) = self.plan.member(member);
+    fn server_event(&self, member: ServerRef, kind: Kind) -> Event {
+        let (v, real) = self.spec.member(member);
         Event::of_server(v.id, real.address, kind)
     }
 }
@@ -481,10 +481,10 @@ fn retain_found(known: &mut Table, found: &Table) {
 }
 
 /// The services that are removed when the daemon stops.
-fn cleaned(plan: &Plan) -> BTreeSet<ServiceKey> {
-    plan.virtuals().iter().filter(|v| v.cleanstop).map(|v| desired::service_key(v.id)).collect()
+fn cleaned(spec: &Spec) -> BTreeSet<ServiceKey> {
+    spec.virtuals().iter().filter(|v| v.cleanstop).map(|v| desired::service_key(v.id)).collect()
 }
 
-fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
-    plan.virtuals().iter().map(|v| desired::service_key(v.id)).collect()
+fn configured(spec: &Spec) -> BTreeSet<ServiceKey> {
+    spec.virtuals().iter().map(|v| desired::service_key(v.id)).collect()
 }

@@ -6,17 +6,17 @@ use ipvs_rs::Operation;
 
 use super::{Director, Done, Step};
 use crate::desired;
-use crate::plan::Plan;
+use crate::spec::Spec;
 
 impl Director {
     /// The operations that the director would request now, in order, without further verdicts and including those
-    /// in progress. With a plan: those of a reload. Assumes that the table is as the director knows it, and that
+    /// in progress. With a spec: those of a reload. Assumes that the table is as the director knows it, and that
     /// the kernel refuses nothing.
     #[must_use]
-    pub fn preview(&self, plan: Option<Plan>, now: Instant) -> Vec<Operation> {
+    pub fn preview(&self, spec: Option<Spec>, now: Instant) -> Vec<Operation> {
         let mut copy = self.clone();
-        if let Some(plan) = plan {
-            copy.reload(plan);
+        if let Some(spec) = spec {
+            copy.reload(spec);
         }
         let mut table = self.table().clone();
         let mut all = Vec::new();

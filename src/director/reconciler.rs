@@ -18,7 +18,7 @@ use super::timeouts::TimeoutsState;
 use crate::desired;
 use crate::event::{Event, Fate, Kind, Request};
 use crate::health::Health;
-use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::value::{Change, Occasion};
 
 /// Number of operations of a step. The operations of a service are never divided between steps.
@@ -29,7 +29,7 @@ const STEP: usize = 1000;
 pub(super) struct Reconciler {
     /// The owned services as last read from the kernel, with the operations since then.
     present: Table,
-    /// The services of the plan, and those of earlier plans until they are removed.
+    /// The services of the spec, and those of earlier specs until they are removed.
     owned: BTreeSet<ServiceKey>,
     owned_changed: bool,
     /// Destinations that another program removed. With `readdquiescent=no` they are not added again for a weight of 0.
@@ -165,8 +165,8 @@ impl Reconciler {
     }
 
     /// Applies a configuration with these services.
-    pub(super) fn replan(&mut self, planned: &BTreeSet<ServiceKey>) {
-        self.owned.extend(planned);
+    pub(super) fn set_spec(&mut self, configured: &BTreeSet<ServiceKey>) {
+        self.owned.extend(configured);
         self.owned_changed = true;
         self.dirty = self.owned.clone();
         self.is_set_up = false;
@@ -218,7 +218,7 @@ impl Reconciler {
     /// The next request. Adds services that need no change to `settled`.
     pub(super) fn next_step(
         &mut self,
-        plan: &Plan,
+        spec: &Spec,
         health: &Health,
         settled: &mut BTreeSet<ServiceKey>,
     ) -> Step {
@@ -231,14 +231,14 @@ impl Reconciler {
             self.under_way = Some(Step::Read(keys.clone()));
             return Step::Read(keys);
         }
-        let operations = self.operations(plan, health, settled);
+        let operations = self.operations(spec, health, settled);
         if !operations.is_empty() {
             self.applying = operations.iter().map(Operation::service).collect();
             self.under_way = Some(Step::Apply(operations.clone()));
             return Step::Apply(operations);
         }
         if self.timeouts.is_due() {
-            if let Some(wanted) = desired::timeouts(plan) {
+            if let Some(wanted) = desired::timeouts(spec) {
                 self.under_way = Some(Step::SetTimeouts(wanted));
                 return Step::SetTimeouts(wanted);
             }
@@ -249,17 +249,17 @@ impl Reconciler {
     }
 
     /// Processes the result of the step in progress.
-    pub(super) fn done(&mut self, plan: &Plan, done: Done, now: Instant) -> Progress {
+    pub(super) fn done(&mut self, spec: &Spec, done: Done, now: Instant) -> Progress {
         let mut progress = Progress::default();
         match (self.under_way.take(), done) {
             (Some(Step::Read(keys)), Done::Read(Ok(found))) => {
-                self.learn(plan, &keys, found, &mut progress);
+                self.refresh(spec, &keys, found, &mut progress);
             }
             (Some(Step::Read(keys)), Done::Read(Err(error))) => {
                 self.stay_unread(keys, error, now, &mut progress);
             }
             (Some(Step::Apply(operations)), Done::Applied(results)) => {
-                self.applied(plan, operations, results, now, &mut progress);
+                self.applied(spec, operations, results, now, &mut progress);
             }
             (Some(Step::SetTimeouts(wanted)), Done::Timeouts(result)) => {
                 let event = match result {
@@ -280,7 +280,7 @@ impl Reconciler {
     /// The missing operations of the marked services. Removals of services come last.
     fn operations(
         &mut self,
-        plan: &Plan,
+        spec: &Spec,
         health: &Health,
         settled: &mut BTreeSet<ServiceKey>,
     ) -> Vec<Operation> {
@@ -295,12 +295,12 @@ impl Reconciler {
             let wanted = match &self.stopping {
                 Some(cleaned) if cleaned.contains(&key) => None,
                 Some(_) => continue,
-                None => self.wanted(plan, health, key),
+                None => self.wanted(spec, health, key),
             };
             let missing = diff_service(key, self.present.services.get(&key), wanted.as_ref());
             if missing.is_empty() {
                 self.refusals.forget(key);
-                self.forget_if_gone(plan, key);
+                self.forget_if_gone(spec, key);
                 settled.insert(key);
             } else if wanted.is_none() {
                 removals.extend(missing);
@@ -322,9 +322,9 @@ impl Reconciler {
     }
 
     /// The wanted state of a service, without quiesced servers that another program removed.
-    fn wanted(&mut self, plan: &Plan, health: &Health, key: ServiceKey) -> Option<Service> {
-        let index = plan.virtual_index(desired::virtual_id(key))?;
-        let mut wanted = desired::wanted_service(plan, index, health);
+    fn wanted(&mut self, spec: &Spec, health: &Health, key: ServiceKey) -> Option<Service> {
+        let index = spec.virtual_index(desired::virtual_id(key))?;
+        let mut wanted = desired::wanted_service(spec, index, health);
         if let Some(removed) = self.removed_externally.get_mut(&key) {
             removed.retain(|destination| {
                 let is_quiesced =
@@ -339,13 +339,19 @@ impl Reconciler {
     }
 
     /// Records the services as read from the kernel, and reports changes by other programs.
-    fn learn(&mut self, plan: &Plan, keys: &BTreeSet<ServiceKey>, mut found: Table, progress: &mut Progress) {
+    fn refresh(
+        &mut self,
+        spec: &Spec,
+        keys: &BTreeSet<ServiceKey>,
+        mut found: Table,
+        progress: &mut Progress,
+    ) {
         self.is_unreadable = false;
         let mut repairs = Vec::new();
         for key in keys {
             let (before, after) = (self.present.services.remove(key), found.services.remove(key));
             if self.owned.contains(key) {
-                if !plan.config().globals.readdquiescent
+                if !spec.config().globals.readdquiescent
                     && let (Some(before), Some(after)) = (&before, &after)
                 {
                     let gone = before.destinations.keys().filter(|key| !after.destinations.contains_key(key));
@@ -364,7 +370,7 @@ impl Reconciler {
             if let Some(after) = after {
                 self.present.services.insert(*key, after);
             }
-            self.forget_if_gone(plan, *key);
+            self.forget_if_gone(spec, *key);
             progress.touched.insert(*key);
         }
         self.dirty.extend(keys);
@@ -373,7 +379,7 @@ impl Reconciler {
         }
     }
 
-    /// Processes a failed read: plans another read. Services with refused operations are not written until then.
+    /// Processes a failed read: specs another read. Services with refused operations are not written until then.
     fn stay_unread(
         &mut self,
         keys: BTreeSet<ServiceKey>,
@@ -405,7 +411,7 @@ impl Reconciler {
 
     fn applied(
         &mut self,
-        plan: &Plan,
+        spec: &Spec,
         operations: Vec<Operation>,
         results: Vec<Result<(), Error>>,
         now: Instant,
@@ -419,9 +425,9 @@ impl Reconciler {
             let service = operation.service();
             match result {
                 Ok(()) => {
-                    let change = desired::change(plan, &operation, occasion);
+                    let change = desired::change(spec, &operation, occasion);
                     progress.events.push(Event::of_table(change));
-                    self.note_ownership(plan, &change, service);
+                    self.note_ownership(spec, &change, service);
                     // The kernel accepted the operation, so if our copy refuses it, the copy is wrong.
                     if self.present.apply(&operation).is_err() {
                         self.unread.insert(service);
@@ -471,17 +477,17 @@ impl Reconciler {
         }
     }
 
-    fn note_ownership(&mut self, plan: &Plan, change: &Change, service: ServiceKey) {
+    fn note_ownership(&mut self, spec: &Spec, change: &Change, service: ServiceKey) {
         if matches!(change, Change::VirtualPurged(..))
-            && plan.virtual_index(desired::virtual_id(service)).is_none()
+            && spec.virtual_index(desired::virtual_id(service)).is_none()
         {
             self.owned_changed |= self.owned.remove(&service);
         }
     }
 
     /// Ends the ownership of a service of an earlier configuration once it is removed.
-    fn forget_if_gone(&mut self, plan: &Plan, service: ServiceKey) {
-        let is_planned = plan.virtual_index(desired::virtual_id(service)).is_some();
+    fn forget_if_gone(&mut self, spec: &Spec, service: ServiceKey) {
+        let is_planned = spec.virtual_index(desired::virtual_id(service)).is_some();
         if !is_planned && !self.present.services.contains_key(&service) {
             self.owned_changed |= self.owned.remove(&service);
         }

@@ -92,7 +92,7 @@ impl Refusals {
         self.reported.clear();
     }
 
-    /// Plans a retry of these services.
+    /// Specs a retry of these services.
     pub(super) fn retry(&mut self, services: impl IntoIterator<Item = ServiceKey>, now: Instant) {
         self.services.extend(services);
         if self.at.is_none() {

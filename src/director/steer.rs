@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Director;
 use crate::event::{Event, Kind};
 use crate::health::{Ending, Known, Override, Owner, ServerId, Standing, What};
-use crate::plan::Member;
+use crate::spec::ServerRef;
 use crate::value::VirtualId;
 
 /// Maximum number of overrides: of one server in each of 20,000 virtual services. More could not be saved.
@@ -70,7 +70,7 @@ impl Director {
     /// Puts servers in maintenance, by configured address and with a reason each. Ends the maintenance of all others.
     pub fn maintain(&mut self, servers: &BTreeMap<SocketAddr, String>, now: Instant) {
         let reason = |address| servers.get(&address).cloned();
-        let transitions = self.health.maintain(&self.plan, reason, now);
+        let transitions = self.health.maintain(&self.spec, reason, now);
         self.take_transitions(transitions);
         self.release_leaving(now);
     }
@@ -99,7 +99,7 @@ impl Director {
         if decision.what != What::Up && !force && !lost.is_empty() {
             return Err(Objection::LastServer(lost));
         }
-        let set = |member: &Member| self.health.set_override(*member, decision.clone(), now);
+        let set = |member: &ServerRef| self.health.set_override(*member, decision.clone(), now);
         let transitions = members.iter().flat_map(set).collect();
         self.take_transitions(transitions);
         self.overrides_changed = true;
@@ -122,12 +122,12 @@ impl Director {
         if members.is_empty() {
             return Err(self.no_such_server(service, server));
         }
-        let end = |member: &Member| self.health.end_override(*member, Ending::Undone(by.clone()), now);
+        let end = |member: &ServerRef| self.health.end_override(*member, Ending::Undone(by.clone()), now);
         let transitions: Vec<_> = members.iter().flat_map(end).collect();
         if transitions.is_empty() {
             return Err(Objection::NotOverridden);
         }
-        let ended: BTreeSet<Member> = transitions.iter().map(|transition| transition.member).collect();
+        let ended: BTreeSet<ServerRef> = transitions.iter().map(|transition| transition.member).collect();
         self.take_transitions(transitions);
         self.overrides_changed = true;
         self.release_leaving(now);
@@ -147,7 +147,7 @@ impl Director {
                 dropped.push((id, restored));
                 continue;
             }
-            let set = |member: &Member| self.health.set_override(*member, restored.clone(), now);
+            let set = |member: &ServerRef| self.health.set_override(*member, restored.clone(), now);
             let transitions = members.iter().flat_map(set).collect();
             self.take_transitions(transitions);
         }
@@ -165,7 +165,7 @@ impl Director {
     #[must_use]
     pub fn overrides(&self) -> BTreeMap<ServerId, Arc<Override>> {
         let id = |member| {
-            let (v, real) = self.plan.member(member);
+            let (v, real) = self.spec.member(member);
             (v.id, real.address)
         };
         self.health
@@ -178,17 +178,17 @@ impl Director {
     #[must_use]
     pub fn known(&self) -> BTreeMap<ServerId, Known> {
         let known = |member| {
-            let (v, real) = self.plan.member(member);
+            let (v, real) = self.spec.member(member);
             ((v.id, real.address), self.health.known(member))
         };
-        self.plan.members().filter(|member| !self.plan.is_leaving(*member)).map(known).collect()
+        self.spec.members().filter(|member| !self.spec.is_leaving(*member)).map(known).collect()
     }
 
     /// Takes the state of servers from the previous daemon.
     pub fn know(&mut self, all: &[(ServerId, Known)]) {
         let all: BTreeMap<ServerId, Known> = all.iter().copied().collect();
-        for member in self.plan.members() {
-            let (v, real) = self.plan.member(member);
+        for member in self.spec.members() {
+            let (v, real) = self.spec.member(member);
             if let Some(known) = all.get(&(v.id, real.address)) {
                 self.health.know(member, *known);
             }
@@ -217,18 +217,19 @@ impl Director {
     }
 
     /// The `real=` lines that name a server, without leaving servers.
-    fn meant(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<Member> {
-        let all = 0..self.plan.virtuals().len();
+    fn meant(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<ServerRef> {
+        let all = 0..self.spec.virtuals().len();
         let services = match service {
             None => all,
-            Some(id) => self.plan.virtual_index(id).map_or(0..0, |index| index..index + 1),
+            Some(id) => self.spec.virtual_index(id).map_or(0..0, |index| index..index + 1),
         };
         let lines = services.flat_map(|virtual_index| {
-            let reals = 0..self.plan.virtuals()[virtual_index].reals.len();
-            reals.map(move |real_index| Member { virtual_index, real_index })
+            let reals = 0..self.spec.virtuals()[virtual_index].reals.len();
+            reals.map(move |real_index| ServerRef { virtual_index, real_index })
         });
-        let is_meant =
-            |member: &Member| self.plan.member(*member).1.address == server && !self.plan.is_leaving(*member);
+        let is_meant = |member: &ServerRef| {
+            self.spec.member(*member).1.address == server && !self.spec.is_leaving(*member)
+        };
         lines.filter(is_meant).collect()
     }
 
@@ -238,25 +239,25 @@ impl Director {
     }
 
     /// The services that would lose their last server in rotation without these servers.
-    fn lost_without(&self, members: &[Member]) -> Vec<VirtualId> {
+    fn lost_without(&self, members: &[ServerRef]) -> Vec<VirtualId> {
         let services: BTreeSet<usize> = members.iter().map(|member| member.virtual_index).collect();
-        let takes_traffic = |member: &Member| {
-            self.plan.member(*member).1.weight > 0
-                && self.health.standing(&self.plan, *member) == Standing::InRotation
+        let takes_traffic = |member: &ServerRef| {
+            self.spec.member(*member).1.weight > 0
+                && self.health.standing(&self.spec, *member) == Standing::InRotation
         };
         let is_lost = |virtual_index: &usize| {
-            let reals = 0..self.plan.virtuals()[*virtual_index].reals.len();
-            let all = reals.map(|real_index| Member { virtual_index: *virtual_index, real_index });
-            let taking: Vec<Member> = all.filter(takes_traffic).collect();
-            let is_hit = |member: &Member| {
-                members.contains(member) || self.plan.twins(*member).iter().any(|twin| members.contains(twin))
+            let reals = 0..self.spec.virtuals()[*virtual_index].reals.len();
+            let all = reals.map(|real_index| ServerRef { virtual_index: *virtual_index, real_index });
+            let taking: Vec<ServerRef> = all.filter(takes_traffic).collect();
+            let is_hit = |member: &ServerRef| {
+                members.contains(member) || self.spec.twins(*member).iter().any(|twin| members.contains(twin))
             };
             !taking.is_empty() && taking.iter().all(is_hit)
         };
-        services.into_iter().filter(is_lost).map(|index| self.plan.virtuals()[index].id).collect()
+        services.into_iter().filter(is_lost).map(|index| self.spec.virtuals()[index].id).collect()
     }
 
-    fn services_of(&self, members: impl IntoIterator<Item = Member>) -> BTreeSet<VirtualId> {
-        members.into_iter().map(|member| self.plan.member(member).0.id).collect()
+    fn services_of(&self, members: impl IntoIterator<Item = ServerRef>) -> BTreeSet<VirtualId> {
+        members.into_iter().map(|member| self.spec.member(member).0.id).collect()
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table, diff};
 
 use super::{Director, Done, Step};
-use crate::daemon::{perform, test_plan};
+use crate::daemon::{perform, test_spec};
 use crate::desired;
 use crate::event::{Because, Event, Fate, Kind};
 use crate::health::Owner;
@@ -25,7 +25,7 @@ struct World {
 impl World {
     fn new(text: &str) -> World {
         let now = Instant::now();
-        let director = Director::new(test_plan(text), Table::default(), &BTreeSet::new(), None, now);
+        let director = Director::new(test_spec(text), Table::default(), &BTreeSet::new(), None, now);
         let mut world = World { kernel: Memory::new(), director, now };
         world.settle();
         world
@@ -155,9 +155,9 @@ fn only_the_service_of_a_transition_is_read_and_written() {
 fn a_large_table_is_written_in_steps_that_divide_no_service() {
     let block = |n| format!("virtual=10.0.0.1:{n}\n\treal=10.0.0.2:{n} masq\n");
     let text: String = (1..=2500).map(block).collect();
-    let plan = test_plan(&format!("quiescent=yes\n{text}"));
+    let spec = test_spec(&format!("quiescent=yes\n{text}"));
     let now = Instant::now();
-    let mut director = Director::new(plan, Table::default(), &BTreeSet::new(), None, now);
+    let mut director = Director::new(spec, Table::default(), &BTreeSet::new(), None, now);
     let mut sizes = Vec::new();
     let mut added = BTreeSet::new();
     while let Step::Apply(operations) = director.next_step() {
@@ -176,7 +176,7 @@ fn a_large_table_is_written_in_steps_that_divide_no_service() {
 fn the_table_is_set_up_before_the_first_check() {
     let text = |port: u16| format!("quiescent=yes\nvirtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
     let now = Instant::now();
-    let director = Director::new(test_plan(&text(80)), Table::default(), &BTreeSet::new(), None, now);
+    let director = Director::new(test_spec(&text(80)), Table::default(), &BTreeSet::new(), None, now);
     let mut world = World { kernel: Memory::new(), director, now };
     let steps = |world: &mut World| {
         let mut states = Vec::new();
@@ -190,13 +190,13 @@ fn the_table_is_set_up_before_the_first_check() {
     assert!(world.director.is_set_up());
     world.round(&[]);
     assert!(world.director.is_set_up());
-    world.director.reload(test_plan(&text(81)));
+    world.director.reload(test_spec(&text(81)));
     // Read, add, remove.
     assert_eq!(steps(&mut world), [true, false, false]);
     assert!(world.director.is_set_up());
     // A kernel that refuses everything does not stop the checks.
     world.kernel.fail_next(10, Error::Busy);
-    world.director.reload(test_plan(&text(82)));
+    world.director.reload(test_spec(&text(82)));
     world.settle();
     assert!(world.director.is_set_up());
 }
@@ -207,7 +207,7 @@ fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     let text = |port: u16| format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
     let mut world = World::new(&text(80));
     world.round(&[]);
-    world.director.reload(test_plan(&text(81)));
+    world.director.reload(test_spec(&text(81)));
     assert!(world.director.is_reloading());
     world.kernel.fail_next_reads(2, Error::NoAnswer);
     let events = world.settle();
@@ -252,7 +252,7 @@ fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
 #[test]
 fn a_reload_from_nothing_to_nothing_is_applied() {
     let mut world = World::new("");
-    world.director.reload(test_plan(""));
+    world.director.reload(test_spec(""));
     assert!(!world.director.is_at_rest());
     let events = world.settle();
     assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
@@ -284,7 +284,7 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     // A server that is down at its first check, while a reload waits for its read.
     let first = |host: u8| format!("quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
     let mut world = World::new(&first(2));
-    world.director.reload(test_plan(&first(2)));
+    world.director.reload(test_spec(&first(2)));
     world.find(down(&["10.0.0.2:80"]));
     assert_eq!(downs_without_change(&world.settle()), ["10.0.0.2:80"]);
 }
@@ -294,7 +294,7 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
 fn a_read_under_way_brings_back_nothing_that_was_left() {
     let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     world.round(&[]);
-    world.director.reload(test_plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    world.director.reload(test_spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
     let step = world.director.next_step();
     let services = world.director.owned().clone();
     world.director.leave(&services);
@@ -317,7 +317,7 @@ fn a_preview_is_what_a_reload_does() {
     world.round(&[]);
     world.find(|server| if server == "10.0.0.2:80" { Verdict::down("down") } else { Verdict::up("up") });
     let Step::Apply(under_way) = world.director.next_step() else { panic!("no operation") };
-    let new = test_plan(&text(4, ""));
+    let new = test_spec(&text(4, ""));
     let said = world.director.preview(Some(new.clone()), world.now);
     assert!(said.starts_with(&under_way) && said.len() > under_way.len(), "{said:?}");
     assert_eq!(world.director.preview(None, world.now), under_way);
@@ -345,13 +345,13 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     let theirs = "virtual=10.0.0.1:81\n\treal=10.0.0.3:81 masq 7\n\treal=10.0.0.5:81 masq\n\treal=10.0.0.6:81 gate 0\n";
     let start = |theirs: &str| {
         let mut world = World::new(own);
-        let other = test_plan(&format!("quiescent=yes\n{theirs}"));
+        let other = test_spec(&format!("quiescent=yes\n{theirs}"));
         let in_rotation = other.virtuals()[0].reals.iter().map(|real| (other.virtuals()[0].id, real.address));
         let health = crate::health::Health::new(&other, &in_rotation.collect(), world.now);
         let found = desired::wanted(&other, &health);
         assert!(world.kernel.apply(&diff(&Table::default(), &found)).iter().all(Result::is_ok));
         world.round(&[]);
-        world.director.reload(test_plan(&format!("{own}{moved}")));
+        world.director.reload(test_spec(&format!("{own}{moved}")));
         let events = world.settle();
         (world, events)
     };
@@ -376,13 +376,13 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     let (mut world, _) = start(&theirs);
     world.round(&["10.0.0.4:81", "10.0.0.5:81"]);
     assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
-    world.now = world.director.health().leaves_at(world.director.plan()).unwrap();
+    world.now = world.director.health().leaves_at(world.director.spec()).unwrap();
     world.director.tick(world.now);
     world.settle();
     assert_eq!(weights(&mut world), is(&[("127.0.0.1", 1)]));
     world.round(&[]);
-    assert!(world.director.plan().leaving().is_empty());
-    assert_eq!(world.director.plan().virtuals()[1].reals.len(), 2);
+    assert!(world.director.spec().leaving().is_empty());
+    assert_eq!(world.director.spec().virtuals()[1].reals.len(), 2);
 }
 
 fn planned_key(address: &str) -> ServiceKey {

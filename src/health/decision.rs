@@ -57,7 +57,7 @@ impl fmt::Display for Owner {
 impl What {
     /// The name on the command line and in JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             What::Drain => "drain",
             What::Down => "down",

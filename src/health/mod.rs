@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::plan::{Member, Plan, Virtual};
+use crate::spec::{ServerRef, Spec, Virtual};
 use crate::value::{Verdict, VirtualId};
 pub use decision::{Ending, MAINTENANCE, Override, Owner, What};
 pub use lateness::Punctuality;
@@ -39,7 +39,7 @@ pub struct Health {
     unchecked: Unchecked,
     unchecked_is_down: bool,
     /// The servers with an override of an operator.
-    overridden: BTreeSet<Member>,
+    overridden: BTreeSet<ServerRef>,
     /// When the next of these overrides expires.
     next_expiry: Option<Instant>,
 }
@@ -57,7 +57,7 @@ pub struct Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The server.
-    pub member: Member,
+    pub member: ServerRef,
     /// What happened.
     pub event: Event,
 }
@@ -94,17 +94,17 @@ pub enum Event {
 impl Health {
     /// The state at the start of the daemon. A server that the kernel has in service is up until its first verdict.
     #[must_use]
-    pub fn new(plan: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
-        let fresh = |member: Member| {
-            let (v, real) = plan.member(member);
+    pub fn new(spec: &Spec, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
+        let fresh = |member: ServerRef| {
+            let (v, real) = spec.member(member);
             Server::fresh(in_service.contains(&(v.id, real.address)), now)
         };
-        let servers = rows(plan, fresh);
+        let servers = rows(spec, fresh);
         let origin = |check: usize| Origin {
             predecessor: None,
-            urgent: is_urgent(&servers, &plan.checks()[check].members),
+            urgent: is_urgent(&servers, &spec.checks()[check].members),
         };
-        let schedule = Schedule::new(plan, origin, now);
+        let schedule = Schedule::new(spec, origin, now);
         Health {
             servers,
             schedule,
@@ -117,17 +117,23 @@ impl Health {
 
     /// The state after a reload. Servers that are still configured keep their state.
     #[must_use]
-    pub fn replan(&self, old: &Plan, new: &Plan, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
-        let mut before: BTreeMap<ServerId, Vec<Member>> = BTreeMap::new();
+    pub fn carry_over(
+        &self,
+        old: &Spec,
+        new: &Spec,
+        in_service: &BTreeSet<ServerId>,
+        now: Instant,
+    ) -> Health {
+        let mut before: BTreeMap<ServerId, Vec<ServerRef>> = BTreeMap::new();
         for member in old.members() {
             let (v, real) = old.member(member);
             before.entry((v.id, real.address)).or_default().push(member);
         }
-        let carried = |member: Member| {
+        let carried = |member: ServerRef| {
             let (v, real) = new.member(member);
             let id = (v.id, real.address);
             let same_check =
-                |m: &&Member| old.check_of(**m).map(|c| &c.key) == new.check_of(member).map(|c| &c.key);
+                |m: &&ServerRef| old.check_of(**m).map(|c| &c.key) == new.check_of(member).map(|c| &c.key);
             let candidates = before.get(&id).map_or(&[][..], Vec::as_slice);
             let unchanged = candidates.iter().find(same_check);
             let Some(old) = unchanged.or(candidates.first()).map(|member| self.server(*member)) else {
@@ -143,7 +149,7 @@ impl Health {
             old.clone().staying(forget)
         };
         let servers = rows(new, carried);
-        let predecessor = |member: &Member| {
+        let predecessor = |member: &ServerRef| {
             let (v, real) = new.member(*member);
             before.get(&(v.id, real.address))?.iter().find_map(|member| old.check_index(*member))
         };
@@ -151,11 +157,12 @@ impl Health {
             let members = &new.checks()[check].members;
             Origin { predecessor: members.iter().find_map(predecessor), urgent: is_urgent(&servers, members) }
         };
-        let schedule = self.schedule.replan(new, origin, now);
+        let schedule = self.schedule.carry_over(new, origin, now);
         let mut unchecked = self.unchecked.clone();
         unchecked.retain(|id| schedule.knows(id));
-        let is_overridden =
-            |member: &Member| servers[member.virtual_index][member.real_index].overrides.operator.is_some();
+        let is_overridden = |member: &ServerRef| {
+            servers[member.virtual_index][member.real_index].overrides.operator.is_some()
+        };
         let overridden = match self.overridden.is_empty() {
             true => BTreeSet::new(),
             false => new.members().filter(is_overridden).collect(),
@@ -169,46 +176,46 @@ impl Health {
 
     /// The state of one server.
     #[must_use]
-    pub fn server(&self, member: Member) -> &Server {
+    pub fn server(&self, member: ServerRef) -> &Server {
         &self.servers[member.virtual_index][member.real_index]
     }
 
     /// The state of a server, for the next daemon.
     #[must_use]
-    pub fn known(&self, member: Member) -> Known {
+    pub fn known(&self, member: ServerRef) -> Known {
         let server = self.server(member);
         Known { is_up: server.standing() == Standing::InRotation, since: server.since() }
     }
 
     /// Takes the state of a server from the previous daemon, if this daemon found the server in the same state.
-    pub fn know(&mut self, member: Member, known: Known) {
+    pub fn know(&mut self, member: ServerRef, known: Known) {
         if self.known(member).is_up == known.is_up {
             self.server_mut(member).set_since(known.since);
         }
     }
 
-    fn server_mut(&mut self, member: Member) -> &mut Server {
+    fn server_mut(&mut self, member: ServerRef) -> &mut Server {
         &mut self.servers[member.virtual_index][member.real_index]
     }
 
     /// The standing of a destination: the lowest standing of all `real=` lines that name it.
     #[must_use]
-    pub fn standing(&self, plan: &Plan, member: Member) -> Standing {
-        let twins = plan.twins(member).iter().map(|twin| self.server(*twin).standing());
+    pub fn standing(&self, spec: &Spec, member: ServerRef) -> Standing {
+        let twins = spec.twins(member).iter().map(|twin| self.server(*twin).standing());
         twins.fold(self.server(member).standing(), Standing::least)
     }
 
     /// Whether a server is in rotation.
     #[must_use]
-    pub fn is_in(&self, plan: &Plan, member: Member) -> bool {
-        self.standing(plan, member) == Standing::InRotation
+    pub fn is_in(&self, spec: &Spec, member: ServerRef) -> bool {
+        self.standing(spec, member) == Standing::InRotation
     }
 
     /// Whether any server of a virtual service is in rotation. If not, the fallback is active.
     #[must_use]
-    pub fn any_in(&self, plan: &Plan, virtual_index: usize) -> bool {
+    pub fn any_in(&self, spec: &Spec, virtual_index: usize) -> bool {
         let reals = 0..self.servers[virtual_index].len();
-        reals.into_iter().any(|real_index| self.is_in(plan, Member { virtual_index, real_index }))
+        reals.into_iter().any(|real_index| self.is_in(spec, ServerRef { virtual_index, real_index }))
     }
 
     /// Whether every check has given its first verdict.
@@ -226,9 +233,9 @@ impl Health {
     /// Passes the due checks to `start`, one after the other, until it returns false. A started check is in flight
     /// until its verdict; the others wait, and waiting is not a verdict. Returns the due checks that are skipped
     /// because all their servers are in maintenance.
-    pub fn due(&mut self, plan: &Plan, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<CheckId> {
+    pub fn due(&mut self, spec: &Spec, now: Instant, start: impl FnMut(Due) -> bool) -> Vec<CheckId> {
         let servers = &self.servers;
-        let passed = self.schedule.due(|check| priority(servers, &plan.checks()[check].members), now, start);
+        let passed = self.schedule.due(|check| priority(servers, &spec.checks()[check].members), now, start);
         passed.iter().for_each(|id| self.unchecked.forget(*id));
         passed
     }
@@ -251,27 +258,27 @@ impl Health {
 
     /// The servers that share a check.
     #[must_use]
-    pub fn members<'a>(&self, plan: &'a Plan, id: CheckId) -> &'a [Member] {
-        self.schedule.position(id).map_or(&[], |index| &plan.checks()[index].members)
+    pub fn members<'a>(&self, spec: &'a Spec, id: CheckId) -> &'a [ServerRef] {
+        self.schedule.position(id).map_or(&[], |index| &spec.checks()[index].members)
     }
 
-    /// Whether the plan has a check.
+    /// Whether the spec has a check.
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
         self.schedule.knows(id)
     }
 
     /// Applies the verdict of a check to every server that shares it. Ignores verdicts of removed checks.
-    pub fn verdict(&mut self, plan: &Plan, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
+    pub fn verdict(&mut self, spec: &Spec, id: CheckId, verdict: Verdict, now: Instant) -> Vec<Transition> {
         let verdict = self.schedule.judge(id, verdict);
         let Some(index) = self.schedule.finished(id, &verdict, now) else { return Vec::new() };
         let verdict = Arc::new(verdict);
         let mut transitions = Vec::new();
         let mut overdue = false;
-        for member in &plan.checks()[index].members {
+        for member in &spec.checks()[index].members {
             let rules = Rules {
-                failurecount: plan.member(*member).0.failurecount.max(1),
-                unchecked_after: unchecked::limit(&plan.checks()[index].key),
+                failurecount: spec.member(*member).0.failurecount.max(1),
+                unchecked_after: unchecked::limit(&spec.checks()[index].key),
                 unchecked_is_down: self.unchecked_is_down,
             };
             let server = &mut self.servers[member.virtual_index][member.real_index];
@@ -290,17 +297,17 @@ impl Health {
     }
 
     /// The begins and ends of periods in which checks are not possible. Each is returned once.
-    pub fn blindness(&mut self, plan: &Plan, now: Instant) -> Vec<Blindness> {
-        self.unchecked.news(plan.checks().len(), self.schedule.all_seen(), now)
+    pub fn blindness(&mut self, spec: &Spec, now: Instant) -> Vec<Blindness> {
+        self.unchecked.news(spec.checks().len(), self.schedule.all_seen(), now)
     }
 }
 
 /// Whether a check is urgent: one of its servers is out of rotation and has no verdict yet.
-fn is_urgent(servers: &[Vec<Server>], members: &[Member]) -> bool {
+fn is_urgent(servers: &[Vec<Server>], members: &[ServerRef]) -> bool {
     members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(Server::is_new)
 }
 
-fn priority(servers: &[Vec<Server>], members: &[Member]) -> Priority {
+fn priority(servers: &[Vec<Server>], members: &[ServerRef]) -> Priority {
     let waiting = || members.iter().map(|m| &servers[m.virtual_index][m.real_index]);
     let is_in_rotation = |server: &Server| {
         !server.needs_no_check() && (server.checked.is_up() || server.standing() == Standing::InRotation)
@@ -316,9 +323,9 @@ fn priority(servers: &[Vec<Server>], members: &[Member]) -> Priority {
     }
 }
 
-fn rows(plan: &Plan, make: impl Fn(Member) -> Server) -> Vec<Vec<Server>> {
+fn rows(spec: &Spec, make: impl Fn(ServerRef) -> Server) -> Vec<Vec<Server>> {
     let row = |(virtual_index, v): (usize, &Virtual)| {
-        (0..v.reals.len()).map(|real_index| make(Member { virtual_index, real_index })).collect()
+        (0..v.reals.len()).map(|real_index| make(ServerRef { virtual_index, real_index })).collect()
     };
-    plan.virtuals().iter().enumerate().map(row).collect()
+    spec.virtuals().iter().enumerate().map(row).collect()
 }

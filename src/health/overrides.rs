@@ -7,20 +7,20 @@ use std::time::Instant;
 use super::decision::{Ending, Override, Owner, What};
 use super::server::{Checked, Server};
 use super::{Event, Health, Transition};
-use crate::plan::{Member, Plan};
+use crate::spec::{ServerRef, Spec};
 
 impl Health {
     /// Puts servers in maintenance, each with the reason that `wanted` gives. Ends the maintenance of all others
     /// and checks them at once.
     pub fn maintain(
         &mut self,
-        plan: &Plan,
+        spec: &Spec,
         wanted: impl Fn(SocketAddr) -> Option<String>,
         now: Instant,
     ) -> Vec<Transition> {
         let (mut transitions, mut back) = (Vec::new(), Vec::new());
-        for member in plan.members() {
-            let reason = wanted(plan.member(member).1.address);
+        for member in spec.members() {
+            let reason = wanted(spec.member(member).1.address);
             let server = self.server_mut(member);
             match (reason, server.overrides.maintenance.clone()) {
                 (Some(reason), None) => {
@@ -46,7 +46,7 @@ impl Health {
                         (server.checked, server.verdict) = (Checked::Unseen { adopted: false }, None);
                         server.judged_at = now;
                     });
-                    if let Some(check) = plan.check_index(member).filter(|_| server.leaves_at.is_none()) {
+                    if let Some(check) = spec.check_index(member).filter(|_| server.leaves_at.is_none()) {
                         back.push(check);
                     }
                     if !self.server(member).has_gone() {
@@ -63,7 +63,7 @@ impl Health {
     }
 
     /// Sets the override of an operator. It replaces an earlier one.
-    pub fn set_override(&mut self, member: Member, new: Override, now: Instant) -> Vec<Transition> {
+    pub fn set_override(&mut self, member: ServerRef, new: Override, now: Instant) -> Vec<Transition> {
         let new = Arc::new(new);
         self.overridden.insert(member);
         self.next_expiry = [self.next_expiry, new.until].into_iter().flatten().min();
@@ -79,7 +79,7 @@ impl Health {
 
     /// Ends the override of an operator. Returns nothing if there was none. If the check has marked the server
     /// down, that is reported again with its reason.
-    pub fn end_override(&mut self, member: Member, ending: Ending, now: Instant) -> Vec<Transition> {
+    pub fn end_override(&mut self, member: ServerRef, ending: Ending, now: Instant) -> Vec<Transition> {
         self.overridden.remove(&member);
         let server = self.server_mut(member);
         let Some(ended) = server.change(now, |server| server.overrides.operator.take()) else {
@@ -98,7 +98,7 @@ impl Health {
         }
         let is_over = |found: &Override| found.until.is_some_and(|until| until <= now);
         let over = self.operator_overrides().filter(|(_, found)| is_over(found)).map(|(member, _)| member);
-        let over: Vec<Member> = over.collect();
+        let over: Vec<ServerRef> = over.collect();
         let end = |member| self.end_override(member, Ending::Expired, now);
         let transitions = over.into_iter().flat_map(end).collect();
         self.find_next_expiry();
@@ -116,8 +116,9 @@ impl Health {
     }
 
     /// All overrides of operators.
-    pub fn operator_overrides(&self) -> impl Iterator<Item = (Member, &Arc<Override>)> + '_ {
-        let decision = |member: &Member| Some((*member, self.server(*member).overrides.operator.as_ref()?));
+    pub fn operator_overrides(&self) -> impl Iterator<Item = (ServerRef, &Arc<Override>)> + '_ {
+        let decision =
+            |member: &ServerRef| Some((*member, self.server(*member).overrides.operator.as_ref()?));
         self.overridden.iter().filter_map(decision)
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::lateness::{Lateness, Punctuality, Waiting};
 use super::spread::{Costs, fraction, place};
-use crate::plan::{CheckKey, Plan, Probe};
+use crate::spec::{CheckKey, Probe, Spec};
 use crate::value::{Outcome, UnknownCause, Verdict};
 
 /// If the earliest due check is this late, the loop was blocked, and the due checks are spread as at a start.
@@ -46,10 +46,10 @@ pub struct Due {
     pub cost: Duration,
 }
 
-/// The relation of a check of a new plan to the old plan.
+/// The relation of a check of a new spec to the old spec.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
-    /// The check of the same servers in the old plan; `None` for new servers.
+    /// The check of the same servers in the old spec; `None` for new servers.
     pub(super) predecessor: Option<usize>,
     /// Whether one of its servers is out of rotation and has no verdict.
     pub(super) urgent: bool,
@@ -57,7 +57,7 @@ pub(super) struct Origin {
 
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
-    /// In the order of the plan's checks.
+    /// In the order of the spec's checks.
     checks: Vec<Entry>,
     index: BTreeMap<CheckId, usize>,
     /// Checks that are not due yet.
@@ -91,7 +91,7 @@ struct Entry {
 }
 
 impl Schedule {
-    pub(super) fn new(plan: &Plan, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
+    pub(super) fn new(spec: &Spec, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
         let empty = Schedule {
             checks: Vec::new(),
             index: BTreeMap::new(),
@@ -102,18 +102,18 @@ impl Schedule {
             costs: Costs::default(),
             lateness: Lateness::default(),
         };
-        empty.replan(plan, origin, now)
+        empty.carry_over(spec, origin, now)
     }
 
-    /// Applies a new plan. Checks with an unchanged key keep their id, a run in flight and their times. Checks with
+    /// Applies a new spec. Checks with an unchanged key keep their id, a run in flight and their times. Checks with
     /// a changed key keep their times. All others are spread from now on, the urgent ones first.
-    pub(super) fn replan(&self, plan: &Plan, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
+    pub(super) fn carry_over(&self, spec: &Spec, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
         let before: BTreeMap<&CheckKey, &Entry> = self.checks.iter().map(|e| (&*e.key, e)).collect();
         let mut next_id = self.next_id;
         let mut taken = BTreeSet::new();
         let (mut urgent, mut first) = (Vec::new(), Vec::new());
-        let mut checks = Vec::with_capacity(plan.checks().len());
-        for (position, check) in plan.checks().iter().enumerate() {
+        let mut checks = Vec::with_capacity(spec.checks().len());
+        for (position, check) in spec.checks().iter().enumerate() {
             let origin = origin(position);
             let known = before.get(&*check.key).copied();
             let entry = known.cloned().unwrap_or_else(|| {
@@ -179,7 +179,7 @@ impl Schedule {
         self.index.contains_key(&id)
     }
 
-    /// The index of a check in the plan; `None` if the plan does not have it.
+    /// The index of a check in the spec; `None` if the spec does not have it.
     pub(super) fn position(&self, id: CheckId) -> Option<usize> {
         self.index.get(&id).copied()
     }
@@ -357,7 +357,7 @@ impl Schedule {
         }
     }
 
-    /// Puts a check back into the queue after its verdict. Returns its index in the plan; `None` if it is unknown
+    /// Puts a check back into the queue after its verdict. Returns its index in the spec; `None` if it is unknown
     /// or not in flight.
     pub(super) fn finished(&mut self, id: CheckId, verdict: &Verdict, now: Instant) -> Option<usize> {
         let position = *self.index.get(&id)?;
@@ -365,7 +365,7 @@ impl Schedule {
         if !entry.in_flight {
             return None;
         }
-        self.costs.learn(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
+        self.costs.record(entry.key.probe.effort(), Duration::from_micros(verdict.cpu_micros.into()));
         // A late run has no result and is repeated.
         if verdict.outcome != LATE {
             self.unseen -= usize::from(!std::mem::replace(&mut entry.seen, true));

@@ -224,11 +224,11 @@ impl Server {
         if self.needs_no_check() {
             return None;
         }
-        let event = self.change(now, |server| server.learn(verdict, rules, now));
+        let event = self.change(now, |server| server.take_verdict(verdict, rules, now));
         event.filter(|_| self.overridden().is_none())
     }
 
-    fn learn(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
+    fn take_verdict(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
         let before = self.verdict.replace(Arc::clone(verdict));
         let was_up = self.checked.is_up();
         match verdict.outcome {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::Effort;
+use crate::spec::Effort;
 
 /// Window for each check of a small number of checks, so that a few servers are checked at once.
 const PER_CHECK: Duration = Duration::from_millis(1);
@@ -31,7 +31,7 @@ const COMMAND: Duration = Duration::from_millis(2);
 
 impl Costs {
     /// Records the CPU time of one check; zero if it was not measured.
-    pub(super) fn learn(&mut self, effort: Effort, cpu: Duration) {
+    pub(super) fn record(&mut self, effort: Effort, cpu: Duration) {
         let average = match effort {
             Effort::Plain => &mut self.plain,
             Effort::Tls => &mut self.tls,
@@ -87,8 +87,8 @@ mod tests {
         let window = |costs: &Costs, effort| costs.window(std::iter::repeat_n(effort, 8000)).as_secs_f64();
         assert!((window(&costs, Effort::Tls) - 7.04).abs() < 0.01);
         for _ in 0..200 {
-            costs.learn(Effort::Tls, Duration::from_millis(1));
-            costs.learn(Effort::Plain, Duration::ZERO);
+            costs.record(Effort::Tls, Duration::from_millis(1));
+            costs.record(Effort::Plain, Duration::ZERO);
         }
         assert!((window(&costs, Effort::Tls) - 16.0).abs() < 0.1);
         assert!((window(&costs, Effort::Plain) - 1.28).abs() < 0.01);

@@ -30,25 +30,25 @@ fn address(index: usize) -> SocketAddr {
 }
 
 /// One service with servers from `range`, and the directives `more`.
-fn plan(range: std::ops::Range<usize>, more: &str) -> Plan {
+fn spec(range: std::ops::Range<usize>, more: &str) -> Spec {
     let mut text = format!("checkinterval=10\nvirtual=10.0.0.1:443\n\t{more}\n");
     for index in range {
         let _ = writeln!(text, "\treal={} masq", address(index));
     }
     let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-    Plan::new(Arc::new(config))
+    Spec::new(Arc::new(config))
 }
 
-/// All servers of a plan that `wanted` selects, as the kernel has them in service.
-fn in_service(plan: &Plan, wanted: impl Fn(usize) -> bool) -> BTreeSet<ServerId> {
-    let id = plan.virtuals()[0].id;
+/// All servers of a spec that `wanted` selects, as the kernel has them in service.
+fn in_service(spec: &Spec, wanted: impl Fn(usize) -> bool) -> BTreeSet<ServerId> {
+    let id = spec.virtuals()[0].id;
     (0..MANY).filter(|index| wanted(*index)).map(|index| (id, address(index))).collect()
 }
 
 /// The due checks, with a slot for each.
-fn all_due(health: &mut Health, plan: &Plan, now: Instant) -> Vec<Due> {
+fn all_due(health: &mut Health, spec: &Spec, now: Instant) -> Vec<Due> {
     let mut all = Vec::new();
-    health.due(plan, now, |due| {
+    health.due(spec, now, |due| {
         all.push(due);
         true
     });
@@ -56,13 +56,13 @@ fn all_due(health: &mut Health, plan: &Plan, now: Instant) -> Vec<Due> {
 }
 
 /// Runs the clock in steps of 10 ms, answers every check at once, and returns when each check ran.
-fn run(health: &mut Health, plan: &Plan, from: Instant, to: Instant) -> BTreeMap<SocketAddr, Vec<Instant>> {
+fn run(health: &mut Health, spec: &Spec, from: Instant, to: Instant) -> BTreeMap<SocketAddr, Vec<Instant>> {
     let mut runs: BTreeMap<SocketAddr, Vec<Instant>> = BTreeMap::new();
     let mut now = from;
     while now < to {
-        for due in all_due(health, plan, now) {
+        for due in all_due(health, spec, now) {
             runs.entry(due.probe.target).or_default().push(now);
-            health.verdict(plan, due.id, Verdict::up("fine"), now);
+            health.verdict(spec, due.id, Verdict::up("fine"), now);
         }
         now += millis(10);
     }
@@ -80,14 +80,14 @@ fn densest(runs: &BTreeMap<SocketAddr, Vec<Instant>>) -> usize {
 #[test]
 fn a2_changed_keys_keep_their_phase() {
     let (old, new) = (
-        plan(0..MANY, "service=https\n\tnegotiatetimeout=6"),
-        plan(0..MANY, "service=https\n\tnegotiatetimeout=3"),
+        spec(0..MANY, "service=https\n\tnegotiatetimeout=6"),
+        spec(0..MANY, "service=https\n\tnegotiatetimeout=3"),
     );
     let begin = start();
     let mut health = Health::new(&old, &in_service(&old, |_| true), begin);
     let reload = begin + 3 * INTERVAL;
     let before = run(&mut health, &old, begin, reload);
-    let mut health = health.replan(&old, &new, &BTreeSet::new(), reload);
+    let mut health = health.carry_over(&old, &new, &BTreeSet::new(), reload);
     let after = run(&mut health, &new, reload, reload + 3 * INTERVAL);
     assert_eq!(after.len(), MANY);
     // 80 on average.
@@ -104,9 +104,9 @@ fn a2_changed_keys_keep_their_phase() {
 fn a2_first_checks_are_spread_by_their_cost() {
     let begin = start();
     let within = |servers: usize, service: &str| {
-        let plan = plan(0..servers, &format!("service={service}"));
-        let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
-        let runs = run(&mut health, &plan, begin, begin + INTERVAL);
+        let spec = spec(0..servers, &format!("service={service}"));
+        let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
+        let runs = run(&mut health, &spec, begin, begin + INTERVAL);
         let first = runs.values().map(|runs| runs[0]).max().unwrap();
         let firsts = runs.iter().map(|(server, runs)| (*server, vec![runs[0]])).collect();
         (first - begin, densest(&firsts))
@@ -122,9 +122,9 @@ fn a2_first_checks_are_spread_by_their_cost() {
 #[test]
 fn a2_servers_out_of_rotation_go_first() {
     let begin = start();
-    let plan = plan(0..MANY, "service=https");
-    let mut health = Health::new(&plan, &in_service(&plan, |index| index % 10 != 0), begin);
-    let runs = run(&mut health, &plan, begin, begin + INTERVAL);
+    let spec = spec(0..MANY, "service=https");
+    let mut health = Health::new(&spec, &in_service(&spec, |index| index % 10 != 0), begin);
+    let runs = run(&mut health, &spec, begin, begin + INTERVAL);
     let first = |wanted: bool| {
         let servers = (0..MANY).filter(|index| (index % 10 == 0) == wanted);
         servers.map(|index| runs[&address(index)][0]).collect::<Vec<_>>()
@@ -138,7 +138,7 @@ fn a2_servers_out_of_rotation_go_first() {
 /// After the operator corrects the check of a server that is down, the check does not wait for its old time.
 #[test]
 fn a2_changed_check_of_a_down_server_goes_first() {
-    let (old, new) = (plan(0..2, "service=http\n\trequest=\"wrong\""), plan(0..2, "service=http"));
+    let (old, new) = (spec(0..2, "service=http\n\trequest=\"wrong\""), spec(0..2, "service=http"));
     let begin = start();
     let mut health = Health::new(&old, &in_service(&old, |_| true), begin);
     let mut now = begin + INTERVAL;
@@ -150,7 +150,7 @@ fn a2_changed_check_of_a_down_server_goes_first() {
         }
         now += millis(10);
     }
-    let mut health = health.replan(&old, &new, &BTreeSet::new(), now);
+    let mut health = health.carry_over(&old, &new, &BTreeSet::new(), now);
     let due: Vec<SocketAddr> = all_due(&mut health, &new, now).iter().map(|due| due.probe.target).collect();
     assert_eq!(due, [address(0)]);
 }
@@ -159,16 +159,16 @@ fn a2_changed_check_of_a_down_server_goes_first() {
 #[test]
 fn a2_overdue_checks_are_spread_after_a_gap() {
     let begin = start();
-    let plan = plan(0..500, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
-    run(&mut health, &plan, begin, begin + 3 * INTERVAL);
+    let spec = spec(0..500, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
+    run(&mut health, &spec, begin, begin + 3 * INTERVAL);
     let awake = begin + 9 * INTERVAL;
-    let runs = run(&mut health, &plan, awake, awake + 2 * INTERVAL);
+    let runs = run(&mut health, &spec, awake, awake + 2 * INTERVAL);
     assert_eq!(runs.len(), 500);
     let most = densest(&runs);
     assert!(most <= 120, "{most} checks in 100 ms");
     // Afterwards they are as far apart as before.
-    let later = run(&mut health, &plan, awake + 2 * INTERVAL, awake + 3 * INTERVAL);
+    let later = run(&mut health, &spec, awake + 2 * INTERVAL, awake + 3 * INTERVAL);
     assert!(densest(&later) <= 20, "{} checks in 100 ms", densest(&later));
 }
 
@@ -176,24 +176,24 @@ fn a2_overdue_checks_are_spread_after_a_gap() {
 #[test]
 fn a2_falling_behind_is_said_once_and_counted() {
     let begin = start();
-    let plan = plan(0..10, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
-    run(&mut health, &plan, begin, begin + 2 * INTERVAL);
+    let spec = spec(0..10, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
+    run(&mut health, &spec, begin, begin + 2 * INTERVAL);
     let mut now = begin + 2 * INTERVAL;
     let mut news = Vec::new();
     while now < begin + 5 * INTERVAL {
-        health.due(&plan, now, |_| false);
+        health.due(&spec, now, |_| false);
         news.extend(health.punctuality(now));
         now += millis(100);
     }
     let [Punctuality::Behind { late, waiting: 10, .. }] = &news[..] else { panic!("{news:?}") };
     assert!((INTERVAL..INTERVAL + millis(200)).contains(late), "{late:?}");
     // A check that has not begun has no verdict, and nothing changes.
-    assert_eq!((health.any_in(&plan, 0), health.late_checks()), (true, 0));
-    run(&mut health, &plan, now, now + millis(10));
+    assert_eq!((health.any_in(&spec, 0), health.late_checks()), (true, 0));
+    run(&mut health, &spec, now, now + millis(10));
     assert_eq!(health.late_checks(), 10);
     let later = now + 2 * INTERVAL;
-    run(&mut health, &plan, now, later);
+    run(&mut health, &spec, now, later);
     assert_eq!(health.punctuality(later), Some(Punctuality::CaughtUp { checks: 10 }));
     assert_eq!(health.punctuality(later), None);
 }
@@ -202,16 +202,16 @@ fn a2_falling_behind_is_said_once_and_counted() {
 #[test]
 fn a2_a_repeat_comes_at_once_and_only_once() {
     let begin = start();
-    let plan = plan(0..1, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
-    run(&mut health, &plan, begin, begin + 2 * INTERVAL);
+    let spec = spec(0..1, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
+    run(&mut health, &spec, begin, begin + 2 * INTERVAL);
     let mut now = begin + 2 * INTERVAL;
     let mut next = |health: &mut Health, verdict: Verdict| {
         let at = health.poll_timeout().unwrap().max(now);
         let waited = at - now;
         now = at + millis(100);
-        for due in all_due(health, &plan, at) {
-            health.verdict(&plan, due.id, verdict.clone(), now);
+        for due in all_due(health, &spec, at) {
+            health.verdict(&spec, due.id, verdict.clone(), now);
         }
         waited
     };
@@ -228,21 +228,21 @@ fn a2_a_repeat_comes_at_once_and_only_once() {
 #[test]
 fn a11_servers_in_rotation_go_first() {
     let begin = start();
-    let plan = plan(0..6, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |index| index % 2 == 1), begin);
-    for due in all_due(&mut health, &plan, begin + millis(100)) {
+    let spec = spec(0..6, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |index| index % 2 == 1), begin);
+    for due in all_due(&mut health, &spec, begin + millis(100)) {
         let outcome = if due.probe.target == address(0) {
             Outcome::Down
         } else {
             Outcome::Unknown(UnknownCause::Panic)
         };
         if due.probe.target != address(2) {
-            health.verdict(&plan, due.id, Verdict::new(outcome, ""), begin + millis(100));
+            health.verdict(&spec, due.id, Verdict::new(outcome, ""), begin + millis(100));
         }
     }
     health.hurry_all(begin + INTERVAL);
     let order: Vec<(Priority, SocketAddr)> =
-        all_due(&mut health, &plan, begin + INTERVAL).iter().map(|d| (d.priority, d.probe.target)).collect();
+        all_due(&mut health, &spec, begin + INTERVAL).iter().map(|d| (d.priority, d.probe.target)).collect();
     let priorities: Vec<Priority> = order.iter().map(|(priority, _)| *priority).collect();
     assert!(priorities.is_sorted(), "{order:?}");
     assert_eq!(order.iter().filter(|(priority, _)| *priority == Priority::InRotation).count(), 3);
@@ -253,20 +253,20 @@ fn a11_servers_in_rotation_go_first() {
 #[test]
 fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     let mut now = start();
-    let plan = plan(0..6, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |index| index < 4), now);
+    let spec = spec(0..6, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |index| index < 4), now);
     health.hurry_all(now);
     let mut runs: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     for _ in 0..30 {
         // A check takes 4 s, so that not all of them fit into the interval of 10 s.
         now += millis(4000);
         let mut found = None;
-        health.due(&plan, now, |due| found.is_none() && found.replace(due).is_none());
+        health.due(&spec, now, |due| found.is_none() && found.replace(due).is_none());
         let due = found.unwrap();
         *runs.entry(due.probe.target).or_default() += 1;
         let silent = [address(4), address(5)].contains(&due.probe.target);
         let verdict = if silent { Verdict::down("silent") } else { Verdict::up("fine") };
-        health.verdict(&plan, due.id, verdict, now);
+        health.verdict(&spec, due.id, verdict, now);
     }
     assert!(runs.contains_key(&address(4)) && runs.contains_key(&address(5)), "{runs:?}");
     assert!((0..4).all(|index| runs[&address(index)] >= 5), "{runs:?}");
@@ -276,13 +276,13 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
 #[test]
 fn a2_servers_that_come_back_from_maintenance_are_spread() {
     let begin = start();
-    let plan = plan(0..MANY, "service=https");
-    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    let spec = spec(0..MANY, "service=https");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
     let after = begin + 3 * INTERVAL;
-    run(&mut health, &plan, begin, after);
-    health.maintain(&plan, |_| Some("by file".to_owned()), after);
-    health.maintain(&plan, |_| None, after);
-    let runs = run(&mut health, &plan, after, after + INTERVAL);
+    run(&mut health, &spec, begin, after);
+    health.maintain(&spec, |_| Some("by file".to_owned()), after);
+    health.maintain(&spec, |_| None, after);
+    let runs = run(&mut health, &spec, after, after + INTERVAL);
     assert_eq!(runs.len(), MANY);
     let at_once = runs.values().filter(|times| times[0] < after + WINDOW).count();
     assert!(at_once < MANY / 40, "{at_once} in the first {WINDOW:?}");
@@ -292,15 +292,15 @@ fn a2_servers_that_come_back_from_maintenance_are_spread() {
 #[test]
 fn a_check_that_waits_runs_when_the_maintenance_ends() {
     let begin = start();
-    let plan = plan(0..2, "service=http");
-    let mut health = Health::new(&plan, &in_service(&plan, |_| true), begin);
+    let spec = spec(0..2, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), begin);
     let by_file = |maintained: SocketAddr| (maintained == address(0)).then(|| "by file".to_owned());
-    health.maintain(&plan, by_file, begin);
+    health.maintain(&spec, by_file, begin);
     health.hurry_all(begin);
     // There is no slot for the check of the other server, which is first.
-    assert!(health.due(&plan, begin, |_| false).is_empty());
-    health.maintain(&plan, |_| None, begin);
+    assert!(health.due(&spec, begin, |_| false).is_empty());
+    health.maintain(&spec, |_| None, begin);
     let due: BTreeSet<SocketAddr> =
-        all_due(&mut health, &plan, begin).iter().map(|due| due.probe.target).collect();
+        all_due(&mut health, &spec, begin).iter().map(|due| due.probe.target).collect();
     assert_eq!(due, BTreeSet::from([address(0), address(1)]));
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::CheckId;
-use crate::plan::CheckKey;
+use crate::spec::CheckKey;
 use crate::value::{Outcome, UnknownCause, Unreachable, Verdict};
 
 /// Minimum of [`limit`].
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::config::{self, Answers};
     use crate::health::{Event, Health, Transition};
-    use crate::plan::Plan;
+    use crate::spec::Spec;
 
     const CAUSES: [UnknownCause; 7] = [
         UnknownCause::Resolver,
@@ -195,7 +195,7 @@ mod tests {
     ];
 
     struct World {
-        plan: Plan,
+        spec: Spec,
         health: Health,
         now: Instant,
     }
@@ -204,26 +204,26 @@ mod tests {
         /// Four servers, checked every 10 s and found up.
         #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
         fn new(unchecked_is_down: bool) -> World {
-            let plan = World::plan("");
+            let spec = World::spec("");
             let now = Instant::now();
-            let mut health = Health::new(&plan, &BTreeSet::new(), now);
+            let mut health = Health::new(&spec, &BTreeSet::new(), now);
             health.set_unchecked_is_down(unchecked_is_down);
-            let mut world = World { plan, health, now };
+            let mut world = World { spec, health, now };
             world.round(|_| Outcome::Up);
             world
         }
 
-        fn plan(more: &str) -> Plan {
+        fn spec(more: &str) -> Spec {
             let reals: String = (2..6).map(|n| format!("\treal=10.0.0.{n}:80 masq\n")).collect();
             let text = format!("checkinterval=10\nchecktimeout=5\nvirtual=10.0.0.1:80\n\t{more}\n{reals}");
             let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-            Plan::new(Arc::new(config))
+            Spec::new(Arc::new(config))
         }
 
         fn reload(&mut self, more: &str) {
-            let plan = World::plan(more);
-            self.health = self.health.replan(&self.plan, &plan, &BTreeSet::new(), self.now);
-            self.plan = plan;
+            let spec = World::spec(more);
+            self.health = self.health.carry_over(&self.spec, &spec, &BTreeSet::new(), self.now);
+            self.spec = spec;
         }
 
         /// Runs every check ten seconds later. `outcome` gives the result by the last byte of the server's address.
@@ -231,7 +231,7 @@ mod tests {
             self.now += Duration::from_secs(10);
             let mut due = Vec::new();
             self.health.hurry_all(self.now);
-            self.health.due(&self.plan, self.now, |check| {
+            self.health.due(&self.spec, self.now, |check| {
                 due.push(check);
                 true
             });
@@ -239,8 +239,8 @@ mod tests {
             for check in due {
                 let last = check.probe.target.to_string().chars().nth(7).and_then(|digit| digit.to_digit(10));
                 let verdict = Verdict::new(outcome(u8::try_from(last.unwrap()).unwrap()), "test");
-                let all = self.health.verdict(&self.plan, check.id, verdict, self.now);
-                let name = |t: &Transition| self.plan.member(t.member).1.address.to_string();
+                let all = self.health.verdict(&self.spec, check.id, verdict, self.now);
+                let name = |t: &Transition| self.spec.member(t.member).1.address.to_string();
                 events.extend(all.iter().map(|t| (name(t), t.event.clone())));
             }
             events.sort_by(|a, b| a.0.cmp(&b.0));
@@ -248,11 +248,11 @@ mod tests {
         }
 
         fn up(&self) -> Vec<bool> {
-            self.plan.members().map(|member| self.health.server(member).checked().is_up()).collect()
+            self.spec.members().map(|member| self.health.server(member).checked().is_up()).collect()
         }
 
         fn news(&mut self) -> Vec<String> {
-            self.health.blindness(&self.plan, self.now).iter().map(ToString::to_string).collect()
+            self.health.blindness(&self.spec, self.now).iter().map(ToString::to_string).collect()
         }
     }
 
@@ -270,7 +270,7 @@ mod tests {
             assert!(last.0 == "10.0.0.5:80" && matches!(last.1, Event::Down(_)), "{cause}: {last:?}");
             let mut news = world.news();
             for _ in 0..5 {
-                assert!(world.plan.members().all(|member| !world.health.server(member).is_overdue()));
+                assert!(world.spec.members().all(|member| !world.health.server(member).is_overdue()));
                 assert_eq!(world.round(blind(cause)), [], "{cause}");
                 news.extend(world.news());
             }
@@ -279,7 +279,7 @@ mod tests {
             assert_eq!(news, [format!("3 of 4 checks not possible: {cause}")]);
             assert_eq!(world.up(), [true, true, true, false], "{cause}");
             let unchecked: Vec<bool> =
-                world.plan.members().map(|member| world.health.server(member).is_overdue()).collect();
+                world.spec.members().map(|member| world.health.server(member).is_overdue()).collect();
             assert_eq!(unchecked, [true, true, true, false], "{cause}");
             world.round(|_| Outcome::Up);
             let end = format!("Checks are possible again: 3 of 4 were not possible for 60 s: {cause}");
@@ -325,6 +325,6 @@ mod tests {
         world.round(|_| Outcome::Down);
         world.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
         assert_eq!(world.up(), [false; 4]);
-        assert!(world.plan.members().all(|member| world.health.server(member).checked().failures() == 1));
+        assert!(world.spec.members().all(|member| world.health.server(member).checked().failures() == 1));
     }
 }

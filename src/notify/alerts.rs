@@ -13,8 +13,8 @@ use super::reminders::Reminders;
 use crate::event::{Because, Event, Kind};
 use crate::health::{Owner, Standing};
 use crate::net::resolve;
-use crate::plan::Plan;
 use crate::settings;
+use crate::spec::Spec;
 use crate::value::{Change, DaemonStatus, Role, ServerAction, ServerChange, VirtualId};
 
 /// The mail of a daemon.
@@ -60,41 +60,41 @@ impl Alerts {
 
     /// Sets the status of the daemon. `Running` means that all servers have been checked: mail about fallback servers
     /// that are still active is then sent.
-    pub fn set_status(&mut self, status: DaemonStatus, plan: &Plan) {
+    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec) {
         let held = std::mem::take(&mut self.held);
         if status == DaemonStatus::Running {
             for (of, text) in held {
-                self.send(plan, of, &text);
+                self.send(spec, of, &text);
             }
         }
         self.status = status;
     }
 
     /// Applies a new configuration.
-    pub fn replan(&mut self, plan: &Plan) {
+    pub fn set_spec(&mut self, spec: &Spec) {
         self.status = DaemonStatus::Reloading;
-        self.reminders.replan(plan);
+        self.reminders.set_spec(spec);
     }
 
     /// Sends the alerts for these events.
-    pub fn publish(&mut self, events: &[Event], plan: &Plan, now: Instant) {
+    pub fn publish(&mut self, events: &[Event], spec: &Spec, now: Instant) {
         for Event { service, server, kind } in events {
             if let Kind::Table { change: Change::Server(change), because } = kind {
                 if !self.hold(change) {
-                    self.note(change, because.as_ref(), plan, now);
-                    self.send(plan, change.of, &change.to_string());
+                    self.note(change, because.as_ref(), spec, now);
+                    self.send(spec, change.of, &change.to_string());
                 }
                 continue;
             }
             let (Some(of), Some(address)) = (*service, *server) else { continue };
             match kind {
                 kind if takes_out(kind) => {
-                    let frequency = plan.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
+                    let frequency = spec.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
                     self.reminders.down((of, address), frequency, now);
                 }
                 // A server that fails its first check was never in rotation, so there is no change of the table to
                 // report (L01).
-                Kind::DownWithoutChange => self.send(plan, of, &inaccessible(of, address)),
+                Kind::DownWithoutChange => self.send(spec, of, &inaccessible(of, address)),
                 Kind::Up { .. } | Kind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
                     self.reminders.over((of, address));
                 }
@@ -110,9 +110,9 @@ impl Alerts {
     }
 
     /// Reminds the administrator of servers that are down.
-    pub fn remind(&mut self, plan: &Plan, now: Instant) {
+    pub fn remind(&mut self, spec: &Spec, now: Instant) {
         for (id, address) in self.reminders.take_due(now) {
-            self.send(plan, id, &inaccessible(id, address));
+            self.send(spec, id, &inaccessible(id, address));
         }
     }
 
@@ -137,8 +137,8 @@ impl Alerts {
         }
     }
 
-    fn note(&mut self, change: &ServerChange, because: Option<&Because>, plan: &Plan, now: Instant) {
-        let often = plan.virtual_of(change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
+    fn note(&mut self, change: &ServerChange, because: Option<&Because>, spec: &Spec, now: Instant) {
+        let often = spec.virtual_of(change.of).map_or(Duration::ZERO, |v| v.alert.frequency);
         let server = (change.of, change.configured.unwrap_or(change.server));
         match (change.role, change.action) {
             (Role::Fallback, _) => {}
@@ -157,9 +157,9 @@ impl Alerts {
         }
     }
 
-    fn send(&mut self, plan: &Plan, of: VirtualId, text: &str) {
-        let from = plan.config().globals.emailalertfrom.as_deref();
-        let letter = plan.virtual_of(of).and_then(|v| self.writer.letter(v, from, self.status, text));
+    fn send(&mut self, spec: &Spec, of: VirtualId, text: &str) {
+        let from = spec.config().globals.emailalertfrom.as_deref();
+        let letter = spec.virtual_of(of).and_then(|v| self.writer.letter(v, from, self.status, text));
         let Some(letter) = letter else { return };
         info!("emailalert: {text}");
         match Parcel::seal(&letter) {
@@ -211,7 +211,7 @@ mod tests {
     fn no_reminder_of_what_an_operator_took_out() {
         let text =
             "emailalert=a@example.net\nemailalertfreq=60\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 0\n";
-        let plan = crate::daemon::test_plan(text);
+        let spec = crate::daemon::test_spec(text);
         let (of, server) = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
@@ -227,8 +227,8 @@ mod tests {
             };
             let kind = Kind::Table { change: Change::Server(change), because };
             let then = then.map(|kind| Event::of_server(of, server, kind));
-            alerts.publish(&[Event::of_server(of, server, kind)], &plan, now);
-            alerts.publish(then.as_slice(), &plan, now);
+            alerts.publish(&[Event::of_server(of, server, kind)], &spec, now);
+            alerts.publish(then.as_slice(), &spec, now);
             alerts.poll_timeout().is_some()
         };
         let by = |owner| Some(Because::Overridden(owner));

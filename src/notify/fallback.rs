@@ -4,24 +4,24 @@
 use std::collections::BTreeMap;
 
 use crate::health::Health;
-use crate::plan::{Member, Plan, Virtual};
+use crate::spec::{ServerRef, Spec, Virtual};
 use crate::value::VirtualId;
 
 /// The last call of each command.
 #[derive(Debug, Default)]
 pub struct FallbackCommands {
-    last: BTreeMap<VirtualId, Said>,
+    last: BTreeMap<VirtualId, Last>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Said {
+struct Last {
     command: String,
-    word: Word,
+    action: Action,
 }
 
 /// The first argument of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Action {
     /// No server is up.
     Start,
     /// A server is up.
@@ -40,70 +40,71 @@ pub struct Call {
 }
 
 impl FallbackCommands {
-    /// The commands to run now for these virtual services, given by their index in the plan. No `start` is due before
+    /// The commands to run now for these virtual services, given by their index in the spec. No `start` is due before
     /// all servers of a virtual service have been checked.
     pub fn due(
         &mut self,
-        plan: &Plan,
+        spec: &Spec,
         health: &Health,
         virtuals: impl IntoIterator<Item = usize>,
     ) -> Vec<Call> {
         let mut calls = Vec::new();
         for virtual_index in virtuals {
-            let v = &plan.virtuals()[virtual_index];
+            let v = &spec.virtuals()[virtual_index];
             let before = self.last.remove(&v.id);
             let Some(command) = &v.fallbackcommand else { continue };
-            let before = before.filter(|said| said.command == *command);
-            let word = word(plan, health, virtual_index, v);
-            if let Some(word) = word
-                && before.as_ref().is_none_or(|said| said.word != word)
+            let before = before.filter(|last| last.command == *command);
+            let action = action(spec, health, virtual_index, v);
+            if let Some(action) = action
+                && before.as_ref().is_none_or(|last| last.action != action)
             {
-                calls.push(Call { of: v.id, command: command.clone(), arguments: arguments(v.id, word) });
+                calls.push(Call { of: v.id, command: command.clone(), arguments: arguments(v.id, action) });
             }
-            if let Some(word) = word.or(before.map(|said| said.word)) {
-                self.last.insert(v.id, Said { command: command.clone(), word });
+            if let Some(action) = action.or(before.map(|last| last.action)) {
+                self.last.insert(v.id, Last { command: command.clone(), action });
             }
         }
         calls
     }
 
     /// Forgets virtual services that are no longer configured.
-    pub fn replan(&mut self, plan: &Plan) {
-        self.last.retain(|id, _| plan.virtual_index(*id).is_some());
+    pub fn set_spec(&mut self, spec: &Spec) {
+        self.last.retain(|id, _| spec.virtual_index(*id).is_some());
     }
 
     /// The `stop` calls for all commands that had `start` last, for a daemon that stops.
     pub fn all_stopped(&mut self) -> Vec<Call> {
-        let started = std::mem::take(&mut self.last).into_iter().filter(|(_, said)| said.word == Word::Start);
-        let call = |(of, said): (VirtualId, Said)| Call {
+        let started =
+            std::mem::take(&mut self.last).into_iter().filter(|(_, last)| last.action == Action::Start);
+        let call = |(of, last): (VirtualId, Last)| Call {
             of,
-            command: said.command,
-            arguments: arguments(of, Word::Stop),
+            command: last.command,
+            arguments: arguments(of, Action::Stop),
         };
         started.map(call).collect()
     }
 }
 
-fn word(plan: &Plan, health: &Health, virtual_index: usize, v: &Virtual) -> Option<Word> {
-    if health.any_in(plan, virtual_index) {
-        return Some(Word::Stop);
+fn action(spec: &Spec, health: &Health, virtual_index: usize, v: &Virtual) -> Option<Action> {
+    if health.any_in(spec, virtual_index) {
+        return Some(Action::Stop);
     }
     let seen = |real_index: usize| {
-        let member = Member { virtual_index, real_index };
-        plan.check_of(member).is_none() || health.server(member).is_seen() || plan.is_leaving(member)
+        let member = ServerRef { virtual_index, real_index };
+        spec.check_of(member).is_none() || health.server(member).is_seen() || spec.is_leaving(member)
     };
-    (0..v.reals.len()).all(seen).then_some(Word::Start)
+    (0..v.reals.len()).all(seen).then_some(Action::Start)
 }
 
-fn arguments(of: VirtualId, word: Word) -> [String; 3] {
-    let word = match word {
-        Word::Start => "start",
-        Word::Stop => "stop",
+fn arguments(of: VirtualId, action: Action) -> [String; 3] {
+    let action = match action {
+        Action::Start => "start",
+        Action::Stop => "stop",
     };
     // A firewall mark has no address.
     let (address, protocol) = match of {
         VirtualId::Address { protocol, address } => (address.to_string(), protocol.to_string()),
         VirtualId::Mark { .. } => (":0".to_owned(), "fwm".to_owned()),
     };
-    [word.to_owned(), address, protocol]
+    [action.to_owned(), address, protocol]
 }

@@ -1,6 +1,6 @@
 //! Text and recipients of an alert, in the original's words. No I/O.
 
-use crate::plan::Virtual;
+use crate::spec::Virtual;
 use crate::value::{DaemonStatus, Mailbox, Relay};
 
 /// The author of mail: this machine and the user of this process.

@@ -199,7 +199,7 @@ fn overridden(decision: &Override, in_maintenance: bool, server: &str) -> String
     let until = until.map(|seconds| format!(" for {seconds} s")).unwrap_or_default();
     let why = if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
     let later = if in_maintenance { "; no effect while in maintenance" } else { "" };
-    format!("Override {} of real server: {server}: by {who}{until}{why}{later}", decision.what.word())
+    format!("Override {} of real server: {server}: by {who}{until}{why}{later}", decision.what.as_str())
 }
 
 fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>, server: &str) -> String {
@@ -217,7 +217,7 @@ fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>,
         Ending::Replaced(owner) => {
             return format!(
                 "Override {} of real server ended: {server}: by {}, replaced by {owner}",
-                decision.what.word(),
+                decision.what.as_str(),
                 decision.owner
             );
         }
@@ -227,7 +227,7 @@ fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>,
     };
     format!(
         "Override {} of real server ended: {server}: by {}, {why}{state}",
-        decision.what.word(),
+        decision.what.as_str(),
         decision.owner
     )
 }

@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::health::Health;
 use crate::net::cause;
-use crate::plan::{Action, CheckType, Member, Negotiate, Plan, Real, Virtual};
+use crate::spec::{Action, CheckType, Negotiate, Real, ServerRef, Spec, Virtual};
 use crate::sys::lane::Lane;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
 
@@ -35,11 +35,11 @@ pub struct Line {
 
 /// The line for a finished check, or for a check that `maintenancedir` suppresses; `None` if no line is written.
 #[must_use]
-pub fn line(plan: &Plan, health: &Health, member: Member, verdict: Option<&Verdict>) -> Option<Line> {
-    let (v, real) = plan.member(member);
+pub fn line(spec: &Spec, health: &Health, member: ServerRef, verdict: Option<&Verdict>) -> Option<Line> {
+    let (v, real) = spec.member(member);
     let path = v.notes.monitorfile.clone()?;
     // The original writes no line for these.
-    let probe = &plan.check_of(member)?.key.probe;
+    let probe = &spec.check_of(member)?.key.probe;
     if v.check.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
         return None;
     }
@@ -100,7 +100,7 @@ fn shown_request<'a>(v: &Virtual, request: &'a str) -> Cow<'a, str> {
 }
 
 fn check_word(v: &Virtual) -> String {
-    let service = |kind: &str, service: Negotiate| format!("{kind}:{}", service.word());
+    let service = |kind: &str, service: Negotiate| format!("{kind}:{}", service.as_str());
     match v.check.checktype {
         CheckType::Connect => "connect".to_owned(),
         CheckType::Negotiate => service("negotiate", v.check.service),
@@ -177,9 +177,9 @@ impl Monitor {
     }
 
     /// Drops files that are no longer configured. Their queued lines are still written.
-    pub fn replan(&mut self, plan: &Plan) {
+    pub fn set_spec(&mut self, spec: &Spec) {
         let named: BTreeSet<&PathBuf> =
-            plan.virtuals().iter().filter_map(|v| v.notes.monitorfile.as_ref()).collect();
+            spec.virtuals().iter().filter_map(|v| v.notes.monitorfile.as_ref()).collect();
         self.files.retain(|path, _| named.contains(path));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::value::VirtualId;
 
 /// A server of a virtual service, with the configured address.
@@ -48,10 +48,10 @@ impl Reminders {
     }
 
     /// Forgets servers that are no longer configured (B24), and uses the newly configured frequency for the others.
-    pub fn replan(&mut self, plan: &Plan) {
+    pub fn set_spec(&mut self, spec: &Spec) {
         self.queue.clear();
         for ((id, address), reminder) in std::mem::take(&mut self.down) {
-            let v = plan.virtual_of(id).filter(|v| v.reals.iter().any(|real| real.address == address));
+            let v = spec.virtual_of(id).filter(|v| v.reals.iter().any(|real| real.address == address));
             let frequency = v.map_or(Duration::ZERO, |v| v.alert.frequency);
             if !frequency.is_zero() {
                 self.insert((id, address), Reminder { frequency, ..reminder });
@@ -96,9 +96,9 @@ mod tests {
     use super::*;
     use crate::config::{self, Answers};
 
-    fn plan(text: &str) -> Plan {
+    fn spec(text: &str) -> Spec {
         let config = config::load(text.as_bytes(), &Answers::new("vm".to_owned())).config.unwrap();
-        Plan::new(Arc::new(config))
+        Spec::new(Arc::new(config))
     }
 
     const TWO: &str =
@@ -108,7 +108,7 @@ mod tests {
     fn servers_are_reported_again_until_they_are_up_or_gone() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        let both = plan(TWO);
+        let both = spec(TWO);
         let id = both.virtuals()[0].id;
         let (two, three) = ((id, "10.0.0.2:80".parse().unwrap()), (id, "10.0.0.3:80".parse().unwrap()));
         let often = both.virtuals()[0].alert.frequency;
@@ -123,18 +123,18 @@ mod tests {
         reminders.over(two);
         assert_eq!(reminders.take_due(later(40)), [three]);
         // A new file with another frequency.
-        let slower = plan(&TWO.replace("=10\n", "=60\n"));
-        reminders.replan(&slower);
+        let slower = spec(&TWO.replace("=10\n", "=60\n"));
+        reminders.set_spec(&slower);
         assert_eq!(reminders.poll_timeout(), Some(later(100)));
         // B24: no reminder of a server that is no longer configured.
-        reminders.replan(&plan("emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        reminders.set_spec(&spec("emailalertfreq=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         assert_eq!(reminders.poll_timeout(), None);
     }
 
     #[test]
     fn without_a_frequency_there_is_no_reminder() {
-        let plan = plan("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
-        let v = &plan.virtuals()[0];
+        let spec = spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+        let v = &spec.virtuals()[0];
         let mut reminders = Reminders::default();
         reminders.down((v.id, "10.0.0.2:80".parse().unwrap()), v.alert.frequency, Instant::now());
         assert_eq!(reminders.poll_timeout(), None);

@@ -237,7 +237,7 @@ fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {
 fn overridden(decision: &Override, at: Moment) -> Overridden {
     let time = |when| time(at.wall_at(when));
     Overridden {
-        what: decision.what.word().to_owned(),
+        what: decision.what.as_str().to_owned(),
         owner: decision.owner.to_string(),
         note: decision.reason.clone(),
         since: time(decision.since),

@@ -1,7 +1,7 @@
 //! The state in one line, for the service manager: `12 of 14 up, fallback of 10.0.0.1:80 active`.
 
 use crate::health::{Health, Standing};
-use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::value::VirtualId;
 
 /// Maximum number of services that are named; the others are counted.
@@ -9,9 +9,9 @@ const NAMED: usize = 3;
 
 /// Reports how many servers are up, in maintenance and overridden, and which services have no server left.
 #[must_use]
-pub fn status(plan: &Plan, health: &Health) -> String {
+pub fn status(spec: &Spec, health: &Health) -> String {
     let (mut all, mut up, mut maintained, mut overridden) = (0_usize, 0_usize, 0_usize, 0_usize);
-    for member in plan.members().filter(|member| !plan.is_leaving(*member)) {
+    for member in spec.members().filter(|member| !spec.is_leaving(*member)) {
         let server = health.server(member);
         all += 1;
         up += usize::from(server.standing() == Standing::InRotation);
@@ -28,7 +28,7 @@ pub fn status(plan: &Plan, health: &Health) -> String {
     if overridden > 0 {
         parts.push(format!("{overridden} overridden"));
     }
-    let lost = plan.virtuals().iter().enumerate().filter(|(index, _)| !health.any_in(plan, *index));
+    let lost = spec.virtuals().iter().enumerate().filter(|(index, _)| !health.any_in(spec, *index));
     let (with, without): (Vec<_>, Vec<_>) = lost.map(|(_, v)| v).partition(|v| v.fallback.is_some());
     if !with.is_empty() {
         parts.push(format!("fallback of {} active", names(with.iter().map(|v| v.id))));
@@ -72,14 +72,14 @@ mod tests {
         let text = [80, 81, 82, 83, 84].map(|port| block(port, "\tfallback=127.0.0.1 gate\n")).concat()
             + &block(90, "");
         let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-        let plan = Plan::new(Arc::new(config));
+        let spec = Spec::new(Arc::new(config));
         let told = |up: &[(u16, u8)]| {
             let server = |(port, last): &(u16, u8)| {
                 let id: VirtualId = format!("tcp:10.0.0.1:{port}").parse().unwrap();
                 (id, format!("10.0.0.{last}:{port}").parse().unwrap())
             };
             let up: BTreeSet<_> = up.iter().map(server).collect();
-            status(&plan, &Health::new(&plan, &up, Instant::now()))
+            status(&spec, &Health::new(&spec, &up, Instant::now()))
         };
         let one_each = [(80, 2), (81, 2), (82, 3), (83, 2), (84, 2), (90, 3)];
         assert_eq!(told(&one_each), "6 of 12 up");

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::moment::Moment;
 use crate::desired;
 use crate::health::{Checked, Health, Override, What};
-use crate::plan::{CheckKey, Member, Plan};
+use crate::spec::{CheckKey, ServerRef, Spec};
 use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
 
 /// All virtual services of a daemon at one moment.
@@ -118,8 +118,8 @@ pub enum DestinationRole {
 impl View {
     /// Creates a view of all services.
     #[must_use]
-    pub fn of(plan: &Plan, health: &Health, table: &Table, now: Moment) -> View {
-        let services = (0..plan.virtuals().len()).map(|index| Arc::new(service(plan, health, table, index)));
+    pub fn of(spec: &Spec, health: &Health, table: &Table, now: Moment) -> View {
+        let services = (0..spec.virtuals().len()).map(|index| Arc::new(service(spec, health, table, index)));
         View {
             name: Arc::from(""),
             config: Arc::from(""),
@@ -131,15 +131,15 @@ impl View {
     }
 }
 
-/// Creates the view of one virtual service, by index in the plan.
+/// Creates the view of one virtual service, by index in the spec.
 #[must_use]
-pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize) -> ServiceView {
-    let v = &plan.virtuals()[virtual_index];
-    let members = (0..v.reals.len()).map(|real_index| Member { virtual_index, real_index });
+pub fn service(spec: &Spec, health: &Health, table: &Table, virtual_index: usize) -> ServiceView {
+    let v = &spec.virtuals()[virtual_index];
+    let members = (0..v.reals.len()).map(|real_index| ServerRef { virtual_index, real_index });
     let present = table.services.get(&desired::service_key(v.id));
     let destinations = present.into_iter().flat_map(|service| &service.destinations);
     let role = |key: &DestinationKey| {
-        let mut servers = plan.servers_at(virtual_index, SocketAddr::new(key.address, key.port));
+        let mut servers = spec.servers_at(virtual_index, SocketAddr::new(key.address, key.port));
         if servers.next().is_some() {
             DestinationRole::Server
         } else if desired::fallback_key(v) == Some(*key) {
@@ -156,7 +156,7 @@ pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize
         failurecount: v.failurecount,
         servers: members
             .filter(|member| !health.server(*member).has_gone())
-            .map(|member| server(plan, health, member))
+            .map(|member| server(spec, health, member))
             .collect(),
         destinations: Some(
             destinations
@@ -166,15 +166,15 @@ pub fn service(plan: &Plan, health: &Health, table: &Table, virtual_index: usize
     }
 }
 
-fn server(plan: &Plan, health: &Health, member: Member) -> ServerView {
-    let (_, real) = plan.member(member);
+fn server(spec: &Spec, health: &Health, member: ServerRef) -> ServerView {
+    let (_, real) = spec.member(member);
     let known = health.server(member);
-    let check = plan.check_of(member);
+    let check = spec.check_of(member);
     ServerView {
         address: real.address,
         method: real.method,
         weight: real.weight,
-        state: state(plan, health, member),
+        state: state(spec, health, member),
         overridden: known.overridden().cloned(),
         since: known.since(),
         failures: known.checked().failures(),
@@ -183,17 +183,17 @@ fn server(plan: &Plan, health: &Health, member: Member) -> ServerView {
     }
 }
 
-fn state(plan: &Plan, health: &Health, member: Member) -> State {
+fn state(spec: &Spec, health: &Health, member: ServerRef) -> State {
     let known = health.server(member);
     let outcome = known.verdict().map(|verdict| verdict.outcome);
     let is_unseen = matches!(known.checked(), Checked::Unseen { .. });
     match known.overridden().map(|decision| decision.what) {
         _ if known.is_in_maintenance() => State::Maintenance,
-        _ if plan.is_leaving(member) => State::Leaving,
+        _ if spec.is_leaving(member) => State::Leaving,
         Some(What::Drain) => State::Draining,
         Some(What::Down) => State::Down,
         Some(What::Up) => State::Up,
-        None if plan.check_of(member).is_none() => State::Off,
+        None if spec.check_of(member).is_none() => State::Off,
         None if known.is_overdue() => State::Unknown,
         None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => State::Unknown,
         None if known.checked().is_up() => State::Up,

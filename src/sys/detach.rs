@@ -18,14 +18,14 @@ use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork,
 #[derive(Debug)]
 pub enum Side {
     /// The process that the operator started, with the report of the daemon.
-    Launcher(Verdict),
+    Launcher(StartResult),
     /// The daemon.
     Daemon(Launcher),
 }
 
 /// The result of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum StartResult {
     /// The daemon is ready.
     Ready {
         /// Warnings for the operator, for standard error; empty if there are none.
@@ -120,14 +120,14 @@ pub fn detach() -> io::Result<Side> {
     }
 }
 
-fn wait_for_verdict(reading: OwnedFd) -> io::Result<Verdict> {
+fn wait_for_verdict(reading: OwnedFd) -> io::Result<StartResult> {
     let mut answer = Vec::new();
     File::from(reading).read_to_end(&mut answer)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(match answer.split_first() {
-        Some((&READY, notes)) => Verdict::Ready { notes: text(notes) },
-        Some((code, message)) => Verdict::Failed { code: *code, message: text(message) },
-        None => Verdict::Failed {
+        Some((&READY, notes)) => StartResult::Ready { notes: text(notes) },
+        Some((code, message)) => StartResult::Failed { code: *code, message: text(message) },
+        None => StartResult::Failed {
             code: 1,
             message: "the daemon ended before it was ready; see its log".to_owned(),
         },

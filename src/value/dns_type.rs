@@ -41,7 +41,7 @@ impl DnsType {
 
     /// Its name.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         // The enum and the table are in the same order, which a test asserts.
         DnsType::ALL[self as usize].1
     }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn kinds_stand_in_the_order_of_the_enum() {
         for (index, (kind, word)) in DnsType::ALL.iter().enumerate() {
-            assert_eq!((*kind as usize, kind.word()), (index, *word));
+            assert_eq!((*kind as usize, kind.as_str()), (index, *word));
             assert_eq!(DnsType::from_word(&word.to_lowercase()), Some(*kind));
         }
         assert_eq!(DnsType::from_word("AXFR"), None);

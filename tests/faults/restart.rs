@@ -39,12 +39,12 @@ impl Resident {
     /// A table in which an earlier daemon had every server of the trial in rotation.
     pub fn all_in_rotation(trial: &Trial) -> Resident {
         let (file, run) = (trial.site.path("web.cf"), trial.site.path("run"));
-        let plan = daemon::load(&file).unwrap().plan;
-        let reals = |v: &ldirectord_rs::plan::Virtual| {
+        let spec = daemon::load(&file).unwrap().spec;
+        let reals = |v: &ldirectord_rs::spec::Virtual| {
             v.reals.iter().map(|real| (v.id, real.address)).collect::<Vec<_>>()
         };
-        let up: BTreeSet<_> = plan.virtuals().iter().flat_map(reals).collect();
-        let table = desired::wanted(&plan, &Health::new(&plan, &up, Instant::now()));
+        let up: BTreeSet<_> = spec.virtuals().iter().flat_map(reals).collect();
+        let table = desired::wanted(&spec, &Health::new(&spec, &up, Instant::now()));
         Resident { file, run, table: Memory::with_table(&table), running: None }
     }
 

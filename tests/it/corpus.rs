@@ -192,7 +192,7 @@ fn check(v: &Virtual) -> String {
         CheckType::Combined(count) => format!("combined {count}"),
     };
     let (check, negotiate) = (v.timing.checktimeout.as_secs(), v.timing.negotiatetimeout.as_secs());
-    format!("  check {kind} {} {check} {negotiate}", v.check.service.word())
+    format!("  check {kind} {} {check} {negotiate}", v.check.service.as_str())
 }
 
 /// The settings between the check and the real servers, in the order of the recorder.

@@ -16,7 +16,7 @@ use crate::space::Space;
 use crate::table::Table;
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Plan, World};
+use crate::world::{Spec, World};
 
 /// The folders of each director, and where it sees them.
 const FOLDERS: [(&str, &str); 4] =
@@ -53,8 +53,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Creates the world of a plan. `LDIRECTORD_RS` may name another daemon than this package's own.
-    pub fn new(plan: &Plan) -> Self {
+    /// Creates the world of a spec. `LDIRECTORD_RS` may name another daemon than this package's own.
+    pub fn new(spec: &Spec) -> Self {
         let own = || env!("CARGO_BIN_EXE_ldirectord-rs").into();
         let binary: PathBuf = env::var_os("LDIRECTORD_RS").unwrap_or_else(own).into();
         assert!(binary.exists(), "no daemon at {}", binary.display());
@@ -63,7 +63,7 @@ impl Scene {
         fs::create_dir_all("/var/lib/ldirectord-rs").unwrap();
         let files = tempfile::tempdir().unwrap();
         let root = |number: u8| files.path().join(format!("d{number}"));
-        let world = World::new(plan, |number| {
+        let world = World::new(spec, |number| {
             let folder = |(name, target)| {
                 let source = root(number).join(name);
                 fs::create_dir_all(&source).unwrap();

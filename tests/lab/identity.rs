@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 
 use crate::director::{Director, Scene};
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 const CONFIGURATION: &str = "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\n\
     virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate\n\tchecktype=on\n";
@@ -26,7 +26,7 @@ fn told(director: &Director, words: &[&str], code: i32, part: &str) {
 /// R92: the default name, the name of the file, and a link to it.
 #[test]
 fn a_daemon_is_reached_under_each_name_of_its_file() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     director.configure(CONFIGURATION);
     for link in ["ldirectord.cf", "other.cf"] {
@@ -68,7 +68,7 @@ fn a_daemon_is_reached_under_each_name_of_its_file() {
 /// R92
 #[test]
 fn of_two_starts_with_two_names_one_gives_a_daemon() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     director.configure(CONFIGURATION);
     symlink("lab.cf", director.file("ha.d").join("ldirectord.cf")).unwrap();

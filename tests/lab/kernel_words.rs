@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::director::{Director, Scene};
 use crate::space::Space;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 /// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
@@ -65,7 +65,7 @@ fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
 
 #[test]
 fn words_for_the_kernel_are_in_its_table() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let (space, director) = (&scene.world.directors[0], &scene.directors[0]);
     let listener = space.run(|| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).unwrap();

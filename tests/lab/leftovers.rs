@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::director::Scene;
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -22,7 +22,7 @@ fn services(table: &Table) -> usize {
 
 #[test]
 fn a_stop_after_a_crash_removes_what_is_left() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     director.configure(CONFIGURATION);
     director.must("start");

@@ -9,7 +9,7 @@ use crate::client::{Client, shares};
 use crate::director::Scene;
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 /// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ const FIRST: Wanted = Wanted { second_weight: 1, more: false };
 
 impl Life {
     fn new(path: Path, family: Family, quiescent: bool) -> Self {
-        let scene = Scene::new(&Plan::new(path, family));
+        let scene = Scene::new(&Spec::new(path, family));
         for server in &scene.world.servers {
             server.web.page("/alive.html", "all is fine");
         }
@@ -55,7 +55,7 @@ impl Life {
     fn configuration(&self, wanted: Wanted) -> String {
         let six = if self.family == Family::V6 { "6" } else { "" };
         let quiescent = if self.quiescent { "yes" } else { "no" };
-        let (word, home) = (self.path.word(), self.home());
+        let (word, home) = (self.path.as_str(), self.home());
         let mut text = format!(
             "checktimeout=2\ncheckinterval=1\nautoreload=yes\nquiescent={quiescent}\n\
              logfile=\"/var/log/ldirectord.log\"\n"

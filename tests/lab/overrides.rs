@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::director::{Director, Scene};
 use crate::table::Table;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -38,7 +38,7 @@ fn must(director: &Director, words: &[&str]) -> String {
 
 #[test]
 fn a_drain_outlives_the_daemon() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     director.configure(CONFIGURATION);
     director.must("start");
@@ -81,7 +81,7 @@ fn a_drain_outlives_the_daemon() {
 /// If the overrides file is unreadable, servers at weight 0 stay there.
 #[test]
 fn an_unreadable_file_keeps_servers_out() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     director.configure(CONFIGURATION);
     director.must("start");

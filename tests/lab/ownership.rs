@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use crate::director::{Director, Scene};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 const MOVED: &str = "virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate 5\n\tchecktype=on\n";
@@ -73,7 +73,7 @@ fn is_that_of(director: &Director, owner: &str, other: &str) {
 
 #[test]
 fn a_service_moves_between_two_daemons_without_a_write() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     let untouched = |services_wanted: usize| {
         let found = (services(&director.table()), writes(director));
@@ -129,7 +129,7 @@ fn a_service_moves_between_two_daemons_without_a_write() {
 /// for it.
 #[test]
 fn a_service_outlives_its_owner_for_the_daemon_that_waits() {
-    let scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+    let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
     let director = &scene.directors[0];
     write(director, "a.cf", 81, MOVED);
     write(director, "b.cf", 82, MOVED);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::table::{Table, connections};
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Family, Path, Plan, World};
+use crate::world::{Family, Path, Spec, World};
 
 /// Both servers answer; one at weight 0 gets no new connections; the director's own web server is the fallback.
 fn carries(path: Path, family: Family) {
-    let world = World::new(&Plan::new(path, family), |_| Vec::new());
+    let world = World::new(&Spec::new(path, family), |_| Vec::new());
     let director = &world.directors[0];
     let service = world.service(80);
     let weights = |first, second| {
@@ -72,7 +72,7 @@ fn tunnel_carries() {
 /// What the scenarios rely on: a stopped server refuses, a frozen server is silent, and both answer again afterwards.
 #[test]
 fn a_web_server_stops_freezes_and_returns() {
-    let mut world = World::new(&Plan::new(Path::Direct, Family::V4), |_| Vec::new());
+    let mut world = World::new(&Spec::new(Path::Direct, Family::V4), |_| Vec::new());
     let director = world.directors[0].clone();
     let server = &mut world.servers[0];
     let address = server.address;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::director::{Director, Scene};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan};
+use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -69,7 +69,7 @@ struct Stage {
 
 impl Stage {
     fn new(settings: &[(&'static str, &str)]) -> Stage {
-        let mut scene = Scene::new(&Plan::new(Path::Direct, Family::V4));
+        let mut scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
         for server in &scene.world.servers {
             server.web.page("/", "fine");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::director::{Director, Scene};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Plan, World};
+use crate::world::{Family, Path, Spec, World};
 
 /// The book's configuration.
 pub const BOOK: &str = include_str!("../data/samples/book/ldirectord.cf");
@@ -17,8 +17,8 @@ pub const SCHOOL: &str = include_str!("../data/samples/school/ldirectord.cf");
 const BOOK_SOON: Duration = Duration::from_secs(60);
 const SCHOOL_SOON: Duration = Duration::from_secs(20);
 
-fn plan<'a>(vip: u8, servers: &'a [u8], directors: u8) -> Plan<'a> {
-    Plan { vip, servers, directors, ..Plan::new(Path::Direct, Family::V4) }
+fn spec<'a>(vip: u8, servers: &'a [u8], directors: u8) -> Spec<'a> {
+    Spec { vip, servers, directors, ..Spec::new(Path::Direct, Family::V4) }
 }
 
 /// The table of a sample with these weights of its servers. If none is up, the director itself is in it as the
@@ -49,7 +49,7 @@ fn asked_for(scene: &Scene, path: &str, host: &str) {
 
 #[test]
 fn book() {
-    let mut scene = Scene::new(&plan(200, &[132, 133], 2));
+    let mut scene = Scene::new(&spec(200, &[132, 133], 2));
     for server in &scene.world.servers {
         server.web.page("/index.html", "This is the Test Page.");
     }
@@ -82,7 +82,7 @@ fn book() {
 }
 
 fn school_scene(page: &str) -> Scene {
-    let scene = Scene::new(&plan(100, &[191, 192], 1));
+    let scene = Scene::new(&spec(100, &[191, 192], 1));
     for server in &scene.world.servers {
         server.web.page(page, "OK");
     }

@@ -38,7 +38,7 @@ impl Path {
     }
 
     /// The word of the configuration file.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "gate",
             Self::Masq => "masq",
@@ -82,7 +82,7 @@ enum Bridge {
 
 /// The parts of a world; the numbers are the last parts of addresses.
 #[derive(Debug, Clone, Copy)]
-pub struct Plan<'a> {
+pub struct Spec<'a> {
     /// How requests reach the real servers.
     pub path: Path,
     /// IPv4 or IPv6.
@@ -95,7 +95,7 @@ pub struct Plan<'a> {
     pub directors: u8,
 }
 
-impl Plan<'_> {
+impl Spec<'_> {
     /// One director, two real servers.
     pub fn new(path: Path, family: Family) -> Self {
         Self { path, family, vip: 100, servers: &[11, 12], directors: 1 }
@@ -138,10 +138,10 @@ const CLIENT: u8 = 10;
 
 impl World {
     /// Creates the world; the directors see `binds` (source, target) in place of their own folders.
-    pub fn new(plan: &Plan, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
+    pub fn new(spec: &Spec, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
         let switch = Space::new("switch");
         let client = Arc::new(Space::new("client"));
-        let directors: Vec<Arc<Space>> = (1..=plan.directors)
+        let directors: Vec<Arc<Space>> = (1..=spec.directors)
             .map(|number| {
                 let binds = binds(number);
                 let binds: Vec<_> =
@@ -150,33 +150,33 @@ impl World {
             })
             .collect();
         let servers: Vec<Arc<Space>> =
-            plan.servers.iter().map(|host| Arc::new(Space::new(&format!("s{host}")))).collect();
+            spec.servers.iter().map(|host| Arc::new(Space::new(&format!("s{host}")))).collect();
 
-        let back = if plan.path == Path::Direct { Bridge::Front } else { Bridge::Back };
+        let back = if spec.path == Path::Direct { Bridge::Front } else { Bridge::Back };
         let mut cables = vec![Cable { space: &client, device: "eth0", bridge: Bridge::Front, host: CLIENT }];
         for (space, host) in directors.iter().zip(1..) {
             cables.push(Cable { space, device: "eth0", bridge: Bridge::Front, host });
-            if plan.path == Path::Masq {
+            if spec.path == Path::Masq {
                 cables.push(Cable { space, device: "eth1", bridge: Bridge::Back, host });
             }
         }
-        for (space, host) in servers.iter().zip(plan.servers) {
+        for (space, host) in servers.iter().zip(spec.servers) {
             cables.push(Cable { space, device: "eth0", bridge: back, host: *host });
         }
-        plug(&switch, plan, &cables);
-        let vip = plan.family.address(Bridge::Front, plan.vip);
+        plug(&switch, spec, &cables);
+        let vip = spec.family.address(Bridge::Front, spec.vip);
         for (number, director) in (1..).zip(&directors) {
-            set_up_director(plan, director, (number == 1).then_some(vip));
+            set_up_director(spec, director, (number == 1).then_some(vip));
         }
-        for (space, host) in servers.iter().zip(plan.servers) {
-            set_up_server(plan, space, vip, plan.family.address(back, *host));
+        for (space, host) in servers.iter().zip(spec.servers) {
+            set_up_server(spec, space, vip, spec.family.address(back, *host));
         }
-        let servers = servers.iter().zip(plan.servers).map(|(space, host)| Server {
-            address: SocketAddr::new(plan.family.address(back, *host), 80),
+        let servers = servers.iter().zip(spec.servers).map(|(space, host)| Server {
+            address: SocketAddr::new(spec.family.address(back, *host), 80),
             web: Web::start_in(space),
         });
         let servers = servers.collect();
-        Self { vip, servers, directors, client, ports: Arc::default(), family: plan.family, _switch: switch }
+        Self { vip, servers, directors, client, ports: Arc::default(), family: spec.family, _switch: switch }
     }
 
     /// The virtual service's address.
@@ -210,13 +210,13 @@ impl World {
 }
 
 /// Creates the bridges and the cables, and gives every end of a cable its address.
-fn plug(switch: &Space, plan: &Plan, cables: &[Cable]) {
-    let (net, _) = plan.family.prefixes();
+fn plug(switch: &Space, spec: &Spec, cables: &[Cable]) {
+    let (net, _) = spec.family.prefixes();
     let mut lines = String::new();
     for bridge in [Bridge::Front, Bridge::Back] {
         writeln!(lines, "link add {bridge:?} type bridge forward_delay 0\nlink set {bridge:?} up").unwrap();
-        if plan.path == Path::Tunnel {
-            let gateway = plan.family.address(bridge, GATEWAY);
+        if spec.path == Path::Tunnel {
+            let gateway = spec.family.address(bridge, GATEWAY);
             writeln!(lines, "addr add {gateway}/{net} dev {bridge:?}").unwrap();
         }
     }
@@ -231,40 +231,40 @@ fn plug(switch: &Space, plan: &Plan, cables: &[Cable]) {
     switch.ip(&lines);
     for cable in cables {
         let Cable { space, device, bridge, host } = *cable;
-        let address = plan.family.address(bridge, host);
+        let address = spec.family.address(bridge, host);
         // heartbeat speaks to the broadcast address of a device.
-        let how = if plan.family == Family::V6 { "nodad" } else { "brd +" };
+        let how = if spec.family == Family::V6 { "nodad" } else { "brd +" };
         let mut lines = format!("addr add {address}/{net} dev {device} {how}\nlink set {device} up\n");
-        if plan.path == Path::Tunnel {
-            let gateway = plan.family.address(bridge, GATEWAY);
+        if spec.path == Path::Tunnel {
+            let gateway = spec.family.address(bridge, GATEWAY);
             writeln!(lines, "route add default via {gateway}").unwrap();
         }
         space.ip(&lines);
     }
 }
 
-fn set_up_director(plan: &Plan, director: &Space, vip: Option<IpAddr>) {
-    let (_, single) = plan.family.prefixes();
-    director.set("ipv4/ip_forward", u32::from(plan.path == Path::Masq));
-    director.set("ipv6/conf/all/forwarding", u32::from(plan.path == Path::Masq));
+fn set_up_director(spec: &Spec, director: &Space, vip: Option<IpAddr>) {
+    let (_, single) = spec.family.prefixes();
+    director.set("ipv4/ip_forward", u32::from(spec.path == Path::Masq));
+    director.set("ipv6/conf/all/forwarding", u32::from(spec.path == Path::Masq));
     director.set("ipv4/conf/all/send_redirects", 0);
     if let Some(vip) = vip {
         // Not preferred: the director's own checks must not come from an address that the real servers have, too.
-        let flags = if plan.family == Family::V6 { "nodad preferred_lft 0" } else { "" };
+        let flags = if spec.family == Family::V6 { "nodad preferred_lft 0" } else { "" };
         director.ip(&format!("addr add {vip}/{single} dev eth0 {flags}"));
     }
 }
 
-fn set_up_server(plan: &Plan, server: &Space, vip: IpAddr, own: IpAddr) {
-    let (_, single) = plan.family.prefixes();
-    match plan.path {
+fn set_up_server(spec: &Spec, server: &Space, vip: IpAddr, own: IpAddr) {
+    let (_, single) = spec.family.prefixes();
+    match spec.path {
         Path::Direct => {
             server.set("ipv4/conf/all/arp_ignore", 1);
             server.set("ipv4/conf/all/arp_announce", 2);
             server.ip(&format!("addr add {vip}/{single} dev lo"));
         }
         Path::Masq => {
-            let gateway = plan.family.address(Bridge::Back, 1);
+            let gateway = spec.family.address(Bridge::Back, 1);
             server.ip(&format!("route add default via {gateway}"));
         }
         Path::Tunnel => {

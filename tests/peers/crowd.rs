@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::plan::Action;
+use ldirectord_rs::spec::Action;
 use ldirectord_rs::value::{Outcome, UnknownCause, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::{self, Answers, Question};
-use ldirectord_rs::plan::{CheckKey, Plan};
+use ldirectord_rs::spec::{CheckKey, Spec};
 use ldirectord_rs::value::{Outcome, Verdict};
 
 /// The check of a virtual service, with this many seconds for it. None if the server is never checked. The error is
@@ -14,8 +14,8 @@ pub fn check(block: &str, seconds: u32) -> Result<Option<Arc<CheckKey>>, String>
     let loaded = config::load(text.as_bytes(), &answers(text.as_bytes()));
     let found = config::render(&loaded.diagnostics, "test.cf", false);
     let config = loaded.config.ok_or(found)?;
-    let plan = Plan::new(Arc::new(config));
-    Ok(plan.checks().first().map(|check| Arc::clone(&check.key)))
+    let spec = Spec::new(Arc::new(config));
+    Ok(spec.checks().first().map(|check| Arc::clone(&check.key)))
 }
 
 /// The answers that a configuration asks for: files, and nothing else.

@@ -4,16 +4,16 @@ mod ftp;
 mod imap;
 mod nntp;
 mod pop;
+mod session;
 mod sip;
 mod smtp;
 mod starttls;
-mod talk;
 
 use super::clients::Clients;
 use super::progress::Progress;
-use crate::plan::{Dialogue, DialogueProbe, Probe, Transport};
+use crate::spec::{Dialogue, DialogueProbe, Probe, Transport};
 use crate::value::Verdict;
-use talk::{Talk, Told};
+use session::{Session, StepResult};
 
 /// Speaks the protocol of the probe.
 pub(super) async fn run(
@@ -29,27 +29,32 @@ pub(super) async fn run(
     told.unwrap_or_else(|verdict| verdict)
 }
 
-async fn over_tcp(clients: &Clients, probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
-    let mut talk = Talk::open(clients, probe, dialogue, progress).await?;
+async fn over_tcp(
+    clients: &Clients,
+    probe: &Probe,
+    dialogue: &DialogueProbe,
+    progress: &Progress,
+) -> StepResult {
+    let mut session = Session::open(clients, probe, dialogue, progress).await?;
     let greeting = match dialogue.protocol {
-        Dialogue::Ftp => ftp::greeting(&mut talk).await?,
-        Dialogue::Imap => imap::greeting(&mut talk).await?,
-        Dialogue::Nntp => nntp::greeting(&mut talk).await?,
-        Dialogue::Pop => pop::greeting(&mut talk).await?,
-        Dialogue::Smtp => smtp::greeting(&mut talk).await?,
+        Dialogue::Ftp => ftp::greeting(&mut session).await?,
+        Dialogue::Imap => imap::greeting(&mut session).await?,
+        Dialogue::Nntp => nntp::greeting(&mut session).await?,
+        Dialogue::Pop => pop::greeting(&mut session).await?,
+        Dialogue::Smtp => smtp::greeting(&mut session).await?,
         // In SIP the client speaks first.
         Dialogue::Sip { .. } => Vec::new(),
     };
     if let Transport::StartTls(tls) = &dialogue.transport {
-        starttls::ask(&mut talk, dialogue.protocol).await?;
-        talk = talk.seal(clients, tls).await?;
+        starttls::ask(&mut session, dialogue.protocol).await?;
+        session = session.seal(clients, tls).await?;
     }
     match dialogue.protocol {
-        Dialogue::Ftp => ftp::run(&mut talk, dialogue).await,
-        Dialogue::Imap => imap::run(&mut talk, dialogue, &greeting).await,
-        Dialogue::Nntp => nntp::run(&mut talk).await,
-        Dialogue::Pop => pop::run(&mut talk, dialogue, &greeting).await,
-        Dialogue::Sip { .. } => sip::run(&mut talk, dialogue).await,
-        Dialogue::Smtp => smtp::run(&mut talk).await,
+        Dialogue::Ftp => ftp::run(&mut session, dialogue).await,
+        Dialogue::Imap => imap::run(&mut session, dialogue, &greeting).await,
+        Dialogue::Nntp => nntp::run(&mut session).await,
+        Dialogue::Pop => pop::run(&mut session, dialogue, &greeting).await,
+        Dialogue::Sip { .. } => sip::run(&mut session, dialogue).await,
+        Dialogue::Smtp => smtp::run(&mut session).await,
     }
 }

@@ -6,78 +6,78 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 
-use super::talk::{Talk, Told};
-use crate::check::say;
-use crate::plan::DialogueProbe;
+use super::session::{Session, StepResult};
+use crate::check::format;
+use crate::spec::DialogueProbe;
 
 /// The most lines of a list of capabilities.
 const MAX_LINES: usize = 1000;
 /// The most bytes that are shown of a refusal that does not end the dialogue.
 const SHOWN: usize = 120;
 
-pub(super) async fn greeting(talk: &mut Talk<'_>) -> Told<Vec<u8>> {
-    let greeting = talk.line("the greeting").await?;
+pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
+    let greeting = session.line("the greeting").await?;
     if !greeting.starts_with(b"+OK") {
-        return Err(talk.refused("greeting", &greeting));
+        return Err(session.refused("greeting", &greeting));
     }
-    talk.done("greeting +OK");
+    session.done("greeting +OK");
     Ok(greeting)
 }
 
-pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told {
+pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> StepResult {
     if !dialogue.login.is_empty() {
         if !(single_line(&dialogue.login) && single_line(dialogue.passwd.reveal())) {
-            return Err(talk.down("login and passwd must not contain control characters"));
+            return Err(session.down("login and passwd must not contain control characters"));
         }
-        login(talk, dialogue, greeting).await?;
+        login(session, dialogue, greeting).await?;
     }
-    talk.farewell("QUIT\r\n").await;
-    Ok(talk.up())
+    session.quit("QUIT\r\n").await;
+    Ok(session.up())
 }
 
 fn single_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-async fn login(talk: &mut Talk<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> Told<()> {
+async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> StepResult<()> {
     let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
     if let Some(stamp) = stamp(greeting) {
         let digest = hex(&Md5::new().chain_update(stamp).chain_update(passwd).finalize());
-        if accepts(talk, &format!("APOP {login} {digest}\r\n"), "APOP", "the answer to APOP").await? {
+        if accepts(session, &format!("APOP {login} {digest}\r\n"), "APOP", "the answer to APOP").await? {
             return Ok(());
         }
     }
     // Like the original: some servers offer APOP and CRAM-MD5 without storing the passwords that these need.
-    if offers_cram_md5(talk).await? && cram_md5(talk, login, passwd).await? {
+    if offers_cram_md5(session).await? && cram_md5(session, login, passwd).await? {
         return Ok(());
     }
-    expect(talk, &format!("USER {login}\r\n"), "USER", "the answer to USER").await?;
-    expect(talk, &format!("PASS {passwd}\r\n"), "PASS", "the answer to PASS").await
+    expect(session, &format!("USER {login}\r\n"), "USER", "the answer to USER").await?;
+    expect(session, &format!("PASS {passwd}\r\n"), "PASS", "the answer to PASS").await
 }
 
-async fn expect(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str) -> Told<()> {
-    talk.send(text, what).await?;
-    let answer = talk.line(what).await?;
+async fn expect(session: &mut Session<'_>, text: &str, word: &str, what: &'static str) -> StepResult<()> {
+    session.send(text, what).await?;
+    let answer = session.line(what).await?;
     if !answer.starts_with(b"+OK") {
-        return Err(talk.refused(&format!("{word} answered"), &answer));
+        return Err(session.refused(&format!("{word} answered"), &answer));
     }
-    talk.done(&format!("{word} +OK"));
+    session.done(&format!("{word} +OK"));
     Ok(())
 }
 
 /// The same, but a refusal does not end the dialogue.
-async fn accepts(talk: &mut Talk<'_>, text: &str, word: &str, what: &'static str) -> Told<bool> {
-    talk.send(text, what).await?;
-    let line = talk.line(what).await?;
-    Ok(answered(talk, word, &line))
+async fn accepts(session: &mut Session<'_>, text: &str, word: &str, what: &'static str) -> StepResult<bool> {
+    session.send(text, what).await?;
+    let line = session.line(what).await?;
+    Ok(answered(session, word, &line))
 }
 
 /// Records the answer to a login; returns whether it accepts.
-fn answered(talk: &mut Talk<'_>, word: &str, line: &[u8]) -> bool {
+fn answered(session: &mut Session<'_>, word: &str, line: &[u8]) -> bool {
     let accepted = line.starts_with(b"+OK");
     let answer =
-        if accepted { "+OK".to_owned() } else { format!("answered {}", say::beginning(line, SHOWN)) };
-    talk.done(&format!("{word} {answer}"));
+        if accepted { "+OK".to_owned() } else { format!("answered {}", format::beginning(line, SHOWN)) };
+    session.done(&format!("{word} {answer}"));
     accepted
 }
 
@@ -89,42 +89,42 @@ fn stamp(greeting: &[u8]) -> Option<&[u8]> {
     stamp.contains(&b'@').then_some(stamp)
 }
 
-async fn offers_cram_md5(talk: &mut Talk<'_>) -> Told<bool> {
+async fn offers_cram_md5(session: &mut Session<'_>) -> StepResult<bool> {
     const WHAT: &str = "the answer to CAPA";
-    talk.send("CAPA\r\n", WHAT).await?;
-    if !talk.line(WHAT).await?.starts_with(b"+OK") {
+    session.send("CAPA\r\n", WHAT).await?;
+    if !session.line(WHAT).await?.starts_with(b"+OK") {
         return Ok(false);
     }
     let mut offered = false;
     for _ in 0..MAX_LINES {
-        let line = talk.line(WHAT).await?.to_ascii_uppercase();
+        let line = session.line(WHAT).await?.to_ascii_uppercase();
         if line == b"." {
             return Ok(offered);
         }
         let mut words = line.split(|byte| *byte == b' ');
         offered |= words.next() == Some(b"SASL") && words.any(|word| word == b"CRAM-MD5");
     }
-    Err(talk.down(&format!("{WHAT} has more than {MAX_LINES} lines")))
+    Err(session.down(&format!("{WHAT} has more than {MAX_LINES} lines")))
 }
 
 /// Logs in by CRAM-MD5; returns whether the server accepts.
-async fn cram_md5(talk: &mut Talk<'_>, login: &str, passwd: &str) -> Told<bool> {
+async fn cram_md5(session: &mut Session<'_>, login: &str, passwd: &str) -> StepResult<bool> {
     const WHAT: &str = "the answer to AUTH CRAM-MD5";
-    talk.send("AUTH CRAM-MD5\r\n", WHAT).await?;
-    let line = talk.line(WHAT).await?;
+    session.send("AUTH CRAM-MD5\r\n", WHAT).await?;
+    let line = session.line(WHAT).await?;
     if !line.starts_with(b"+") {
-        return Ok(answered(talk, "AUTH CRAM-MD5", &line));
+        return Ok(answered(session, "AUTH CRAM-MD5", &line));
     }
     let challenge = line.strip_prefix(b"+ ").and_then(|text| BASE64.decode(text).ok());
     let Some(challenge) = challenge else {
-        return Err(talk.refused("AUTH CRAM-MD5 answered", &line));
+        return Err(session.refused("AUTH CRAM-MD5 answered", &line));
     };
     let Ok(mac) = Hmac::<Md5>::new_from_slice(passwd.as_bytes()) else {
-        return Err(talk.down("passwd cannot be used as a key of CRAM-MD5"));
+        return Err(session.down("passwd cannot be used as a key of CRAM-MD5"));
     };
     let digest = hex(&mac.chain_update(&challenge).finalize().into_bytes());
     let text = format!("{}\r\n", BASE64.encode(format!("{login} {digest}")));
-    accepts(talk, &text, "AUTH CRAM-MD5", WHAT).await
+    accepts(session, &text, "AUTH CRAM-MD5", WHAT).await
 }
 
 fn hex(bytes: &[u8]) -> String {

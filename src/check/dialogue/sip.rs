@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::talk::{Talk, Told};
+use super::session::{Session, StepResult};
 use crate::check::failure::unreachable;
+use crate::check::format;
 use crate::check::progress::{Progress, Step};
-use crate::check::say;
 use crate::net::dial;
-use crate::plan::{DialogueProbe, Probe};
+use crate::spec::{DialogueProbe, Probe};
 use crate::value::Verdict;
 
 /// The answer that the original expects.
@@ -27,37 +27,37 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(4);
 const DATAGRAM: usize = 65_536;
 
 /// The check over TCP.
-pub(super) async fn run(talk: &mut Talk<'_>, dialogue: &DialogueProbe) -> Told {
+pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult {
     const WHAT: &str = "the answer to OPTIONS";
-    let ends = talk.ends().map_err(|error| unreachable("sip", &error))?;
-    talk.send(&options(dialogue, "TCP", ends.0), WHAT).await?;
+    let ends = session.ends().map_err(|error| unreachable("sip", &error))?;
+    session.send(&options(dialogue, "TCP", ends.0), WHAT).await?;
     loop {
-        let line = talk.line(WHAT).await?;
+        let line = session.line(WHAT).await?;
         if line.starts_with(b"SIP/2.0 1") {
-            skip_headers(talk).await?;
+            skip_headers(session).await?;
             continue;
         }
         if !line.starts_with(GOOD) {
-            return Err(talk.refused("OPTIONS answered", &line));
+            return Err(session.refused("OPTIONS answered", &line));
         }
-        talk.done("OPTIONS 200");
-        skip_headers(talk).await?;
-        return Ok(talk.up());
+        session.done("OPTIONS 200");
+        skip_headers(session).await?;
+        return Ok(session.up());
     }
 }
 
-async fn skip_headers(talk: &mut Talk<'_>) -> Told<()> {
+async fn skip_headers(session: &mut Session<'_>) -> StepResult<()> {
     for _ in 0..MAX_LINES {
-        if talk.line("the headers of the answer").await?.is_empty() {
+        if session.line("the headers of the answer").await?.is_empty() {
             return Ok(());
         }
     }
-    Err(talk.down(&format!("more than {MAX_LINES} headers")))
+    Err(session.down(&format!("more than {MAX_LINES} headers")))
 }
 
 /// The check over UDP: one datagram each way. The request is repeated until an answer comes; provisional answers
 /// (1xx) are skipped.
-pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> Told {
+pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: &Progress) -> StepResult {
     let name = format!("sip udp {}", probe.target);
     let failed = |error: &std::io::Error| unreachable(&name, error);
     let socket = dial::datagrams(probe.target).await.map_err(|error| failed(&error))?;
@@ -82,7 +82,7 @@ pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: 
             wait = AGAIN_AT_MOST;
             continue;
         }
-        let shown = say::beginning(line.strip_suffix(b"\r").unwrap_or(line), 120);
+        let shown = format::beginning(line.strip_suffix(b"\r").unwrap_or(line), 120);
         if !line.starts_with(GOOD) {
             return Err(Verdict::down(format!("{name}: OPTIONS answered {shown}")));
         }

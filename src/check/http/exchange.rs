@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use super::answer::Answer;
 use super::lenient::{Lenient, MAX_HEAD};
 use crate::check::content::{self, End};
+use crate::check::format;
 use crate::check::progress::{Progress, Step};
-use crate::check::say;
 use crate::net::cause;
 use crate::value::shown::escaped;
 
@@ -164,7 +164,7 @@ fn explain(error: &hyper::Error, progress: &Progress) -> String {
         } else {
             "the answer is not HTTP"
         };
-        return format!("{what}; it begins with {}", say::beginning(&head, 40));
+        return format!("{what}; it begins with {}", format::beginning(&head, 40));
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return closed(progress);
@@ -175,7 +175,7 @@ fn explain(error: &hyper::Error, progress: &Progress) -> String {
 fn closed(progress: &Progress) -> String {
     match progress.count() {
         0 => "the server closed the connection without an answer".to_owned(),
-        bytes => format!("the server closed the connection after {} bytes", say::number(bytes)),
+        bytes => format!("the server closed the connection after {} bytes", format::number(bytes)),
     }
 }
 

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
-use crate::check::say;
-use crate::plan::Scheme;
+use crate::check::format;
+use crate::spec::Scheme;
 use crate::value::Secret;
 
 /// A parsed absolute URL. Path and query are escaped, ready for the wire.
@@ -32,7 +32,7 @@ impl Target {
     /// Parses an absolute URL; the error is part of a sentence.
     pub(super) fn parse(url: &str) -> Result<Target, String> {
         let url = escape(url);
-        let shown = say::url(&url);
+        let shown = format::url(&url);
         let (scheme, rest) =
             split_scheme(&url).ok_or_else(|| format!("\"{shown}\" is not an absolute URL"))?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::check::format;
 use crate::check::progress::{Progress, Step};
-use crate::check::say;
 use crate::net::{cause, tls};
-use crate::plan::{Probe, SqlProbe};
+use crate::spec::{Probe, SqlProbe};
 use crate::value::{UnknownCause, Verdict};
 
 /// The argument that makes this program run as the login process.
@@ -74,7 +74,7 @@ async fn in_process(request: &Request) -> io::Result<(bool, String)> {
     let ended = child.wait_with_output().await?;
     let said = match ended.stdout.as_slice() {
         [] => format!("the login process ended with {}", ended.status),
-        text => say::beginning(text, SHOWN).trim_matches('"').to_owned(),
+        text => format::beginning(text, SHOWN).trim_matches('"').to_owned(),
     };
     Ok((ended.status.success(), said))
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use crate::check::bounded::Bounded;
 use crate::check::clients::{HandshakeError, handshake};
+use crate::check::limited::Bounded;
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
 use crate::value::Tls;

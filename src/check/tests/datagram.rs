@@ -3,7 +3,7 @@
 use tokio::net::UdpSocket;
 
 use super::*;
-use crate::plan::DatagramProbe;
+use crate::spec::DatagramProbe;
 
 fn datagram(payload: &[u8], reply: Option<&str>) -> Action {
     let reply = reply.map(|pattern| Pattern::parse(pattern).unwrap());

@@ -55,7 +55,11 @@ async fn follow(
 }
 
 fn as_user(protocol: Dialogue) -> DialogueProbe {
-    DialogueProbe { login: "joe \"x".to_owned(), passwd: Secret::new("pass\\word"), ..speaks(protocol) }
+    DialogueProbe {
+        login: "joe \"x".to_owned(),
+        passwd: Secret::new("pass\\word"),
+        ..dialogue_with(protocol)
+    }
 }
 
 /// Runs a probe against a script on both loopback addresses; returns the lines that the second server received.
@@ -89,7 +93,7 @@ async fn c4_a_server_that_repeats_the_password_does_not_bring_it_into_the_log() 
 #[tokio::test]
 async fn smtp() {
     use Outcome::{Down, Up};
-    let smtp = || speaks(Dialogue::Smtp);
+    let smtp = || dialogue_with(Dialogue::Smtp);
     let heard = check(
         smtp(),
         &[("", "220-one\r\n220 two\r\n"), ("EHLO ", "250-mx\r\n250-SIZE 1\r\n250 HELP\r\n")],
@@ -113,17 +117,17 @@ async fn smtp() {
 #[tokio::test]
 async fn nntp() {
     use Outcome::{Down, Up};
-    check(speaks(Dialogue::Nntp), &[("", "201 news\r\n")], Up, "greeting 201 in ").await;
-    check(speaks(Dialogue::Nntp), &[("", "400 full\r\n")], Down, "greeting \"400 full\"").await;
+    check(dialogue_with(Dialogue::Nntp), &[("", "201 news\r\n")], Up, "greeting 201 in ").await;
+    check(dialogue_with(Dialogue::Nntp), &[("", "400 full\r\n")], Down, "greeting \"400 full\"").await;
 }
 
 /// R31: only LOGOUT follows the login. B14: a refusing greeting decides the verdict and is not retried.
 #[tokio::test]
 async fn imap() {
     use Outcome::{Down, Up};
-    let heard = check(speaks(Dialogue::Imap), &[("", "* OK ready\r\n")], Up, "greeting OK in ").await;
+    let heard = check(dialogue_with(Dialogue::Imap), &[("", "* OK ready\r\n")], Up, "greeting OK in ").await;
     assert!(heard.iter().all(|line| line == "a2 LOGOUT"), "{heard:?}");
-    check(speaks(Dialogue::Imap), &[("", "* BYE full\r\n")], Down, "greeting \"* BYE full\"").await;
+    check(dialogue_with(Dialogue::Imap), &[("", "* BYE full\r\n")], Down, "greeting \"* BYE full\"").await;
     let good: Script = &[("", "* OK hi\r\n"), ("a1 LOGIN ", "* CAPABILITY IMAP4rev1\r\na1 OK in\r\n")];
     let heard = check(as_user(Dialogue::Imap), good, Up, "LOGIN OK in ").await;
     assert_eq!(heard[0], r#"a1 LOGIN "joe \"x" "pass\\word""#);
@@ -154,7 +158,7 @@ async fn pop() {
     let pop = |login: &str| DialogueProbe {
         login: login.to_owned(),
         passwd: Secret::new("tanstaaf"),
-        ..speaks(Dialogue::Pop)
+        ..dialogue_with(Dialogue::Pop)
     };
     check(pop(""), &[("", "+OK ready\r\n")], Up, "greeting +OK in ").await;
     check(pop(""), &[("", "-ERR busy\r\n")], Down, "greeting \"-ERR busy\"").await;
@@ -193,7 +197,7 @@ async fn pop_goes_on_after_cram_md5_is_refused() {
     let pop = || DialogueProbe {
         login: "joe".to_owned(),
         passwd: Secret::new("tanstaaf"),
-        ..speaks(Dialogue::Pop)
+        ..dialogue_with(Dialogue::Pop)
     };
     let late: Script = &[
         ("", "+OK hi\r\n"),
@@ -233,7 +237,7 @@ async fn a8_pop_goes_on_after_apop_is_refused() {
     let pop = || DialogueProbe {
         login: "mrose".to_owned(),
         passwd: Secret::new("tanstaaf"),
-        ..speaks(Dialogue::Pop)
+        ..dialogue_with(Dialogue::Pop)
     };
     let plain: Script = &[
         GREETING,
@@ -264,7 +268,7 @@ async fn pops_and_imaps_begin_with_tls() {
     for (protocol, script) in
         [(Dialogue::Pop, &[("", "+OK ready\r\n")] as Script), (Dialogue::Imap, &[("", "* OK ready\r\n")])]
     {
-        let dialogue = DialogueProbe { transport: Transport::Tls(Tls::default()), ..speaks(protocol) };
+        let dialogue = DialogueProbe { transport: Transport::Tls(Tls::default()), ..dialogue_with(protocol) };
         for loopback in LOOPBACKS {
             let server = Server::tls(loopback, move |stream| async move {
                 follow(stream, script, &std::sync::Mutex::default()).await;
@@ -285,7 +289,8 @@ const OPTIONS_ANSWERED: &str = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\nVia:
 #[tokio::test]
 async fn sip_over_tcp() {
     use Outcome::{Down, Up};
-    let sip = DialogueProbe { login: "ping@director".to_owned(), ..speaks(Dialogue::Sip { udp: false }) };
+    let sip =
+        DialogueProbe { login: "ping@director".to_owned(), ..dialogue_with(Dialogue::Sip { udp: false }) };
     let heard = check(sip.clone(), &[("OPTIONS", OPTIONS_ANSWERED)], Up, "OPTIONS 200 in ").await;
     assert_eq!(heard[0], "OPTIONS sip:ping@director SIP/2.0");
     // R32
@@ -320,7 +325,7 @@ async fn sip_over_udp() {
                 server.send_to(answer.as_bytes(), peer).await.unwrap();
                 String::from_utf8_lossy(&buffer[..length]).into_owned()
             });
-            let sip = speaks(Dialogue::Sip { udp: true });
+            let sip = dialogue_with(Dialogue::Sip { udp: true });
             assert_says(&run(&probe(address, PATIENCE, Action::Dialogue(sip))).await, outcome, words);
             let heard = task.await.unwrap();
             assert!(heard.starts_with("OPTIONS sip: SIP/2.0\r\nVia: SIP/2.0/UDP "), "{heard}");
@@ -328,7 +333,7 @@ async fn sip_over_udp() {
         }
         // No server: the kernel reports the refusal.
         let unused = UdpSocket::bind(loopback).await.unwrap().local_addr().unwrap();
-        let sip = speaks(Dialogue::Sip { udp: true });
+        let sip = dialogue_with(Dialogue::Sip { udp: true });
         let verdict = run(&probe(unused, PATIENCE, Action::Dialogue(sip))).await;
         assert_says(&verdict, Outcome::Down, "connection refused");
     }
@@ -386,7 +391,7 @@ async fn ftp() {
         passwd: Secret::new(passwd),
         request: request.to_owned(),
         receive: receive.map(|pattern| Pattern::parse(pattern).unwrap()),
-        ..speaks(Dialogue::Ftp)
+        ..dialogue_with(Dialogue::Ftp)
     };
     for loopback in LOOPBACKS {
         let server = ftp_server(loopback, b"I am fine.\n").await;

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::plan::DnsProbe;
+use crate::spec::DnsProbe;
 use crate::value::DnsType;
 
 fn name(text: &str) -> Name {

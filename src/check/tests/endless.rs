@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::servers::{Server, read_request};
 use super::*;
-use crate::plan::SimpleTcpProbe;
+use crate::spec::SimpleTcpProbe;
 use crate::sys::cpu::thread_time;
 
 /// A server that sends pieces, and then neither data nor an end.
@@ -134,7 +134,7 @@ async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
             login: "joe".to_owned(),
             request: "/health".to_owned(),
             receive: Some(Pattern::parse(pattern).unwrap()),
-            ..speaks(Dialogue::Ftp)
+            ..dialogue_with(Dialogue::Ftp)
         };
         let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(dialogue))).await;
         assert_says(&verdict, outcome, "the file (11 bytes, incomplete after 200 ms)");

@@ -6,7 +6,7 @@ use tokio::net::UdpSocket;
 use super::servers::Server;
 use super::starttls::sql;
 use super::*;
-use crate::plan::{DatagramProbe, ExternalProbe, LdapProbe, SimpleTcpProbe, SqlProbe};
+use crate::spec::{DatagramProbe, ExternalProbe, LdapProbe, SimpleTcpProbe, SqlProbe};
 
 /// ESC, BEL, a bare CR, a C1 control and bidirectional marks, in UTF-8.
 const NASTY: &str = "a\x1b[2J\x07\r\u{9b}2J\u{202e}\u{2066}\u{200f}b";
@@ -52,22 +52,25 @@ fn line(prefix: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn c4_dialogues_show_no_raw_control_characters() {
-    let as_joe =
-        |protocol| DialogueProbe { login: "joe".to_owned(), passwd: Secret::new("pw"), ..speaks(protocol) };
+    let as_joe = |protocol| DialogueProbe {
+        login: "joe".to_owned(),
+        passwd: Secret::new("pw"),
+        ..dialogue_with(protocol)
+    };
     for (protocol, greeting) in [
         (Dialogue::Smtp, "554 "),
         (Dialogue::Pop, "-ERR "),
         (Dialogue::Imap, "* BYE "),
         (Dialogue::Ftp, "421 "),
     ] {
-        let action = Action::Dialogue(speaks(protocol));
+        let action = Action::Dialogue(dialogue_with(protocol));
         says(greeting, action, vec![line(greeting)]).await;
     }
     // The number of the greeting is shown as well: here it has two control characters.
     let greeting = b"2\x1b\x07 news\r\n".to_vec();
-    let verdict = says("nntp", Action::Dialogue(speaks(Dialogue::Nntp)), vec![greeting]).await;
+    let verdict = says("nntp", Action::Dialogue(dialogue_with(Dialogue::Nntp)), vec![greeting]).await;
     assert_eq!(verdict.outcome, Outcome::Up);
-    let sip = Action::Dialogue(speaks(Dialogue::Sip { udp: false }));
+    let sip = Action::Dialogue(dialogue_with(Dialogue::Sip { udp: false }));
     says("sip", sip, vec![Vec::new(), line("SIP/2.0 500 ")]).await;
     let login = vec![line("+OK hi"), line("-ERR "), line("+OK"), line("-ERR ")];
     says("pop login", Action::Dialogue(as_joe(Dialogue::Pop)), login).await;
@@ -113,7 +116,7 @@ async fn c4_lines_and_datagrams_show_no_raw_control_chars() {
         }
     });
     let datagram = DatagramProbe { payload: b"x".to_vec(), reply: receive };
-    for action in [Action::Datagram(datagram), Action::Dialogue(speaks(Dialogue::Sip { udp: true }))] {
+    for action in [Action::Datagram(datagram), Action::Dialogue(dialogue_with(Dialogue::Sip { udp: true }))] {
         assert_harmless("udp", &run(&probe(address, PATIENCE, action)).await);
     }
     task.abort();

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::plan::ExternalProbe;
+use crate::spec::ExternalProbe;
 use crate::sys::process::{self, Signal};
 use crate::value::UnknownCause;
 

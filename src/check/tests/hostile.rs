@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::servers::{Server, read_request, reset};
 use super::*;
-use crate::plan::{SimpleTcpProbe, SqlProbe};
+use crate::spec::{SimpleTcpProbe, SqlProbe};
 
 /// The most time after its deadline that a verdict may come.
 const PROMISE: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ impl Protocol {
                 let (request, receive) = ("status\n".to_owned(), http("").receive);
                 Action::SimpleTcp(SimpleTcpProbe { request, receive, udp: false })
             }
-            Protocol::Smtp => Action::Dialogue(speaks(Dialogue::Smtp)),
+            Protocol::Smtp => Action::Dialogue(dialogue_with(Dialogue::Smtp)),
         };
         probe(target, IMPATIENCE, action)
     }

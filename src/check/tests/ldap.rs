@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::authority::Authority;
 use super::servers::Server;
 use super::*;
-use crate::plan::LdapProbe;
+use crate::spec::LdapProbe;
 
 fn search(transport: Transport) -> Action {
     Action::Ldap(LdapProbe {

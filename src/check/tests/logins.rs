@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::servers::{Server, acceptor};
 use super::starttls::{MYSQL_WITHOUT_TLS, sql};
 use super::*;
-use crate::plan::SqlProbe;
+use crate::spec::SqlProbe;
 
 fn plain() -> SqlProbe {
     SqlProbe { starttls: false, ..sql(Tls::default()) }

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Checker;
-use crate::plan::HttpMethod;
-use crate::plan::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Redirects, Scheme, Transport};
+use crate::spec::HttpMethod;
+use crate::spec::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Redirects, Scheme, Transport};
 use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
 /// Both loopback addresses: every connection test runs on each.
@@ -61,7 +61,7 @@ fn get(path: &str, receive: Option<&str>) -> HttpProbe {
 }
 
 /// A dialogue without a login and with the default request.
-fn speaks(protocol: Dialogue) -> DialogueProbe {
+fn dialogue_with(protocol: Dialogue) -> DialogueProbe {
     DialogueProbe {
         protocol,
         transport: Transport::Plain,

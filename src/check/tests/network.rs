@@ -6,7 +6,7 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
-use crate::plan::{DatagramProbe, SimpleTcpProbe};
+use crate::spec::{DatagramProbe, SimpleTcpProbe};
 use crate::value::UnknownCause;
 
 /// Prints why a test cannot run on this machine.
@@ -48,7 +48,7 @@ fn a10_a_connection_to_itself_is_down() {
         let mut verdicts = Vec::new();
         let mut port = 40_000;
         for address in ["127.0.0.1", "::1"] {
-            let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+            let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
             for action in [Action::Connect, smtp, Action::Http(get("/", None)), DATAGRAM] {
                 port += 1;
                 let range = format!("{port} {port}");
@@ -196,7 +196,7 @@ fn a4_what_the_kernel_forbids_here_says_nothing() {
     let verdicts = in_own_network(async || {
         ip("route add prohibit 10.1.2.3");
         ip("route add unreachable 10.1.2.4");
-        let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+        let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
         let mut verdicts = Vec::new();
         for action in
             [Action::Connect, Action::Http(get("/", None)), smtp, DATAGRAM, Action::Ping { attempts: 2 }]
@@ -222,7 +222,7 @@ fn a4_without_a_free_port_nothing_is_known() {
         let target = listener.local_addr().unwrap();
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
         let _held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(target)).collect();
-        let smtp = Action::Dialogue(speaks(Dialogue::Smtp));
+        let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
         let mut verdicts = Vec::new();
         for action in [Action::Connect, Action::Http(get("/", None)), smtp] {
             verdicts.push(run(&probe(target, PATIENCE, action)).await);

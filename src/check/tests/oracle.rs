@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::servers::Server;
 use super::*;
-use crate::plan::SqlProbe;
+use crate::spec::SqlProbe;
 use crate::value::Tls;
 
 fn packet(kind: u8, body: &[u8]) -> Vec<u8> {

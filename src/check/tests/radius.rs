@@ -5,7 +5,7 @@ use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::plan::RadiusProbe;
+use crate::spec::RadiusProbe;
 
 /// Loses the first datagram, accepts `nemo`, rejects others, and sends a forged answer before each real one.
 async fn server(loopback: &str) -> (SocketAddr, JoinHandle<()>) {

@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 
 use super::servers::Server;
 use super::*;
-use crate::plan::SimpleTcpProbe;
+use crate::spec::SimpleTcpProbe;
 
 fn ask(target: SocketAddr, deadline: Duration, receive: Option<&str>, udp: bool) -> Probe {
     let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::authority::{Authority, NAME};
 use super::servers::Server;
 use super::*;
-use crate::plan::{LdapProbe, SqlProbe, Transport};
+use crate::spec::{LdapProbe, SqlProbe, Transport};
 
 /// The greeting of a server (none if empty), and its answers to the following messages.
 type Says = &'static [&'static [u8]];
@@ -24,7 +24,7 @@ struct Case {
 }
 
 fn dialogue(protocol: Dialogue, tls: Tls) -> Action {
-    Action::Dialogue(DialogueProbe { transport: Transport::StartTls(tls), ..speaks(protocol) })
+    Action::Dialogue(DialogueProbe { transport: Transport::StartTls(tls), ..dialogue_with(protocol) })
 }
 
 pub(super) fn sql(tls: Tls) -> SqlProbe {

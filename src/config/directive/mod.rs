@@ -11,7 +11,7 @@ pub use kind::Kind;
 pub use nearest::nearest_word;
 pub use table::DIRECTIVES;
 
-pub(crate) use nearest::{nearest, secret_prefix, smells_of_secret};
+pub(crate) use nearest::{may_name_secret, nearest, secret_prefix};
 
 use Scope::{Both, Global, Virtual};
 

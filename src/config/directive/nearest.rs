@@ -26,7 +26,7 @@ pub fn nearest_word<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Opt
 
 /// Whether the value of this name may be a password, also if the name is misspelt.
 #[must_use]
-pub(crate) fn smells_of_secret(name: &str) -> bool {
+pub(crate) fn may_name_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let known = DIRECTIVES.iter().filter(|row| row.is_secret()).map(|row| row.name);
     find(&name).is_none_or(Directive::is_secret)

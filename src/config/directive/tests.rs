@@ -31,10 +31,10 @@ fn misspelt_names_find_their_neighbour() {
 #[test]
 fn a_misspelt_password_is_still_one() {
     for name in ["passwd", "passwrd", "password", "pasword", "Passwd", "secrets", "secert", "db_pwd"] {
-        assert!(smells_of_secret(name), "{name}");
+        assert!(may_name_secret(name), "{name}");
     }
     for name in ["", "request", "receive", "service", "database"] {
-        assert!(!smells_of_secret(name), "{name}");
+        assert!(!may_name_secret(name), "{name}");
     }
 }
 

@@ -250,7 +250,7 @@ impl Negotiate {
 
     /// The word of the configuration file.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         self.row().1
     }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-use super::{Reader, Wrong};
+use super::{Reader, ValueError};
 use crate::config::Fallback;
 use crate::config::ast::Assignment;
 use crate::config::source::is_blank;
@@ -11,7 +11,7 @@ use crate::value::{Family, ForwardingMethod, Protocol};
 
 /// The value of `virtual=` or `virtual6=` before the lookup of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Head {
+pub(super) enum WrittenId {
     /// A host, without brackets, and a port.
     Address { host: String, port: String },
     /// A firewall mark.
@@ -23,14 +23,14 @@ pub(super) fn head(
     line: &Assignment<'_>,
     family: Family,
     reader: &mut Reader<'_, '_>,
-) -> Result<Head, Wrong> {
+) -> Result<WrittenId, ValueError> {
     let text = line.value.text();
-    let refusal = |message: &str| Err(Wrong::new(message).at(0..text.len()));
+    let refusal = |message: &str| Err(ValueError::new(message).at(0..text.len()));
     let host = prefix(text, |c| c.is_ascii_alphanumeric() || "._+-".contains(c));
     if let (false, Some(port)) = (host.is_empty(), port_after(text, host.len())) {
         warn_of_octal(line, host, reader);
         rest_is_ignored(line, port.end, reader);
-        return Ok(Head::Address { host: host.to_owned(), port: text[port].to_owned() });
+        return Ok(WrittenId::Address { host: host.to_owned(), port: text[port].to_owned() });
     }
     let digits = prefix(text, |c| c.is_ascii_digit());
     if !digits.is_empty() {
@@ -45,28 +45,28 @@ pub(super) fn head(
         return refusal("invalid ipv6 address for virtual server");
     }
     rest_is_ignored(line, port.end, reader);
-    Ok(Head::Address { host: address.to_owned(), port: text[port].to_owned() })
+    Ok(WrittenId::Address { host: address.to_owned(), port: text[port].to_owned() })
 }
 
 /// A firewall mark. An address without a port is an error, although the original reads it as a mark.
-fn mark(line: &Assignment<'_>, digits: &str, reader: &mut Reader<'_, '_>) -> Result<Head, Wrong> {
+fn mark(line: &Assignment<'_>, digits: &str, reader: &mut Reader<'_, '_>) -> Result<WrittenId, ValueError> {
     let text = line.value.text();
     if text[digits.len()..].starts_with('.') {
         let address = prefix(text, |c| c.is_ascii_digit() || c == '.');
-        return Err(Wrong::new(line.directive.refusal)
+        return Err(ValueError::new(line.directive.refusal)
             .at(0..text.len())
             .help(format!("add a port: {address}:80 (ldirectord reads this as the firewall mark {digits})"))
-            .only_here());
+            .stricter_than_original());
     }
     match digits.parse() {
         Ok(mark) if mark > 0 => {
             rest_is_ignored(line, digits.len(), reader);
-            Ok(Head::Mark(mark))
+            Ok(WrittenId::Mark(mark))
         }
-        _ => Err(Wrong::new(format!("{digits} is not a firewall mark"))
+        _ => Err(ValueError::new(format!("{digits} is not a firewall mark"))
             .at(0..digits.len())
             .help("write a number from 1 to 4294967295, or address:port")
-            .only_here()),
+            .stricter_than_original()),
     }
 }
 
@@ -165,7 +165,7 @@ pub(super) fn fallback_text(
     line: &Assignment<'_>,
     family: Family,
     reader: &mut Reader<'_, '_>,
-) -> Result<FallbackText, Wrong> {
+) -> Result<FallbackText, ValueError> {
     let text = line.value.text();
     let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
     let (server, method) = match words[..] {
@@ -174,13 +174,13 @@ pub(super) fn fallback_text(
         [.., server, method] => (server, method),
     };
     let Some(method) = ForwardingMethod::from_word(method) else {
-        let wrong = Wrong::new("forward method must be gate, masq or ipip").at(0..text.len());
+        let wrong = ValueError::new("forward method must be gate, masq or ipip").at(0..text.len());
         let help =
             method_help(method).unwrap_or("write address[:port] [gate|masq|ipip] and nothing after it");
         return Err(wrong.help(help));
     };
     if server.contains(['"', '\'']) {
-        let wrong = Wrong::new(format!(
+        let wrong = ValueError::new(format!(
             "invalid {} address or could not resolve for fallback server: {server}",
             version(family)
         ));
@@ -202,14 +202,14 @@ pub(super) fn fallback_text(
     let address =
         if host.is_empty() { loopback(line, family, reader) } else { fallback_host(host, family, reader) };
     let Some(address) = address else {
-        return Err(Wrong::new(format!(
+        return Err(ValueError::new(format!(
             "invalid {} address or could not resolve for fallback server: {host}",
             version(family)
         ))
         .at(0..text.len()));
     };
     if !known {
-        return Err(Wrong::new(line.directive.refusal).at(0..text.len()));
+        return Err(ValueError::new(line.directive.refusal).at(0..text.len()));
     }
     Ok(FallbackText { address, port: port.map(str::to_owned), method, span: line.span() })
 }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Reader, Wrong, value};
+use super::{Reader, ValueError, value};
 use crate::config::ast::Assignment;
 
 /// A command. Outside virtual services quotes group words and are kept; inside they enclose the command.
-pub(super) fn command(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+pub(super) fn command(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, ValueError> {
     warn_of_shell(line, reader);
     if line.inside { value::text(line) } else { value::whole(line) }
 }

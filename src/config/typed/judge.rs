@@ -7,7 +7,7 @@ use crate::config::{Negotiate, Virtual};
 use crate::value::{Protocol, VirtualId};
 
 /// Facts about the lines of a virtual service that its configuration does not show.
-pub(super) struct Said {
+pub(super) struct Mentioned {
     /// Whether it has a `checkinterval` without effect.
     pub(super) idle_interval: bool,
     /// Whether it has `redirects`.
@@ -17,14 +17,14 @@ pub(super) struct Said {
 }
 
 /// Reports directives without effect in a virtual service.
-pub(super) fn judge(v: &Virtual, said: &Said, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+pub(super) fn judge(v: &Virtual, mentioned: &Mentioned, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     kernel::judge(v, head, reader);
-    if said.idle_interval {
+    if mentioned.idle_interval {
         warn_of_interval(v, head, reader);
     }
     warn_of_oracle(v, head, reader);
     warn_of_probe(v, head, reader);
-    warn_of_idle(v, said, head, reader);
+    warn_of_idle(v, mentioned, head, reader);
 }
 
 fn warn_of_interval(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
@@ -67,7 +67,7 @@ fn warn_of_probe(v: &Virtual, head: &Assignment<'_>, reader: &mut Reader<'_, '_>
 
 /// Warns about extensions without effect. Directives of the original get no warning: existing files have many that
 /// are not needed and do no harm. An extension is written on purpose.
-fn warn_of_idle(v: &Virtual, said: &Said, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+fn warn_of_idle(v: &Virtual, mentioned: &Mentioned, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     let check = &v.check;
     let negotiates = check.negotiates();
     let speaks_tls = negotiates && (tls::may_speak(check.service) || check.starttls);
@@ -76,8 +76,8 @@ fn warn_of_idle(v: &Virtual, said: &Said, head: &Assignment<'_>, reader: &mut Re
     let has_probe = check.udpprobe.is_some();
     for (name, idle, needs) in [
         ("starttls", check.starttls && !negotiates, "checktype=negotiate"),
-        ("a TLS directive", said.tls && !speaks_tls, "a service that uses TLS, or starttls=yes"),
-        ("redirects", said.redirects && !asks_http, "service=http, https or http_proxy"),
+        ("a TLS directive", mentioned.tls && !speaks_tls, "a service that uses TLS, or starttls=yes"),
+        ("redirects", mentioned.redirects && !asks_http, "service=http, https or http_proxy"),
         ("dnstype", check.dnstype.is_some() && !asks_dns, "service=dns"),
         ("udpprobe", has_probe && !sends_datagrams(v), "checktype=connect and protocol=udp"),
         ("udpreply", check.udpreply.is_some() && !has_probe, "udpprobe"),

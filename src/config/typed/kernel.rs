@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Reader, Wrong, value};
+use super::{Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::{Timeouts, Tunnel, Virtual};
@@ -12,7 +12,7 @@ use crate::value::{ForwardingMethod, Protocol, VirtualId};
 const MAX_TIMEOUT: u32 = 2_147_483;
 
 /// `gue:PORT[,csum]` or `gre[,csum]`.
-pub(super) fn tunnel(line: &Assignment<'_>) -> Result<Tunnel, Wrong> {
+pub(super) fn tunnel(line: &Assignment<'_>) -> Result<Tunnel, ValueError> {
     let text = line.value.text().trim();
     let (kind, checksum) = text.strip_suffix(",csum").map_or((text, false), |kind| (kind, true));
     let port = |port: &str| port.parse().ok().filter(|port| *port > 0);
@@ -21,19 +21,19 @@ pub(super) fn tunnel(line: &Assignment<'_>) -> Result<Tunnel, Wrong> {
         Some(("gue", number)) => port(number).map(|port| Tunnel::Gue { port, checksum }),
         _ => None,
     };
-    tunnel.ok_or_else(|| Wrong::new(line.directive.refusal).help("write for example tunnel=gue:5555"))
+    tunnel.ok_or_else(|| ValueError::new(line.directive.refusal).help("write for example tunnel=gue:5555"))
 }
 
 /// The name of a persistence engine of the kernel: `sip` is the only one.
-pub(super) fn engine(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn engine(line: &Assignment<'_>) -> Result<String, ValueError> {
     value::one_of(line, &["sip"], |word| (word == "sip").then(|| word.to_owned()))
 }
 
 /// Three numbers of seconds; 0 leaves a time-out as it is.
-pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, Wrong> {
+pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, ValueError> {
     let numbers: Vec<Option<u32>> =
         line.value.text().split(',').map(|number| number.trim().parse().ok()).collect();
-    let wrong = || Wrong::new(line.directive.refusal).at(0..line.value.text().len());
+    let wrong = || ValueError::new(line.directive.refusal).at(0..line.value.text().len());
     let [Some(tcp), Some(tcpfin), Some(udp)] = numbers[..] else {
         return Err(wrong().help("write for example timeouts=900,120,300 (0 leaves a time-out unchanged)"));
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::{self, FallbackText};
-use super::{Reader, Wrong, command, kernel, mail, real, service, tls, value};
+use super::{Reader, ValueError, command, kernel, mail, real, service, tls, value};
 use crate::config::ast::Assignment;
 use crate::config::directive::{Key, Kind};
 use crate::config::{
@@ -88,7 +88,7 @@ where
 }
 
 /// Reads the value of a line.
-pub(super) fn read(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Value, Wrong> {
+pub(super) fn read(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Value, ValueError> {
     Ok(match line.directive.kind {
         Kind::YesNo => value::yes_no(line)?.into(),
         Kind::Timeout => value::timeout(line, reader)?.into(),
@@ -138,7 +138,7 @@ pub(super) fn read(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result
             Value::Absent
         }
         Kind::Virtual | Kind::Refused => {
-            return Err(Wrong::new(line.directive.refusal(line.inside)).help(line.directive.help));
+            return Err(ValueError::new(line.directive.refusal(line.inside)).help(line.directive.help));
         }
     })
 }

@@ -139,7 +139,7 @@ impl Lint<'_, '_, '_> {
         let logs_in = matches!(service, Negotiate::Mysql | Negotiate::Pgsql);
         if check.negotiates() && logs_in && check.credentials.login.is_empty() {
             let message =
-                format!("service={} without login: the check gives an empty user name", service.word());
+                format!("service={} without login: the check gives an empty user name", service.as_str());
             let help = "add login=\"USER\" and passwd=\"…\", and database=\"NAME\" where there is one";
             self.advice(Key::Login, "missing-directive", message, help);
         }

@@ -1,18 +1,18 @@
 //! Values for alerts by mail: recipients, sender, relay, and when to send.
 
 use super::address::prefix;
-use super::{Reader, Wrong, value};
+use super::{Reader, ValueError, value};
 use crate::config::AlertStatus;
 use crate::config::ast::Assignment;
 use crate::config::source::is_blank;
 use crate::value::{Mailbox, Relay};
 
 /// Mail addresses. One pair of quotes around all of them is removed.
-pub(super) fn recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+pub(super) fn recipients(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, ValueError> {
     let text = line.value.text();
     let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     match inner.filter(|inner| !inner.contains('"')).unwrap_or(text) {
-        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
+        "" => Err(ValueError::new(line.directive.refusal(line.inside))),
         addresses => {
             warn_of_recipients(line, addresses, reader);
             Ok(addresses.to_owned())
@@ -34,7 +34,7 @@ fn warn_of_recipients(line: &Assignment<'_>, list: &str, reader: &mut Reader<'_,
 }
 
 /// The sender of alerts: the rest of the line.
-pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, ValueError> {
     let sender = value::whole(line)?;
     if let Err(why) = sender.parse::<Mailbox>() {
         let message = format!(
@@ -47,15 +47,15 @@ pub(super) fn sender(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resu
 }
 
 /// The name at the start of the value, and the port after it (R87). Any other text is ignored, as in the original.
-pub(super) fn relay(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Relay, Wrong> {
+pub(super) fn relay(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Relay, ValueError> {
     let text = line.value.text();
     if text.starts_with(['"', '\'']) {
-        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(0..text.len());
+        let wrong = ValueError::new(line.directive.refusal(line.inside)).at(0..text.len());
         return Err(wrong.help("write the host without quotes"));
     }
     let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || "._+-".contains(c))).unwrap_or(text.len());
     match &text[..end] {
-        "" => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
+        "" => Err(ValueError::new(line.directive.refusal(line.inside)).at(0..text.len())),
         name => {
             let rest = &text[end..];
             let number = rest.strip_prefix(':').map_or("", |rest| prefix(rest, |c| c.is_ascii_digit()));
@@ -76,10 +76,10 @@ pub(super) fn relay(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resul
 }
 
 /// A list of states. `none` must be the only one.
-pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, Wrong> {
+pub(super) fn alert_status(line: &Assignment<'_>) -> Result<AlertStatus, ValueError> {
     let mut status = AlertStatus { starting: false, running: false, stopping: false, reloading: false };
     let words = listed(line.value.text());
-    let wrong = |message: String| Wrong::new(message).at(0..line.value.text().len());
+    let wrong = |message: String| ValueError::new(message).at(0..line.value.text().len());
     let none = words.contains(&"none");
     for word in words.into_iter().filter(|word| *word != "none") {
         match word {

@@ -81,8 +81,8 @@ struct Reader<'r, 's> {
 
 impl Reader<'_, '_> {
     /// Returns the value, or reports its error and returns nothing.
-    fn take<T>(&mut self, line: &Assignment<'_>, value: Result<T, Wrong>) -> Option<T> {
-        value.map_err(|wrong| self.refuse(line, wrong)).ok()
+    fn take<T>(&mut self, line: &Assignment<'_>, value: Result<T, ValueError>) -> Option<T> {
+        value.map_err(|wrong| self.report_error(line, wrong)).ok()
     }
 
     /// Reads a line by the kind of its directive, and stores the value in `place`. Returns whether the value is
@@ -101,7 +101,7 @@ impl Reader<'_, '_> {
         accepted
     }
 
-    fn refuse(&mut self, line: &Assignment<'_>, wrong: Wrong) {
+    fn report_error(&mut self, line: &Assignment<'_>, wrong: ValueError) {
         let span = wrong.part.map_or_else(|| line.span(), |part| line.value.part(part));
         let diagnostic = self.report.error(span, wrong.message).directive(line.directive.name);
         let replaced = line.directive.kind == Kind::Refused;
@@ -121,7 +121,7 @@ impl Reader<'_, '_> {
 
 /// Why a value is not accepted.
 #[derive(Debug)]
-struct Wrong {
+struct ValueError {
     /// The part of the value's text; absent: the whole line.
     part: Option<Range<usize>>,
     message: String,
@@ -130,10 +130,10 @@ struct Wrong {
     original: Original,
 }
 
-impl Wrong {
+impl ValueError {
     /// An error about the whole line.
-    fn new(message: impl Into<String>) -> Wrong {
-        Wrong {
+    fn new(message: impl Into<String>) -> ValueError {
+        ValueError {
             part: None,
             message: message.into(),
             code: "invalid-value",
@@ -143,30 +143,30 @@ impl Wrong {
     }
 
     /// Marks a part of the value as wrong.
-    fn at(mut self, part: Range<usize>) -> Wrong {
+    fn at(mut self, part: Range<usize>) -> ValueError {
         self.part = Some(part);
         self
     }
 
-    fn code(mut self, code: &'static str) -> Wrong {
+    fn code(mut self, code: &'static str) -> ValueError {
         self.code = code;
         self
     }
 
-    fn help(mut self, help: impl Into<String>) -> Wrong {
+    fn help(mut self, help: impl Into<String>) -> ValueError {
         self.help = Some(help.into());
         self
     }
 
     /// Adds what to do about it where nothing more exact is known.
-    fn or_help(mut self, help: impl FnOnce() -> Option<String>) -> Wrong {
+    fn or_help(mut self, help: impl FnOnce() -> Option<String>) -> ValueError {
         self.help = self.help.or_else(help);
         self
     }
 
     /// Marks an error that the original does not report: it accepts the value and does something that cannot be
     /// intended.
-    fn only_here(mut self) -> Wrong {
+    fn stricter_than_original(mut self) -> ValueError {
         self.original = Original::Accepts;
         self
     }

@@ -88,7 +88,7 @@ impl Fill for Shared {
     }
 }
 
-impl Fill for tls::Said {
+impl Fill for tls::TlsLines {
     fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
         Some(match key {
             Key::TlsCa => &mut self.ca,

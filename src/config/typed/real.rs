@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
 use super::address::{self, prefix};
-use super::{MAX_REALS, Reader, Wrong, value};
+use super::{MAX_REALS, Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::source::{is_blank, is_word};
@@ -20,7 +20,7 @@ pub(super) fn read(
     line: &Assignment<'_>,
     family: Family,
     reader: &mut Reader<'_, '_>,
-) -> Result<Vec<Real>, Wrong> {
+) -> Result<Vec<Real>, ValueError> {
     let text = line.value.text();
     let server = text.split(is_blank).next().unwrap_or_default();
     let wrong_format = || {
@@ -34,12 +34,12 @@ pub(super) fn read(
                 format!("write {name}=address[:port] gate|masq|ipip [weight]{brackets}")
             }
         };
-        Wrong::new(line.directive.refusal).at(0..text.len()).help(help)
+        ValueError::new(line.directive.refusal).at(0..text.len()).help(help)
     };
     let written = written(server).ok_or_else(|| {
         // The original searches the whole line for something like an address, and requires nothing after it.
         let digs = text.len() > server.len() && !server.is_empty();
-        if digs { wrong_format().only_here() } else { wrong_format() }
+        if digs { wrong_format().stricter_than_original() } else { wrong_format() }
     })?;
     if server.len() == text.len() {
         return Err(wrong_format());
@@ -50,7 +50,7 @@ pub(super) fn read(
     let addresses = addresses(&written, family, reader)?;
     let port = port.ok_or_else(|| {
         let port = written.port.unwrap_or_default();
-        Wrong::new(format!("invalid port ({port}) for real server (could not resolve port)"))
+        ValueError::new(format!("invalid port ({port}) for real server (could not resolve port)"))
             .at(0..server.len())
     })?;
     let options = Options::read(line, server.len(), reader)?;
@@ -58,13 +58,13 @@ pub(super) fn read(
 }
 
 /// The first word of the value, taken apart.
-struct Written<'a> {
+struct ServerSpec<'a> {
     first: &'a str,
     last: Option<&'a str>,
     port: Option<&'a str>,
 }
 
-fn written(server: &str) -> Option<Written<'_>> {
+fn written(server: &str) -> Option<ServerSpec<'_>> {
     let end = host_end(server)?;
     let (first, rest) = server.split_at(end);
     let (last, rest) = match rest.strip_prefix("->") {
@@ -79,7 +79,7 @@ fn written(server: &str) -> Option<Written<'_>> {
         None if rest.is_empty() => None,
         _ => return None,
     };
-    Some(Written { first, last, port })
+    Some(ServerSpec { first, last, port })
 }
 
 /// The end of the host at the start of the text.
@@ -95,17 +95,17 @@ fn host_end(text: &str) -> Option<usize> {
 
 /// The address, or all addresses of a range.
 fn addresses(
-    written: &Written<'_>,
+    written: &ServerSpec<'_>,
     family: Family,
     reader: &mut Reader<'_, '_>,
-) -> Result<Vec<IpAddr>, Wrong> {
+) -> Result<Vec<IpAddr>, ValueError> {
     let whole = 0..written.first.len() + written.last.map_or(0, |last| last.len() + 2);
     let found = [Some(written.first), written.last]
         .map(|name| name.map(|name| (name, address::host(name.trim_matches(['[', ']']), family, reader))));
     let resolved = |name: &str, address: Option<IpAddr>, which: &str| {
         address.ok_or_else(|| {
             let message = format!("invalid address ({name}) for real server (could not resolve {which})");
-            Wrong::new(message).at(whole.clone()).or_help(|| range_help(name))
+            ValueError::new(message).at(whole.clone()).or_help(|| range_help(name))
         })
     };
     let (name, first) = found[0].unwrap_or(("", None));
@@ -120,12 +120,12 @@ fn addresses(
             }
             count(reader, (from..=to).map(|bits| IpAddr::V4(Ipv4Addr::from(bits))).collect(), &whole)
         }
-        (IpAddr::V4(first), IpAddr::V4(last)) => Err(Wrong::new(format!(
+        (IpAddr::V4(first), IpAddr::V4(last)) => Err(ValueError::new(format!(
             "Invalid Range: {first}-{last}: First value must be greater than or equal to the second value"
         ))
         .at(whole)
         .help("write the lower address first")),
-        _ => Err(Wrong::new("Address range for IPv6 is not supported yet")
+        _ => Err(ValueError::new("Address range for IPv6 is not supported yet")
             .at(whole)
             .help("write a real6 line for each server")),
     }
@@ -159,13 +159,17 @@ pub(super) fn warn_of_twins(v: &Virtual, spans: &[Range<usize>], reader: &mut Re
     }
 }
 
-fn count(reader: &mut Reader<'_, '_>, found: Vec<IpAddr>, part: &Range<usize>) -> Result<Vec<IpAddr>, Wrong> {
+fn count(
+    reader: &mut Reader<'_, '_>,
+    found: Vec<IpAddr>,
+    part: &Range<usize>,
+) -> Result<Vec<IpAddr>, ValueError> {
     reader.reals += found.len();
     if reader.reals > MAX_REALS { Err(too_many(part)) } else { Ok(found) }
 }
 
-fn too_many(part: &Range<usize>) -> Wrong {
-    Wrong::new(format!("more than {MAX_REALS} real servers")).at(part.clone()).only_here()
+fn too_many(part: &Range<usize>) -> ValueError {
+    ValueError::new(format!("more than {MAX_REALS} real servers")).at(part.clone()).stricter_than_original()
 }
 
 /// The options after the address.
@@ -192,13 +196,15 @@ impl Options {
         }
     }
 
-    fn read(line: &Assignment<'_>, start: usize, reader: &mut Reader<'_, '_>) -> Result<Options, Wrong> {
+    fn read(line: &Assignment<'_>, start: usize, reader: &mut Reader<'_, '_>) -> Result<Options, ValueError> {
         let text = line.value.text();
-        let mut rest = Rest { text, at: start };
+        let mut rest = Cursor { text, at: start };
         let word = rest.word();
         let Some(method) = ForwardingMethod::from_word(&text[word.clone()]) else {
             let help = address::method_help(&text[word.clone()]).map(str::to_owned);
-            return Err(Wrong::new("forward method must be gate, masq or ipip").at(word).or_help(|| help));
+            return Err(ValueError::new("forward method must be gate, masq or ipip")
+                .at(word)
+                .or_help(|| help));
         };
         let mut options = Options { method, weight: 1, request: None, receive: None, lower: 0, upper: 0 };
         let weight = rest.number("");
@@ -254,12 +260,12 @@ fn looks_like_a_weight(texts: &str) -> bool {
 type RequestAndReceive = (Range<usize>, Range<usize>);
 
 /// The options that have not been read yet.
-struct Rest<'a> {
+struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl Rest<'_> {
+impl Cursor<'_> {
     /// The start of the next option, after white space.
     fn next(&self) -> usize {
         let rest = &self.text[self.at..];
@@ -274,7 +280,7 @@ impl Rest<'_> {
     }
 
     /// A number after a prefix, if it comes next.
-    fn number(&mut self, mark: &str) -> Option<Result<u32, Wrong>> {
+    fn number(&mut self, mark: &str) -> Option<Result<u32, ValueError>> {
         let start = self.next();
         let digits = prefix(self.text[start..].strip_prefix(mark)?, |c| c.is_ascii_digit());
         if digits.is_empty() || start == self.at {
@@ -284,17 +290,17 @@ impl Rest<'_> {
         let value = digits.parse().unwrap_or(u64::MAX);
         Some(match u32::try_from(value) {
             Ok(number) if value <= LARGEST => Ok(number),
-            _ => Err(Wrong::new(format!("{mark}{digits} is too large"))
+            _ => Err(ValueError::new(format!("{mark}{digits} is too large"))
                 .at(start..self.at)
                 .help(format!(
                     "write at most {LARGEST}: ipvsadm refuses more, and ldirectord then never adds the server"
                 ))
-                .only_here()),
+                .stricter_than_original()),
         })
     }
 
     /// Two texts in quotes, separated by a comma or white space, if they come next. Quotes inside belong to the text.
-    fn strings(&mut self) -> Result<Option<RequestAndReceive>, Wrong> {
+    fn strings(&mut self) -> Result<Option<RequestAndReceive>, ValueError> {
         let start = self.next();
         if start == self.at || !self.text[start..].starts_with('"') {
             return Ok(None);
@@ -317,13 +323,13 @@ impl Rest<'_> {
     }
 
     /// Reports an error if text is left.
-    fn end(&self) -> Result<(), Wrong> {
+    fn end(&self) -> Result<(), ValueError> {
         if self.text[self.at..].trim_matches(is_blank).is_empty() { Ok(()) } else { Err(self.invalid()) }
     }
 
-    fn invalid(&self) -> Wrong {
+    fn invalid(&self) -> ValueError {
         let rest = &self.text[self.at..];
-        let wrong = Wrong::new(format!("Invalid real server line, around \"{rest}\""))
+        let wrong = ValueError::new(format!("Invalid real server line, around \"{rest}\""))
             .at(self.next()..self.text.len());
         let bare = rest.trim_matches(is_blank);
         if bare.starts_with("-w") {
@@ -331,7 +337,7 @@ impl Rest<'_> {
         }
         if bare.starts_with("l:") {
             // The original accepts this and loses the upper threshold.
-            return wrong.help("write l: before u:").only_here();
+            return wrong.help("write l: before u:").stricter_than_original();
         }
         if bare.chars().next().is_some_and(char::is_alphanumeric) && rest.starts_with(is_blank) {
             return wrong.help("remove it (ldirectord skips it if another option follows)");

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use super::{Reader, Wrong, value};
+use super::{Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::Original;
 use crate::config::source::is_word;
@@ -41,10 +41,10 @@ pub(super) fn sched_flags(
 }
 
 /// The first run of lowercase letters.
-pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, Wrong> {
+pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<String, ValueError> {
     let text = line.value.text();
     let run = value::first_run(text, |c| c.is_ascii_lowercase());
-    let name = &text[run.ok_or_else(|| Wrong::new(line.directive.refusal))?];
+    let name = &text[run.ok_or_else(|| ValueError::new(line.directive.refusal))?];
     if name != text.trim_end() {
         let message = format!("scheduler is read as {name}");
         reader.warn(line, 0..text.len(), message, "write only the name of a scheduler");
@@ -53,7 +53,10 @@ pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> R
 }
 
 /// A number of seconds; absent if it is 0.
-pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Option<u32>, Wrong> {
+pub(super) fn persistence(
+    line: &Assignment<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Result<Option<u32>, ValueError> {
     let seconds = value::number(line, reader)?;
     let all = 0..line.value.text().len();
     if seconds == 0 {
@@ -73,7 +76,7 @@ pub(super) fn persistence(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) ->
 }
 
 /// Any number selects the combined check. Otherwise the first word counts.
-pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
+pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, ValueError> {
     let text = line.value.text();
     if let Some(digits) = value::first_run(text, |c| c.is_ascii_digit()) {
         return Ok(CheckType::Combined(text[digits].parse().unwrap_or(u32::MAX)));
@@ -104,17 +107,17 @@ pub(super) fn check_type(line: &Assignment<'_>) -> Result<CheckType, Wrong> {
 }
 
 /// A port above 0.
-pub(super) fn check_port(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u16, Wrong> {
+pub(super) fn check_port(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u16, ValueError> {
     let number = value::number(line, reader)?;
     u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
-        Wrong::new("checkport must be in range 1..65536")
+        ValueError::new("checkport must be in range 1..65536")
             .at(0..line.value.text().len())
             .help("the highest port is 65535")
     })
 }
 
 /// The protocol of a negotiate check.
-pub(super) fn service(line: &Assignment<'_>) -> Result<Negotiate, Wrong> {
+pub(super) fn service(line: &Assignment<'_>) -> Result<Negotiate, ValueError> {
     let known: Vec<&str> = Negotiate::ALL.iter().map(|row| row.1).collect();
     value::one_of(line, &known, Negotiate::from_word).map_err(|wrong| {
         let help = "for another protocol write checktype=connect, service=simpletcp with request and receive, or checktype=external";
@@ -123,7 +126,7 @@ pub(super) fn service(line: &Assignment<'_>) -> Result<Negotiate, Wrong> {
 }
 
 /// `GET` or `HEAD`, in any case.
-pub(super) fn http_method(line: &Assignment<'_>) -> Result<HttpMethod, Wrong> {
+pub(super) fn http_method(line: &Assignment<'_>) -> Result<HttpMethod, ValueError> {
     value::one_of(line, &["GET", "HEAD"], |word| match word.to_ascii_uppercase().as_str() {
         "GET" => Some(HttpMethod::Get),
         "HEAD" => Some(HttpMethod::Head),
@@ -132,48 +135,49 @@ pub(super) fn http_method(line: &Assignment<'_>) -> Result<HttpMethod, Wrong> {
 }
 
 /// `any`, `same-host` or `no`.
-pub(super) fn redirects(line: &Assignment<'_>) -> Result<Redirects, Wrong> {
+pub(super) fn redirects(line: &Assignment<'_>) -> Result<Redirects, ValueError> {
     value::one_with_hyphens(line, &["any", "same-host", "no"], Redirects::from_word)
 }
 
 /// The name of a DNS record, in any case.
-pub(super) fn dns_type(line: &Assignment<'_>) -> Result<DnsType, Wrong> {
+pub(super) fn dns_type(line: &Assignment<'_>) -> Result<DnsType, ValueError> {
     let known: Vec<&str> = DnsType::ALL.iter().map(|row| row.1).collect();
     value::one_of(line, &known, DnsType::from_word)
 }
 
 /// `None` for a firewall mark, whose packets may be of any protocol.
-pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Protocol>, Wrong> {
+pub(super) fn protocol(line: &Assignment<'_>, mark: bool) -> Result<Option<Protocol>, ValueError> {
     let text = line.value.text();
     let run = value::first_run(text, is_word);
-    let Some(run) = run else { return Err(Wrong::new("invalid protocol")) };
+    let Some(run) = run else { return Err(ValueError::new("invalid protocol")) };
     match (&text[run.clone()], mark) {
         ("fwm", true) => Ok(None),
         ("tcp", false) => Ok(Some(Protocol::Tcp)),
         ("udp", false) => Ok(Some(Protocol::Udp)),
         ("sctp", false) if line.ours => Ok(Some(Protocol::Sctp)),
-        ("sctp", false) => Err(Wrong::new(line.directive.refusal)
+        ("sctp", false) => Err(ValueError::new(line.directive.refusal)
             .at(run)
             .help("write `#rs: protocol=sctp`, which the original reads as a comment")),
         (_, true) => {
-            Err(Wrong::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
+            Err(ValueError::new("protocol must be fwm if the virtual service is a fwmark (a number)").at(run))
         }
-        (_, false) => Err(Wrong::new(line.directive.refusal).at(run)),
+        (_, false) => Err(ValueError::new(line.directive.refusal).at(run)),
     }
 }
 
 /// A netmask with nothing around it: the original is strict here.
-pub(super) fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, Wrong> {
+pub(super) fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, ValueError> {
     let text = line.value.text();
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if family == Family::V6 {
         let prefix = text.parse().ok().filter(|prefix| (1..=128).contains(prefix) && digits(text));
         return prefix.map(Netmask::V6).ok_or_else(|| {
-            Wrong::new("invalid netmask: a prefix length between 1 and 128 is required").at(0..text.len())
+            ValueError::new("invalid netmask: a prefix length between 1 and 128 is required")
+                .at(0..text.len())
         });
     }
     let quad = text.split('.').count() == 4 && text.split('.').all(digits);
-    let wrong = Wrong::new(line.directive.refusal).at(0..text.len());
+    let wrong = ValueError::new(line.directive.refusal).at(0..text.len());
     if !quad {
         return Err(wrong.help("write for example 255.255.255.0, with nothing after it"));
     }
@@ -181,7 +185,9 @@ pub(super) fn netmask(line: &Assignment<'_>, family: Family) -> Result<Netmask, 
     match parts.as_deref() {
         Some(&[a, b, c, d]) => Ok(Netmask::V4(Ipv4Addr::new(a, b, c, d))),
         // The original accepts it, but `ipvsadm` refuses it.
-        _ => Err(wrong.help("each part is at most 255 (a part that begins with 0 is octal)").only_here()),
+        _ => Err(wrong
+            .help("each part is at most 255 (a part that begins with 0 is octal)")
+            .stricter_than_original()),
     }
 }
 

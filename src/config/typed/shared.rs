@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) emailalertfreq: Option<Duration>,
     pub(super) emailalertstatus: Option<AlertStatus>,
     pub(super) smtp: Option<Relay>,
-    pub(super) tls: tls::Said,
+    pub(super) tls: tls::TlsLines,
 }
 
 impl Shared {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use super::{Reader, Wrong, value};
+use super::{Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::{Negotiate, Original, SecretFile};
 use crate::value::host::without_port;
@@ -13,7 +13,7 @@ use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
 /// The values written in one place; `None` for directives that are not written there.
 #[derive(Debug, Default)]
-pub(super) struct Said {
+pub(super) struct TlsLines {
     pub(super) verify: Option<bool>,
     pub(super) ca: Option<File>,
     pub(super) certificates: Option<File>,
@@ -29,10 +29,10 @@ pub(super) struct File {
     line: Range<usize>,
 }
 
-impl Said {
+impl TlsLines {
     /// Whether any directive is written.
     pub(super) fn is_something(&self) -> bool {
-        let Said { verify, ca, certificates, key, warn_days, legacy } = self;
+        let TlsLines { verify, ca, certificates, key, warn_days, legacy } = self;
         let files = [ca, certificates, key].into_iter().any(Option::is_some);
         files || verify.is_some() || warn_days.is_some() || legacy.is_some()
     }
@@ -54,7 +54,7 @@ impl Said {
     /// The TLS settings of a virtual service with these values, where `outside` has the values for all.
     pub(super) fn resolve(
         &self,
-        outside: &Said,
+        outside: &TlsLines,
         server_name: Option<String>,
         reader: &mut Reader<'_, '_>,
     ) -> Tls {
@@ -99,43 +99,45 @@ fn shared(policy: TlsPolicy, reader: &mut Reader<'_, '_>) -> Arc<TlsPolicy> {
 }
 
 /// A file in PEM.
-pub(super) fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, Wrong> {
+pub(super) fn file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<File, ValueError> {
     let (path, content) = named_file(line, reader)?;
     Ok(File { pem: PemFile::new(path, content), line: line.span() })
 }
 
 /// A file by its full path, because the daemon changes its working directory, or a credential by its name.
-fn named_file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<(String, Arc<[u8]>), Wrong> {
+fn named_file(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<(String, Arc<[u8]>), ValueError> {
     let inner = value::quoted_text(line)?;
     let path = &line.value.text()[inner.clone()];
     if !path.starts_with('/') && !path.starts_with("credential:") {
         let message = format!("{} needs the full path of a file", line.directive.name);
-        return Err(Wrong::new(message).at(inner).help("begin the path with /, or write credential:NAME"));
+        return Err(ValueError::new(message)
+            .at(inner)
+            .help("begin the path with /, or write credential:NAME"));
     }
     let content = reader.names.file(path).map_err(|cause| {
         let message = format!("{}: {path} cannot be read: {cause}", line.directive.name);
-        Wrong::new(message).code("unreadable-file").at(inner)
+        ValueError::new(message).code("unreadable-file").at(inner)
     })?;
     Ok((path.to_owned(), content))
 }
 
 /// The first line of a file: a password.
-pub(super) fn secret(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<SecretFile, Wrong> {
+pub(super) fn secret(line: &Assignment<'_>, reader: &Reader<'_, '_>) -> Result<SecretFile, ValueError> {
     let (path, content) = named_file(line, reader)?;
     let text = std::str::from_utf8(&content).map_err(|_| {
-        Wrong::new(format!("{}: {path} is not UTF-8", line.directive.name)).code("unreadable-file")
+        ValueError::new(format!("{}: {path} is not UTF-8", line.directive.name)).code("unreadable-file")
     })?;
     let secret = Secret::new(text.lines().next().unwrap_or_default());
     Ok(SecretFile { path, secret })
 }
 
 /// `tlsname`: a host name, or an address.
-pub(super) fn name(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn name(line: &Assignment<'_>) -> Result<String, ValueError> {
     let inner = value::quoted_text(line)?;
     let name = &line.value.text()[inner.clone()];
     match ServerName::try_from(name) {
         Ok(_) => Ok(name.to_owned()),
-        Err(_) => Err(Wrong::new("tlsname must be a host name or an address")
+        Err(_) => Err(ValueError::new("tlsname must be a host name or an address")
             .at(inner)
             .help("write only the name, without a port")),
     }
@@ -160,7 +162,7 @@ pub(super) fn judge_starttls(service: Negotiate, line: Range<usize>, reader: &mu
     if service.has_starttls() {
         return;
     }
-    let (word, other) = (service.word(), service.word().trim_end_matches('s'));
+    let (word, other) = (service.as_str(), service.as_str().trim_end_matches('s'));
     let help = match (sealed, service) {
         (true, Negotiate::Https) => "remove starttls".to_owned(),
         (true, _) => format!("remove starttls, or write service={other}"),

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Reader, Wrong};
+use super::{Reader, ValueError};
 use crate::config::ast::Assignment;
 use crate::config::source::{is_blank, is_word};
 use crate::config::{LogTarget, directive};
@@ -30,13 +30,13 @@ fn saturated(digits: &str) -> u64 {
 }
 
 /// `yes` or `no`, with nothing around it.
-pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, Wrong> {
+pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, ValueError> {
     match line.value.text() {
         "yes" => Ok(true),
         "no" => Ok(false),
         text => {
             let name = line.directive.name;
-            let wrong = Wrong::new(format!("{name} must be 'yes' or 'no'")).at(0..text.len());
+            let wrong = ValueError::new(format!("{name} must be 'yes' or 'no'")).at(0..text.len());
             let word = first_run(text, is_word).map(|run| text[run].to_ascii_lowercase());
             Err(match word.as_deref() {
                 Some(word @ ("yes" | "no")) => {
@@ -49,9 +49,9 @@ pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, Wrong> {
 }
 
 /// The first number in the value. The original does not accept a `0` alone.
-fn digits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, Wrong> {
+fn digits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, ValueError> {
     let text = line.value.text();
-    let refusal = || Wrong::new(line.directive.refusal(line.inside)).at(0..text.len());
+    let refusal = || ValueError::new(line.directive.refusal(line.inside)).at(0..text.len());
     let run = first_run(text, is_digit).ok_or_else(refusal)?;
     if &text[run.clone()] == "0" {
         return Err(refusal().help("write at least 1"));
@@ -75,11 +75,11 @@ fn warn_of_the_rest(line: &Assignment<'_>, run: &Range<usize>, reader: &mut Read
 }
 
 /// A deadline. For the original `00` means no deadline; here every check has one.
-pub(super) fn timeout(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
+pub(super) fn timeout(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, ValueError> {
     let seconds = digits(line, reader)?;
     if seconds == 0 {
         if !line.inside {
-            return Err(Wrong::new(line.directive.refusal(false)).at(0..line.value.text().len()));
+            return Err(ValueError::new(line.directive.refusal(false)).at(0..line.value.text().len()));
         }
         let message = format!("{} is zero: an hour is used", line.directive.name);
         reader.warn(line, 0..line.value.text().len(), message, "give a number of seconds");
@@ -89,7 +89,7 @@ pub(super) fn timeout(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Res
 }
 
 /// An interval. `00` makes the original check without a pause; here the minimum is a second.
-pub(super) fn interval(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
+pub(super) fn interval(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, ValueError> {
     let seconds = digits(line, reader)?;
     if seconds == 0 {
         let message = format!("{} is zero: a second is used", line.directive.name);
@@ -99,41 +99,41 @@ pub(super) fn interval(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Re
 }
 
 /// A count, at least 1.
-pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, Wrong> {
+pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, ValueError> {
     Ok(u32::try_from(digits(line, reader)?).unwrap_or(u32::MAX).max(1))
 }
 
 /// The first number in the value; may be 0.
-pub(super) fn number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, Wrong> {
+pub(super) fn number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, ValueError> {
     let text = line.value.text();
     let run = first_run(text, is_digit)
-        .ok_or_else(|| Wrong::new(line.directive.refusal(line.inside)).at(0..text.len()))?;
+        .ok_or_else(|| ValueError::new(line.directive.refusal(line.inside)).at(0..text.len()))?;
     warn_of_the_rest(line, &run, reader);
     Ok(saturated(&text[run]))
 }
 
 /// Like [`number`]; a number that is too large becomes the largest.
-pub(super) fn small_number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, Wrong> {
+pub(super) fn small_number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, ValueError> {
     Ok(u32::try_from(number(line, reader)?).unwrap_or(u32::MAX))
 }
 
 /// A number of seconds at the start of the value; may be 0.
-pub(super) fn frequency(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, Wrong> {
+pub(super) fn frequency(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, ValueError> {
     let text = line.value.text();
     match first_run(text, is_digit) {
         Some(run) if run.start == 0 => {
             warn_of_the_rest(line, &run, reader);
             Ok(Duration::from_secs(saturated(&text[run]).min(MAX_SECONDS)))
         }
-        _ => Err(Wrong::new(line.directive.refusal(line.inside)).at(0..text.len())),
+        _ => Err(ValueError::new(line.directive.refusal(line.inside)).at(0..text.len())),
     }
 }
 
 /// The range between the first and the last double quote. The value must begin with a double quote.
-pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
+pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, ValueError> {
     let text = line.value.text();
     let name = line.directive.name;
-    let wrong = || Wrong::new(format!("{name} needs its value in double quotes")).at(0..text.len());
+    let wrong = || ValueError::new(format!("{name} needs its value in double quotes")).at(0..text.len());
     if !text.starts_with('"') {
         return Err(wrong().help(format!("write {name}=\"…\"")));
     }
@@ -147,22 +147,22 @@ pub(super) fn quoted(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
 }
 
 /// Like [`quoted`], and not empty.
-pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, Wrong> {
+pub(super) fn quoted_text(line: &Assignment<'_>) -> Result<Range<usize>, ValueError> {
     let inner = quoted(line)?;
     if inner.is_empty() {
-        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(0..line.value.text().len());
+        let wrong = ValueError::new(line.directive.refusal(line.inside)).at(0..line.value.text().len());
         return Err(wrong.help("leave the line out: the value must not be empty"));
     }
     Ok(inner)
 }
 
 /// The text in double quotes, not empty.
-pub(super) fn inner(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn inner(line: &Assignment<'_>) -> Result<String, ValueError> {
     quoted_text(line).map(|inner| line.value.text()[inner].to_owned())
 }
 
 /// The text in double quotes; absent if it is empty.
-pub(super) fn inner_or_empty(line: &Assignment<'_>) -> Result<Option<String>, Wrong> {
+pub(super) fn inner_or_empty(line: &Assignment<'_>) -> Result<Option<String>, ValueError> {
     let inner = quoted(line)?;
     Ok((!inner.is_empty()).then(|| line.value.text()[inner].to_owned()))
 }
@@ -175,23 +175,23 @@ pub(super) fn up_to_quote(line: &Assignment<'_>) -> String {
 }
 
 /// The first word, without quotes around it: in the original a shell removes them.
-pub(super) fn word(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn word(line: &Assignment<'_>) -> Result<String, ValueError> {
     let word = line.value.text().split_whitespace().next();
-    let word = word.ok_or_else(|| Wrong::new(line.directive.refusal))?;
+    let word = word.ok_or_else(|| ValueError::new(line.directive.refusal))?;
     let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
     Ok(inner.unwrap_or(word).to_owned())
 }
 
 /// A text in double quotes with a word in it, which is not used.
-pub(super) fn ignored(line: &Assignment<'_>) -> Result<(), Wrong> {
+pub(super) fn ignored(line: &Assignment<'_>) -> Result<(), ValueError> {
     match first_run(&line.value.text()[quoted_text(line)?], is_word) {
         Some(_) => Ok(()),
-        None => Err(Wrong::new(line.directive.refusal)),
+        None => Err(ValueError::new(line.directive.refusal)),
     }
 }
 
 /// Bytes in double quotes, with the usual escape sequences `\n`, `\r`, `\t`, `\\` and `\xHH`.
-pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
+pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, ValueError> {
     let inner = quoted(line)?;
     let text = &line.value.text()[inner.clone()];
     let mut bytes = Vec::with_capacity(text.len());
@@ -210,7 +210,7 @@ pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
             (Some(b'x'), Some(byte)) => (byte, 4),
             _ => {
                 let end = start + escape.chars().take(2).map(char::len_utf8).sum::<usize>();
-                let wrong = Wrong::new(format!("{}: invalid escape sequence", line.directive.name));
+                let wrong = ValueError::new(format!("{}: invalid escape sequence", line.directive.name));
                 return Err(wrong
                     .at(start..end)
                     .help("write \\n, \\r, \\t, \\\\ or \\xHH with two hexadecimal digits"));
@@ -224,11 +224,11 @@ pub(super) fn bytes(line: &Assignment<'_>) -> Result<Vec<u8>, Wrong> {
 }
 
 /// A text with or without double quotes, not empty.
-pub(super) fn text(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn text(line: &Assignment<'_>) -> Result<String, ValueError> {
     let all = line.value.text();
     let inner = quoted(line).unwrap_or(0..all.len());
     if inner.is_empty() {
-        return Err(Wrong::new(line.directive.refusal(line.inside)));
+        return Err(ValueError::new(line.directive.refusal(line.inside)));
     }
     Ok(all[inner].to_owned())
 }
@@ -239,15 +239,18 @@ pub(super) fn file(text: &str) -> PathBuf {
 }
 
 /// The unchanged rest of the line, not empty.
-pub(super) fn whole(line: &Assignment<'_>) -> Result<String, Wrong> {
+pub(super) fn whole(line: &Assignment<'_>) -> Result<String, ValueError> {
     match line.value.text() {
-        "" => Err(Wrong::new(line.directive.refusal(line.inside))),
+        "" => Err(ValueError::new(line.directive.refusal(line.inside))),
         text => Ok(text.to_owned()),
     }
 }
 
 /// `logfile`: a path begins with `/`; anything else is a syslog facility.
-pub(super) fn log_target(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<LogTarget, Wrong> {
+pub(super) fn log_target(
+    line: &Assignment<'_>,
+    reader: &mut Reader<'_, '_>,
+) -> Result<LogTarget, ValueError> {
     let all = line.value.text();
     let text = &all[quoted(line)?];
     if text.starts_with('/') {
@@ -262,21 +265,21 @@ pub(super) fn log_target(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> 
 }
 
 /// A regular expression in double quotes.
-pub(super) fn pattern(line: &Assignment<'_>) -> Result<Pattern, Wrong> {
+pub(super) fn pattern(line: &Assignment<'_>) -> Result<Pattern, ValueError> {
     let inner = quoted_text(line)?;
     compile(&line.value.text()[inner.clone()], inner.start, line.directive.name)
 }
 
 /// Compiles a pattern that begins at offset `start` of its value.
-pub(super) fn compile(source: &str, start: usize, name: &str) -> Result<Pattern, Wrong> {
+pub(super) fn compile(source: &str, start: usize, name: &str) -> Result<Pattern, ValueError> {
     Pattern::parse(source).map_err(|error| {
         let at = start + error.offset;
         let end = (start + source.len()).max(at + 1);
         // The original accepts it, and exits at the first answer that it compares with it.
-        Wrong::new(format!("{name}: invalid or unsupported regular expression: {}", error.message))
+        ValueError::new(format!("{name}: invalid or unsupported regular expression: {}", error.message))
             .at(at..end)
             .help("use . or \\xHH for a character that cannot be written, and test with ldirectord-rs check")
-            .only_here()
+            .stricter_than_original()
     })
 }
 
@@ -290,7 +293,7 @@ pub(super) fn one_of<T>(
     line: &Assignment<'_>,
     known: &[&str],
     find: impl Fn(&str) -> Option<T>,
-) -> Result<T, Wrong> {
+) -> Result<T, ValueError> {
     first_of(line, is_word, known, find)
 }
 
@@ -299,7 +302,7 @@ pub(super) fn one_with_hyphens<T>(
     line: &Assignment<'_>,
     known: &[&str],
     find: impl Fn(&str) -> Option<T>,
-) -> Result<T, Wrong> {
+) -> Result<T, ValueError> {
     first_of(line, |c| is_word(c) || c == '-', known, find)
 }
 
@@ -309,12 +312,12 @@ fn first_of<T>(
     is: impl Fn(char) -> bool,
     known: &[&str],
     find: impl Fn(&str) -> Option<T>,
-) -> Result<T, Wrong> {
+) -> Result<T, ValueError> {
     let text = line.value.text();
     let run = first_run(text, is).unwrap_or(0..text.len());
     let word = &text[run.clone()];
     find(word).ok_or_else(|| {
-        let wrong = Wrong::new(line.directive.refusal(line.inside)).at(run);
+        let wrong = ValueError::new(line.directive.refusal(line.inside)).at(run);
         match directive::nearest_word(word, known.iter().copied()) {
             Some(near) => wrong.help(format!("did you mean {near}?")),
             None => wrong,

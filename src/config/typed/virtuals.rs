@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-use super::address::{self, Head};
+use super::address::{self, WrittenId};
 use super::globals::Outside;
-use super::judge::{self, Said};
+use super::judge::{self, Mentioned};
 use super::lint::{self, Spans};
 use super::place::{Fill, Place};
 use super::shared::Shared;
-use super::{Reader, Wrong, real, service, tls};
+use super::{Reader, ValueError, real, service, tls};
 use crate::config::ast::{Assignment, Block};
 use crate::config::directive::Key;
 use crate::config::{CheckSpec, Fallback, Negotiate, Notes, Real, Scheduling, Virtual};
@@ -23,7 +23,7 @@ pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_,
     };
     let head = address::head(&block.head, family, reader);
     let head = reader.take(&block.head, head);
-    (reader.family, reader.mark) = (family, matches!(head, Some(Head::Mark(_))));
+    (reader.family, reader.mark) = (family, matches!(head, Some(WrittenId::Mark(_))));
     let mut lines = Lines::new(head.as_ref());
     for line in &block.lines {
         lines.take(line, reader);
@@ -36,18 +36,18 @@ pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_,
 
 /// The identity, and the default `service` of its port.
 fn identity(
-    head: &Head,
+    head: &WrittenId,
     protocol: Protocol,
     family: Family,
     reader: &Reader<'_, '_>,
-) -> Result<(VirtualId, Negotiate), Wrong> {
+) -> Result<(VirtualId, Negotiate), ValueError> {
     let (host, port) = match head {
-        Head::Mark(mark) => return Ok((VirtualId::Mark { mark: *mark, family }, Negotiate::None)),
-        Head::Address { host, port } => (host, port),
+        WrittenId::Mark(mark) => return Ok((VirtualId::Mark { mark: *mark, family }, Negotiate::None)),
+        WrittenId::Address { host, port } => (host, port),
     };
     let address = address::host(host, family, reader);
     let number = address::port(port, Some(protocol), reader);
-    let wrong = |what: &str| Wrong::new("invalid address for virtual service").help(what);
+    let wrong = |what: &str| ValueError::new("invalid address for virtual service").help(what);
     let address: IpAddr = address.ok_or_else(|| {
         wrong(&format!("write an address of the right family, or fix the name: {host} cannot be resolved"))
     })?;
@@ -75,9 +75,8 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(head: Option<&Head>) -> Lines {
-        let domain =
-            |head: &Head| matches!(head, Head::Address { port, .. } if port == "53" || port == "domain");
+    fn new(head: Option<&WrittenId>) -> Lines {
+        let domain = |head: &WrittenId| matches!(head, WrittenId::Address { port, .. } if port == "53" || port == "domain");
         Lines {
             protocol: if head.is_some_and(domain) { Protocol::Udp } else { Protocol::Tcp },
             reals: Vec::new(),
@@ -130,7 +129,7 @@ impl Lines {
     ) -> Virtual {
         self.complete(expected, reader);
         let fallback = fallback(id, [&self.shared, &outside.shared], reader);
-        let said = self.said(outside);
+        let mentioned = self.mentioned(outside);
         let tlsname = self.tlsname.or_else(|| self.check.virtualhost.as_deref().and_then(tls::name_of_host));
         let (own, all) = (self.shared, &outside.shared);
         let v = Virtual {
@@ -149,7 +148,7 @@ impl Lines {
             check: self.check,
             notes: self.notes,
         };
-        judge::judge(&v, &said, head, reader);
+        judge::judge(&v, &mentioned, head, reader);
         lint::advise(&v, &self.spans, head, reader);
         real::warn_of_twins(&v, &self.real_spans, reader);
         v
@@ -169,8 +168,8 @@ impl Lines {
         }
     }
 
-    fn said(&self, outside: &Outside) -> Said {
-        Said {
+    fn mentioned(&self, outside: &Outside) -> Mentioned {
+        Mentioned {
             idle_interval: self.shared.checkinterval.is_some() && !outside.own.fork,
             redirects: self.spans.contains_key(&Key::Redirects),
             tls: self.shared.tls.is_something() || self.tlsname.is_some(),
@@ -209,12 +208,12 @@ fn fits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
 }
 
 /// The fallback server: that of the block, else that of the file, for the family and protocol of the service.
-fn fallback(id: VirtualId, said: [&Shared; 2], reader: &mut Reader<'_, '_>) -> Option<Fallback> {
+fn fallback(id: VirtualId, mentioned: [&Shared; 2], reader: &mut Reader<'_, '_>) -> Option<Fallback> {
     let protocol = match id {
         VirtualId::Address { protocol, .. } => Some(protocol),
         VirtualId::Mark { .. } => None,
     };
-    let text = said.into_iter().find_map(|shared| match id.family() {
+    let text = mentioned.into_iter().find_map(|shared| match id.family() {
         Family::V4 => shared.fallback.as_ref(),
         Family::V6 => shared.fallback6.as_ref(),
     })?;

@@ -110,7 +110,7 @@ impl Text for CheckSpec {
             Key::CheckCommand => bare_or_quoted(&self.checkcommand),
             Key::CheckPort => self.checkport?.to_string(),
             Key::CheckType => check_type(self.checktype),
-            Key::DnsType => self.dnstype?.word().to_owned(),
+            Key::DnsType => self.dnstype?.as_str().to_owned(),
             Key::HttpMethod => http_method(self.httpmethod),
             Key::Receive => quoted(self.receive.as_ref()?.source()),
             Key::Redirects => redirects(self.redirects),
@@ -256,7 +256,7 @@ fn protocol(id: VirtualId) -> Option<String> {
 
 fn service(id: VirtualId, service: Negotiate) -> Option<String> {
     let expected = id.port().map_or(Negotiate::None, Negotiate::of_port);
-    (service != expected).then(|| service.word().to_owned())
+    (service != expected).then(|| service.as_str().to_owned())
 }
 
 fn check_type(checktype: CheckType) -> String {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn rules(directory: &Path, names: &[(&str, &str)]) -> Rules {
+fn rules(directory: &Path, names: &[(&str, &str)]) -> MaintenanceDir {
     let servers = ["10.0.0.2:80", "10.0.0.2:81", "10.0.0.3:80", "[fd00::2]:80"];
     let learned = Learned {
         names: names.iter().map(|(ip, name)| (ip.parse().unwrap(), (*name).to_owned())).collect(),
@@ -11,7 +11,7 @@ fn rules(directory: &Path, names: &[(&str, &str)]) -> Rules {
         asked: Some(far_future()),
         reported: BTreeSet::new(),
     };
-    Rules {
+    MaintenanceDir {
         directory: directory.to_owned(),
         servers: servers.iter().map(|server| server.parse().unwrap()).collect(),
         learned: Arc::new(Mutex::new(learned)),
@@ -23,10 +23,10 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
     Err(ResolveError::Failed { name: address.to_string(), cause: "try again".to_owned() })
 }
 
-/// The rules of a plan with the given resolver.
-fn rules_of(text: &str, known: Names, look_up: LookUp) -> Rules {
+/// The rules of a spec with the given resolver.
+fn rules_of(text: &str, known: Names, look_up: LookUp) -> MaintenanceDir {
     let known = Learned { names: known, ..Learned::default() };
-    Rules { look_up, ..Rules::of(&crate::daemon::world::plan(text), [], known).unwrap() }
+    MaintenanceDir { look_up, ..MaintenanceDir::of(&crate::daemon::world::spec(text), [], known).unwrap() }
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_t
         directory.path().display()
     );
     let rules = rules_of(&text, Names::new(), silent);
-    assert_eq!(rules.look().unwrap(), InMaintenance::new());
+    assert_eq!(rules.look().unwrap(), MaintainedServers::new());
     let asked = lock(&rules.learned).silent.clone();
     // A worker that started just before the last failure adds to the number.
     assert!((resolve::AT_ONCE..2 * resolve::AT_ONCE).contains(&asked.len()), "{}", asked.len());
     lock(&rules.learned).asked = None;
-    assert_eq!(rules.look().unwrap(), InMaintenance::new());
+    assert_eq!(rules.look().unwrap(), MaintainedServers::new());
     let both = lock(&rules.learned).silent.clone();
     assert!(both.is_superset(&asked) && both.len() >= asked.len() + resolve::AT_ONCE, "{}", both.len());
 }
@@ -81,7 +81,7 @@ async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
         std::thread::sleep(Duration::from_secs(1));
         Ok("web3.example.net".to_owned())
     });
-    let keys = |found: InMaintenance| found.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let keys = |found: MaintainedServers| found.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(keys(rules.look_within(Duration::from_millis(50)).await.unwrap()), ["10.0.0.2:80"]);
     // Later calls find the names that were looked up in the meantime.
     let mut found = keys(rules.look().unwrap());
@@ -131,15 +131,19 @@ fn files_name_servers_by_address_and_by_name() {
 #[test]
 fn no_directory_is_no_maintenance() {
     let directory = tempfile::tempdir().unwrap();
-    assert_eq!(rules(&directory.path().join("absent"), &[]).look().unwrap(), InMaintenance::new());
+    assert_eq!(rules(&directory.path().join("absent"), &[]).look().unwrap(), MaintainedServers::new());
 }
 
 #[tokio::test]
 async fn a_file_that_comes_and_goes_is_seen_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let never = Duration::from_secs(3600);
-    let mut maintenance =
-        Maintenance::observe(Some(rules(directory.path(), &[])), InMaintenance::new(), never, false);
+    let mut maintenance = MaintenanceWatcher::observe(
+        Some(rules(directory.path(), &[])),
+        MaintainedServers::new(),
+        never,
+        false,
+    );
     let path = directory.path().join("10.0.0.3");
     // The watch is active once the task has run for the first time.
     tokio::task::yield_now().await;
@@ -153,7 +157,7 @@ async fn a_file_that_comes_and_goes_is_seen_at_once() {
     assert!(next(&mut maintenance).await.is_empty());
 }
 
-async fn next(maintenance: &mut Maintenance) -> InMaintenance {
+async fn next(maintenance: &mut MaintenanceWatcher) -> MaintainedServers {
     tokio::time::timeout(Duration::from_secs(5), maintenance.next()).await.unwrap()
 }
 
@@ -213,16 +217,16 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
          virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.4:80 masq 0\n",
         path.display()
     );
-    let plan = crate::daemon::world::plan(&text);
-    let health = crate::health::Health::new(&plan, &BTreeSet::new(), far_future());
+    let spec = crate::daemon::world::spec(&text);
+    let health = crate::health::Health::new(&spec, &BTreeSet::new(), far_future());
     let mut ipvs = ipvs_rs::Memory::new();
     // Nothing is up: all weights are 0.
-    let table = desired::wanted(&plan, &health);
+    let table = desired::wanted(&spec, &health);
     for result in ipvs.apply(&ipvs_rs::diff(&ipvs_rs::Table::default(), &table)) {
         result.unwrap();
     }
-    let rules = Rules::of(&plan, [], Learned::default()).unwrap();
-    let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    let rules = MaintenanceDir::of(&spec, [], Learned::default()).unwrap();
+    let (held, note) = at_start(Some(&rules), &spec, &mut ipvs).await;
     let held: Vec<String> = held.keys().map(ToString::to_string).collect();
     // A configured weight of 0 does not mean maintenance.
     assert_eq!(held, ["10.0.0.2:80", "10.0.0.3:80"]);
@@ -232,10 +236,10 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
     let (key, config) = found.destinations.iter().next().unwrap();
     let config = ipvs_rs::DestinationConfig { weight: 1, ..*config };
     ipvs.apply(&[Operation::EditDestination { service: *service, key: *key, config }]);
-    let (held, _) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    let (held, _) = at_start(Some(&rules), &spec, &mut ipvs).await;
     assert_eq!(held.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.3:80"]);
     // As soon as the directory can be read, only its files count.
-    let mut maintenance = Maintenance::observe(Some(rules), held, Duration::from_millis(10), true);
+    let mut maintenance = MaintenanceWatcher::observe(Some(rules), held, Duration::from_millis(10), true);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(next(&mut maintenance).await.is_empty());
@@ -253,24 +257,24 @@ async fn b1_unreadable_at_start_keeps_the_absent_out() {
          virtual=10.0.0.1:82\n\treal=10.0.0.5:80 masq\n",
         path.display()
     );
-    let plan = crate::daemon::world::plan(&text);
+    let spec = crate::daemon::world::spec(&text);
     let server = |host: u8| format!("10.0.0.{host}:80").parse::<SocketAddr>().unwrap();
     // An earlier run had these in rotation, and did not have the third service.
-    let (v80, v81) = (plan.virtuals()[0].id, plan.virtuals()[1].id);
+    let (v80, v81) = (spec.virtuals()[0].id, spec.virtuals()[1].id);
     let up = BTreeSet::from([(v80, server(2)), (v81, server(2))]);
-    let mut present = desired::wanted(&plan, &crate::health::Health::new(&plan, &up, far_future()));
-    present.services.remove(&desired::service_key(plan.virtuals()[2].id));
+    let mut present = desired::wanted(&spec, &crate::health::Health::new(&spec, &up, far_future()));
+    present.services.remove(&desired::service_key(spec.virtuals()[2].id));
     let mut ipvs = ipvs_rs::Memory::new();
     for result in ipvs.apply(&ipvs_rs::diff(&ipvs_rs::Table::default(), &present)) {
         result.unwrap();
     }
-    let rules = Rules::of(&plan, [], Learned::default()).unwrap();
-    let (held, note) = at_start(Some(&rules), &plan, &mut ipvs).await;
+    let rules = MaintenanceDir::of(&spec, [], Learned::default()).unwrap();
+    let (held, note) = at_start(Some(&rules), &spec, &mut ipvs).await;
     assert_eq!(held.keys().copied().collect::<Vec<_>>(), [server(3), server(4)]);
     assert!(note.contains("cannot be read: not a directory; 2 real servers"), "{note}");
     // They stay out although their checks pass. A new service does not mean that its servers are in maintenance.
     let now = far_future();
-    let mut director = crate::director::Director::new(plan, present, &BTreeSet::new(), None, now);
+    let mut director = crate::director::Director::new(spec, present, &BTreeSet::new(), None, now);
     director.maintain(&held, now);
     for moment in (0..100).map(|tenths| now + Duration::from_millis(100 * tenths)) {
         let mut verdicts = Vec::new();
@@ -280,11 +284,11 @@ async fn b1_unreadable_at_start_keeps_the_absent_out() {
         });
         director.verdicts(verdicts, moment);
     }
-    let (plan, health) = (director.plan(), director.health());
-    let in_rotation: Vec<SocketAddr> = plan
+    let (spec, health) = (director.spec(), director.health());
+    let in_rotation: Vec<SocketAddr> = spec
         .members()
-        .filter(|member| health.is_in(plan, *member))
-        .map(|member| plan.member(member).1.address)
+        .filter(|member| health.is_in(spec, *member))
+        .map(|member| spec.member(member).1.address)
         .collect();
     assert_eq!(in_rotation, [server(2), server(2), server(5)]);
 }

@@ -18,17 +18,17 @@ fn text(ports: &[u16]) -> String {
     ports.iter().map(|port| format!("virtual=10.0.0.1:{port}\n{BLOCK}")).collect()
 }
 
-fn plan(ports: &[u16]) -> Plan {
+fn spec(ports: &[u16]) -> Spec {
     let config = config::load(text(ports).as_bytes(), &Answers::new("director")).config.unwrap();
-    Plan::new(Arc::new(config))
+    Spec::new(Arc::new(config))
 }
 
 fn keys(ports: &[u16]) -> BTreeSet<ServiceKey> {
-    planned(&plan(ports))
+    configured(&spec(ports))
 }
 
-fn planned(plan: &Plan) -> BTreeSet<ServiceKey> {
-    super::keys(plan.config())
+fn configured(spec: &Spec) -> BTreeSet<ServiceKey> {
+    super::keys(spec.config())
 }
 
 /// The state directory with the notes of other daemons.
@@ -69,15 +69,15 @@ impl Folder {
         self.directory().look(&Hosts::new(), seconds(20))
     }
 
-    fn start(&self, ports: &[u16], formerly: &[u16], now: Instant) -> Beginning {
-        Peers::begin(self.directory(), plan(ports), keys(formerly), self.sight(), now)
+    fn start(&self, ports: &[u16], previously_owned: &[u16], now: Instant) -> Beginning {
+        Peers::begin(self.directory(), spec(ports), keys(previously_owned), self.sight(), now)
     }
 }
 
 impl Share {
-    /// The services of the new plan, and the services handed over.
+    /// The services of the new spec, and the services handed over.
     fn parts(&self) -> (BTreeSet<ServiceKey>, BTreeSet<ServiceKey>) {
-        (planned(self.plan.as_ref().unwrap()), self.handed_over.clone())
+        (configured(self.spec.as_ref().unwrap()), self.handed_over.clone())
     }
 }
 
@@ -91,15 +91,16 @@ fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[25, 80], &[]);
     // A service that an earlier run left and that now has another owner is not removed here.
-    let Beginning { mut peers, plan: running, formerly } = folder.start(&[80, 81], &[25, 80, 81, 99], now);
-    assert_eq!((planned(&running), formerly), (keys(&[81]), keys(&[81, 99])));
+    let Beginning { mut peers, spec: running, previously_owned } =
+        folder.start(&[80, 81], &[25, 80, 81, 99], now);
+    assert_eq!((configured(&running), previously_owned), (keys(&[81]), keys(&[81, 99])));
     assert_eq!(peers.elsewhere().values().collect::<Vec<_>>(), ["mail.cf"]);
     assert_eq!(peers.noted(Owned::default()).wanted, keys(&[80]));
     assert!(peers.look(folder.sight(), &running, now + seconds(1)).is_none(), "nothing has changed");
     folder.runs("mail.cf", &[25], &[]);
     let share = peers.look(folder.sight(), &running, now + seconds(2)).unwrap();
     assert_eq!(share.parts(), (keys(&[80, 81]), BTreeSet::new()));
-    let both = share.plan.unwrap();
+    let both = share.spec.unwrap();
     // "mail.cf" and this daemon have taken the service at the same moment: it goes to the first, by start time and
     // name.
     folder.runs("mail.cf", &[25, 80], &[]);
@@ -107,8 +108,8 @@ fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
     assert_eq!(again.parts(), (keys(&[81]), keys(&[80])), "not removed");
     // Compared with "zeta.cf", this daemon is the first.
     folder.gone("mail.cf", &[]);
-    let share = peers.look(folder.sight(), &again.plan.unwrap(), now + seconds(4)).unwrap();
-    let both = share.plan.unwrap();
+    let share = peers.look(folder.sight(), &again.spec.unwrap(), now + seconds(4)).unwrap();
+    let both = share.spec.unwrap();
     folder.runs("zeta.cf", &[80], &[]);
     assert!(peers.look(folder.sight(), &both, now + seconds(5)).is_none());
     assert_eq!(peers.poll_timeout(), Some(now + seconds(6)));
@@ -124,17 +125,17 @@ fn what_another_daemon_owns_is_left_to_it_until_it_gives_it_up() {
 fn a_daemon_that_may_come_back_keeps_its_services() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[80], &[]);
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
+    let Beginning { mut peers, spec: running, .. } = folder.start(&[80, 81], &[], now);
     folder.gone("mail.cf", &[80]);
     assert!(peers.look(folder.sight(), &running, now + seconds(1)).is_none());
     assert!(peers.look(folder.sight(), &running, now + seconds(14)).is_none());
     // A daemon that starts now, perhaps the same file under another name, has not seen the other one running.
-    assert_eq!(planned(&folder.start(&[80, 81], &[], now).plan), keys(&[80, 81]));
+    assert_eq!(configured(&folder.start(&[80, 81], &[], now).spec), keys(&[80, 81]));
     let share = peers.look(folder.sight(), &running, now + seconds(15)).unwrap();
     assert_eq!(share.parts().0, keys(&[80, 81]));
     // The other daemon returns late, and the service keeps its new owner.
     let _held = folder.lock("mail.cf");
-    assert!(peers.look(folder.sight(), &share.plan.unwrap(), now + seconds(17)).is_none());
+    assert!(peers.look(folder.sight(), &share.spec.unwrap(), now + seconds(17)).is_none());
 }
 
 /// R93
@@ -151,18 +152,18 @@ fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
     folder.runs("mail.cf", &[25], &[]);
     let sight = folder.sight();
     assert_eq!(sight.claims.keys().copied().collect::<BTreeSet<_>>(), keys(&[25, 80]));
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81, 82], &[], now);
-    let share = peers.take_up(plan(&[82]), &running, sight, now + seconds(1));
+    let Beginning { mut peers, spec: running, .. } = folder.start(&[80, 81, 82], &[], now);
+    let share = peers.apply_reload(spec(&[82]), &running, sight, now + seconds(1));
     assert_eq!(share.parts(), (keys(&[80, 82]), BTreeSet::new()), "81 goes");
     assert_eq!(peers.noted(Owned::default()).offered, keys(&[80]));
-    let offering = share.plan.unwrap();
+    let offering = share.spec.unwrap();
     assert!(peers.look(folder.sight(), &offering, now + seconds(60)).is_none());
     folder.runs("mail.cf", &[25, 80], &[]);
     let last = peers.look(folder.sight(), &offering, now + seconds(61)).unwrap();
     assert_eq!(last.parts(), (keys(&[82]), keys(&[80])));
     // An offered service is free for other daemons.
     folder.runs("mail.cf", &[25, 80], &[80]);
-    assert_eq!(planned(&folder.start(&[80], &[], now).plan), keys(&[80]));
+    assert_eq!(configured(&folder.start(&[80], &[], now).spec), keys(&[80]));
     // The note still claims the service while the file is invalid.
     fs::write(&file, "nonsense\n").unwrap();
     let waits = Owned { wanted: keys(&[80]), ..Owned::default() };
@@ -191,8 +192,8 @@ fn the_file_of_a_note_is_read_and_hosts_keep_their_address() {
 fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.gone("mail.cf", &[25]);
-    let Beginning { mut peers, plan: running, formerly } = folder.start(&[81], &[80, 81, 99], now);
-    assert_eq!(formerly, keys(&[81]));
+    let Beginning { mut peers, spec: running, previously_owned } = folder.start(&[81], &[80, 81, 99], now);
+    assert_eq!(previously_owned, keys(&[81]));
     let noted = peers.noted(Owned::default());
     assert_eq!((noted.services, noted.offered), (keys(&[80, 99]), keys(&[80, 99])));
     // The other daemon runs now, and its file has one of the services.
@@ -205,13 +206,13 @@ fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
     note(&[25]);
     assert!(peers.look(folder.sight(), &running, now + seconds(14)).is_none());
     let share = peers.look(folder.sight(), &running, now + seconds(15)).unwrap();
-    assert_eq!((share.abandoned, share.plan.is_none()), (keys(&[99]), true));
+    assert_eq!((share.abandoned, share.spec.is_none()), (keys(&[99]), true));
     assert_eq!(peers.noted(Owned::default()).offered, keys(&[80]));
     note(&[25, 80]);
     assert!(peers.look(folder.sight(), &running, now + seconds(16)).is_none());
     assert!(peers.noted(Owned::default()).offered.is_empty());
     // If all other daemons run and claim nothing, the service is removed at once.
-    assert_eq!(folder.start(&[81], &[80, 81, 99], now).formerly, keys(&[81, 99]));
+    assert_eq!(folder.start(&[81], &[80, 81, 99], now).previously_owned, keys(&[81, 99]));
 }
 
 #[test]
@@ -230,15 +231,15 @@ fn in_another_network_namespace_it_is_another_service() {
 fn what_cannot_be_read_changes_no_owner() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[80], &[]);
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81, 82], &[], now);
+    let Beginning { mut peers, spec: running, .. } = folder.start(&[80, 81, 82], &[], now);
     let blind = Sight::blind("gone".to_owned());
     assert!(peers.look(blind, &running, now + seconds(30)).is_none());
     assert_eq!(peers.elsewhere().len(), 1);
     assert_eq!(peers.poll_timeout(), Some(now + seconds(31)));
     // Also at a reload: owners stay the same, and services that leave the file are not removed yet.
-    let share = peers.take_up(plan(&[80, 81]), &running, blind_sight(), now + seconds(40));
+    let share = peers.apply_reload(spec(&[80, 81]), &running, blind_sight(), now + seconds(40));
     assert_eq!(share.parts(), (keys(&[81, 82]), BTreeSet::new()));
-    let running = share.plan.unwrap();
+    let running = share.spec.unwrap();
     assert!(peers.look(folder.sight(), &running, now + seconds(45)).is_none());
     let share = peers.look(folder.sight(), &running, now + seconds(60)).unwrap();
     assert_eq!(share.parts(), (keys(&[81]), BTreeSet::new()));
@@ -257,10 +258,10 @@ fn a_start_that_sees_no_other_daemon_removes_nothing() {
     let trouble = missing.look(&Hosts::new(), seconds(20)).trouble.unwrap();
     assert!(trouble.contains("/none cannot be read: ") && trouble.contains("no such file"), "{trouble}");
     let begin =
-        Peers::begin(folder.directory(), plan(&[80, 81]), keys(&[81, 99]), Sight::blind(trouble), now);
-    let Beginning { mut peers, plan: running, formerly } = begin;
+        Peers::begin(folder.directory(), spec(&[80, 81]), keys(&[81, 99]), Sight::blind(trouble), now);
+    let Beginning { mut peers, spec: running, previously_owned } = begin;
     // Services of the file are managed: two owners are better than none.
-    assert_eq!((planned(&running), formerly), (keys(&[80, 81]), keys(&[81])));
+    assert_eq!((configured(&running), previously_owned), (keys(&[80, 81]), keys(&[81])));
     assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
     assert!(peers.look(blind_sight(), &running, now + seconds(60)).is_none());
     assert_eq!(peers.noted(Owned::default()).services, keys(&[99]));
@@ -285,10 +286,10 @@ fn what_is_offered_and_wanted_no_more_is_removed() {
         &Process::own().to_string(),
     );
     mail_has(&[25, 80]);
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80, 81], &[], now);
-    let share = peers.take_up(plan(&[81]), &running, folder.sight(), now);
-    let running = share.plan.unwrap();
-    assert_eq!(planned(&running), keys(&[80, 81]));
+    let Beginning { mut peers, spec: running, .. } = folder.start(&[80, 81], &[], now);
+    let share = peers.apply_reload(spec(&[81]), &running, folder.sight(), now);
+    let running = share.spec.unwrap();
+    assert_eq!(configured(&running), keys(&[80, 81]));
     let mut is_same_at = |at: u64| peers.look(folder.sight(), &running, now + seconds(at)).is_none();
     mail_has(&[25]);
     assert!(is_same_at(5) && is_same_at(19));
@@ -313,8 +314,8 @@ async fn what_is_offered_has_looks_at_the_files() {
     fs::write(&file, text(&[80])).unwrap();
     let mail = Owned { file: Some(file), ..Owned::default() };
     folder.write("mail.cf", mail, &Process::own().to_string());
-    let Beginning { mut peers, plan: running, .. } = folder.start(&[80], &[], now);
-    let _ = peers.take_up(plan(&[]), &running, folder.sight(), now);
+    let Beginning { mut peers, spec: running, .. } = folder.start(&[80], &[], now);
+    let _ = peers.apply_reload(spec(&[]), &running, folder.sight(), now);
     for (after, is_whole) in [(1, false), (5, true), (6, false), (10, true)] {
         peers.start_look(&Hosts::new(), now + seconds(after));
         assert_eq!(peers.sight().await.is_whole, is_whole, "after {after} s");

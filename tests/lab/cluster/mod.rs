@@ -28,7 +28,7 @@ use crate::client::Client;
 use crate::table::Table;
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Family, Path, Plan, World};
+use crate::world::{Family, Path, Spec, World};
 
 /// The files that are installed for ours, and their places.
 const INSTALLED: [(&str, &str); 3] = [
@@ -56,8 +56,8 @@ impl Cluster {
     /// Both nodes are on and have their configuration file; no daemon runs.
     fn new(vip: u8, servers: &[u8], scheduler: &'static str, weights: [u32; 2], configuration: &str) -> Self {
         install();
-        let plan = Plan { vip, servers, directors: 2, ..Plan::new(Path::Direct, Family::V4) };
-        let world = World::new(&plan, |_| Vec::new());
+        let spec = Spec { vip, servers, directors: 2, ..Spec::new(Path::Direct, Family::V4) };
+        let world = World::new(&spec, |_| Vec::new());
         world.directors[0].ip(&format!("addr del {}/32 dev eth0", world.vip));
         let webs: Vec<Web> = world.directors.iter().map(Web::start_in).collect();
         webs.iter().for_each(|web| web.page("/", "Server is repairing"));

@@ -10,11 +10,11 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::failure::{judge_error, unreachable};
+use super::format;
 use super::progress::{Progress, Step};
-use super::say;
 use super::sql::INCOMPLETE;
 use crate::net::{cause, dial};
-use crate::plan::{Probe, SqlProbe};
+use crate::spec::{Probe, SqlProbe};
 use crate::value::Verdict;
 
 /// Packet types.
@@ -51,7 +51,7 @@ pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> V
     if sql.is_incomplete() {
         return Verdict::down(format!("{name}: {}", INCOMPLETE));
     }
-    match knock(&name, probe.target, &sql.database, progress).await {
+    match tns_connect(&name, probe.target, &sql.database, progress).await {
         #[cfg(feature = "oracle")]
         Ok((_, connect)) => login::run(&name, probe, sql, &connect, progress).await,
         #[cfg(not(feature = "oracle"))]
@@ -63,7 +63,7 @@ pub(super) async fn run(probe: &Probe, sql: &SqlProbe, progress: &Progress) -> V
 }
 
 /// Asks the listener. Returns its answer in words, and the connect data that it accepted.
-async fn knock(
+async fn tns_connect(
     name: &str,
     target: SocketAddr,
     database: &str,
@@ -113,7 +113,7 @@ async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress)
         progress.received(&header);
         let length = usize::from(u16::from_be_bytes([header[0], header[1]]));
         if !(HEADER..=MAX_PACKET).contains(&length) {
-            let head = say::beginning(&header, HEADER);
+            let head = format::beginning(&header, HEADER);
             return Err(Verdict::down(format!(
                 "{name}: the answer is not Oracle Net; it begins with {head}"
             )));
@@ -170,13 +170,13 @@ fn number_in(text: &str) -> u32 {
 
 fn explain(number: u32, text: &str) -> String {
     let known = match number {
-        0 => return say::beginning(text.as_bytes(), 200),
+        0 => return format::beginning(text.as_bytes(), 200),
         UNKNOWN_SID => "no such SID (database=)",
         12514 => "neither a SID nor a service of this name (database=)",
         12516 | 12519 | 12520 | 12518 => "no server process is left for another connection",
         12526 | 12527 => "the database is in restricted mode",
         12528 => "the database is being started or stopped",
-        _ => return format!("ORA-{number:05}: {}", say::beginning(text.as_bytes(), 200)),
+        _ => return format!("ORA-{number:05}: {}", format::beginning(text.as_bytes(), 200)),
     };
     format!("ORA-{number:05}: {known}")
 }

@@ -1,4 +1,4 @@
-//! The plan of a [`Config`]: the distinct checks, and the servers that use each.
+//! The spec of a [`Config`]: the distinct checks, and the servers that use each.
 
 mod build;
 mod describe;
@@ -21,19 +21,19 @@ pub use probe::{
 
 /// A configuration with its checks.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Spec {
     config: Arc<Config>,
     /// Index into `checks` for each real server of each virtual service; none for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
     checks: Vec<Check>,
     /// Servers of an earlier configuration that stay for a while, at the end of their virtual services.
-    leaving: BTreeSet<Member>,
+    leaving: BTreeSet<ServerRef>,
     /// Index of each virtual service in the configuration.
     index: BTreeMap<VirtualId, usize>,
     /// For each virtual service its servers by destination.
     destinations: Vec<Destinations>,
     /// Servers whose destination is in several lines, each with all servers of these lines.
-    twins: BTreeMap<Member, Vec<Member>>,
+    twins: BTreeMap<ServerRef, Vec<ServerRef>>,
 }
 
 /// Indices of the real servers of a virtual service, by address and port in the kernel's table.
@@ -45,7 +45,7 @@ pub struct Check {
     /// The identity of the check.
     pub key: Arc<CheckKey>,
     /// The servers that use it, in the order of the file.
-    pub members: Vec<Member>,
+    pub members: Vec<ServerRef>,
 }
 
 /// The identity of a check. Servers with equal keys share a check.
@@ -68,25 +68,25 @@ pub struct Combined {
     pub probe: Arc<Probe>,
 }
 
-/// The place of a real server in the plan.
+/// The place of a real server in the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Member {
+pub struct ServerRef {
     /// Index of the virtual service in the configuration.
     pub virtual_index: usize,
     /// Index of the real server in that virtual service.
     pub real_index: usize,
 }
 
-impl Plan {
+impl Spec {
     /// Derives the checks of a configuration.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Plan {
-        build::plan(config, BTreeMap::new())
+    pub fn new(config: Arc<Config>) -> Spec {
+        build::spec(config, BTreeMap::new())
     }
 
-    /// Adds servers of an earlier plan that stay for a while, each with its earlier check.
+    /// Adds servers of an earlier spec that stay for a while, each with its earlier check.
     #[must_use]
-    pub fn with_leaving(&self, old: &Plan, servers: &[Member]) -> Plan {
+    pub fn with_leaving(&self, old: &Spec, servers: &[ServerRef]) -> Spec {
         let mut config = Config::clone(&self.config);
         let mut checks = BTreeMap::new();
         for member in servers {
@@ -96,49 +96,49 @@ impl Plan {
             let real_index = v.reals.len();
             v.reals.push(real.clone());
             let check = old.check_of(*member).map(|check| Arc::clone(&check.key));
-            checks.insert(Member { virtual_index, real_index }, check);
+            checks.insert(ServerRef { virtual_index, real_index }, check);
         }
-        build::plan(Arc::new(config), checks)
+        build::spec(Arc::new(config), checks)
     }
 
     /// Adds services at the end.
     #[must_use]
-    pub fn with_services(&self, more: Vec<Virtual>) -> Plan {
+    pub fn with_services(&self, more: Vec<Virtual>) -> Spec {
         let mut config = Config::clone(&self.config);
         config.virtuals.extend(more);
-        let check = |member: &Member| self.check_of(*member).map(|check| Arc::clone(&check.key));
+        let check = |member: &ServerRef| self.check_of(*member).map(|check| Arc::clone(&check.key));
         let leaving = self.leaving.iter().map(|member| (*member, check(member))).collect();
-        build::plan(Arc::new(config), leaving)
+        build::spec(Arc::new(config), leaving)
     }
 
-    /// The plan of a configuration without some of its services, and with some of an earlier one.
+    /// The spec of a configuration without some of its services, and with some of an earlier one.
     #[must_use]
     pub fn shared(
         config: &Config,
         without: &BTreeSet<VirtualId>,
         with: impl Iterator<Item = Virtual>,
-    ) -> Plan {
+    ) -> Spec {
         let mut config = config.clone();
         config.virtuals.retain(|v| !without.contains(&v.id));
         config.virtuals.extend(with);
-        Plan::new(Arc::new(config))
+        Spec::new(Arc::new(config))
     }
 
     /// Whether a server belongs to an earlier configuration and stays for a while.
     #[must_use]
-    pub fn is_leaving(&self, member: Member) -> bool {
+    pub fn is_leaving(&self, member: ServerRef) -> bool {
         self.leaving.contains(&member)
     }
 
     /// The servers of an earlier configuration that stay for a while.
     #[must_use]
-    pub fn leaving(&self) -> &BTreeSet<Member> {
+    pub fn leaving(&self) -> &BTreeSet<ServerRef> {
         &self.leaving
     }
 
     /// All servers with the same destination as this one; none if it is the only one.
     #[must_use]
-    pub fn twins(&self, member: Member) -> &[Member] {
+    pub fn twins(&self, member: ServerRef) -> &[ServerRef] {
         self.twins.get(&member).map_or(&[], Vec::as_slice)
     }
 
@@ -154,7 +154,7 @@ impl Plan {
         checks.map(deadline).max().unwrap_or_default() + Duration::from_secs(1)
     }
 
-    /// The configuration of the plan.
+    /// The configuration of the spec.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
@@ -190,34 +190,34 @@ impl Plan {
         &self,
         virtual_index: usize,
         destination: SocketAddr,
-    ) -> impl Iterator<Item = Member> + '_ {
+    ) -> impl Iterator<Item = ServerRef> + '_ {
         let places = self.destinations[virtual_index].get(&destination).map_or(&[][..], Vec::as_slice);
-        places.iter().map(move |real_index| Member { virtual_index, real_index: *real_index })
+        places.iter().map(move |real_index| ServerRef { virtual_index, real_index: *real_index })
     }
 
     /// The virtual service and the real server of a member.
     #[must_use]
-    pub fn member(&self, member: Member) -> (&Virtual, &Real) {
+    pub fn member(&self, member: ServerRef) -> (&Virtual, &Real) {
         let v = &self.config.virtuals[member.virtual_index];
         (v, &v.reals[member.real_index])
     }
 
     /// The check of a server; none for `checktype=off`.
     #[must_use]
-    pub fn check_of(&self, member: Member) -> Option<&Check> {
+    pub fn check_of(&self, member: ServerRef) -> Option<&Check> {
         self.check_index(member).map(|index| &self.checks[index])
     }
 
-    /// Index in [`Plan::checks`] of the check of a server; none for `checktype=off`.
+    /// Index in [`Spec::checks`] of the check of a server; none for `checktype=off`.
     #[must_use]
-    pub fn check_index(&self, member: Member) -> Option<usize> {
+    pub fn check_index(&self, member: ServerRef) -> Option<usize> {
         self.assignments[member.virtual_index][member.real_index]
     }
 
     /// All real servers of all virtual services, in the order of the file.
-    pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
+    pub fn members(&self) -> impl Iterator<Item = ServerRef> + '_ {
         self.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
-            (0..v.reals.len()).map(move |real_index| Member { virtual_index, real_index })
+            (0..v.reals.len()).map(move |real_index| ServerRef { virtual_index, real_index })
         })
     }
 }
@@ -227,9 +227,9 @@ mod tests {
     use super::*;
     use crate::config::{self, Answers};
 
-    fn plan(text: &str) -> Plan {
+    fn spec(text: &str) -> Spec {
         let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
-        Plan::new(Arc::new(config))
+        Spec::new(Arc::new(config))
     }
 
     /// Number of checks of one server in two virtual services, of which the second has more directives.
@@ -237,15 +237,15 @@ mod tests {
         let block = |port: u16, more: &str| {
             format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n\tservice={service}\n{more}")
         };
-        plan(&format!("{}{}", block(80, ""), block(81, more))).checks().len()
+        spec(&format!("{}{}", block(80, ""), block(81, more))).checks().len()
     }
 
     fn request(service: &str, own: &str) -> String {
         let text = format!(
             "virtual=10.0.0.1:80\n\treal=10.0.0.2:8080 masq 1 {own}\n\tservice={service}\n\trequest=all\n"
         );
-        let plan = plan(&text.replace("request=all", "request=\"all\""));
-        match &plan.checks()[0].key.probe.action {
+        let spec = spec(&text.replace("request=all", "request=\"all\""));
+        match &spec.checks()[0].key.probe.action {
             Action::Http(http) => http.request.clone(),
             other => panic!("{other:?}"),
         }
@@ -269,7 +269,7 @@ mod tests {
     fn the_name_for_tls_is_that_of_the_host_header() {
         let name = |line: &str| {
             let text = format!("virtual=10.0.0.1:443\n\treal=10.0.0.2:443 masq\n\tservice=https\n\t{line}\n");
-            match &plan(&text).checks()[0].key.probe.action {
+            match &spec(&text).checks()[0].key.probe.action {
                 Action::Http(http) => http.tls.server_name.clone(),
                 other => panic!("{other:?}"),
             }
@@ -300,10 +300,10 @@ mod tests {
     #[test]
     fn what_stands_at_the_begin_of_a_line_is_for_all() {
         let block = |host: u8| format!("virtual=10.0.0.{host}:443\n\treal=10.0.1.{host}:443 masq\n");
-        let plan = plan(&format!("{}#rs: tlswarn=3\n\tservice=https\n{}", block(1), block(2)));
-        let days: Vec<u32> = plan.virtuals().iter().map(|v| v.tls.warn_days).collect();
+        let spec = spec(&format!("{}#rs: tlswarn=3\n\tservice=https\n{}", block(1), block(2)));
+        let days: Vec<u32> = spec.virtuals().iter().map(|v| v.tls.warn_days).collect();
         assert_eq!(days, [3, 3]);
-        assert_eq!(plan.virtuals()[0].check.service, Negotiate::Https);
+        assert_eq!(spec.virtuals()[0].check.service, Negotiate::Https);
     }
 
     /// B09
@@ -342,7 +342,7 @@ mod tests {
             let text = format!(
                 "fork={fork}\ncheckinterval=9\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\tcheckinterval=3\n"
             );
-            plan(&text).checks()[0].key.interval.as_secs()
+            spec(&text).checks()[0].key.interval.as_secs()
         };
         assert_eq!((of("yes"), of("no")), (3, 9));
     }

@@ -282,7 +282,7 @@ pub enum Dialogue {
 impl DialogueProbe {
     /// The word of the configuration for it; `smtp` for submission.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match (self.protocol, self.transport.is_tls()) {
             (Dialogue::Ftp, _) => "ftp",
             (Dialogue::Imap, false) => "imap",

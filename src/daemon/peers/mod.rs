@@ -20,7 +20,7 @@ use super::addresses::Hosts;
 use super::directory::{Claims, Directory, Life, Note, Sight, keys};
 use super::owned::Owned;
 use crate::desired;
-use crate::plan::{Config, Plan, Virtual};
+use crate::spec::{Config, Spec, Virtual};
 use crate::sys::process::Process;
 use crate::value::shown::escaped;
 
@@ -80,9 +80,9 @@ struct Held {
 
 /// The part of the services that belongs to this daemon.
 pub struct Share {
-    /// The plan of this daemon; `None` if it is unchanged.
-    pub plan: Option<Plan>,
-    /// Services that leave the plan but stay in the table, because another daemon owns them now.
+    /// The spec of this daemon; `None` if it is unchanged.
+    pub spec: Option<Spec>,
+    /// Services that leave the spec but stay in the table, because another daemon owns them now.
     pub handed_over: BTreeSet<ServiceKey>,
     /// Services of an earlier run that are still in the table and that no daemon claims.
     pub abandoned: BTreeSet<ServiceKey>,
@@ -91,8 +91,8 @@ pub struct Share {
 impl Share {
     /// The whole configuration, if there are no other daemons.
     #[must_use]
-    pub fn whole(plan: Plan) -> Share {
-        Share { plan: Some(plan), handed_over: BTreeSet::new(), abandoned: BTreeSet::new() }
+    pub fn whole(spec: Spec) -> Share {
+        Share { spec: Some(spec), handed_over: BTreeSet::new(), abandoned: BTreeSet::new() }
     }
 }
 
@@ -101,9 +101,9 @@ pub struct Beginning {
     /// Its view of the other daemons.
     pub peers: Peers,
     /// The part of its configuration that it owns.
-    pub plan: Plan,
-    /// Services of an earlier run that no other daemon owns. Those that the plan does not have are removed.
-    pub formerly: BTreeSet<ServiceKey>,
+    pub spec: Spec,
+    /// Services of an earlier run that no other daemon owns. Those that the spec does not have are removed.
+    pub previously_owned: BTreeSet<ServiceKey>,
 }
 
 impl Peers {
@@ -111,8 +111,8 @@ impl Peers {
     #[must_use]
     pub fn begin(
         directory: Directory,
-        whole: Plan,
-        formerly: BTreeSet<ServiceKey>,
+        whole: Spec,
+        previously_owned: BTreeSet<ServiceKey>,
         sight: Sight,
         now: Instant,
     ) -> Beginning {
@@ -138,7 +138,7 @@ impl Peers {
         peers.report(&elsewhere);
         peers.elsewhere = elsewhere;
         let mut ours = BTreeSet::new();
-        for key in formerly.into_iter().filter(|key| !notes.iter().any(|note| note.keeps(key))) {
+        for key in previously_owned.into_iter().filter(|key| !notes.iter().any(|note| note.keeps(key))) {
             let may_be_wanted = is_moving || sight.claims.contains_key(&key);
             if peers.all.contains(&key) || !may_be_wanted {
                 ours.insert(key);
@@ -158,12 +158,12 @@ impl Peers {
             peers.held.services.insert(key);
             peers.held.until = Some(now + LINGER);
         }
-        let plan = peers.plan(Some(whole));
-        Beginning { peers, plan, formerly: ours }
+        let spec = peers.spec(Some(whole));
+        Beginning { peers, spec, previously_owned: ours }
     }
 
     /// Divides a new configuration.
-    pub fn take_up(&mut self, whole: Plan, running: &Plan, sight: Sight, now: Instant) -> Share {
+    pub fn apply_reload(&mut self, whole: Spec, running: &Spec, sight: Sight, now: Instant) -> Share {
         self.all = keys(whole.config());
         self.whole = Arc::clone(whole.config());
         self.offered.clear();
@@ -181,7 +181,7 @@ impl Peers {
     }
 
     /// Evaluates a look at the other daemons. Returns the new share if a service has a new owner.
-    pub fn look(&mut self, sight: Sight, running: &Plan, now: Instant) -> Option<Share> {
+    pub fn look(&mut self, sight: Sight, running: &Spec, now: Instant) -> Option<Share> {
         self.report_sight(&sight);
         if !sight.is_readable() {
             // Without knowledge nothing changes.
@@ -199,7 +199,7 @@ impl Peers {
             Some(Share { abandoned, ..self.share(None, elsewhere, &notes, &mine, now) })
         } else {
             self.elsewhere = elsewhere;
-            let nothing_else = Share { plan: None, handed_over: BTreeSet::new(), abandoned };
+            let nothing_else = Share { spec: None, handed_over: BTreeSet::new(), abandoned };
             (!nothing_else.abandoned.is_empty()).then_some(nothing_else)
         };
         self.plan_look(now);
@@ -295,8 +295,8 @@ impl Peers {
         self.next_look = now + if often { INTERVAL } else { CALM_INTERVAL };
     }
 
-    /// Offers the services of the running plan that the new configuration no longer has and that another daemon claims.
-    fn offer(&mut self, running: &Plan, sight: &Sight, now: Instant) {
+    /// Offers the services of the running spec that the new configuration no longer has and that another daemon claims.
+    fn offer(&mut self, running: &Spec, sight: &Sight, now: Instant) {
         self.files_at = now + FILES_INTERVAL;
         for v in running.virtuals() {
             let key = desired::service_key(v.id);
@@ -400,10 +400,10 @@ impl Peers {
         self.all.iter().copied().filter_map(owner).collect()
     }
 
-    /// Divides the configuration. `whole`: its plan, if already made.
+    /// Divides the configuration. `whole`: its spec, if already made.
     fn share(
         &mut self,
-        whole: Option<Plan>,
+        whole: Option<Spec>,
         elsewhere: Claims,
         notes: &[Note],
         mine: &BTreeSet<ServiceKey>,
@@ -414,19 +414,19 @@ impl Peers {
         self.offered.retain(|key, _| !is_taken(notes, key));
         self.collision_until = now + COLLISION;
         self.plan_look(now);
-        let plan = self.plan(whole);
-        let goes = mine.difference(&keys(plan.config())).copied().collect::<BTreeSet<_>>();
+        let spec = self.spec(whole);
+        let goes = mine.difference(&keys(spec.config())).copied().collect::<BTreeSet<_>>();
         let is_theirs = |key: &ServiceKey| self.elsewhere.contains_key(key) || is_taken(notes, key);
         let handed_over = goes.into_iter().filter(is_theirs).collect();
-        Share { plan: Some(plan), handed_over, abandoned: BTreeSet::new() }
+        Share { spec: Some(spec), handed_over, abandoned: BTreeSet::new() }
     }
 
-    fn plan(&self, whole: Option<Plan>) -> Plan {
+    fn spec(&self, whole: Option<Spec>) -> Spec {
         match whole {
-            Some(plan) if self.elsewhere.is_empty() && self.offered.is_empty() => plan,
+            Some(spec) if self.elsewhere.is_empty() && self.offered.is_empty() => spec,
             _ => {
                 let elsewhere = self.elsewhere.keys().map(|key| desired::virtual_id(*key)).collect();
-                Plan::shared(
+                Spec::shared(
                     &self.whole,
                     &elsewhere,
                     self.offered.values().map(|offer| offer.service.clone()),

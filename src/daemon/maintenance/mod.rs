@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::desired;
 use crate::net::cause;
 use crate::net::resolve::{self, ResolveError};
-use crate::plan::Plan;
+use crate::spec::Spec;
 use crate::sys::command::aside;
 use crate::sys::watch::FileWatch;
 
@@ -27,14 +27,14 @@ const NAME_LIFETIME: Duration = Duration::from_secs(60);
 const NAMES_LIMIT: Duration = Duration::from_secs(2);
 
 /// The servers in maintenance, by configured address, each with a reason.
-pub type InMaintenance = BTreeMap<SocketAddr, String>;
+pub type MaintainedServers = BTreeMap<SocketAddr, String>;
 
 /// The names of servers, by address.
 pub type Names = BTreeMap<IpAddr, String>;
 
 /// The directory, the servers that its files may name, and the names of these servers. Copies share the names.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct MaintenanceDir {
     directory: PathBuf,
     servers: BTreeSet<SocketAddr>,
     learned: Arc<Mutex<Learned>>,
@@ -55,17 +55,26 @@ pub struct Learned {
     reported: BTreeSet<String>,
 }
 
-impl Rules {
-    /// Creates the rules of a plan; `None` without `maintenancedir`. `also`: servers that are not in the plan.
+impl MaintenanceDir {
+    /// Creates the rules of a spec; `None` without `maintenancedir`. `also`: servers that are not in the spec.
     /// `known`: earlier lookup results.
     #[must_use]
-    pub fn of(plan: &Plan, also: impl IntoIterator<Item = SocketAddr>, known: Learned) -> Option<Rules> {
-        let directory = plan.config().globals.maintenancedir.clone()?;
+    pub fn of(
+        spec: &Spec,
+        also: impl IntoIterator<Item = SocketAddr>,
+        known: Learned,
+    ) -> Option<MaintenanceDir> {
+        let directory = spec.config().globals.maintenancedir.clone()?;
         let servers: BTreeSet<SocketAddr> =
-            plan.members().map(|member| plan.member(member).1.address).chain(also).collect();
+            spec.members().map(|member| spec.member(member).1.address).chain(also).collect();
         let names = known.names.into_iter().filter(|(ip, _)| servers.iter().any(|server| server.ip() == *ip));
         let learned = Learned { names: names.collect(), reported: known.reported, ..Learned::default() };
-        Some(Rules { directory, servers, learned: Arc::new(Mutex::new(learned)), look_up: resolve::reverse })
+        Some(MaintenanceDir {
+            directory,
+            servers,
+            learned: Arc::new(Mutex::new(learned)),
+            look_up: resolve::reverse,
+        })
     }
 
     /// The directory.
@@ -79,7 +88,7 @@ impl Rules {
     ///
     /// # Errors
     /// The directory cannot be read. Its files are then unknown.
-    pub fn look(&self) -> io::Result<InMaintenance> {
+    pub fn look(&self) -> io::Result<MaintainedServers> {
         let mut files = self.files()?;
         let numbers: BTreeSet<String> = self.servers.iter().flat_map(by_address).collect();
         if files.iter().any(|file| !numbers.contains(file)) && self.learn_names() {
@@ -90,12 +99,12 @@ impl Rules {
         Ok(self.search(&files))
     }
 
-    /// As [`Rules::look`], but waits for at most `limit` for the files, and again for the names. If the names are
+    /// As [`MaintenanceDir::look`], but waits for at most `limit` for the files, and again for the names. If the names are
     /// late, only files named after addresses count. The lookups continue for later calls.
     ///
     /// # Errors
     /// The directory cannot be read within this time.
-    pub async fn look_within(&self, limit: Duration) -> io::Result<InMaintenance> {
+    pub async fn look_within(&self, limit: Duration) -> io::Result<MaintainedServers> {
         let rules = self.clone();
         let listed = tokio::time::timeout(limit, aside(move || rules.files())).await;
         let late = |_| io::Error::new(ErrorKind::TimedOut, format!("no answer within {} s", limit.as_secs()));
@@ -144,9 +153,9 @@ impl Rules {
     }
 
     /// The servers that match a file, by address and by the names known so far.
-    fn search(&self, files: &BTreeSet<String>) -> InMaintenance {
+    fn search(&self, files: &BTreeSet<String>) -> MaintainedServers {
         let learned = lock(&self.learned);
-        let mut found = InMaintenance::new();
+        let mut found = MaintainedServers::new();
         for server in &self.servers {
             let candidates = self.candidates(server, &learned.names);
             if let Some(file) = candidates.iter().find(|candidate| files.contains(*candidate)) {
@@ -202,15 +211,19 @@ impl Rules {
 
 /// The servers in maintenance at the start. If the directory cannot be read, these are the servers that the kernel
 /// has out of rotation, and the text is a warning for the operator.
-pub async fn at_start(rules: Option<&Rules>, plan: &Plan, ipvs: &mut dyn Ipvs) -> (InMaintenance, String) {
-    let Some(rules) = rules else { return (InMaintenance::new(), String::new()) };
+pub async fn at_start(
+    rules: Option<&MaintenanceDir>,
+    spec: &Spec,
+    ipvs: &mut dyn Ipvs,
+) -> (MaintainedServers, String) {
+    let Some(rules) = rules else { return (MaintainedServers::new(), String::new()) };
     let error = match rules.look_within(NAMES_LIMIT).await {
         Ok(found) => return (found, String::new()),
         Err(error) => cause(&error),
     };
     let reason = format!("maintenancedir {} cannot be read: {error}", rules.directory().display());
     let table = ipvs.dump().unwrap_or_default();
-    let servers = desired::out_of_rotation(plan, &table);
+    let servers = desired::out_of_rotation(spec, &table);
     let note = format!(
         "{reason}; {} real servers that are out of rotation in the kernel's table (weight 0, or absent with quiescent=no) stay out \
          of rotation until the directory can be read",
@@ -227,24 +240,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Watches the directory, until it is dropped.
-pub struct Maintenance {
-    rules: Option<Rules>,
-    known: InMaintenance,
-    changes: mpsc::Receiver<InMaintenance>,
+pub struct MaintenanceWatcher {
+    rules: Option<MaintenanceDir>,
+    known: MaintainedServers,
+    changes: mpsc::Receiver<MaintainedServers>,
     task: JoinHandle<()>,
 }
 
-impl Maintenance {
+impl MaintenanceWatcher {
     /// Watches the directory, in which `known` was found. It is read at once, because it may have changed since,
     /// and then at least once per `interval`. `reported`: it was already reported that the directory cannot be
     /// read.
     #[must_use]
     pub fn observe(
-        rules: Option<Rules>,
-        known: InMaintenance,
+        rules: Option<MaintenanceDir>,
+        known: MaintainedServers,
         interval: Duration,
         reported: bool,
-    ) -> Maintenance {
+    ) -> MaintenanceWatcher {
         let (sender, changes) = mpsc::channel(1);
         let (observed, from) = (rules.clone(), known.clone());
         let task = tokio::spawn(async move {
@@ -252,12 +265,12 @@ impl Maintenance {
                 observe(rules, from, interval, reported, sender).await;
             }
         });
-        Maintenance { rules, known, changes, task }
+        MaintenanceWatcher { rules, known, changes, task }
     }
 
-    /// All servers in maintenance, as last returned by [`Maintenance::next`].
+    /// All servers in maintenance, as last returned by [`MaintenanceWatcher::next`].
     #[must_use]
-    pub fn known(&self) -> &InMaintenance {
+    pub fn known(&self) -> &MaintainedServers {
         &self.known
     }
 
@@ -268,7 +281,7 @@ impl Maintenance {
     }
 
     /// Waits for a change and returns all servers in maintenance. Safe to cancel.
-    pub async fn next(&mut self) -> InMaintenance {
+    pub async fn next(&mut self) -> MaintainedServers {
         match self.changes.recv().await {
             Some(found) => {
                 self.known.clone_from(&found);
@@ -279,7 +292,7 @@ impl Maintenance {
     }
 }
 
-impl Drop for Maintenance {
+impl Drop for MaintenanceWatcher {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -297,11 +310,11 @@ impl Presence {
 }
 
 async fn observe(
-    rules: Rules,
-    mut known: InMaintenance,
+    rules: MaintenanceDir,
+    mut known: MaintainedServers,
     interval: Duration,
     mut unreadable: bool,
-    changes: mpsc::Sender<InMaintenance>,
+    changes: mpsc::Sender<MaintainedServers>,
 ) {
     let (mut watch, mut hints) = FileWatch::directory(&rules.directory);
     let directory = rules.directory.display();
@@ -345,8 +358,8 @@ async fn observe(
 
 /// The warning for a configuration whose `maintenancedir` does not exist.
 #[must_use]
-pub fn missing(plan: &Plan) -> Option<String> {
-    let directory = plan.config().globals.maintenancedir.as_deref()?;
+pub fn missing(spec: &Spec) -> Option<String> {
+    let directory = spec.config().globals.maintenancedir.as_deref()?;
     (!directory.is_dir()).then(|| describe_missing(directory))
 }
 

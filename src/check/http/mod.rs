@@ -17,10 +17,10 @@ use hyper::{Method, Request, Uri};
 
 use super::clients::Clients;
 use super::failure::judge_error;
+use super::format;
 use super::progress::{Progress, Step};
-use super::say;
 use crate::net::lookup::Lookups;
-use crate::plan::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
+use crate::spec::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
 use crate::value::host::without_port;
 use crate::value::{Secret, Tls, Verdict};
 use answer::Answer;
@@ -149,14 +149,14 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, e
     let mut name = format!("{} ", http.method_word());
     match target {
         Some(target) => name.push_str(&target.to_string()),
-        None => name.push_str(&say::url(&http.request)),
+        None => name.push_str(&format::url(&http.request)),
     }
     if target.is_some_and(|target| proxied(http, target)) {
         name.push_str(&format!(" through the proxy {}", probe.target));
     }
     if hops > 0 {
         let elsewhere = if elsewhere { ", by another host" } else { "" };
-        name.push_str(&format!(" (after {}{elsewhere})", say::count(hops as u64, "redirect")));
+        name.push_str(&format!(" (after {}{elsewhere})", format::count(hops as u64, "redirect")));
     }
     name
 }
@@ -263,7 +263,7 @@ impl Check<'_> {
             }
             Scheme::Https => {
                 progress.connected(Step::Handshake);
-                let shaken = self.clients.shake_hands(&hop.tls, address.ip(), stream, progress).await;
+                let shaken = self.clients.handshake(&hop.tls, address.ip(), stream, progress).await;
                 let stream = shaken.map_err(|why| {
                     judge_error(format!("connect to {address}: {why}"), &why)
                         .with_monitor(format!("500 Can't connect to {address} ({why})"))
@@ -273,7 +273,7 @@ impl Check<'_> {
             }
         };
         let answer = answer.map_err(|why| {
-            let what = format!("{} {}", self.http.method_word(), say::url(&hop.path));
+            let what = format!("{} {}", self.http.method_word(), format::url(&hop.path));
             judge_error(format!("{what}: {why} (from {address})"), &why).with_monitor(format!("500 {why}"))
         })?;
         Ok(Reply { name, answer })
@@ -282,7 +282,7 @@ impl Check<'_> {
 
 fn request(hop: &Hop<'_>, http: &HttpProbe) -> Result<Request<Empty<Bytes>>, Verdict> {
     let refuse =
-        |what: &str| Verdict::down(format!("{} {}: {what}", http.method_word(), say::url(&hop.path)));
+        |what: &str| Verdict::down(format!("{} {}: {what}", http.method_word(), format::url(&hop.path)));
     let uri =
         Uri::try_from(&*hop.path).map_err(|error| refuse(&format!("the path cannot be sent: {error}")))?;
     let host = HeaderValue::from_bytes(hop.host.as_bytes())

@@ -96,7 +96,7 @@ fn dns_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dns: &DnsProbe) -> fm
     let transport = if dns.tcp { "tcp" } else { "udp" };
     write!(f, "ask the name server {transport} {} for ", probe.target)?;
     if let Some(kind) = dns.kind {
-        write!(f, "{} ", kind.word())?;
+        write!(f, "{} ", kind.as_str())?;
     }
     f.write_str(&dns.name)?;
     expecting(f, dns.receive.as_ref())
@@ -104,7 +104,7 @@ fn dns_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dns: &DnsProbe) -> fm
 
 fn dialogue_sentence(f: &mut fmt::Formatter<'_>, probe: &Probe, dialogue: &DialogueProbe) -> fmt::Result {
     let transport = if dialogue.protocol == (Dialogue::Sip { udp: true }) { " udp" } else { "" };
-    write!(f, "{}{transport} {}", dialogue.word(), probe.target)?;
+    write!(f, "{}{transport} {}", dialogue.as_str(), probe.target)?;
     transport_words(f, probe, &dialogue.transport)?;
     match (dialogue.login.as_str(), dialogue.protocol) {
         ("", _) => {}
@@ -150,7 +150,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::plan::{HttpMethod, Redirects};
+    use crate::spec::{HttpMethod, Redirects};
 
     fn describe(action: Action) -> String {
         let deadline = Duration::from_secs(5);

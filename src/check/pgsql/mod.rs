@@ -12,16 +12,16 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Connection, SimpleQueryMessage};
 
 use super::aside::polled_aside;
-use super::bounded::Bounded;
 use super::clients::{Clients, HandshakeError};
 use super::failure::{judge_error, unreachable};
+use super::format;
+use super::limited::Bounded;
 use super::progress::{Progress, Step};
-use super::say;
 use super::sql::{INCOMPLETE, name};
 use crate::net::dial;
 use crate::net::stream::Stream;
 use crate::net::tls::ClientError;
-use crate::plan::{Probe, SqlProbe};
+use crate::spec::{Probe, SqlProbe};
 use crate::value::Verdict;
 use crate::value::shown::escaped;
 use tls::{MAX_ANSWER, Sealer};
@@ -132,7 +132,7 @@ async fn rows(
 fn pgsql_said(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => {
-            let message = say::beginning(error.message().as_bytes(), 200);
+            let message = format::beginning(error.message().as_bytes(), 200);
             format!("{} {message}", escaped(&format!("{} {}", error.severity(), error.code().code())))
         }
         None => {
@@ -142,7 +142,7 @@ fn pgsql_said(error: &tokio_postgres::Error) -> String {
             }
             // The library's message first, then the system's.
             let source = source.map(|source| format!(": {source}")).unwrap_or_default();
-            say::beginning(format!("{error}{source}").as_bytes(), 200)
+            format::beginning(format!("{error}{source}").as_bytes(), 200)
         }
     }
 }

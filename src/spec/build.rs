@@ -8,19 +8,19 @@ use super::probe::{
     Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
     RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
-use super::{Check, CheckKey, Combined, Destinations, Member, Plan};
+use super::{Check, CheckKey, Combined, Destinations, ServerRef, Spec};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
 /// `leaving` are the servers of an earlier configuration at the end of their virtual services, each with its check.
-pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<CheckKey>>>) -> Plan {
+pub(super) fn spec(config: Arc<Config>, leaving: BTreeMap<ServerRef, Option<Arc<CheckKey>>>) -> Spec {
     let mut checks: Vec<Check> = Vec::new();
     let mut known: BTreeMap<Arc<CheckKey>, usize> = BTreeMap::new();
     let mut assignments = Vec::with_capacity(config.virtuals.len());
     for (virtual_index, v) in config.virtuals.iter().enumerate() {
         let mut row = Vec::with_capacity(v.reals.len());
         for (real_index, real) in v.reals.iter().enumerate() {
-            let member = Member { virtual_index, real_index };
+            let member = ServerRef { virtual_index, real_index };
             let key = match leaving.get(&member) {
                 Some(old) => old.clone(),
                 None => check_key(v, real).map(Arc::new),
@@ -40,7 +40,7 @@ pub(super) fn plan(config: Arc<Config>, leaving: BTreeMap<Member, Option<Arc<Che
     let index = config.virtuals.iter().enumerate().map(|(index, v)| (v.id, index)).collect();
     let destinations: Vec<Destinations> = config.virtuals.iter().map(destinations).collect();
     let twins = twins(&destinations, &leaving);
-    Plan { config, assignments, checks, leaving, index, destinations, twins }
+    Spec { config, assignments, checks, leaving, index, destinations, twins }
 }
 
 /// The lines of a virtual service, by destination.
@@ -56,12 +56,15 @@ fn destinations(v: &Virtual) -> Destinations {
 }
 
 /// For each server whose destination is also in other lines of its virtual service: all of these servers.
-fn twins(destinations: &[Destinations], leaving: &BTreeSet<Member>) -> BTreeMap<Member, Vec<Member>> {
+fn twins(
+    destinations: &[Destinations],
+    leaving: &BTreeSet<ServerRef>,
+) -> BTreeMap<ServerRef, Vec<ServerRef>> {
     let mut twins = BTreeMap::new();
     for (virtual_index, lines) in destinations.iter().enumerate() {
         for lines in lines.values().filter(|lines| lines.len() > 1) {
-            let members = lines.iter().map(|real_index| Member { virtual_index, real_index: *real_index });
-            let members: Vec<Member> = members.filter(|member| !leaving.contains(member)).collect();
+            let members = lines.iter().map(|real_index| ServerRef { virtual_index, real_index: *real_index });
+            let members: Vec<ServerRef> = members.filter(|member| !leaving.contains(member)).collect();
             if members.len() > 1 {
                 twins.extend(members.iter().map(|member| (*member, members.clone())));
             }

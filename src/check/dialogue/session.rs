@@ -7,18 +7,18 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::check::clients::{Clients, shake_hands};
+use crate::check::clients::{Clients, handshake_with};
 use crate::check::failure::{injected, judge_error, unreachable};
+use crate::check::format::{self, spoken};
 use crate::check::progress::{Content, Progress, Step};
-use crate::check::say::{self, spoken};
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
 use crate::net::{cause, dial};
-use crate::plan::{DialogueProbe, Probe, Transport};
+use crate::spec::{DialogueProbe, Probe, Transport};
 use crate::value::{Tls, Verdict};
 
 /// The result of a step. The error is the verdict that ends the check, in most cases `Down`.
-pub(super) type Told<T = Verdict> = Result<T, Verdict>;
+pub(super) type StepResult<T = Verdict> = Result<T, Verdict>;
 
 /// The longest line in bytes. The protocols allow 512 to 8192.
 const MAX_LINE: usize = 16 * 1024;
@@ -28,7 +28,7 @@ const MAX_LINES: usize = 1000;
 const SHOWN: usize = 120;
 
 /// A dialogue with one server.
-pub(super) struct Talk<'a> {
+pub(super) struct Session<'a> {
     stream: Stream,
     progress: &'a Progress,
     /// `smtp 10.0.0.2:25`
@@ -51,23 +51,23 @@ pub(super) struct Reply {
     pub(super) line: Vec<u8>,
 }
 
-impl<'a> Talk<'a> {
+impl<'a> Session<'a> {
     /// Connects, and does the TLS handshake if the protocol begins with one.
     pub(super) async fn open(
         clients: &Clients,
         probe: &Probe,
         dialogue: &'a DialogueProbe,
         progress: &'a Progress,
-    ) -> Told<Talk<'a>> {
+    ) -> StepResult<Session<'a>> {
         let began = Instant::now();
-        let name = format!("{} {}", dialogue.word(), probe.target);
+        let name = format!("{} {}", dialogue.as_str(), probe.target);
         progress.connecting(probe.target);
         let stream = dial::connect(probe.target)
             .await
             .map_err(|error| unreachable(&format!("connect to {}", probe.target), &error))?;
         let story = format!("connected in {}", spoken(began.elapsed()));
         progress.connected(Step::Greeting);
-        let talk = Talk {
+        let session = Session {
             stream: Stream::Plain(stream),
             progress,
             name,
@@ -79,37 +79,37 @@ impl<'a> Talk<'a> {
         match &dialogue.transport {
             Transport::Tls(tls) => {
                 let client = clients.of(&tls.policy);
-                let client = client.map_err(|error| talk.down(&error.to_string()))?;
-                talk.shake_hands(client, tls).await
+                let client = client.map_err(|error| session.down(&error.to_string()))?;
+                session.handshake(client, tls).await
             }
-            Transport::Plain | Transport::StartTls(_) => Ok(talk),
+            Transport::Plain | Transport::StartTls(_) => Ok(session),
         }
     }
 
     /// Switches to TLS after the server has agreed.
-    pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> Told<Talk<'a>> {
+    pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> StepResult<Session<'a>> {
         if !self.inbox.is_empty() {
             return Err(self.down(&injected("STARTTLS", self.inbox.len())));
         }
         let client = clients.of(&tls.policy).map_err(|error| self.down(&error.to_string()))?;
         // Only FTP opens further connections.
         let client = if self.is_ftp() { client.with_memory() } else { client };
-        let mut talk = self.shake_hands(client.clone(), tls).await?;
-        talk.seal = Some((client, tls));
-        Ok(talk)
+        let mut session = self.handshake(client.clone(), tls).await?;
+        session.seal = Some((client, tls));
+        Ok(session)
     }
 
-    async fn shake_hands(mut self, client: Client, tls: &Tls) -> Told<Talk<'a>> {
+    async fn handshake(mut self, client: Client, tls: &Tls) -> StepResult<Session<'a>> {
         self.step_began = Instant::now();
         self.progress.step(Step::Handshake);
         let Stream::Plain(stream) = self.stream else { return Ok(self) };
         let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
-        match shake_hands(&client, tls, address, stream, self.progress).await {
+        match handshake_with(&client, tls, address, stream, self.progress).await {
             Ok(stream) => {
                 self.progress.step(Step::Greeting);
                 self.story.push_str(&format!(", TLS in {}", spoken(self.step_began.elapsed())));
                 self.step_began = Instant::now();
-                Ok(Talk { stream, ..self })
+                Ok(Session { stream, ..self })
             }
             Err(error) => Err(judge_error(format!("{}: {}, {error}", self.name, self.story), &error)),
         }
@@ -121,15 +121,15 @@ impl<'a> Talk<'a> {
     }
 
     /// Makes a data connection of this dialogue ready, with TLS if the dialogue switched to it.
-    pub(super) async fn data(&self, stream: TcpStream) -> Told<Stream> {
+    pub(super) async fn data(&self, stream: TcpStream) -> StepResult<Stream> {
         let Some((client, tls)) = &self.seal else { return Ok(Stream::Plain(stream)) };
         let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
-        let sealed = shake_hands(client, tls, address, stream, self.progress).await;
+        let sealed = handshake_with(client, tls, address, stream, self.progress).await;
         sealed.map_err(|error| self.failed(&format!("data connection: {error}"), &error))
     }
 
     /// Sends text; `next` names what is waited for afterwards ("the answer to EHLO").
-    pub(super) async fn send(&mut self, text: &str, next: &'static str) -> Told<()> {
+    pub(super) async fn send(&mut self, text: &str, next: &'static str) -> StepResult<()> {
         self.step_began = Instant::now();
         self.progress.step(Step::Answer(next));
         let sent = async {
@@ -155,14 +155,14 @@ impl<'a> Talk<'a> {
     }
 
     /// Sends a closing command without waiting for the answer.
-    pub(super) async fn farewell(&mut self, text: &str) {
+    pub(super) async fn quit(&mut self, text: &str) {
         if self.stream.write_all(text.as_bytes()).await.is_ok() {
             drop(self.stream.flush().await);
         }
     }
 
     /// Reads the next line, without its line end.
-    pub(super) async fn line(&mut self, what: &'static str) -> Told<Vec<u8>> {
+    pub(super) async fn line(&mut self, what: &'static str) -> StepResult<Vec<u8>> {
         let mut buffer = [0; 4096];
         loop {
             if let Some(end) = self.inbox.iter().position(|byte| *byte == b'\n') {
@@ -174,7 +174,7 @@ impl<'a> Talk<'a> {
                 return Ok(line);
             }
             if self.inbox.len() > MAX_LINE {
-                let limit = say::number(MAX_LINE as u64);
+                let limit = format::number(MAX_LINE as u64);
                 return Err(self.down(&format!("{what} has a line of more than {limit} bytes")));
             }
             match self.stream.read(&mut buffer).await {
@@ -182,7 +182,7 @@ impl<'a> Talk<'a> {
                     return Err(self.down(&format!("the server closed the connection before {what}")));
                 }
                 Ok(0) => {
-                    let begun = say::beginning(&self.inbox, SHOWN);
+                    let begun = format::beginning(&self.inbox, SHOWN);
                     return Err(
                         self.down(&format!("the server closed the connection within {what}, after {begun}"))
                     );
@@ -197,7 +197,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Reads a numbered reply, which may have several lines.
-    pub(super) async fn reply(&mut self, what: &'static str) -> Told<Reply> {
+    pub(super) async fn reply(&mut self, what: &'static str) -> StepResult<Reply> {
         let mut begun = None;
         for _ in 0..MAX_LINES {
             let line = self.line(what).await?;
@@ -210,7 +210,7 @@ impl<'a> Talk<'a> {
                 (Some(_), Some(b'-')) => begun = begun.or(code),
                 _ if self.is_ftp() && begun.is_some() => {}
                 _ => {
-                    let shown = say::beginning(&line, SHOWN);
+                    let shown = format::beginning(&line, SHOWN);
                     return Err(self.down(&format!("{what} is not a numbered reply: {shown}")));
                 }
             }
@@ -244,7 +244,7 @@ impl<'a> Talk<'a> {
 
     /// The verdict if the server sends an unexpected line.
     pub(super) fn refused(&self, what: &str, line: &[u8]) -> Verdict {
-        self.down(&format!("{what} {}", say::beginning(line, SHOWN)))
+        self.down(&format!("{what} {}", format::beginning(line, SHOWN)))
     }
 
     fn broken(&self, what: &str, error: &io::Error) -> Verdict {
