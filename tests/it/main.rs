@@ -20,6 +20,7 @@ mod lateness;
 mod life;
 mod limits;
 mod log;
+mod log_messages;
 mod machine;
 mod mail;
 mod manager;
