@@ -83,6 +83,15 @@ fn exit_codes_of_the_lsb() {
     let said = node.say("su nobody -s /bin/sh -c '/etc/init.d/ldirectord-rs stop'");
     assert_eq!(said.code(), 4, "{said:?}");
     expect(node, "stop", 0);
+
+    // A pid file that cannot be read: the state is unknown, which is an error.
+    node.must(&format!("mkdir {PID}"));
+    is(node, 4, "unknown");
+    for action in ["reload", "try-restart"] {
+        let text = expect(node, action, 1);
+        assert!(text.contains("it is unknown whether"), "{action}: {text}");
+    }
+    node.must(&format!("rmdir {PID}"));
     node.must("mount --bind /dev/null /usr/sbin/ldirectord-rs");
     expect(node, "start", 5);
     expect(node, "status", 4);
