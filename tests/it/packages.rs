@@ -116,6 +116,19 @@ fn the_changelog_of_the_package_is_of_this_version() {
     assert!(read("packaging/debian/changelog").starts_with(&expected), "{expected}");
 }
 
+/// Packages of every target contain the licences of all crates in the program of that target.
+#[test]
+fn licences_cover_every_target_of_a_release() {
+    let (release, licences) = (read("packaging/release"), read("packaging/licences/about.toml"));
+    let targets =
+        release.lines().find_map(|line| line.trim().strip_prefix("for triple in ")?.strip_suffix("; do"));
+    let targets: Vec<&str> = targets.unwrap().split(' ').collect();
+    assert!(targets.len() > 1, "{targets:?}");
+    for target in targets {
+        assert!(licences.contains(&format!("\"{target}\"")), "{target}");
+    }
+}
+
 /// The limits of the unit hold for everything that it runs, including what creates the pid file.
 #[test]
 fn the_pid_file_of_a_unit_can_be_read_by_all() {
