@@ -92,9 +92,16 @@ fn the_shells_can_read_the_scripts() {
         files.map(|file| file.unwrap().path()).filter(|path| path.is_file()).collect()
     };
     let mut count = 0;
-    for path in ["packaging", "packaging/debian", "packaging/rpm", "packaging/sysv", "packaging/heartbeat"]
-        .into_iter()
-        .flat_map(scripts)
+    for path in [
+        "packaging",
+        "packaging/debian",
+        "packaging/rpm",
+        "packaging/sysv",
+        "packaging/heartbeat",
+        "packaging/ocf",
+    ]
+    .into_iter()
+    .flat_map(scripts)
     {
         let text = fs::read_to_string(&path).unwrap();
         let shell = match text.lines().next().unwrap_or_default() {
@@ -107,7 +114,7 @@ fn the_shells_can_read_the_scripts() {
         assert!(output.status.success(), "{}: {output:?}", path.display());
         count += 1;
     }
-    assert!(count >= 9, "{count}");
+    assert!(count >= 10, "{count}");
 }
 
 #[test]
@@ -226,6 +233,29 @@ fn the_agent_starts_no_program_that_is_not_ours() {
     }
     let output = agent(env!("CARGO_BIN_EXE_ldirectord-rs"), "validate-all");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// Without the program the pid file shows whether the daemon runs: the agent looks for it in `[paths] run`.
+#[test]
+fn the_agent_finds_the_pid_file_without_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let stop = || {
+        Command::new("/bin/sh")
+            .args(["packaging/ocf/ldirectord-rs", "stop"])
+            .current_dir(ROOT)
+            .env("OCF_RESKEY_configfile", "/etc/ha.d/web.cf")
+            .env("OCF_RESKEY_ldirectord", "/nowhere")
+            .env("LDIRECTORD_RS_PATHS__RUN", folder.path())
+            .output()
+            .unwrap()
+    };
+    let output = stop();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let file = folder.path().join("ldirectord.web.cf.pid");
+    fs::write(&file, "1\n").unwrap();
+    let output = stop();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains(file.to_str().unwrap()), "{output:?}");
 }
 
 /// The drop-in lifts each limit of the unit that a command of root may meet.
