@@ -244,6 +244,8 @@ impl<'a> Report<'a> {
     /// The findings, in the order of the file.
     pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|found| found.span.start);
+        // With errors in the file the operator needs no advice about other lines.
+        self.diagnostics.retain(|found| !(self.has_errors && found.advice));
         self.explain_hidden();
         if let Some(last) = self.surplus {
             let message = format!("{} more findings are not shown", self.unkept);

@@ -104,7 +104,7 @@ impl Kind {
     #[must_use]
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Kind::Timeout | Kind::Interval | Kind::Persistence | Kind::Frequency => " seconds",
+            Kind::Timeout | Kind::Interval | Kind::Persistence | Kind::Frequency => " s",
             _ => "",
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
         }
     }
     kernel::judge_twins(&heads, &seen, &mut reader);
-    if ast.virtuals.is_empty() {
+    if ast.virtuals.is_empty() && !reader.report.has_errors() {
         let found = reader.report.warning(0..0, "the file has no virtual service");
         found.code("no-service").help("a service begins with a line virtual=ADDRESS:PORT").as_advice();
     }

@@ -88,6 +88,26 @@ pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<L
     std::iter::once(line).chain(below).collect()
 }
 
+/// What is between two parts of a line.
+const GAP: &str = "   ";
+
+/// Adds a part to the last line, or below it, indented, if the line would be too long.
+pub(super) fn appended(mut lines: Vec<Line>, paint: Paint, text: &str, width: Option<usize>) -> Vec<Line> {
+    let used = lines.last().map_or(0, Line::width) + GAP.len() + text.chars().count();
+    match lines.last_mut() {
+        Some(line) if width.is_none_or(|width| used <= width) => line.push(paint, format!("{GAP}{text}")),
+        _ => lines.push(Line::of(paint, format!("  {text}"))),
+    }
+    lines
+}
+
+/// Parts of one kind in as few indented lines as they need.
+pub(super) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Vec<Line> {
+    let Some((first, others)) = parts.split_first() else { return Vec::new() };
+    let lines = vec![Line::of(paint, format!("  {first}"))];
+    others.iter().fold(lines, |lines, part| appended(lines, paint, part, width))
+}
+
 /// Breaks a text into lines of at most `width` characters, at blanks, and inside a word only if the word is longer than
 /// a line.
 fn wrap(text: &str, width: usize) -> Vec<String> {

@@ -5,11 +5,13 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
+use chrono::DateTime;
+
 use super::snapshot::{Overridden, Server, Snapshot, VirtualService};
 use super::view::State;
 use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
-use lines::{Line, Paint, span, wrapped};
+use lines::{Line, Paint, appended, filled, span, wrapped};
 
 /// How a snapshot is rendered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -177,14 +179,12 @@ impl Listing {
         let mut lines = vec![head];
         let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
         if count > 0 {
-            lines.push(Line::of(Paint::Plain, format!("  {}", counts(services, count))));
+            lines.extend(filled(Paint::Plain, &counts(services, count), self.look.width));
         }
-        let facts = [&snapshot.name, &snapshot.config, &snapshot.taken_at];
-        let facts: Vec<&str> =
-            facts.into_iter().map(String::as_str).filter(|fact| !fact.is_empty()).collect();
-        if !facts.is_empty() {
-            lines.push(Line::of(Paint::Dim, format!("  {}", escaped(&facts.join("   ")))));
-        }
+        let facts = [snapshot.name.clone(), snapshot.config.clone(), date(&snapshot.taken_at)];
+        let facts = facts.into_iter().filter(|fact| !fact.is_empty());
+        let facts: Vec<String> = facts.map(|fact| escaped(&fact).into_owned()).collect();
+        lines.extend(filled(Paint::Dim, &facts, self.look.width));
         if !services.is_empty() || !snapshot.elsewhere.is_empty() {
             lines.push(Line::default());
         }
@@ -217,13 +217,15 @@ impl Listing {
         if !v.servers.is_empty() {
             parts.push(format!("{} of {} up", service.up, v.servers.len()));
         }
-        parts.extend(fallback(v));
         let name = v.name.as_deref().map(|name| format!(" {}", escaped(name))).unwrap_or_default();
         let mut line = Line::default();
         line.push(if service.level == Level::Up { Paint::Good } else { paint }, self.sign(service.level));
         line.push(Paint::Plain, format!(" {}{name}", v.id));
         line.push(paint, format!("   {}", parts.join("   ")));
         let mut lines = vec![line];
+        if let Some(fallback) = fallback(v) {
+            lines = appended(lines, paint, &fallback, self.look.width);
+        }
         lines.extend(self.servers(v));
         for other in v.other_destinations() {
             let text =
@@ -297,7 +299,7 @@ fn degraded_words(count: usize) -> String {
 }
 
 /// How many servers are in rotation, how many are down and for how long, and how many are overridden.
-fn counts(services: &[Service<'_>], count: usize) -> String {
+fn counts(services: &[Service<'_>], count: usize) -> Vec<String> {
     let servers = || services.iter().flat_map(|service| &service.of.servers);
     let up: usize = services.iter().map(|service| service.up).sum();
     let mut parts = vec![format!("{up} of {count} real servers in rotation")];
@@ -313,7 +315,7 @@ fn counts(services: &[Service<'_>], count: usize) -> String {
         1 => parts.push("1 override".to_owned()),
         number => parts.push(format!("{number} overrides")),
     }
-    parts.join("   ")
+    parts
 }
 
 /// The state of the fallback; `None` if the table was not read.
@@ -406,10 +408,16 @@ fn decided(decision: &Overridden, found: &str) -> String {
     if decision.owner == MAINTENANCE {
         return escaped(&decision.note).into_owned();
     }
-    let until = decision.until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+    let until = decision.until.as_ref().map(|until| format!(" until {}", date(until))).unwrap_or_default();
     let note =
         if decision.note.is_empty() { String::new() } else { format!(" ({})", escaped(&decision.note)) };
     format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
+}
+
+/// A time of RFC 3339 as people write it: `29 Nov 2026 05:26:40 +01:00`.
+fn date(text: &str) -> String {
+    let time = DateTime::parse_from_rfc3339(text);
+    time.map_or_else(|_| text.to_owned(), |time| time.format("%-d %b %Y %H:%M:%S %:z").to_string())
 }
 
 /// A duration in at most six characters: `42s`, `26m`, `3h12m`, `24d14h`.
