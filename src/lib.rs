@@ -50,8 +50,8 @@
 //! | how a configuration is written as text | `config/write` |
 //! | which port and which request a check uses | `spec/build.rs` |
 //! | how a check is described in logs and listings | `spec/describe.rs` |
-//! | TLS versions, certificates and names | `value/tls.rs`, `net/tls.rs`; one client per policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
-//! | which names redirects lead to, and what a resolver without an answer means | `net/lookup.rs`, `check/http/open.rs` |
+//! | TLS versions, certificates and names | `value/tls.rs`, `net/tls/mod.rs`; one client per policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
+//! | which names redirects lead to, and what a resolver without an answer means | `net/lookup/mod.rs`, `check/http/open.rs` |
 //! | how text of servers is escaped, and which secrets are left out | `value/shown.rs` |
 //! | what a pattern of `receive` means | `perl-pattern/src/parse.rs`, `perl-pattern/src/rewrite.rs` |
 //! | where a slow pattern or library call runs | `check/matching.rs`, `check/aside.rs` |
@@ -69,19 +69,19 @@
 //! | what is adopted at the start | `desired.rs` (`in_service`), `director/mod.rs`; which services are ours: `daemon/owned.rs` |
 //! | what a reload would change | `director/preview.rs`; which transition caused a change: `director/pending.rs` |
 //! | which operations a change needs, what happens on a refusal | `director/reconciler.rs`; what applies them: `daemon/kernel.rs` |
-//! | when a changed file is read | `daemon/stable.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
+//! | when a changed file is read | `daemon/stable/mod.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name is used: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
-//! | how a log or a monitor file that hangs is kept from delaying checks | `sys/lane.rs`, `sys/log.rs` |
+//! | how a log or a monitor file that hangs is kept from delaying checks | `sys/lane.rs`, `sys/log/mod.rs` |
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; the limit per second: `notify/storm.rs` |
-//! | the text of an alert, reminders, delivery of mail | `notify/letter.rs`, `notify/reminders.rs`, `notify/post.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
+//! | the text of an alert, reminders, delivery of mail | `notify/letter.rs`, `notify/reminders.rs`, `notify/post/mod.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
-//! | which service belongs to which daemon | `daemon/peers.rs`, `daemon/directory.rs`; what is saved: `daemon/owned.rs`; how it is written: `daemon/notes.rs` |
-//! | which servers are in maintenance | `daemon/maintenance.rs` |
+//! | which service belongs to which daemon | `daemon/peers/mod.rs`, `daemon/directory.rs`; what is saved: `daemon/owned.rs`; how it is written: `daemon/notes/mod.rs` |
+//! | which servers are in maintenance | `daemon/maintenance/mod.rs` |
 //! | which privileges the daemon keeps, and when it gives up the rest | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | the manual of a directive | `docs/man/directives.md`, assembled by `examples/manual` |
-//! | how the command line is parsed | `cli/arguments.rs` |
-//! | what a dry run does not do | `settings.rs` (`Acts`), `notify/post.rs`, `notify/commands.rs`, `check/external.rs` |
+//! | how the command line is parsed | `cli/arguments/mod.rs` |
+//! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/post/mod.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs`, `cli/launch.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; which services are published again: `daemon/publisher.rs` |

@@ -22,30 +22,30 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The core: no I/O, no clock.
     ("value", &["perl_pattern"]),
     ("config", &["value"]),
-    ("plan", &["value", "config"]),
-    ("health", &["value", "plan"]),
-    ("desired", &["value", "plan", "health", "ipvs_rs"]),
-    ("event", &["value", "plan", "health", "ipvs_rs"]),
-    ("director", &["value", "plan", "health", "desired", "event", "ipvs_rs"]),
+    ("spec", &["value", "config"]),
+    ("health", &["value", "spec"]),
+    ("desired", &["value", "spec", "health", "ipvs_rs"]),
+    ("event", &["value", "spec", "health", "ipvs_rs"]),
+    ("director", &["value", "spec", "health", "desired", "event", "ipvs_rs"]),
     // The shell.
     ("net", &["value"]),
     ("sys", &["value"]),
     ("settings", &["value"]),
-    ("check", &["value", "plan", "net", "sys"]),
-    ("notify", &["value", "plan", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
-    ("report", &["value", "plan", "health", "desired", "ipvs_rs"]),
+    ("check", &["value", "spec", "net", "sys"]),
+    ("notify", &["value", "spec", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
+    ("report", &["value", "spec", "health", "desired", "ipvs_rs"]),
     ("control", &["value", "health", "report", "net", "sys"]),
     (
         "daemon",
         &[
-            "value", "config", "plan", "health", "desired", "event", "director", "ipvs_rs", "net", "sys",
+            "value", "config", "spec", "health", "desired", "event", "director", "ipvs_rs", "net", "sys",
             "settings", "check", "notify", "report", "control",
         ],
     ),
     (
         "cli",
         &[
-            "value", "config", "plan", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
+            "value", "config", "spec", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
             "notify", "report", "control", "daemon",
         ],
     ),
@@ -56,7 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &["ipvs_rs", "perl_pattern"];
 
 /// The modules of the core, and the names that they must not use: I/O, a clock, a runtime or randomness.
-const CORE: &[&str] = &["value", "config", "plan", "health", "desired", "event", "director"];
+const CORE: &[&str] = &["value", "config", "spec", "health", "desired", "event", "director"];
 const NOT_IN_THE_CORE: &[&str] = &[
     "std::fs",
     "std::net::Tcp",
@@ -246,5 +246,5 @@ fn the_address_for_bugs_stands_in_one_line() {
     assert!(places[0].contains("Cargo.toml:"), "{places:?}");
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let (before, _) = manifest.split_once("\nauthors = [").unwrap();
-    assert!(before.lines().last().unwrap().contains("The owner's address goes here"), "the line has no mark");
+    assert!(before.lines().last().unwrap().contains("The address for bug reports"), "the line has no mark");
 }

@@ -30,8 +30,9 @@ use crate::health::{self, CheckId, Due, Health, Transition};
 use crate::spec::{ServerRef, Spec};
 use crate::value::{Change, Outcome, Verdict};
 use pending::Pending;
-use reconciler::{Progress, Reconciler};
+use reconciler::Reconciler;
 pub use steer::{MOST_OVERRIDES, Objection};
+use step::Progress;
 pub use step::{Done, Step};
 
 /// The state of a running daemon.

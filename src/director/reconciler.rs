@@ -13,7 +13,7 @@ use ipvs_rs::{
 };
 
 use super::refusals::{Refusal, Refusals};
-use super::step::{Done, Step};
+use super::step::{Done, Progress, Step};
 use super::timeouts::TimeoutsState;
 use crate::desired;
 use crate::event::{Event, Fate, Kind, Request};
@@ -54,17 +54,6 @@ pub(super) struct Reconciler {
     verify_at: Option<Instant>,
     /// The services to remove; `None` until the daemon stops.
     stopping: Option<BTreeSet<ServiceKey>>,
-}
-
-/// The result of a step.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// The events.
-    pub events: Vec<Event>,
-    /// Services that are reconciled, or for which nothing more is tried for now.
-    pub settled: BTreeSet<ServiceKey>,
-    /// Services whose present state may have changed.
-    pub touched: BTreeSet<ServiceKey>,
 }
 
 impl Reconciler {

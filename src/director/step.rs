@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use ipvs_rs::{Error, Operation, ServiceKey, Table, Timeouts};
 
+use crate::event::Event;
+
 /// A request to the kernel. At most one is in progress at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -26,4 +28,15 @@ pub enum Done {
     Applied(Vec<Result<(), Error>>),
     /// The time-outs before and after; `None` if they were not changed.
     Timeouts(Result<Option<(Timeouts, Timeouts)>, Error>),
+}
+
+/// The result of a step.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The events.
+    pub events: Vec<Event>,
+    /// Services that are reconciled, or for which nothing more is tried for now.
+    pub settled: BTreeSet<ServiceKey>,
+    /// Services whose present state may have changed.
+    pub touched: BTreeSet<ServiceKey>,
 }

@@ -19,39 +19,39 @@ fn hidden(sources: &Crate) -> Vec<String> {
 #[test]
 fn a_hidden_impl_is_found() {
     let found = |check: &str| {
-        let plan = "mod probe; pub use probe::Probe; pub use crate::config::Method;";
+        let spec = "mod probe; pub use probe::Probe; pub use crate::config::Method;";
         let files = [
-            ("lib.rs", "mod check; mod config; mod plan;"),
+            ("lib.rs", "mod check; mod config; mod spec;"),
             ("config.rs", "pub struct Method;"),
-            ("plan/mod.rs", plan),
-            ("plan/probe.rs", "pub struct Probe;"),
+            ("spec/mod.rs", spec),
+            ("spec/probe.rs", "pub struct Probe;"),
             ("check/mod.rs", check),
         ];
         hidden(&Crate::read(files.map(|(path, text)| (Path::new(path), text))))
     };
-    let probe = "check: an `impl` for a type of `plan::probe`";
-    assert_eq!(found("use std::fmt; use crate::plan::Probe; impl fmt::Display for Probe {}"), [probe]);
-    assert_eq!(found("impl From<crate::plan::Probe> for String {}"), [""; 0]);
-    assert_eq!(found("use crate::plan::Probe; impl From<u8> for &Probe {}"), [probe]);
-    assert_eq!(found("use crate::plan::Probe as P; impl P { pub fn describe(&self) {} }"), [probe]);
-    assert_eq!(found("use crate::plan; impl Clone for plan::Probe {}"), [probe]);
+    let probe = "check: an `impl` for a type of `spec::probe`";
+    assert_eq!(found("use std::fmt; use crate::spec::Probe; impl fmt::Display for Probe {}"), [probe]);
+    assert_eq!(found("impl From<crate::spec::Probe> for String {}"), [""; 0]);
+    assert_eq!(found("use crate::spec::Probe; impl From<u8> for &Probe {}"), [probe]);
+    assert_eq!(found("use crate::spec::Probe as P; impl P { pub fn describe(&self) {} }"), [probe]);
+    assert_eq!(found("use crate::spec; impl Clone for spec::Probe {}"), [probe]);
     // The defining module counts, not the re-exporting module.
     let method = "check: an `impl` for a type of `config`";
-    assert_eq!(found("use crate::plan::Method; impl std::fmt::Display for Method {}"), [method]);
+    assert_eq!(found("use crate::spec::Method; impl std::fmt::Display for Method {}"), [method]);
     // Callers of these must name `check`.
-    assert_eq!(found("use crate::plan::Probe; trait Run {} impl Run for Probe {}"), [""; 0]);
-    assert_eq!(found("use crate::plan::Probe; struct Own; impl From<Own> for Probe {}"), [""; 0]);
-    assert_eq!(found("use crate::plan::Probe; struct Own; impl From<Probe> for Own {}"), [""; 0]);
+    assert_eq!(found("use crate::spec::Probe; trait Run {} impl Run for Probe {}"), [""; 0]);
+    assert_eq!(found("use crate::spec::Probe; struct Own; impl From<Own> for Probe {}"), [""; 0]);
+    assert_eq!(found("use crate::spec::Probe; struct Own; impl From<Probe> for Own {}"), [""; 0]);
     // Test code.
     assert_eq!(
-        found("#[cfg(test)] mod tests { use crate::plan::Probe; impl Default for Probe {} }"),
+        found("#[cfg(test)] mod tests { use crate::spec::Probe; impl Default for Probe {} }"),
         [""; 0]
     );
 }
 
 #[test]
 fn no_impl_hides_from_the_table_of_the_design() {
-    assert!(ALLOWED.iter().any(|(module, _)| *module == "plan"));
+    assert!(ALLOWED.iter().any(|(module, _)| *module == "spec"));
     let wrong = hidden(&Crate::of("src"));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -340,8 +340,11 @@ fn wide_comments(source: &str) -> Vec<usize> {
     let comments = texts_of(source).into_iter().filter(|text| text.is_comment);
     let numbers = comments.flat_map(|text| text.lines).map(|(line, _)| line);
     let lines: Vec<&str> = source.lines().collect();
-    let is_wide =
-        |line: &usize| lines.get(line - 1).is_some_and(|text| text.chars().count() > WIDEST_COMMENT);
+    // The row of a table cannot be broken.
+    let is_row = |text: &str| text.trim_start().trim_start_matches(['/', '!']).trim_start().starts_with('|');
+    let is_wide = |line: &usize| {
+        lines.get(line - 1).is_some_and(|text| text.chars().count() > WIDEST_COMMENT && !is_row(text))
+    };
     numbers.filter(is_wide).collect()
 }
 

@@ -374,7 +374,7 @@ fn paint(server: &Server) -> Paint {
     }
 }
 
-/// The weight in the table, and after a slash the configured one where it is another: `0/100`, `-/100` for a server that is absent.
+/// The weight in the table, then the configured weight if it differs: `0/100`; `-/100` for an absent server.
 fn weight(v: &VirtualService, server: &Server) -> String {
     if v.destinations.is_none() {
         return String::new();
