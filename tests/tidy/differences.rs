@@ -47,8 +47,8 @@ fn page() -> PathBuf {
     root().join("docs/compat.md")
 }
 
-/// The sections of the page. A line `- *Label*: text` may continue in lines that are indented. Other text in a section has an
-/// empty label.
+/// The sections of the page. A line `- *Label*: text` may continue in lines that are indented. Other text in a
+/// section has an empty label.
 fn sections(page: &str) -> Vec<Section> {
     let mut topic = String::new();
     let mut inside = false;
@@ -91,7 +91,8 @@ fn index_by_id(sections: &[Section]) -> String {
     format!("\n{}\n", lines.concat())
 }
 
-/// The directives, the settings and the commands that the sections name, each with links to its sections in the order of their ids.
+/// The directives, the settings and the commands that the sections name, each with links to its sections in the order
+/// of their ids.
 fn index_by_name(sections: &[Section]) -> String {
     let mut index = String::new();
     for label in OPTIONAL {
@@ -130,8 +131,8 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '-')
 }
 
-/// The test functions of a source, each with its doc comment, its attributes and its body. The layout is that of `rustfmt`, so a
-/// function ends at the brace with its own indentation. Functions in `proptest!` count, too.
+/// The test functions of a source, each with its doc comment, its attributes and its body. The layout is that of
+/// `rustfmt`, so a function ends at the brace with its own indentation. Functions in `proptest!` count, too.
 fn test_functions(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let is_test = |line: &str| {
@@ -150,8 +151,8 @@ fn test_functions(text: &str) -> Vec<String> {
     found
 }
 
-/// The parts of a file that name the differences which its tests prove: test functions of Rust, and of files that tests read only the
-/// lines that name a difference. A comment elsewhere gives a reason and proves nothing.
+/// The parts of a file that name the differences which its tests prove: test functions of Rust, and of files that
+/// tests read only the lines that name a difference. A comment elsewhere gives a reason and proves nothing.
 fn proofs(path: &Path, text: &str) -> Vec<String> {
     let lines =
         |keep: &dyn Fn(&str) -> bool| text.lines().filter(|line| keep(line)).map(str::to_owned).collect();

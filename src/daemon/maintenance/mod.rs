@@ -99,8 +99,8 @@ impl MaintenanceDir {
         Ok(self.search(&files))
     }
 
-    /// As [`MaintenanceDir::look`], but waits for at most `limit` for the files, and again for the names. If the names are
-    /// late, only files named after addresses count. The lookups continue for later calls.
+    /// As [`MaintenanceDir::look`], but waits for at most `limit` for the files, and again for the names. If the
+    /// names are late, only files named after addresses count. The lookups continue for later calls.
     ///
     /// # Errors
     /// The directory cannot be read within this time.
