@@ -226,6 +226,7 @@ impl Site {
             Command::new("bash")
                 .args(["-c", line])
                 .env("PATH", search)
+                .env("LC_ALL", "C.UTF-8")
                 .stdin(Stdio::null())
                 .stdout(file.try_clone().unwrap())
                 .stderr(file)
