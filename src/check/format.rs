@@ -34,6 +34,8 @@ pub(super) fn spoken(duration: Duration) -> String {
         }
     } else if micros >= 1_000 {
         format!("{} ms", micros / 1_000)
+    } else if micros < 100 {
+        "under 0.1 ms".to_owned()
     } else {
         format!("0.{} ms", micros / 100)
     }

@@ -82,7 +82,7 @@ impl Daemon {
         if let Some(trouble) = &sight.trouble {
             warn!(
                 "{trouble}: the stop also removes virtual services that another daemon has in its configuration, unless \
-                 cleanstop=no; make the state directory readable, then reload the other daemon"
+                 cleanstop=no; make that directory readable, then reload the other daemon"
             );
         } else if !sight.is_whole {
             warn!(
@@ -163,7 +163,7 @@ impl Daemon {
                 Ok(attempt) => self.note_attempted(attempt, Instant::now()),
                 Err(_) => {
                     warn!(
-                        "The state directory did not respond within {} s: the next start or stop may not know which virtual services \
+                        "The directory of pid files and notes ([paths] run) did not respond within {} s: the next start or stop may not know which virtual services \
                          this daemon leaves in the table; list them with ipvsadm -Ln",
                         NOTE_LIMIT.as_secs()
                     );

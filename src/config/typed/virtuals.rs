@@ -213,13 +213,13 @@ fn fallback(id: VirtualId, mentioned: [&Shared; 2], reader: &mut Reader<'_, '_>)
         VirtualId::Address { protocol, .. } => Some(protocol),
         VirtualId::Mark { .. } => None,
     };
-    let text = mentioned.into_iter().find_map(|shared| match id.family() {
-        Family::V4 => shared.fallback.as_ref(),
-        Family::V6 => shared.fallback6.as_ref(),
+    let (text, directive) = mentioned.into_iter().find_map(|shared| match id.family() {
+        Family::V4 => shared.fallback.as_ref().map(|text| (text, "fallback")),
+        Family::V6 => shared.fallback6.as_ref().map(|text| (text, "fallback6")),
     })?;
     let resolved = text.resolve(protocol, reader);
     if resolved.is_none() {
-        reader.report.error(text.span.clone(), "invalid port for fallback server").directive("fallback");
+        reader.report.error(text.span.clone(), "invalid port for fallback server").directive(directive);
     }
     resolved
 }

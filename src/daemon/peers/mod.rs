@@ -347,7 +347,7 @@ impl Peers {
         match &sight.trouble {
             Some(trouble) if !self.is_blind => error!(
                 "{trouble}; the virtual services of other daemons are unknown: this daemon manages those of its configuration and \
-                 removes no others until it can read them; give its user access to the state directory"
+                 removes no others until it can read them; give its user access to that directory"
             ),
             None if self.is_blind => info!("The notes of other daemons can be read again"),
             _ => {}
