@@ -9,6 +9,8 @@ mod circles;
 mod differences;
 #[path = "tidy/impls.rs"]
 mod impls;
+#[path = "tidy/links.rs"]
+mod links;
 #[path = "tidy/modules.rs"]
 mod modules;
 #[path = "tidy/words.rs"]
