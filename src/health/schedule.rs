@@ -16,6 +16,9 @@ const GAP: Duration = Duration::from_millis(500);
 const LATE_RUNS: u32 = 5;
 const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
+/// If slots are scarce, at least this number of checks of servers in rotation begin before one of a server that is down.
+const TURNS: u32 = 4;
+
 /// The id of a check. It stays the same across reloads while the key of the check is in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CheckId(u64);
@@ -64,6 +67,8 @@ pub(super) struct Schedule {
     queue: BTreeSet<(Instant, CheckId)>,
     /// Due checks that wait for a slot.
     ready: BTreeMap<Priority, BTreeSet<(Instant, CheckId)>>,
+    /// Checks of servers in rotation that began since the last check of a server that is down.
+    turns: u32,
     next_id: u64,
     unseen: usize,
     costs: Costs,
@@ -97,6 +102,7 @@ impl Schedule {
             index: BTreeMap::new(),
             queue: BTreeSet::new(),
             ready: BTreeMap::new(),
+            turns: 0,
             next_id: 0,
             unseen: 0,
             costs: Costs::default(),
@@ -137,6 +143,7 @@ impl Schedule {
             index: checks.iter().enumerate().map(|(position, entry)| (entry.id, position)).collect(),
             queue: checks.iter().filter(|e| !e.in_flight).map(|e| (e.at, e.id)).collect(),
             ready: BTreeMap::new(),
+            turns: self.turns,
             next_id,
             unseen: checks.iter().filter(|entry| !entry.seen).count(),
             checks,
@@ -255,6 +262,11 @@ impl Schedule {
             }
             let (waiting, at) = (entry.waiting(), entry.at);
             entry.begin(now);
+            self.turns = match priority {
+                Priority::InRotation => self.turns.saturating_add(1),
+                Priority::Out => 0,
+                Priority::Unseen | Priority::Idle => self.turns,
+            };
             if let Some(ready) = self.ready.get_mut(&priority) {
                 ready.remove(&(at, id));
             }
@@ -294,9 +306,10 @@ impl Schedule {
         self.queue.insert((entry.at, id));
     }
 
-    /// The check to start next. If slots stay scarce, servers in rotation would take all of them. So a first check
-    /// that is more than one interval late precedes checks of servers in rotation that have waited less. Each
-    /// server has only one first check, so these end; checks of servers that are down would not.
+    /// The check to start next. If slots stay scarce, servers in rotation would take all of them. So a check that is more
+    /// than one interval late precedes checks of servers in rotation that have waited less: each first check, and one
+    /// check of a server that is down after [`TURNS`] checks of servers in rotation. First checks end; checks of servers
+    /// that are down do not, and without a check such a server would not return.
     fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Priority, CheckId)> {
         let first = self.longest_waiting().next()?;
         if first.0 != Priority::InRotation {
@@ -304,10 +317,15 @@ impl Schedule {
         }
         let entry = |id: CheckId| &self.checks[self.index[&id]];
         let overtakes = |(priority, id): &(Priority, CheckId)| {
-            let (rotating, unseen) = (entry(first.1), entry(*id));
-            *priority == Priority::Unseen
-                && unseen.at < rotating.at
-                && now.saturating_duration_since(unseen.at) > unseen.key.interval
+            let (rotating, other) = (entry(first.1), entry(*id));
+            let is_its_turn = match priority {
+                Priority::Unseen => true,
+                Priority::Out => self.turns >= TURNS,
+                Priority::InRotation | Priority::Idle => false,
+            };
+            is_its_turn
+                && other.at < rotating.at
+                && now.saturating_duration_since(other.at) > other.key.interval
         };
         let late = self.longest_waiting().filter(|_| !only_rotation).find(overtakes);
         Some(late.unwrap_or(first))

@@ -272,6 +272,33 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
     assert!((0..4).all(|index| runs[&address(index)] >= 5), "{runs:?}");
 }
 
+/// Four servers in rotation always use the only slot. Without a check of its own, a server that works again would stay
+/// out of rotation as long as the director is overloaded.
+#[test]
+fn a11_a_server_that_is_down_gets_its_turn_where_slots_are_scarce() {
+    let mut now = start();
+    let spec = spec(0..5, "service=http");
+    let mut health = Health::new(&spec, &in_service(&spec, |_| true), now);
+    let mut runs: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    for round in 0..60 {
+        // A check takes 4 s, so that not all of them fit into the interval of 10 s.
+        now += millis(4000);
+        if round == 0 {
+            health.hurry_all(now);
+        }
+        let mut found = None;
+        health.due(&spec, now, |due| found.is_none() && found.replace(due).is_none());
+        let due = found.unwrap();
+        *runs.entry(due.probe.target).or_default() += 1;
+        let verdict =
+            if due.probe.target == address(4) { Verdict::down("silent") } else { Verdict::up("fine") };
+        health.verdict(&spec, due.id, verdict, now);
+    }
+    // At most one check in five is one of a server that is down.
+    assert!((5..=12).contains(&runs[&address(4)]), "{runs:?}");
+    assert!((0..4).all(|index| runs[&address(index)] >= 10), "{runs:?}");
+}
+
 /// If the maintenance of all servers ends, there are as many first checks as at a start.
 #[test]
 fn a2_servers_that_come_back_from_maintenance_are_spread() {
