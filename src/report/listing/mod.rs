@@ -32,6 +32,9 @@ const SHORT: usize = 16;
 /// Maximum number of lines for servers of a service that are down for the same reason. The other servers are counted.
 const SAME: usize = 3;
 
+/// From this number of columns on, a listing has the duration of the last check.
+const WIDE: usize = 100;
+
 /// How a virtual service is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
@@ -280,10 +283,14 @@ impl Listing {
         line.push(if paint == Paint::Plain { Paint::Good } else { paint }, sign(self.look, server));
         line.push(Paint::Plain, format!(" {:<1$}", cells.address, columns.address));
         line.push(paint, format!("  {:<1$}", cells.state, columns.state));
-        line.push(Paint::Plain, format!("  {:>1$}", cells.since, columns.since));
-        line.push(Paint::Plain, format!("  {:>1$}", cells.weight, columns.weight));
-        if self.look.width.is_none_or(|width| width >= 100) {
-            line.push(Paint::Plain, format!("  {:>1$}", cells.took, columns.took));
+        let is_wide = self.look.width.is_none_or(|width| width >= WIDE);
+        let took = if is_wide { columns.took } else { 0 };
+        for (cell, column) in
+            [(cells.since, columns.since), (cells.weight, columns.weight), (cells.took, took)]
+        {
+            if column > 0 {
+                line.push(Paint::Plain, format!("  {cell:>column$}"));
+            }
         }
         line.push(Paint::Plain, "  ");
         wrapped(line, &reason(server), self.look.width)
