@@ -1,7 +1,8 @@
 //! Seeded simulations of a director, compared with a simple reference model.
 //!
 //! Servers fail and recover, checks are not possible, the kernel refuses operations, administrators change the
-//! table, configurations change, the process is killed. After every event each server has the state of the model,
+//! table, configurations change, the process is killed
+//! or hands over. After every event each server has the state of the model,
 //! and the table follows from these states.
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use proptest::prelude::*;
 
 use super::world::{World, render, spec};
 use crate::desired;
+use crate::health::{Known, ServerId};
 use crate::spec::{Spec, Virtual};
 use crate::value::{Outcome, UnknownCause, VirtualId};
 
@@ -45,6 +47,8 @@ enum Act {
     Round,
     Reload(usize),
     Kill,
+    /// A restart hands the table over to a daemon with this configuration.
+    HandOver(usize),
     /// The kernel refuses the next operations.
     Refuse(usize),
     /// An administrator sets the weight of a server, or removes the server.
@@ -61,6 +65,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Round),
         2 => (0..8usize).prop_map(Act::Reload),
         1 => Just(Act::Kill),
+        1 => (0..8usize).prop_map(Act::HandOver),
         1 => (1..4usize).prop_map(Act::Refuse),
         1 => (2..4u8, proptest::option::of(0..9u32)).prop_map(|(server, weight)| Act::Meddle(server, weight)),
         1 => Just(Act::RemoveService),
@@ -201,6 +206,23 @@ fn live(world: &mut World, acts: &[Act]) {
                 model.servers.clear();
                 model.apply_reload(&specs[current], &kernel);
             }
+            Act::HandOver(next) => {
+                repair(world);
+                let before = world.kernel.operations();
+                let kernel = world.table();
+                let known = world.director().known();
+                world.kill();
+                world.start(specs[*next].clone());
+                let list: Vec<_> = known.iter().map(|(id, known)| (*id, *known)).collect();
+                world.director().know(&list);
+                if *next == current {
+                    assert_eq!(world.kernel.operations(), before, "{context}: a handover wrote to the table");
+                }
+                current = *next;
+                model.servers.clear();
+                model.apply_reload(&specs[current], &kernel);
+                assert_since_is_kept(world, &known, &context);
+            }
             Act::Refuse(count) => world.kernel.fail_next(*count, Error::Busy),
             Act::Meddle(server, weight) => meddle(world, &specs[current], *server, *weight),
             Act::RemoveService => {
@@ -223,6 +245,15 @@ fn assert_make_before_break(table: &Table, spec: &Spec, id: VirtualId, context: 
     let mut destinations = table.services[&desired::service_key(id)].destinations.iter();
     let in_rotation = destinations.any(|(key, config)| config.weight > 0 && !key.address.is_loopback());
     assert!(in_rotation, "{context}: {id} was left without a server\n{}", render(table));
+}
+
+/// Asserts that a server counts from the same time as before, if it has the same standing.
+fn assert_since_is_kept(world: &mut World, before: &BTreeMap<ServerId, Known>, context: &str) {
+    for (id, after) in world.director().known() {
+        if let Some(before) = before.get(&id).filter(|before| before.is_up == after.is_up) {
+            assert_eq!(after.since, before.since, "{context}: {id:?}");
+        }
+    }
 }
 
 /// Lets the kernel accept operations again, and the director read the table.
