@@ -15,7 +15,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,9 +40,10 @@ use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
+use super::steer::Unsaved;
 use super::turn::{Turns, measured};
 use crate::config::LogTarget;
-use crate::control::{self, Answer, Control, Question};
+use crate::control::{self, Answer, Control, Question, Rights};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
@@ -102,6 +103,7 @@ pub(super) struct Daemon {
     pub(super) notes: Option<Notes<Owned>>,
     /// Writer of the overrides file; `None` with a table in memory.
     pub(super) overrides: Option<Notes<OverrideFile>>,
+    pub(super) unsaved: Unsaved,
     /// The path of the note for the next daemon; `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
     /// The other daemons; `None` with a table in memory.
@@ -158,11 +160,7 @@ impl Daemon {
             let warnings = [&note, &forgotten].into_iter().filter(|warning| !warning.is_empty());
             warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
         }
-        let control = Control::open(&socket::place(&setup.state_directory, &setup.name), setup.rights)
-            .inspect_err(|error| {
-                warn!("no control socket, so show, drain, down, up and undo do not work until a restart: {error}");
-            })
-            .ok();
+        let control = open_control(&socket::place(&setup.state_directory, &setup.name), setup.rights);
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
         let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
         let notes = owned
@@ -183,6 +181,7 @@ impl Daemon {
             manager,
             notes,
             overrides,
+            unsaved: Unsaved::default(),
             handover,
             peers,
             log: setup.log,
@@ -227,6 +226,7 @@ impl Daemon {
                 self.peers.as_ref().and_then(Peers::poll_timeout),
                 self.notes.as_ref().and_then(Notes::poll_timeout),
                 self.overrides.as_ref().and_then(Notes::poll_timeout),
+                self.unsaved.poll_timeout(),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at.filter(|_| self.director.is_set_up()),
@@ -329,6 +329,9 @@ impl Daemon {
         if let Some(peers) = self.peers.as_mut().filter(|peers| is_due(peers.poll_timeout())) {
             peers.start_look(&self.hosts, now);
         }
+        if is_due(self.unsaved.poll_timeout()) {
+            self.unsaved.give();
+        }
         if is_due(self.overrides.as_ref().and_then(Notes::poll_timeout)) {
             self.overrides_due(now);
         }
@@ -374,8 +377,14 @@ impl Daemon {
                 info!("Reloading Linux Director Daemon config on request");
                 self.request_reload();
             }
-            Question::Override(decision, owner, reply) => reply.give(self.decide(decision, owner, now)),
-            Question::Undo(target, owner, reply) => reply.give(self.undo(&target, &owner, now)),
+            Question::Override(decision, owner, reply) => {
+                let answer = self.decide(decision, owner, now);
+                self.answer_when_saved(reply, answer, now);
+            }
+            Question::Undo(target, owner, reply) => {
+                let answer = self.undo(&target, &owner, now);
+                self.answer_when_saved(reply, answer, now);
+            }
         }
     }
 
@@ -448,6 +457,14 @@ async fn begin_peers(
             (Some(peers), spec, previously_owned)
         }
     }
+}
+
+/// Opens the control socket. The daemon also works without it.
+fn open_control(path: &Path, rights: Rights) -> Option<Control> {
+    let control = Control::open(path, rights).inspect_err(|error| {
+        warn!("no control socket, so show, drain, down, up and undo do not work until a restart: {error}");
+    });
+    control.ok()
 }
 
 /// The current time on both clocks.

@@ -5,15 +5,51 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::notes::Attempt;
+use super::notes::{Attempt, Notes};
 use super::overrides::OverrideFile;
 use super::run::{Daemon, moment};
-use crate::control::{ErrorCode, Failure, OverrideRequest, Steered, Target};
+use crate::control::{ErrorCode, Failure, OverrideRequest, Reply, Steered, Target};
 use crate::director::Objection;
 use crate::health::{Override, Owner};
 use crate::value::VirtualId;
 
+/// Time after which a request is answered although its override is not saved yet. The log then has the error.
+const SAVE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Answers that wait until the overrides are saved: an override that was reported as done survives a crash.
+#[derive(Default)]
+pub(super) struct Unsaved {
+    answers: Vec<(Reply<Steered>, Steered)>,
+    until: Option<Instant>,
+}
+
+impl Unsaved {
+    /// When to call [`Unsaved::give`] at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Gives all answers.
+    pub(super) fn give(&mut self) {
+        self.until = None;
+        self.answers.drain(..).for_each(|(reply, answer)| reply.give(answer));
+    }
+}
+
 impl Daemon {
+    /// Answers a request once its override is saved.
+    pub(super) fn answer_when_saved(&mut self, reply: Reply<Steered>, answer: Steered, now: Instant) {
+        if self.director.take_overrides_changed() {
+            self.note_overrides(now);
+        }
+        let is_pending = self.overrides.as_ref().is_some_and(Notes::is_pending);
+        if answer.is_err() || !is_pending {
+            return reply.give(answer);
+        }
+        self.unsaved.answers.push((reply, answer));
+        self.unsaved.until.get_or_insert(now + SAVE_LIMIT);
+    }
+
     /// Sets an override.
     pub(super) fn decide(&mut self, decision: OverrideRequest, owner: Owner, now: Instant) -> Steered {
         let service = service(decision.service.as_deref())?;
@@ -49,6 +85,9 @@ impl Daemon {
         let Some(notes) = &mut self.overrides else { return };
         if let Err(error) = notes.take(attempt, now) {
             error!("{error}");
+        }
+        if !notes.is_pending() {
+            self.unsaved.give();
         }
     }
 

@@ -44,6 +44,9 @@ fn a_drain_outlives_the_daemon() {
     director.must("start");
     director.comes_to(&table([5, 7]), SOON);
     let said = must(director, &["drain", "10.1.0.11:80", "-c", "lab.cf", "--note", "new kernel"]);
+    // "done" means that a crash does not lose it.
+    let saved = fs::read_to_string(director.file("state/lab.cf.overrides")).unwrap();
+    assert!(saved.contains("10.1.0.11:80"), "{saved}");
     assert!(said.contains("done in tcp:10.1.0.100:80"), "{said}");
     let drained = table([0, 7]);
     director.comes_to(&drained, SOON);
