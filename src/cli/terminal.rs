@@ -33,6 +33,8 @@ pub(super) fn to_stdout(line: Arguments<'_>) {
 pub(super) fn look(all: bool) -> Look {
     let out = io::stdout();
     let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));
+    let columns = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|width| *width > 0);
+    let width = width.or_else(columns);
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(std::env::var_os);
     let locale =
         locale.filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().to_ascii_lowercase());

@@ -130,6 +130,11 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it is about lines that the file does not have.
+    fn is_about_absence(&self) -> bool {
+        matches!(self.code, "no-server" | "no-service" | "nothing-checked" | "missing-directive")
+    }
+
     /// Whether only `check` and `-t` report it.
     #[must_use]
     pub fn is_advice(&self) -> bool {
@@ -244,8 +249,8 @@ impl<'a> Report<'a> {
     /// The findings, in the order of the file.
     pub(crate) fn into_diagnostics(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|found| found.span.start);
-        // With errors in the file the operator needs no advice about other lines.
-        self.diagnostics.retain(|found| !(self.has_errors && found.advice));
+        // A line with an error counts as missing; advice about missing lines would mislead.
+        self.diagnostics.retain(|found| !(self.has_errors && found.advice && found.is_about_absence()));
         self.explain_hidden();
         if let Some(last) = self.surplus {
             let message = format!("{} more findings are not shown", self.unkept);

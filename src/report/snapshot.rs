@@ -222,14 +222,14 @@ fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {
         weight: view.weight,
         state: view.state,
         overridden: view.overridden.as_ref().map(|decision| overridden(decision, at)),
-        since_seconds: Some(at.instant.saturating_duration_since(view.since).as_secs_f64()),
+        since_seconds: Some(rounded(at.instant.saturating_duration_since(view.since).as_secs_f64())),
         failures: view.failures,
         failurecount: Some(failurecount),
         last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| Checked {
             check: check.probe.to_string(),
             reason: verdict.reason.clone(),
             warning: verdict.warning.clone(),
-            took_ms: verdict.took.as_secs_f64() * 1000.0,
+            took_ms: rounded(verdict.took.as_secs_f64() * 1000.0),
         }),
     }
 }
@@ -243,6 +243,11 @@ fn overridden(decision: &Override, at: Moment) -> Overridden {
         since: time(decision.since),
         until: decision.until.map(time),
     }
+}
+
+/// Thousandths are enough for readers.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 /// A time of day as RFC 3339 has it, in the time zone of this machine.

@@ -83,7 +83,7 @@ pub enum State {
     Down,
     /// It is never checked (`checktype=off`) and never up.
     Off,
-    /// Its checks are not possible, so its state is unknown.
+    /// It has not been checked yet, or its checks are not possible.
     Unknown,
     /// A file in `maintenancedir` put it in maintenance.
     Maintenance,
@@ -197,6 +197,7 @@ fn state(spec: &Spec, health: &Health, member: ServerRef) -> State {
         None if known.is_overdue() => State::Unknown,
         None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => State::Unknown,
         None if known.checked().is_up() => State::Up,
+        None if is_unseen && outcome.is_none() => State::Unknown,
         None => State::Down,
     }
 }

@@ -100,6 +100,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether the value is one known word.
+    #[must_use]
+    pub(crate) fn is_word(self) -> bool {
+        matches!(
+            self,
+            Kind::CheckType
+                | Kind::Service
+                | Kind::HttpMethod
+                | Kind::Redirects
+                | Kind::DnsType
+                | Kind::Protocol
+        )
+    }
+
     /// The unit of a number, with a blank in front; empty where it has none.
     #[must_use]
     pub(crate) fn unit(self) -> &'static str {

@@ -107,7 +107,22 @@ pub(super) fn host(name: &str, family: Family, reader: &Reader<'_, '_>) -> Optio
         Family::V6 => name.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
     }
     // The system's resolver supports zones (`fe80::1%eth0`), IPVS does not.
-    .or_else(|| reader.names.host(name, family).filter(|_| !name.contains('%')))
+    .or_else(|| match part_help(name) {
+        Some(_) => None,
+        None => reader.names.host(name, family).filter(|_| !name.contains('%')),
+    })
+}
+
+/// What to write instead of a port that cannot be found.
+pub(super) const PORT_HELP: &str = "write a number from 1 to 65535, or a name of /etc/services";
+
+/// What to do about numbers that look like an address and are not one. No host has such a name.
+pub(super) fn part_help(name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_large = |part: &&str| part.parse::<u64>().is_ok_and(|number| number > 255);
+    (parts.iter().all(is_number) && (parts.len() > 4 || (parts.len() == 4 && parts.iter().any(is_large))))
+        .then(|| "an IPv4 address has four numbers from 0 to 255".to_owned())
 }
 
 /// The resolver reads a number that begins with 0 as octal: `10.9.1.010` is 10.9.1.8.

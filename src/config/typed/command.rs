@@ -13,7 +13,11 @@ pub(super) fn command(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Res
 
 /// Warns about characters in a command that a shell would interpret.
 fn warn_of_shell(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
-    if let Some(part) = shell_sign(line.value.text()) {
+    let all = line.value.text();
+    // Inside a virtual service the quotes around the command are not part of it.
+    let command = value::quoted(line).ok().filter(|_| line.inside).unwrap_or(0..all.len());
+    if let Some(part) = shell_sign(&all[command.clone()]) {
+        let part = part.start + command.start..part.end + command.start;
         let sign = &line.value.text()[part.clone()];
         let help = "put the command into a script, or write sh -c '…'";
         reader.warn(

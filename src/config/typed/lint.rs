@@ -8,7 +8,7 @@ use super::{Reader, tls};
 use crate::config::ast::Assignment;
 use crate::config::directive::{self, Key};
 use crate::config::{CheckType, HttpMethod, Negotiate, Virtual};
-use crate::value::{Protocol, VirtualId};
+use crate::value::{ForwardingMethod, Protocol, VirtualId};
 
 /// The last line of each directive of a virtual service.
 pub(super) type Spans = BTreeMap<Key, Range<usize>>;
@@ -21,6 +21,7 @@ const SCHEDULERS: &[&str] =
 pub(super) fn advise(v: &Virtual, spans: &Spans, head: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
     let mut lint = Lint { v, spans, head: head.span(), reader };
     lint.servers();
+    lint.ports();
     lint.what_is_checked();
     lint.commands();
     lint.requests();
@@ -59,6 +60,25 @@ impl Lint<'_, '_, '_> {
             None => "this virtual service has no real server: the kernel refuses every connection",
         };
         self.advice(Key::Real, "no-server", message, "add a line real=ADDRESS:PORT gate|masq|ipip");
+    }
+
+    /// Direct routing and tunnels keep the port of the virtual service (B07).
+    fn ports(&mut self) {
+        let Some(port) = self.v.id.port().filter(|_| self.v.check.checkport.is_none()) else { return };
+        let other =
+            self.v.reals.iter().find(|real| {
+                real.method != ForwardingMethod::Masq && ![0, port].contains(&real.address.port())
+            });
+        if let Some(real) = other {
+            let message = format!(
+                "{} with {}: clients reach port {port} of the server, and the check goes to port {}",
+                real.address,
+                real.method,
+                real.address.port()
+            );
+            let help = "write masq to translate the port, or write checkport for the check";
+            self.advice(Key::Real, "odd-value", message, help);
+        }
     }
 
     /// A negotiate check without a service checks nothing, as with the original.
@@ -151,6 +171,7 @@ impl Lint<'_, '_, '_> {
         else {
             return;
         };
+        let is_host_character = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
         let has_name = self.has(Key::TlsName) || tls::name_of_host(&host).is_some();
         if host.contains('/') {
             let message = format!("virtualhost={host} is a URL; the Host header takes a host name");
@@ -159,6 +180,14 @@ impl Lint<'_, '_, '_> {
                 "odd-value",
                 message,
                 "write the host name alone, and the path in request",
+            );
+        } else if !host.trim().chars().all(is_host_character) {
+            let message = format!("virtualhost={host} has a character that a host name does not have");
+            self.advice(
+                Key::VirtualHost,
+                "odd-value",
+                message,
+                "write the host name alone, without quotes inside",
             );
         } else if check.service == Negotiate::Https && !has_name {
             let message =

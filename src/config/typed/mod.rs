@@ -95,6 +95,9 @@ impl Reader<'_, '_> {
         let value = kind::read(line, self);
         let value = self.take(line, value);
         let accepted = value.is_some();
+        if accepted && line.directive.kind.is_word() {
+            value::advise_on_the_rest(line, self);
+        }
         if let (Some(place), Some(value)) = (place, value) {
             place.put(value);
         }

@@ -51,7 +51,8 @@ pub(super) fn read(
     let port = port.ok_or_else(|| {
         let port = written.port.unwrap_or_default();
         ValueError::new(format!("invalid port ({port}) for real server (could not resolve port)"))
-            .at(0..server.len())
+            .at(server.len() - port.len()..server.len())
+            .help(address::PORT_HELP)
     })?;
     let options = Options::read(line, server.len(), reader)?;
     Ok(addresses.into_iter().map(|address| options.real(line.line, SocketAddr::new(address, port))).collect())
@@ -105,7 +106,9 @@ fn addresses(
     let resolved = |name: &str, address: Option<IpAddr>, which: &str| {
         address.ok_or_else(|| {
             let message = format!("invalid address ({name}) for real server (could not resolve {which})");
-            ValueError::new(message).at(whole.clone()).or_help(|| range_help(name))
+            ValueError::new(message)
+                .at(whole.clone())
+                .or_help(|| range_help(name).or_else(|| address::part_help(name)))
         })
     };
     let (name, first) = found[0].unwrap_or(("", None));
@@ -201,7 +204,15 @@ impl Options {
         let mut rest = Cursor { text, at: start };
         let word = rest.word();
         let Some(method) = ForwardingMethod::from_word(&text[word.clone()]) else {
-            let help = address::method_help(&text[word.clone()]).map(str::to_owned);
+            let word_text = &text[word.clone()];
+            let port = word_text.parse::<u16>().is_ok();
+            let help = match address::method_help(word_text) {
+                Some(help) => Some(help.to_owned()),
+                None if port => {
+                    Some(format!("write the port after a colon: {}:{word_text}", text[..start].trim()))
+                }
+                None => None,
+            };
             return Err(ValueError::new("forward method must be gate, masq or ipip")
                 .at(word)
                 .or_help(|| help));

@@ -48,6 +48,18 @@ pub(super) fn yes_no(line: &Assignment<'_>) -> Result<bool, ValueError> {
     }
 }
 
+/// Advice about text around a word: only the word counts.
+pub(super) fn advise_on_the_rest(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) {
+    let text = line.value.text();
+    let Some(run) = first_run(text, |c| is_word(c) || c == '-') else { return };
+    let (before, after) = (text[..run.start].trim_matches(is_blank), text[run.end..].trim_matches(is_blank));
+    if !(before.is_empty() && (after.is_empty() || after.starts_with('#'))) {
+        let message = format!("{} is read as {}", line.directive.name, &text[run]);
+        let found = reader.report.warning(line.value.span(), message).directive(line.directive.name);
+        found.help("write only this word").as_advice();
+    }
+}
+
 /// The first number in the value. The original does not accept a `0` alone.
 fn digits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, ValueError> {
     let text = line.value.text();
@@ -319,6 +331,9 @@ fn first_of<T>(
     find(word).ok_or_else(|| {
         let wrong = ValueError::new(line.directive.refusal(line.inside)).at(run);
         match directive::nearest_word(word, known.iter().copied()) {
+            Some(near) if near.eq_ignore_ascii_case(word) => {
+                wrong.help(format!("write {near} in lower case"))
+            }
             Some(near) => wrong.help(format!("did you mean {near}?")),
             None => wrong,
         }

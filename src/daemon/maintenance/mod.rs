@@ -132,16 +132,15 @@ impl MaintenanceDir {
         }
     }
 
-    /// Reports each file that matches no server once. Reports nothing while the name of a server is unknown,
-    /// because a file may be named after it.
+    /// Reports each file that matches no server once. While the name of a server is unknown, a file may be named after
+    /// it, so only files named after addresses are reported.
     fn report_strangers(&self, files: &BTreeSet<String>) {
         let mut learned = lock(&self.learned);
-        if !learned.silent.is_empty() {
-            return;
-        }
+        let all_names_known = learned.silent.is_empty();
+        let is_certain = |file: &&String| all_names_known || is_address(file);
         let named: BTreeSet<String> =
             self.servers.iter().flat_map(|server| self.candidates(server, &learned.names)).collect();
-        let strangers: BTreeSet<String> = files.difference(&named).cloned().collect();
+        let strangers: BTreeSet<String> = files.difference(&named).filter(is_certain).cloned().collect();
         for file in strangers.difference(&learned.reported) {
             warn!(
                 "maintenancedir {}: the file {file:?} has no effect, because no real server has this name; name it after the \
@@ -380,6 +379,11 @@ fn describe_missing(directory: &Path) -> String {
         text.push_str(" (the quotes are part of the name: write it without quotes)");
     }
     text
+}
+
+/// Whether a file is named after an address, with or without a port.
+fn is_address(file: &str) -> bool {
+    file.parse::<SocketAddr>().is_ok() || file.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 fn by_address(server: &SocketAddr) -> Vec<String> {

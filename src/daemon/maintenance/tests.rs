@@ -67,6 +67,23 @@ fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_t
     assert!(both.is_superset(&asked) && both.len() >= asked.len() + resolve::AT_ONCE, "{}", both.len());
 }
 
+/// A mistyped address matches no server, whatever the names of the servers are.
+#[test]
+fn a_file_of_a_foreign_address_is_reported_also_while_names_are_unknown() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["10.0.0.2", "10.0.0.77", "10.0.0.3:81", "[fd00::7]", "web3"] {
+        fs::write(directory.path().join(file), "").unwrap();
+    }
+    let text = format!(
+        "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
+        directory.path().display()
+    );
+    let rules = rules_of(&text, Names::new(), silent);
+    rules.look().unwrap();
+    let reported: Vec<String> = lock(&rules.learned).reported.iter().cloned().collect();
+    assert_eq!(reported, ["10.0.0.3:81", "10.0.0.77", "[fd00::7]"]);
+}
+
 #[tokio::test]
 async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,6 +5,8 @@ mod lines;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use chrono::DateTime;
 
 use super::snapshot::{Overridden, Server, Snapshot, VirtualService};
@@ -211,6 +213,10 @@ impl Listing {
     fn service(&self, service: &Service<'_>) -> Vec<Line> {
         let v = service.of;
         let (paint, state) = match service.level {
+            // The kernel refused it, or another program removed it.
+            Level::Lost if v.servers.iter().any(|server| server.state == State::Up) => {
+                (Paint::Bad, "NOT IN THE TABLE (the log has the reason)")
+            }
             Level::Lost => (Paint::Bad, "NO SERVER LEFT"),
             Level::Degraded => (Paint::Warning, "degraded"),
             Level::Up => (Paint::Plain, "up"),
@@ -240,19 +246,12 @@ impl Listing {
 
     fn servers(&self, v: &VirtualService) -> Vec<Line> {
         let mut lines = Vec::new();
-        let (mut same, mut up) = (Vec::<(&str, usize)>::new(), 0);
+        let (mut same, mut up) = (BTreeMap::<String, usize>::new(), 0);
         for server in &v.servers {
-            let reason = server.last_check.as_ref().map_or("", |checked| checked.reason.as_str());
             if !self.look.all && server.state == State::Down && server.overridden.is_none() {
-                let seen = match same.iter().position(|(known, _)| *known == reason) {
-                    Some(at) => at,
-                    None => {
-                        same.push((reason, 0));
-                        same.len() - 1
-                    }
-                };
-                same[seen].1 += 1;
-                if same[seen].1 > SAME {
+                let count = same.entry(common_reason(server)).or_default();
+                *count += 1;
+                if *count > SAME {
                     continue;
                 }
             }
@@ -264,7 +263,7 @@ impl Listing {
         }
         let rest = |text: String| Line::of(Paint::Dim, format!("    {text} (--all)"));
         for (reason, count) in same.into_iter().filter(|(_, count)| *count > SAME) {
-            let text = format!("{} more DOWN for the same reason: {}", count - SAME, escaped(reason));
+            let text = format!("{} more DOWN for the same reason: {}", count - SAME, escaped(&reason));
             lines.push(rest(text));
         }
         // The line of a service that is up has this already.
@@ -297,6 +296,12 @@ impl Listing {
     }
 }
 
+/// The reason of the last check without the server's own address, so that equal reasons of several servers are equal.
+fn common_reason(server: &Server) -> String {
+    let reason = server.last_check.as_ref().map_or("", |checked| checked.reason.as_str());
+    reason.replace(&format!(" to {}", server.address), "").replace(&server.address, "it")
+}
+
 fn degraded_words(count: usize) -> String {
     if count == 1 {
         "1 virtual service is degraded".to_owned()
@@ -317,7 +322,16 @@ fn counts(services: &[Service<'_>], count: usize) -> Vec<String> {
         (number, Some(seconds)) => parts.push(format!("{number} down, the first for {}", span(seconds))),
         (number, None) => parts.push(format!("{number} down")),
     }
-    match servers().filter(|server| server.overridden.is_some()).count() {
+    let count = |is: &dyn Fn(&Server) -> bool| servers().filter(|server| is(server)).count();
+    match count(&|server| server.state == State::Unknown) {
+        0 => {}
+        number => parts.push(format!("{number} unknown")),
+    }
+    match count(&|server| server.state == State::Maintenance) {
+        0 => {}
+        number => parts.push(format!("{number} in maintenance")),
+    }
+    match count(&|server| server.overridden.as_ref().is_some_and(|decision| decision.owner != MAINTENANCE)) {
         0 => {}
         1 => parts.push("1 override".to_owned()),
         number => parts.push(format!("{number} overrides")),
