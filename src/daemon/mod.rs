@@ -34,6 +34,7 @@ mod steer;
 #[cfg(test)]
 mod steps;
 mod turn;
+mod unsaved;
 #[cfg(test)]
 mod world;
 

@@ -13,29 +13,6 @@ use crate::director::Objection;
 use crate::health::{Override, Owner};
 use crate::value::VirtualId;
 
-/// Time after which a request is answered although its override is not saved yet. The log then has the error.
-const SAVE_LIMIT: Duration = Duration::from_secs(1);
-
-/// Answers that wait until the overrides are saved: an override that was reported as done survives a crash.
-#[derive(Default)]
-pub(super) struct Unsaved {
-    answers: Vec<(Reply<Steered>, Steered)>,
-    until: Option<Instant>,
-}
-
-impl Unsaved {
-    /// When to call [`Unsaved::give`] at the latest.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.until
-    }
-
-    /// Gives all answers.
-    pub(super) fn give(&mut self) {
-        self.until = None;
-        self.answers.drain(..).for_each(|(reply, answer)| reply.give(answer));
-    }
-}
-
 impl Daemon {
     /// Answers a request once its override is saved.
     pub(super) fn answer_when_saved(&mut self, reply: Reply<Steered>, answer: Steered, now: Instant) {
@@ -46,8 +23,7 @@ impl Daemon {
         if answer.is_err() || !is_pending {
             return reply.give(answer);
         }
-        self.unsaved.answers.push((reply, answer));
-        self.unsaved.until.get_or_insert(now + SAVE_LIMIT);
+        self.unsaved.hold(reply, answer, now);
     }
 
     /// Sets an override.

@@ -16,7 +16,8 @@ const GAP: Duration = Duration::from_millis(500);
 const LATE_RUNS: u32 = 5;
 const LATE: Outcome = Outcome::Unknown(UnknownCause::DirectorLate);
 
-/// If slots are scarce, at least this number of checks of servers in rotation begin before one of a server that is down.
+/// If slots are scarce, at least this number of checks of servers in rotation begin before one of a server that is
+/// down.
 const TURNS: u32 = 4;
 
 /// The id of a check. It stays the same across reloads while the key of the check is in the configuration.
@@ -306,10 +307,10 @@ impl Schedule {
         self.queue.insert((entry.at, id));
     }
 
-    /// The check to start next. If slots stay scarce, servers in rotation would take all of them. So a check that is more
-    /// than one interval late precedes checks of servers in rotation that have waited less: each first check, and one
-    /// check of a server that is down after [`TURNS`] checks of servers in rotation. First checks end; checks of servers
-    /// that are down do not, and without a check such a server would not return.
+    /// The check to start next. If slots stay scarce, servers in rotation would take all of them. So a check that is
+    /// more than one interval late precedes checks of servers in rotation that have waited less: each first check,
+    /// and one check of a server that is down after [`TURNS`] checks of servers in rotation. First checks end; checks
+    /// of servers that are down do not, and without a check such a server would not return.
     fn next_due(&self, only_rotation: bool, now: Instant) -> Option<(Priority, CheckId)> {
         let first = self.longest_waiting().next()?;
         if first.0 != Priority::InRotation {
