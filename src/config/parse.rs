@@ -84,7 +84,7 @@ impl<'a> Parser<'a, '_, '_> {
             return self.blank(line, indent + rest.len());
         }
         if indent < INDENT {
-            return self.too_little(line, raw, rest);
+            return self.too_little(line, raw);
         }
         if self.place == Place::Gap {
             return self.after_gap(line, raw, rest);
@@ -112,8 +112,8 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     /// An indentation of less than four spaces ends a virtual service. The line is then not a command.
-    fn too_little(&mut self, line: &Line, raw: &str, rest: &str) -> bool {
-        if raw.len() == rest.len() {
+    fn too_little(&mut self, line: &Line, raw: &str) -> bool {
+        if !raw.starts_with([' ', '\t']) {
             return false;
         }
         self.unknown_with(line, false, "indent a line of a virtual service by a tab or at least 4 spaces");

@@ -114,11 +114,16 @@ impl Backlog {
         if !self.expected.is_empty() && needed > deadline / SHARE {
             return None;
         }
+        Some(self.begin_now(cost, now))
+    }
+
+    /// Registers a check that does not wait.
+    pub(super) fn begin_now(&mut self, cost: Duration, now: Instant) -> Ticket {
         let ticket = (now, self.next);
         self.next += 1;
         self.sum += cost;
         self.expected.insert(ticket, cost);
-        Some(ticket)
+        ticket
     }
 
     /// Removes a check that has ended.

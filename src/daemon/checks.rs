@@ -82,7 +82,12 @@ impl Checks {
             self.say_full(now);
             return false;
         };
-        let Some(ticket) = self.backlog.begin(due.cost, due.probe.deadline, now) else {
+        // Checks in rotation with long deadlines would keep a check with a short one waiting for ever.
+        let ticket = match due.is_its_turn {
+            true => Some(self.backlog.begin_now(due.cost, now)),
+            false => self.backlog.begin(due.cost, due.probe.deadline, now),
+        };
+        let Some(ticket) = ticket else {
             self.places.free(place);
             self.retry = Some(now + RETRY);
             return false;

@@ -48,6 +48,8 @@ pub struct Due {
     pub priority: Priority,
     /// The expected CPU time.
     pub cost: Duration,
+    /// Whether it has waited for its turn, and begins however much CPU time the running checks need.
+    pub is_its_turn: bool,
 }
 
 /// The relation of a check of a new spec to the old spec.
@@ -68,7 +70,7 @@ pub(super) struct Schedule {
     queue: BTreeSet<(Instant, CheckId)>,
     /// Due checks that wait for a slot.
     ready: BTreeMap<Priority, BTreeSet<(Instant, CheckId)>>,
-    /// Checks of servers in rotation that began since the last check of a server that is down.
+    /// Checks of servers in rotation that began since the last check of another server.
     turns: u32,
     next_id: u64,
     unseen: usize,
@@ -251,9 +253,11 @@ impl Schedule {
             let entry = &mut self.checks[self.index[&id]];
             let probe = Arc::clone(entry.probe());
             let cost = self.costs.of(probe.effort());
+            let is_its_turn =
+                self.turns >= TURNS && !matches!(priority, Priority::InRotation | Priority::Idle);
             if priority == Priority::Idle {
                 passed.push(id);
-            } else if !start(Due { id, probe, priority, cost }) {
+            } else if !start(Due { id, probe, priority, cost, is_its_turn }) {
                 // Some slots are reserved for servers in rotation.
                 if priority == Priority::InRotation || only_rotation {
                     break;
@@ -265,8 +269,8 @@ impl Schedule {
             entry.begin(now);
             self.turns = match priority {
                 Priority::InRotation => self.turns.saturating_add(1),
-                Priority::Out => 0,
-                Priority::Unseen | Priority::Idle => self.turns,
+                Priority::Out | Priority::Unseen => 0,
+                Priority::Idle => self.turns,
             };
             if let Some(ready) = self.ready.get_mut(&priority) {
                 ready.remove(&(at, id));

@@ -299,6 +299,39 @@ fn a11_a_server_that_is_down_gets_its_turn_where_slots_are_scarce() {
     assert!((0..4).all(|index| runs[&address(index)] >= 10), "{runs:?}");
 }
 
+/// While checks with a long deadline fill the processor, a check with a short one would never get the CPU time that it
+/// needs in time. It begins when it is its turn, and does not keep the checks behind it from beginning.
+#[test]
+fn a11_a_check_with_a_short_deadline_gets_its_turn() {
+    let mut now = start();
+    let reals: String = (0..4).map(|index| format!("\treal={} masq\n", address(index))).collect();
+    let text = format!(
+        "virtual=10.0.0.1:443\n\tservice=http\n{reals}\
+         virtual=10.0.0.1:80\n\tchecktype=connect\n\tchecktimeout=1\n\treal=10.2.0.1:80 masq\n\treal=10.2.0.2:80 masq\n"
+    );
+    let spec = crate::daemon::test_spec(&text);
+    let mut health = Health::new(&spec, &in_service(&spec, |index| index < 4), now);
+    health.hurry_all(now);
+    let mut runs: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    for _ in 0..60 {
+        now += millis(4000);
+        let mut found = None;
+        health.due(&spec, now, |due| {
+            let has_time = due.is_its_turn || due.probe.deadline >= Duration::from_secs(30);
+            found.is_none() && has_time && found.replace(due).is_none()
+        });
+        let due = found.unwrap();
+        *runs.entry(due.probe.target).or_default() += 1;
+        let verdict =
+            if due.probe.target.port() == 80 { Verdict::down("silent") } else { Verdict::up("fine") };
+        health.verdict(&spec, due.id, verdict, now);
+    }
+    for server in ["10.2.0.1:80", "10.2.0.2:80"] {
+        assert!(runs.get(&server.parse().unwrap()) >= Some(&3), "{runs:?}");
+    }
+    assert!((0..4).all(|index| runs[&address(index)] >= 10), "{runs:?}");
+}
+
 /// If the maintenance of all servers ends, there are as many first checks as at a start.
 #[test]
 fn a2_servers_that_come_back_from_maintenance_are_spread() {
