@@ -184,35 +184,6 @@ impl VirtualService {
             destinations: destinations.map(|all| all.iter().map(destination).collect()),
         }
     }
-
-    /// The destination of a server; `None` if the table does not have it, or was not read.
-    #[must_use]
-    pub fn destination_of(&self, server: &Server) -> Option<&Destination> {
-        self.destinations.iter().flatten().find(|destination| is_destination_of(&destination.address, server))
-    }
-
-    /// The destination of the fallback, if it is activated. An earlier release does not tell it from those of other
-    /// programs.
-    #[must_use]
-    pub fn fallback_destination(&self) -> Option<&Destination> {
-        let is_fallback = |destination: &&Destination| match &destination.role {
-            Some(role) => role == "fallback",
-            None => self.servers.iter().all(|server| !is_destination_of(&destination.address, server)),
-        };
-        self.destinations.iter().flatten().find(is_fallback)
-    }
-
-    /// Destinations that are neither a server's nor the fallback's.
-    pub fn other_destinations(&self) -> impl Iterator<Item = &Destination> {
-        let is_other = |destination: &&Destination| destination.role.as_deref() == Some("other");
-        self.destinations.iter().flatten().filter(is_other)
-    }
-}
-
-/// With direct routing and tunnels a destination has the port of the virtual service, so the address decides there.
-fn is_destination_of(destination: &str, server: &Server) -> bool {
-    let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
-    destination == server.address || (server.method != "masq" && host(destination) == host(&server.address))
 }
 
 fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {

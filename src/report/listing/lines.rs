@@ -1,5 +1,9 @@
 //! Lines of a listing: coloured pieces, and the wrapping of their last piece.
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::value::shown::escaped;
+
 /// The colours of a listing, by what they mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Paint {
@@ -39,16 +43,19 @@ pub(super) struct Line(Vec<(Paint, String)>);
 impl Line {
     /// A line of one piece.
     pub(super) fn of(paint: Paint, text: impl Into<String>) -> Line {
-        Line(vec![(paint, text.into())])
+        let mut line = Line::default();
+        line.push(paint, text);
+        line
     }
 
-    /// Adds a piece.
+    /// Adds a piece, without characters that act on a terminal: names and reasons come from others.
     pub(super) fn push(&mut self, paint: Paint, text: impl Into<String>) {
-        self.0.push((paint, text.into()));
+        let text: String = text.into();
+        self.0.push((paint, escaped(&text).into_owned()));
     }
 
     fn width(&self) -> usize {
-        self.0.iter().map(|(_, text)| text.chars().count()).sum()
+        self.0.iter().map(|(_, text)| text.width()).sum()
     }
 
     /// The line as it is printed, without blanks at its end.
@@ -65,12 +72,15 @@ impl Line {
 /// The narrowest column in which a text is wrapped. Where less is left, it goes below, indented.
 const NARROW: usize = 24;
 
+/// A terminal counts as at least this wide.
+const NARROWEST: usize = 20;
+
 /// How far a text below its line is indented.
 const INDENT: usize = 6;
 
 /// A line with a text at its end, which is wrapped below its beginning where it is too long.
 pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<Line> {
-    let Some(width) = width else {
+    let Some(width) = width.map(|width| width.max(NARROWEST)) else {
         line.push(Paint::Plain, text);
         return vec![line];
     };
@@ -93,7 +103,7 @@ const GAP: &str = "   ";
 
 /// Adds a part to the last line, or below it, indented, if the line would be too long.
 pub(super) fn appended(mut lines: Vec<Line>, paint: Paint, text: &str, width: Option<usize>) -> Vec<Line> {
-    let used = lines.last().map_or(0, Line::width) + GAP.len() + text.chars().count();
+    let used = lines.last().map_or(0, Line::width) + GAP.len() + text.width();
     match lines.last_mut() {
         Some(line) if width.is_none_or(|width| used <= width) => line.push(paint, format!("{GAP}{text}")),
         _ => lines.push(Line::of(paint, format!("  {text}"))),
@@ -114,7 +124,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split(' ') {
-        let length = word.chars().count();
+        let length = word.width();
         if used > 0 && used + 1 + length <= width {
             lines.last_mut().into_iter().for_each(|line| line.push(' '));
             used += 1;
@@ -123,12 +133,13 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             used = 0;
         }
         for sign in word.chars() {
-            if used == width {
+            let columns = sign.width().unwrap_or(0);
+            if used + columns > width && used > 0 {
                 lines.push(String::new());
                 used = 0;
             }
             lines.last_mut().into_iter().for_each(|line| line.push(sign));
-            used += 1;
+            used += columns;
         }
     }
     lines

@@ -2,6 +2,7 @@
 //! needs one.
 
 mod lines;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -9,11 +10,12 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 
-use super::snapshot::{Overridden, Server, Snapshot, VirtualService};
+use super::snapshot::{Overridden, Server, Snapshot};
 use super::view::State;
 use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
 use lines::{Line, Paint, appended, filled, span, wrapped};
+use rows::{Level, Row, Service};
 
 /// How a snapshot is rendered.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,23 +39,13 @@ const SAME: usize = 3;
 /// From this number of columns on, a listing has the duration of the last check.
 const WIDE: usize = 100;
 
-/// How a virtual service is, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Lost,
-    Degraded,
-    Up,
-    /// Unknown: it has no server, or another daemon owns it.
-    None,
-}
-
 /// The listing as text, without a line end at its end.
 #[must_use]
 pub fn render(snapshot: &Snapshot, look: Look) -> String {
     let services: Vec<Service<'_>> = snapshot.virtuals.iter().map(Service::of).collect();
     let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
     let listing =
-        Listing { look: Look { all: look.all || count <= SHORT, ..look }, columns: Columns::of(snapshot) };
+        Listing { look: Look { all: look.all || count <= SHORT, ..look }, columns: Columns::of(&services) };
     let mut lines = listing.summary(snapshot, &services);
     let mut sorted: Vec<&Service<'_>> = services.iter().collect();
     sorted.sort_by_key(|service| service.level);
@@ -70,36 +62,8 @@ pub fn render(snapshot: &Snapshot, look: Look) -> String {
     text.join("\n")
 }
 
-/// A virtual service and what follows from its servers.
-struct Service<'a> {
-    of: &'a VirtualService,
-    level: Level,
-    up: usize,
-}
-
-impl<'a> Service<'a> {
-    fn of(v: &'a VirtualService) -> Service<'a> {
-        let up = v.servers.iter().filter(|server| is_in_rotation(v, server)).count();
-        let down = v.servers.iter().any(|server| matches!(server.state, State::Down | State::Unknown));
-        let level = match (v.servers.is_empty(), up) {
-            (true, _) => Level::None,
-            (false, 0) => Level::Lost,
-            _ if down => Level::Degraded,
-            _ => Level::Up,
-        };
-        Service { of: v, level, up }
-    }
-}
-
-/// Whether a server gets new connections: by the table where one was looked at, by its check otherwise.
-fn is_in_rotation(v: &VirtualService, server: &Server) -> bool {
-    match v.destination_of(server) {
-        Some(destination) => destination.weight > 0,
-        None => v.destinations.is_none() && server.state == State::Up,
-    }
-}
-
 /// The widths of the columns.
+#[derive(Default)]
 struct Columns {
     address: usize,
     state: usize,
@@ -109,48 +73,20 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(snapshot: &Snapshot) -> Columns {
-        let mut columns = Columns { address: 0, state: 0, since: 0, weight: 0, took: 0 };
-        for v in &snapshot.virtuals {
-            for server in &v.servers {
-                let cells = Cells::of(v, server);
-                for (column, cell) in [
-                    (&mut columns.address, &cells.address),
-                    (&mut columns.state, &cells.state),
-                    (&mut columns.since, &cells.since),
-                    (&mut columns.weight, &cells.weight),
-                    (&mut columns.took, &cells.took),
-                ] {
-                    *column = (*column).max(cell.chars().count());
-                }
+    fn of(services: &[Service<'_>]) -> Columns {
+        let mut columns = Columns::default();
+        for row in services.iter().flat_map(|service| &service.rows) {
+            for (column, cell) in [
+                (&mut columns.address, row.server.address.as_str()),
+                (&mut columns.state, row.state),
+                (&mut columns.since, &row.since),
+                (&mut columns.weight, &row.weight),
+                (&mut columns.took, &row.took),
+            ] {
+                *column = (*column).max(cell.chars().count());
             }
         }
         columns
-    }
-}
-
-/// The cells of a server before its reason.
-struct Cells {
-    address: String,
-    state: String,
-    since: String,
-    weight: String,
-    took: String,
-}
-
-impl Cells {
-    fn of(v: &VirtualService, server: &Server) -> Cells {
-        Cells {
-            address: server.address.clone(),
-            state: word(server.state).to_owned(),
-            since: server.since_seconds.map(short).unwrap_or_default(),
-            weight: weight(v, server),
-            took: server
-                .last_check
-                .as_ref()
-                .map(|checked| format!("{:.1} ms", checked.took_ms))
-                .unwrap_or_default(),
-        }
     }
 }
 
@@ -163,8 +99,16 @@ impl Listing {
     fn summary(&self, snapshot: &Snapshot, services: &[Service<'_>]) -> Vec<Line> {
         let of_level = |level| services.iter().filter(|service| service.level == level).count();
         let (lost, degraded) = (of_level(Level::Lost), of_level(Level::Degraded));
+        let empty = services.iter().filter(|service| service.of.servers.is_empty()).count();
         let head = match (lost, degraded, services.len()) {
             (_, _, 0) => Line::of(Paint::Plain, "No virtual service"),
+            (0, 0, _) if empty > 0 => {
+                let has = if empty == 1 { "virtual service has" } else { "virtual services have" };
+                Line::of(
+                    Paint::Warning,
+                    format!("{} {empty} {has} no real server", self.sign(Level::Degraded)),
+                )
+            }
             (0, 0, _) => {
                 Line::of(Paint::Good, format!("{} All virtual services are up", mark(self.look, State::Up)))
             }
@@ -220,7 +164,8 @@ impl Listing {
             Level::Lost => (Paint::Bad, "NO SERVER LEFT"),
             Level::Degraded => (Paint::Warning, "degraded"),
             Level::Up => (Paint::Plain, "up"),
-            Level::None => (Paint::Dim, "no real server"),
+            Level::None if v.servers.is_empty() => (Paint::Warning, "no real server"),
+            Level::None => (Paint::Dim, "not checked"),
         };
         let mut parts = vec![state.to_owned()];
         if !v.servers.is_empty() {
@@ -232,11 +177,13 @@ impl Listing {
         line.push(Paint::Plain, format!(" {}{name}", v.id));
         line.push(paint, format!("   {}", parts.join("   ")));
         let mut lines = vec![line];
-        if let Some(fallback) = fallback(v) {
+        let activated = service.fallback.map(|found| format!("fallback {} activated", found.address));
+        let standby = v.fallback.as_ref().filter(|_| v.destinations.is_some());
+        if let Some(fallback) = activated.or_else(|| standby.map(|_| "fallback standby".to_owned())) {
             lines = appended(lines, paint, &fallback, self.look.width);
         }
-        lines.extend(self.servers(v));
-        for other in v.other_destinations() {
+        lines.extend(self.servers(service));
+        for other in &service.others {
             let text =
                 format!("    {} with weight {}: added by another program", other.address, other.weight);
             lines.push(Line::of(Paint::Warning, text));
@@ -244,10 +191,11 @@ impl Listing {
         lines
     }
 
-    fn servers(&self, v: &VirtualService) -> Vec<Line> {
+    fn servers(&self, service: &Service<'_>) -> Vec<Line> {
         let mut lines = Vec::new();
         let (mut same, mut up) = (BTreeMap::<String, usize>::new(), 0);
-        for server in &v.servers {
+        for row in &service.rows {
+            let server = row.server;
             if !self.look.all && server.state == State::Down && server.overridden.is_none() {
                 let count = same.entry(common_reason(server)).or_default();
                 *count += 1;
@@ -259,7 +207,7 @@ impl Listing {
                 up += 1;
                 continue;
             }
-            lines.extend(self.server(v, server));
+            lines.extend(self.server(row));
         }
         let rest = |text: String| Line::of(Paint::Dim, format!("    {text} (--all)"));
         for (reason, count) in same.into_iter().filter(|(_, count)| *count > SAME) {
@@ -267,25 +215,24 @@ impl Listing {
             lines.push(rest(text));
         }
         // The line of a service that is up has this already.
-        if up > 0 && (!lines.is_empty() || up < v.servers.len()) {
+        if up > 0 && (!lines.is_empty() || up < service.rows.len()) {
             lines.push(rest(format!("{up} more up")));
         }
         lines
     }
 
     /// The line of a server; its reason is wrapped below itself, and never cut.
-    fn server(&self, v: &VirtualService, server: &Server) -> Vec<Line> {
-        let (cells, columns) = (Cells::of(v, server), &self.columns);
+    fn server(&self, row: &Row<'_>) -> Vec<Line> {
+        let (server, columns) = (row.server, &self.columns);
         let paint = paint(server);
         let mut line = Line::default();
         line.push(Paint::Plain, "  ");
         line.push(if paint == Paint::Plain { Paint::Good } else { paint }, sign(self.look, server));
-        line.push(Paint::Plain, format!(" {:<1$}", cells.address, columns.address));
-        line.push(paint, format!("  {:<1$}", cells.state, columns.state));
+        line.push(Paint::Plain, format!(" {:<1$}", server.address, columns.address));
+        line.push(paint, format!("  {:<1$}", row.state, columns.state));
         let is_wide = self.look.width.is_none_or(|width| width >= WIDE);
         let took = if is_wide { columns.took } else { 0 };
-        for (cell, column) in
-            [(cells.since, columns.since), (cells.weight, columns.weight), (cells.took, took)]
+        for (cell, column) in [(&row.since, columns.since), (&row.weight, columns.weight), (&row.took, took)]
         {
             if column > 0 {
                 line.push(Paint::Plain, format!("  {cell:>column$}"));
@@ -339,29 +286,10 @@ fn counts(services: &[Service<'_>], count: usize) -> Vec<String> {
     parts
 }
 
-/// The state of the fallback; `None` if the table was not read.
-fn fallback(v: &VirtualService) -> Option<String> {
-    v.destinations.as_ref()?;
-    let activated = v.fallback_destination().map(|found| format!("fallback {} activated", found.address));
-    activated.or_else(|| v.fallback.as_ref().map(|_| "fallback standby".to_owned()))
-}
-
 /// Up, and nothing else to say about it.
 fn is_plainly_up(server: &Server) -> bool {
     let has_warning = server.last_check.as_ref().is_some_and(|checked| checked.warning.is_some());
     server.state == State::Up && server.overridden.is_none() && server.failures == 0 && !has_warning
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Up => "up",
-        State::Down => "DOWN",
-        State::Off => "off",
-        State::Unknown => "UNKNOWN",
-        State::Maintenance => "maintenance",
-        State::Draining => "draining",
-        State::Leaving => "leaving",
-    }
 }
 
 fn sign(look: Look, server: &Server) -> &'static str {
@@ -392,18 +320,6 @@ fn paint(server: &Server) -> Paint {
         State::Draining | State::Leaving => Paint::Draining,
         State::Maintenance => Paint::Maintained,
         State::Off => Paint::Dim,
-    }
-}
-
-/// The weight in the table, then the configured weight if it differs: `0/100`; `-/100` for an absent server.
-fn weight(v: &VirtualService, server: &Server) -> String {
-    if v.destinations.is_none() {
-        return String::new();
-    }
-    match v.destination_of(server).map(|destination| destination.weight) {
-        Some(weight) if weight == server.weight => weight.to_string(),
-        Some(weight) => format!("{weight}/{}", server.weight),
-        None => format!("-/{}", server.weight),
     }
 }
 
@@ -439,21 +355,4 @@ fn decided(decision: &Overridden, found: &str) -> String {
 fn date(text: &str) -> String {
     let time = DateTime::parse_from_rfc3339(text);
     time.map_or_else(|_| text.to_owned(), |time| time.format("%-d %b %Y %H:%M:%S %:z").to_string())
-}
-
-/// A duration in at most six characters: `42s`, `26m`, `3h12m`, `24d14h`.
-fn short(seconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a duration in whole seconds"
-    )]
-    let seconds = seconds.max(0.0) as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m"),
-        3600..86_400 => format!("{hours}h{}m", minutes % 60),
-        _ => format!("{days}d{}h", hours % 24),
-    }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Look, render, short};
+use super::rows::short;
+use super::{Look, render};
 use crate::report::Snapshot;
 
 /// The listing of a snapshot in `tests/data/show`, in each of the looks that it is expected in.
@@ -22,7 +23,7 @@ fn check(name: &str) {
     for (title, look) in looks {
         let listing = render(&snapshot, look);
         if let Some(width) = look.width {
-            let widest = listing.lines().map(|line| line.chars().count()).max();
+            let widest = listing.lines().map(|line| unicode_width::UnicodeWidthStr::width(line)).max();
             assert!(widest <= Some(width), "{name}, {title}: {widest:?}\n{listing}");
         }
         found.push_str(&format!("== {title}\n{listing}\n\n"));

@@ -1,0 +1,168 @@
+//! The virtual services and the servers of a listing, each with what the table has for it. Every destination is looked at
+//! once: a service may have thousands.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::report::snapshot::{Destination, Server, VirtualService};
+use crate::report::view::State;
+
+/// How a virtual service is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Lost,
+    Degraded,
+    Up,
+    /// It has no server, or none that is checked.
+    None,
+}
+
+/// A virtual service, and what follows from its servers.
+pub(super) struct Service<'a> {
+    pub(super) of: &'a VirtualService,
+    pub(super) level: Level,
+    /// The number of servers in rotation.
+    pub(super) up: usize,
+    pub(super) rows: Vec<Row<'a>>,
+    /// The destination of the fallback, if it is activated.
+    pub(super) fallback: Option<&'a Destination>,
+    /// Destinations that are neither a server's nor the fallback's.
+    pub(super) others: Vec<&'a Destination>,
+}
+
+/// A server, and its cells before the reason.
+pub(super) struct Row<'a> {
+    pub(super) server: &'a Server,
+    pub(super) state: &'static str,
+    pub(super) since: String,
+    pub(super) weight: String,
+    pub(super) took: String,
+    in_rotation: bool,
+}
+
+impl<'a> Service<'a> {
+    pub(super) fn of(v: &'a VirtualService) -> Service<'a> {
+        let table = v.destinations.as_deref().map(Destinations::of);
+        let rows: Vec<Row<'_>> = v.servers.iter().map(|server| Row::of(server, table.as_ref())).collect();
+        let up = rows.iter().filter(|row| row.in_rotation).count();
+        let (fallback, others) =
+            v.destinations.as_deref().map_or((None, Vec::new()), |all| strangers(v, all));
+        Service { of: v, level: level(v, up), up, rows, fallback, others }
+    }
+}
+
+fn level(v: &VirtualService, up: usize) -> Level {
+    let is_unchecked = v.destinations.is_none() && v.servers.iter().all(|server| server.state == State::Off);
+    let is_bad = |server: &Server| matches!(server.state, State::Down | State::Unknown);
+    match up {
+        _ if is_unchecked => Level::None,
+        _ if v.servers.is_empty() => Level::None,
+        0 => Level::Lost,
+        _ if v.servers.iter().any(is_bad) => Level::Degraded,
+        _ => Level::Up,
+    }
+}
+
+impl<'a> Row<'a> {
+    fn of(server: &'a Server, table: Option<&Destinations<'_>>) -> Row<'a> {
+        let destination = table.and_then(|table| table.find(server));
+        let in_rotation = match table {
+            Some(_) => destination.is_some_and(|destination| destination.weight > 0),
+            None => server.state == State::Up,
+        };
+        let weight = match (table, destination) {
+            (None, _) => String::new(),
+            (_, Some(found)) if found.weight == server.weight => found.weight.to_string(),
+            (_, Some(found)) => format!("{}/{}", found.weight, server.weight),
+            (_, None) => format!("-/{}", server.weight),
+        };
+        let took = server.last_check.as_ref().map(|checked| took(checked.took_ms));
+        Row {
+            server,
+            state: word(server.state),
+            since: server.since_seconds.map(short).unwrap_or_default(),
+            weight,
+            took: took.unwrap_or_default(),
+            in_rotation,
+        }
+    }
+}
+
+/// The destinations of a service, by address and port, and by address alone.
+struct Destinations<'a> {
+    by_address: HashMap<&'a str, &'a Destination>,
+    by_host: HashMap<&'a str, &'a Destination>,
+}
+
+impl<'a> Destinations<'a> {
+    fn of(all: &'a [Destination]) -> Destinations<'a> {
+        Destinations {
+            by_address: all.iter().map(|found| (found.address.as_str(), found)).collect(),
+            by_host: all.iter().map(|found| (host(&found.address), found)).collect(),
+        }
+    }
+
+    /// With direct routing and tunnels a destination has the port of the virtual service, so the address decides there.
+    fn find(&self, server: &Server) -> Option<&'a Destination> {
+        let by_host = || self.by_host.get(host(&server.address)).filter(|_| server.method != "masq");
+        self.by_address.get(server.address.as_str()).or_else(by_host).copied()
+    }
+}
+
+fn host(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+/// The destination of the fallback, and those of other programs. An earlier release does not tell them apart.
+fn strangers<'a>(
+    v: &VirtualService,
+    all: &'a [Destination],
+) -> (Option<&'a Destination>, Vec<&'a Destination>) {
+    let addresses: HashSet<&str> = v.servers.iter().map(|server| server.address.as_str()).collect();
+    let routed = v.servers.iter().filter(|server| server.method != "masq");
+    let hosts: HashSet<&str> = routed.map(|server| host(&server.address)).collect();
+    let is_servers = |found: &Destination| {
+        addresses.contains(found.address.as_str()) || hosts.contains(host(&found.address))
+    };
+    let is_fallback = |found: &&Destination| match found.role.as_deref() {
+        Some(role) => role == "fallback",
+        None => !is_servers(found),
+    };
+    let others = all.iter().filter(|found| found.role.as_deref() == Some("other")).collect();
+    (all.iter().find(is_fallback), others)
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Up => "up",
+        State::Down => "DOWN",
+        State::Off => "off",
+        State::Unknown => "UNKNOWN",
+        State::Maintenance => "maintenance",
+        State::Draining => "draining",
+        State::Leaving => "leaving",
+    }
+}
+
+/// A hostile or broken daemon must not widen a column without limit.
+const LONGEST: f64 = 1e6;
+
+fn took(milliseconds: f64) -> String {
+    format!("{:.1} ms", milliseconds.clamp(0.0, LONGEST))
+}
+
+/// A duration in at most seven characters: `42s`, `26m`, `3h12m`, `24d14h`.
+pub(super) fn short(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a duration in whole seconds"
+    )]
+    let seconds = seconds.clamp(0.0, LONGEST * 86.0) as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m"),
+        3600..86_400 => format!("{hours}h{}m", minutes % 60),
+        _ => format!("{days}d{}h", hours % 24),
+    }
+}
