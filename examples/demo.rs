@@ -105,7 +105,7 @@ impl Scene {
     fn new(daemon: Daemon) -> Scene {
         let seconds = std::env::var("DEMO_PAUSE").ok().and_then(|text| text.parse().ok());
         let default = if std::io::stdout().is_terminal() { 2.0 } else { 0.0 };
-        let pause = Duration::from_secs_f64(seconds.unwrap_or(default));
+        let pause = Duration::try_from_secs_f64(seconds.unwrap_or(default)).unwrap_or_default();
         Scene { daemon, client: Client::start(), before: Vec::new(), number: 0, pause }
     }
 

@@ -48,6 +48,13 @@ run_stage() {
 	return "$result"
 }
 
+for stage; do
+	[[ $stage =~ ^[a-z+-]+=(0|[1-9][0-9]*)$ ]] || {
+		echo "stages: $stage: write TARGET=MINUTES" >&2
+		exit 1
+	}
+done
+
 failed=
 for stage; do
 	name=${stage%=*} budget=${stage#*=}

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::{CheckType, Config};
+use crate::net::cause;
 use crate::sys::command;
+use crate::value::shown::{self, escaped};
 
 /// A line for each command that cannot be started: which directive names it, and why it cannot.
 pub(super) fn faults(config: &Config) -> Vec<String> {
@@ -20,7 +23,8 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
     let fallbacks = fallbacks.map(|command| ("fallbackcommand", command, false));
     let commands: BTreeSet<_> = callback.chain(fallbacks).chain(checks).collect();
     let fault = |(directive, command, by_perl): (&str, &String, bool)| {
-        fault(command, by_perl).map(|why| format!("{directive}={command}: {why}"))
+        let shown = shown::command(command);
+        fault(command, by_perl).map(|why| escaped(&format!("{directive}={shown}: {why}")).into_owned())
     };
     commands.into_iter().filter_map(fault).collect()
 }
@@ -36,8 +40,11 @@ fn fault(line: &str, by_perl: bool) -> Option<String> {
         return Some(format!("there is no file {program}{place}; the command cannot be started"));
     };
     match path.metadata() {
-        Err(error) => Some(format!("{}: {error}; the command cannot be started", path.display())),
-        Ok(found) if found.is_dir() => Some(format!("{} is a directory, not a command", path.display())),
+        Err(error) => Some(format!("{}: {}; the command cannot be started", path.display(), cause(&error))),
+        Ok(_) if program.contains('/') && path.is_relative() => Some(format!(
+            "{program} is not a full path: the daemon does not run in this directory, and cannot start it"
+        )),
+        Ok(found) if !found.is_file() => Some(format!("{} is not a file", path.display())),
         Ok(found) if !by_perl && found.permissions().mode() & 0o111 == 0 => {
             Some(format!("{} is not executable: chmod +x {0}", path.display()))
         }
@@ -48,10 +55,16 @@ fn fault(line: &str, by_perl: bool) -> Option<String> {
 /// The file of a program: a path as it is, a name in the directories of `PATH`.
 fn locate(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
-        return Some(PathBuf::from(program)).filter(|path| Path::new(path).exists());
+        let path = PathBuf::from(program);
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        return Some(path).filter(|path| !path.metadata().is_err_and(|error| is_missing(&error)));
     }
-    let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|directory| directory.join(program)).find(|path| path.is_file())
+    // As execvp(3): the first executable file, also without a PATH.
+    let path = env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let is_executable = |path: &PathBuf| {
+        path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&path).map(|directory| directory.join(program)).find(is_executable)
 }
 
 #[cfg(test)]
@@ -76,7 +89,7 @@ mod tests {
             ),
             (&format!("{plain}"), false, Some(format!("{plain} is not executable: chmod +x {plain}"))),
             (&format!("{plain}"), true, None),
-            (&format!("{directory}"), false, Some(format!("{directory} is a directory, not a command"))),
+            (&format!("{directory}"), false, Some(format!("{directory} is not a file"))),
             (
                 "no-such-program-here",
                 false,

@@ -292,11 +292,12 @@ impl<'a> Report<'a> {
 #[must_use]
 pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     let text = line.trim_start_matches(is_blank);
-    let text = text.strip_prefix("#rs:").map_or(text, |rest| rest.trim_start_matches(is_blank));
-    let name =
-        text.len() - text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c)).len();
+    let text = text.strip_prefix("#rs:").unwrap_or(text);
+    // Blanks, quotes and invisible characters from a web page may precede the name.
+    let text = text.trim_start_matches(|c: char| !c.is_alphanumeric() && c != '#');
+    let name = text.len() - text.trim_start_matches(|c: char| c.is_alphanumeric() || "_-".contains(c)).len();
     if !directive::may_name_secret(&text[..name]) {
-        return None;
+        return blank_later_secret(line);
     }
     // If neither white space nor `=` ends the name, the password may follow it directly.
     let glued = !text[name..].starts_with(|c| is_blank(c) || c == '=');
@@ -304,6 +305,18 @@ pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
     let value = text[name..].trim_start_matches(|c| is_blank(c) || c == '=');
     let keep = line.len() - value.len();
     if value.is_empty() { None } else { Some((keep, format!("{}***", &line[..keep]))) }
+}
+
+/// Replaces what follows a word such as `passwd=` further on in a line, with the rest of the line.
+fn blank_later_secret(line: &str) -> Option<(usize, String)> {
+    let words = line.match_indices(is_blank).map(|(at, blank)| at + blank.len());
+    let value = words.filter_map(|at| {
+        let (name, _) = line[at..].split(is_blank).next()?.split_once('=')?;
+        let bare = name.trim_matches(|c: char| !c.is_alphanumeric());
+        directive::may_name_secret(bare).then_some(at + name.len() + 1)
+    });
+    let keep = value.min().filter(|keep| *keep < line.len())?;
+    Some((keep, format!("{}***", &line[..keep])))
 }
 
 /// The line without secrets and the mark in it.

@@ -35,7 +35,11 @@ pub(super) fn advice(text: &str) -> Option<String> {
 
 fn program(text: &str) -> Option<Program> {
     let words = || text.lines().filter_map(|line| Some((line, line.split_ascii_whitespace().next()?)));
-    if words().any(|(_, word)| word.starts_with("virtual=") || word == "virtual") {
+    if words().any(|(_, word)| {
+        word.starts_with("virtual=")
+            || word.starts_with("virtual6=")
+            || ["virtual", "virtual6"].contains(&word)
+    }) {
         return None;
     }
     if words().any(|(line, word)| line.trim_end().ends_with('{') && KEEPALIVED.contains(&word)) {

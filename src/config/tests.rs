@@ -344,3 +344,23 @@ fn a12_two_lines_for_one_destination_are_warned_of() {
     assert!(line.contains("10.0.0.2:80 is also the destination of line 2"), "{line}");
     assert!(line.contains("line 3") || line.contains(":3"), "{line}");
 }
+
+/// What comes before the name, or a letter that only looks like another one, must not show a password.
+#[test]
+fn c3_a_password_is_hidden_also_behind_odd_characters() {
+    for line in [
+        "\t\u{a0}passwd=\"geheim\"",
+        "\t\u{200b}passwd=\"geheim\"",
+        "\tp\u{430}sswd=\"geheim\"",
+        "\t\"passwd\"=\"geheim\"",
+        "\t- passwd: geheim",
+        "\treal=10.0.0.2:80 gate 1 passwd=\"geheim\"",
+    ] {
+        let loaded = load(format!("virtual=10.0.0.1:80\n{line}\n").as_bytes(), &Answers::new("director"));
+        assert!(loaded.config.is_none(), "{line}");
+        let shown = render(&loaded.diagnostics, "x.cf", false);
+        let lines: Vec<String> = loaded.diagnostics.iter().map(|found| found.one_line(1, "x.cf")).collect();
+        assert!(!shown.contains("geheim"), "{line}: {shown}");
+        assert!(!lines.concat().contains("geheim"), "{line}: {lines:?}");
+    }
+}

@@ -34,6 +34,13 @@ fn a_stage_that_fails_is_the_last_and_the_table_comes() {
 }
 
 #[test]
+fn a_budget_that_is_not_a_number_runs_nothing() {
+    for wrong in ["fine=0.5", "fine=08", "fine", "fine="] {
+        assert_eq!(run(&["fine=1", wrong]).0, Some(1), "{wrong}");
+    }
+}
+
+#[test]
 fn two_targets_at_the_same_time_are_one_stage() {
     let (code, table) = run(&["fine+slow=1", "slow+bad=1"]);
     assert_eq!(code, Some(1));

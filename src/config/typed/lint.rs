@@ -8,6 +8,7 @@ use super::{Reader, tls};
 use crate::config::ast::Assignment;
 use crate::config::directive::{self, Key};
 use crate::config::{CheckType, HttpMethod, Negotiate, Virtual};
+use crate::value::shown;
 use crate::value::{ForwardingMethod, Protocol, VirtualId};
 
 /// The last line of each directive of a virtual service.
@@ -84,10 +85,17 @@ impl Lint<'_, '_, '_> {
     /// A negotiate check without a service checks nothing, as with the original.
     fn what_is_checked(&mut self) {
         let check = &self.v.check;
-        if !check.negotiates() || check.service != Negotiate::None || self.has(Key::Service) {
+        // The combined check also connects.
+        if check.checktype != CheckType::Negotiate
+            || check.service != Negotiate::None
+            || self.has(Key::Service)
+        {
             return;
         }
         let what = match self.v.id {
+            VirtualId::Address { address, .. } if Negotiate::of_port(address.port()) != Negotiate::None => {
+                "a port that is written with leading zeros has".to_owned()
+            }
             VirtualId::Address { address, .. } => format!("port {} has", address.port()),
             VirtualId::Mark { .. } => "a firewall mark has".to_owned(),
         };
@@ -174,7 +182,8 @@ impl Lint<'_, '_, '_> {
         let is_host_character = |c: char| c.is_ascii_alphanumeric() || "-._:[]%".contains(c);
         let has_name = self.has(Key::TlsName) || tls::name_of_host(&host).is_some();
         if host.contains('/') {
-            let message = format!("virtualhost={host} is a URL; the Host header takes a host name");
+            let message =
+                format!("virtualhost={} is a URL; the Host header takes a host name", shown::url(&host));
             self.advice(
                 Key::VirtualHost,
                 "odd-value",
@@ -213,7 +222,7 @@ impl Lint<'_, '_, '_> {
                 None => format!("the kernel has {}", SCHEDULERS.join(", ")),
             };
             let message = format!(
-                "{scheduler} is not a scheduler of the Linux kernel; with it the service cannot be added"
+                "{scheduler} is not a scheduler of the Linux kernel; without a module for it the service cannot be added"
             );
             self.advice(Key::Scheduler, "unknown-scheduler", message, help);
         }

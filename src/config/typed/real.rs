@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::address::{self, prefix};
 use super::{MAX_REALS, Reader, ValueError, value};
 use crate::config::ast::Assignment;
-use crate::config::diagnostic::Original;
+use crate::config::diagnostic::{Original, blank_secret};
 use crate::config::source::{is_blank, is_word};
 use crate::config::{Real, Virtual};
 use crate::value::{Family, ForwardingMethod, Pattern};
@@ -340,7 +340,8 @@ impl Cursor<'_> {
 
     fn invalid(&self) -> ValueError {
         let rest = &self.text[self.at..];
-        let wrong = ValueError::new(format!("Invalid real server line, around \"{rest}\""))
+        let shown = blank_secret(rest).map_or_else(|| rest.to_owned(), |(_, shown)| shown);
+        let wrong = ValueError::new(format!("Invalid real server line, around \"{shown}\""))
             .at(self.next()..self.text.len());
         let bare = rest.trim_matches(is_blank);
         if bare.starts_with("-w") {
