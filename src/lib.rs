@@ -72,7 +72,7 @@
 //! | when a changed file is read | `daemon/stable/mod.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name is used: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
-//! | how a log or a monitor file that hangs is kept from delaying checks | `sys/lane.rs`, `sys/log/mod.rs` |
+//! | how a log or a monitor file that hangs is kept from delaying checks | `sys/write_queue.rs`, `sys/log/mod.rs` |
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; the limit per second: `notify/storm.rs` |
 //! | the text of an alert, reminders, delivery of mail | `notify/letter.rs`, `notify/reminders.rs`, `notify/post/mod.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |

@@ -34,7 +34,7 @@ impl Instances {
             warn!("execute={instance} is ignored: it names this configuration or its caller; remove it");
         }
         for gone in self.running.iter().filter(|instance| !wanted.contains(instance)) {
-            commands.run(&lane(gone), self.job(gone, "stop", None));
+            commands.run(&queue(gone), self.job(gone, "stop", None));
         }
         for instance in &wanted {
             let start = self.job(instance, "start", None);
@@ -42,7 +42,7 @@ impl Instances {
                 true => self.job(instance, "reload", Some(start)),
                 false => start,
             };
-            commands.run(&lane(instance), job);
+            commands.run(&queue(instance), job);
         }
         self.running = wanted.into_iter().cloned().collect();
     }
@@ -76,7 +76,7 @@ pub fn has_called(name: &str) -> bool {
     std::env::var(CALLERS).is_ok_and(|before| before.lines().any(|caller| caller == name))
 }
 
-fn lane(instance: &str) -> String {
+fn queue(instance: &str) -> String {
     format!("execute {instance}")
 }
 

@@ -41,12 +41,12 @@ pub enum Program {
     File(String),
 }
 
-/// Running and queued commands. Commands of one lane run one after the other.
+/// Running and queued commands. Commands of one queue run one after the other.
 pub struct Commands {
     limit: Duration,
     /// False in a dry run.
     runs: bool,
-    lanes: BTreeMap<String, mpsc::Sender<Job>>,
+    queues: BTreeMap<String, mpsc::Sender<Job>>,
     tasks: JoinSet<()>,
 }
 
@@ -55,17 +55,17 @@ impl Commands {
     /// commands are only logged.
     #[must_use]
     pub fn new(limit: Duration, runs: bool) -> Commands {
-        Commands { limit, runs, lanes: BTreeMap::new(), tasks: JoinSet::new() }
+        Commands { limit, runs, queues: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Queues a command behind all others of its lane. Never waits.
-    pub fn run(&mut self, lane: &str, job: Job) {
-        if !self.lanes.contains_key(lane) {
+    /// Appends a command to a queue. Never waits.
+    pub fn run(&mut self, queue: &str, job: Job) {
+        if !self.queues.contains_key(queue) {
             let (sender, jobs) = mpsc::channel(WAITING);
             self.tasks.spawn(work(jobs, self.limit, self.runs));
-            self.lanes.insert(lane.to_owned(), sender);
+            self.queues.insert(queue.to_owned(), sender);
         }
-        if let Err(refused) = self.lanes[lane].try_send(job) {
+        if let Err(refused) = self.queues[queue].try_send(job) {
             let job = refused.into_inner();
             error!("{}: dropped, {WAITING} earlier calls are still queued behind a slow one", job.what);
         }
@@ -73,7 +73,7 @@ impl Commands {
 
     /// Waits for running and queued commands for at most `grace`, then kills the rest.
     pub async fn shut_down(mut self, grace: Duration) {
-        self.lanes.clear();
+        self.queues.clear();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
             warn!("{} commands did not end within {grace:?} and were killed", self.tasks.len());

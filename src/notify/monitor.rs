@@ -18,7 +18,7 @@ use tracing::{error, info};
 use crate::health::Health;
 use crate::net::cause;
 use crate::spec::{Action, CheckType, Negotiate, Real, ServerRef, Spec, Virtual};
-use crate::sys::lane::Lane;
+use crate::sys::write_queue::WriteQueue;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
 
 /// The queue of a slow file in bytes. More lines are dropped, counted and reported.
@@ -131,7 +131,7 @@ fn encoded(text: &str) -> String {
 /// other.
 pub struct Monitor {
     mode: u32,
-    files: BTreeMap<PathBuf, Lane<Entry>>,
+    files: BTreeMap<PathBuf, WriteQueue<Entry>>,
 }
 
 /// A line and its time.
@@ -146,27 +146,27 @@ impl Monitor {
 
     /// Queues a line. Never waits.
     pub fn write(&mut self, Line { path, text }: Line) {
-        let lane = match self.files.entry(path) {
+        let queue = match self.files.entry(path) {
             Occupied(known) => known.into_mut(),
             Vacant(new) => {
-                let lane = Lane::new(WAITING);
+                let queue = WriteQueue::new(WAITING);
                 let mut file = MonitorFile { path: new.key().clone(), mode: self.mode, failing: false };
-                if let Err(error) = lane.start("monitorfile", move |lines| file.write(lines)) {
+                if let Err(error) = queue.start("monitorfile", move |lines| file.write(lines)) {
                     error!("monitorfile {}: no thread for it: {error}; a line is lost", new.key().display());
                     return;
                 }
-                new.insert(lane)
+                new.insert(queue)
             }
         };
         let length = text.len();
-        lane.push((Utc::now(), text), length);
+        queue.push((Utc::now(), text), length);
     }
 
     /// Waits until all lines are written, for at most `limit` in total, then reports the lost lines.
     pub fn finish(self, limit: Duration) {
         let end = Instant::now() + limit;
-        for (path, lane) in &self.files {
-            let left = lane.flush(end.saturating_duration_since(Instant::now()));
+        for (path, queue) in &self.files {
+            let left = queue.flush(end.saturating_duration_since(Instant::now()));
             if left > 0 {
                 let (path, lines) = (path.display(), if left == 1 { "line" } else { "lines" });
                 error!(

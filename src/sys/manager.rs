@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::{NotifyState, notify, watchdog_enabled};
 
-use super::lane::Lane;
+use super::write_queue::WriteQueue;
 
 /// The shortest time between two status lines.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Manager {
     /// `None` without a manager.
-    messages: Option<Lane<Message>>,
+    messages: Option<WriteQueue<Message>>,
     status: Status,
     /// The manager kills a daemon that sends no watchdog message for this time.
     watchdog: Option<Duration>,
@@ -45,9 +45,9 @@ impl Manager {
         let messages = match std::env::var_os("NOTIFY_SOCKET") {
             None => None,
             Some(_) => {
-                let lane = Lane::new(usize::MAX);
-                lane.start("manager", |messages| messages.iter().for_each(|(message, _)| send(message)))?;
-                Some(lane)
+                let queue = WriteQueue::new(usize::MAX);
+                queue.start("manager", |messages| messages.iter().for_each(|(message, _)| send(message)))?;
+                Some(queue)
             }
         };
         let watchdog = watchdog_enabled();

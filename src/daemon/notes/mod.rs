@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use crate::sys::lane::Lane;
+use crate::sys::write_queue::WriteQueue;
 
 /// Time from a failed attempt to the next.
 const RETRY: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ pub struct Notes<T> {
     path: PathBuf,
     /// The consequence if the file is not written, for messages.
     consequence: &'static str,
-    lane: Lane<(u64, Content<T>)>,
+    queue: WriteQueue<(u64, Content<T>)>,
     results: mpsc::UnboundedReceiver<(u64, io::Result<()>)>,
     /// The content of the file once the thread has finished.
     newest: Option<Content<T>>,
@@ -59,8 +59,8 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         mut write: impl FnMut(Option<&T>) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Notes<T>> {
         let (sender, results) = mpsc::unbounded_channel();
-        let lane = Lane::new(usize::MAX);
-        lane.start("note", move |notes: &[((u64, Content<T>), u64)]| {
+        let queue = WriteQueue::new(usize::MAX);
+        queue.start("note", move |notes: &[((u64, Content<T>), u64)]| {
             let Some(((number, content), _)) = notes.last() else { return };
             let result = match content {
                 Content::Says(content) => write(Some(content)),
@@ -72,7 +72,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         Ok(Notes {
             path,
             consequence,
-            lane,
+            queue,
             results,
             newest: None,
             number: 0,
@@ -98,7 +98,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
             return;
         }
         self.number += 1;
-        self.lane.replace((self.number, content.clone()), |_| true);
+        self.queue.replace((self.number, content.clone()), |_| true);
         self.newest = Some(content);
         self.retry_at = None;
         self.late_at.get_or_insert(now + LATE);

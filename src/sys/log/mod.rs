@@ -26,7 +26,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::lane::Lane;
+use super::write_queue::WriteQueue;
 use line::{Fields, Line, Record};
 
 /// The queue of a log that hangs in bytes. More lines are dropped, counted and reported.
@@ -62,7 +62,7 @@ struct Shared {
     /// For lines that are written at once.
     sinks: Mutex<Sinks>,
     /// Since [`Log::install`].
-    queue: Mutex<Option<Lane<Line>>>,
+    queue: Mutex<Option<WriteQueue<Line>>>,
     started: AtomicBool,
 }
 
@@ -120,7 +120,7 @@ impl Log {
     /// Makes this the log of the process for `tracing`, without lines less important than `level`. Lines are queued
     /// until [`Log::start_writer`] starts the thread that writes them.
     pub fn install(&self, level: Level) {
-        *self.queue() = Some(Lane::new(QUEUE_LIMIT));
+        *self.queue() = Some(WriteQueue::new(QUEUE_LIMIT));
         let filter = own_targets(level);
         // A second call in one process (tests) leaves the first log in place.
         let _ = tracing_subscriber::registry().with(filter).with(self.clone()).try_init();
@@ -156,7 +156,7 @@ impl Log {
         }
         let mut queue = self.queue();
         if self.shared.started.load(Ordering::Relaxed) {
-            let new = Lane::new(QUEUE_LIMIT);
+            let new = WriteQueue::new(QUEUE_LIMIT);
             // Without another thread, keep the old queue.
             if start(&new).is_ok() {
                 *queue = Some(new);
@@ -174,7 +174,7 @@ impl Log {
         self.shared.destination.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Lane<Line>>> {
+    fn queue(&self) -> MutexGuard<'_, Option<WriteQueue<Line>>> {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -198,7 +198,7 @@ fn own_targets(level: Level) -> Targets {
 }
 
 /// Starts the thread of a queue.
-fn start(queue: &Lane<Line>) -> io::Result<()> {
+fn start(queue: &WriteQueue<Line>) -> io::Result<()> {
     let mut sinks = Sinks::default();
     queue.start("log", move |lines| sinks.write(lines))
 }

@@ -129,7 +129,7 @@ fn b3_a_pipe_that_is_not_read_holds_up_nobody() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let log = Log::new("web.cf", Target::File(path.clone()));
     log.probe(Duration::from_secs(10)).unwrap();
-    *log.queue() = Some(Lane::new(QUEUE_LIMIT));
+    *log.queue() = Some(WriteQueue::new(QUEUE_LIMIT));
     log.start_writer().unwrap();
     let long = "x".repeat(10_000);
     for number in 0..200 {
@@ -153,7 +153,7 @@ fn b3_lines_wait_for_their_writer_and_keep_their_target() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
     let log = Log::new("web.cf", Target::File(one.clone()));
-    *log.queue() = Some(Lane::new(QUEUE_LIMIT));
+    *log.queue() = Some(WriteQueue::new(QUEUE_LIMIT));
     log.line("before");
     assert!(!one.exists());
     log.redirect(Target::File(two.clone()));

@@ -19,7 +19,7 @@ const OVERHEAD: usize = 128;
 
 /// A queue for one destination. When it is dropped, its thread writes the queued items and ends.
 #[derive(Debug)]
-pub struct Lane<T> {
+pub struct WriteQueue<T> {
     shared: Arc<Shared<T>>,
 }
 
@@ -48,12 +48,12 @@ struct Entry<T> {
     lost_before: u64,
 }
 
-impl<T: Send + 'static> Lane<T> {
-    /// An empty queue for at most `limit` bytes. Without [`Lane::start`] nothing is written.
+impl<T: Send + 'static> WriteQueue<T> {
+    /// An empty queue for at most `limit` bytes. Without [`WriteQueue::start`] nothing is written.
     #[must_use]
-    pub fn new(limit: usize) -> Lane<T> {
+    pub fn new(limit: usize) -> WriteQueue<T> {
         let queue = Queue { entries: VecDeque::new(), bytes: 0, lost: 0, writing: 0, closed: false };
-        Lane { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
+        WriteQueue { shared: Arc::new(Shared { limit, queue: Mutex::new(queue), changed: Condvar::new() }) }
     }
 
     /// Starts the thread. `write` gets the queued items, at most 256 at once, each with the number of items that were
@@ -92,7 +92,7 @@ impl<T: Send + 'static> Lane<T> {
         self.shared.changed.notify_all();
     }
 
-    /// Queues an item and removes the queued items that it makes obsolete. Ignores the limit, so use it only for lanes
+    /// Queues an item and removes the queued items that it makes obsolete. Ignores the limit, so use it only for queues
     /// with a few kinds of items.
     pub fn replace(&self, item: T, is_obsolete: impl Fn(&T) -> bool) {
         let mut queue = self.shared.lock();
@@ -130,7 +130,7 @@ impl<T: Send + 'static> Lane<T> {
     }
 }
 
-impl<T> Drop for Lane<T> {
+impl<T> Drop for WriteQueue<T> {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
@@ -142,7 +142,7 @@ impl<T> Shared<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next entries; none when the lane is dropped and empty.
+    /// The next entries; none when the queue is dropped and empty.
     fn next(&self) -> Option<Vec<(T, u64)>> {
         let mut queue = self.lock();
         loop {
@@ -170,62 +170,65 @@ mod tests {
     const GENEROUS: Duration = Duration::from_secs(20);
 
     #[test]
-    fn b4_a_lane_is_bounded_in_bytes_and_counts_what_it_drops() {
-        let lane = Lane::new(10 * (1000 + OVERHEAD));
+    fn b4_a_queue_is_bounded_in_bytes_and_counts_what_it_drops() {
+        let queue = WriteQueue::new(10 * (1000 + OVERHEAD));
         let (release, gate) = mpsc::channel::<()>();
         let (seen, written) = mpsc::channel();
-        lane.start("test", move |batch: &[(u32, u64)]| {
-            let _ = gate.recv();
-            batch.iter().for_each(|entry| seen.send(*entry).unwrap());
-        })
-        .unwrap();
+        queue
+            .start("test", move |batch: &[(u32, u64)]| {
+                let _ = gate.recv();
+                batch.iter().for_each(|entry| seen.send(*entry).unwrap());
+            })
+            .unwrap();
         // The thread takes the first item and hangs.
-        lane.push(0, 1000);
+        queue.push(0, 1000);
         let limit = Instant::now() + GENEROUS;
-        while lane.shared.lock().writing == 0 {
+        while queue.shared.lock().writing == 0 {
             assert!(Instant::now() < limit);
             thread::yield_now();
         }
-        (1..=15).for_each(|item| lane.push(item, 1000));
-        assert!(lane.shared.lock().bytes <= 10 * (1000 + OVERHEAD));
-        assert_eq!(lane.flush(Duration::from_millis(10)), 16, "ten wait, one is written, five are dropped");
+        (1..=15).for_each(|item| queue.push(item, 1000));
+        assert!(queue.shared.lock().bytes <= 10 * (1000 + OVERHEAD));
+        assert_eq!(queue.flush(Duration::from_millis(10)), 16, "ten wait, one is written, five are dropped");
         release.send(()).unwrap();
         assert_eq!(written.recv_timeout(GENEROUS), Ok((0, 0)));
         drop(release);
         for item in 1..=10 {
             assert_eq!(written.recv_timeout(GENEROUS), Ok((item, 0)));
         }
-        lane.push(16, 1000);
+        queue.push(16, 1000);
         assert_eq!(written.recv_timeout(GENEROUS), Ok((16, 5)));
-        assert_eq!(lane.flush(GENEROUS), 0);
+        assert_eq!(queue.flush(GENEROUS), 0);
     }
 
     #[test]
-    fn b4_a_dropped_lane_writes_what_is_queued() {
+    fn b4_a_dropped_queue_writes_what_is_queued() {
         let (seen, written) = mpsc::channel();
-        let lane = Lane::new(10_000);
-        (0..3).for_each(|item| lane.push(item, 10));
-        lane.start("test", move |batch: &[(u32, u64)]| {
-            batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
-        })
-        .unwrap();
-        drop(lane);
+        let queue = WriteQueue::new(10_000);
+        (0..3).for_each(|item| queue.push(item, 10));
+        queue
+            .start("test", move |batch: &[(u32, u64)]| {
+                batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
+            })
+            .unwrap();
+        drop(queue);
         assert_eq!(written.iter().collect::<Vec<u32>>(), [0, 1, 2]);
     }
 
     #[test]
     fn b3_of_items_of_one_kind_the_newest_is_written() {
         let (seen, written) = mpsc::channel();
-        let lane = Lane::new(OVERHEAD);
+        let queue = WriteQueue::new(OVERHEAD);
         for item in [("state", 1), ("sign", 1), ("state", 2), ("sign", 2), ("state", 3)] {
-            lane.replace(item, |(kind, _)| *kind == item.0);
+            queue.replace(item, |(kind, _)| *kind == item.0);
         }
-        assert_eq!(lane.shared.lock().bytes, 2 * OVERHEAD);
-        lane.start("test", move |batch: &[((&str, u32), u64)]| {
-            batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
-        })
-        .unwrap();
-        drop(lane);
+        assert_eq!(queue.shared.lock().bytes, 2 * OVERHEAD);
+        queue
+            .start("test", move |batch: &[((&str, u32), u64)]| {
+                batch.iter().for_each(|(item, _)| seen.send(*item).unwrap());
+            })
+            .unwrap();
+        drop(queue);
         assert_eq!(written.iter().collect::<Vec<_>>(), [("sign", 2), ("state", 3)]);
     }
 }
