@@ -74,14 +74,15 @@
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
 //! | how a log or a monitor file that hangs is kept from delaying checks | `sys/write_queue.rs`, `sys/log/mod.rs` |
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; the limit per second: `notify/storm.rs` |
-//! | the text of an alert, reminders, delivery of mail | `notify/letter.rs`, `notify/reminders.rs`, `notify/post/mod.rs`; the session with a relay: `notify/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
+//! | the text of an alert, reminders, delivery of mail | `notify/mail/message.rs`, `notify/mail/reminders.rs`, `notify/mail/delivery/mod.rs`; the session with a relay: `notify/mail/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
+//! | how messages are queued, retried and dropped | `notify/queue/mod.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | which service belongs to which daemon | `daemon/peers/mod.rs`, `daemon/directory.rs`; what is saved: `daemon/owned.rs`; how it is written: `daemon/notes/mod.rs` |
 //! | which servers are in maintenance | `daemon/maintenance/mod.rs` |
 //! | which privileges the daemon keeps, and when it gives up the rest | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | the manual of a directive | `docs/man/directives.md`, assembled by `examples/manual` |
 //! | how the command line is parsed | `cli/arguments/mod.rs` |
-//! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/post/mod.rs`, `notify/commands.rs`, `check/external.rs` |
+//! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes and the words of `status` | `cli/mod.rs`, `cli/actions.rs`, `cli/launch.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; which services are published again: `daemon/publisher.rs` |

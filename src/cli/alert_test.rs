@@ -8,10 +8,8 @@ use super::Exit;
 use super::actions;
 use super::context::Context;
 use super::terminal::{answer, eprint_line};
-use crate::notify::alerts::writer;
-use crate::notify::letter::Letter;
-use crate::notify::parcel::{Failure, Parcel};
-use crate::notify::way::Way;
+use crate::notify::mail::{Encoded, MailDelivery, Message, renderer};
+use crate::notify::queue::{Delivery, Failure, Message as _};
 use crate::settings;
 use crate::value::shown::escaped;
 
@@ -19,14 +17,14 @@ const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has
 
 pub(super) fn run(context: &Context) -> Exit {
     let Ok((_, loaded)) = actions::load(context) else { return Exit::Config };
-    let writer = writer();
+    let renderer = renderer();
     let from = loaded.spec.config().globals.emailalertfrom.clone();
-    let mut ways = BTreeMap::new();
+    let mut lists = BTreeMap::new();
     for v in loaded.spec.virtuals().iter().filter(|v| !v.alert.recipients.is_empty()) {
-        let way = (v.alert.recipients.clone(), v.alert.smtp.clone());
-        ways.entry(way).or_insert_with(Vec::new).push(v.id.to_string());
+        let list = (v.alert.recipients.clone(), v.alert.smtp.clone());
+        lists.entry(list).or_insert_with(Vec::new).push(v.id.to_string());
     }
-    if ways.is_empty() {
+    if lists.is_empty() {
         return answer("no virtual service has emailalert, so no alert is ever sent", Exit::Ok);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -37,18 +35,18 @@ pub(super) fn run(context: &Context) -> Exit {
         }
     };
     let mut exit = Exit::Ok;
-    for ((list, relay), virtuals) in ways {
-        let (recipients, mut problems) = writer.recipients(&list);
+    for ((list, relay), virtuals) in lists {
+        let (recipients, mut problems) = renderer.recipients(&list);
         if !recipients.is_empty() {
             let subject = "ldirectord-rs: test of alerts".to_owned();
             let body = format!(
                 "{TEXT}ldirectord host: {}\nVirtual services: {}\n",
-                writer.host,
+                renderer.host,
                 virtuals.join(", ")
             );
-            let from = writer.sender(from.as_deref());
-            let letter = Letter { from, recipients, relay, subject, body };
-            problems.extend(runtime.block_on(send(&letter, &context.settings.mail)));
+            let from = renderer.sender(from.as_deref());
+            let message = Message { from, recipients, relay, subject, body };
+            problems.extend(runtime.block_on(send(&message, &context.settings.mail)));
         }
         for problem in problems {
             exit = answer(problem, Exit::Failure);
@@ -58,39 +56,38 @@ pub(super) fn run(context: &Context) -> Exit {
 }
 
 /// Sends a message, and returns an error text for each recipient that does not get it.
-async fn send(letter: &Letter, settings: &settings::Mail) -> Vec<String> {
-    let (parcel, mut problems) = match Parcel::seal(letter) {
-        Ok(sealed) => sealed,
+async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
+    let (encoded, mut problems) = match Encoded::build(message) {
+        Ok(built) => built,
         Err(problem) => return vec![problem],
     };
-    let mut way = Way::new(letter.relay.clone(), Arc::new(settings.clone()));
-    let place = way.place();
-    let refused = |to: &str, failure: &Failure| {
+    let mut delivery = MailDelivery::new(message.relay.clone(), Arc::new(settings.clone()));
+    let destination = delivery.destination();
+    let rejected = |to: &str, failure: &Failure| {
         format!(
-            "not accepted by {place} for {to}: {}; check emailalert, emailalertfrom and smtp in the configuration, and [mail] in \
+            "not accepted by {destination} for {to}: {}; check emailalert, emailalertfrom and smtp in the configuration, and [mail] in \
              the settings",
             escaped(failure.reason())
         )
     };
     let mut accepted = Vec::new();
-    let mut parcels = vec![parcel];
-    while let Some(parcel) = parcels.pop() {
-        match way.deliver(&parcel).await {
-            Ok(refusals) => {
-                let is_refused = |to: &String| refusals.iter().any(|refusal| refusal.to.to_string() == *to);
-                accepted.extend(parcel.recipients().into_iter().filter(|to| !is_refused(to)));
-                problems
-                    .extend(refusals.iter().map(|refusal| refused(refusal.to.as_ref(), &refusal.failure)));
+    let mut waiting = vec![encoded];
+    while let Some(message) = waiting.pop() {
+        match delivery.deliver(&message).await {
+            Ok(parts) => {
+                let is_rejected = |to: &String| parts.iter().any(|part| part.message.recipients() == *to);
+                accepted.extend(message.addresses().into_iter().filter(|to| !is_rejected(to)));
+                problems.extend(parts.iter().map(|part| rejected(&part.message.recipients(), &part.failure)));
             }
             // A message for each recipient shows which of them the relay rejects.
-            Err(Failure::NotTaken(_) | Failure::Never(_)) if parcel.recipients().len() > 1 => {
-                parcels.extend(parcel.split().into_iter().rev());
+            Err(Failure::NotNow(_) | Failure::Never(_)) if message.addresses().len() > 1 => {
+                waiting.extend(message.split().into_iter().rev());
             }
-            Err(failure) => problems.push(refused(&parcel.recipients().join(", "), &failure)),
+            Err(failure) => problems.push(rejected(&message.recipients(), &failure)),
         }
     }
-    way.close().await;
-    let line = format!("accepted by {place} for {}", accepted.join(", "));
+    delivery.close().await;
+    let line = format!("accepted by {destination} for {}", accepted.join(", "));
     if !accepted.is_empty() && answer(line, Exit::Ok) != Exit::Ok {
         problems.push("the accepted recipients could not all be printed".to_owned());
     }

@@ -1,31 +1,36 @@
-//! A relay with STARTTLS and a login; a full queue; the end of the daemon.
+//! A relay with STARTTLS and a login; relays and programs that misbehave.
+
+#![expect(clippy::disallowed_methods, reason = "a test waits for a process with a limit")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::time::Instant;
 
-use super::super::letter::Letter;
-use super::super::parcel::body;
 use super::*;
+use crate::notify::mail::encoded::body;
+use crate::notify::mail::message::Message;
+use crate::notify::mail::queue::MailQueue;
 use crate::settings::Security;
 
-fn parcel(subject: &str) -> Parcel {
-    parcel_to(&["a@one.example"], subject)
+fn message(subject: &str) -> Encoded {
+    message_to(&["a@one.example"], subject)
 }
 
-fn parcel_to(recipients: &[&str], subject: &str) -> Parcel {
-    let letter = Letter {
+fn message_to(recipients: &[&str], subject: &str) -> Encoded {
+    let message = Message {
         from: "ld@here.example".parse().unwrap(),
         recipients: recipients.iter().map(|one| one.parse().unwrap()).collect(),
         relay: None,
         subject: subject.to_owned(),
         body: "text\n".to_owned(),
     };
-    Parcel::seal(&letter).unwrap().0
+    Encoded::build(&message).unwrap().0
 }
 
 /// Answers until QUIT or STARTTLS, and returns the received lines.
@@ -92,8 +97,8 @@ fn loopback() -> Relay {
     Relay { host: "127.0.0.1".to_owned(), port: None }
 }
 
-fn way(settings: settings::Mail) -> Way {
-    Way::new(Some(loopback()), Arc::new(settings))
+fn delivery(settings: settings::Mail) -> MailDelivery {
+    MailDelivery::new(Some(loopback()), Arc::new(settings))
 }
 
 fn secure(port: u16, verify: bool, password: &std::path::Path) -> settings::Mail {
@@ -114,9 +119,9 @@ async fn a_relay_gets_the_login_only_inside_tls() {
     let password = directory.path().join("password");
     std::fs::write(&password, "hidden word\n").unwrap();
     let (port, relay) = secure_relay();
-    let mut way = way(secure(port, false, &password));
-    assert_eq!(way.deliver(&parcel("x")).await, Ok(Vec::new()));
-    way.close().await;
+    let mut delivery = delivery(secure(port, false, &password));
+    assert_eq!(delivery.deliver(&message("x")).await, Ok(Vec::new()));
+    delivery.close().await;
     let (outside, inside) = relay.join().unwrap();
     assert!(outside.iter().all(|line| line.starts_with("EHLO") || line == "STARTTLS"), "{outside:?}");
     assert!(inside.iter().any(|line| line.starts_with("AUTH PLAIN ")), "{inside:?}");
@@ -126,19 +131,19 @@ async fn a_relay_gets_the_login_only_inside_tls() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_nobody_gets_neither_login_nor_letter() {
+async fn an_unknown_certificate_gets_neither_login_nor_mail() {
     let directory = tempfile::tempdir().unwrap();
     let password = directory.path().join("password");
     std::fs::write(&password, "hidden word\n").unwrap();
     let (port, relay) = secure_relay();
-    let failure = way(secure(port, true, &password)).deliver(&parcel("x")).await.unwrap_err();
+    let failure = delivery(secure(port, true, &password)).deliver(&message("x")).await.unwrap_err();
     assert!(matches!(&failure, Failure::Closed(reason) if !reason.contains("hidden")), "{failure:?}");
     let (_, inside) = relay.join().unwrap();
     assert!(inside.is_empty(), "{inside:?}");
 }
 
 #[tokio::test]
-async fn a_relay_without_tls_gets_nothing_where_tls_is_asked_for() {
+async fn a_relay_without_tls_gets_nothing_if_tls_is_required() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let relay = thread::spawn(move || {
@@ -146,35 +151,15 @@ async fn a_relay_without_tls_gets_nothing_where_tls_is_asked_for() {
         talk(&mut stream, "220 relay\r\n", "250-relay\r\n250 AUTH PLAIN\r\n")
     });
     let settings = secure(port, true, std::path::Path::new("/dev/null"));
-    assert!(way(settings).deliver(&parcel("x")).await.is_err());
+    assert!(delivery(settings).deliver(&message("x")).await.is_err());
     let heard = relay.join().unwrap();
     assert!(!heard.iter().any(|line| line.starts_with("AUTH") || line.starts_with("MAIL")), "{heard:?}");
-}
-
-#[tokio::test]
-async fn a_full_queue_loses_its_oldest_and_the_end_does_not_wait() {
-    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let mut post = Post::new(settings::Mail { port, queue: 2, ..settings::Mail::default() }, true);
-    for subject in ["one", "two", "three"] {
-        post.send(Some(loopback()), parcel(subject));
-    }
-    {
-        let (lane, _) = &post.lanes[&Some(loopback())];
-        let queue = lane.queue();
-        let subjects: Vec<&str> = queue.letters.iter().map(|parcel| parcel.subject.as_str()).collect();
-        let kept = subjects.contains(&"three") && !subjects.contains(&"one");
-        assert!(kept && queue.lost <= 1, "{subjects:?} {}", queue.lost);
-    }
-    let start = Instant::now();
-    post.finish(Duration::from_millis(200)).await;
-    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 /// The sendmail of this test accepts messages for all recipients but `bad@one.example`, and writes the recipient to a
 /// file.
 #[tokio::test]
-async fn a_letter_that_sendmail_refuses_holds_up_no_other() {
+async fn a_message_that_sendmail_rejects_delays_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let (sendmail, taken) = (directory.path().join("sendmail"), directory.path().join("taken"));
     let script = format!(
@@ -184,38 +169,14 @@ async fn a_letter_that_sendmail_refuses_holds_up_no_other() {
     );
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
-    let mut post = Post::new(settings::Mail { sendmail, ..settings::Mail::default() }, true);
-    post.send(None, parcel_to(&["bad@one.example", "a@one.example"], "for two"));
-    post.send(None, parcel_to(&["b@one.example"], "for one"));
+    let mut queue = MailQueue::new(settings::Mail { sendmail, ..settings::Mail::default() }, true);
+    queue.send(None, message_to(&["bad@one.example", "a@one.example"], "for two"));
+    queue.send(None, message_to(&["b@one.example"], "for one"));
     let limit = Instant::now() + Duration::from_secs(20);
     while std::fs::read_to_string(&taken).unwrap_or_default() != "a@one.example\nb@one.example\n" {
         assert!(Instant::now() < limit, "{:?}", std::fs::read_to_string(&taken));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_letter_that_is_not_taken_waits_behind_the_others_for_a_day() {
-    let lane = Lane::new(None, Arc::default());
-    let subjects =
-        || lane.queue().letters.iter().map(|parcel| parcel.subject.clone()).collect::<Vec<String>>();
-    let next = || lane.queue().next(Instant::now());
-    lane.push(parcel("second"));
-    lane.keep(parcel("first"), Failure::Closed("refused".to_owned()));
-    assert_eq!(subjects(), ["first", "second"]);
-    let first = next().unwrap();
-    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
-    assert_eq!(next().unwrap().subject, "second");
-    assert!(next().is_none(), "the first is tried again later");
-    tokio::time::advance(PATIENCE - Duration::from_secs(1)).await;
-    let first = next().unwrap();
-    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
-    assert_eq!(lane.queue().len(), 1);
-    tokio::time::advance(REFUSED_RETRY).await;
-    let first = next().unwrap();
-    lane.keep(first, Failure::NotTaken("greylisted".to_owned()));
-    let queue = lane.queue();
-    assert_eq!((queue.len(), queue.bytes), (0, 0));
 }
 
 #[test]
@@ -255,7 +216,8 @@ async fn b4_a_relay_whose_reply_has_no_end_is_left() {
         (b"\x16ciphertext", "longer than 51200 bytes"),
     ] {
         let (port, relay) = endless(piece);
-        let failure = way(settings::Mail { port, ..settings::Mail::default() }).deliver(&parcel("x")).await;
+        let failure =
+            delivery(settings::Mail { port, ..settings::Mail::default() }).deliver(&message("x")).await;
         let failure = failure.unwrap_err();
         assert!(matches!(&failure, Failure::Closed(reason) if reason.contains(words)), "{failure:?}");
         // The relay can send only what the buffers of the two sockets hold.
@@ -271,7 +233,7 @@ async fn b4_a_sendmail_that_prints_for_ever_is_ended() {
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
     let settings = settings::Mail { sendmail, timeout: 1, ..settings::Mail::default() };
-    let failure = Way::new(None, Arc::new(settings)).deliver(&parcel("x")).await;
+    let failure = MailDelivery::new(None, Arc::new(settings)).deliver(&message("x")).await;
     assert_eq!(failure, Err(Failure::Closed("no answer within 1 s".to_owned())));
     let pid = std::fs::read_to_string(pid).unwrap();
     let limit = Instant::now() + Duration::from_secs(20);
@@ -285,33 +247,20 @@ async fn b4_a_sendmail_that_prints_for_ever_is_ended() {
 }
 
 #[tokio::test]
-async fn b8_letters_share_a_session_that_ends_in_the_ordinary_way() {
+async fn b8_messages_share_a_session_that_ends_with_quit() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let relay = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         talk(&mut stream, "220 relay\r\n", "250 relay\r\n")
     });
-    let mut post = Post::new(settings::Mail { port, ..settings::Mail::default() }, true);
+    let mut queue = MailQueue::new(settings::Mail { port, ..settings::Mail::default() }, true);
     for number in 0..500 {
-        post.send(Some(loopback()), parcel(&number.to_string()));
+        queue.send(Some(loopback()), message(&number.to_string()));
     }
-    post.finish(Duration::from_secs(20)).await;
+    queue.finish(Duration::from_secs(20)).await;
     let heard = relay.join().unwrap();
     assert_eq!(heard.iter().filter(|line| *line == "DATA").count(), 500);
     assert_eq!(heard.iter().filter(|line| line.starts_with("EHLO")).count(), 1);
     assert_eq!(heard.last().map(String::as_str), Some("QUIT"));
-}
-
-#[test]
-fn b8_a_queue_is_bounded_in_bytes() {
-    let lane = Lane::new(None, Arc::new(settings::Mail { queue: usize::MAX, ..settings::Mail::default() }));
-    let mut large = parcel("large");
-    large.subject = "x".repeat(1024 * 1024);
-    for _ in 0..40 {
-        lane.push(large.clone());
-    }
-    let queue = lane.queue();
-    assert!(queue.bytes <= QUEUE_LIMIT && queue.len() == 15, "{}", queue.len());
-    assert_eq!((queue.lost, queue.lost_in_all), (25, 25));
 }

@@ -16,9 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::parcel::{Failure, Parcel, Refusal};
+use super::encoded::Encoded;
 use crate::net::stream::Stream;
 use crate::net::{cause, tls};
+use crate::notify::queue::{Failure, Rejected};
 use crate::settings::{self, Security, credential};
 use crate::sys::regular;
 use crate::value::{Relay, Roots, Secret, TlsPolicy};
@@ -78,20 +79,21 @@ impl Session {
 
     /// Sends a message to all recipients that the relay accepts, and returns the others. After an error other than
     /// [`Failure::Closed`] the session can be used for the next message.
-    pub(super) async fn send(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
-        let sent = self.transact(parcel).await;
-        let all_refused = |refused: &Vec<Refusal>| refused.len() == parcel.envelope().to().len();
+    pub(super) async fn send(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+        let sent = self.transact(message).await;
+        let all_rejected =
+            |rejected: &Vec<Rejected<Encoded>>| rejected.len() == message.envelope().to().len();
         match &sent {
             Err(Failure::Closed(_)) => {}
-            Ok(refused) if !all_refused(refused) => {}
+            Ok(rejected) if !all_rejected(rejected) => {}
             // A relay that fails here fails the next message, which then needs a new session.
             _ => drop(self.connection.command(Rset).await),
         }
         sent
     }
 
-    async fn transact(&mut self, parcel: &Parcel) -> Result<Vec<Refusal>, Failure> {
-        let (envelope, mut parameters) = (parcel.envelope(), Vec::new());
+    async fn transact(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+        let (envelope, mut parameters) = (message.envelope(), Vec::new());
         let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
         if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
             if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
@@ -102,7 +104,7 @@ impl Session {
         }
         let mail = Mail::new(envelope.from().cloned(), parameters);
         self.connection.command(mail).await.map_err(failure)?;
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         for to in envelope.to() {
             match self
                 .connection
@@ -112,14 +114,14 @@ impl Session {
             {
                 Ok(_) => {}
                 Err(failure @ Failure::Closed(_)) => return Err(failure),
-                Err(failure) => refused.push(Refusal { to: to.clone(), failure }),
+                Err(failure) => rejected.extend(message.to(to).map(|message| Rejected { message, failure })),
             }
         }
-        if refused.len() < envelope.to().len() {
+        if rejected.len() < envelope.to().len() {
             self.connection.command(Data).await.map_err(failure)?;
-            self.connection.message(parcel.bytes()).await.map_err(failure)?;
+            self.connection.message(message.bytes()).await.map_err(failure)?;
         }
-        Ok(refused)
+        Ok(rejected)
     }
 
     /// Ends the session with QUIT. Does not wait long for the answer.
@@ -150,7 +152,7 @@ fn failure(error: lettre::transport::smtp::Error) -> Failure {
     let reason: String = reason.take(LONGEST_REASON).collect();
     match error.status().map(u16::from) {
         // The mailbox is busy, blocked or full. Other 4xx codes describe the relay itself (RFC 5321, 4.2.3).
-        Some(450 | 452) => Failure::NotTaken(reason),
+        Some(450 | 452) => Failure::NotNow(reason),
         Some(500..) => Failure::Never(reason),
         _ => Failure::Closed(reason),
     }
@@ -160,7 +162,7 @@ fn failure(error: lettre::transport::smtp::Error) -> Failure {
 fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
     let is_451 = error.status().map(u16::from) == Some(451);
     match failure(error) {
-        Failure::Closed(reason) if is_451 => Failure::NotTaken(reason),
+        Failure::Closed(reason) if is_451 => Failure::NotNow(reason),
         other => other,
     }
 }

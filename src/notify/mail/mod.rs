@@ -1,15 +1,25 @@
 //! Mail about servers: which events become alerts, and when the administrator is reminded of servers that are down.
 
+mod delivery;
+mod encoded;
+mod message;
+mod queue;
+mod relay;
+mod reminders;
+mod sendmail;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::letter::Writer;
-use super::parcel::Parcel;
-use super::post::Post;
-use super::reminders::Reminders;
+pub use delivery::MailDelivery;
+pub use encoded::Encoded;
+pub use message::{Message, Renderer};
+use queue::MailQueue;
+use reminders::Reminders;
+
 use crate::event::{Because, Event, Kind};
 use crate::health::{Owner, Standing};
 use crate::net::resolve;
@@ -18,10 +28,9 @@ use crate::spec::Spec;
 use crate::value::{Change, DaemonStatus, Role, ServerAction, ServerChange, VirtualId};
 
 /// The mail of a daemon.
-#[derive(Debug)]
 pub struct Alerts {
-    writer: Writer,
-    post: Post,
+    renderer: Renderer,
+    queue: MailQueue,
     reminders: Reminders,
     status: DaemonStatus,
     /// Fallback servers that were activated before all servers had been checked. Their mail is held back, as they may
@@ -31,11 +40,11 @@ pub struct Alerts {
 
 /// The author of mail: this machine and the user of this process, found by uid and not by the environment (B33).
 #[must_use]
-pub fn writer() -> Writer {
+pub fn renderer() -> Renderer {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     let host = resolve::hostname().unwrap_or_else(|_| LOCALHOST.to_owned());
     let user = user.map_or_else(|| "root".to_owned(), |user| user.name);
-    Writer { domain: domain(&host).to_owned(), host, user }
+    Renderer { domain: domain(&host).to_owned(), host, user }
 }
 
 const LOCALHOST: &str = "localhost";
@@ -50,8 +59,8 @@ impl Alerts {
     #[must_use]
     pub fn new(settings: settings::Mail, sends: bool) -> Alerts {
         Alerts {
-            writer: writer(),
-            post: Post::new(settings, sends),
+            renderer: renderer(),
+            queue: MailQueue::new(settings, sends),
             reminders: Reminders::default(),
             status: DaemonStatus::Starting,
             held: BTreeMap::new(),
@@ -118,7 +127,7 @@ impl Alerts {
 
     /// Sends the queued messages for at most this long, then drops and reports the rest.
     pub async fn finish(self, grace: Duration) {
-        self.post.finish(grace).await;
+        self.queue.finish(grace).await;
     }
 
     /// Whether mail about this change is held back: a fallback server is activated, or deactivated again, before all
@@ -159,15 +168,15 @@ impl Alerts {
 
     fn send(&mut self, spec: &Spec, of: VirtualId, text: &str) {
         let from = spec.config().globals.emailalertfrom.as_deref();
-        let letter = spec.virtual_of(of).and_then(|v| self.writer.letter(v, from, self.status, text));
-        let Some(letter) = letter else { return };
+        let message = spec.virtual_of(of).and_then(|v| self.renderer.message(v, from, self.status, text));
+        let Some(message) = message else { return };
         info!("emailalert: {text}");
-        match Parcel::seal(&letter) {
-            Ok((parcel, wrong)) => {
-                for word in wrong {
-                    warn!("emailalert: {word}");
+        match Encoded::build(&message) {
+            Ok((encoded, wrong)) => {
+                for why in wrong {
+                    warn!("emailalert: {why}");
                 }
-                self.post.send(letter.relay, parcel);
+                self.queue.send(message.relay, encoded);
             }
             Err(error) => warn!("failed to send email message: {error}"),
         }

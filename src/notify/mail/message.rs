@@ -5,7 +5,7 @@ use crate::value::{DaemonStatus, Mailbox, Relay};
 
 /// The author of mail: this machine and the user of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Writer {
+pub struct Renderer {
     /// The name of this machine.
     pub host: String,
     /// The domain of addresses without one: the name of this machine, or `localhost` if that name cannot be part of an
@@ -17,7 +17,7 @@ pub struct Writer {
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct Message {
     /// The sender.
     pub from: Mailbox,
     /// The recipients; not empty.
@@ -30,16 +30,16 @@ pub struct Letter {
     pub body: String,
 }
 
-impl Writer {
+impl Renderer {
     /// The alert with this text; none if it has no recipients or `emailalertstatus` excludes the daemon's status.
     #[must_use]
-    pub fn letter(
+    pub fn message(
         &self,
         v: &Virtual,
         from: Option<&str>,
         status: DaemonStatus,
         text: &str,
-    ) -> Option<Letter> {
+    ) -> Option<Message> {
         let (recipients, _) = self.recipients(&v.alert.recipients);
         if recipients.is_empty() || !v.alert.status.includes(status) {
             return None;
@@ -60,7 +60,7 @@ impl Writer {
             }
             body.push('\n');
         }
-        Some(Letter { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
+        Some(Message { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
     }
 
     /// The sender: `emailalertfrom`, or the user of this process if that is not an address.
@@ -96,9 +96,9 @@ mod tests {
 
     #[test]
     fn recipients_are_a_list() {
-        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
+        let renderer = Renderer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
         let check = |list: &str, expected: &[&str]| {
-            let (recipients, wrong) = writer.recipients(list);
+            let (recipients, wrong) = renderer.recipients(list);
             let addresses: Vec<String> = recipients.iter().map(|one| one.address("elsewhere")).collect();
             assert_eq!(addresses, expected, "{list}");
             assert_eq!(wrong.len(), usize::from(list.contains("no address")), "{wrong:?}");
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn b7_an_unusable_sender_becomes_the_user_of_the_daemon() {
-        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
+        let renderer = Renderer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
         let check = |from: Option<&str>, expected: &str| {
-            assert_eq!(writer.sender(from).address("elsewhere"), expected, "{from:?}");
+            assert_eq!(renderer.sender(from).address("elsewhere"), expected, "{from:?}");
         };
         check(None, "root@vm");
         check(Some("no address"), "root@vm");
@@ -125,16 +125,16 @@ mod tests {
 
     /// The original's words: it sent these texts in the same cases.
     #[test]
-    fn a_letter_reads_like_the_originals() {
-        let writer = Writer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
+    fn a_message_reads_like_the_originals() {
+        let renderer = Renderer { host: "vm".to_owned(), domain: "vm".to_owned(), user: "root".to_owned() };
         let text = "Added real server: 127.0.0.2:80 (127.0.0.1:8080) (Weight set to 3)";
         let check = |directives: &str, status, expected: Option<&str>| {
             let file = format!("virtual=127.0.0.1:8080\n\treal=127.0.0.2:80 masq 3\n{directives}");
             let answers = crate::config::Answers::new("vm".to_owned());
             let config = crate::config::load(file.as_bytes(), &answers).config.unwrap();
-            let letter = writer.letter(&config.virtuals[0], None, status, text);
-            assert_eq!(letter.as_ref().map(|letter| letter.body.as_str()), expected, "{directives}");
-            assert!(letter.is_none_or(|letter| letter.from.address("") == "root@vm"));
+            let message = renderer.message(&config.virtuals[0], None, status, text);
+            assert_eq!(message.as_ref().map(|message| message.body.as_str()), expected, "{directives}");
+            assert!(message.is_none_or(|message| message.from.address("") == "root@vm"));
         };
         let to = "\temailalert=root@localhost\n";
         check("", DaemonStatus::Starting, None);

@@ -1,0 +1,88 @@
+//! Delivery of mail to one relay, whose session stays open for the next message, or to the local sendmail.
+
+use std::sync::Arc;
+
+use crate::notify::mail::encoded::Encoded;
+use crate::notify::mail::relay::Session;
+use crate::notify::mail::sendmail;
+use crate::notify::queue::{Delivery, Failure, Rejected};
+use crate::settings;
+use crate::value::Relay;
+
+/// Delivers mail to a relay or to the local sendmail.
+pub struct MailDelivery {
+    relay: Option<Relay>,
+    settings: Arc<settings::Mail>,
+    session: Option<Session>,
+}
+
+impl MailDelivery {
+    /// Delivers to a relay, or to the local sendmail. Opens no connection yet.
+    #[must_use]
+    pub fn new(relay: Option<Relay>, settings: Arc<settings::Mail>) -> MailDelivery {
+        MailDelivery { relay, settings, session: None }
+    }
+
+    /// The relay or sendmail, for log lines.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        destination(self.relay.as_ref(), &self.settings)
+    }
+
+    async fn attempt(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+        let limit = self.settings.timeout();
+        let session = self.session.take();
+        let work = async {
+            let Some(relay) = &self.relay else {
+                return sendmail::send(&self.settings, message).await.map(|()| (None, Vec::new()));
+            };
+            let mut session = match session {
+                Some(session) => session,
+                None => Session::open(relay, &self.settings).await?,
+            };
+            match session.send(message).await {
+                Ok(rejected) => Ok((Some(session), rejected)),
+                Err(failure) => Err(failure),
+            }
+        };
+        let (session, rejected) = tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Closed(format!("no answer within {} s", limit.as_secs()))))?;
+        self.session = session;
+        Ok(rejected)
+    }
+}
+
+impl Delivery for MailDelivery {
+    type Message = Encoded;
+
+    async fn deliver(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+        let was_open = self.is_open();
+        match self.attempt(message).await {
+            // A relay may close an idle session at any time: try once more with a new one.
+            Err(Failure::Closed(_)) if was_open => self.attempt(message).await,
+            result => result,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.is_some()
+    }
+
+    async fn close(&mut self) {
+        if let Some(session) = self.session.take() {
+            session.quit().await;
+        }
+    }
+}
+
+/// The destination of mail, for log lines.
+pub(super) fn destination(relay: Option<&Relay>, settings: &settings::Mail) -> String {
+    match relay {
+        Some(relay) => format!("relay {} port {}", relay.host, relay.port.unwrap_or(settings.port)),
+        None => settings.sendmail.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
