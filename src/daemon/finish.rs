@@ -28,7 +28,8 @@ impl Daemon {
         self.manager.stopping();
         // Clients that connect now learn that the daemon is stopping.
         drop(self.control.take());
-        self.outlets.set_status(DaemonStatus::Stopping, self.director.spec());
+        let (spec, health) = (self.director.spec(), self.director.health());
+        self.outlets.set_status(DaemonStatus::Stopping, spec, health, Instant::now());
         let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
         let mut left = BTreeSet::new();
         if let End::Stop(_) = end {

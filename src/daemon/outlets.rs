@@ -58,7 +58,7 @@ impl Outlets {
         }
         Outlets {
             monitor: Monitor::new(monitor_mode),
-            mail: Alerts::new(mail, acts.mail),
+            mail: Alerts::new(mail, acts.mail, name),
             commands: Commands::new(setup.timeout, acts.commands),
             fallback: FallbackCommands::default(),
             fallback_at_stop: setup.fallbackcommand_at_stop,
@@ -80,12 +80,12 @@ impl Outlets {
                 _ => self.log(event, now),
             }
         }
-        self.mail.publish(events, spec, now);
+        self.mail.publish(events, spec, health, now);
     }
 
     /// Sets the status of the daemon, by which mail is filtered.
-    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec) {
-        self.mail.set_status(status, spec);
+    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec, health: &Health, now: Instant) {
+        self.mail.set_status(status, spec, health, now);
     }
 
     /// Applies a new configuration.
@@ -102,9 +102,9 @@ impl Outlets {
     }
 
     /// Sends reminders of servers that are down, and logs the summary of suppressed lines.
-    pub fn remind(&mut self, spec: &Spec, now: Instant) {
+    pub fn remind(&mut self, spec: &Spec, health: &Health, now: Instant) {
         self.end_storm(now);
-        self.mail.remind(spec, now);
+        self.mail.remind(spec, health, now);
     }
 
     /// Runs the fallback commands of these virtual services, by index in the spec, if their state has changed.

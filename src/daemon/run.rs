@@ -204,9 +204,10 @@ impl Daemon {
                 self.start_checks(now);
             }
             self.left_behind.look(now);
-            self.outlets.remind(self.director.spec(), now);
+            self.outlets.remind(self.director.spec(), self.director.health(), now);
             if self.director.health().all_seen() && self.director.is_at_rest() {
-                self.outlets.set_status(DaemonStatus::Running, self.director.spec());
+                let (spec, health) = (self.director.spec(), self.director.health());
+                self.outlets.set_status(DaemonStatus::Running, spec, health, now);
             }
             if let Some(at) = ready_at
                 && self.director.is_set_up()

@@ -5,6 +5,7 @@ mod dns_type;
 mod facility;
 pub mod host;
 mod id;
+pub mod layout;
 mod mailbox;
 mod method;
 mod relay;

@@ -228,6 +228,48 @@ fn a_dead_server_is_called_to_mind() {
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
+/// Below the original's lines an alert says why, since when, and what is left (R97).
+#[test]
+fn r97_an_alert_says_what_is_known() {
+    let relay = Relay::start(Mood::Good);
+    let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site =
+        relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    // The lines below the original's in the first message of this kind.
+    let added = |subject: &str| {
+        let taken = relay.taken();
+        let (_, text) = taken.iter().find(|(_, text)| text.contains(&format!("Log-Message: {subject}")))?;
+        let (_, below) = text.split_once("\nDaemon-Status: running\n\n")?;
+        assert!(below.lines().all(|line| line.chars().count() <= 78), "{text}");
+        Some(below.to_owned())
+    };
+    let wait = |subject: &str| {
+        site.wait_for(subject, || added(subject).is_some(), &|| format!("{:?}", relay.taken()));
+        added(subject).unwrap()
+    };
+    one.stop();
+    let text = wait(&format!("Quiescent real server: {}", one.address));
+    assert!(text.starts_with("Why:         connect: "), "{text}");
+    for words in ["\nChecks:      1 failed\n", "\nSince:       20", " UTC", "\nUp:          1 of 2\n"] {
+        assert!(text.contains(words), "{words} is missing in\n{text}");
+    }
+    assert!(text.ends_with("Details:     ldirectord-rs show web.cf\n"), "{text}");
+    two.stop();
+    let text = wait(&format!("Quiescent real server: {}", two.address));
+    assert!(
+        text.starts_with("NO SERVER LEFT in tcp:192.0.2.1:80. Fallback 127.0.0.9:80 activated.\n\nWhy: "),
+        "{text}"
+    );
+    let text = wait(&format!("Inaccessible real server: {}", two.address));
+    assert!(text.contains("\nDown for:    ") && text.contains("\nUp:          0 of 2\n"), "{text}");
+    one.serve("I am fine");
+    let text = wait(&format!("Restored real server: {}", one.address));
+    assert!(text.starts_with("Down for:    ") && text.contains("\nCause was:   connect: "), "{text}");
+    assert!(text.contains("\nUp:          1 of 2\n"), "{text}");
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
+}
+
 #[test]
 fn without_a_relay_sendmail_gets_it() {
     let site = Site::new(

@@ -30,6 +30,16 @@ pub struct Message {
     pub body: String,
 }
 
+impl Message {
+    /// Adds lines below the original's, after an empty line.
+    pub fn append(&mut self, lines: &str) {
+        if !self.body.ends_with("\n\n") {
+            self.body.push('\n');
+        }
+        self.body.push_str(lines);
+    }
+}
+
 impl Renderer {
     /// The alert with this text; none if it has no recipients or `emailalertstatus` excludes the daemon's status.
     #[must_use]
@@ -159,5 +169,22 @@ mod tests {
             DaemonStatus::Reloading,
             Some(&format!("ldirectord host: vm\nLog-Message: {text}\nDaemon-Status: reloading\n")),
         );
+    }
+
+    /// The original's lines stay as they are (R97).
+    #[test]
+    fn added_lines_follow_an_empty_line() {
+        let mut message = Message {
+            from: "ld@here.example".parse().unwrap(),
+            recipients: Vec::new(),
+            relay: None,
+            subject: String::new(),
+            body: "Daemon-Status: running\n".to_owned(),
+        };
+        message.append("Up:          1 of 2\n");
+        assert_eq!(message.body, "Daemon-Status: running\n\nUp:          1 of 2\n");
+        message.body = "Daemon-Status: running\n\nComment: Call Bob\n\n".to_owned();
+        message.append("Up:          1 of 2\n");
+        assert_eq!(message.body, "Daemon-Status: running\n\nComment: Call Bob\n\nUp:          1 of 2\n");
     }
 }

@@ -1,12 +1,15 @@
 //! Mail about servers: which events become alerts, and when the administrator is reminded of servers that are down.
 
 mod delivery;
+mod details;
 mod encoded;
 mod message;
+mod outages;
 mod queue;
 mod relay;
 mod reminders;
 mod sendmail;
+mod situation;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,13 +18,16 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 pub use delivery::MailDelivery;
+use details::Course;
 pub use encoded::Encoded;
 pub use message::{Message, Renderer};
+use outages::Outages;
 use queue::MailQueue;
-use reminders::Reminders;
+use reminders::{Reminders, Server};
+use situation::{Situation, cause};
 
 use crate::event::{Because, Event, Kind};
-use crate::health::{Owner, Standing};
+use crate::health::{Health, Owner, Standing};
 use crate::net::resolve;
 use crate::settings;
 use crate::spec::Spec;
@@ -32,6 +38,9 @@ pub struct Alerts {
     renderer: Renderer,
     queue: MailQueue,
     reminders: Reminders,
+    outages: Outages,
+    /// The name of the configuration.
+    config: String,
     status: DaemonStatus,
     /// Fallback servers that were activated before all servers had been checked. Their mail is held back, as they may
     /// be deactivated at once.
@@ -55,13 +64,15 @@ fn domain(host: &str) -> &str {
 }
 
 impl Alerts {
-    /// Mail of a starting daemon. Without `sends` it is only logged. The first alert needs a runtime.
+    /// Mail of a starting daemon. Without `sends` it is only logged. `config`: the name of the configuration.
     #[must_use]
-    pub fn new(settings: settings::Mail, sends: bool) -> Alerts {
+    pub fn new(settings: settings::Mail, sends: bool, config: &str) -> Alerts {
         Alerts {
             renderer: renderer(),
             queue: MailQueue::new(settings, sends),
             reminders: Reminders::default(),
+            outages: Outages::default(),
+            config: config.to_owned(),
             status: DaemonStatus::Starting,
             held: BTreeMap::new(),
         }
@@ -69,11 +80,12 @@ impl Alerts {
 
     /// Sets the status of the daemon. `Running` means that all servers have been checked: mail about fallback servers
     /// that are still active is then sent.
-    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec) {
+    pub fn set_status(&mut self, status: DaemonStatus, spec: &Spec, health: &Health, now: Instant) {
         let held = std::mem::take(&mut self.held);
-        if status == DaemonStatus::Running {
+        if status == DaemonStatus::Running && !held.is_empty() {
+            let mut situation = Situation::new(spec, health, now);
             for (of, text) in held {
-                self.send(spec, of, &text);
+                self.send(&mut situation, of, &text, Some(Course::Other));
             }
         }
         self.status = status;
@@ -83,29 +95,37 @@ impl Alerts {
     pub fn set_spec(&mut self, spec: &Spec) {
         self.status = DaemonStatus::Reloading;
         self.reminders.set_spec(spec);
+        self.outages.set_spec(spec);
     }
 
     /// Sends the alerts for these events.
-    pub fn publish(&mut self, events: &[Event], spec: &Spec, now: Instant) {
+    pub fn publish(&mut self, events: &[Event], spec: &Spec, health: &Health, now: Instant) {
+        let mut situation = Situation::new(spec, health, now);
         for Event { service, server, kind } in events {
             if let Kind::Table { change: Change::Server(change), because } = kind {
                 if !self.hold(change) {
                     self.note(change, because.as_ref(), spec, now);
-                    self.send(spec, change.of, &change.to_string());
+                    let course = self.course(change, &situation);
+                    self.send(&mut situation, change.of, &change.to_string(), course);
                 }
                 continue;
             }
             let (Some(of), Some(address)) = (*service, *server) else { continue };
+            let server = (of, address);
+            self.note_outage(server, kind, &situation);
             match kind {
                 kind if takes_out(kind) => {
                     let frequency = spec.virtual_of(of).map_or(Duration::ZERO, |v| v.alert.frequency);
-                    self.reminders.down((of, address), frequency, now);
+                    self.reminders.down(server, frequency, now);
                 }
                 // A server that fails its first check was never in rotation, so there is no change of the table to
                 // report (L01).
-                Kind::DownWithoutChange => self.send(spec, of, &inaccessible(of, address)),
+                Kind::DownWithoutChange => {
+                    let course = situation.out(server, self.outages.since(server), false);
+                    self.send(&mut situation, of, &inaccessible(of, address), Some(course));
+                }
                 Kind::Up { .. } | Kind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
-                    self.reminders.over((of, address));
+                    self.reminders.over(server);
                 }
                 _ => {}
             }
@@ -119,9 +139,11 @@ impl Alerts {
     }
 
     /// Reminds the administrator of servers that are down.
-    pub fn remind(&mut self, spec: &Spec, now: Instant) {
+    pub fn remind(&mut self, spec: &Spec, health: &Health, now: Instant) {
+        let mut situation = Situation::new(spec, health, now);
         for (id, address) in self.reminders.take_due(now) {
-            self.send(spec, id, &inaccessible(id, address));
+            let course = situation.out((id, address), self.outages.since((id, address)), true);
+            self.send(&mut situation, id, &inaccessible(id, address), Some(course));
         }
     }
 
@@ -166,10 +188,54 @@ impl Alerts {
         }
     }
 
-    fn send(&mut self, spec: &Spec, of: VirtualId, text: &str) {
+    /// Remembers when and why a server leaves rotation.
+    fn note_outage(&mut self, server: Server, kind: &Kind, situation: &Situation<'_>) {
+        let changes = matches!(
+            kind,
+            Kind::Up { .. } | Kind::Down { .. } | Kind::Overridden { .. } | Kind::OverrideEnded { .. }
+        );
+        let sends = || situation.spec.virtual_of(server.0).is_some_and(|v| !v.alert.recipients.is_empty());
+        let state = if changes && sends() { situation.server(server) } else { None };
+        match state {
+            Some(state) if state.standing() == Standing::InRotation => {
+                self.outages.end(server, situation.now)
+            }
+            Some(state) => self.outages.begin(server, state.since(), cause(state).unwrap_or_default()),
+            None => {}
+        }
+    }
+
+    /// What a change of the table means for its server; none if the server is no longer part of the service.
+    fn course(&mut self, change: &ServerChange, situation: &Situation<'_>) -> Option<Course> {
+        let server = (change.of, change.configured.unwrap_or(change.server));
+        Some(match (change.role, change.action) {
+            (_, ServerAction::Purged(_)) => return None,
+            (Role::Fallback, _) => Course::Other,
+            (
+                Role::Real,
+                ServerAction::Deleted
+                | ServerAction::Quiescent
+                | ServerAction::Added(0)
+                | ServerAction::Restored(0),
+            ) => situation.out(server, self.outages.since(server), false),
+            (Role::Real, ServerAction::Added(_) | ServerAction::Restored(_)) => {
+                match self.outages.take(server, situation.now) {
+                    Some((after, cause)) => Course::Returned { after, cause },
+                    None => Course::Other,
+                }
+            }
+        })
+    }
+
+    /// Sends an alert: the original's lines, and below them what is known (R97), unless `course` is none.
+    fn send(&mut self, situation: &mut Situation<'_>, of: VirtualId, text: &str, course: Option<Course>) {
+        let spec = situation.spec;
         let from = spec.config().globals.emailalertfrom.as_deref();
         let message = spec.virtual_of(of).and_then(|v| self.renderer.message(v, from, self.status, text));
-        let Some(message) = message else { return };
+        let Some(mut message) = message else { return };
+        if let Some(details) = course.and_then(|course| situation.details(of, course, &self.config)) {
+            message.append(&details.text());
+        }
         info!("emailalert: {text}");
         match Encoded::build(&message) {
             Ok((encoded, wrong)) => {
@@ -225,8 +291,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let _inside = runtime.enter();
         let now = Instant::now();
+        let health = Health::new(&spec, &std::collections::BTreeSet::new(), now);
         let reminds = |because: Option<Because>, then: Option<Kind>| {
-            let mut alerts = Alerts::new(settings::Mail::default(), false);
+            let mut alerts = Alerts::new(settings::Mail::default(), false, "web.cf");
             let change = ServerChange {
                 action: ServerAction::Deleted,
                 role: Role::Real,
@@ -236,8 +303,8 @@ mod tests {
             };
             let kind = Kind::Table { change: Change::Server(change), because };
             let then = then.map(|kind| Event::of_server(of, server, kind));
-            alerts.publish(&[Event::of_server(of, server, kind)], &spec, now);
-            alerts.publish(then.as_slice(), &spec, now);
+            alerts.publish(&[Event::of_server(of, server, kind)], &spec, &health, now);
+            alerts.publish(then.as_slice(), &spec, &health, now);
             alerts.poll_timeout().is_some()
         };
         let by = |owner| Some(Because::Overridden(owner));

@@ -1,7 +1,10 @@
 //! Lines of a listing: coloured pieces, and the wrapping of their last piece.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
+use crate::value::layout::{self, wrap};
 use crate::value::shown::escaped;
 
 /// The colours of a listing, by what they mean.
@@ -118,58 +121,7 @@ pub(super) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Ve
     others.iter().fold(lines, |lines, part| appended(lines, paint, part, width))
 }
 
-/// Breaks a text into lines of at most `width` characters, at blanks, and inside a word only if the word is longer than
-/// a line.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let length = word.width();
-        if used > 0 && used + 1 + length <= width {
-            lines.last_mut().into_iter().for_each(|line| line.push(' '));
-            used += 1;
-        } else if used > 0 {
-            lines.push(String::new());
-            used = 0;
-        }
-        for sign in word.chars() {
-            let columns = sign.width().unwrap_or(0);
-            if used + columns > width && used > 0 {
-                lines.push(String::new());
-                used = 0;
-            }
-            lines.last_mut().into_iter().for_each(|line| line.push(sign));
-            used += columns;
-        }
-    }
-    lines
-}
-
-/// A duration in words: `42 s`, `26 min`, `3 h 12 min`, `24 d 14 h`.
+/// A number of seconds in words: `42 s`, `26 min`, `3 h 12 min`, `24 d 14 h`.
 pub(super) fn span(seconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a duration in whole seconds"
-    )]
-    let seconds = seconds.max(0.0) as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{minutes} min"),
-        3600..86_400 => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::wrap;
-
-    #[test]
-    fn text_is_wrapped_at_blanks() {
-        assert_eq!(wrap("no answer within 5 s", 10), ["no answer", "within 5 s"]);
-        assert_eq!(wrap("abcdefgh ij", 5), ["abcde", "fgh", "ij"]);
-        assert_eq!(wrap("", 5), [""]);
-    }
+    layout::span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
