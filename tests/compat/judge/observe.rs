@@ -1,7 +1,8 @@
 //! Observes a director from outside, as lines. What differs between any two runs is removed here.
 //!
 //! Removed are: time stamps, process ids, the machine's name and the program's path; of mails `Date`, `Message-ID`
-//! and the like, the order of headers, their line breaks, and empty lines at the end. The table, mails and log lines
+//! and the like, the order of headers, their line breaks, empty lines at the end, and what ours adds below the
+//! original's lines (R97). The table, mails and log lines
 //! are sorted, because their order has no meaning, and a repeated line counts once. The order of calls counts. Of a
 //! command's output, everything from the first empty line is removed: ours shows the place in the file there.
 
@@ -24,6 +25,8 @@ pub const FOREGROUND: &str = "/etc/ha.d/foreground";
 const LOGS: [&str; 3] = ["/var/log/ldirectord.log", "/etc/ha.d/log", FOREGROUND];
 const MONITOR: &str = "/etc/ha.d/monitor";
 const MAILS: &str = "/etc/ha.d/mails";
+/// The start of the last line of a mail of ours.
+const DETAILS: &str = "Details:     ldirectord-rs show ";
 /// Lines of the monitor file count as current if they are not older than this: two passes of checks on a very busy
 /// machine.
 const RECENT: Duration = Duration::from_secs(6);
@@ -180,6 +183,7 @@ impl Watch {
         while text.last().is_some_and(|line: &String| line.trim().is_empty()) {
             text.pop();
         }
+        remove_details(&mut text);
         headers
             .retain(|line| !odd.iter().any(|name| line.trim_start().to_ascii_lowercase().starts_with(name)));
         headers.sort();
@@ -244,6 +248,26 @@ impl Watch {
             text = without_numbers(&text, before);
         }
         text
+    }
+}
+
+/// Removes what only ours writes below the original's lines (R97): it has times, which differ between runs. A mail of
+/// another form stays as it is.
+fn remove_details(text: &mut Vec<String>) {
+    let starts =
+        |at: usize, words: &str| text.get(at).is_some_and(|line| line.trim_start().starts_with(words));
+    let Some(status) = (0..text.len()).find(|at| starts(*at, "Daemon-Status: ")) else { return };
+    let is_note = |at: usize| starts(at, "Service name: ") || starts(at, "Comment: ");
+    let mut end = status + 1;
+    if is_note(end + 1) {
+        end += 1;
+        while is_note(end) {
+            end += 1;
+        }
+    }
+    let has_details = text.last().is_some_and(|line| line.trim_start().starts_with(DETAILS));
+    if has_details && text.get(end).is_some_and(|line| line.trim().is_empty()) {
+        text.truncate(end);
     }
 }
 
@@ -313,4 +337,24 @@ pub fn running() -> Vec<String> {
         Some(_) => format!("{name} has a stale pid file"),
     };
     daemons().into_iter().map(state).collect()
+}
+
+/// The original's lines are compared, whatever follows them (R97).
+#[test]
+fn r97_details_of_mails_are_not_compared() {
+    let original = ["", "  ldirectord host: HOST", "  Log-Message: x", "  Daemon-Status: running"];
+    let notes = ["", "  Service name: shop", "  Comment: Call Bob"];
+    let details = ["", "  NO SERVER LEFT in tcp:10.0.0.1:80. No fallback.", "", "  Up:          0 of 1"];
+    let last = ["  Details:     ldirectord-rs show lab.cf"];
+    let joined = |parts: &[&[&str]]| parts.concat().iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+    for own in [joined(&[&original]), joined(&[&original, &notes])] {
+        let mut text = [own.clone(), joined(&[&details, &last])].concat();
+        remove_details(&mut text);
+        assert_eq!(text, own);
+        // Without the last line it is not known what the other lines are.
+        let other = [own.clone(), joined(&[&details])].concat();
+        let mut text = other.clone();
+        remove_details(&mut text);
+        assert_eq!(text, other);
+    }
 }
