@@ -87,6 +87,15 @@ pub enum Kind {
         /// The server is removed after this time at the latest.
         at_most: Duration,
     },
+    /// The last server of the virtual service went out of rotation, or none of its servers was up at the first check.
+    NoServerLeft {
+        /// The number of its real servers.
+        servers: usize,
+        /// The fallback server that is activated, if there is one.
+        fallback: Option<SocketAddr>,
+    },
+    /// A server of the virtual service is in rotation again.
+    ServerLeftAgain,
     /// The daemon changed the kernel's table.
     Table {
         /// The change.

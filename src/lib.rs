@@ -68,13 +68,14 @@
 //! | when the fallback is activated, what weight a server has | `desired.rs` |
 //! | what is adopted at the start | `desired.rs` (`in_service`), `director/mod.rs`; which services are ours: `daemon/owned.rs` |
 //! | what a reload would change | `director/preview.rs`; which transition caused a change: `director/pending.rs` |
+//! | when a service counts as without a server | `director/rotation.rs` |
 //! | which operations a change needs, what happens on a refusal | `director/reconciler.rs`; what applies them: `daemon/kernel.rs` |
 //! | when a changed file is read | `daemon/stable/mod.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name is used: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
 //! | how a log or a monitor file that hangs is kept from delaying checks | `sys/write_queue.rs`, `sys/log/mod.rs` |
 //! | the words of the log, its fields and their `MESSAGE_ID` | `notify/line.rs`, `value/change.rs`; the forms of a line: `sys/log/line.rs`; the limit per second: `notify/storm.rs` |
-//! | the text of an alert, reminders, delivery of mail | `notify/mail/message.rs`, `notify/mail/reminders.rs`, `notify/mail/delivery/mod.rs`; the session with a relay: `notify/mail/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
+//! | the text of an alert, reminders, delivery of mail | `notify/mail/message.rs`, `notify/mail/details.rs`, `notify/mail/reminders.rs`, `notify/mail/delivery/mod.rs`; the session with a relay: `notify/mail/relay.rs`; which addresses are accepted: `value/mailbox.rs` |
 //! | how messages are queued, retried and dropped | `notify/queue/mod.rs` |
 //! | when `fallbackcommand` runs | `notify/fallback.rs`; how it is run: `notify/commands.rs` |
 //! | which service belongs to which daemon | `daemon/peers/mod.rs`, `daemon/directory.rs`; what is saved: `daemon/owned.rs`; how it is written: `daemon/notes/mod.rs` |

@@ -12,6 +12,7 @@ mod pending;
 mod preview;
 mod reconciler;
 mod refusals;
+mod rotation;
 mod steer;
 mod step;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::spec::{ServerRef, Spec};
 use crate::value::{Change, Outcome, Verdict};
 use pending::Pending;
 use reconciler::Reconciler;
+use rotation::Rotation;
 pub use steer::{MOST_OVERRIDES, Objection};
 use step::Progress;
 pub use step::{Done, Step};
@@ -55,6 +57,7 @@ pub struct Director {
     /// The reported warnings of checks. A warning is reported again when its text changes.
     warned: BTreeMap<CheckId, String>,
     overrides_changed: bool,
+    rotation: Rotation,
 }
 
 /// A configuration that waits for the table to be read.
@@ -99,6 +102,7 @@ impl Director {
             pending: Pending::default(),
             warned: BTreeMap::new(),
             overrides_changed: false,
+            rotation: Rotation::default(),
             spec,
         }
     }
@@ -359,6 +363,7 @@ impl Director {
             self.events.push(self.server_event(member, Kind::Leaving { at_most }));
         }
         self.release_leaving(now);
+        self.report_rotation_after_reload();
     }
 
     /// Drops the leaving servers from the spec when all have been removed and the table is reconciled, because the
@@ -374,11 +379,13 @@ impl Director {
         }
     }
 
-    /// Releases leaving servers that are replaced or whose time has passed.
+    /// Releases leaving servers that are replaced or whose time has passed. Reports services without a server.
     fn release_leaving(&mut self, now: Instant) {
         for member in self.health.let_go(&self.spec, now) {
             self.mark(member.virtual_index);
+            self.rotation.touch(member.virtual_index);
         }
+        self.report_rotation();
     }
 
     fn take_transitions(&mut self, transitions: Vec<Transition>) {
@@ -410,6 +417,7 @@ impl Director {
                 }
             };
             self.events.push(Event::of_server(v.id, real.address, kind));
+            self.rotation.touch(member.virtual_index);
             self.touched.insert(member.virtual_index);
             self.changed.insert(member.virtual_index);
             if changes_table {

@@ -151,6 +151,7 @@ impl Director {
             let transitions = members.iter().flat_map(set).collect();
             self.take_transitions(transitions);
         }
+        self.report_rotation();
         self.overrides_changed |= !dropped.is_empty();
         dropped
     }

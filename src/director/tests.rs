@@ -385,6 +385,60 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     assert_eq!(world.director.spec().virtuals()[1].reals.len(), 2);
 }
 
+/// A virtual service without a server in rotation is reported once, and once when it has one again.
+#[test]
+fn r98_the_loss_of_the_last_server_is_an_event() {
+    const TEXT: &str = "quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\t\
+                        fallback=127.0.0.1:8080 masq\n\tchecktype=connect\n";
+    const BOTH: &[&str] = &["10.0.0.2:80", "10.0.0.3:80"];
+    let mut world = World::new(TEXT);
+    let kinds = |events: Vec<Event>| {
+        let is_ours = |kind: &Kind| matches!(kind, Kind::NoServerLeft { .. } | Kind::ServerLeftAgain);
+        events.into_iter().map(|event| event.kind).filter(is_ours).collect::<Vec<_>>()
+    };
+    let lost = [Kind::NoServerLeft { servers: 2, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
+    let mut due = Vec::new();
+    world.director.hurry_all(world.now);
+    world.director.due(world.now, |check| {
+        due.push((check.id, Verdict::down("down")));
+        true
+    });
+    world.director.verdicts(vec![due.remove(0)], world.now);
+    assert_eq!(kinds(world.settle()), [], "the other is not checked yet");
+    world.director.verdicts(due, world.now);
+    assert_eq!(kinds(world.settle()), lost);
+
+    let mut world = World::new(TEXT);
+    let events = world.round(BOTH);
+    let position =
+        |wanted: &dyn Fn(&Kind) -> bool| events.iter().rposition(|event| wanted(&event.kind)).unwrap();
+    let last_down = position(&|kind| matches!(kind, Kind::Down { .. }));
+    assert_eq!(position(&|kind| *kind == lost[0]), last_down + 1, "{events:?}");
+    assert_eq!(kinds(events), lost);
+    assert_eq!(kinds(world.round(BOTH)), []);
+    assert_eq!(kinds(world.round(&BOTH[..1])), [Kind::ServerLeftAgain]);
+    assert_eq!(kinds(world.round(&[])), []);
+    assert_eq!(kinds(world.round(&BOTH[..1])), []);
+    assert_eq!(kinds(world.round(BOTH)), lost);
+    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+
+    let maintained: BTreeMap<_, _> =
+        BOTH.iter().map(|server| (server.parse().unwrap(), "maintained".to_owned())).collect();
+    world.director.maintain(&maintained, world.now);
+    assert_eq!(kinds(world.settle()), lost);
+    world.director.maintain(&BTreeMap::new(), world.now);
+    assert_eq!(kinds(world.settle()), [], "they are not checked yet");
+    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+
+    assert_eq!(kinds(world.round(BOTH)), lost);
+    world.director.reload(test_spec(&TEXT.replace("quiescent=yes", "quiescent=no")));
+    assert_eq!(kinds(world.settle()), []);
+    assert_eq!(kinds(world.round(BOTH)), [], "the same service is not reported again");
+    world.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
+    world.settle();
+    assert_eq!(kinds(world.round(BOTH)), lost, "a new service");
+}
+
 fn planned_key(address: &str) -> ServiceKey {
     desired::service_key(format!("tcp:{address}").parse().unwrap())
 }

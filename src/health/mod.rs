@@ -218,6 +218,16 @@ impl Health {
         reals.into_iter().any(|real_index| self.is_in(spec, ServerRef { virtual_index, real_index }))
     }
 
+    /// Whether every server of a virtual service has been checked once, or needs no check.
+    #[must_use]
+    pub fn all_seen_in(&self, spec: &Spec, virtual_index: usize) -> bool {
+        let is_seen = |real_index: usize| {
+            let member = ServerRef { virtual_index, real_index };
+            spec.check_of(member).is_none() || self.server(member).is_seen() || spec.is_leaving(member)
+        };
+        (0..self.servers[virtual_index].len()).all(is_seen)
+    }
+
     /// Whether every check has given its first verdict.
     #[must_use]
     pub fn all_seen(&self) -> bool {

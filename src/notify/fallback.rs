@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::health::Health;
-use crate::spec::{ServerRef, Spec, Virtual};
+use crate::spec::Spec;
 use crate::value::VirtualId;
 
 /// The last call of each command.
@@ -54,7 +54,7 @@ impl FallbackCommands {
             let before = self.last.remove(&v.id);
             let Some(command) = &v.fallbackcommand else { continue };
             let before = before.filter(|last| last.command == *command);
-            let action = action(spec, health, virtual_index, v);
+            let action = action(spec, health, virtual_index);
             if let Some(action) = action
                 && before.as_ref().is_none_or(|last| last.action != action)
             {
@@ -85,15 +85,11 @@ impl FallbackCommands {
     }
 }
 
-fn action(spec: &Spec, health: &Health, virtual_index: usize, v: &Virtual) -> Option<Action> {
+fn action(spec: &Spec, health: &Health, virtual_index: usize) -> Option<Action> {
     if health.any_in(spec, virtual_index) {
         return Some(Action::Stop);
     }
-    let seen = |real_index: usize| {
-        let member = ServerRef { virtual_index, real_index };
-        spec.check_of(member).is_none() || health.server(member).is_seen() || spec.is_leaving(member)
-    };
-    (0..v.reals.len()).all(seen).then_some(Action::Start)
+    health.all_seen_in(spec, virtual_index).then_some(Action::Start)
 }
 
 fn arguments(of: VirtualId, action: Action) -> [String; 3] {

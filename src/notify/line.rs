@@ -8,6 +8,7 @@ use tracing::Level;
 use crate::event::{Because, Event, Fate, Kind, Request};
 use crate::health::{Ending, Override, Owner, Punctuality, Standing, What};
 use crate::value::Change;
+use crate::value::layout::endpoint;
 
 /// How many operations a drift line names.
 const DRIFT_SHOWN: usize = 5;
@@ -19,6 +20,7 @@ pub fn line(event: &Event) -> Option<String> {
         (Some(server), Some(of)) => format!("{server} ({})", of.qualified()),
         _ => String::new(),
     };
+    let service = || event.service.map(|of| of.qualified()).unwrap_or_default();
     Some(match &event.kind {
         Kind::Checked { .. } | Kind::DownWithoutChange | Kind::Reloaded => return None,
         Kind::Up { verdict } => format!("Real server is up: {}: {}", server(), verdict.reason),
@@ -43,6 +45,14 @@ pub fn line(event: &Event) -> Option<String> {
             server(),
             at_most.as_secs()
         ),
+        Kind::NoServerLeft { servers, fallback } => {
+            let fallback = match fallback {
+                Some(server) => format!("fallback {} activated", endpoint(*server)),
+                None => "no fallback".to_owned(),
+            };
+            format!("No server left: {}: 0 of {servers} real servers in rotation, {fallback}", service())
+        }
+        Kind::ServerLeftAgain => format!("A server is left again: {}", service()),
         Kind::Table { change, .. } => change.to_string(),
         Kind::Refused { request, error, fate } => {
             let what = match request {
@@ -77,9 +87,11 @@ pub fn line(event: &Event) -> Option<String> {
 pub fn level(event: &Event) -> Level {
     match &event.kind {
         Kind::Warning { .. } | Kind::OverrideEnded { ending: Ending::Removed, .. } => Level::WARN,
-        Kind::Punctuality(_) | Kind::Blindness(_) | Kind::Refused { .. } | Kind::Unreadable { .. } => {
-            Level::ERROR
-        }
+        Kind::NoServerLeft { .. }
+        | Kind::Punctuality(_)
+        | Kind::Blindness(_)
+        | Kind::Refused { .. }
+        | Kind::Unreadable { .. } => Level::ERROR,
         _ => Level::INFO,
     }
 }
@@ -147,6 +159,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("overridden", "3221a326ebca40f5b4054e1c85312bfb"),
     ("override-ended", "e54ed9458fe948668f2b5440c320adf5"),
     ("leaving", "af554211ba0f448a86937d8a2ffef430"),
+    ("no-server-left", "6b71d084cdfc452ea6011e23486abddc"),
+    ("server-left-again", "670f8f7baa8d4d1e8ace5ba474726c7d"),
     ("table-server", "a3fa7b6d5eb24e03b35037ef36e52fa0"),
     ("table-service", "3d0e7383ac6c408288b21c27240cd9ca"),
     ("refused", "447061e4d6024b04936751307bca8fa2"),
@@ -178,6 +192,8 @@ pub fn kind(event: &Event) -> &'static str {
         Kind::Overridden { .. } => "overridden",
         Kind::OverrideEnded { .. } => "override-ended",
         Kind::Leaving { .. } => "leaving",
+        Kind::NoServerLeft { .. } => "no-server-left",
+        Kind::ServerLeftAgain => "server-left-again",
         Kind::Table { change: Change::Server(_), .. } => "table-server",
         Kind::Table { .. } => "table-service",
         Kind::Refused { .. } => "refused",
@@ -294,6 +310,8 @@ mod tests {
             of_director(Kind::Punctuality(Punctuality::CaughtUp { checks: 3 })),
             of_director(Kind::TimeoutsSet { from: Timeouts::default(), to: Timeouts::default() }),
             of_director(Kind::SoftFailureOver),
+            of_director(Kind::NoServerLeft { servers: 2, fallback: None }),
+            of_director(Kind::ServerLeftAgain),
             of_director(Kind::Reloaded),
             of_director(Kind::DownWithoutChange),
         ];

@@ -1,5 +1,6 @@
 //! Text for people: lines of a limited width, and durations in words.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -43,6 +44,12 @@ pub fn span(duration: Duration) -> String {
         3600..86_400 => format!("{hours} h {} min", minutes % 60),
         _ => format!("{days} d {} h", hours % 24),
     }
+}
+
+/// A server: its address, and its port unless that is 0.
+#[must_use]
+pub fn endpoint(server: SocketAddr) -> String {
+    if server.port() == 0 { server.ip().to_string() } else { server.to_string() }
 }
 
 #[cfg(test)]

@@ -254,7 +254,7 @@ fn r97_an_alert_says_what_is_known() {
     for words in ["\nChecks:      1 failed\n", "\nSince:       20", " UTC", "\nUp:          1 of 2\n"] {
         assert!(text.contains(words), "{words} is missing in\n{text}");
     }
-    assert!(text.ends_with("Details:     ldirectord-rs show web.cf\n"), "{text}");
+    assert!(text.trim_end().ends_with("\nDetails:     ldirectord-rs show web.cf"), "{text}");
     two.stop();
     let text = wait(&format!("Quiescent real server: {}", two.address));
     assert!(

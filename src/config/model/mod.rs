@@ -129,6 +129,14 @@ impl Virtual {
         };
         SocketAddr::new(server.ip(), port)
     }
+
+    /// The fallback server, as the kernel's table has it; port 0: the port that clients use.
+    #[must_use]
+    pub fn fallback_address(&self) -> Option<SocketAddr> {
+        let Fallback { address, port, method } = self.fallback?;
+        let port = port.or(self.id.port()).unwrap_or(0);
+        Some(self.destination(SocketAddr::new(address, port), method))
+    }
 }
 
 /// What the kernel does with the connections of a virtual service.

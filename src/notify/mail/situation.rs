@@ -8,8 +8,9 @@ use chrono::{DateTime, FixedOffset, Local, TimeDelta};
 use super::details::{Course, Details, Servers};
 use super::reminders::Server;
 use crate::health::{self, Health, Override, Owner, Standing};
-use crate::spec::{ServerRef, Spec, Virtual};
+use crate::spec::{ServerRef, Spec};
 use crate::value::VirtualId;
+use crate::value::layout::endpoint;
 use crate::value::shown::escaped;
 
 /// The most characters of a reason.
@@ -38,7 +39,7 @@ impl<'a> Situation<'a> {
         Some(Details {
             service: of.qualified().to_string(),
             servers,
-            fallback: fallback(&spec.virtuals()[virtual_index]),
+            fallback: spec.virtuals()[virtual_index].fallback_address().map(endpoint),
             course,
             config: config.to_owned(),
         })
@@ -110,14 +111,6 @@ fn count(spec: &Spec, health: &Health, virtual_index: usize) -> Servers {
     servers
 }
 
-fn fallback(v: &Virtual) -> Option<String> {
-    let fallback = v.fallback?;
-    Some(match fallback.port.or(v.id.port()) {
-        Some(port) => std::net::SocketAddr::new(fallback.address, port).to_string(),
-        None => fallback.address.to_string(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
@@ -129,7 +122,7 @@ mod tests {
     use crate::health::What;
     use crate::value::Verdict;
 
-    const TEXT: &str = "fallback=127.0.0.1:8080 gate\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 \
+    const TEXT: &str = "fallback=127.0.0.1:8080 masq\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 \
                         masq\n\tchecktype=connect\n\tfailurecount=2\n";
 
     fn check(health: &mut Health, spec: &Spec, verdicts: &[(&str, Verdict)], now: Instant) {

@@ -1,0 +1,56 @@
+//! Reports virtual services that lose their last server in rotation, or get one again.
+
+use std::collections::BTreeSet;
+
+use super::Director;
+use crate::event::{Event, Kind};
+use crate::spec::ServerRef;
+use crate::value::VirtualId;
+
+/// What was reported.
+#[derive(Clone, Default)]
+pub(super) struct Rotation {
+    /// The services that were reported to have no server left.
+    lost: BTreeSet<VirtualId>,
+    /// Services, by index in the spec, with a transition since the last report.
+    touched: BTreeSet<usize>,
+}
+
+impl Rotation {
+    /// A server of this service, by index in the spec, changed its state.
+    pub(super) fn touch(&mut self, virtual_index: usize) {
+        self.touched.insert(virtual_index);
+    }
+}
+
+impl Director {
+    /// Reports services that have lost their last server in rotation, or have one again. A loss is not reported before
+    /// all servers of a service have been checked.
+    pub(super) fn report_rotation(&mut self) {
+        for virtual_index in std::mem::take(&mut self.rotation.touched) {
+            let v = &self.spec.virtuals()[virtual_index];
+            let lost = &mut self.rotation.lost;
+            let kind = if self.health.any_in(&self.spec, virtual_index) {
+                lost.remove(&v.id).then_some(Kind::ServerLeftAgain)
+            } else if lost.contains(&v.id) || !self.health.all_seen_in(&self.spec, virtual_index) {
+                None
+            } else {
+                lost.insert(v.id);
+                let stays = |real_index: &usize| {
+                    !self.spec.is_leaving(ServerRef { virtual_index, real_index: *real_index })
+                };
+                let servers = (0..v.reals.len()).filter(stays).count();
+                Some(Kind::NoServerLeft { servers, fallback: v.fallback_address() })
+            };
+            self.events.extend(kind.map(|kind| Event { service: Some(v.id), server: None, kind }));
+        }
+    }
+
+    /// Forgets services that are no longer configured, and reports those of the others that have a server again.
+    pub(super) fn report_rotation_after_reload(&mut self) {
+        let Rotation { lost, touched } = &mut self.rotation;
+        lost.retain(|id| self.spec.virtual_index(*id).is_some());
+        *touched = lost.iter().filter_map(|id| self.spec.virtual_index(*id)).collect();
+        self.report_rotation();
+    }
+}
