@@ -385,7 +385,7 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     assert_eq!(world.director.spec().virtuals()[1].reals.len(), 2);
 }
 
-/// A virtual service without a server in rotation is reported once, and once when it has one again.
+/// R98: a virtual service without a server in rotation is reported once, and once when it has one again.
 #[test]
 fn r98_the_loss_of_the_last_server_is_an_event() {
     const TEXT: &str = "quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\t\

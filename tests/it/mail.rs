@@ -261,12 +261,17 @@ fn r97_an_alert_says_what_is_known() {
         text.starts_with("NO SERVER LEFT in tcp:192.0.2.1:80. Fallback 127.0.0.9:80 activated.\n\nWhy: "),
         "{text}"
     );
+    // R98
+    site.expect_log(
+        "No server left: tcp:192.0.2.1:80: 0 of 2 real servers in rotation, fallback 127.0.0.9:80 activated",
+    );
     let text = wait(&format!("Inaccessible real server: {}", two.address));
     assert!(text.contains("\nDown for:    ") && text.contains("\nUp:          0 of 2\n"), "{text}");
     one.serve("I am fine");
     let text = wait(&format!("Restored real server: {}", one.address));
     assert!(text.starts_with("Down for:    ") && text.contains("\nCause was:   connect: "), "{text}");
     assert!(text.contains("\nUp:          1 of 2\n"), "{text}");
+    site.expect_log("A server is left again: tcp:192.0.2.1:80");
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 

@@ -172,6 +172,7 @@ mod tests {
         );
     }
 
+    /// R97
     #[test]
     fn r97_the_loss_of_the_last_server_comes_first() {
         let none = Servers { all: 6, up: 0, unchecked: 0 };
