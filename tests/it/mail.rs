@@ -157,7 +157,7 @@ fn a_bad_relay_delays_nothing_and_is_said_once() {
         site.expect_log("failed to send SMTP email message");
         relay.turn(Mood::Good);
         let subject = format!("Quiescent real server: {} (192.0.2.1:80) (Weight set to 0)", one.address);
-        site.wait_for("the letter", || relay.has(&format!("Log-Message: {subject}\n")), &|| {
+        site.wait_for("the message", || relay.has(&format!("Log-Message: {subject}\n")), &|| {
             format!("{:?}", relay.taken())
         });
         site.expect_log("mail delivery recovered");
@@ -174,7 +174,7 @@ fn a_bad_relay_delays_nothing_and_is_said_once() {
 }
 
 #[test]
-fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
+fn one_bad_recipient_does_not_keep_a_message_from_others() {
     let relay = Relay::start(Mood::Picky);
     let site = relay.site(
         "smtp=127.0.0.1\nemailalert=\"f@full.example, a@one.example, x@bad.example, no address\"\nemailalertfrom=ld@here.example\n\
@@ -184,7 +184,7 @@ fn one_bad_recipient_does_not_keep_the_letter_from_the_others() {
     let errors = String::from_utf8(started.stderr).unwrap();
     assert!(started.status.success() && errors.contains("no address is not a mail address"), "{errors}");
     let body = "Service name: Web shop\nComment: Call Bob\n\n";
-    site.wait_for("the letter", || relay.has(body), &|| format!("{:?}", relay.taken()));
+    site.wait_for("the message", || relay.has(body), &|| format!("{:?}", relay.taken()));
     assert!(
         relay.has("Log-Message: [Web shop] Added real server: 127.0.0.1:1 (192.0.2.1:80) (Weight set to 1)")
     );
@@ -239,9 +239,11 @@ fn r97_an_alert_says_what_is_known() {
     // The lines below the original's in the first message of this kind.
     let added = |subject: &str| {
         let taken = relay.taken();
-        let (_, text) = taken.iter().find(|(_, text)| text.contains(&format!("Log-Message: {subject}")))?;
-        let (_, below) = text.split_once("\nDaemon-Status: running\n\n")?;
-        assert!(below.lines().all(|line| line.chars().count() <= 78), "{text}");
+        let words = format!("Log-Message: {subject}");
+        let of_kind = taken.iter().filter(|(_, text)| text.contains(&words));
+        let mut below = of_kind.filter_map(|(_, text)| text.split_once("\nDaemon-Status: running\n\n"));
+        let (_, below) = below.next()?;
+        assert!(below.lines().all(|line| line.chars().count() <= 78), "{below}");
         Some(below.to_owned())
     };
     let wait = |subject: &str| {
@@ -250,7 +252,7 @@ fn r97_an_alert_says_what_is_known() {
     };
     one.stop();
     let text = wait(&format!("Quiescent real server: {}", one.address));
-    assert!(text.starts_with("Why:         connect: "), "{text}");
+    assert!(text.starts_with("Why:         connect to "), "{text}");
     for words in ["\nChecks:      1 failed\n", "\nSince:       20", " UTC", "\nUp:          1 of 2\n"] {
         assert!(text.contains(words), "{words} is missing in\n{text}");
     }
@@ -269,7 +271,7 @@ fn r97_an_alert_says_what_is_known() {
     assert!(text.contains("\nDown for:    ") && text.contains("\nUp:          0 of 2\n"), "{text}");
     one.serve("I am fine");
     let text = wait(&format!("Restored real server: {}", one.address));
-    assert!(text.starts_with("Down for:    ") && text.contains("\nCause was:   connect: "), "{text}");
+    assert!(text.starts_with("Down for:    ") && text.contains("\nCause was:   connect to "), "{text}");
     assert!(text.contains("\nUp:          1 of 2\n"), "{text}");
     site.expect_log("A server is left again: tcp:192.0.2.1:80");
     assert!(act(&site, &["web.cf", "stop"]).status.success());
@@ -286,7 +288,7 @@ fn without_a_relay_sendmail_gets_it() {
     let mut start: Command = site.command(&["web.cf", "start"]);
     assert!(start.env("LDIRECTORD_RS_MAIL__SENDMAIL", &script).status().unwrap().success());
     let text = || fs::read_to_string(&mail).unwrap_or_default();
-    site.wait_for("a letter", || text().contains("Log-Message: Added real server: "), &text);
+    site.wait_for("a message", || text().contains("Log-Message: Added real server: "), &text);
     assert!(text().contains("root@localhost") && text().contains("Daemon-Status: starting"), "{}", text());
     assert_eq!(site.act("stop"), 0);
 }
@@ -334,7 +336,7 @@ fn a_real_mail_server_takes_it() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(act(&site, &["web.cf", "start"]).status.success());
     let text = || fs::read_to_string(&printed).unwrap();
-    site.wait_for("the letter", || text().contains("Log-Message: Added real server: 127.0.0.1:1 "), &text);
+    site.wait_for("the message", || text().contains("Log-Message: Added real server: 127.0.0.1:1 "), &text);
     assert!(text().contains("To: a@one.example, b@two.example"), "{}", text());
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
@@ -348,7 +350,7 @@ fn who_is_dead_at_the_start_is_told() {
     let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
     assert!(act(&site, &["web.cf", "start"]).status.success());
     let words = format!("Log-Message: Inaccessible real server: {} (192.0.2.1:80)", one.address);
-    site.wait_for("the letter", || relay.has(&words), &|| format!("{:?}", relay.taken()));
+    site.wait_for("the message", || relay.has(&words), &|| format!("{:?}", relay.taken()));
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 

@@ -198,7 +198,7 @@ impl Alerts {
         let state = if changes && sends() { situation.server(server) } else { None };
         match state {
             Some(state) if state.standing() == Standing::InRotation => {
-                self.outages.end(server, situation.now)
+                self.outages.end(server, situation.now);
             }
             Some(state) => self.outages.begin(server, state.since(), cause(state).unwrap_or_default()),
             None => {}

@@ -81,10 +81,11 @@ pub(super) fn cause(server: &health::Server) -> Option<String> {
         Some(decision) => override_reason(decision),
         None => server.verdict()?.reason.clone(),
     };
-    let reason = escaped(&reason);
+    // Plain ASCII needs no encoding in mail, and the mark of a cut is the only other sign of our own.
+    let reason = escaped(&reason).replace('…', "...");
     Some(match reason.char_indices().nth(LONGEST_REASON) {
         Some((end, _)) => format!("{}...", &reason[..end]),
-        None => reason.into_owned(),
+        None => reason,
     })
 }
 
@@ -189,7 +190,7 @@ mod tests {
         let mut health = Health::new(&spec, &BTreeSet::from([server]), now);
         let member = ServerRef { virtual_index: 0, real_index: 0 };
         for (reason, expected) in
-            [("", "drain by alice"), ("kernel\nupdate", "drain by alice: kernel\\nupdate")]
+            [("", "drain by alice"), ("kernel\nupdate…", "drain by alice: kernel\\nupdate...")]
         {
             let owner = Owner::Operator("alice".to_owned());
             let decision =
