@@ -5,18 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Exit;
-use super::actions;
 use super::context::Context;
-use super::terminal::{answer, eprint_line};
+use super::failure::Failure;
+use super::load;
+use super::terminal::answer;
 use crate::notify::mail::{Encoded, MailDelivery, Message, renderer};
-use crate::notify::queue::{Delivery, Failure, Message as _};
+use crate::notify::queue::{self, Delivery, Message as _};
 use crate::settings;
 use crate::value::shown::escaped;
 
 const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has failed.\n";
 
-pub(super) fn run(context: &Context) -> Exit {
-    let Ok((_, loaded)) = actions::load(context) else { return Exit::Config };
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+    let loaded = load::load(context, &load::find(context, Exit::Config)?)?;
     let renderer = renderer();
     let from = loaded.spec.config().globals.emailalertfrom.clone();
     let mut lists = BTreeMap::new();
@@ -27,14 +28,9 @@ pub(super) fn run(context: &Context) -> Exit {
     if lists.is_empty() {
         return answer("no virtual service has emailalert, so no alert is ever sent", Exit::Ok);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprint_line!("the runtime cannot be started: {error}");
-            return Exit::Failure;
-        }
-    };
-    let mut exit = Exit::Ok;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let mut result = Ok(Exit::Ok);
     for ((list, relay), virtuals) in lists {
         let (recipients, mut problems) = renderer.recipients(&list);
         if !recipients.is_empty() {
@@ -49,10 +45,12 @@ pub(super) fn run(context: &Context) -> Exit {
             problems.extend(runtime.block_on(send(&message, &context.settings.mail)));
         }
         for problem in problems {
-            exit = answer(problem, Exit::Failure);
+            let printed = answer(problem, Exit::Failure);
+            // A result that cannot be printed must not keep the other messages from being sent.
+            result = result.and(printed);
         }
     }
-    exit
+    result
 }
 
 /// Sends a message, and returns an error text for each recipient that does not get it.
@@ -63,7 +61,7 @@ async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
     };
     let mut delivery = MailDelivery::new(message.relay.clone(), Arc::new(settings.clone()));
     let destination = delivery.destination();
-    let rejected = |to: &str, failure: &Failure| {
+    let rejected = |to: &str, failure: &queue::Failure| {
         format!(
             "not accepted by {destination} for {to}: {}; check emailalert, emailalertfrom and smtp in the configuration, and [mail] in \
              the settings",
@@ -80,7 +78,7 @@ async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
                 problems.extend(parts.iter().map(|part| rejected(&part.message.recipients(), &part.failure)));
             }
             // A message for each recipient shows which of them the relay rejects.
-            Err(Failure::NotNow(_) | Failure::Never(_)) if message.addresses().len() > 1 => {
+            Err(queue::Failure::NotNow(_) | queue::Failure::Never(_)) if message.addresses().len() > 1 => {
                 waiting.extend(message.split().into_iter().rev());
             }
             Err(failure) => problems.push(rejected(&message.recipients(), &failure)),
@@ -88,7 +86,7 @@ async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
     }
     delivery.close().await;
     let line = format!("accepted by {destination} for {}", accepted.join(", "));
-    if !accepted.is_empty() && answer(line, Exit::Ok) != Exit::Ok {
+    if !accepted.is_empty() && answer(line, Exit::Ok).is_err() {
         problems.push("the accepted recipients could not all be printed".to_owned());
     }
     problems

@@ -9,45 +9,32 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
+use super::failure::Failure;
 use super::terminal::{self, answer, eprint_line};
-use super::{actions, judge, launch, programs};
+use super::{judge, launch, load, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
 use crate::daemon::{self, Checks, Limits, Loaded};
 use crate::health::Health;
 use crate::report::{self, Moment, Snapshot, View};
 
-pub(super) fn run(context: &Context, judging: Judging) -> Exit {
-    let Some(path) = context.find_config() else { return judge::not_found(context, judging.json) };
-    actions::warn_of_access(context, &path);
+pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, Failure> {
+    let path = judge::find(context, judging.json)?;
+    load::warn_of_access(context, &path);
     let loaded = match daemon::load(&path) {
         Ok(loaded) => loaded,
-        Err(error) => return judge::refused(&path, &error, judging.json),
+        Err(error) => return judge::refused(&path, error, judging.json),
     };
     let of_machine = [loaded.notes().to_vec(), programs::faults(loaded.spec.config())].concat();
     let warnings = loaded.warnings.len() + of_machine.len();
     judge::tell_warnings(&path, &loaded.warnings);
     of_machine.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
-    if judge::too_odd(&path, warnings, judging) {
-        return Exit::Config;
-    }
-    let runtime = match daemon::runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprint_line!("the runtime cannot be started: {error}");
-            return Exit::Failure;
-        }
-    };
+    judge::check_strict(&path, warnings, judging)?;
+    let runtime = daemon::runtime().map_err(Failure::Runtime)?;
     let limits = launch::check_limits(context);
     silence_contained_panics();
     let result = runtime.block_on(look(&loaded, limits, context.acts.commands));
     runtime.shutdown_background();
-    let snapshot = match result {
-        Ok(snapshot) => snapshot,
-        Err(error) => {
-            eprint_line!("the checks cannot be run: {error}");
-            return Exit::Failure;
-        }
-    };
+    let snapshot = result.map_err(Failure::Checks)?;
     let exit = if snapshot.all_well() { Exit::Ok } else { Exit::Failure };
     if judging.json {
         return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::arguments::{Command, Options};
+use super::failure::Failure;
 use super::terminal::eprint_line;
 use crate::daemon;
 use crate::settings::{self, Acts, Backend, Settings};
@@ -52,7 +53,7 @@ impl Context {
     ///
     /// # Errors
     /// The settings are wrong and the command needs them.
-    pub fn new(options: &Options, command: &Command, arguments: &[String]) -> Result<Context, String> {
+    pub fn new(options: &Options, command: &Command, arguments: &[String]) -> Result<Context, Failure> {
         let path = options.settings.as_deref();
         let mut settings = match Settings::load(path) {
             // The settings do not matter for `-t FILE`.
@@ -64,7 +65,7 @@ impl Context {
                 eprint_line!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
                 settings
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(Failure::Settings(error)),
         };
         if let Some(backend) = options.table {
             settings.table.backend = backend;
@@ -151,16 +152,9 @@ impl Context {
         self.instance()?.file_lock(&self.state_directory())
     }
 
-    /// The error for a name that is too long to be part of file names.
-    pub fn name_too_long(&self) -> Option<String> {
-        (self.name.len() > LONGEST_NAME).then(|| {
-            format!(
-                "The name of a configuration may have {LONGEST_NAME} bytes, this one has {}: {}; rename the file, or start it \
-                 through a link with a shorter name",
-                self.name.len(),
-                self.name
-            )
-        })
+    /// Refuses a name that is too long to be part of file names.
+    pub fn check_name(&self) -> Result<(), Failure> {
+        if self.name.len() > LONGEST_NAME { Err(Failure::NameTooLong(self.name.clone())) } else { Ok(()) }
     }
 
     /// The file of the operators' overrides.

@@ -5,72 +5,67 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Exit;
-use super::actions;
 use super::arguments::Judging;
 use super::context::Context;
-use super::terminal::{answer, eprint_line};
+use super::failure::Failure;
+use super::load;
+use super::terminal::{self, answer, eprint_line};
 use crate::config::{self, Diagnostic, Original, Severity};
 use crate::daemon::{self, LoadError};
 
-pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Exit {
+pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Result<Exit, Failure> {
     let path = match named {
-        true => Some(PathBuf::from(&context.argument)),
-        false => context.find_config(),
+        true => PathBuf::from(&context.argument),
+        false => find(context, judging.json)?,
     };
-    let Some(path) = path else { return not_found(context, judging.json) };
     match daemon::judge(&path) {
-        Err(error) => refused(&path, &error, judging.json),
+        Err(error) => refused(&path, error, judging.json),
         Ok(loaded) => accepted(&path, &loaded.warnings, judging),
     }
 }
 
-/// Reports a missing file.
-pub(super) fn not_found(context: &Context, json: bool) -> Exit {
-    eprint_line!("{}", context.not_found());
-    if !json {
-        return Exit::Config;
-    }
-    let message = format!("Config file {} not found", context.argument);
-    print(Path::new(&context.argument), Exit::Config, vec![Finding::about_the_file("not-found", message)])
+/// The path of the configuration. With `json`, a missing file is also a finding on standard output.
+pub(super) fn find(context: &Context, json: bool) -> Result<PathBuf, Failure> {
+    load::find(context, Exit::Config).inspect_err(|_| {
+        let message = format!("Config file {} not found", context.argument);
+        let finding = Finding::about_the_file("not-found", message);
+        if json {
+            // The failure is reported in any case.
+            let _ = print(Path::new(&context.argument), Exit::Config, vec![finding]);
+        }
+    })
 }
 
-/// Reports why a file cannot be used: as JSON, or in the original's form with an excerpt for each error.
-pub(super) fn refused(path: &Path, error: &LoadError, json: bool) -> Exit {
-    if json {
-        return print(path, Exit::Config, findings(error));
-    }
-    actions::report(error);
-    Exit::Config
+/// Reports why a file cannot be used: as JSON, or as a failure with an excerpt for each error.
+pub(super) fn refused(path: &Path, error: LoadError, json: bool) -> Result<Exit, Failure> {
+    if json { print(path, Exit::Config, findings(&error)) } else { Err(Failure::Config(error)) }
 }
 
-/// Whether `--strict` refuses a file with this number of warnings. Prints a message in that case.
-pub(super) fn too_odd(path: &Path, warnings: usize, judging: Judging) -> bool {
-    let refused = judging.strict && warnings > 0;
-    if refused {
-        eprint_line!("{}: {}, and --strict allows none", path.display(), count(warnings));
+/// Refuses a file with warnings if `--strict` is given.
+pub(super) fn check_strict(path: &Path, warnings: usize, judging: Judging) -> Result<(), Failure> {
+    match judging.strict && warnings > 0 {
+        true => Err(Failure::Warnings { path: path.to_owned(), warnings: count(warnings) }),
+        false => Ok(()),
     }
-    refused
 }
 
-fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Exit {
-    if !judging.json {
-        tell_warnings(path, warnings);
-    }
-    let refused = too_odd(path, warnings.len(), judging);
-    let exit = if refused { Exit::Config } else { Exit::Ok };
+fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Exit, Failure> {
+    let checked = check_strict(path, warnings.len(), judging);
     if judging.json {
-        return print(path, exit, warnings.iter().map(Finding::from).collect());
+        let exit = if checked.is_err() { Exit::Config } else { Exit::Ok };
+        print(path, exit, warnings.iter().map(Finding::from).collect())?;
+        return checked.map(|()| Exit::Ok);
     }
-    if !refused {
-        tell_outcome(path, warnings.len());
-    }
-    exit
+    tell_warnings(path, warnings);
+    checked?;
+    tell_outcome(path, warnings.len());
+    Ok(Exit::Ok)
 }
 
 /// Prints warnings, each with an excerpt.
 pub(super) fn tell_warnings(path: &Path, warnings: &[Diagnostic]) {
     if !warnings.is_empty() {
-        eprint_line!("{}", config::render(warnings, &path.display().to_string(), actions::has_colour()));
+        eprint_line!("{}", config::render(warnings, &path.display().to_string(), terminal::has_colour()));
     }
 }
 
@@ -160,7 +155,7 @@ fn findings(error: &LoadError) -> Vec<Finding> {
     }
 }
 
-fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Exit {
+fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Result<Exit, Failure> {
     let judged = Judged { file: path.display().to_string(), usable: exit == Exit::Ok, diagnostics };
     answer(serde_json::to_string_pretty(&judged).unwrap_or_default(), exit)
 }

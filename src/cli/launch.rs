@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::Exit;
 use super::context::Context;
+use super::failure::Failure;
 use super::privileges;
 use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
 use super::terminal::eprint_line;
@@ -37,16 +38,10 @@ pub(super) struct Prepared {
 }
 
 /// Makes every check that can refuse the daemon. Another daemon may still run at this time.
-pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Exit> {
-    let ipvs = context.open_table().map_err(|error| {
-        eprint_line!("The kernel's IPVS table cannot be opened: {error}");
-        Exit::Failure
-    })?;
+pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Failure> {
+    let ipvs = context.open_table().map_err(Failure::Table)?;
     let config = loaded.spec.config();
-    privileges::judge(context, &path, config).map_err(|error| {
-        eprint_line!("{error}");
-        Exit::Failure
-    })?;
+    privileges::judge(context, &path, config).map_err(Failure::Privileges)?;
     let globals = &config.globals;
     let foreground = match (context.debug, globals.supervised) {
         (true, _) => Some(Target::Stderr),
@@ -65,15 +60,10 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
-    let checker = Checker::new().map_err(|error| {
-        eprint_line!("{error}");
-        Exit::Failure
-    })?;
+    let checker = Checker::new().map_err(Failure::Checker)?;
     let control = &context.settings.control;
-    let rights = Rights::new(&control.read_group, &control.write_group).map_err(|error| {
-        eprint_line!("{}: {error}", context.settings_file.display());
-        Exit::Failure
-    })?;
+    let rights = Rights::new(&control.read_group, &control.write_group)
+        .map_err(|error| Failure::Setting { file: context.settings_file.clone(), error })?;
     let setup = Setup {
         checker: checker.with_commands(context.acts.commands),
         path,
@@ -103,7 +93,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     Ok(Prepared { setup, foreground })
 }
 
-pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Exit> {
+pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Failure> {
     match foreground {
         Some(target) => Ok(in_foreground(context, setup, target)),
         None if context.foreground => attached(context, setup),
@@ -144,15 +134,17 @@ fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
     tracing::info!("Starting Linux Director (ldirectord-rs {VERSION}) with pid: {}", process::own_pid());
     let result = serve(context, setup, None);
     log.finish();
-    match result {
-        Ok(()) => Exit::Ok,
-        Err(_) => Exit::Failure,
-    }
+    code(&result)
+}
+
+/// The exit code of a daemon. It has logged its error, and told its launcher.
+fn code(result: &Result<(), daemon::StartError>) -> Exit {
+    if result.is_ok() { Exit::Ok } else { Exit::Failure }
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
+fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Failure> {
     let Some(pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
         Ok(Side::Launcher(verdict)) => {
@@ -164,24 +156,21 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Exit> {
             return Ok(exit);
         }
         Ok(Side::Daemon(launcher)) => launcher,
-        Err(error) => {
-            eprint_line!("cannot detach: {error}");
-            return Err(Exit::Failure);
-        }
+        Err(error) => return Err(Failure::Detach(error)),
     };
     setup.launcher = Some(launcher);
     as_daemon(context, setup, pid_file)
 }
 
-fn launched(verdict: StartResult) -> Result<Exit, Exit> {
+fn launched(verdict: StartResult) -> Result<Exit, Failure> {
     match verdict {
         StartResult::Ready { notes } => {
             notes.lines().for_each(|line| eprint_line!("{line}"));
             Ok(Exit::Ok)
         }
         StartResult::Failed { code, message } => {
-            eprint_line!("{message}");
-            Err(if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure })
+            let exit = if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure };
+            Err(Failure::Start { message, exit })
         }
     }
 }
@@ -199,7 +188,7 @@ fn probe_log(setup: &Setup) {
 
 /// Claims the pid file; none if a daemon of another start runs. Waits for a start in progress: the caller may ask for
 /// the status of the daemon right after.
-fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
+fn claim(context: &Context) -> Result<Option<PidFile>, Failure> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
     let known_as = |claimed: PidFile| match context.instance() {
@@ -212,24 +201,15 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Exit> {
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
-                eprint_line!(
-                    "{} or {} is locked by another process, but no daemon runs; find the process with fuser {0} {1}",
-                    path.display(),
-                    context.lock_file().display()
-                );
-                return Err(Exit::Failure);
+                return Err(Failure::LockedWithoutDaemon { pid_file: path, lock: context.lock_file() });
             }
-            Err(error) => {
-                // The first words are the original's.
-                eprint_line!("Can not open {}: {}", path.display(), cause(&error));
-                return Err(Exit::Failure);
-            }
+            Err(error) => return Err(Failure::PidFile { path, error }),
         }
     }
 }
 
 /// Runs the daemon in this process, for a supervisor that waits for its end.
-fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
+fn attached(context: &Context, setup: Setup) -> Result<Exit, Failure> {
     let path = context.pid_file();
     let claimed = claim(context)?;
     let other = match &claimed {
@@ -240,17 +220,15 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Exit> {
     if let Some(Process { pid, .. }) = other {
         let way = if process::is_ours(pid) { "" } else { ", or switch with ldirectord-rs-switch to-rs" };
         let config = context.display_config();
-        eprint_line!("ldirectord for {config} is already running with pid {pid}; stop it first{way}");
-        return Err(Exit::Failure);
+        return Err(Failure::AlreadyRuns { config, pid, way });
     }
     let Some(pid_file) = claimed else {
-        eprint_line!("{} belongs to a daemon that is just ending; try again", path.display());
-        return Err(Exit::Failure);
+        return Err(Failure::DaemonEnds(path));
     };
     as_daemon(context, setup, pid_file)
 }
 
-fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Exit> {
+fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Failure> {
     limits::survive_file_size_limit();
     limits::give_memory_back();
     let log = setup.log.clone();
@@ -292,7 +270,7 @@ fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Resu
         log.finish();
     }
     pid_file.remove();
-    result.map(|()| Exit::Ok).map_err(|_| Exit::Failure)
+    Ok(code(&result))
 }
 
 /// Logs panics, as a daemon has no terminal.

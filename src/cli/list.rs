@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::Exit;
 use super::context::Context;
+use super::failure::Failure;
 use super::terminal::{answer, eprint_line};
 use crate::net::cause;
 use crate::sys::instance::{self, Instance};
@@ -23,7 +24,7 @@ pub(super) struct Found {
 }
 
 /// `status --all`.
-pub(super) fn run(context: &Context) -> Exit {
+pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let (found, is_whole) = found(context);
     let runs = |found: &Found| matches!(found.state, State::Running(_));
     let exit = match found.iter().any(runs) {

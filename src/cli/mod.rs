@@ -4,20 +4,26 @@
 //! with a warning. Some of our options are accepted at any position. Our own commands (`check`, `show`, `drain` …) are
 //! accepted in place of its action or its configuration. The original has no option `-t`.
 
-mod actions;
 mod alert_test;
 mod arguments;
 mod check;
 mod context;
+mod failure;
 mod judge;
 mod launch;
 mod list;
+mod load;
 mod other;
 mod privileges;
 mod programs;
+mod reload;
+mod restart;
 mod running;
 mod show;
+mod start;
+mod status;
 mod steer;
+mod stop;
 mod terminal;
 mod unit;
 
@@ -26,10 +32,12 @@ use std::process::ExitCode;
 
 use arguments::{Action, Command, Parsed};
 use context::Context;
+use failure::Failure;
 use running::{as_it_crashed, as_it_runs};
 use terminal::eprint_line;
 
 use crate::daemon::instances;
+use crate::sys::{detach, process};
 
 /// All exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,28 +73,21 @@ pub fn command() -> clap::Command {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
-    let arguments: Vec<String> = match arguments.map(OsString::into_string).collect() {
-        Ok(arguments) => arguments,
-        Err(word) => {
-            eprint_line!("argument is not UTF-8: {}", word.display());
-            return Exit::Usage;
-        }
-    };
-    run(&arguments)
+    let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
+    arguments
+        .map_err(Failure::NotUtf8)
+        .and_then(|arguments| run(&arguments))
+        .unwrap_or_else(|failure| terminal::report(&failure))
 }
 
-fn run(arguments: &[String]) -> Exit {
+fn run(arguments: &[String]) -> Result<Exit, Failure> {
     #[cfg(feature = "oracle")]
     if arguments.get(1).is_some_and(|word| word == crate::check::oracle_login::ARGUMENT) {
-        return if crate::check::oracle_login::main() { Exit::Ok } else { Exit::Failure };
+        return Ok(if crate::check::oracle_login::main() { Exit::Ok } else { Exit::Failure });
     }
     match arguments::parse(arguments) {
-        Parsed::Answer { text, error, exit } => {
-            if let Some(error) = error {
-                eprint_line!("{error}");
-            }
-            terminal::answer(text.trim_end(), exit)
-        }
+        Parsed::Answer(text) => terminal::answer(text.trim_end(), Exit::Ok),
+        Parsed::Wrong(wrong) => Err(Failure::Usage(wrong)),
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {
                 eprint_line!(
@@ -94,26 +95,9 @@ fn run(arguments: &[String]) -> Exit {
                     options.ignored.join(" ")
                 );
             }
-            let context = match Context::new(&options, &command, arguments) {
-                Ok(context) => context,
-                Err(message) => {
-                    eprint_line!("{message}");
-                    return Exit::Config;
-                }
-            };
+            let context = Context::new(&options, &command, arguments)?;
             match command {
-                // `start` itself reports a daemon that runs under another name.
-                Command::Action(Action::Start) => actions::run(&context, Action::Start),
-                Command::Action(action) => {
-                    let asked = context.name.clone();
-                    let context = as_it_runs(context);
-                    // `execute` may lead back to the same daemon under another name: act on it once.
-                    if context.name != asked && instances::has_called(&context.name) {
-                        return Exit::Ok;
-                    }
-                    let context = if action == Action::Stop { as_it_crashed(context) } else { context };
-                    actions::run(&context, action)
-                }
+                Command::Action(action) => act(context, action),
                 Command::List => list::run(&context),
                 Command::Check(judging) => check::run(&context, judging),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),
@@ -123,5 +107,32 @@ fn run(arguments: &[String]) -> Exit {
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }
+    }
+}
+
+/// Runs one of the original's actions.
+fn act(mut context: Context, action: Action) -> Result<Exit, Failure> {
+    // `start` itself reports a daemon that runs under another name.
+    if action != Action::Start {
+        let asked = context.name.clone();
+        context = as_it_runs(context);
+        // `execute` may lead back to the same daemon under another name: act on it once.
+        if context.name != asked && instances::has_called(&context.name) {
+            return Ok(Exit::Ok);
+        }
+    }
+    if matches!(action, Action::Start | Action::Restart | Action::TryRestart) {
+        context.check_name()?;
+        // Before this process opens anything: it may become the daemon.
+        detach::close_inherited();
+        process::set_umask();
+    }
+    match action {
+        Action::Start => start::run(&context),
+        Action::Stop => stop::run(&as_it_crashed(context)),
+        Action::Restart => restart::run(&context),
+        Action::TryRestart => restart::if_running(&context),
+        Action::Reload => reload::run(&context),
+        Action::Status => status::run(&context),
     }
 }

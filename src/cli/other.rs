@@ -1,6 +1,7 @@
 //! A running daemon with the same name but another file or another table.
 
 use super::context::Context;
+use super::terminal::eprint_line;
 use crate::sys::instance;
 use crate::value::shown::escaped;
 
@@ -20,6 +21,14 @@ pub(super) enum Differs {
 }
 
 impl Other {
+    /// Warns if the daemon of this name was started with another file: as in the original, two files of one name share
+    /// a daemon.
+    pub fn warn_of_file(context: &Context) {
+        if let Some(Other { what: Differs::File(file), .. }) = Other::of(context) {
+            eprint_line!("Warning: the daemon of this name runs for {file}; rename one of the two files");
+        }
+    }
+
     pub fn of(context: &Context) -> Option<Other> {
         let (process, runs) = instance::held(&context.lock_file()).ok()??;
         let asked = context.instance()?;

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 
 use super::Exit;
 use super::context::Context;
+use super::failure::Failure;
 use super::terminal::eprint_line;
-use crate::net::cause;
 use crate::sys::instance::{self, Instance};
 use crate::sys::lock::{self, Holder};
 use crate::sys::pidfile::{self, PidFile, State};
@@ -32,7 +32,7 @@ pub(super) const GONE_POLL: Duration = Duration::from_millis(10);
 /// The pid file or the lock cannot be read, so the state is unknown.
 pub(super) fn state(context: &Context) -> io::Result<State> {
     // No daemon can have such a name.
-    if context.name_too_long().is_some() {
+    if context.check_name().is_err() {
         return Ok(State::Stopped);
     }
     match pidfile::state(&context.pid_file(), &context.lock_file())? {
@@ -94,60 +94,46 @@ pub(super) fn as_it_runs(context: Context) -> Context {
 }
 
 /// The running daemon. Waits for a start in progress.
-pub(super) fn running(context: &Context) -> Result<Option<Process>, Exit> {
+pub(super) fn running(context: &Context) -> Result<Option<Process>, Failure> {
     let limit = Instant::now() + GONE_LIMIT;
     loop {
-        let state = state(context).map_err(|error| {
-            unreadable(context, &error);
-            Exit::Failure
-        })?;
+        let state = state(context).map_err(|error| unreadable(context, error, Exit::Failure))?;
         match state {
             State::Running(process) => return Ok(Some(process)),
             State::Stale(_) | State::Stopped => return Ok(None),
             State::Starting if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             State::Starting => {
-                eprint_line!(
-                    "{}: locked by another `start` that has not finished after {} s, or by a process of another pid namespace; find it \
-                     with fuser {0}",
-                    context.lock_file().display(),
-                    GONE_LIMIT.as_secs()
-                );
-                return Err(Exit::Failure);
+                let (lock, seconds) = (context.lock_file(), GONE_LIMIT.as_secs());
+                return Err(Failure::StartLocked { lock, seconds });
             }
         }
     }
 }
 
-/// Reports that the state is unknown. The caller does nothing: it must not take a running daemon for a stopped one.
-pub(super) fn unreadable(context: &Context, error: &io::Error) {
-    eprint_line!(
-        "{} cannot be read: {}; it is unknown whether ldirectord for {} is running; ask as root",
-        context.pid_file().display(),
-        cause(error),
-        context.display_config()
-    );
+/// The failure for an unknown state. The caller does nothing: it must not take a running daemon for a stopped one.
+pub(super) fn unreadable(context: &Context, error: io::Error, exit: Exit) -> Failure {
+    Failure::UnknownState { pid_file: context.pid_file(), config: context.display_config(), error, exit }
 }
 
 /// The daemon that runs although this process has claimed the pid file.
-pub(super) fn beside(context: &Context, own: &PidFile) -> Result<Option<Process>, Exit> {
+pub(super) fn beside(context: &Context, own: &PidFile) -> Result<Option<Process>, Failure> {
     match own.beside() {
         Ok(State::Running(process)) => Ok(Some(process)),
         Ok(_) => Ok(None),
-        Err(error) => {
-            unreadable(context, &error);
-            Err(Exit::Failure)
-        }
+        Err(error) => Err(unreadable(context, error, Exit::Failure)),
     }
 }
 
 /// Ends a daemon without changing the table. The signal kills the original, whose forked checkers would go on changing
 /// the table: they are killed too.
-pub(super) fn hand_over(daemon: Process) -> Result<(), Exit> {
+pub(super) fn hand_over(daemon: Process) -> Result<(), Failure> {
     let children = if process::is_ours(daemon.pid) { Vec::new() } else { process::children(daemon.pid) };
     end(daemon, Signal::SIGUSR2)?;
     for child in children.into_iter().filter(|child| process::is_forked_checker(*child)) {
-        // `end` has printed the error. Go on: their parent is gone, and without a new daemon nothing would be checked.
-        let _ = end(Process::at(child), Signal::SIGKILL);
+        // Go on: their parent is gone, and without a new daemon nothing would be checked.
+        if let Err(failure) = end(Process::at(child), Signal::SIGKILL) {
+            eprint_line!("{failure}");
+        }
     }
     Ok(())
 }
@@ -162,25 +148,21 @@ pub(super) enum End {
 }
 
 /// Sends a signal and waits until the process has ended. Kills a process of ours that hangs.
-pub(super) fn end(process: Process, signal: Signal) -> Result<End, Exit> {
+pub(super) fn end(process: Process, signal: Signal) -> Result<End, Failure> {
     let is_ours = !process::is_original(process.pid);
     let Some(held) = signalled(process, signal)? else { return Ok(End::Orderly) };
     let limit = if is_ours { END_LIMIT } else { GONE_LIMIT };
     if has_ended_within(&held, limit) {
         return Ok(End::Orderly);
     }
-    let (pid, waited) = (process.pid, limit.as_secs());
+    let (pid, seconds) = (process.pid, limit.as_secs());
     if is_ours && held.send(Signal::SIGKILL).is_ok() && has_ended_within(&held, KILL_LIMIT) {
         eprint_line!(
-            "pid {pid} did not end within {waited} s after {signal} and was killed; its log may show why"
+            "pid {pid} did not end within {seconds} s after {signal} and was killed; its log may show why"
         );
         return Ok(End::Killed);
     }
-    eprint_line!(
-        "pid {pid} is still running {waited} s after {signal}; see its log, or end it with kill -KILL {pid} (the table then stays \
-         as it is)"
-    );
-    Err(Exit::Failure)
+    Err(Failure::StillRuns { pid, seconds, signal })
 }
 
 fn has_ended_within(held: &Held, limit: Duration) -> bool {
@@ -195,14 +177,11 @@ fn has_ended_within(held: &Held, limit: Duration) -> bool {
 }
 
 /// Sends a signal to a process; none if it has already ended.
-pub(super) fn signalled(process: Process, signal: Signal) -> Result<Option<Held>, Exit> {
+pub(super) fn signalled(process: Process, signal: Signal) -> Result<Option<Held>, Failure> {
     let sent = process.hold().and_then(|held| held.send(signal).map(|()| held));
     match sent {
         Ok(held) => Ok(Some(held)),
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
-        Err(error) => {
-            eprint_line!("{signal} cannot be sent to pid {}: {}", process.pid, cause(&error));
-            Err(Exit::Failure)
-        }
+        Err(error) => Err(Failure::Signal { signal, pid: process.pid, error }),
     }
 }

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 use super::Exit;
 use super::context::Context;
+use super::failure::Failure;
 use super::show;
-use super::terminal::{answer, eprint_line};
+use super::terminal::answer;
 use crate::control::{self, ClientError, Request};
 use crate::sys::socket;
 
@@ -14,20 +15,14 @@ struct Done {
     services: Vec<String>,
 }
 
-pub(super) fn run(context: &Context, request: &Request) -> Exit {
-    let path = socket::place(&context.state_directory(), &context.name);
-    match control::ask(&path, request) {
-        Err(ClientError::Io(error)) => show::no_answer(context, &error),
-        Err(error) => {
-            eprint_line!("{request}: refused: {error}");
-            Exit::Failure
-        }
+pub(super) fn run(context: &Context, request: &Request) -> Result<Exit, Failure> {
+    let socket = socket::place(&context.state_directory(), &context.name);
+    match control::ask(&socket, request) {
+        Err(ClientError::Io(error)) => Err(show::no_answer(context, error)),
+        Err(error) => Err(Failure::Refused { request: Box::new(request.clone()), error }),
         Ok(text) => match serde_json::from_str::<Done>(&text) {
             Ok(done) => answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok),
-            Err(error) => {
-                eprint_line!("the daemon at {} has another version: {error}", path.display());
-                Exit::Failure
-            }
+            Err(error) => Err(Failure::OtherVersion { socket, error, advice: "" }),
         },
     }
 }

@@ -2,10 +2,10 @@
 //! library would panic, in the middle of a start or a stop.
 
 use std::fmt::{Arguments, Display};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use super::Exit;
-use crate::net::cause;
+use super::failure::Failure;
 use crate::report::Look;
 
 /// Prints a line on standard error.
@@ -43,18 +43,32 @@ pub(super) fn look(all: bool) -> Look {
     Look { width, colour: true, utf8, all }
 }
 
-/// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or
-/// [`Exit::Failure`] if a part of the result is lost. A reader that closes the pipe has read enough.
-pub(super) fn answer(text: impl Display, exit: Exit) -> Exit {
+/// Whether diagnostics are printed in colour.
+pub(super) fn has_colour() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Prints why a command failed, and returns its exit code.
+pub(super) fn report(failure: &Failure) -> Exit {
+    let text = if has_colour() { format!("{failure:#}") } else { failure.to_string() };
+    if !text.is_empty() {
+        eprint_line!("{text}");
+    }
+    match failure {
+        // As in the original, the usage goes to standard output.
+        Failure::Usage(wrong) => {
+            answer(wrong.usage().trim_end(), Exit::Usage).unwrap_or_else(|failure| report(&failure))
+        }
+        _ => failure.exit(),
+    }
+}
+
+/// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or a failure
+/// if a part of the result is lost. A reader that closes the pipe has read enough.
+pub(super) fn answer(text: impl Display, exit: Exit) -> Result<Exit, Failure> {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprint_line!(
-                "standard output cannot be written: {}; a part of the result is missing",
-                cause(&error)
-            );
-            Exit::Failure
-        }
-        _ => exit,
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(exit),
     }
 }

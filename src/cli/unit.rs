@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::{self, Action, Command, Options, Parsed};
 use super::context::Context;
+use super::failure::Failure;
 use super::terminal::eprint_line;
 use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
@@ -73,30 +74,27 @@ fn starts(command: &str) -> impl Iterator<Item = Options> {
 }
 
 /// Runs `systemctl VERB` for a daemon that a unit runs.
-pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Exit {
+pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Result<Exit, Failure> {
     eprint_line!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
     order(unit, verb)
 }
 
 /// Runs `systemctl VERB` for a unit that waits for its next start.
-pub(super) fn ask_waiting(unit: &str, verb: &str) -> Exit {
+pub(super) fn ask_waiting(unit: &str, verb: &str) -> Result<Exit, Failure> {
     eprint_line!("{unit} waits for its next start: systemctl {verb} {unit}");
     order(unit, verb)
 }
 
 /// Runs `systemctl` and waits for it. It prints its own errors.
-fn order(unit: &str, verb: &str) -> Exit {
+fn order(unit: &str, verb: &str) -> Result<Exit, Failure> {
     match process::Command::new("systemctl")
         .args(["--no-ask-password", verb, "--", unit])
         .stdin(Stdio::null())
         .status()
     {
-        Ok(status) if status.success() => Exit::Ok,
-        Ok(_) => Exit::Failure,
-        Err(error) => {
-            eprint_line!("systemctl cannot be run: {error}; nothing was done");
-            Exit::Failure
-        }
+        Ok(status) if status.success() => Ok(Exit::Ok),
+        Ok(_) => Ok(Exit::Failure),
+        Err(error) => Err(Failure::Systemctl(error)),
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod steer;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::slice;
 
 use clap::{CommandFactory, Parser};
 
-use super::Exit;
 use crate::config::nearest_word;
 use crate::control::Request;
 use crate::settings::Backend;
@@ -173,24 +173,25 @@ impl Action {
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
-    /// Print a text and exit.
-    Answer { text: String, error: Option<String>, exit: Exit },
+    /// Print a text.
+    Answer(String),
     /// Run a command.
     Run(Options, Command),
+    /// Refuse the command line.
+    Wrong(Wrong),
 }
 
 /// Reads the arguments, the program's name first.
 pub(super) fn parse(arguments: &[String]) -> Parsed {
     let arguments = match read(arguments) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(error.into()),
+        Err(error) => return Parsed::Wrong(error.into()),
     };
     if arguments.help {
-        return Parsed::Answer { text: help(), error: None, exit: Exit::Ok };
+        return Parsed::Answer(help());
     }
     if arguments.version {
-        let text = format!("ldirectord-rs {}\n", env!("CARGO_PKG_VERSION"));
-        return Parsed::Answer { text, error: None, exit: Exit::Ok };
+        return Parsed::Answer(format!("ldirectord-rs {}\n", env!("CARGO_PKG_VERSION")));
     }
     let mut options = Options {
         debug: arguments.debug,
@@ -211,7 +212,7 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
             options.ignored = asked.ignored;
             Parsed::Run(options, asked.command)
         }
-        Err(wrong) => usage(wrong),
+        Err(wrong) => Parsed::Wrong(wrong),
     }
 }
 
@@ -259,14 +260,28 @@ impl Asked {
     }
 }
 
-/// Why a command line is refused, in addition to the usage.
-#[derive(Default)]
-struct Wrong {
+/// Why a command line is refused. `Display` is the error, if there is one in addition to the usage.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Wrong {
     error: Option<String>,
     /// What the operator probably meant.
     hint: Option<String>,
     /// The usage of one command, instead of that of the program.
     usage: Option<String>,
+}
+
+impl Wrong {
+    /// The usage, with what the operator probably meant as its last line.
+    pub fn usage(&self) -> String {
+        let hint = self.hint.as_ref().map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
+        self.usage.clone().unwrap_or_else(|| help() + &hint)
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error.as_deref().unwrap_or_default())
+    }
 }
 
 impl From<String> for Wrong {
@@ -406,13 +421,6 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
         ignored.iter().cloned().partition(|word| action == Action::Status && word == "--all");
     let command = if all.is_empty() { Command::Action(action) } else { Command::List };
     Ok(Asked { config: config.cloned(), command, ignored })
-}
-
-/// The usage, with what the operator probably meant as its last line.
-fn usage(wrong: Wrong) -> Parsed {
-    let hint = wrong.hint.map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
-    let text = wrong.usage.unwrap_or_else(|| help() + &hint);
-    Parsed::Answer { text, error: wrong.error, exit: Exit::Usage }
 }
 
 /// The options, for the manual.
