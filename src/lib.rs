@@ -82,7 +82,7 @@
 //! | which servers are in maintenance | `daemon/maintenance/mod.rs` |
 //! | which privileges the daemon keeps, and when it gives up the rest | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | the manual of a directive | `docs/man/directives.md`, assembled by `examples/manual` |
-//! | how the command line is parsed | `cli/arguments/mod.rs` |
+//! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs` |
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes, and why a command failed | `cli/mod.rs`, `cli/failure.rs` |
 //! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs` |

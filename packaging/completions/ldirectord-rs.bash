@@ -47,7 +47,7 @@ _ldirectord_rs() {
 	*:check | *:show | *:alert-test)
 		case $cur:${words[0]} in
 		-*:check) configs="--config-only --strict --json" ;;
-		-*:show) configs=--json ;;
+		-*:show) configs="--all --json" ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")

@@ -34,5 +34,6 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l forc
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Only validate the file'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from show" -l all -d 'Every server, also in a long listing'
 complete -c ldirectord-rs -l strict -d 'With -t and check: treat warnings as errors'
 complete -c ldirectord-rs -l json -d 'With -t, check and show: print JSON'

@@ -39,7 +39,8 @@ _ldirectord_rs_first() {
 
 _ldirectord_rs_second() {
 	case ${line[1]} in
-	check | show | alert-test) _ldirectord_rs_configs ;;
+	show) _ldirectord_rs_configs; compadd -- --all ;;
+	check | alert-test) _ldirectord_rs_configs ;;
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	status) compadd -- --all ;;

@@ -1,8 +1,10 @@
 //! The command line, as the original reads it.
 
+mod own;
 mod steer;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::slice;
 
@@ -20,12 +22,6 @@ use crate::settings::Backend;
     disable_help_flag = true,
     disable_version_flag = true,
     disable_help_subcommand = true,
-    override_usage = "ldirectord-rs [OPTIONS] [CONFIG] start|stop|restart|try-restart|reload|force-reload|status\n       \
-                      ldirectord-rs [OPTIONS] check [CONFIG] [--config-only] [--strict] [--json]\n       \
-                      ldirectord-rs -t FILE [--strict] [--json]\n       \
-                      ldirectord-rs [OPTIONS] show [CONFIG] [--json]\n       \
-                      ldirectord-rs [OPTIONS] drain|down|up|undo SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]\n       \
-                      ldirectord-rs [OPTIONS] alert-test [CONFIG]",
     after_help = AFTER_HELP
 )]
 struct Arguments {
@@ -65,24 +61,33 @@ struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-CONFIG is searched for in /etc/ha.d, in /etc/ha.d/conf, and as given. Default: ldirectord.cf, finally in /etc.
+CONFIG is searched for in /etc/ha.d, in /etc/ha.d/conf, and as given.
+Default: ldirectord.cf, finally in /etc.
 
 start         start the daemon; returns when it is ready, or prints why it cannot start
-stop          stop the daemon and clean up the table (see cleanstop); returns when the daemon has ended
+stop          stop the daemon and clean up the table (see cleanstop); returns when it has ended
 restart       stop the daemon, leave the table as it is, start the daemon again
 try-restart   restart the daemon if it runs
 reload        read the configuration again (force-reload is the same)
-status        print whether the daemon runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown;
-              status --all: every daemon of this machine, exit 0 if one runs
-check         validate the file and probe every server once: exit 0 all up, 1 a server is down, 2 file unusable;
-              with --config-only only validate the file, as -t does
-show          print the state of all servers and the table of the running daemon; without CONFIG: of every daemon;
-              with --all every server, also those that are up in a long listing
-drain         send a server (ADDRESS:PORT, as show prints it) no new connections; existing ones continue
+status        print whether the daemon runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown
+                --all                 every daemon of this machine: exit 0 if one runs
+check         validate the file and probe every server once:
+              exit 0 all up, 1 a server is down, 2 file unusable
+                --config-only         only validate the file, as -t does
+show          print the state of all servers, and the table of the running daemon;
+              without CONFIG of every daemon
+                --all                 every server, also those that are up in a long listing
+drain         send a server (ADDRESS:PORT, as show prints it) no new connections; others continue
 down          treat a server as if its check failed
 up            keep a server in rotation, whatever its check finds
 undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daemon
-alert-test    send a test message to every recipient of alerts: exit 0 all accepted, 1 not all, 2 file unusable";
+                -c, --config CONFIG   the daemon's configuration; it may also come first
+                --service ID          only in this virtual service, such as tcp:10.0.0.1:80
+                --for TIME            end after this time: 90s, 30m, 2h or 7d (not for undo)
+                --note TEXT           the reason, which show prints (not for undo)
+                --force               even if no server is left in rotation (not for undo)
+alert-test    send a test message to every recipient of alerts:
+              exit 0 all accepted, 1 not all, 2 file unusable";
 
 /// The options of a command line, and its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -274,7 +279,7 @@ impl Wrong {
     /// The usage, with what the operator probably meant as its last line.
     pub fn usage(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
-        self.usage.clone().unwrap_or_else(|| help() + &hint)
+        self.usage.clone().unwrap_or_else(help) + &hint
     }
 }
 
@@ -296,7 +301,11 @@ type Words = Result<Asked, Wrong>;
 fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     match words {
         [] => Ok(Asked::new(Some(file.to_owned()), Command::Judge { judging, named: true })),
-        [word, ..] => Err(format!("{word}: -t takes one file and no action").into()),
+        [word, ..] => Err(Wrong {
+            error: Some(format!("{word}: -t takes one file and no action")),
+            hint: None,
+            usage: Some(format!("Usage: {TEST}\n")),
+        }),
     }
 }
 
@@ -304,7 +313,6 @@ fn test(file: &str, judging: Judging, words: &[String]) -> Words {
 /// its name; more are ignored. Our own commands accept their configuration before or after them.
 fn words(words: &[String], judging: Judging) -> Words {
     let action = |index: usize| words.get(index).and_then(|word| Action::from_word(word));
-    let is_command = |word: &String| COMMANDS.contains(&word.as_str());
     match (words, action(0), action(1)) {
         ([], ..) => Err(Wrong::default()),
         ([_], Some(action), _) => action_alone(None, action, &[], judging),
@@ -312,22 +320,38 @@ fn words(words: &[String], judging: Judging) -> Words {
             action_alone(None, Action::Status, rest, judging)
         }
         ([config, _, ignored @ ..], _, Some(action)) => action_alone(Some(config), action, ignored, judging),
-        ([command, rest @ ..], ..) if is_command(command) => own_command(command, rest, judging),
-        ([config, command, rest @ ..], ..) if is_command(command) => {
-            own_command(command, &[slice::from_ref(config), rest].concat(), judging)
-        }
-        ([word], ..) => Err(no_such_action(word, words)),
-        // In `drian SERVER` the misspelt word comes first.
-        ([first, second, ..], ..) => {
-            let is_first = action(0).is_none() && nearest_command(second).is_none();
-            let word = if is_first && nearest_command(first).is_some() { first } else { second };
-            Err(no_such_action(word, words))
-        }
+        ([first, rest @ ..], ..) => own_command(first, rest, judging),
     }
 }
 
-/// The commands that the original does not have.
-const COMMANDS: [&str; 7] = ["check", "show", "alert-test", "drain", "down", "up", "undo"];
+/// Interprets words without an action of the original.
+fn own_command(first: &String, rest: &[String], judging: Judging) -> Words {
+    if let Some(command) = own::find(first) {
+        return read_own(command, rest, judging);
+    }
+    let words = &[slice::from_ref(first), rest].concat();
+    let Some((second, after)) = rest.split_first() else { return Err(no_such_action(first, words)) };
+    if let Some(command) = own::find(second) {
+        return read_own(command, &[slice::from_ref(first), after].concat(), judging);
+    }
+    Err(no_such_action(if is_first_wrong(first, second) { first } else { second }, words))
+}
+
+fn read_own(command: &own::Own, words: &[String], judging: Judging) -> Words {
+    command.check_options(words, judging)?;
+    match command.name {
+        "drain" | "down" | "up" | "undo" => steer::read(command, words),
+        _ => command.read(words, judging),
+    }
+}
+
+/// Whether the first of two words is the misspelt one: in `drian SERVER` and `shwo --json` it is, in `web.cf sotp` it
+/// is not.
+fn is_first_wrong(first: &str, second: &str) -> bool {
+    let is_argument = second.starts_with('-') || second.parse::<SocketAddr>().is_ok();
+    let is_near = |word| nearest_command(word).is_some();
+    Action::from_word(first).is_none() && (is_argument || (is_near(first) && !is_near(second)))
+}
 
 const ACTIONS: [&str; 7] = ["start", "stop", "restart", "try-restart", "reload", "force-reload", "status"];
 
@@ -343,80 +367,17 @@ fn no_such_action(word: &str, words: &[String]) -> Wrong {
 
 /// The action or command that a misspelt word resembles.
 fn nearest_command(word: &str) -> Option<&'static str> {
-    nearest_word(word, ACTIONS.into_iter().chain(COMMANDS))
-}
-
-fn own_command(command: &str, words: &[String], judging: Judging) -> Words {
-    match command {
-        "check" => check(words, judging),
-        "show" => {
-            let flags = Flags::read(words, &["--json", "--all"])?;
-            no_strict(judging)?;
-            let json = judging.json || flags.has("--json");
-            let all = flags.has("--all");
-            Ok(Asked::new(flags.config, Command::Show { json, all }))
-        }
-        "drain" | "down" | "up" | "undo" => {
-            no_flags(judging)?;
-            steer::read(command, words)
-        }
-        _ => {
-            no_flags(judging)?;
-            Ok(Asked::new(Flags::read(words, &[])?.config, Command::AlertTest))
-        }
-    }
-}
-
-fn check(words: &[String], judging: Judging) -> Words {
-    let flags = Flags::read(words, &["--json", "--strict", "--config-only"])?;
-    let judging = Judging {
-        json: judging.json || flags.has("--json"),
-        strict: judging.strict || flags.has("--strict"),
-    };
-    let command = match flags.has("--config-only") {
-        true => Command::Judge { judging, named: false },
-        false => Command::Check(judging),
-    };
-    Ok(Asked::new(flags.config, command))
-}
-
-/// The words after one of our own commands: some of its flags, and at most one configuration.
-struct Flags {
-    given: Vec<String>,
-    config: Option<String>,
-}
-
-impl Flags {
-    fn read(words: &[String], known: &[&str]) -> Result<Flags, String> {
-        let is_known = |word: &String| known.contains(&word.as_str());
-        let (given, others): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_known);
-        match &others[..] {
-            [] => Ok(Flags { given, config: None }),
-            [config] if !config.starts_with('-') => Ok(Flags { given, config: Some(config.clone()) }),
-            [word, ..] if known.is_empty() => Err(format!("{word}: a second configuration")),
-            [word, ..] => {
-                Err(format!("{word}: neither one of {} nor the only configuration", known.join(", ")))
-            }
-        }
-    }
-
-    fn has(&self, flag: &str) -> bool {
-        self.given.iter().any(|given| given == flag)
-    }
-}
-
-fn no_strict(judging: Judging) -> Result<(), String> {
-    if judging.strict { Err("--strict: only with -t and check".to_owned()) } else { Ok(()) }
-}
-
-fn no_flags(judging: Judging) -> Result<(), String> {
-    no_strict(judging)?;
-    if judging.json { Err("--json: only with -t, check and show".to_owned()) } else { Ok(()) }
+    nearest_word(word, ACTIONS.into_iter().chain(own::OWN.iter().map(|own| own.name)))
 }
 
 /// One of the original's actions.
 fn action_alone(config: Option<&String>, action: Action, ignored: &[String], judging: Judging) -> Words {
-    no_flags(judging)?;
+    if judging.strict {
+        return Err("--strict: only with -t and check".to_owned().into());
+    }
+    if judging.json {
+        return Err("--json: only with -t, check and show".to_owned().into());
+    }
     let (all, ignored): (Vec<_>, Vec<_>) =
         ignored.iter().cloned().partition(|word| action == Action::Status && word == "--all");
     let command = if all.is_empty() { Command::Action(action) } else { Command::List };
@@ -425,8 +386,16 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
 
 /// The options, for the manual.
 pub(super) fn command() -> clap::Command {
-    Arguments::command()
+    let original =
+        "ldirectord-rs [OPTIONS] [CONFIG] start|stop|restart|try-restart|reload|force-reload|status";
+    let all = "ldirectord-rs [OPTIONS] status --all";
+    let mut lines = vec![original.to_owned(), all.to_owned(), TEST.to_owned()];
+    lines.extend(own::OWN.iter().map(own::Own::synopsis));
+    Arguments::command().override_usage(lines.join("\n       "))
 }
+
+/// The command line of `-t`.
+const TEST: &str = "ldirectord-rs -t FILE [--strict] [--json]";
 
 fn help() -> String {
     command().render_help().to_string()

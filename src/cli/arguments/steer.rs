@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use super::{Asked, Command, Words, Wrong, first_line};
+use super::own::Own;
+use super::{Asked, Command, Words, first_line};
 use crate::control::{MAX_SECONDS, OverrideRequest, Request, Target};
 use crate::health::What;
 
@@ -26,13 +27,9 @@ struct Arguments {
     force: bool,
 }
 
-/// Parses the words after `command`.
-pub(super) fn read(command: &str, words: &[String]) -> Words {
-    let wrong = |error: &str| Wrong {
-        error: Some(format!("{command}: {error}")),
-        hint: None,
-        usage: Some(usage(command)),
-    };
+/// Parses the words of one of the four commands.
+pub(super) fn read(own: &Own, words: &[String]) -> Words {
+    let wrong = |error: &str| own.wrong(error, words);
     // The configuration may come first, as with the other actions.
     let (config, words) = match words {
         [config, server, ..] if !config.starts_with('-') && server.parse::<SocketAddr>().is_ok() => {
@@ -48,7 +45,7 @@ pub(super) fn read(command: &str, words: &[String]) -> Words {
     })?;
     let config = arguments.config.or(config);
     let Arguments { server, service, seconds, note, force, .. } = arguments;
-    let what = match command {
+    let what = match own.name {
         "drain" => What::Drain,
         "down" => What::Down,
         "up" => What::Up,
@@ -59,11 +56,6 @@ pub(super) fn read(command: &str, words: &[String]) -> Words {
     };
     let request = OverrideRequest { server, service, what, note: note.unwrap_or_default(), seconds, force };
     Ok(Asked::new(config, Command::Steer(Request::Override(request))))
-}
-
-fn usage(command: &str) -> String {
-    let options = if command == "undo" { "" } else { " [--for TIME] [--note TEXT] [--force]" };
-    format!("Usage: ldirectord-rs {command} SERVER [-c CONFIG] [--service ID]{options}")
 }
 
 fn server(text: &str) -> Result<SocketAddr, String> {
@@ -88,4 +80,12 @@ fn seconds(text: &str) -> Result<u64, String> {
         Some(_) => Err(format!("must be 1 s to {} days", MAX_SECONDS / (24 * 3600))),
         None => Err("needs a number and a unit: 90s, 30m, 2h or 7d".to_owned()),
     }
+}
+
+/// The options of the four commands.
+#[cfg(test)]
+pub(super) fn options() -> Vec<String> {
+    use clap::CommandFactory;
+    let command = Arguments::command();
+    command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()
 }

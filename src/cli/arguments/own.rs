@@ -1,0 +1,136 @@
+//! Our own commands, which the original does not have: their words, their usage, and how `check`, `show` and
+//! `alert-test` are parsed.
+
+use super::{Asked, Command, Judging, Words, Wrong};
+use crate::config::nearest_word;
+
+/// A command that the original does not have.
+pub(super) struct Own {
+    pub name: &'static str,
+    /// What follows the name.
+    usage: &'static str,
+    /// What the words in capitals are.
+    about: &'static str,
+    /// Its options.
+    pub flags: &'static [&'static str],
+}
+
+const SERVER: &str = "SERVER is an address and port as `show` prints it, such as 10.0.0.2:80.";
+const CONFIG: &str = "CONFIG is the configuration, by default ldirectord.cf.";
+const DAEMON: &str = "CONFIG is the configuration of the daemon, by default every running one.";
+const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
+const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
+
+/// All of them.
+pub(super) const OWN: [Own; 7] = [
+    Own {
+        name: "check",
+        usage: "[CONFIG] [--config-only] [--strict] [--json]",
+        about: CONFIG,
+        flags: &["--config-only", "--strict", "--json"],
+    },
+    Own { name: "show", usage: "[CONFIG] [--all] [--json]", about: DAEMON, flags: &["--all", "--json"] },
+    Own { name: "drain", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
+    Own { name: "down", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
+    Own { name: "up", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
+    Own {
+        name: "undo",
+        usage: "SERVER [-c CONFIG] [--service ID]",
+        about: SERVER,
+        flags: &["--config", "--service"],
+    },
+    Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
+];
+
+/// The command of a name.
+pub(super) fn find(name: &str) -> Option<&'static Own> {
+    OWN.iter().find(|own| own.name == name)
+}
+
+impl Own {
+    /// The command line.
+    pub fn synopsis(&self) -> String {
+        format!("ldirectord-rs [OPTIONS] {} {}", self.name, self.usage)
+    }
+
+    /// Refuses its words.
+    pub fn wrong(&self, error: &str, words: &[String]) -> Wrong {
+        let usage = format!(
+            "Usage: {}\n       {}\n       For all options: ldirectord-rs --help\n",
+            self.synopsis(),
+            self.about
+        );
+        Wrong {
+            error: Some(format!("{}: {error}", self.name)),
+            hint: self.nearest_flag(words),
+            usage: Some(usage),
+        }
+    }
+
+    /// The option that the first unknown one resembles.
+    fn nearest_flag(&self, words: &[String]) -> Option<String> {
+        let mut names = words.iter().filter_map(|word| word.split('=').next());
+        let unknown = names.find(|name| name.starts_with("--") && !self.flags.contains(name))?;
+        nearest_word(unknown, self.flags.iter().copied()).map(str::to_owned)
+    }
+
+    /// Refuses options before the command that are not options of the command.
+    pub fn check_options(&self, words: &[String], judging: Judging) -> Result<(), Wrong> {
+        let given = [("--strict", judging.strict), ("--json", judging.json)];
+        match given.into_iter().find(|(option, is_given)| *is_given && !self.flags.contains(option)) {
+            Some((option, _)) => Err(self.wrong(&format!("{option} does not apply"), words)),
+            None => Ok(()),
+        }
+    }
+
+    /// Parses the words of `check`, `show` or `alert-test`.
+    pub fn read(&self, words: &[String], judging: Judging) -> Words {
+        match self.name {
+            "check" => {
+                let flags = self.flags(words)?;
+                let judging = Judging {
+                    json: judging.json || flags.has("--json"),
+                    strict: judging.strict || flags.has("--strict"),
+                };
+                let command = match flags.has("--config-only") {
+                    true => Command::Judge { judging, named: false },
+                    false => Command::Check(judging),
+                };
+                Ok(Asked::new(flags.config, command))
+            }
+            "show" => {
+                let flags = self.flags(words)?;
+                let json = judging.json || flags.has("--json");
+                let all = flags.has("--all");
+                Ok(Asked::new(flags.config, Command::Show { json, all }))
+            }
+            _ => Ok(Asked::new(self.flags(words)?.config, Command::AlertTest)),
+        }
+    }
+
+    /// Splits the words into options and at most one configuration.
+    fn flags(&self, words: &[String]) -> Result<Flags, Wrong> {
+        let is_known = |word: &String| self.flags.contains(&word.as_str());
+        let (given, others): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_known);
+        if let Some(option) = others.iter().find(|word| word.starts_with('-')) {
+            return Err(self.wrong(&format!("{option}: no such option"), words));
+        }
+        match &others[..] {
+            [] => Ok(Flags { given, config: None }),
+            [config] => Ok(Flags { given, config: Some(config.clone()) }),
+            [_, second, ..] => Err(self.wrong(&format!("{second}: a second configuration"), words)),
+        }
+    }
+}
+
+/// The options and the configuration of a command.
+struct Flags {
+    given: Vec<String>,
+    config: Option<String>,
+}
+
+impl Flags {
+    fn has(&self, flag: &str) -> bool {
+        self.given.iter().any(|given| given == flag)
+    }
+}
