@@ -89,6 +89,7 @@
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; which services are published again: `daemon/publisher.rs` |
 //! | the status line in systemd | `report/status.rs`; when it is sent, and what happens if the manager does not read: `sys/manager.rs` |
+//! | names of settings, and earlier names that are accepted | `settings/names.rs`; how times and numbers are read: `settings/duration.rs`, `settings/number.rs` |
 //! | what `credential:NAME` means | `settings/credential.rs` |
 //! | which directives have no effect in a virtual service | `config/typed/judge.rs`, `config/typed/kernel.rs` |
 //! | `tunnel`, `persistengine`, `timeouts`, SCTP | `config/typed/kernel.rs`, `desired.rs`, `director/reconciler.rs`, `check/sctp.rs` |

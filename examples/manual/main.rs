@@ -76,7 +76,8 @@ mod tests {
             assert!(program.contains(&long), "{long}");
         }
         assert!(program.contains("report bugs to ") && program.contains('@'), "no address for bugs");
-        for word in ["verify_interval = 60", "LDIRECTORD_RS_TABLE__BACKEND", "try-restart", "alert-test"] {
+        for word in ["verify_interval = \"60s\"", "LDIRECTORD_RS_TABLE__BACKEND", "try-restart", "alert-test"]
+        {
             assert!(program.contains(word), "{word}");
         }
         for page in &pages {

@@ -58,11 +58,17 @@ impl Context {
         let mut settings = match Settings::load(path) {
             // The settings do not matter for `-t FILE`.
             _ if matches!(command, Command::Judge { named: true, .. }) => Settings::default(),
-            Ok(settings) => settings,
+            Ok((settings, warnings)) => {
+                // Cluster managers ask for the status every few seconds.
+                if !command.needs_only_paths() {
+                    warnings.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
+                }
+                settings
+            }
             Err(error) if command.needs_only_paths() => {
                 let settings = Settings::places(path);
-                let (run, ha) = (settings.paths.run.display(), settings.paths.ha.display());
-                eprint_line!("Warning: {error}; only [paths] is used: run = {run}, ha = {ha}");
+                let (run, dir) = (settings.paths.run.display(), settings.paths.config_dir.display());
+                eprint_line!("Warning: {error}; only [paths] is used: run = {run}, config_dir = {dir}");
                 settings
             }
             Err(error) => return Err(Failure::Settings(error)),
@@ -104,7 +110,7 @@ impl Context {
 
     /// The absolute path of the configuration; none if it is not found.
     pub fn find_config(&self) -> Option<PathBuf> {
-        let places = candidates(&self.settings.paths.ha, &self.argument);
+        let places = candidates(&self.settings.paths.config_dir, &self.argument);
         // The daemon changes to `/`, where a relative path would be wrong.
         let found = places.into_iter().map(|path| self.here.join(path)).find(|path| path.is_file())?;
         Some(std::path::absolute(&found).unwrap_or(found))
@@ -112,8 +118,10 @@ impl Context {
 
     /// The error for a missing configuration: the original's line, an empty line, and where it was searched for.
     pub fn not_found(&self) -> String {
-        let places: Vec<String> =
-            candidates(&self.settings.paths.ha, &self.argument).iter().map(|path| place(path)).collect();
+        let places: Vec<String> = candidates(&self.settings.paths.config_dir, &self.argument)
+            .iter()
+            .map(|path| place(path))
+            .collect();
         format!(
             "Config file {} not found\n\nsearched: {}\nsample: {SAMPLE}; manual: man ldirectord-rs.cf",
             self.argument,

@@ -48,11 +48,11 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         (false, true) => Some(Target::Stdout),
         (false, false) => None,
     };
-    let grace = context.settings.stop.grace();
+    let grace = context.settings.stop.grace;
     if grace > LONGEST_GRACE {
         eprint_line!(
             "Warning: [stop] grace = {} s is too long: stop and restart kill the daemon after {} s; use at most {} s",
-            grace.as_secs(),
+            grace.as_secs_f64(),
             END_LIMIT.as_secs(),
             LONGEST_GRACE.as_secs()
         );
@@ -84,7 +84,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         log,
         log_by_configuration: foreground.is_none(),
         commands: CommandSetup {
-            timeout: context.settings.commands.timeout(),
+            timeout: context.settings.commands.timeout,
             fallbackcommand_at_stop: context.settings.commands.fallbackcommand_at_stop,
             own: context.own.clone(),
         },
@@ -110,7 +110,7 @@ pub(super) fn check_limits(context: &Context) -> Limits {
              time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
     }
-    Limits { checks: context.settings.checks.limit, descriptors: for_checks(descriptors) }
+    Limits { checks: context.settings.checks.max_concurrent, descriptors: for_checks(descriptors) }
 }
 
 /// A limit of open files below this number is a warning.

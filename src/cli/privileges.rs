@@ -49,7 +49,7 @@ fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> V
     let mail = &context.settings.mail;
     // A missing credential is reported where it is used.
     let located = |file| credential::locate(file).ok();
-    let password = Some(mail.password_file.as_path()).filter(|_| !mail.login.is_empty()).and_then(located);
+    let password = Some(mail.password_file.as_path()).filter(|_| !mail.username.is_empty()).and_then(located);
     // A missing password file is reported when a message is sent.
     let password = password.filter(|file| file.is_file());
     let pem =

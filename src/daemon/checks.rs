@@ -105,7 +105,7 @@ impl Checks {
         let before = self.full.replace(now);
         if before.is_none_or(|at| now >= at + FULL_FORGOTTEN) {
             warn!(
-                "all {} check slots are in use; checks of servers out of rotation are delayed; raise [checks] limit or the limit of \
+                "all {} check slots are in use; checks of servers out of rotation are delayed; raise [checks] max_concurrent or the limit of \
                  open files",
                 self.running.len()
             );

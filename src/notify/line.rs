@@ -263,7 +263,7 @@ fn late(punctuality: &Punctuality) -> String {
     match punctuality {
         Punctuality::Behind { server, late, interval, waiting } => format!(
             "Checks are late: the check of {server} by {:.1} s (interval {:.1} s), and {waiting} more are due. Until this ends, \
-             failures are noticed late. Raise checkinterval, or [checks] limit in the settings",
+             failures are noticed late. Raise checkinterval, or [checks] max_concurrent in the settings",
             late.as_secs_f64(),
             interval.as_secs_f64()
         ),

@@ -3,6 +3,9 @@
 //! Every key is also a variable: `[table] backend` is `LDIRECTORD_RS_TABLE__BACKEND`.
 
 pub mod credential;
+mod duration;
+mod names;
+mod number;
 mod read;
 
 use std::path::PathBuf;
@@ -21,6 +24,15 @@ pub const PATH: &str = "/etc/ldirectord-rs.toml";
 pub struct SettingsError {
     place: String,
     error: String,
+}
+
+impl SettingsError {
+    fn of(place: &str, error: &str) -> SettingsError {
+        SettingsError {
+            place: place.to_owned(),
+            error: error.trim_end_matches(&format!(" in {place}")).to_owned(),
+        }
+    }
 }
 
 /// All settings, with their defaults.
@@ -56,8 +68,9 @@ pub struct Table {
     pub backend: Backend,
     /// Whether mail is sent and commands are run with a table in memory. With the kernel's table they always are.
     pub act: bool,
-    /// Seconds between two reconciliations of the kernel's table, at most a year; 0: only after changes.
-    pub verify_interval: u64,
+    /// Time between two reconciliations of the kernel's table, 1 s to a year; 0: only after changes.
+    #[serde(deserialize_with = "duration::within_or_never::<_, 1, 31_622_400>")]
+    pub verify_interval: Duration,
 }
 
 /// Location of the table.
@@ -84,7 +97,8 @@ pub struct Acts {
 #[serde(default, deny_unknown_fields)]
 pub struct Checks {
     /// Maximum number of checks that run at the same time, 1 to 1,000,000. The limit of descriptors may be lower.
-    pub limit: usize,
+    #[serde(deserialize_with = "number::within::<_, _, 1, 1_000_000>")]
+    pub max_concurrent: usize,
     /// State of a server without a verdict because no check was possible for three intervals and a time-out, and
     /// for a minute.
     pub unchecked: Unchecked,
@@ -104,9 +118,10 @@ pub enum Unchecked {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Commands {
-    /// Time limit of a `fallbackcommand`, `callback` or `execute` in seconds, 1 to 86,400. After that it is killed
-    /// with its child processes.
-    pub timeout: u64,
+    /// Time limit of a `fallbackcommand`, `callback` or `execute`, 1 s to a day. After that it is killed with its
+    /// child processes.
+    #[serde(deserialize_with = "duration::within::<_, 1, 86_400>")]
+    pub timeout: Duration,
     /// Whether `fallbackcommand` is run with `stop` when the daemon stops while no server is up.
     pub fallbackcommand_at_stop: bool,
 }
@@ -167,8 +182,9 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stop {
-    /// Maximum time that `stop` waits for the daemon to finish its work, in seconds, 0 to 3,600.
-    pub grace: u64,
+    /// Maximum time that `stop` waits for the daemon to finish its work, at most an hour.
+    #[serde(deserialize_with = "duration::within::<_, 0, 3600>")]
+    pub grace: Duration,
 }
 
 /// `[control]`
@@ -186,6 +202,7 @@ pub struct Control {
 #[serde(default, deny_unknown_fields)]
 pub struct Mail {
     /// Port of the relay (`smtp=`), 1 to 65,535.
+    #[serde(deserialize_with = "number::within::<_, _, 1, 65_535>")]
     pub port: u16,
     /// How the connection to the relay is protected.
     #[serde(deserialize_with = "word")]
@@ -193,17 +210,19 @@ pub struct Mail {
     /// Whether the relay's certificate must be valid for its name.
     pub verify: bool,
     /// User name at the relay; empty: none.
-    pub login: String,
+    pub username: String,
     /// File whose first line is the password of that user.
     pub password_file: PathBuf,
-    /// Time limit for one message in seconds, 1 to 3,600.
-    pub timeout: u64,
+    /// Time limit for one message, 1 s to an hour.
+    #[serde(deserialize_with = "duration::within::<_, 1, 3600>")]
+    pub timeout: Duration,
     /// The program that sends messages if no relay is configured.
     pub sendmail: PathBuf,
     /// Maximum number of messages kept for each relay while it is down, 1 to 1,000,000.
-    pub queue: usize,
+    #[serde(deserialize_with = "number::within::<_, _, 1, 1_000_000>")]
+    pub queue_limit: usize,
     /// Name of the director in the SMTP greeting; empty: that of this machine.
-    pub hello: String,
+    pub helo_name: String,
 }
 
 /// How the connection to the relay is protected.
@@ -239,24 +258,24 @@ pub struct Paths {
     /// Overrides, which survive a reboot: in the directory `ldirectord-rs` below this one.
     pub state: PathBuf,
     /// First directory in which a configuration is searched, as in heartbeat.
-    pub ha: PathBuf,
+    pub config_dir: PathBuf,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        Table { backend: Backend::Kernel, act: false, verify_interval: 60 }
+        Table { backend: Backend::Kernel, act: false, verify_interval: Duration::from_secs(60) }
     }
 }
 
 impl Default for Checks {
     fn default() -> Checks {
-        Checks { limit: 4096, unchecked: Unchecked::Keep }
+        Checks { max_concurrent: 4096, unchecked: Unchecked::Keep }
     }
 }
 
 impl Default for Commands {
     fn default() -> Commands {
-        Commands { timeout: 60, fallbackcommand_at_stop: false }
+        Commands { timeout: Duration::from_secs(60), fallbackcommand_at_stop: false }
     }
 }
 
@@ -268,7 +287,7 @@ impl Default for Log {
 
 impl Default for Stop {
     fn default() -> Stop {
-        Stop { grace: 4 }
+        Stop { grace: Duration::from_secs(4) }
     }
 }
 
@@ -278,21 +297,13 @@ impl Default for Mail {
             port: 25,
             security: Security::None,
             verify: true,
-            login: String::new(),
+            username: String::new(),
             password_file: PathBuf::new(),
-            timeout: 30,
+            timeout: Duration::from_secs(30),
             sendmail: PathBuf::from("/usr/sbin/sendmail"),
-            queue: 10_000,
-            hello: String::new(),
+            queue_limit: 10_000,
+            helo_name: String::new(),
         }
-    }
-}
-
-impl Mail {
-    /// Time limit for one message.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout)
     }
 }
 
@@ -301,7 +312,7 @@ impl Default for Paths {
         Paths {
             run: PathBuf::from("/var/run"),
             state: PathBuf::from("/var/lib"),
-            ha: PathBuf::from("/etc/ha.d"),
+            config_dir: PathBuf::from("/etc/ha.d"),
         }
     }
 }
@@ -318,23 +329,7 @@ impl Table {
     /// Time between two reconciliations; none: no periodic ones.
     #[must_use]
     pub fn verify_interval(&self) -> Option<Duration> {
-        (self.verify_interval > 0).then(|| Duration::from_secs(self.verify_interval))
-    }
-}
-
-impl Commands {
-    /// Time limit of a command.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        Duration::from_secs(self.timeout)
-    }
-}
-
-impl Stop {
-    /// Maximum time to wait for the last work.
-    #[must_use]
-    pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace)
+        Some(self.verify_interval).filter(|interval| !interval.is_zero())
     }
 }
 

@@ -3,57 +3,44 @@
 use std::path::Path;
 
 use config::builder::DefaultState;
-use config::{Config, ConfigBuilder, Environment, File, FileFormat};
+use config::{Config, ConfigBuilder, File, FileFormat};
 
+use super::names::{Values, environment, variable, written};
 use super::{PATH, Paths, Settings, SettingsError};
 
 impl Settings {
     /// Reads the file at `path`, which must exist, or at [`PATH`], which need not exist, and then the environment.
+    /// Also returns a warning for each setting with an earlier name.
     ///
     /// # Errors
-    /// When the file cannot be read, or a setting is unknown or has an invalid value. The error names file, key and
-    /// the valid values.
-    pub fn load(path: Option<&Path>) -> Result<Settings, SettingsError> {
-        let file = File::new(&path.unwrap_or(Path::new(PATH)).to_string_lossy(), FileFormat::Toml);
-        let settings = Config::builder()
-            .add_source(file.required(path.is_some()))
-            .add_source(environment())
-            .build()
-            .and_then(Config::try_deserialize::<Settings>)
-            .map_err(|error| error.to_string())
-            .and_then(|settings| settings.impossible().map_or(Ok(settings), Err));
-        let place = || match path {
-            Some(path) => path.display().to_string(),
-            None => format!("{PATH} and the variables LDIRECTORD_RS_…"),
-        };
-        settings.map_err(|error| SettingsError { place: place(), error })
+    /// When the file cannot be read, or a setting is unknown or has an invalid value. The error names file or variable,
+    /// key and the valid values.
+    pub fn load(path: Option<&Path>) -> Result<(Settings, Vec<String>), SettingsError> {
+        let (mut warnings, place) = (Vec::new(), path.unwrap_or(Path::new(PATH)).display().to_string());
+        let file = File::new(&place, FileFormat::Toml).required(path.is_some());
+        let file = Values::read(&file, |[section, old, new]| {
+            warnings.push(format!("{place}: [{section}] {old} is now {new}; the old name still works"));
+        });
+        let variables = Values::read(&environment(), |[section, old, new]| {
+            let [old, new] = [old, new].map(|name| variable(&format!("{section}.{name}")));
+            warnings.push(format!("{old} is now {new}; the old name still works"));
+        });
+        let file = file.map_err(|error| SettingsError::of(&place, &error.to_string()))?;
+        let variables = variables.map_err(|error| SettingsError::of("environment", &error.to_string()))?;
+        match read(&[&file, &variables]) {
+            Ok(settings) => Ok((settings, warnings)),
+            Err(error) => {
+                Err(wrong_variable(&variables).unwrap_or_else(|| SettingsError::of(&place, &error)))
+            }
+        }
     }
 
-    /// Describes the first setting with an invalid value, with the valid values. Numbers are limited so that no
-    /// computation with them or with the clock overflows. Paths must be absolute because the daemon runs in `/`.
-    fn impossible(&self) -> Option<String> {
-        let size = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let numbers = [
-            ("table.verify_interval", self.table.verify_interval, 0..=366 * 24 * 3600, "seconds"),
-            ("checks.limit", size(self.checks.limit), 1..=1_000_000, "checks"),
-            ("commands.timeout", self.commands.timeout, 1..=24 * 3600, "seconds"),
-            ("stop.grace", self.stop.grace, 0..=3600, "seconds"),
-            ("mail.port", self.mail.port.into(), 1..=65535, "as a port"),
-            ("mail.timeout", self.mail.timeout, 1..=3600, "seconds"),
-            ("mail.queue", size(self.mail.queue), 1..=1_000_000, "messages"),
-        ];
-        let number = numbers.into_iter().find(|(_, number, range, _)| !range.contains(number));
-        let number = number.map(|(key, number, range, unit)| {
-            format!("{number} for key `{key}`: must be {} to {} {unit}", range.start(), range.end())
-        });
-        let Paths { run, state, ha } = &self.paths;
-        let paths = [("paths.run", run), ("paths.state", state), ("paths.ha", ha)];
-        let path = || paths.into_iter().find(|(_, path)| !path.is_absolute());
-        number.or_else(|| {
-            path().map(|(key, path)| {
-                format!("\"{}\" for key `{key}`: must be an absolute path", path.display())
-            })
-        })
+    /// Describes the first path that is not absolute: the daemon runs in `/`.
+    fn relative(&self) -> Option<String> {
+        let Paths { run, state, config_dir } = &self.paths;
+        let paths = [("paths.run", run), ("paths.state", state), ("paths.config_dir", config_dir)];
+        let (key, path) = paths.into_iter().find(|(_, path)| !path.is_absolute())?;
+        Some(format!("\"{}\" for key `{key}`: must be an absolute path", path.display()))
     }
 
     /// The defaults, with as much of `[paths]` as can be read if [`Settings::load`] fails: `stop` and `status` need
@@ -89,12 +76,30 @@ impl Paths {
         if let Ok(state) = built.get("paths.state") {
             self.state = state;
         }
-        if let Ok(ha) = built.get("paths.ha") {
-            self.ha = ha;
+        // The second is an earlier name.
+        if let Ok(config_dir) = built.get("paths.config_dir").or_else(|_| built.get("paths.ha")) {
+            self.config_dir = config_dir;
         }
     }
 }
 
-fn environment() -> Environment {
-    Environment::with_prefix("LDIRECTORD_RS").prefix_separator("_").separator("__").try_parsing(true)
+/// Reads the sources, the last one first.
+fn read(sources: &[&Values]) -> Result<Settings, String> {
+    let add = |builder: ConfigBuilder<DefaultState>, source: &&Values| builder.add_source((*source).clone());
+    let settings = sources
+        .iter()
+        .fold(Config::builder(), add)
+        .build()
+        .and_then(Config::try_deserialize::<Settings>)
+        .map_err(|error| error.to_string())?;
+    settings.relative().map_or(Ok(settings), Err)
+}
+
+/// The error for the first variable of the environment that alone is already wrong.
+fn wrong_variable(variables: &Values) -> Option<SettingsError> {
+    let wrong = |(key, value): (String, Values)| {
+        let error = read(&[&value]).err()?;
+        Some(SettingsError::of(&written(&key), error.trim_end_matches(" in the environment")))
+    };
+    variables.each().into_iter().find_map(wrong)
 }

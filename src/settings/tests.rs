@@ -61,7 +61,8 @@ fn what_is_wrong_is_named() {
         ("[table]\nbackend = \"kernal\"\n", "kernal"),
         ("[table]\nbakend = \"kernel\"\n", "bakend"),
         ("[tabel]\n", "tabel"),
-        ("[stop]\ngrace = -1\n", "grace"),
+        ("[stop]\ngrace = -1\n", "`stop.grace`"),
+        ("[mail]\nqeue_limit = 1\n", "queue_limit"),
         ("[stop\n", "settings.toml"),
     ] {
         std::fs::write(&path, text).unwrap();
@@ -74,7 +75,7 @@ fn what_is_wrong_is_named() {
 fn loaded(text: &str) -> Result<Settings, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, text).unwrap();
-    Settings::load(Some(file.path())).map_err(|error| error.to_string())
+    Settings::load(Some(file.path())).map(|(settings, _)| settings).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -122,7 +123,7 @@ fn b6_numbers_that_overflow_are_refused_with_range() {
         let Some((key, value)) = line.strip_prefix('#').and_then(|line| line.split_once(" = ")) else {
             continue;
         };
-        if value.parse::<u64>().is_ok() {
+        if value.trim_matches('"').starts_with(|c: char| c.is_ascii_digit()) && key != "monitor_mode" {
             tried += 1;
             for wrong in ["9223372036854775807", "-1"] {
                 let error = loaded(&format!("{section}\n{key} = {wrong}\n")).unwrap_err();
@@ -132,9 +133,23 @@ fn b6_numbers_that_overflow_are_refused_with_range() {
     }
     assert!(tried >= 7, "{tried}");
     let error = loaded("[stop]\ngrace = 9223372036854775807\n").unwrap_err();
-    assert!(error.contains("9223372036854775807 for key `stop.grace`: must be 0 to 3600 seconds"), "{error}");
-    for zero in ["[checks]\nlimit = 0\n", "[commands]\ntimeout = 0\n", "[mail]\nqueue = 0\n"] {
-        assert!(loaded(zero).unwrap_err().contains("must be 1 to"), "{zero}");
+    assert!(
+        error.contains("\"9223372036854775807\" is not valid: must be a time from 0 s to 1 h"),
+        "{error}"
+    );
+    for (zero, range) in [
+        ("[checks]\nmax_concurrent = 0\n", "must be a number from 1 to 1000000"),
+        ("[commands]\ntimeout = 0\n", "a time from 1 s to 24 h"),
+        ("[mail]\nqueue_limit = 0\n", "must be a number from 1 to 1000000"),
+        (
+            "[mail]\nport = 99999\n",
+            "\"99999\" is not valid: must be a number from 1 to 65535 for key `mail.port`",
+        ),
+        ("[mail]\nport = -1\n", "\"-1\" is not valid: must be a number from 1 to 65535"),
+        ("[table]\nverify_interval = \"10ms\"\n", "must be 0 or a time from 1 s to 366 days"),
+    ] {
+        let error = loaded(zero).unwrap_err();
+        assert!(error.contains(range), "{zero}: {error}");
     }
     for path in ["", "run"] {
         let error = loaded(&format!("[paths]\nrun = \"{path}\"\n")).unwrap_err();
@@ -158,4 +173,37 @@ fn the_directories_are_found_in_wrong_settings() {
         assert_eq!(Settings::places(Some(&path)), Settings { paths, ..Settings::default() }, "{text}");
     }
     assert_eq!(Settings::places(Some(&directory.path().join("missing"))), Settings::default());
+}
+
+#[test]
+fn times_have_a_unit_or_are_seconds() {
+    for (value, milliseconds) in
+        [("\"2500ms\"", 2500), ("\"4s\"", 4000), ("\"2m\"", 120_000), ("7", 7000), ("\"7\"", 7000)]
+    {
+        let settings = loaded(&format!("[stop]\ngrace = {value}\n")).unwrap();
+        assert_eq!(settings.stop.grace, Duration::from_millis(milliseconds), "{value}");
+    }
+    assert_eq!(loaded("[table]\nverify_interval = 0\n").unwrap().table.verify_interval(), None);
+}
+
+#[test]
+fn earlier_names_are_accepted_with_a_warning_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("settings.toml");
+    let text = "paths.ha = \"/h\"\n[mail]\nhello = \"mx\"\nlogin = \"me\"\nqueue = 3\n[checks]\nlimit = 4\n";
+    std::fs::write(&path, text).unwrap();
+    let (settings, warnings) = Settings::load(Some(&path)).unwrap();
+    let Settings { mail, checks, paths, .. } = settings;
+    assert_eq!((mail.helo_name.as_str(), mail.username.as_str(), mail.queue_limit), ("mx", "me", 3));
+    assert_eq!((checks.max_concurrent, paths.config_dir), (4, PathBuf::from("/h")));
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    let expected = format!("{}: [mail] hello is now helo_name; the old name still works", path.display());
+    assert!(warnings.contains(&expected), "{warnings:?}");
+    // The new name counts.
+    std::fs::write(&path, "[mail]\nqueue = 3\nqueue_limit = 5\n").unwrap();
+    let (settings, warnings) = Settings::load(Some(&path)).unwrap();
+    assert_eq!((settings.mail.queue_limit, warnings.len()), (5, 1));
+    assert_eq!(Settings::places(Some(&path)).paths, Paths::default());
+    std::fs::write(&path, "[nonsense]\n[paths]\nha = \"/h\"\n").unwrap();
+    assert_eq!(Settings::places(Some(&path)).paths.config_dir, PathBuf::from("/h"));
 }

@@ -86,7 +86,7 @@ impl Resident {
             rights: Rights::new("", "").unwrap(),
             remember: false,
             verify_interval: None,
-            check_limits: Limits { checks: settings::Checks::default().limit, descriptors: 8192 },
+            check_limits: Limits { checks: settings::Checks::default().max_concurrent, descriptors: 8192 },
             unchecked_is_down: false,
             grace: Duration::from_secs(4),
             acts: Acts { mail: false, commands: false },

@@ -155,3 +155,30 @@ fn a_word_that_is_not_utf_8_is_refused() {
     let refused = command.arg(OsStr::from_bytes(b"\xff")).output().unwrap();
     assert_eq!(refused.status.code(), Some(255), "{refused:?}");
 }
+
+#[test]
+fn wrong_and_renamed_variables_are_named() {
+    let site = Site::new(CONFIG);
+    let check = |variables: &[(&str, &str)]| {
+        told(site.command(&["web.cf", "check"]).envs(variables.iter().copied()).output().unwrap())
+    };
+    for (name, value, words) in [
+        ("LDIRECTORD_RS_STOP__GRACE", "4 parsecs", "must be a time from 0 s to 1 h"),
+        ("LDIRECTORD_RS_MAIL__QUEUE", "0", "must be a number from 1 to 1000000"),
+        ("LDIRECTORD_RS_TABLE__BACKEND", "kernal", "`kernel` or `memory`"),
+        ("LDIRECTORD_RS_TABEL__BACKEND", "kernel", "`table`"),
+    ] {
+        let (code, _, err) = check(&[("LDIRECTORD_RS_LOG__LEVEL", "info"), (name, value)]);
+        assert_eq!(code, 2, "{err}");
+        assert!(err.starts_with(&format!("{name}: ")) && err.contains(words), "{err}");
+    }
+    let (code, _, err) =
+        check(&[("LDIRECTORD_RS_MAIL__HELLO", "mx"), ("LDIRECTORD_RS_STOP__GRACE", "500ms")]);
+    assert_eq!(code, 0, "{err}");
+    let warning =
+        "Warning: LDIRECTORD_RS_MAIL__HELLO is now LDIRECTORD_RS_MAIL__HELO_NAME; the old name still works\n";
+    assert!(err.starts_with(warning), "{err}");
+    // Cluster managers run it every few seconds.
+    let status = site.command(&["web.cf", "status"]).env("LDIRECTORD_RS_MAIL__HELLO", "mx").output();
+    assert_eq!(told(status.unwrap()).2, "");
+}

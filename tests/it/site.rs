@@ -80,7 +80,7 @@ impl Site {
             // Many tests need commands and mail.
             .env("LDIRECTORD_RS_TABLE__ACT", "true")
             .env("LDIRECTORD_RS_PATHS__RUN", self.path("run"))
-            .env("LDIRECTORD_RS_PATHS__HA", self.path("ha.d"))
+            .env("LDIRECTORD_RS_PATHS__CONFIG_DIR", self.path("ha.d"))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
         command

@@ -183,7 +183,7 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
         let mut command = site.command(&["web.cf", "start"]);
         command
             .env("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")
-            .env("LDIRECTORD_RS_MAIL__LOGIN", login)
+            .env("LDIRECTORD_RS_MAIL__USERNAME", login)
             .env("LDIRECTORD_RS_MAIL__PASSWORD_FILE", site.path("password"));
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())

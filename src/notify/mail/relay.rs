@@ -48,7 +48,7 @@ impl Session {
     /// Connects, starts TLS and logs in, according to the settings. The caller limits the time.
     pub(super) async fn open(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
         let stream = Bounded { stream: connect(relay, settings).await?, reply: Reply::default() };
-        let hello = match settings.hello.as_str() {
+        let hello = match settings.helo_name.as_str() {
             "" => ClientId::default(),
             name => ClientId::Domain(name.to_owned()),
         };
@@ -66,9 +66,9 @@ impl Session {
                 .map_err(failure)?;
             connection.starttls(parameters, &hello).await.map_err(failure)?;
         }
-        if !settings.login.is_empty() {
+        if !settings.username.is_empty() {
             let password = password(&settings.password_file).map_err(Failure::Closed)?;
-            let credentials = Credentials::new(settings.login.clone(), password.reveal().to_owned());
+            let credentials = Credentials::new(settings.username.clone(), password.reveal().to_owned());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| {
                 // A wrong password concerns all messages, not only this one.
                 Failure::Closed(failure(error).reason().to_owned())

@@ -30,7 +30,7 @@ impl MailDelivery {
     }
 
     async fn attempt(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
-        let limit = self.settings.timeout();
+        let limit = self.settings.timeout;
         let session = self.session.take();
         let work = async {
             let Some(relay) = &self.relay else {

@@ -106,9 +106,9 @@ fn secure(port: u16, verify: bool, password: &std::path::Path) -> settings::Mail
         port,
         verify,
         security: Security::Starttls,
-        login: "ld".to_owned(),
+        username: "ld".to_owned(),
         password_file: password.to_owned(),
-        timeout: 5,
+        timeout: Duration::from_secs(5),
         ..settings::Mail::default()
     }
 }
@@ -232,7 +232,7 @@ async fn b4_a_sendmail_that_prints_for_ever_is_ended() {
     let script = format!("#!/bin/sh\necho $$ >{}\nexec yes\n", pid.display());
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
-    let settings = settings::Mail { sendmail, timeout: 1, ..settings::Mail::default() };
+    let settings = settings::Mail { sendmail, timeout: Duration::from_secs(1), ..settings::Mail::default() };
     let failure = MailDelivery::new(None, Arc::new(settings)).deliver(&message("x")).await;
     assert_eq!(failure, Err(Failure::Closed("no answer within 1 s".to_owned())));
     let pid = std::fs::read_to_string(pid).unwrap();
