@@ -85,7 +85,7 @@
 //! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs` |
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes, and why a command failed | `cli/mod.rs`, `cli/failure.rs` |
-//! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs` |
+//! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs`; what it reports to `start`: `daemon/starting.rs`, `sys/detach.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; which services are published again: `daemon/publisher.rs` |
 //! | the status line in systemd | `report/status.rs`; when it is sent, and what happens if the manager does not read: `sys/manager.rs` |

@@ -65,7 +65,7 @@ fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Ex
 /// Prints warnings, each with an excerpt.
 pub(super) fn tell_warnings(path: &Path, warnings: &[Diagnostic]) {
     if !warnings.is_empty() {
-        eprint_line!("{}", config::render(warnings, &path.display().to_string(), terminal::has_colour()));
+        eprint_line!("{}", config::render(warnings, &path.display().to_string(), terminal::is_interactive()));
     }
 }
 

@@ -13,14 +13,14 @@ use super::context::Context;
 use super::failure::Failure;
 use super::privileges;
 use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
-use super::terminal::eprint_line;
+use super::terminal::{self, eprint_line};
 use crate::check::{Checker, silence_contained_panics};
 use crate::control::Rights;
 use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
 use crate::net::cause;
 use crate::settings::Backend;
 use crate::settings::{LogFormat, Unchecked};
-use crate::sys::detach::{self, Side, StartResult};
+use crate::sys::detach::{self, Side, StartResult, Started};
 use crate::sys::limits;
 use crate::sys::log::{Log, Target};
 use crate::sys::pidfile::PidFile;
@@ -147,13 +147,17 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Failure> {
     let Some(pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
-        Ok(Side::Launcher(verdict)) => {
+        Ok(Side::Launcher(result)) => {
             pid_file.leave_to_child();
-            let exit = launched(verdict)?;
+            let started = launched(result)?;
             if privileges::become_writer(context) {
                 probe_log(&setup);
             }
-            return Ok(exit);
+            // Scripts get the output of the original: none.
+            if let Some(started) = started.filter(|_| terminal::is_interactive()) {
+                eprint_line!("{}", summary(&context.argument, context.is_named, &started));
+            }
+            return Ok(Exit::Ok);
         }
         Ok(Side::Daemon(launcher)) => launcher,
         Err(error) => return Err(Failure::Detach(error)),
@@ -162,16 +166,28 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Failure> {
     as_daemon(context, setup, pid_file)
 }
 
-fn launched(verdict: StartResult) -> Result<Exit, Failure> {
-    match verdict {
-        StartResult::Ready { notes } => {
+/// Prints the warnings of a daemon that has started.
+fn launched(result: StartResult) -> Result<Option<Started>, Failure> {
+    match result {
+        StartResult::Ready { notes, started } => {
             notes.lines().for_each(|line| eprint_line!("{line}"));
-            Ok(Exit::Ok)
+            Ok(started)
         }
         StartResult::Failed { code, message } => {
             let exit = if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure };
             Err(Failure::Start { message, exit })
         }
+    }
+}
+
+/// The result of a start, for a person.
+fn summary(config: &str, is_named: bool, started: &Started) -> String {
+    let Started { pid, state, is_checked } = started;
+    let line = format!("ldirectord-rs for {config} started (pid {pid}): {state}");
+    match (is_checked, is_named) {
+        (true, _) => line,
+        (false, true) => format!("{line}; first checks are still running: ldirectord-rs show {config}"),
+        (false, false) => format!("{line}; first checks are still running: ldirectord-rs show"),
     }
 }
 
@@ -315,7 +331,22 @@ fn serve(
 
 #[cfg(test)]
 mod tests {
-    use super::for_checks;
+    use super::{Started, for_checks, summary};
+
+    #[test]
+    fn a_start_is_summarised() {
+        let started = |is_checked| Started {
+            pid: 123,
+            state: "12 of 14 up, fallback of 10.0.0.1:80 active".to_owned(),
+            is_checked,
+        };
+        let line = "ldirectord-rs for web.cf started (pid 123): 12 of 14 up, fallback of 10.0.0.1:80 active";
+        assert_eq!(summary("web.cf", true, &started(true)), line);
+        let more = "first checks are still running: ldirectord-rs show";
+        assert_eq!(summary("web.cf", true, &started(false)), format!("{line}; {more} web.cf"));
+        let line = line.replace("web.cf", "ldirectord.cf");
+        assert_eq!(summary("ldirectord.cf", false, &started(false)), format!("{line}; {more}"));
+    }
 
     #[test]
     fn a11_few_descriptors_are_shared_between_checks_and_the_rest() {

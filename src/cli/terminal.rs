@@ -43,14 +43,14 @@ pub(super) fn look(all: bool) -> Look {
     Look { width, colour: true, utf8, all }
 }
 
-/// Whether diagnostics are printed in colour.
-pub(super) fn has_colour() -> bool {
+/// Whether a person reads standard error: diagnostics are in colour then.
+pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal()
 }
 
 /// Prints why a command failed, and returns its exit code.
 pub(super) fn report(failure: &Failure) -> Exit {
-    let text = if has_colour() { format!("{failure:#}") } else { failure.to_string() };
+    let text = if is_interactive() { format!("{failure:#}") } else { failure.to_string() };
     if !text.is_empty() {
         eprint_line!("{text}");
     }

@@ -30,6 +30,7 @@ mod signals;
 #[cfg(test)]
 mod simulation;
 mod stable;
+mod starting;
 mod steer;
 #[cfg(test)]
 mod steps;

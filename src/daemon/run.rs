@@ -15,7 +15,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,10 +40,11 @@ use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{Request, Signals};
+use super::starting::{Starting, open_control};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
-use crate::control::{self, Answer, Control, Question, Rights};
+use crate::control::{self, Answer, Control, Question};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
@@ -117,6 +118,8 @@ pub(super) struct Daemon {
     pub(super) applying: Option<Cause>,
     /// The addresses in force.
     pub(super) hosts: Hosts,
+    /// The command that waits until the daemon is ready.
+    pub(super) starting: Option<Starting>,
 }
 
 /// How the loop ends.
@@ -156,11 +159,12 @@ impl Daemon {
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
         let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
+        let (control, no_control) =
+            open_control(&socket::place(&setup.state_directory, &setup.name), setup.rights);
         if let Some(launcher) = launcher {
-            let warnings = [&note, &forgotten].into_iter().filter(|warning| !warning.is_empty());
+            let warnings = [&note, &forgotten, &no_control].into_iter().filter(|warning| !warning.is_empty());
             warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
         }
-        let control = open_control(&socket::place(&setup.state_directory, &setup.name), setup.rights);
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
         let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
         let notes = owned
@@ -193,10 +197,12 @@ impl Daemon {
             reloads: Reloads::default(),
             applying: None,
             hosts,
+            starting: None,
         })
     }
 
-    async fn serve(mut self, mut launcher: Option<Launcher>) {
+    async fn serve(mut self, launcher: Option<Launcher>) {
+        self.starting = launcher.map(Starting::new);
         let mut ready_at = Some(Instant::now() + READY_LIMIT);
         let end = loop {
             let now = Instant::now();
@@ -214,8 +220,8 @@ impl Daemon {
                 && (self.director.health().all_seen() && !self.is_note_pending() || now >= at)
             {
                 ready_at = None;
-                if let Some(launcher) = launcher.take() {
-                    launcher.ready();
+                if let Some(starting) = self.starting.take() {
+                    starting.ready(&self.summary(), self.director.health().all_seen());
                 }
                 self.manager.ready(&self.summary(), now);
                 self.outlets.follow_instances(self.director.spec());
@@ -237,10 +243,8 @@ impl Daemon {
                 break end;
             }
         };
-        if let Some(mut launcher) = launcher.take() {
-            // Another command ended the daemon; the start did not fail.
-            launcher.note("The daemon was stopped before each server had been checked once");
-            launcher.ready();
+        if let Some(starting) = self.starting.take() {
+            starting.stopped();
         }
         self.finish(end).await;
     }
@@ -315,6 +319,9 @@ impl Daemon {
     }
 
     pub(super) fn publish(&mut self, events: &[Event], now: Instant) {
+        if let Some(starting) = &mut self.starting {
+            starting.report(events);
+        }
         if let Some(control) = self.control.as_ref().filter(|control| control.is_followed()) {
             for event in events.iter().filter_map(notify::json) {
                 control.publish(Answer::event(event).line());
@@ -458,14 +465,6 @@ async fn begin_peers(
             (Some(peers), spec, previously_owned)
         }
     }
-}
-
-/// Opens the control socket. The daemon also works without it.
-fn open_control(path: &Path, rights: Rights) -> Option<Control> {
-    let control = Control::open(path, rights).inspect_err(|error| {
-        warn!("no control socket, so show, drain, down, up and undo do not work until a restart: {error}");
-    });
-    control.ok()
 }
 
 /// The current time on both clocks.

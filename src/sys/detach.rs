@@ -30,6 +30,8 @@ pub enum StartResult {
     Ready {
         /// Warnings for the operator, for standard error; empty if there are none.
         notes: String,
+        /// The daemon; none if it has already been stopped.
+        started: Option<Started>,
     },
     /// The daemon could not start.
     Failed {
@@ -38,6 +40,17 @@ pub enum StartResult {
         /// The reason, for standard error.
         message: String,
     },
+}
+
+/// A daemon that is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The process.
+    pub pid: u32,
+    /// The state of all servers in one line.
+    pub state: String,
+    /// Whether each server has been checked once.
+    pub is_checked: bool,
 }
 
 /// The daemon's connection to its launcher.
@@ -54,10 +67,15 @@ impl Launcher {
         self.notes.push('\n');
     }
 
-    /// Tells the launcher that the daemon is ready.
-    pub fn ready(mut self) {
+    /// Tells the launcher that the daemon is ready, with the state of all servers in one line and whether each has been
+    /// checked once; `None` if the daemon has already been stopped.
+    pub fn ready(mut self, started: Option<(&str, bool)>) {
+        let started = started.map(|(state, is_checked)| {
+            format!("{} {} {state}", std::process::id(), if is_checked { CHECKED } else { "" })
+        });
+        let head = format!("{}\n", started.unwrap_or_default());
         // The daemon runs on even if the launcher has been killed.
-        let _ = self.pipe.write_all(&[&[READY], self.notes.as_bytes()].concat());
+        let _ = self.pipe.write_all(&[&[READY], head.as_bytes(), self.notes.as_bytes()].concat());
     }
 
     /// Makes the launcher print the reason and exit with a code.
@@ -86,6 +104,9 @@ pub fn close_inherited() {
 
 /// The first byte of a report that the daemon is ready; otherwise the first byte is an exit code, which is never 0.
 const READY: u8 = 0;
+
+/// The second word of the first line of such a report if each server has been checked once; otherwise it is empty.
+const CHECKED: &str = "checked";
 
 /// Forks twice, so that the daemon has no terminal and cannot get one. The daemon runs in `/` with its standard streams
 /// on /dev/null.
@@ -120,16 +141,54 @@ pub fn detach() -> io::Result<Side> {
     }
 }
 
+fn started(head: &str) -> Option<Started> {
+    let mut words = head.splitn(3, ' ');
+    let (pid, checked, state) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    Some(Started { pid, state: state.to_owned(), is_checked: checked == CHECKED })
+}
+
 fn wait_for_verdict(reading: OwnedFd) -> io::Result<StartResult> {
     let mut answer = Vec::new();
     File::from(reading).read_to_end(&mut answer)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(match answer.split_first() {
-        Some((&READY, notes)) => StartResult::Ready { notes: text(notes) },
+        Some((&READY, report)) => {
+            let report = text(report);
+            let (head, notes) = report.split_once('\n').unwrap_or_default();
+            StartResult::Ready { notes: notes.to_owned(), started: started(head) }
+        }
         Some((code, message)) => StartResult::Failed { code: *code, message: text(message) },
         None => StartResult::Failed {
             code: 1,
             message: "the daemon ended before it was ready; see its log".to_owned(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let told = |started, notes: &[&str]| {
+            let (reading, writing) = pipe2(OFlag::O_CLOEXEC).unwrap();
+            let mut launcher = Launcher { pipe: File::from(writing), notes: String::new() };
+            notes.iter().for_each(|note| launcher.note(note));
+            launcher.ready(started);
+            wait_for_verdict(reading).unwrap()
+        };
+        let ready = |started: Option<(&str, bool)>, notes: &str| StartResult::Ready {
+            notes: notes.to_owned(),
+            started: started.map(|(state, is_checked)| Started {
+                pid: std::process::id(),
+                state: state.to_owned(),
+                is_checked,
+            }),
+        };
+        for started in [None, Some(("1 of 2 up", true)), Some(("0 of 2 up, no server left", false))] {
+            assert_eq!(told(started, &[]), ready(started, ""));
+            assert_eq!(told(started, &["one", "two"]), ready(started, "one\ntwo\n"));
+        }
+    }
 }

@@ -1,10 +1,14 @@
 //! Command lines that the original would refuse or ignore: what they mean here, and what the operator reads.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+
+use nix::pty::openpty;
 
 use crate::site::Site;
 
@@ -181,4 +185,66 @@ fn wrong_and_renamed_variables_are_named() {
     // Cluster managers run it every few seconds.
     let status = site.command(&["web.cf", "status"]).env("LDIRECTORD_RS_MAIL__HELLO", "mx").output();
     assert_eq!(told(status.unwrap()).2, "");
+}
+
+/// Exit code and standard error of a command whose standard error is a terminal.
+fn on_a_terminal(site: &Site, words: &[&str]) -> (i32, String) {
+    let terminal = openpty(None, None).unwrap();
+    let mut command = site.command(words);
+    let mut child = command.stderr(File::from(terminal.slave)).spawn().unwrap();
+    // Closes the last copy of the other side in this process.
+    drop(command);
+    let mut text = Vec::new();
+    // Ends with an error when no process has the other side open.
+    let _ = File::from(terminal.master).read_to_end(&mut text);
+    (child.wait().unwrap().code().unwrap(), String::from_utf8(text).unwrap().replace('\r', ""))
+}
+
+/// R99
+#[test]
+fn r99_start_on_a_terminal_prints_the_state() {
+    let up = TcpListener::bind("127.0.0.1:0").unwrap();
+    let site = Site::new(&format!(
+        "virtual=192.0.2.1:80\n\treal={} masq\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n",
+        up.local_addr().unwrap()
+    ));
+    let (code, err) = on_a_terminal(&site, &["web.cf", "start"]);
+    let pid = site.pid().unwrap();
+    assert_eq!((code, err), (0, format!("ldirectord-rs for web.cf started (pid {pid}): 1 of 2 up\n")));
+    // It already runs.
+    assert_eq!(on_a_terminal(&site, &["web.cf", "start"]), (0, String::new()));
+    // As the original for scripts.
+    assert_eq!(site.told("restart"), (0, String::new(), String::new()));
+    let (code, err) = on_a_terminal(&site, &["web.cf", "restart"]);
+    assert!(code == 0 && err.ends_with(": 1 of 2 up\n"), "{err}");
+    assert_eq!(on_a_terminal(&site, &["web.cf", "stop"]), (0, String::new()));
+    // A server that accepts and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    site.write(&format!(
+        "negotiatetimeout=60\nvirtual=192.0.2.1:80\n\treal={} masq\n\tservice=http\n",
+        silent.local_addr().unwrap()
+    ));
+    let (code, err) = on_a_terminal(&site, &["web.cf", "start"]);
+    let pid = site.pid().unwrap();
+    let expected = format!(
+        "ldirectord-rs for web.cf started (pid {pid}): 0 of 1 up, no server left for 192.0.2.1:80; first checks are still running: \
+         ldirectord-rs show web.cf\n"
+    );
+    assert_eq!((code, err), (0, expected));
+    assert_eq!(site.act("stop"), 0);
+}
+
+/// B11
+#[test]
+fn b11_start_prints_what_the_kernel_refuses() {
+    let site = Site::new(
+        "virtual=192.0.2.1:80\n\tscheduler=nonsense\n\treal=127.0.0.1:1 masq\n\tchecktype=on\nvirtual=192.0.2.1:81\n\t\
+         real=127.0.0.1:1 masq\n\tchecktype=on\n",
+    );
+    let (code, out, err) = site.told("start");
+    assert_eq!((code, out), (0, String::new()));
+    let refused = "Warning: The kernel refused to add service tcp 192.0.2.1:80 nonsense: the kernel has no scheduler `nonsense`; \
+                   the table is read back and the operation is retried\n";
+    assert_eq!(err, refused);
+    assert_eq!(site.act("stop"), 0);
 }

@@ -22,7 +22,7 @@ pub(super) struct MailQueue {
 impl MailQueue {
     /// No mail yet. Without `sends` each message is only logged.
     pub(super) fn new(settings: settings::Mail, sends: bool) -> MailQueue {
-        let queues = Queues::new("mail", settings.queue);
+        let queues = Queues::new("mail", settings.queue_limit);
         MailQueue { settings: Arc::new(settings), sends, queues }
     }
 

@@ -1,0 +1,65 @@
+//! What a starting daemon reports to the command that started it.
+
+use std::path::Path;
+
+use tracing::warn;
+
+use crate::control::{Control, Rights};
+use crate::event::{Event, Kind};
+use crate::notify;
+use crate::sys::detach::Launcher;
+
+/// Maximum number of refused operations that are printed. The log has all of them.
+const PRINTED: usize = 10;
+
+/// The command that waits for the daemon.
+pub(super) struct Starting {
+    launcher: Launcher,
+    refused: usize,
+}
+
+impl Starting {
+    /// Starts to report to this command.
+    pub fn new(launcher: Launcher) -> Starting {
+        Starting { launcher, refused: 0 }
+    }
+
+    /// Reports the operations that the kernel refused (B11).
+    pub fn report(&mut self, events: &[Event]) {
+        let refused = |event: &&Event| matches!(event.kind, Kind::Refused { .. } | Kind::Unreadable { .. });
+        for line in events.iter().filter(refused).filter_map(notify::line) {
+            if self.refused < PRINTED {
+                self.launcher.note(&format!("Warning: {line}"));
+            }
+            self.refused += 1;
+        }
+    }
+
+    /// Ends the start. `state`: the state of all servers in one line. `is_checked`: whether each server has a result.
+    pub fn ready(mut self, state: &str, is_checked: bool) {
+        if let more @ 1.. = self.refused.saturating_sub(PRINTED) {
+            self.launcher.note(&format!("Warning: {more} more refusals: see the log"));
+        }
+        self.launcher.ready(Some((state, is_checked)));
+    }
+
+    /// Ends the start because another command ended the daemon; the start did not fail.
+    pub fn stopped(mut self) {
+        self.launcher.note("The daemon was stopped before each server had been checked once");
+        self.launcher.ready(None);
+    }
+}
+
+/// Opens the control socket, or returns a warning. Without it the daemon can still do its work.
+pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<Control>, String) {
+    match Control::open(path, rights) {
+        Ok(control) => (Some(control), String::new()),
+        Err(error) => {
+            let warning = format!(
+                "no control socket, so show, drain, down, up and undo do not work until a restart: {error}"
+            );
+            warn!("{warning}");
+            (None, warning)
+        }
+    }
+}
