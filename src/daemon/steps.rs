@@ -309,7 +309,7 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
         servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };
     let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
-    assert_eq!(shown(&world), [(new.clone(), State::Down), (old, State::Leaving)]);
+    assert_eq!(shown(&world), [(new.clone(), State::Unknown), (old, State::Leaving)]);
     // It stays for at most this time.
     let latest = now + Duration::from_secs(21);
     let director = world.director();

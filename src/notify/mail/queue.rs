@@ -56,7 +56,7 @@ fn wording(is_relay: bool, destination: String) -> Wording {
         failed: if is_relay { "failed to send SMTP email message" } else { "failed to send email message" },
         delivery: "mail delivery",
         destination,
-        limit: "[mail] queue",
+        limit: "[mail] queue_limit",
         advice: "see the section [mail] of the settings, and try: ldirectord-rs alert-test",
     }
 }

@@ -105,7 +105,7 @@ pub struct Wording {
     pub delivery: &'static str,
     /// The destination: `relay mail.example.net port 25`.
     pub destination: String,
-    /// The setting that limits the number of messages: `[mail] queue`.
+    /// The setting that limits the number of messages: `[mail] queue_limit`.
     pub limit: &'static str,
     /// What an operator can do about a destination that accepts nothing.
     pub advice: &'static str,

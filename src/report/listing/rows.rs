@@ -1,5 +1,5 @@
-//! The virtual services and the servers of a listing, each with what the table has for it. Every destination is looked at
-//! once: a service may have thousands.
+//! The virtual services and the servers of a listing, each with what the table has for it. Every destination is
+//! looked at once: a service may have thousands.
 
 use std::collections::{HashMap, HashSet};
 

@@ -23,7 +23,7 @@ fn check(name: &str) {
     for (title, look) in looks {
         let listing = render(&snapshot, look);
         if let Some(width) = look.width {
-            let widest = listing.lines().map(|line| unicode_width::UnicodeWidthStr::width(line)).max();
+            let widest = listing.lines().map(unicode_width::UnicodeWidthStr::width).max();
             assert!(widest <= Some(width), "{name}, {title}: {widest:?}\n{listing}");
         }
         found.push_str(&format!("== {title}\n{listing}\n\n"));
