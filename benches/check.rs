@@ -129,7 +129,7 @@ async fn measure(servers: &Servers) {
     }
 }
 
-/// User and system time of this process and of the commands that it has waited for; the servers still run.
+/// User and system time of this process and of the commands that it has waited for. The servers still run.
 fn cpu_time() -> Duration {
     let micros: i64 = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
         .into_iter()
@@ -212,7 +212,7 @@ impl Drop for Servers {
     }
 }
 
-/// The server process: plain servers, then those with TLS; says where each of them is.
+/// The server process: plain servers, then those with TLS. Says where each of them is.
 async fn serve() {
     let acceptor = acceptor();
     let mut tasks = Vec::new();

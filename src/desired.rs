@@ -115,7 +115,7 @@ pub fn taken_over(old: &Spec, new: &Spec, kernel: &Table) -> Vec<Virtual> {
     new.virtuals().iter().filter(|v| old.virtual_index(v.id).is_none()).filter_map(of_another).collect()
 }
 
-/// The `real=` line for a server that only the kernel's table has; `None` if no line could describe it.
+/// The `real=` line for a server that only the kernel's table has. `None` if no line could describe it.
 fn found(v: &Virtual, key: &DestinationKey, config: &DestinationConfig) -> Option<Real> {
     let method = match config.method {
         ipvs_rs::ForwardingMethod::DirectRoute => ForwardingMethod::Gate,
@@ -313,7 +313,7 @@ fn service_config(v: &Virtual) -> ServiceConfig {
     config
 }
 
-/// The encapsulation for servers with `ipip`; it has no effect on others.
+/// The encapsulation for servers with `ipip`. It has no effect on others.
 fn kernel_tunnel(v: &Virtual) -> ipvs_rs::Tunnel {
     let checksum = |wanted| if wanted { Checksum::Full } else { Checksum::None };
     match v.scheduling.tunnel {

@@ -13,7 +13,7 @@ use crate::value::{Change, Verdict, VirtualId};
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// The virtual service concerned; `None` if the event concerns the director as a whole.
+    /// The virtual service concerned. `None` if the event concerns the director as a whole.
     pub service: Option<VirtualId>,
     /// The real server concerned, by its address and port in the configuration.
     pub server: Option<SocketAddr>,
@@ -29,7 +29,7 @@ pub enum Kind {
     Checked {
         /// The server.
         member: ServerRef,
-        /// The result; `None` if it was skipped.
+        /// The result. `None` if it was skipped.
         verdict: Option<Arc<Verdict>>,
     },
     /// The server was marked up.
@@ -79,7 +79,7 @@ pub enum Kind {
         decision: Arc<Override>,
         /// Why it ended.
         ending: Ending,
-        /// The standing of the server now; `None` in maintenance, and without the server.
+        /// The standing of the server now. `None` in maintenance, and without the server.
         state: Option<Standing>,
     },
     /// The server is no longer in the configuration and stays until another server is up.

@@ -13,6 +13,8 @@ mod impls;
 mod links;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/summaries.rs"]
+mod summaries;
 #[path = "tidy/words.rs"]
 mod words;
 
@@ -210,7 +212,7 @@ fn texts(directory: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The address for bugs is in one line of Cargo.toml; packages and manual take it from there.
+/// The address for bugs is in one line of Cargo.toml. Packages and manual take it from there.
 #[test]
 fn the_address_for_bugs_stands_in_one_line() {
     let address = env!("CARGO_PKG_AUTHORS").split(['<', '>']).nth(1).unwrap();

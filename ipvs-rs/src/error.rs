@@ -137,7 +137,7 @@ impl Error {
     }
 }
 
-/// The kernel does not report which of its reasons applies; these are all of them. The last comes from
+/// The kernel does not report which of its reasons applies. These are all of them. The last comes from
 /// `inet_addr_type`, which treats every address as a broadcast address as long as there are no local routes.
 pub(crate) const REFUSED_DESTINATION: &str = "the address of a destination must be a unicast address, of the family \
 of its service unless it is tunnelled; a GUE tunnel needs a port; an upper threshold is at most 2147483647; and \

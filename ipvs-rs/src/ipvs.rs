@@ -33,7 +33,7 @@ pub trait Ipvs: Send {
     /// As for [`Ipvs::dump`].
     fn snapshot(&mut self) -> Result<Snapshot, Error>;
 
-    /// One service with its destinations; none if it does not exist.
+    /// One service with its destinations. None if it does not exist.
     ///
     /// # Errors
     /// As for [`Ipvs::dump`].
@@ -130,10 +130,10 @@ impl fmt::Display for Version {
 /// How long idle connections are kept, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Established TCP connections; default 900.
+    /// Established TCP connections. Default 900.
     pub tcp: u32,
-    /// TCP connections after a FIN; default 120.
+    /// TCP connections after a FIN. Default 120.
     pub tcp_fin: u32,
-    /// UDP; default 300.
+    /// UDP. Default 300.
     pub udp: u32,
 }

@@ -53,7 +53,7 @@ pub struct Statistics {
     pub connections: u64,
     /// Packets from clients.
     pub packets_in: u64,
-    /// Packets to clients; the director sees them only with masquerading.
+    /// Packets to clients. The director sees them only with masquerading.
     pub packets_out: u64,
     /// Bytes from clients.
     pub bytes_in: u64,

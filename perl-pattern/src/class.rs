@@ -120,7 +120,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Reads the name between `[:` and `:]`; `None` where the bracket is a literal.
+    /// Reads the name between `[:` and `:]`. `None` where the bracket is a literal.
     fn bracketed(&mut self, kind: u8) -> Option<&'a str> {
         let inside = self.rest().get(2..)?;
         let length = inside.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'^'))?;

@@ -128,7 +128,7 @@ impl Parser<'_> {
         self.refuse(start, message)
     }
 
-    /// Reads `i-m:` or `i-m)`; true if a group follows.
+    /// Reads `i-m:` or `i-m)`. True if a group follows.
     fn set_flags(&mut self, start: usize) -> Result<bool, PatternError> {
         let mut flags = self.flags;
         if self.take("^") {
@@ -275,7 +275,7 @@ impl Parser<'_> {
         Ok(text.to_owned())
     }
 
-    /// The number of a group by its name; 0 in the first pass, which collects the names.
+    /// The number of a group by its name. 0 in the first pass, which collects the names.
     fn named(&self, name: &str, at: usize) -> Result<usize, PatternError> {
         match self.all_named(name).as_deref() {
             None => Ok(0),

@@ -71,7 +71,7 @@ struct Compiled {
     far: bool,
     /// The pattern with the limit [`QUICK_STEPS`].
     quick: Regex,
-    /// The pattern with the limit [`BACKTRACK_LIMIT`]; compiled at first use, which is rare.
+    /// The pattern with the limit [`BACKTRACK_LIMIT`]. Compiled at first use, which is rare.
     patient: OnceLock<Option<Regex>>,
 }
 

@@ -6,7 +6,7 @@ use crate::set::ByteSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
     Empty,
-    /// One byte of a set; the empty set never matches.
+    /// One byte of a set. The empty set never matches.
     Set(ByteSet),
     Concat(Vec<Node>),
     Alternatives(Vec<Node>),
@@ -57,7 +57,7 @@ pub(crate) struct Look {
 impl Node {
     pub(crate) const FAIL: Node = Node::Set(ByteSet::EMPTY);
 
-    /// Minimum and maximum number of bytes that it matches; `None`: unlimited, or not known in advance.
+    /// Minimum and maximum number of bytes that it matches. `None`: unlimited, or not known in advance.
     pub(crate) fn width(&self) -> (usize, Option<usize>) {
         match self {
             Node::Set(_) => (1, Some(1)),

@@ -240,7 +240,7 @@ impl<'a> Parser<'a> {
         self.refuse(at, "this quantifier has nothing to repeat: write \\ before it for a literal character")
     }
 
-    /// A character by its code; the source has it between two places.
+    /// A character by its code. The source has it between two places.
     pub(crate) fn literal(&mut self, code: u32, from: usize, to: usize) -> Result<Node, PatternError> {
         self.at = to;
         let set = self.code_set(code);

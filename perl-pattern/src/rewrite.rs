@@ -63,7 +63,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes a node; `last` if nothing after it depends on where it ends.
+    /// Writes a node. `last` if nothing after it depends on where it ends.
     fn node(&mut self, node: &Node, last: bool) {
         match node {
             Node::Empty => {}

@@ -70,7 +70,7 @@ impl State {
         (gap.since(gap.from) >= SHORTEST).then_some(gap)
     }
 
-    /// Records a reading of the clock; returns the absence that it ends.
+    /// Records a reading of the clock. Returns the absence that it ends.
     fn tick(&mut self, now: Duration) -> Option<Gap> {
         let gap = self.open_gap(now);
         self.seen = now;

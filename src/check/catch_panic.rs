@@ -1,4 +1,4 @@
-//! Catches panics of libraries on a malformed answer: the server is at fault and down; it is not a bug of the check.
+//! Catches panics of libraries on a malformed answer: the server is at fault and down. It is not a bug of the check.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -17,7 +17,7 @@ fn is_contained() -> bool {
     INSIDE.get()
 }
 
-/// Runs a piece of work of such a library on another thread without reporting a panic; the panic continues in the
+/// Runs a piece of work of such a library on another thread without reporting a panic. The panic continues in the
 /// caller.
 pub(super) fn silenced<T>(work: impl FnOnce() -> T) -> T {
     struct Outside;
@@ -41,7 +41,7 @@ pub fn silence() {
     }));
 }
 
-/// The verdict of a check; down if a library panics on the answer. `what` begins the reason.
+/// The verdict of a check. Down if a library panics on the answer. `what` begins the reason.
 pub(super) async fn contain(what: &str, check: impl Future<Output = Verdict>) -> Verdict {
     let mut check = pin!(check);
     poll_fn(|context| {

@@ -76,7 +76,7 @@ pub(super) async fn handshake_with(
     Ok(stream)
 }
 
-/// Does the handshake; returns the warning about the certificate as well.
+/// Does the handshake. Returns the warning about the certificate as well.
 pub(super) async fn handshake(
     client: &Client,
     tls: &Tls,

@@ -41,7 +41,7 @@ impl Places {
     }
 }
 
-/// How long a check waits for its permit; after that its verdict is unknown.
+/// How long a check waits for its permit. After that its verdict is unknown.
 const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.
@@ -51,7 +51,7 @@ pub(super) enum End {
     Whole,
     /// Cut at our limit.
     Cut,
-    /// Broken off before its end; the reason.
+    /// Broken off before its end. The reason.
     Broken(String),
     /// No permit was free for the rest.
     NoPlace,
@@ -59,7 +59,7 @@ pub(super) enum End {
     Late(Duration),
 }
 
-/// Keeps received bytes of a page or a file; returns the number of bytes received so far.
+/// Keeps received bytes of a page or a file. Returns the number of bytes received so far.
 ///
 /// # Errors
 /// [`End::Cut`] at our limit, [`End::NoPlace`] if no permit became free.

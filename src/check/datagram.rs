@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// The most bytes of an answer that are shown.
 const SHOWN: usize = 60;
 
-/// Sends the datagram and waits for the answer; if none is required, for an ICMP error.
+/// Sends the datagram and waits for the answer. If none is required, for an ICMP error.
 pub(super) async fn run(probe: &Probe, datagram: &DatagramProbe, progress: &Progress) -> Verdict {
     let failed = |error: &std::io::Error| unreachable(&format!("udp {}", probe.target), error);
     let socket = match dial::datagrams(probe.target).await {

@@ -1,4 +1,4 @@
-//! Runs one probe and returns its verdict; one file per protocol.
+//! Runs one probe and returns its verdict. One file per protocol.
 #![expect(clippy::disallowed_methods, reason = "a check takes time, and says how much")]
 
 mod aside;

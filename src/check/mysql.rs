@@ -244,7 +244,7 @@ impl<'a> Packets<'a> {
         self.write(&crypto::encrypt(&text, key)).await
     }
 
-    /// Runs the query; returns whether it has a row.
+    /// Runs the query. Returns whether it has a row.
     async fn rows(&mut self, query: &str) -> Result<bool, Why> {
         const COM_QUERY: u8 = 3;
         const COM_QUIT: u8 = 1;
@@ -295,7 +295,7 @@ fn bytes(packet: &impl MySerialize) -> Vec<u8> {
     bytes
 }
 
-/// The number of columns; it must be the whole packet.
+/// The number of columns. It must be the whole packet.
 fn column_count(packet: &[u8]) -> Option<u64> {
     let count = match *packet {
         [small] => u64::from(small),

@@ -62,7 +62,7 @@ impl Sockets {
     }
 }
 
-/// Sends up to `attempts` echo requests, each with an equal share of the deadline; one reply is enough.
+/// Sends up to `attempts` echo requests, each with an equal share of the deadline. One reply is enough.
 pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progress: &Progress) -> Verdict {
     let address = probe.target.ip();
     let client = match sockets.client(address) {

@@ -27,7 +27,7 @@ pub(super) enum Step {
     Greeting,
     /// The named part of the answer, after the request was sent.
     Answer(&'static str),
-    /// The end of a body; the number of bytes received so far.
+    /// The end of a body. The number of bytes received so far.
     Body(usize),
     /// The server to read the request.
     Send,
@@ -58,7 +58,7 @@ pub(super) struct Content {
     pub(super) monitor: Option<String>,
     /// The bytes received so far.
     pub(super) bytes: Vec<u8>,
-    /// Its permit for memory; a small content needs none.
+    /// Its permit for memory. A small content needs none.
     pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
@@ -103,7 +103,7 @@ impl Progress {
         }
     }
 
-    /// Adds a warning for the operator; it is reported whatever the outcome of the check is.
+    /// Adds a warning for the operator. It is reported whatever the outcome of the check is.
     pub(super) fn warn(&self, warning: Option<String>) {
         let Some(warning) = warning else { return };
         let mut noted = lock(&self.warning);
@@ -119,7 +119,7 @@ impl Progress {
         *lock(&self.content) = Some(content);
     }
 
-    /// Adds received bytes; returns the number of bytes received so far.
+    /// Adds received bytes. Returns the number of bytes received so far.
     pub(super) fn more(&self, bytes: &[u8]) -> usize {
         lock(&self.content).as_mut().map_or(0, |content| {
             // There may be many large contents: each buffer grows by a quarter instead of doubling.
@@ -131,7 +131,7 @@ impl Progress {
         })
     }
 
-    /// Stores a permit for memory; it replaces the previous one.
+    /// Stores a permit for memory. It replaces the previous one.
     pub(super) fn hold(&self, place: SemaphorePermit<'static>) {
         if let Some(content) = lock(&self.content).as_mut() {
             content.place = Some(place);
@@ -180,7 +180,7 @@ impl Progress {
         lock(&self.warning).take()
     }
 
-    /// Stores the verdict while the check waits for a route to the server; returns the previous one.
+    /// Stores the verdict while the check waits for a route to the server. Returns the previous one.
     pub(super) fn no_route(&self, verdict: Option<Verdict>) -> Option<Verdict> {
         std::mem::replace(&mut lock(&self.no_route), verdict)
     }

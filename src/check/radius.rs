@@ -114,7 +114,7 @@ fn hidden(passwd: &str, secret: &str, authenticator: &[u8; 16]) -> Vec<u8> {
     hidden
 }
 
-/// The Message-Authenticator (RFC 2869 5.14); its own bytes count as zeros.
+/// The Message-Authenticator (RFC 2869 5.14). Its own bytes count as zeros.
 fn signature(packet: &[u8], secret: &str) -> [u8; 16] {
     let mac = Hmac::<Md5>::new_from_slice(secret.as_bytes()).map(|mac| mac.chain_update(packet));
     mac.map(|mac| mac.finalize().into_bytes().into()).unwrap_or_default()

@@ -19,7 +19,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 /// The longest line in bytes.
 const MAX_LINE: usize = 64 * 1024;
 
-/// Bytes per read; also the most bytes of lines that are matched before other checks run.
+/// Bytes per read. Also the most bytes of lines that are matched before other checks run.
 const CHUNK: usize = 8 * 1024;
 
 /// The largest datagram.
@@ -118,7 +118,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Adds bytes; returns the verdict if a line decides it.
+    /// Adds bytes. Returns the verdict if a line decides it.
     async fn take(&mut self, bytes: &[u8], progress: &Progress) -> Option<Verdict> {
         progress.received(bytes);
         self.bytes += bytes.len();

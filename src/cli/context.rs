@@ -28,7 +28,7 @@ const SAMPLE: &str = "/usr/share/doc/ldirectord-rs/examples/ldirectord.cf";
 #[derive(Clone, Debug)]
 pub(super) struct Context {
     pub settings: Settings,
-    /// The file of the settings; it may be missing.
+    /// The file of the settings. It may be missing.
     pub settings_file: PathBuf,
     pub debug: bool,
     pub foreground: bool,
@@ -42,7 +42,7 @@ pub(super) struct Context {
     pub name: String,
     /// The arguments of the process, for the log.
     pub invocation: String,
-    /// The directory of the command; a daemon changes to `/`.
+    /// The directory of the command. A daemon changes to `/`.
     here: PathBuf,
     /// This program and the options to start other configurations with (`execute=`).
     pub own: Vec<String>,
@@ -108,7 +108,7 @@ impl Context {
         other.name == self.name || file(self).is_some_and(|own| file(&other) == Some(own))
     }
 
-    /// The absolute path of the configuration; none if it is not found.
+    /// The absolute path of the configuration. None if it is not found.
     pub fn find_config(&self) -> Option<PathBuf> {
         let places = candidates(&self.settings.paths.config_dir, &self.argument);
         // The daemon changes to `/`, where a relative path would be wrong.
@@ -144,7 +144,7 @@ impl Context {
         self.state_directory().join(lock::file_name(&self.name))
     }
 
-    /// The identity of a daemon with this context; none if the configuration is not found.
+    /// The identity of a daemon with this context. None if the configuration is not found.
     pub fn instance(&self) -> Option<Instance> {
         let file = self.find_config()?.canonicalize().ok()?;
         let network = match self.settings.table.backend {

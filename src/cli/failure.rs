@@ -163,7 +163,7 @@ fn config_errors_at_stop(error: &LoadError, unit: &str, f: &mut fmt::Formatter<'
     write!(f, "\nNothing was done. To stop the daemon with a wrong file: systemctl stop {unit}")
 }
 
-/// The daemon does not answer; names those that run.
+/// The daemon does not answer. Names those that run.
 fn no_answer(
     config: &str,
     socket: &Path,

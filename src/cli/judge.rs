@@ -85,7 +85,7 @@ fn count(warnings: usize) -> String {
 #[derive(Debug, Serialize)]
 struct Judged {
     file: String,
-    /// Whether the daemon would accept the file; with `--strict` also whether it has no warning.
+    /// Whether the daemon would accept the file. With `--strict` also whether it has no warning.
     usable: bool,
     diagnostics: Vec<Finding>,
 }
@@ -101,7 +101,7 @@ struct Finding {
     directive: Option<&'static str>,
     message: String,
     help: Option<String>,
-    /// What the Perl original does with it; absent if unknown.
+    /// What the Perl original does with it. Absent if unknown.
     original: Option<&'static str>,
 }
 

@@ -28,7 +28,7 @@ use crate::sys::process::{self, Process};
 
 /// The longest `[stop] grace` that leaves time for the stop itself within [`END_LIMIT`].
 const LONGEST_GRACE: Duration = Duration::from_secs(8);
-/// How long `start` waits for the file system of the log; longer than a busy machine needs.
+/// How long `start` waits for the file system of the log. Longer than a busy machine needs.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A daemon that is ready to be launched.
@@ -116,7 +116,7 @@ pub(super) fn check_limits(context: &Context) -> Limits {
 /// A limit of open files below this number is a warning.
 const FEW_DESCRIPTORS: usize = 256;
 
-/// Descriptors that checks must not use; at most half of all.
+/// Descriptors that checks must not use. At most half of all.
 const RESERVED_DESCRIPTORS: usize = 128;
 
 fn for_checks(descriptors: usize) -> usize {
@@ -202,7 +202,7 @@ fn probe_log(setup: &Setup) {
     }
 }
 
-/// Claims the pid file; none if a daemon of another start runs. Waits for a start in progress: the caller may ask for
+/// Claims the pid file. None if a daemon of another start runs. Waits for a start in progress: the caller may ask for
 /// the status of the daemon right after.
 fn claim(context: &Context) -> Result<Option<PidFile>, Failure> {
     let path = context.pid_file();

@@ -19,7 +19,7 @@ use crate::value::shown::escaped;
 pub(super) struct Found {
     pub name: String,
     pub state: State,
-    /// The identity of a running daemon; none for the original and for a daemon of an earlier release.
+    /// The identity of a running daemon. None for the original and for a daemon of an earlier release.
     pub instance: Option<Instance>,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     }
 }
 
-/// All daemons with a pid file, a lock or a socket, sorted by name; false if one of the files cannot be read, which is
+/// All daemons with a pid file, a lock or a socket, sorted by name. False if one of the files cannot be read, which is
 /// reported.
 pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
     let run = &context.settings.paths.run;

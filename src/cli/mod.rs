@@ -43,9 +43,9 @@ use crate::sys::{detach, process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success; `status`: running; `check`: all servers are up.
+    /// Success. `status`: running. `check`: all servers are up.
     Ok = 0,
-    /// Failure, or the configuration file does not exist; `status`: stale pid file; `reload`: stopped; `check`: a
+    /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
     /// server is down.
     Failure = 1,
     /// The configuration is wrong.

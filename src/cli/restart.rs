@@ -11,7 +11,7 @@ use super::running::{hand_over, running};
 use super::terminal::eprint_line;
 use super::unit;
 
-/// Restarts a running daemon; otherwise it only validates the file.
+/// Restarts a running daemon. Otherwise it only validates the file.
 pub(super) fn if_running(context: &Context) -> Result<Exit, Failure> {
     match running(context)? {
         Some(_) => run(context),

@@ -176,7 +176,7 @@ fn has_ended_within(held: &Held, limit: Duration) -> bool {
     true
 }
 
-/// Sends a signal to a process; none if it has already ended.
+/// Sends a signal to a process. None if it has already ended.
 pub(super) fn signalled(process: Process, signal: Signal) -> Result<Option<Held>, Failure> {
     let sent = process.hold().and_then(|held| held.send(signal).map(|()| held));
     match sent {

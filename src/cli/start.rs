@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     launch(context, prepare(context, path, loaded)?)
 }
 
-/// Reports a daemon that runs under another name, with another table or with another file (R92; the original prints
+/// Reports a daemon that runs under another name, with another table or with another file (R92. The original prints
 /// nothing).
 fn already_running(context: &Context, pid: i32) -> Result<Exit, Failure> {
     let config = context.display_config();

@@ -20,7 +20,7 @@ const KEEPALIVED: &[&str] = &[
 /// Words with which a section of HAProxy begins.
 const HAPROXY: &[&str] = &["global", "defaults", "frontend", "backend", "listen", "peers", "resolvers"];
 
-/// What to do about a text that has the syntax of another program; none where it has not.
+/// What to do about a text that has the syntax of another program. None where it has not.
 #[must_use]
 pub(super) fn advice(text: &str) -> Option<String> {
     let name = match program(text)? {

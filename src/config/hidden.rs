@@ -34,7 +34,7 @@ const CONFUSING: &[(&str, &str, &str)] = &[
     ("&nbsp;", "the HTML entity &nbsp;", "a plain space"),
 ];
 
-/// What to do about the first such character of a text; none where it has none.
+/// What to do about the first such character of a text. None where it has none.
 #[must_use]
 pub(super) fn advice(text: &str) -> Option<String> {
     if text.is_ascii() && !text.contains('&') {

@@ -38,7 +38,7 @@ pub enum Question {
     Port {
         /// As written in the file.
         name: String,
-        /// Protocol of the port; absent: any.
+        /// Protocol of the port. Absent: any.
         protocol: Option<Protocol>,
     },
     /// [`Names::file`]

@@ -33,7 +33,7 @@ pub enum Request {
     Status,
     /// The state of all virtual services, or of one.
     Show {
-        /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`; `None`: all services.
+        /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`. `None`: all services.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
     },
@@ -53,7 +53,7 @@ pub enum Request {
 pub struct Target {
     /// Its address and port in the configuration.
     pub server: SocketAddr,
-    /// The id of the service; `None`: all services that have the server.
+    /// The id of the service. `None`: all services that have the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }
@@ -73,7 +73,7 @@ pub struct OverrideRequest {
     /// The reason, at most 256 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// Seconds until the override expires, 1 to 316,224,000; `None`: never.
+    /// Seconds until the override expires, 1 to 316,224,000. `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Set the override even if a virtual service loses its last server in rotation.

@@ -31,7 +31,7 @@ pub(super) struct Peer {
 }
 
 impl Rights {
-    /// Gives rights to the members of these groups; an empty name means no group. The right to write includes the
+    /// Gives rights to the members of these groups. An empty name means no group. The right to write includes the
     /// right to read.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ const LONGEST: u64 = 64 * 1024;
 pub enum Question {
     /// The state of all services.
     View(Reply<Arc<View>>),
-    /// The state of one service and its time; `None` if there is no such service.
+    /// The state of one service and its time. `None` if there is no such service.
     Service(VirtualId, Reply<Option<(Arc<ServiceView>, Moment)>>),
     /// The state in one line.
     Status(Reply<String>),

@@ -87,7 +87,7 @@ impl Drop for Control {
     }
 }
 
-/// Waits for the next request; waits forever without a socket. Safe to cancel.
+/// Waits for the next request. Waits forever without a socket. Safe to cancel.
 pub async fn next(control: &mut Option<Control>) -> Question {
     match control {
         None => std::future::pending().await,

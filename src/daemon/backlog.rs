@@ -27,7 +27,7 @@ pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// Time awake per measurement of the factor.
 const SAMPLE: Duration = Duration::from_millis(100);
 
-/// Maximum of a measured factor; larger values are treated as errors of measurement.
+/// Maximum of a measured factor. Larger values are treated as errors of measurement.
 const MAX_SLOWDOWN: f64 = 50.0;
 
 thread_local! {

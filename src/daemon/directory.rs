@@ -69,7 +69,7 @@ pub struct Sight {
     pub is_whole: bool,
     /// Whether one of these configurations is invalid: its next version may claim another service.
     pub has_wrong_file: bool,
-    /// Why the notes cannot be read; `None` if they were read.
+    /// Why the notes cannot be read. `None` if they were read.
     pub trouble: Option<String>,
 }
 

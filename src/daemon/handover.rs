@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 #[derive(Serialize, Deserialize)]
 struct Note {
     version: u32,
-    /// RFC 3339; `since` as well.
+    /// RFC 3339. `since` as well.
     at: String,
     servers: Vec<Server>,
 }

@@ -24,7 +24,7 @@ enum Act {
     Ask,
     /// The kernel answers.
     Answer,
-    /// Checks of a server get this result from now on; all checks run.
+    /// Checks of a server get this result from now on. All checks run.
     Find(u8, Outcome),
     Reload(usize),
     /// These servers are in maintenance.

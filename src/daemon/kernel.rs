@@ -11,7 +11,7 @@ use tokio::sync::mpsc as channel;
 use crate::desired;
 use crate::director::{Done, Step};
 
-/// Up to this number of services are read one by one; more are read by a dump of the whole table.
+/// Up to this number of services are read one by one. More are read by a dump of the whole table.
 const ONE_BY_ONE: usize = 16;
 
 /// A handle to the thread that owns the table.
@@ -97,7 +97,7 @@ fn one_by_one(ipvs: &mut dyn Ipvs, keys: &BTreeSet<ServiceKey>, mut table: Table
     Ok(table)
 }
 
-/// Sets the time-outs if they differ; otherwise writes nothing. A time-out of 0 stays as it is.
+/// Sets the time-outs if they differ. Otherwise writes nothing. A time-out of 0 stays as it is.
 fn set_timeouts(ipvs: &mut dyn Ipvs, wanted: Timeouts) -> Result<Option<(Timeouts, Timeouts)>, Error> {
     let found = ipvs.timeouts()?;
     let of = |wanted: u32, found: u32| if wanted == 0 { found } else { wanted };

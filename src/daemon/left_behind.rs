@@ -44,7 +44,7 @@ impl LeftBehind {
         }
     }
 
-    /// Whether there are many; `None` if that has not changed.
+    /// Whether there are many. `None` if that has not changed.
     fn judge(&mut self, count: usize) -> Option<bool> {
         let before = self.warned;
         self.warned = count >= if before { FEW } else { MANY };

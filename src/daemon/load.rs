@@ -56,7 +56,7 @@ pub enum LoadError {
         path: PathBuf,
         /// All errors and warnings.
         diagnostics: Vec<Diagnostic>,
-        /// The message for names that were not resolved because the system's resolver does not answer; `None`
+        /// The message for names that were not resolved because the system's resolver does not answer. `None`
         /// otherwise.
         silence: Option<String>,
     },
@@ -272,7 +272,7 @@ fn finish(
 /// The user and group of the daemon in the units of the packages.
 const PACKAGED_USER: &str = "ldirectord-rs";
 
-/// What to do if this user may not read the file; empty for other errors.
+/// What to do if this user may not read the file. Empty for other errors.
 fn advice(path: &Path, kind: io::ErrorKind, user: &str) -> String {
     let path = path.display();
     match kind {

@@ -61,7 +61,7 @@ impl OverrideFile {
         self.overrides.is_empty()
     }
 
-    /// The overrides as file content; `now` converts their times.
+    /// The overrides as file content. `now` converts their times.
     pub fn new<'a>(all: impl IntoIterator<Item = (&'a ServerId, &'a Override)>, now: Moment) -> OverrideFile {
         let time = |at| DateTime::<Utc>::from(now.wall_at(at)).to_rfc3339_opts(SecondsFormat::Secs, true);
         let decision = |((service, server), decision): (&ServerId, &Override)| Record {

@@ -52,7 +52,7 @@ pub struct Owned {
 pub struct Left {
     /// Its services.
     pub owned: Owned,
-    /// The boot and the network namespace of the table; `None` if an earlier release wrote the file.
+    /// The boot and the network namespace of the table. `None` if an earlier release wrote the file.
     pub place: Option<Place>,
     /// The process that wrote the file.
     pub daemon: Option<Process>,
@@ -127,7 +127,7 @@ impl OwnedServices {
         })
     }
 
-    /// Reads the file; `None` if there is none.
+    /// Reads the file. `None` if there is none.
     ///
     /// # Errors
     /// The file exists and cannot be read. The error names it.

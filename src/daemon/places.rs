@@ -6,7 +6,7 @@ use crate::health::{Due, Priority};
 /// The limits for all checks together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Maximum number of running checks; at least 1.
+    /// Maximum number of running checks. At least 1.
     pub checks: usize,
     /// Maximum number of descriptors that they hold.
     pub descriptors: usize,
@@ -53,7 +53,7 @@ impl Places {
         Places { limits, all: Place::default(), others: Place::default() }
     }
 
-    /// Takes a slot for a check; `None` if no slot is free.
+    /// Takes a slot for a check. `None` if no slot is free.
     pub(super) fn take(&mut self, due: &Due) -> Option<Place> {
         let place = Place {
             checks: 1,

@@ -58,7 +58,7 @@ impl Publisher {
         })
     }
 
-    /// The state of one service; `None` if the spec does not have it.
+    /// The state of one service. `None` if the spec does not have it.
     pub fn one(&mut self, director: &mut Director, id: VirtualId) -> Option<Arc<ServiceView>> {
         let index = director.spec().virtual_index(id)?;
         self.stale.extend(director.take_changed());

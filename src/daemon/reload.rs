@@ -30,7 +30,7 @@ pub struct ToRun {
     pub loaded: Loaded,
     /// The rules for files in `maintenancedir`.
     pub rules: Option<MaintenanceDir>,
-    /// The servers in maintenance; `None` if the directory cannot be read.
+    /// The servers in maintenance. `None` if the directory cannot be read.
     pub in_maintenance: Option<MaintainedServers>,
     /// The other daemons.
     pub sight: Sight,
@@ -57,7 +57,7 @@ pub struct Source {
     pub learned: Learned,
     /// The addresses of names.
     pub hosts: Hosts,
-    /// The directory of other daemons; `None` with a table in memory.
+    /// The directory of other daemons. `None` with a table in memory.
     pub peers: Option<Directory>,
     /// The spec in force.
     pub running: Spec,
@@ -147,7 +147,7 @@ impl Reloads {
         self.current = Some(Reloading { task, cause, path, deadline: Instant::now() + limit });
     }
 
-    /// Waits for the end of the reload in progress; waits forever if there is none. Safe to cancel.
+    /// Waits for the end of the reload in progress. Waits forever if there is none. Safe to cancel.
     pub async fn finished(&mut self) -> (Result<ToRun, LoadError>, Cause) {
         let Some(current) = &mut self.current else { return std::future::pending().await };
         let result = match timeout_at(current.deadline, &mut current.task).await {

@@ -100,14 +100,14 @@ pub(super) struct Daemon {
     pub(super) control: Option<Control>,
     pub(super) publisher: Publisher,
     pub(super) manager: Manager,
-    /// Writer of the note of owned services; `None` with a table in memory.
+    /// Writer of the note of owned services. `None` with a table in memory.
     pub(super) notes: Option<Notes<Owned>>,
-    /// Writer of the overrides file; `None` with a table in memory.
+    /// Writer of the overrides file. `None` with a table in memory.
     pub(super) overrides: Option<Notes<OverrideFile>>,
     pub(super) unsaved: Unsaved,
-    /// The path of the note for the next daemon; `None` with a table in memory.
+    /// The path of the note for the next daemon. `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
-    /// The other daemons; `None` with a table in memory.
+    /// The other daemons. `None` with a table in memory.
     pub(super) peers: Option<Peers>,
     pub(super) log: Log,
     pub(super) log_by_configuration: bool,

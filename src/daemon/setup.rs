@@ -29,13 +29,13 @@ pub struct Setup {
     pub ipvs: Box<dyn Ipvs>,
     /// The directory of the control socket and of files that must outlive a crash, `/var/run/ldirectord-rs`.
     pub state_directory: PathBuf,
-    /// The file with the overrides of operators; `None` with a table in memory.
+    /// The file with the overrides of operators. `None` with a table in memory.
     pub overrides: Option<PathBuf>,
     /// Who may use the control socket.
     pub rights: Rights,
-    /// Whether owned services are saved for the next daemon; false with a table in memory.
+    /// Whether owned services are saved for the next daemon. False with a table in memory.
     pub remember: bool,
-    /// How often the table is verified; `None`: never.
+    /// How often the table is verified. `None`: never.
     pub verify_interval: Option<Duration>,
     /// The limits for all checks together.
     pub check_limits: Limits,
@@ -51,7 +51,7 @@ pub struct Setup {
     pub monitor_mode: u32,
     /// The log.
     pub log: Log,
-    /// Whether the configuration sets the log target; otherwise the target never changes.
+    /// Whether the configuration sets the log target. Otherwise the target never changes.
     pub log_by_configuration: bool,
     /// Settings of operator commands.
     pub commands: CommandSetup,

@@ -42,7 +42,7 @@ fn configurations() -> Vec<Spec> {
 
 #[derive(Clone, Debug)]
 enum Act {
-    /// Checks of this server get this result from now on; one round of checks.
+    /// Checks of this server get this result from now on. One round of checks.
     Find(u8, Outcome),
     Round,
     Reload(usize),

@@ -43,7 +43,7 @@ impl Starting {
         self.launcher.ready(Some((state, is_checked)));
     }
 
-    /// Ends the start because another command ended the daemon; the start did not fail.
+    /// Ends the start because another command ended the daemon. The start did not fail.
     pub fn stopped(mut self) {
         self.launcher.note("The daemon was stopped before each server had been checked once");
         self.launcher.ready(None);

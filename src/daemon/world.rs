@@ -106,7 +106,7 @@ impl World {
         self.director().finish_stop()
     }
 
-    /// Kills the process; its saved files stay.
+    /// Kills the process. Its saved files stay.
     pub fn kill(&mut self) {
         self.owned = self.director().owned().clone();
         self.overrides = self.director().overrides();

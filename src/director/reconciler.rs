@@ -52,7 +52,7 @@ pub(super) struct Reconciler {
     is_set_up: bool,
     verify_interval: Option<Duration>,
     verify_at: Option<Instant>,
-    /// The services to remove; `None` until the daemon stops.
+    /// The services to remove. `None` until the daemon stops.
     stopping: Option<BTreeSet<ServiceKey>>,
 }
 

@@ -1,4 +1,4 @@
-//! Overrides: set and ended by files in `maintenancedir` and by operators; restored after a restart.
+//! Overrides: set and ended by files in `maintenancedir` and by operators. Restored after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

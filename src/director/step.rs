@@ -26,7 +26,7 @@ pub enum Done {
     Read(Result<Table, Error>),
     /// One result for each operation.
     Applied(Vec<Result<(), Error>>),
-    /// The time-outs before and after; `None` if they were not changed.
+    /// The time-outs before and after. `None` if they were not changed.
     Timeouts(Result<Option<(Timeouts, Timeouts)>, Error>),
 }
 

@@ -13,11 +13,11 @@ pub struct Override {
     pub what: What,
     /// Who set it.
     pub owner: Owner,
-    /// The reason; empty if none was given.
+    /// The reason. Empty if none was given.
     pub reason: String,
     /// When it was set.
     pub since: Instant,
-    /// When it expires; `None`: never.
+    /// When it expires. `None`: never.
     pub until: Option<Instant>,
 }
 

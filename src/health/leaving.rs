@@ -46,7 +46,7 @@ impl Health {
         gone
     }
 
-    /// When the next leaving server is removed at the latest; `None` if there is none left.
+    /// When the next leaving server is removed at the latest. `None` if there is none left.
     #[must_use]
     pub fn leaves_at(&self, spec: &Spec) -> Option<Instant> {
         let leaving =

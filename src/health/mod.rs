@@ -234,7 +234,7 @@ impl Health {
         self.schedule.all_seen()
     }
 
-    /// When to call [`Health::due`] next; `None` while every check is in flight.
+    /// When to call [`Health::due`] next. `None` while every check is in flight.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.schedule.poll_timeout()

@@ -55,7 +55,7 @@ pub struct Due {
 /// The relation of a check of a new spec to the old spec.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
-    /// The check of the same servers in the old spec; `None` for new servers.
+    /// The check of the same servers in the old spec. `None` for new servers.
     pub(super) predecessor: Option<usize>,
     /// Whether one of its servers is out of rotation and has no verdict.
     pub(super) urgent: bool,
@@ -189,7 +189,7 @@ impl Schedule {
         self.index.contains_key(&id)
     }
 
-    /// The index of a check in the spec; `None` if the spec does not have it.
+    /// The index of a check in the spec. `None` if the spec does not have it.
     pub(super) fn position(&self, id: CheckId) -> Option<usize> {
         self.index.get(&id).copied()
     }

@@ -115,7 +115,7 @@ impl Server {
         self.checked
     }
 
-    /// The last verdict; `None` before the first check.
+    /// The last verdict. `None` before the first check.
     #[must_use]
     pub fn verdict(&self) -> Option<&Arc<Verdict>> {
         self.verdict.as_ref()

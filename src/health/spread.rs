@@ -30,7 +30,7 @@ impl Default for Costs {
 const COMMAND: Duration = Duration::from_millis(2);
 
 impl Costs {
-    /// Records the CPU time of one check; zero if it was not measured.
+    /// Records the CPU time of one check. Zero if it was not measured.
     pub(super) fn record(&mut self, effort: Effort, cpu: Duration) {
         let average = match effort {
             Effort::Plain => &mut self.plain,

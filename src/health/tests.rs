@@ -76,7 +76,7 @@ fn densest(runs: &BTreeMap<SocketAddr, Vec<Instant>>) -> usize {
     (0..times.len()).map(|i| times.partition_point(|at| *at < times[i] + WINDOW) - i).max().unwrap_or(0)
 }
 
-/// 8,000 https servers in rotation, checked for half a minute; then a reload gives each check another key.
+/// 8,000 https servers in rotation, checked for half a minute. Then a reload gives each check another key.
 #[test]
 fn a2_changed_keys_keep_their_phase() {
     let (old, new) = (

@@ -130,7 +130,7 @@ pub fn each<Q: Send>(
     state.into_inner().unwrap_or_else(PoisonError::into_inner).1
 }
 
-/// The domains that complete a name without a dot (`search` and `domain` in resolv.conf(5)); the last such line counts.
+/// The domains that complete a name without a dot (`search` and `domain` in resolv.conf(5)). The last such line counts.
 #[must_use]
 pub fn search_list() -> Vec<String> {
     search_list_in(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())

@@ -7,7 +7,7 @@ use super::line::{because, kind, line, reason, state};
 use crate::event::Event;
 use crate::value::shown::escaped;
 
-/// The event with the current time; none if the log has no line for it. The fields are those of the log.
+/// The event with the current time. None if the log has no line for it. The fields are those of the log.
 #[must_use]
 pub fn json(event: &Event) -> Option<Value> {
     let message = line(event)?;

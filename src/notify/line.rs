@@ -13,7 +13,7 @@ use crate::value::layout::endpoint;
 /// How many operations a drift line names.
 const DRIFT_SHOWN: usize = 5;
 
-/// The line of an event; none for an event that is not logged.
+/// The line of an event. None for an event that is not logged.
 #[must_use]
 pub fn line(event: &Event) -> Option<String> {
     let server = || match (event.server, event.service) {
@@ -96,7 +96,7 @@ pub fn level(event: &Event) -> Level {
     }
 }
 
-/// The state of the server after an event, in one word; none if the event changes no state.
+/// The state of the server after an event, in one word. None if the event changes no state.
 #[must_use]
 pub fn state(event: &Event) -> Option<&'static str> {
     match &event.kind {

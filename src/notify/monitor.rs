@@ -33,7 +33,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// The line for a finished check, or for a check that `maintenancedir` suppresses; `None` if no line is written.
+/// The line for a finished check, or for a check that `maintenancedir` suppresses. `None` if no line is written.
 #[must_use]
 pub fn line(spec: &Spec, health: &Health, member: ServerRef, verdict: Option<&Verdict>) -> Option<Line> {
     let (v, real) = spec.member(member);

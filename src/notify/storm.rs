@@ -31,7 +31,7 @@ impl Storm {
         false
     }
 
-    /// When [`Storm::summary`] has a line; `None` while nothing was left out.
+    /// When [`Storm::summary`] has a line. `None` while nothing was left out.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.ends_at.filter(|_| !self.left_out.is_empty())

@@ -12,13 +12,13 @@ use crate::health::Override;
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The name of the daemon; absent for `check`.
+    /// The name of the daemon. Absent for `check`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The path of its configuration; absent for a single look.
+    /// The path of its configuration. Absent for a single look.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub config: String,
-    /// When that was (RFC 3339); an earlier release does not say it.
+    /// When that was (RFC 3339). An earlier release does not say it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub taken_at: String,
     /// In the order of the file.
@@ -47,15 +47,15 @@ pub struct VirtualService {
     pub id: String,
     /// The scheduler's name.
     pub scheduler: String,
-    /// `servicename`; absent if there is none.
+    /// `servicename`. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The configured fallback; absent if there is none.
+    /// The configured fallback. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// Its real servers, in the order of the file.
     pub servers: Vec<Server>,
-    /// Its destinations in the table; absent for `check`, which does not read the table.
+    /// Its destinations in the table. Absent for `check`, which does not read the table.
     pub destinations: Option<Vec<Destination>>,
 }
 
@@ -70,17 +70,17 @@ pub struct Server {
     pub weight: u32,
     /// Its state.
     pub state: State,
-    /// The override in force; absent if there is none.
+    /// The override in force. Absent if there is none.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
-    /// Seconds since its standing last changed; absent for `check`.
+    /// Seconds since its standing last changed. Absent for `check`.
     pub since_seconds: Option<f64>,
     /// Consecutive failed checks.
     pub failures: u32,
-    /// Failed checks in a row after which it is marked down; an earlier release does not say it.
+    /// Failed checks in a row after which it is marked down. An earlier release does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failurecount: Option<u32>,
-    /// The last check; absent before the first, and for `checktype=off`.
+    /// The last check. Absent before the first, and for `checktype=off`.
     pub last_check: Option<Checked>,
 }
 
@@ -91,11 +91,11 @@ pub struct Overridden {
     pub what: String,
     /// `maintenancedir`, or the user who set it.
     pub owner: String,
-    /// The reason; empty if none was given.
+    /// The reason. Empty if none was given.
     pub note: String,
     /// When it was set (RFC 3339).
     pub since: String,
-    /// When it expires (RFC 3339); absent if never.
+    /// When it expires (RFC 3339). Absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }

@@ -4,7 +4,7 @@ use crate::health::{Health, Standing};
 use crate::spec::Spec;
 use crate::value::VirtualId;
 
-/// Maximum number of services that are named; the others are counted.
+/// Maximum number of services that are named. The others are counted.
 const NAMED: usize = 3;
 
 /// Reports how many servers are up, in maintenance and overridden, and which services have no server left.

@@ -17,9 +17,9 @@ use crate::value::{ForwardingMethod, Outcome, Verdict, VirtualId};
 /// All virtual services of a daemon at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// The name of the daemon; empty for `check`.
+    /// The name of the daemon. Empty for `check`.
     pub name: Arc<str>,
-    /// The path of its configuration; empty for a single look.
+    /// The path of its configuration. Empty for a single look.
     pub config: Arc<str>,
     /// The time of the view.
     pub at: Moment,
@@ -46,7 +46,7 @@ pub struct ServiceView {
     pub failurecount: u32,
     /// Its real servers, in the order of the file.
     pub servers: Vec<ServerView>,
-    /// Its destinations in the table; `None` if the table was not read.
+    /// Its destinations in the table. `None` if the table was not read.
     pub destinations: Option<Vec<DestinationView>>,
 }
 
@@ -67,9 +67,9 @@ pub struct ServerView {
     pub since: Instant,
     /// Consecutive failed checks.
     pub failures: u32,
-    /// Its check; `None` for `checktype=off`.
+    /// Its check. `None` for `checktype=off`.
     pub check: Option<Arc<CheckKey>>,
-    /// The last verdict; `None` before the first.
+    /// The last verdict. `None` before the first.
     pub verdict: Option<Arc<Verdict>>,
 }
 

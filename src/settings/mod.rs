@@ -68,7 +68,7 @@ pub struct Table {
     pub backend: Backend,
     /// Whether mail is sent and commands are run with a table in memory. With the kernel's table they always are.
     pub act: bool,
-    /// Time between two reconciliations of the kernel's table, 1 s to a year; 0: only after changes.
+    /// Time between two reconciliations of the kernel's table, 1 s to a year. 0: only after changes.
     #[serde(deserialize_with = "duration::within_or_never::<_, 1, 31_622_400>")]
     pub verify_interval: Duration,
 }
@@ -191,9 +191,9 @@ pub struct Stop {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
-    /// Group whose members may read the state; empty: none.
+    /// Group whose members may read the state. Empty: none.
     pub read_group: String,
-    /// Group whose members may also make changes; empty: none.
+    /// Group whose members may also make changes. Empty: none.
     pub write_group: String,
 }
 
@@ -209,7 +209,7 @@ pub struct Mail {
     pub security: Security,
     /// Whether the relay's certificate must be valid for its name.
     pub verify: bool,
-    /// User name at the relay; empty: none.
+    /// User name at the relay. Empty: none.
     pub username: String,
     /// File whose first line is the password of that user.
     pub password_file: PathBuf,
@@ -221,7 +221,7 @@ pub struct Mail {
     /// Maximum number of messages kept for each relay while it is down, 1 to 1,000,000.
     #[serde(deserialize_with = "number::within::<_, _, 1, 1_000_000>")]
     pub queue_limit: usize,
-    /// Name of the director in the SMTP greeting; empty: that of this machine.
+    /// Name of the director in the SMTP greeting. Empty: that of this machine.
     pub helo_name: String,
 }
 
@@ -233,7 +233,7 @@ pub enum Security {
     None,
     /// STARTTLS if the relay offers it.
     Opportunistic,
-    /// STARTTLS required; otherwise nothing is sent.
+    /// STARTTLS required. Otherwise nothing is sent.
     Starttls,
     /// TLS from the first byte (port 465).
     Tls,
@@ -243,7 +243,7 @@ pub enum Security {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Privileges {
-    /// User that the daemon changes to after it has opened all that needs root; empty: no change.
+    /// User that the daemon changes to after it has opened all that needs root. Empty: no change.
     pub user: String,
     /// Whether the daemon and all its child processes may write only where it needs to (Landlock).
     pub sandbox: bool,
@@ -326,7 +326,7 @@ impl Table {
         Acts { mail: all, commands: all || run_commands }
     }
 
-    /// Time between two reconciliations; none: no periodic ones.
+    /// Time between two reconciliations. None: no periodic ones.
     #[must_use]
     pub fn verify_interval(&self) -> Option<Duration> {
         Some(self.verify_interval).filter(|interval| !interval.is_zero())

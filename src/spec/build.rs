@@ -73,7 +73,7 @@ fn twins(
     twins
 }
 
-/// The check of one server; none for `checktype=off`.
+/// The check of one server. None for `checktype=off`.
 fn check_key(v: &Virtual, real: &Real) -> Option<CheckKey> {
     let probe = match v.check.checktype {
         CheckType::Off => return None,

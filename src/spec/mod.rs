@@ -23,7 +23,7 @@ pub use probe::{
 #[derive(Clone, Debug)]
 pub struct Spec {
     config: Arc<Config>,
-    /// Index into `checks` for each real server of each virtual service; none for `checktype=off`.
+    /// Index into `checks` for each real server of each virtual service. None for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
     checks: Vec<Check>,
     /// Servers of an earlier configuration that stay for a while, at the end of their virtual services.
@@ -51,7 +51,7 @@ pub struct Check {
 /// The identity of a check. Servers with equal keys share a check.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CheckKey {
-    /// The probe; for a combined check the negotiation.
+    /// The probe. For a combined check the negotiation.
     pub probe: Arc<Probe>,
     /// For a combined check: the connects after each successful negotiation.
     pub combined: Option<Combined>,
@@ -136,7 +136,7 @@ impl Spec {
         &self.leaving
     }
 
-    /// All servers with the same destination as this one; none if it is the only one.
+    /// All servers with the same destination as this one. None if it is the only one.
     #[must_use]
     pub fn twins(&self, member: ServerRef) -> &[ServerRef] {
         self.twins.get(&member).map_or(&[], Vec::as_slice)
@@ -202,13 +202,13 @@ impl Spec {
         (v, &v.reals[member.real_index])
     }
 
-    /// The check of a server; none for `checktype=off`.
+    /// The check of a server. None for `checktype=off`.
     #[must_use]
     pub fn check_of(&self, member: ServerRef) -> Option<&Check> {
         self.check_index(member).map(|index| &self.checks[index])
     }
 
-    /// Index in [`Spec::checks`] of the check of a server; none for `checktype=off`.
+    /// Index in [`Spec::checks`] of the check of a server. None for `checktype=off`.
     #[must_use]
     pub fn check_index(&self, member: ServerRef) -> Option<usize> {
         self.assignments[member.virtual_index][member.real_index]

@@ -131,7 +131,7 @@ impl Transport {
 /// An HTTP request. The answer must have a status of 200 to 299 and a body that matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HttpProbe {
-    /// HTTP or HTTPS; for a proxy the scheme of the connection to the proxy (always HTTP).
+    /// HTTP or HTTPS. For a proxy the scheme of the connection to the proxy (always HTTP).
     pub scheme: Scheme,
     /// GET or HEAD.
     pub method: HttpMethod,
@@ -139,11 +139,11 @@ pub struct HttpProbe {
     /// `%20`), or an absolute URL if `proxy` is set, or if a real server's own request is one (then the check
     /// connects to its host and port instead of the target).
     pub request: String,
-    /// The Host header; may be empty (sent as empty). Absent for a proxy, which uses the URL.
+    /// The Host header. May be empty (sent as empty). Absent for a proxy, which uses the URL.
     pub host: Option<String>,
     /// The TLS settings, for `https` and after a redirect to it.
     pub tls: Tls,
-    /// What the body must match; absent: any body.
+    /// What the body must match. Absent: any body.
     pub receive: Option<Pattern>,
     /// Which redirects are followed.
     pub redirects: Redirects,
@@ -167,7 +167,7 @@ impl HttpProbe {
 pub struct SimpleTcpProbe {
     /// What is sent, without the leading `/` and with `\n` replaced by newlines. Then the sending side is closed.
     pub request: String,
-    /// What a line of the answer must match; absent: any line.
+    /// What a line of the answer must match. Absent: any line.
     pub receive: Option<Pattern>,
     /// Whether it uses UDP: one datagram in each direction instead of a connection.
     pub udp: bool,
@@ -176,20 +176,20 @@ pub struct SimpleTcpProbe {
 /// A datagram to a UDP service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DatagramProbe {
-    /// The datagram to send; may be empty.
+    /// The datagram to send. May be empty.
     pub payload: Vec<u8>,
-    /// What an answer must match; absent: no answer is required, and only an ICMP refusal is a failure.
+    /// What an answer must match. Absent: no answer is required, and only an ICMP refusal is a failure.
     pub reply: Option<Pattern>,
 }
 
 /// A question to a name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsProbe {
-    /// The host name or address to look up; empty: none was given.
+    /// The host name or address to look up. Empty: none was given.
     pub name: String,
-    /// The record type to query; absent: A, then AAAA of a name, PTR of an address.
+    /// The record type to query. Absent: A, then AAAA of a name, PTR of an address.
     pub kind: Option<DnsType>,
-    /// What a record of the answer must match; absent: any record.
+    /// What a record of the answer must match. Absent: any record.
     pub receive: Option<Pattern>,
     /// Whether it uses TCP from the start, not only if an answer does not fit into a datagram.
     pub tcp: bool,
@@ -217,7 +217,7 @@ pub struct LdapProbe {
     pub passwd: Secret,
     /// The name of the entry.
     pub base: String,
-    /// What the name of the entry found must match; absent: any name.
+    /// What the name of the entry found must match. Absent: any name.
     pub receive: Option<Pattern>,
 }
 
@@ -228,7 +228,7 @@ pub struct SqlProbe {
     pub login: String,
     /// `passwd`
     pub passwd: Secret,
-    /// `database`; empty: the default of the user.
+    /// `database`. Empty: the default of the user.
     pub database: String,
     /// The query.
     pub query: String,
@@ -254,11 +254,11 @@ pub struct DialogueProbe {
     pub protocol: Dialogue,
     /// Plain, with TLS, or with STARTTLS.
     pub transport: Transport,
-    /// `login`; empty: no login. For SIP the user to query.
+    /// `login`. Empty: no login. For SIP the user to query.
     pub login: String,
     /// `passwd`
     pub passwd: Secret,
-    /// For FTP the file, with its leading `/`; only `/`: none.
+    /// For FTP the file, with its leading `/`. Only `/`: none.
     pub request: String,
     /// For FTP what the file must match.
     pub receive: Option<Pattern>,
@@ -280,7 +280,7 @@ pub enum Dialogue {
 }
 
 impl DialogueProbe {
-    /// The word of the configuration for it; `smtp` for submission.
+    /// The word of the configuration for it. `smtp` for submission.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match (self.protocol, self.transport.is_tls()) {
@@ -299,7 +299,7 @@ impl DialogueProbe {
 /// An operator command: exit code 0 means up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ExternalProbe {
-    /// `checkcommand`: the path of a program; if no such file exists, a list of words, split as by a shell (but
+    /// `checkcommand`: the path of a program. If no such file exists, a list of words, split as by a shell (but
     /// without one).
     pub command: String,
     /// Whether it is run by `perl` (`checktype=external-perl`) instead of directly.

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The warning for a file that every user of this machine may change, or whose mode cannot be read; none for other
+/// The warning for a file that every user of this machine may change, or whose mode cannot be read. None for other
 /// files, and for a missing file. The daemon uses the file all the same, as the original does.
 #[must_use]
 pub fn warning(path: &Path) -> Option<String> {

@@ -186,7 +186,7 @@ impl Running {
         }
     }
 
-    /// Its process, the leader of its group; none after its end.
+    /// Its process, the leader of its group. None after its end.
     #[must_use]
     pub fn leader(&self) -> Option<u32> {
         self.child.id()
@@ -228,7 +228,7 @@ impl Running {
     }
 }
 
-/// Reads the available output, at most one buffer; none at its end.
+/// Reads the available output, at most one buffer. None at its end.
 fn read(
     output: &Receiver,
     buffer: &mut [u8],

@@ -28,9 +28,9 @@ pub enum Side {
 pub enum StartResult {
     /// The daemon is ready.
     Ready {
-        /// Warnings for the operator, for standard error; empty if there are none.
+        /// Warnings for the operator, for standard error. Empty if there are none.
         notes: String,
-        /// The daemon; none if it has already been stopped.
+        /// The daemon. None if it has already been stopped.
         started: Option<Started>,
     },
     /// The daemon could not start.
@@ -68,7 +68,7 @@ impl Launcher {
     }
 
     /// Tells the launcher that the daemon is ready, with the state of all servers in one line and whether each has been
-    /// checked once; `None` if the daemon has already been stopped.
+    /// checked once. `None` if the daemon has already been stopped.
     pub fn ready(mut self, started: Option<(&str, bool)>) {
         let started = started.map(|(state, is_checked)| {
             format!("{} {} {state}", std::process::id(), if is_checked { CHECKED } else { "" })
@@ -102,10 +102,10 @@ pub fn close_inherited() {
     }
 }
 
-/// The first byte of a report that the daemon is ready; otherwise the first byte is an exit code, which is never 0.
+/// The first byte of a report that the daemon is ready. Otherwise the first byte is an exit code, which is never 0.
 const READY: u8 = 0;
 
-/// The second word of the first line of such a report if each server has been checked once; otherwise it is empty.
+/// The second word of the first line of such a report if each server has been checked once. Otherwise it is empty.
 const CHECKED: &str = "checked";
 
 /// Forks twice, so that the daemon has no terminal and cannot get one. The daemon runs in `/` with its standard streams

@@ -144,7 +144,7 @@ mod tests {
 
     const USER: u32 = 65534;
 
-    /// A directory of root that contains a directory of the user and a file of root; none if this process is not root.
+    /// A directory of root that contains a directory of the user and a file of root. None if this process is not root.
     struct Place {
         all: tempfile::TempDir,
         of_user: PathBuf,

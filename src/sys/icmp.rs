@@ -43,7 +43,7 @@ pub fn prepare(socket: &AsyncSocket) {
     }
 }
 
-/// A set bit blocks that type; an echo reply has type 0.
+/// A set bit blocks that type. An echo reply has type 0.
 fn only_v4_replies(fd: BorrowedFd<'_>) -> io::Result<()> {
     set(fd, libc::SOL_RAW, ICMP_FILTER, &!1_u32)
 }

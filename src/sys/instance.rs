@@ -19,7 +19,7 @@ pub const LONGEST_NAME: usize = 200;
 pub struct Instance {
     /// The name under which it was started.
     pub name: String,
-    /// The network namespace of its table, as `net:[NUMBER]` (namespaces(7)); none: its table is in memory.
+    /// The network namespace of its table, as `net:[NUMBER]` (namespaces(7)). None: its table is in memory.
     pub network: Option<String>,
     /// Its configuration, with every link resolved.
     pub file: PathBuf,
@@ -51,7 +51,7 @@ impl FromStr for Instance {
 }
 
 impl Instance {
-    /// The lock of its file; none with a table in memory: a dry run may run next to the daemon on the kernel's table.
+    /// The lock of its file. None with a table in memory: a dry run may run next to the daemon on the kernel's table.
     #[must_use]
     pub fn file_lock(&self, directory: &Path) -> Option<PathBuf> {
         let network = self.network.as_ref()?;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
-/// The soft limit of open files before it was raised; `None`: unlimited.
+/// The soft limit of open files before it was raised. `None`: unlimited.
 static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
 /// Raises the soft limit of open files to the hard limit and returns it. Each running check needs a descriptor.

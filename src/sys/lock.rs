@@ -39,7 +39,7 @@ pub enum Holder {
 }
 
 impl Lock {
-    /// Takes the lock; none if another process holds it.
+    /// Takes the lock. None if another process holds it.
     ///
     /// # Errors
     /// The file cannot be opened for writing, is not a regular file, or has a second name.
@@ -155,7 +155,7 @@ pub fn daemon_of(directory: &Path, user: u32, own: &Path) -> io::Result<Option<S
     Ok(None)
 }
 
-/// The pid namespace of this process, as `pid:[NUMBER]` (namespaces(7)); empty without /proc.
+/// The pid namespace of this process, as `pid:[NUMBER]` (namespaces(7)). Empty without /proc.
 fn pid_namespace() -> String {
     fs::read_link("/proc/self/ns/pid").map(|path| path.display().to_string()).unwrap_or_default()
 }

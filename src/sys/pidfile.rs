@@ -28,7 +28,7 @@ const LARGEST: u64 = 4096;
 pub enum State {
     /// It runs as this process.
     Running(Process),
-    /// A start holds the lock; its daemon does not run yet.
+    /// A start holds the lock. Its daemon does not run yet.
     Starting,
     /// The pid file names a process that has ended, or a pid that now belongs to another program.
     Stale(i32),
@@ -110,7 +110,7 @@ fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<Sta
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    /// Also locked, for earlier releases; `Err` if another process has locked it, as every user who can read it may.
+    /// Also locked, for earlier releases. `Err` if another process has locked it, as every user who can read it may.
     file: Result<Flock<File>, File>,
     /// The lock, or the error: a full disk must not keep services from being checked.
     lock: io::Result<Lock>,
@@ -122,7 +122,7 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Takes the file and the lock; none if another process holds them.
+    /// Takes the file and the lock. None if another process holds them.
     ///
     /// # Errors
     /// The pid file cannot be opened for writing.

@@ -127,7 +127,7 @@ fn own_pid_number() -> i32 {
     i32::try_from(own_pid()).unwrap_or(0)
 }
 
-/// The start time of a process in clock ticks since boot; none if it has ended.
+/// The start time of a process in clock ticks since boot. None if it has ended.
 fn started(pid: i32) -> Option<u64> {
     let fields = stat(pid)?;
     let mut fields = fields.split_whitespace();
@@ -149,7 +149,7 @@ pub(super) fn may_name(owner: u32, pid: i32) -> bool {
 }
 
 /// Whether a process runs and is an ldirectord: by the command line, which is the original's rule, so that both
-/// programs see each other; or because it runs this program under another name.
+/// programs see each other. Or because it runs this program under another name.
 #[must_use]
 pub fn is_ldirectord(pid: i32) -> bool {
     // A zombie has an empty command line, so it does not count.

@@ -38,7 +38,7 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// The process that listens at a socket; none if there is none.
+/// The process that listens at a socket. None if there is none.
 #[must_use]
 pub fn listener(path: &Path) -> Option<i32> {
     let peer = getsockopt(&connect(path).ok()?, PeerCredentials).ok()?;

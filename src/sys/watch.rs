@@ -40,7 +40,7 @@ pub struct FileWatch {
 /// Watched directories and names.
 struct Watched {
     directories: BTreeSet<PathBuf>,
-    /// The names whose changes count; `None`: all names in the directories.
+    /// The names whose changes count. `None`: all names in the directories.
     names: Option<BTreeSet<OsString>>,
 }
 
@@ -136,7 +136,7 @@ impl Watched {
 
 const CLOSED_BY_A_WRITER: AccessKind = AccessKind::Close(AccessMode::Write);
 
-/// The change that an event reports; none if it leaves the content as it was.
+/// The change that an event reports. None if it leaves the content as it was.
 fn change(event: &Event) -> Option<Change> {
     match event.kind {
         EventKind::Access(_) => Some(Change::Closed),

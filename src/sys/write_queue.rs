@@ -142,7 +142,7 @@ impl<T> Shared<T> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next entries; none when the queue is dropped and empty.
+    /// The next entries. None when the queue is dropped and empty.
     fn next(&self) -> Option<Vec<(T, u64)>> {
         let mut queue = self.lock();
         loop {

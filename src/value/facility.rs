@@ -3,7 +3,7 @@
 /// The facility `daemon`, which is used if the configured facility is not valid.
 pub const SYSLOG_DAEMON: u8 = 3;
 
-/// The number of a facility by its name (RFC 5424, table 1; the names are those of syslog.conf, in any case, also
+/// The number of a facility by its name (RFC 5424, table 1. The names are those of syslog.conf, in any case, also
 /// as `LOG_LOCAL0`).
 #[must_use]
 pub fn syslog_facility(name: &str) -> Option<u8> {

@@ -74,7 +74,7 @@ impl VirtualId {
         }
     }
 
-    /// The port of the service; a firewall mark has none.
+    /// The port of the service. A firewall mark has none.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {

@@ -11,7 +11,7 @@ pub struct Mailbox {
     pub name: Option<String>,
     /// The user, before the @.
     pub user: String,
-    /// The domain, after the @; none for a user of this machine.
+    /// The domain, after the @. None for a user of this machine.
     pub domain: Option<String>,
 }
 

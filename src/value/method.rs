@@ -14,7 +14,7 @@ pub enum ForwardingMethod {
 }
 
 impl ForwardingMethod {
-    /// Reads the word of the configuration; case counts, as in the original.
+    /// Reads the word of the configuration. Case counts, as in the original.
     #[must_use]
     pub fn from_word(word: &str) -> Option<ForwardingMethod> {
         match word {

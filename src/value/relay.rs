@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Relay {
     /// Its name or IPv4 address.
     pub host: String,
-    /// Its port; absent: `[mail] port` of the settings.
+    /// Its port. Absent: `[mail] port` of the settings.
     pub port: Option<u16>,
 }
 

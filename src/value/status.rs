@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The state of the daemon; displayed in the original's words.
+/// The state of the daemon. Displayed in the original's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DaemonStatus {
     /// Not every check has a verdict since the start.

@@ -67,7 +67,7 @@ impl Eq for PemFile {}
 /// TLS settings that several servers can share. One TLS client serves all servers with the same policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TlsPolicy {
-    /// `tlsverify`, with the CA certificates to verify with; absent: any certificate is accepted.
+    /// `tlsverify`, with the CA certificates to verify with. Absent: any certificate is accepted.
     pub verify: Option<Roots>,
     /// `tlscert` and `tlskey`: the client certificate for servers that request one.
     pub identity: Option<Identity>,
@@ -109,9 +109,9 @@ pub struct Identity {
 pub struct Tls {
     /// The settings shared with other servers. Equal policies of a configuration are one instance.
     pub policy: Arc<TlsPolicy>,
-    /// The name that is sent (SNI) and verified; absent: no name is sent, and the address is verified.
+    /// The name that is sent (SNI) and verified. Absent: no name is sent, and the address is verified.
     pub server_name: Option<String>,
-    /// `tlswarn`: warn about a certificate that expires in fewer days; 0: never.
+    /// `tlswarn`: warn about a certificate that expires in fewer days. 0: never.
     pub warn_days: u32,
 }
 

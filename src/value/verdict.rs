@@ -80,7 +80,7 @@ pub struct Verdict {
     pub unreachable: Option<Unreachable>,
     /// Time from the start of the check to its outcome.
     pub took: Duration,
-    /// CPU time on the thread of the loop, in microseconds; zero if not measured.
+    /// CPU time on the thread of the loop, in microseconds. Zero if not measured.
     pub cpu_micros: u32,
 }
 

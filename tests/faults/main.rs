@@ -50,7 +50,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Whether this process may create namespaces; prints a notice if not.
+/// Whether this process may create namespaces. Prints a notice if not.
 fn may_make_namespaces(test: &str) -> bool {
     let root = nix::unistd::Uid::effective().is_root();
     if !root {
@@ -209,7 +209,7 @@ fn a4_a_link_bounce_blames_no_server() {
     trial.assert_calm();
 }
 
-/// The configuration is rewritten again and again, slowly and in place; its content is the same in the end.
+/// The configuration is rewritten again and again, slowly and in place. Its content is the same in the end.
 #[test]
 fn a6_slow_rewrites_change_nothing() {
     let crowd = Crowd::http(page(b"I am fine"));
@@ -271,7 +271,7 @@ fn b3_a_frozen_log_stops_no_check() {
     act_within(&trial, "stop", seconds(15));
 }
 
-/// Runs an action that must succeed within the limit; kills it otherwise.
+/// Runs an action that must succeed within the limit. Kills it otherwise.
 fn act_within(trial: &Trial, action: &str, limit: Duration) {
     let mut running = Foreground(trial.site.command(&["web.cf", action]).spawn().unwrap());
     wait(&format!("the end of {action}"), limit, || match running.0.try_wait().unwrap() {

@@ -33,7 +33,7 @@ pub struct Shown {
 
 impl Trial {
     /// A trial in which the daemon's configuration is `globals` and a virtual service of `service` with all `healthy`
-    /// servers; the server that will fail has a virtual service of its own. Writes the files, starts nothing.
+    /// servers. The server that will fail has a virtual service of its own. Writes the files, starts nothing.
     pub fn new(globals: &str, service: &str, healthy: Vec<SocketAddr>, victim_host: &str) -> Trial {
         let victim_server = Crowd::http(page(b"I am fine"));
         let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());
@@ -152,7 +152,7 @@ fn rows(service: &Value) -> Vec<Shown> {
         .collect()
 }
 
-/// Waits until `done` succeeds; its error tells what is missing.
+/// Waits until `done` succeeds. Its error tells what is missing.
 #[track_caller]
 pub fn wait(what: &str, limit: Duration, mut done: impl FnMut() -> Result<(), String>) {
     let end = Instant::now() + limit;

@@ -133,7 +133,7 @@ fn unescape(written: &str) -> Vec<u8> {
     bytes
 }
 
-/// Escapes bytes outside printable ASCII, the backslash and the double quote; long runs are written once.
+/// Escapes bytes outside printable ASCII, the backslash and the double quote. Long runs are written once.
 pub fn quoted(bytes: &[u8]) -> String {
     let mut out = String::from("\"");
     for &byte in bytes {

@@ -27,7 +27,7 @@ fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
     site.wait_for(&format!("{name}: {expected:?}"), || found() == expected, &|| format!("{:?}", found()));
 }
 
-/// R27: without a shell; quotes still group words.
+/// R27: without a shell. Quotes still group words.
 #[test]
 fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));

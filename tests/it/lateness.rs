@@ -122,7 +122,7 @@ fn a1_a_stopped_daemon_takes_only_the_dead_out() {
 struct Slow(PathBuf);
 
 impl Slow {
-    /// Creates it in version 1 or 2 of control groups, whichever is permitted; an error if neither is.
+    /// Creates it in version 1 or 2 of control groups, whichever is permitted. An error if neither is.
     fn make(pid: i32) -> std::io::Result<Slow> {
         let name = format!("ldirectord-rs-test-{}", std::process::id());
         let in_one = |(root, file, value): (&str, &str, &str)| {

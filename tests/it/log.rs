@@ -56,7 +56,7 @@ fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
     site.expect_log("terminated on signal: TERM");
 }
 
-/// Output is lost, as on a full disk; that matters only for an answer that was asked for.
+/// Output is lost, as on a full disk. That matters only for an answer that was asked for.
 #[test]
 fn b3_what_cannot_be_printed_ends_no_action() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));

@@ -54,7 +54,7 @@ fn plant(root: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Whether this process may mount; prints a notice if not.
+/// Whether this process may mount. Prints a notice if not.
 fn may_mount() -> bool {
     let may = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
     let may = nix::unistd::geteuid().is_root() && may.is_ok_and(|status| status.success());

@@ -194,7 +194,7 @@ fn one_bad_recipient_does_not_keep_a_message_from_others() {
     assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
-/// B33: the sender is the user of the process; the environment has no influence.
+/// B33: the sender is the user of the process. The environment has no influence.
 #[test]
 fn d5_the_senders_user_is_that_of_the_uid() {
     let relay = Relay::start(Mood::Good);

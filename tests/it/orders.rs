@@ -38,7 +38,7 @@ fn has_ended(pid: i32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// How often each command ended with each exit code; a kill has none.
+/// How often each command ended with each exit code. A kill has none.
 type Counts = Mutex<BTreeMap<(&'static str, Option<i32>), usize>>;
 
 /// One of the commands, and the exit codes that it may return here.

@@ -42,7 +42,7 @@ pub struct Said {
     pub text: String,
 }
 
-/// A world with its directors; its folder is deleted when it is dropped.
+/// A world with its directors. Its folder is deleted when it is dropped.
 pub struct Scene {
     /// The directors.
     pub directors: Vec<Director>,

@@ -8,7 +8,7 @@ use crate::wait::until;
 use crate::web::Web;
 use crate::world::{Family, Path, Spec, World};
 
-/// Both servers answer; one at weight 0 gets no new connections; the director's own web server is the fallback.
+/// Both servers answer. One at weight 0 gets no new connections. The director's own web server is the fallback.
 fn carries(path: Path, family: Family) {
     let world = World::new(&Spec::new(path, family), |_| Vec::new());
     let director = &world.directors[0];

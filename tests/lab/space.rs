@@ -61,7 +61,7 @@ impl Space {
         format!("/proc/{}/fd/{}", process::id(), self.net.as_raw_fd())
     }
 
-    /// Moves the calling thread into this space for good; its child processes inherit it.
+    /// Moves the calling thread into this space for good. Its child processes inherit it.
     pub fn enter(&self) {
         if let Some(mounts) = &self.mounts {
             unshare(CloneFlags::CLONE_FS).unwrap();
@@ -84,7 +84,7 @@ impl Space {
         self.feed(&["ip", "-batch", "-"], lines);
     }
 
-    /// Runs a command with `input`; it must succeed. Returns its output.
+    /// Runs a command with `input`. It must succeed. Returns its output.
     #[track_caller]
     pub fn feed(&self, command: &[&str], input: &str) -> String {
         let output = self.run(|| {

@@ -37,7 +37,7 @@ struct Site {
 }
 
 impl Web {
-    /// Starts the server; its only page is `/` with its name.
+    /// Starts the server. Its only page is `/` with its name.
     pub fn start_in(space: &Arc<Space>) -> Self {
         let name = space.name().to_owned();
         let pages = Mutex::new(BTreeMap::from([("/".to_owned(), name.clone())]));

@@ -80,7 +80,7 @@ enum Bridge {
     Back = 2,
 }
 
-/// The parts of a world; the numbers are the last parts of addresses.
+/// The parts of a world. The numbers are the last parts of addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec<'a> {
     /// How requests reach the real servers.
@@ -91,7 +91,7 @@ pub struct Spec<'a> {
     pub vip: u8,
     /// The real servers.
     pub servers: &'a [u8],
-    /// How many directors; the first has the virtual address.
+    /// How many directors. The first has the virtual address.
     pub directors: u8,
 }
 
@@ -106,7 +106,7 @@ impl Spec<'_> {
 pub struct Server {
     /// Its address and the port of its web server.
     pub address: SocketAddr,
-    /// Its web server; the name of the actor is `s` and its number.
+    /// Its web server. The name of the actor is `s` and its number.
     pub web: Web,
 }
 
@@ -137,7 +137,7 @@ const GATEWAY: u8 = 254;
 const CLIENT: u8 = 10;
 
 impl World {
-    /// Creates the world; the directors see `binds` (source, target) in place of their own folders.
+    /// Creates the world. The directors see `binds` (source, target) in place of their own folders.
     pub fn new(spec: &Spec, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
         let switch = Space::new("switch");
         let client = Arc::new(Space::new("client"));

@@ -29,7 +29,7 @@ struct Life {
     tables: Vec<Table>,
     runtime: Runtime,
     checker: Checker,
-    /// One per case, in the order of the tables; none unless the original is to be recorded.
+    /// One per case, in the order of the tables. None unless the original is to be recorded.
     originals: Vec<Original>,
     faults: Vec<String>,
 }

@@ -26,7 +26,7 @@ const MEASURED: u64 = 50;
 /// The number of measured passes.
 const PASSES: usize = 4;
 
-/// The original in a folder of its own; it may run or not.
+/// The original in a folder of its own. It may run or not.
 pub struct Original {
     folder: PathBuf,
     name: String,
@@ -34,7 +34,7 @@ pub struct Original {
 }
 
 impl Original {
-    /// Creates the folder; the name must be unique.
+    /// Creates the folder. The name must be unique.
     pub fn new(name: &str) -> Original {
         let folder = Path::new("/run/original").join(name);
         fs::create_dir_all(&folder).unwrap();

@@ -78,7 +78,7 @@ pub async fn run(checker: &Checker, key: &CheckKey) -> Verdict {
     }
 }
 
-/// What is wrong with a verdict; none if it is as expected.
+/// What is wrong with a verdict. None if it is as expected.
 pub fn fault(what: &str, outcome: Outcome, reason: &str, verdict: &Verdict) -> Option<String> {
     let good = verdict.outcome == outcome && verdict.reason.contains(reason);
     (!good).then(|| {

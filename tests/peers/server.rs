@@ -20,7 +20,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server; the words are the recipe and its arguments.
+    /// Starts a server. The words are the recipe and its arguments.
     pub fn start(words: &[&str]) -> Server {
         Server::start_for("", words)
     }
@@ -78,7 +78,7 @@ impl Server {
         String::from_utf8_lossy(&text[start..]).into_owned()
     }
 
-    /// Stops all of its processes with a signal; their sockets stay open.
+    /// Stops all of its processes with a signal. Their sockets stay open.
     pub fn freeze(&self) {
         self.frozen();
     }
@@ -156,7 +156,7 @@ fn is_running(pid: i32) -> bool {
     })
 }
 
-/// The state letter of a process or thread; none if it does not exist.
+/// The state letter of a process or thread. None if it does not exist.
 fn state(folder: &str) -> Option<char> {
     let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()

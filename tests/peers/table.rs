@@ -12,7 +12,7 @@ pub const PHASES: [&str; 6] = ["answering", "unanswered", "frozen", "stopped", "
 /// A file of cases for one server.
 pub struct Table {
     path: PathBuf,
-    /// The recipe of the server and its arguments; none where no server is needed.
+    /// The recipe of the server and its arguments. None where no server is needed.
     pub server: Vec<String>,
     /// A second server that it needs, and that is stopped in the phase `alone`.
     pub beside: Vec<String>,
@@ -36,7 +36,7 @@ pub struct Case {
 /// A verdict in a phase.
 pub struct Expected {
     pub phase: &'static str,
-    /// The recorded result of the original; none if not recorded yet.
+    /// The recorded result of the original. None if not recorded yet.
     pub original: Option<String>,
     pub outcome: Outcome,
     /// The ids in `docs/compat.md` if ours differs from the original.
@@ -136,7 +136,7 @@ impl Expected {
         Ok(Expected { phase, original, outcome, ids, reason: reason.to_owned() })
     }
 
-    /// What is wrong with the comparison of the two programs; none if they agree or an id explains the difference.
+    /// What is wrong with the comparison of the two programs. None if they agree or an id explains the difference.
     pub fn fault(&self) -> Option<String> {
         let ours = if self.outcome == Outcome::Up { "up" } else { "down" };
         let Some(original) = &self.original else {

@@ -119,7 +119,7 @@ impl Crate {
         arrows
     }
 
-    /// The module that defines a type or a trait; none for another crate or the prelude.
+    /// The module that defines a type or a trait. None for another crate or the prelude.
     fn name_origin(&self, at: &ModulePath, module: &Module, path: &[String]) -> Option<ModulePath> {
         let first = path.first()?;
         if path.len() == 1 && module.defined.contains(first) {
@@ -133,7 +133,7 @@ impl Crate {
         self.origin(&Reference { base: base.clone(), path }, 0)
     }
 
-    /// The module that a path leads to; none for another crate.
+    /// The module that a path leads to. None for another crate.
     fn origin(&self, reference: &Reference, depth: usize) -> Option<ModulePath> {
         assert!(depth < 16, "endless re-exports: {reference:?}");
         let path = self.absolute(reference)?;
@@ -147,7 +147,7 @@ impl Crate {
         Some(module.to_vec())
     }
 
-    /// A path from the root of the crate; none for another crate.
+    /// A path from the root of the crate. None for another crate.
     fn absolute(&self, reference: &Reference) -> Option<Vec<String>> {
         let Reference { base, path } = reference;
         let first = path.first()?.as_str();
@@ -264,7 +264,7 @@ impl<'ast> Visit<'ast> for Reader {
         visit::visit_path(self, path);
     }
 
-    /// The arguments of a macro are tokens; paths in them are recognised by their beginning.
+    /// The arguments of a macro are tokens. Paths in them are recognised by their beginning.
     fn visit_macro(&mut self, item: &'ast Macro) {
         let tokens = item.tokens.to_string().replace(" :: ", "::");
         for word in tokens.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':') {
@@ -290,7 +290,7 @@ fn segments(path: &syn::Path) -> Vec<String> {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
 
-/// The path of a type or of a referenced type; none for a tuple, a slice or the like.
+/// The path of a type or of a referenced type. None for a tuple, a slice or the like.
 fn type_path(of: &Type) -> Option<Vec<String>> {
     match of {
         Type::Path(path) => Some(segments(&path.path)),

@@ -349,7 +349,7 @@ fn wide_comments(source: &str) -> Vec<usize> {
 }
 
 /// The Rust files of the repository, each with its text.
-fn sources() -> Vec<(PathBuf, String)> {
+pub(crate) fn sources() -> Vec<(PathBuf, String)> {
     let paths = SOURCES.iter().flat_map(|folder| rust_files(&root().join(folder)));
     paths.map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
 }
@@ -363,7 +363,7 @@ fn documents() -> Vec<(PathBuf, String)> {
 }
 
 /// A path as messages show it.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 

@@ -13,7 +13,7 @@ use crate::table::{
     ServiceKey, Tunnel,
 };
 
-/// The schedulers of Linux 6; `none` is built in and schedules nothing.
+/// The schedulers of Linux 6. `none` is built in and schedules nothing.
 const SCHEDULERS: [&str; 15] =
     ["none", "rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "twos"];
 

@@ -42,9 +42,9 @@ pub struct DestinationConfig {
     /// The share of new connections, 0 to 2,147,483,647. With 0 there are no new connections; existing ones stay.
     pub weight: u32,
     /// Number of connections at which the kernel stops sending new ones, 0 to 2,147,483,647 (newer kernels
-    /// refuse more); 0 means no limit.
+    /// refuse more). 0 means no limit.
     pub upper: u32,
-    /// Number of connections below which the kernel sends new ones again, at most `upper`; 0 means ¾ of `upper`.
+    /// Number of connections below which the kernel sends new ones again, at most `upper`. 0 means ¾ of `upper`.
     pub lower: u32,
     /// The encapsulation, if the method is [`ForwardingMethod::Tunnel`].
     pub tunnel: Tunnel,
@@ -128,7 +128,7 @@ pub enum Tunnel {
     Ipip,
     /// Generic UDP encapsulation (Linux 5.3 and later).
     Gue {
-        /// The UDP port on which the destination decapsulates; the kernel refuses 0.
+        /// The UDP port on which the destination decapsulates. The kernel refuses 0.
         port: u16,
         /// The checksum of the outer header.
         checksum: Checksum,

@@ -20,7 +20,7 @@ use std::str::FromStr;
 pub struct ServiceFlags(u32);
 
 impl ServiceFlags {
-    /// Schedules each packet separately; useful for UDP.
+    /// Schedules each packet separately. Useful for UDP.
     pub const ONE_PACKET: Self = Self(0x04);
     /// The first flag of the scheduler: `flag-1`, `sh-fallback`, `mh-fallback`.
     pub const SCHEDULER_1: Self = Self(0x08);

@@ -57,14 +57,14 @@ pub enum ServiceKey {
         protocol: Protocol,
         /// The virtual address.
         address: IpAddr,
-        /// The virtual port; 0 means all ports, which is useful only with persistence.
+        /// The virtual port. 0 means all ports, which is useful only with persistence.
         port: u16,
     },
     /// Packets that carry a firewall mark.
     Mark {
         /// The mark, 1 or more. The kernel reads 0 as "no mark", so it is refused here.
         mark: u32,
-        /// The family of the packets; marks of the two families are different services.
+        /// The family of the packets. Marks of the two families are different services.
         family: Family,
     },
 }
@@ -96,7 +96,7 @@ impl fmt::Display for ServiceKey {
 /// Displayed as `sh (sh-port) persistent 300 mask 255.255.255.0 pe sip ops`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceConfig {
-    /// The name of the scheduler, such as `wlc`; with `none` the service schedules nothing.
+    /// The name of the scheduler, such as `wlc`. With `none` the service schedules nothing.
     /// At most [`ServiceConfig::MAX_NAME`] bytes.
     pub scheduler: String,
     /// One-packet scheduling and the flags of the scheduler.
@@ -140,7 +140,7 @@ pub struct Persistence {
     pub timeout: u32,
     /// Clients with the same masked address count as one.
     pub netmask: Netmask,
-    /// The persistence engine, such as `sip`; absent: the client's address decides.
+    /// The persistence engine, such as `sip`. Absent: the client's address decides.
     pub engine: Option<String>,
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn family_number(family: Family) -> u16 {
     }
 }
 
-/// The attributes of one level with the types 1 to `N` - 1; unknown ones of newer kernels are skipped.
+/// The attributes of one level with the types 1 to `N` - 1. Unknown ones of newer kernels are skipped.
 #[derive(Debug)]
 pub(crate) struct Attributes<'a, const N: usize> {
     what: &'static str,
@@ -109,7 +109,7 @@ impl<'a, const N: usize> Attributes<'a, N> {
         Ok(text(self.need(kind)?))
     }
 
-    /// A required address family; `None` if IPVS does not support it.
+    /// A required address family. `None` if IPVS does not support it.
     pub(crate) fn family(&self, kind: u16) -> Result<Option<Family>, Error> {
         let number = self.u16(kind)?;
         Ok([Family::V4, Family::V6].into_iter().find(|family| family_number(*family) == number))
@@ -131,7 +131,7 @@ impl<'a, const N: usize> Attributes<'a, N> {
     }
 }
 
-/// A text up to its NUL; names and messages of the kernel are ASCII.
+/// A text up to its NUL. Names and messages of the kernel are ASCII.
 pub(crate) fn text(value: &[u8]) -> String {
     let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()

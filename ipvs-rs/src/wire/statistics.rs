@@ -28,7 +28,7 @@ pub(super) fn decode_statistics(wide: Option<&[u8]>, narrow: Option<&[u8]>) -> R
     })
 }
 
-/// A number of 64 or 32 bits; 0 if it is missing.
+/// A number of 64 or 32 bits. 0 if it is missing.
 fn number(value: Option<&[u8]>) -> Result<u64, Error> {
     let Some(value) = value else { return Ok(0) };
     if let Ok(bytes) = value.try_into() {

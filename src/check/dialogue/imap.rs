@@ -48,7 +48,7 @@ async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResul
     Err(session.down(&format!("more than {MAX_LINES} lines before the answer to LOGIN")))
 }
 
-/// A quoted string (RFC 9051 4.3); none if the text would end the line. The server decides about all other
+/// A quoted string (RFC 9051 4.3). None if the text would end the line. The server decides about all other
 /// characters, as with the original: some servers accept passwords that are not ASCII.
 fn quoted(text: &str) -> Option<String> {
     let fits = !text.contains(['\r', '\n', '\0']);

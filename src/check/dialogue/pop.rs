@@ -72,7 +72,7 @@ async fn accepts(session: &mut Session<'_>, text: &str, word: &str, what: &'stat
     Ok(answered(session, word, &line))
 }
 
-/// Records the answer to a login; returns whether it accepts.
+/// Records the answer to a login. Returns whether it accepts.
 fn answered(session: &mut Session<'_>, word: &str, line: &[u8]) -> bool {
     let accepted = line.starts_with(b"+OK");
     let answer =
@@ -107,7 +107,7 @@ async fn offers_cram_md5(session: &mut Session<'_>) -> StepResult<bool> {
     Err(session.down(&format!("{WHAT} has more than {MAX_LINES} lines")))
 }
 
-/// Logs in by CRAM-MD5; returns whether the server accepts.
+/// Logs in by CRAM-MD5. Returns whether the server accepts.
 async fn cram_md5(session: &mut Session<'_>, login: &str, passwd: &str) -> StepResult<bool> {
     const WHAT: &str = "the answer to AUTH CRAM-MD5";
     session.send("AUTH CRAM-MD5\r\n", WHAT).await?;

@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         sealed.map_err(|error| self.failed(&format!("data connection: {error}"), &error))
     }
 
-    /// Sends text; `next` names what is waited for afterwards ("the answer to EHLO").
+    /// Sends text. `next` names what is waited for afterwards ("the answer to EHLO").
     pub(super) async fn send(&mut self, text: &str, next: &'static str) -> StepResult<()> {
         self.step_began = Instant::now();
         self.progress.step(Step::Answer(next));

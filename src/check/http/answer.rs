@@ -29,7 +29,7 @@ impl Answer {
         format!("{} {phrase}", self.status.as_u16()).trim_end().to_owned()
     }
 
-    /// A content for the body, still empty; `name` is the request, which begins the reason.
+    /// A content for the body, still empty. `name` is the request, which begins the reason.
     pub(super) fn page(&self, name: &str) -> Content {
         let status = self.status_line();
         Content {

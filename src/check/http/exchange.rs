@@ -52,7 +52,7 @@ impl Failure {
 pub(super) struct Wanted<'a> {
     /// The request, to begin the reason with.
     pub(super) name: &'a str,
-    /// Whether the body is judged; if not, the status decides.
+    /// Whether the body is judged. If not, the status decides.
     pub(super) body: bool,
 }
 

@@ -14,9 +14,9 @@ pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// A stream that normalizes heads before they are read. Bodies pass unchanged.
 pub(super) struct Lenient<S> {
     stream: S,
-    /// The incomplete head; none in a body.
+    /// The incomplete head. None in a body.
     head: Option<Vec<u8>>,
-    /// Normalized bytes; those from `at` on are not read yet.
+    /// Normalized bytes. Those from `at` on are not read yet.
     ready: Vec<u8>,
     at: usize,
 }
@@ -105,7 +105,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lenient<S> {
     }
 }
 
-/// Where a head ends, if it does; the first `new` bytes were searched before.
+/// Where a head ends, if it does. The first `new` bytes were searched before.
 fn end(head: &[u8], new: usize) -> Option<usize> {
     let from = new.saturating_sub(3);
     (from..head.len()).find_map(|at| {
@@ -155,7 +155,7 @@ fn cleaned(head: &[u8]) -> Vec<u8> {
     head.iter().zip(next).map(clean).collect()
 }
 
-/// The status line with one blank between its parts, a known version, and a phrase without control characters; none
+/// The status line with one blank between its parts, a known version, and a phrase without control characters. None
 /// if it is not a status line. The library ignores Transfer-Encoding in HTTP/1.0, so the version becomes 1.1 if
 /// there is one.
 fn status(line: &[u8], is_encoded: bool) -> Option<(Vec<u8>, bool)> {

@@ -42,7 +42,7 @@ struct Hop<'a> {
     /// The target in the request line: a path, or the whole URL for a proxy.
     path: Cow<'a, str>,
     host: &'a str,
-    /// The user and the password of the URL; none for a path.
+    /// The user and the password of the URL. None for a path.
     credentials: Option<&'a Secret>,
     tls: Cow<'a, Tls>,
 }
@@ -102,7 +102,7 @@ pub(super) async fn run(
     Verdict::down("too many redirects")
 }
 
-/// The target of a redirect; the error continues a sentence.
+/// The target of a redirect. The error continues a sentence.
 fn follow(
     http: &HttpProbe,
     probe: &Probe,

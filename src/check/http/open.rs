@@ -18,7 +18,7 @@ pub(super) enum Peer<'a> {
     Name(&'a str, u16),
 }
 
-/// Connects to the peer; for a name, to the first of its addresses that accepts. `server` is the checked server.
+/// Connects to the peer. For a name, to the first of its addresses that accepts. `server` is the checked server.
 pub(super) async fn open(
     peer: &Peer<'_>,
     server: SocketAddr,

@@ -18,7 +18,7 @@ pub(super) struct Target {
     pub(super) scheme: Scheme,
     /// Host and port as written in the URL, without user and password.
     pub(super) authority: String,
-    /// The user and the password of the URL, encoded for `Authorization: Basic`; empty if the URL has none.
+    /// The user and the password of the URL, encoded for `Authorization: Basic`. Empty if the URL has none.
     pub(super) credentials: Secret,
     /// The host alone, without brackets.
     pub(super) host: String,
@@ -29,7 +29,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Parses an absolute URL; the error is part of a sentence.
+    /// Parses an absolute URL. The error is part of a sentence.
     pub(super) fn parse(url: &str) -> Result<Target, String> {
         let url = escape(url);
         let shown = format::url(&url);
@@ -89,7 +89,7 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Escapes a path or URL for a request line, like the original: invalid bytes become `%XX`; existing escapes stay; the
+/// Escapes a path or URL for a request line, like the original: invalid bytes become `%XX`. Existing escapes stay. The
 /// fragment and blanks at the end are dropped.
 pub(super) fn escape(text: &str) -> Cow<'_, str> {
     let text = text.split('#').next().unwrap_or_default().trim_end_matches([' ', '\t', '\r', '\n', '\x0c']);

@@ -36,7 +36,7 @@ const UNKNOWN_SID: u32 = 12505;
 
 /// The answer of a listener.
 enum Answer {
-    /// It accepts or redirects; the words for the reason.
+    /// It accepts or redirects. The words for the reason.
     Good(&'static str),
     /// It refuses: the number of the error, 0 for none, and its text.
     Refused(u32, String),

@@ -62,7 +62,7 @@ fn as_user(protocol: Dialogue) -> DialogueProbe {
     }
 }
 
-/// Runs a probe against a script on both loopback addresses; returns the lines that the second server received.
+/// Runs a probe against a script on both loopback addresses. Returns the lines that the second server received.
 async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words: &str) -> Vec<String> {
     let mut heard = Vec::new();
     for loopback in LOOPBACKS {

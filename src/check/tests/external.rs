@@ -21,7 +21,7 @@ impl Scripts {
         self.0.path().join(name)
     }
 
-    /// Writes an executable file; returns its path.
+    /// Writes an executable file. Returns its path.
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -48,7 +48,7 @@ fn perl(script: impl Into<String>) -> Probe {
     probe
 }
 
-/// Waits until a condition holds; fails the test if it does not.
+/// Waits until a condition holds. Fails the test if it does not.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Duration::from_secs(20);
     let waiting = async {

@@ -246,7 +246,7 @@ async fn a_body_beyond_the_limit() {
     assert_says(&punctual(&probe).await, Outcome::Down, &format!("{cut} does not match /^I am ill/"));
 }
 
-/// A partial answer is judged, as in the original; the reason states that it is partial.
+/// A partial answer is judged, as in the original. The reason states that it is partial.
 #[tokio::test]
 async fn a_body_shorter_than_announced() {
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nI am well.";

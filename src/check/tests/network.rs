@@ -14,7 +14,7 @@ pub(super) fn skip(why: &str) {
     println!("skipped: {why}");
 }
 
-/// Runs a future in a new network namespace; none if this process has no permission to create one.
+/// Runs a future in a new network namespace. None if this process has no permission to create one.
 pub(super) fn in_own_network<T: Send>(work: impl AsyncFnOnce() -> T + Send) -> Option<T> {
     let inside = || {
         unshare(CloneFlags::CLONE_NEWNET).ok()?;

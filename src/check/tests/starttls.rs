@@ -133,7 +133,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Plays a part on a stream and returns the stream; none if the client is gone.
+/// Plays a part on a stream and returns the stream. None if the client is gone.
 async fn say<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, says: &[Vec<u8>]) -> Option<S> {
     for (index, answer) in says.iter().enumerate() {
         if index > 0 && stream.read(&mut [0; 4096]).await.unwrap_or(0) == 0 {

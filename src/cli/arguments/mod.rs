@@ -309,8 +309,8 @@ fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     }
 }
 
-/// Interprets the words as the original does: one word is the action; of two, the first is the configuration, whatever
-/// its name; more are ignored. Our own commands accept their configuration before or after them.
+/// Interprets the words as the original does: one word is the action. Of two, the first is the configuration, whatever
+/// its name. More are ignored. Our own commands accept their configuration before or after them.
 fn words(words: &[String], judging: Judging) -> Words {
     let action = |index: usize| words.get(index).and_then(|word| Action::from_word(word));
     match (words, action(0), action(1)) {

@@ -11,13 +11,13 @@ pub enum Kind {
     Timeout,
     /// The time between checks: a number of seconds above 0.
     Interval,
-    /// A number of seconds at the start of the value; may be 0.
+    /// A number of seconds at the start of the value. May be 0.
     Frequency,
     /// A number above 0.
     Count,
-    /// A number; may be 0.
+    /// A number. May be 0.
     Number,
-    /// A number of seconds; 0 is the same as no directive.
+    /// A number of seconds. 0 is the same as no directive.
     Persistence,
     /// A port, as a number.
     Port,
@@ -25,7 +25,7 @@ pub enum Kind {
     Quoted,
     /// Like `Quoted`, and no message shows it.
     Secret,
-    /// Text in double quotes; an empty one is the same as no directive.
+    /// Text in double quotes. An empty one is the same as no directive.
     QuotedOrEmpty,
     /// Text, with or without double quotes, not empty.
     Text,
@@ -33,7 +33,7 @@ pub enum Kind {
     Command,
     /// The unchanged rest of the line, not empty.
     Line,
-    /// The unchanged rest of the line; may be empty.
+    /// The unchanged rest of the line. May be empty.
     LineOrEmpty,
     /// The first word of the rest of the line, with or without quotes.
     Word,
@@ -41,7 +41,7 @@ pub enum Kind {
     Request,
     /// A regular expression in double quotes.
     Pattern,
-    /// Bytes in double quotes: text with `\n`, `\r`, `\t`, `\\` and `\xHH`; may be empty.
+    /// Bytes in double quotes: text with `\n`, `\r`, `\t`, `\\` and `\xHH`. May be empty.
     Bytes,
     /// Text up to a double quote.
     VirtualHost,
@@ -77,7 +77,7 @@ pub enum Kind {
     DnsType,
     /// The name of a scheduler.
     Scheduler,
-    /// `tcp` or `udp`; `fwm` for a firewall mark.
+    /// `tcp` or `udp`. `fwm` for a firewall mark.
     Protocol,
     /// A dotted quad or, in `virtual6`, a prefix length.
     Netmask,
@@ -114,7 +114,7 @@ impl Kind {
         )
     }
 
-    /// The unit of a number, with a blank in front; empty where it has none.
+    /// The unit of a number, with a blank in front. Empty where it has none.
     #[must_use]
     pub(crate) fn unit(self) -> &'static str {
         match self {

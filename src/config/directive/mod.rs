@@ -50,7 +50,7 @@ pub enum Unwritten {
 }
 
 impl Unwritten {
-    /// The text for the manual; empty: no default.
+    /// The text for the manual. Empty: no default.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

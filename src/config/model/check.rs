@@ -17,7 +17,7 @@ pub struct CheckSpec {
     pub checkport: Option<u16>,
     /// `request`, with its leading `/`.
     pub request: String,
-    /// `receive`; absent: any answer.
+    /// `receive`. Absent: any answer.
     pub receive: Option<Pattern>,
     /// `httpmethod`
     pub httpmethod: HttpMethod,
@@ -77,13 +77,13 @@ impl CheckSpec {
 pub struct Credentials {
     /// `login`
     pub login: String,
-    /// `passwd` from the file; use [`Credentials::password`].
+    /// `passwd` from the file. Use [`Credentials::password`].
     pub passwd: Secret,
     /// `passwdfile`: contains the password instead.
     pub passwdfile: Option<SecretFile>,
     /// `database`
     pub database: String,
-    /// `secret` from the file; use [`Credentials::shared_secret`].
+    /// `secret` from the file. Use [`Credentials::shared_secret`].
     pub secret: Secret,
     /// `secretfile`: contains the shared secret instead.
     pub secretfile: Option<SecretFile>,
@@ -260,7 +260,7 @@ impl Negotiate {
         self.row().2
     }
 
-    /// Reads the word of the configuration file; case counts, as in the original.
+    /// Reads the word of the configuration file. Case counts, as in the original.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Negotiate> {
         Negotiate::ALL.iter().find(|row| row.1 == word).map(|row| row.0)
@@ -289,7 +289,7 @@ impl Negotiate {
         )
     }
 
-    /// The default service of a port in the original; `none` if there is none.
+    /// The default service of a port in the original. `none` if there is none.
     #[must_use]
     pub fn of_port(port: u16) -> Negotiate {
         Negotiate::ALL.iter().find(|row| row.2 == Some(port)).map_or(Negotiate::None, |row| row.0)

@@ -16,7 +16,7 @@ use crate::value::{DaemonStatus, ForwardingMethod, Pattern, Relay, Tls, VirtualI
 pub struct Config {
     /// Directives for the daemon.
     pub globals: Globals,
-    /// The virtual services, in the order of the file; no two share an id.
+    /// The virtual services, in the order of the file. No two share an id.
     pub virtuals: Vec<Virtual>,
 }
 
@@ -33,7 +33,7 @@ pub struct Globals {
     pub logfile: LogTarget,
     /// `execute`: further configurations, each with a daemon of its own.
     pub execute: BTreeSet<String>,
-    /// `fork`: accepted; makes `checkinterval` inside virtual services effective.
+    /// `fork`: accepted. Makes `checkinterval` inside virtual services effective.
     pub fork: bool,
     /// `supervised`: stay in the foreground and log to standard output.
     pub supervised: bool,
@@ -43,7 +43,7 @@ pub struct Globals {
     pub emailalertfrom: Option<String>,
     /// `maintenancedir`: a file in it puts the server that it is named after in maintenance.
     pub maintenancedir: Option<PathBuf>,
-    /// `timeouts`: for how long the kernel keeps idle connections; absent: unchanged.
+    /// `timeouts`: for how long the kernel keeps idle connections. Absent: unchanged.
     pub timeouts: Option<Timeouts>,
 }
 
@@ -65,7 +65,7 @@ impl Default for Globals {
     }
 }
 
-/// `timeouts`, in seconds; 0 leaves a time-out unchanged.
+/// `timeouts`, in seconds. 0 leaves a time-out unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Of established TCP connections.
@@ -130,7 +130,7 @@ impl Virtual {
         SocketAddr::new(server.ip(), port)
     }
 
-    /// The fallback server, as the kernel's table has it; port 0: the port that clients use.
+    /// The fallback server, as the kernel's table has it. Port 0: the port that clients use.
     #[must_use]
     pub fn fallback_address(&self) -> Option<SocketAddr> {
         let Fallback { address, port, method } = self.fallback?;
@@ -150,9 +150,9 @@ pub struct Scheduling {
     pub persistent: Option<u32>,
     /// `netmask`: the granularity of persistence. IPv4: the mask as an address; IPv6: the prefix length.
     pub netmask: Option<Netmask>,
-    /// `persistengine`: what persistence compares, by the kernel's name; absent: the address of the client.
+    /// `persistengine`: what persistence compares, by the kernel's name. Absent: the address of the client.
     pub persistengine: Option<String>,
-    /// `tunnel`: how packets to servers with `ipip` are encapsulated; absent: IP in IP.
+    /// `tunnel`: how packets to servers with `ipip` are encapsulated. Absent: IP in IP.
     pub tunnel: Option<Tunnel>,
     /// `ops`: one-packet scheduling (UDP only).
     pub ops: bool,
@@ -177,19 +177,19 @@ impl Default for Scheduling {
 pub struct Real {
     /// Line of the file, from 1.
     pub line: usize,
-    /// Address and port as configured; port 0: none was given.
+    /// Address and port as configured. Port 0: none was given.
     pub address: SocketAddr,
     /// How packets reach it.
     pub method: ForwardingMethod,
     /// Its weight while it is up.
     pub weight: u32,
-    /// `u:`: no new connections above this many; 0: no limit.
+    /// `u:`: no new connections above this many. 0: no limit.
     pub upper: u32,
-    /// `l:`: new connections again below this many; 0: not used.
+    /// `l:`: new connections again below this many. 0: not used.
     pub lower: u32,
     /// Its own request (with a leading `/`), instead of that of the virtual service.
     pub request: Option<String>,
-    /// Its own pattern, instead of that of the virtual service; used only with `request`.
+    /// Its own pattern, instead of that of the virtual service. Used only with `request`.
     pub receive: Option<Pattern>,
 }
 
@@ -198,7 +198,7 @@ pub struct Real {
 pub struct Fallback {
     /// Its address.
     pub address: IpAddr,
-    /// Its port; absent: the port of the virtual service.
+    /// Its port. Absent: the port of the virtual service.
     pub port: Option<u16>,
     /// How packets reach it.
     pub method: ForwardingMethod,
@@ -233,13 +233,13 @@ pub enum Netmask {
 /// Mail about a virtual service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alert {
-    /// `emailalert`: the recipients, comma separated; empty: no mail.
+    /// `emailalert`: the recipients, comma separated. Empty: no mail.
     pub recipients: String,
-    /// `emailalertfreq`: time between reminders about a server that is down; zero: no reminders.
+    /// `emailalertfreq`: time between reminders about a server that is down. Zero: no reminders.
     pub frequency: Duration,
     /// `emailalertstatus`: in which states of the daemon mail is sent.
     pub status: AlertStatus,
-    /// `smtp`: the relay; absent: the local sendmail.
+    /// `smtp`: the relay. Absent: the local sendmail.
     pub smtp: Option<Relay>,
 }
 

@@ -29,7 +29,7 @@ pub(super) fn engine(line: &Assignment<'_>) -> Result<String, ValueError> {
     value::one_of(line, &["sip"], |word| (word == "sip").then(|| word.to_owned()))
 }
 
-/// Three numbers of seconds; 0 leaves a time-out as it is.
+/// Three numbers of seconds. 0 leaves a time-out as it is.
 pub(super) fn timeouts(line: &Assignment<'_>) -> Result<Timeouts, ValueError> {
     let numbers: Vec<Option<u32>> =
         line.value.text().split(',').map(|number| number.trim().parse().ok()).collect();

@@ -125,7 +125,7 @@ impl Reader<'_, '_> {
 /// Why a value is not accepted.
 #[derive(Debug)]
 struct ValueError {
-    /// The part of the value's text; absent: the whole line.
+    /// The part of the value's text. Absent: the whole line.
     part: Option<Range<usize>>,
     message: String,
     code: &'static str,

@@ -44,7 +44,7 @@ impl Place for Vec<Real> {
 
 /// A part of the configuration that directives set.
 pub(super) trait Fill {
-    /// The field that this directive sets; none if it belongs to another part.
+    /// The field that this directive sets. None if it belongs to another part.
     fn place(&mut self, key: Key) -> Option<&mut dyn Place>;
 }
 

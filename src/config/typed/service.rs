@@ -52,7 +52,7 @@ pub(super) fn scheduler(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> R
     Ok(name.to_owned())
 }
 
-/// A number of seconds; absent if it is 0.
+/// A number of seconds. Absent if it is 0.
 pub(super) fn persistence(
     line: &Assignment<'_>,
     reader: &mut Reader<'_, '_>,

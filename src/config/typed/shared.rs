@@ -7,7 +7,7 @@ use super::tls;
 use crate::config::{Alert, AlertStatus, Globals, Timing};
 use crate::value::Relay;
 
-/// The values written in one place; `None` for directives that are not written there.
+/// The values written in one place. `None` for directives that are not written there.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) checktimeout: Option<Duration>,

@@ -11,7 +11,7 @@ use crate::config::{Negotiate, Original, SecretFile};
 use crate::value::host::without_port;
 use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
-/// The values written in one place; `None` for directives that are not written there.
+/// The values written in one place. `None` for directives that are not written there.
 #[derive(Debug, Default)]
 pub(super) struct TlsLines {
     pub(super) verify: Option<bool>,
@@ -150,7 +150,7 @@ pub(in crate::config) fn name_of_host(host: &str) -> Option<String> {
     ServerName::try_from(name).is_ok().then(|| name.to_owned())
 }
 
-/// Whether a service can use TLS without `starttls`; `http` after a redirect.
+/// Whether a service can use TLS without `starttls`. `http` after a redirect.
 pub(super) fn may_speak(service: Negotiate) -> bool {
     use Negotiate::{Http, HttpProxy, Https, Imaps, Ldaps, Pgsql, Pops};
     matches!(service, Http | HttpProxy | Https | Imaps | Ldaps | Pgsql | Pops)

@@ -115,7 +115,7 @@ pub(super) fn count(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resul
     Ok(u32::try_from(digits(line, reader)?).unwrap_or(u32::MAX).max(1))
 }
 
-/// The first number in the value; may be 0.
+/// The first number in the value. May be 0.
 pub(super) fn number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u64, ValueError> {
     let text = line.value.text();
     let run = first_run(text, is_digit)
@@ -124,12 +124,12 @@ pub(super) fn number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Resu
     Ok(saturated(&text[run]))
 }
 
-/// Like [`number`]; a number that is too large becomes the largest.
+/// Like [`number`]. A number that is too large becomes the largest.
 pub(super) fn small_number(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<u32, ValueError> {
     Ok(u32::try_from(number(line, reader)?).unwrap_or(u32::MAX))
 }
 
-/// A number of seconds at the start of the value; may be 0.
+/// A number of seconds at the start of the value. May be 0.
 pub(super) fn frequency(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Duration, ValueError> {
     let text = line.value.text();
     match first_run(text, is_digit) {
@@ -173,7 +173,7 @@ pub(super) fn inner(line: &Assignment<'_>) -> Result<String, ValueError> {
     quoted_text(line).map(|inner| line.value.text()[inner].to_owned())
 }
 
-/// The text in double quotes; absent if it is empty.
+/// The text in double quotes. Absent if it is empty.
 pub(super) fn inner_or_empty(line: &Assignment<'_>) -> Result<Option<String>, ValueError> {
     let inner = quoted(line)?;
     Ok((!inner.is_empty()).then(|| line.value.text()[inner].to_owned()))
@@ -258,7 +258,7 @@ pub(super) fn whole(line: &Assignment<'_>) -> Result<String, ValueError> {
     }
 }
 
-/// `logfile`: a path begins with `/`; anything else is a syslog facility.
+/// `logfile`: a path begins with `/`. Anything else is a syslog facility.
 pub(super) fn log_target(
     line: &Assignment<'_>,
     reader: &mut Reader<'_, '_>,

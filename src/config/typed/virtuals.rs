@@ -15,7 +15,7 @@ use crate::config::directive::Key;
 use crate::config::{CheckSpec, Fallback, Negotiate, Notes, Real, Scheduling, Virtual};
 use crate::value::{Family, Protocol, Secret, VirtualId};
 
-/// Reads a block; none if its own address is wrong.
+/// Reads a block. None if its own address is wrong.
 pub(super) fn read(block: &Block<'_>, outside: &Outside, reader: &mut Reader<'_, '_>) -> Option<Virtual> {
     let family = match block.head.directive.key {
         Key::Virtual6 => Family::V6,

@@ -16,7 +16,7 @@ use crate::value::{Family, Protocol, Roots, Tls, VirtualId};
 
 /// A part of the configuration that directives set.
 pub(super) trait Text {
-    /// What follows `=` in the line of this directive; none if it has no value, or belongs to another part.
+    /// What follows `=` in the line of this directive. None if it has no value, or belongs to another part.
     fn text(&self, key: Key) -> Option<String>;
 }
 
@@ -237,7 +237,7 @@ fn server(address: SocketAddr) -> String {
     }
 }
 
-/// An address; IPv6 in brackets and without the dotted notation, which the file does not support.
+/// An address. IPv6 in brackets and without the dotted notation, which the file does not support.
 fn host(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -326,7 +326,7 @@ fn quoted_unless_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| quoted(text))
 }
 
-/// The unchanged text; in quotes if its own quotes or white space would be lost.
+/// The unchanged text. In quotes if its own quotes or white space would be lost.
 fn bare_or_quoted(text: &str) -> String {
     let is_bare = !text.starts_with(|c| is_blank(c) || c == '"') && !text.ends_with(is_blank);
     if is_bare { text.to_owned() } else { quoted(text) }

@@ -56,7 +56,7 @@ pub struct Learned {
 }
 
 impl MaintenanceDir {
-    /// Creates the rules of a spec; `None` without `maintenancedir`. `also`: servers that are not in the spec.
+    /// Creates the rules of a spec. `None` without `maintenancedir`. `also`: servers that are not in the spec.
     /// `known`: earlier lookup results.
     #[must_use]
     pub fn of(

@@ -158,7 +158,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
     }
 }
 
-/// Waits for the result of an attempt to write; waits forever if there is no file.
+/// Waits for the result of an attempt to write. Waits forever if there is no file.
 pub(super) async fn attempt<T: Clone + PartialEq + Send + Sync + 'static>(
     notes: &mut Option<Notes<T>>,
 ) -> Attempt {

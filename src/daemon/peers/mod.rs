@@ -80,7 +80,7 @@ struct Held {
 
 /// The part of the services that belongs to this daemon.
 pub struct Share {
-    /// The spec of this daemon; `None` if it is unchanged.
+    /// The spec of this daemon. `None` if it is unchanged.
     pub spec: Option<Spec>,
     /// Services that leave the spec but stay in the table, because another daemon owns them now.
     pub handed_over: BTreeSet<ServiceKey>,
@@ -226,7 +226,7 @@ impl Peers {
         });
     }
 
-    /// Waits for the result of a look; waits forever if none is in progress. Safe to cancel.
+    /// Waits for the result of a look. Waits forever if none is in progress. Safe to cancel.
     async fn sight(&mut self) -> Sight {
         let Some(looking) = &mut self.looking else { return std::future::pending().await };
         let sight = looking.await;
@@ -454,7 +454,7 @@ impl Peers {
     }
 }
 
-/// Waits for the result of a look at the other daemons; waits forever if there is none.
+/// Waits for the result of a look at the other daemons. Waits forever if there is none.
 pub(super) async fn sight(peers: &mut Option<Peers>) -> Sight {
     match peers {
         Some(peers) => peers.sight().await,

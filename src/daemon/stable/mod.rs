@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// A file that keeps changing for this time is reported.
 const UNQUIET: Duration = Duration::from_secs(60);
 
-/// The content of the file; `None` if it cannot be read.
+/// The content of the file. `None` if it cannot be read.
 type Content = Option<Vec<u8>>;
 
 /// An observation of the file.

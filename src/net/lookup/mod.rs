@@ -29,7 +29,7 @@ const SWEPT_EVERY: Duration = Duration::from_secs(10);
 
 type Answer = Result<Vec<IpAddr>, ResolveError>;
 
-/// Asks the resolver; blocks until it answers.
+/// Asks the resolver. Blocks until it answers.
 pub type Ask = dyn Fn(&str) -> Answer + Send + Sync;
 
 /// The addresses of a name.

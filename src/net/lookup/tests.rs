@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Short enough to wait for in a test.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-/// Controls the fake resolver: a name that begins with `hang` waits until it is released; `gone` exists as long as the
+/// Controls the fake resolver: a name that begins with `hang` waits until it is released. `gone` exists as long as the
 /// test wants.
 #[derive(Default)]
 struct Script {

@@ -26,7 +26,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads a certificate; none if it is not X.509.
+    /// Reads a certificate. None if it is not X.509.
     #[must_use]
     pub fn read(der: &[u8]) -> Option<Certificate> {
         let mut parser = X509CertificateParser::new().with_deep_parse_extensions(false);

@@ -18,7 +18,7 @@ use super::ClientError;
 use crate::net::stream::Stream;
 use crate::value::{Identity, PemFile, Roots, TlsPolicy};
 
-/// A TLS client for old servers; it also works with current ones.
+/// A TLS client for old servers. It also works with current ones.
 #[derive(Clone)]
 pub(super) struct Client {
     context: SslContext,

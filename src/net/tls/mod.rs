@@ -175,7 +175,7 @@ fn certificates(
     }
 }
 
-/// The name to request and to verify: a DNS name is sent as SNI; otherwise the address is verified and no SNI is sent.
+/// The name to request and to verify: a DNS name is sent as SNI. Otherwise the address is verified and no SNI is sent.
 #[must_use]
 pub fn server_name(name: Option<&str>, address: IpAddr) -> ServerName<'static> {
     let name = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());

@@ -14,7 +14,7 @@ use super::certificate::Certificate;
 use super::{ClientError, certificates};
 use crate::value::{PemFile, Roots};
 
-/// The verifier for `tlsverify`; without roots it accepts every certificate.
+/// The verifier for `tlsverify`. Without roots it accepts every certificate.
 pub(super) fn verifier(
     roots: Option<&Roots>,
     provider: &Arc<CryptoProvider>,

@@ -20,13 +20,13 @@ pub struct Renderer {
 pub struct Message {
     /// The sender.
     pub from: Mailbox,
-    /// The recipients; not empty.
+    /// The recipients. Not empty.
     pub recipients: Vec<Mailbox>,
-    /// The relay (`smtp`); none: the local sendmail.
+    /// The relay (`smtp`). None: the local sendmail.
     pub relay: Option<Relay>,
     /// The subject.
     pub subject: String,
-    /// The text; lines end in LF.
+    /// The text. Lines end in LF.
     pub body: String,
 }
 
@@ -41,7 +41,7 @@ impl Message {
 }
 
 impl Renderer {
-    /// The alert with this text; none if it has no recipients or `emailalertstatus` excludes the daemon's status.
+    /// The alert with this text. None if it has no recipients or `emailalertstatus` excludes the daemon's status.
     #[must_use]
     pub fn message(
         &self,

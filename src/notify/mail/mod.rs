@@ -205,7 +205,7 @@ impl Alerts {
         }
     }
 
-    /// What a change of the table means for its server; none if the server is no longer part of the service.
+    /// What a change of the table means for its server. None if the server is no longer part of the service.
     fn course(&mut self, change: &ServerChange, situation: &Situation<'_>) -> Option<Course> {
         let server = (change.of, change.configured.unwrap_or(change.server));
         Some(match (change.role, change.action) {

@@ -26,7 +26,7 @@ impl MailQueue {
         MailQueue { settings: Arc::new(settings), sends, queues }
     }
 
-    /// Queues a message for a relay, or for the local sendmail; never waits.
+    /// Queues a message for a relay, or for the local sendmail. Never waits.
     pub(super) fn send(&mut self, relay: Option<Relay>, message: Encoded) {
         let settings = &self.settings;
         let title = message.title().to_owned();

@@ -32,7 +32,7 @@ impl Reminder {
 }
 
 impl Reminders {
-    /// Starts reminders of a server whose failure is reported now: the next after `frequency`; zero: none.
+    /// Starts reminders of a server whose failure is reported now: the next after `frequency`. Zero: none.
     pub fn down(&mut self, server: Server, frequency: Duration, now: Instant) {
         self.over(server);
         if !frequency.is_zero() {

@@ -45,7 +45,7 @@ impl<'a> Situation<'a> {
         })
     }
 
-    /// The state of a server; none if the spec does not have it.
+    /// The state of a server. None if the spec does not have it.
     pub(super) fn server(&self, (of, address): Server) -> Option<&'a health::Server> {
         let virtual_index = self.spec.virtual_index(of)?;
         let reals = &self.spec.virtuals()[virtual_index].reals;

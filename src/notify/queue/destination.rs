@@ -32,7 +32,7 @@ pub(super) struct DestinationQueue<M> {
 
 /// Whether the destination works.
 struct Course {
-    /// The number of delayed messages since delivery began to fail; none while it works.
+    /// The number of delayed messages since delivery began to fail. None while it works.
     delayed: Option<usize>,
     pause: Duration,
 }
@@ -93,7 +93,7 @@ impl<M: Message> DestinationQueue<M> {
         backlog.is_closing
     }
 
-    /// Waits for the next message to deliver; none when the daemon stops.
+    /// Waits for the next message to deliver. None when the daemon stops.
     async fn next(&self, delivery: &mut impl Delivery<Message = M>) -> Option<Entry<M>> {
         loop {
             let (next, is_closing, retry_at) = {

@@ -31,7 +31,7 @@ pub trait Message: Clone + Send + 'static {
     /// What it is about, for log lines.
     fn title(&self) -> &str;
 
-    /// Who gets it, for log lines; empty if the destination is the only recipient.
+    /// Who gets it, for log lines. Empty if the destination is the only recipient.
     fn recipients(&self) -> String {
         String::new()
     }
@@ -136,7 +136,7 @@ impl<K: Ord, M: Message> Queues<K, M> {
         Queues { name, limit: limit.max(1), queues: BTreeMap::new(), runtime: None }
     }
 
-    /// Queues a message; never waits. A full queue drops its oldest message, which is counted and reported. `open`
+    /// Queues a message. Never waits. A full queue drops its oldest message, which is counted and reported. `open`
     /// makes the delivery of a destination that has no queue yet.
     ///
     /// # Errors

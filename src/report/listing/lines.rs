@@ -25,7 +25,7 @@ pub(super) enum Paint {
 }
 
 impl Paint {
-    /// The parameters of its escape sequence (ECMA-48, SGR); none for plain text.
+    /// The parameters of its escape sequence (ECMA-48, SGR). None for plain text.
     fn code(self) -> Option<&'static str> {
         match self {
             Paint::Plain => None,

@@ -20,11 +20,11 @@ use rows::{Level, Row, Service};
 /// How a snapshot is rendered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Look {
-    /// The columns of the terminal; none: a line for each server, however long.
+    /// The columns of the terminal. None: a line for each server, however long.
     pub width: Option<usize>,
     /// With the escape sequences of colours.
     pub colour: bool,
-    /// With marks that need UTF-8; other marks are ASCII.
+    /// With marks that need UTF-8. Other marks are ASCII.
     pub utf8: bool,
     /// Every server, also those that are up in a long listing.
     pub all: bool,
@@ -221,7 +221,7 @@ impl Listing {
         lines
     }
 
-    /// The line of a server; its reason is wrapped below itself, and never cut.
+    /// The line of a server. Its reason is wrapped below itself, and never cut.
     fn server(&self, row: &Row<'_>) -> Vec<Line> {
         let (server, columns) = (row.server, &self.columns);
         let paint = paint(server);

@@ -1,4 +1,4 @@
-//! Listings at several widths; `UPDATE_GOLDEN=1 cargo test --lib listing` writes the expected ones again.
+//! Listings at several widths. `UPDATE_GOLDEN=1 cargo test --lib listing` writes the expected ones again.
 
 use std::fs;
 use std::path::Path;

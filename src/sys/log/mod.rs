@@ -44,7 +44,7 @@ pub enum Target {
     Stderr,
     /// Standard output with a time stamp (`supervised=yes`).
     Stdout,
-    /// A file; each line with time, name of the configuration and pid.
+    /// A file. Each line with time, name of the configuration and pid.
     File(PathBuf),
     /// Syslog by /dev/log with the facility of this number (RFC 5424, table 1).
     Syslog(u8),

@@ -1,4 +1,4 @@
-//! Files that move, hang and fill up; JSON; the packets of syslog and the journal.
+//! Files that move, hang and fill up. JSON. The packets of syslog and the journal.
 
 #![expect(clippy::disallowed_methods, reason = "a generous limit needs the clock")]
 
@@ -193,7 +193,7 @@ fn c4_lines_of_libraries_are_not_for_the_operator() {
     }
 }
 
-/// A disk that becomes full accepts a part of a write; `/dev/full` accepts nothing.
+/// A disk that becomes full accepts a part of a write. `/dev/full` accepts nothing.
 #[test]
 fn lines_that_are_in_the_file_are_not_counted_as_lost() {
     let dir = tempfile::tempdir().unwrap();

@@ -70,7 +70,7 @@ pub struct Pulse {
 }
 
 impl Watch {
-    /// Observes as the settings of the scenario require; `binary` is the program under test.
+    /// Observes as the settings of the scenario require. `binary` is the program under test.
     pub fn new(scenario: &Scenario, binary: &str) -> Self {
         let all = |name: &str| {
             let settings = scenario.settings.iter().filter(move |setting| setting.name == name);
@@ -286,7 +286,7 @@ fn without_numbers(text: &str, before: &str) -> String {
     result
 }
 
-/// Reads a file; a missing file is empty.
+/// Reads a file. A missing file is empty.
 fn read(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }

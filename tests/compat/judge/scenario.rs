@@ -180,7 +180,7 @@ impl Scenario {
     }
 }
 
-/// The text after a mark; a bare mark has none.
+/// The text after a mark. A bare mark has none.
 fn observation(line: &str, mark: char) -> Option<Option<String>> {
     let rest = line.strip_prefix(mark)?;
     match rest {

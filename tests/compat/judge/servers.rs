@@ -35,7 +35,7 @@ struct Site {
 /// How a server treats a connection.
 #[derive(Default, Clone)]
 enum Manner {
-    /// Serves pages; an unknown path gives `200 OK` with the body `ok`.
+    /// Serves pages. An unknown path gives `200 OK` with the body `ok`.
     #[default]
     Http,
     /// Reads, and then sends this.

@@ -26,7 +26,7 @@ const SLEEPING: &str = "230";
 pub struct Outcome {
     /// What was observed.
     pub lines: Vec<String>,
-    /// The time from the last command to the last change of the table; none if the table is unchanged.
+    /// The time from the last command to the last change of the table. None if the table is unchanged.
     pub table_after: Option<Duration>,
     /// Whether all was quiet and as expected within the limit.
     pub in_time: bool,
@@ -39,7 +39,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The settings of the scenario; `limit` without a setting.
+    /// The settings of the scenario. `limit` without a setting.
     pub fn of(scenario: &Scenario, limit: f64) -> Self {
         let number = |name: &str, default: f64| {
             let setting = scenario.setting(name).map(|setting| setting.rest.parse().unwrap());

@@ -47,7 +47,7 @@ const SCRIPTS: [(&str, &str); 4] = [
 const SENDMAIL: &str =
     "f=/etc/ha.d/mails/$$\n{ echo \"sendmail $*\"; sed 's/^/  /'; } >$f && mv $f $f.complete";
 
-/// The environment; everything in it ends when it is dropped.
+/// The environment. Everything in it ends when it is dropped.
 pub struct Stage {
     /// Observes all of it.
     pub watch: Watch,
@@ -274,7 +274,7 @@ fn kill_children(parent: Pid) {
     });
 }
 
-/// A path in the scenario's own folder; an absolute path stays as it is.
+/// A path in the scenario's own folder. An absolute path stays as it is.
 fn inside(path: &str) -> PathBuf {
     Path::new("/etc/ha.d").join(path)
 }

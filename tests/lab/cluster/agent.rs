@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(120);
 /// The limit for a stop, shorter than the time-out of any cluster manager.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs an action of the agent with these variables set; it must give this exit code.
+/// Runs an action of the agent with these variables set. It must give this exit code.
 #[track_caller]
 fn expect(node: &Node, variables: &str, action: &str, code: i32) -> Said {
     let said =

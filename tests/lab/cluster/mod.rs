@@ -53,7 +53,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Both nodes are on and have their configuration file; no daemon runs.
+    /// Both nodes are on and have their configuration file. No daemon runs.
     fn new(vip: u8, servers: &[u8], scheduler: &'static str, weights: [u32; 2], configuration: &str) -> Self {
         install();
         let spec = Spec { vip, servers, directors: 2, ..Spec::new(Path::Direct, Family::V4) };

@@ -12,7 +12,7 @@ use crate::wait::until;
 const FIRST_PROCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster/node");
 /// The limit for a command, also on an emulated processor.
 const COMMAND_LIMIT: &str = "120";
-/// A cluster manager's log is long; only its end is shown.
+/// A cluster manager's log is long. Only its end is shown.
 const LOG_LINES: usize = 60;
 
 /// A machine that is switched on.
@@ -20,7 +20,7 @@ pub struct Node {
     /// Its host name.
     pub name: String,
     space: Arc<Space>,
-    /// Holds the namespaces; all processes of the node end with it.
+    /// Holds the namespaces. All processes of the node end with it.
     first: Child,
 }
 
@@ -43,7 +43,7 @@ impl Said {
 }
 
 impl Node {
-    /// Switches a machine on; no daemon runs on it yet.
+    /// Switches a machine on. No daemon runs on it yet.
     pub fn power_on(name: &str, space: &Arc<Space>) -> Self {
         space.ip("link set eth0 up");
         let first = space.run(|| {

@@ -12,7 +12,7 @@ use crate::samples::SCHOOL;
 use crate::wait::until;
 
 const PAGE: Page = Page(include_str!("../../../docs/pacemaker.md"));
-/// An ordinary two-node cluster; its token waits long enough for an emulated processor.
+/// An ordinary two-node cluster. Its token waits long enough for an emulated processor.
 const COROSYNC: &str = "\
 totem {
 	version: 2
@@ -81,7 +81,7 @@ fn active(cluster: &Cluster) -> usize {
     })
 }
 
-/// Changes the type of the resource; Pacemaker does the rest.
+/// Changes the type of the resource. Pacemaker does the rest.
 #[track_caller]
 fn switch(cluster: &Cluster, title: &str, program: &str) {
     let node = cluster.on().next().unwrap();
@@ -143,7 +143,7 @@ fn pacemaker() {
     assert!(cluster.node(active).say("crm_mon -1").text.contains("ldirectord-rs"));
 }
 
-/// The other director returns and waits; then the active director is halted.
+/// The other director returns and waits. Then the active director is halted.
 fn dies_with_original(cluster: &mut Cluster, client: &Client, active: usize) -> usize {
     let other = 1 - active;
     cluster.power_on(other);

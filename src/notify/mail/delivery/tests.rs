@@ -1,4 +1,4 @@
-//! A relay with STARTTLS and a login; relays and programs that misbehave.
+//! A relay with STARTTLS and a login. Relays and programs that misbehave.
 
 #![expect(clippy::disallowed_methods, reason = "a test waits for a process with a limit")]
 
