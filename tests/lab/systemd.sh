@@ -80,13 +80,13 @@ cat >/usr/local/bin/steps <<-'END'
 	# The command asks systemd, which would take an end of the daemon by other means for a failure.
 	before=$(main)
 	ldirectord-rs restart 2>/tmp/said
-	note own-restart "$? $([ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs) $(grep -c RestartKillSignal /tmp/said)"
+	note own-restart "$? $(cat /tmp/said >&2; [ "$before" != "$(main)" ] && systemctl is-active ldirectord-rs) $(grep -c RestartKillSignal /tmp/said)"
 	# An operator's own unit may restart with a full stop.
 	mkdir -p /run/systemd/system/ldirectord-rs.service.d
 	printf '[Service]\nRestartKillSignal=SIGTERM\n' >/run/systemd/system/ldirectord-rs.service.d/restart.conf
 	systemctl daemon-reload
 	ldirectord-rs restart 2>/tmp/said
-	note ending-restart "$? $(grep -c RestartKillSignal=SIGUSR2 /tmp/said)"
+	note ending-restart "$? $(cat /tmp/said >&2; grep -c RestartKillSignal=SIGUSR2 /tmp/said)"
 	rm -r /run/systemd/system/ldirectord-rs.service.d
 	systemctl daemon-reload
 	before=$(main)
