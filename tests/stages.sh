@@ -27,7 +27,8 @@ report() {
 	row together "$all" "$budgets" ""
 }
 trap report EXIT
-trap 'exit 130' INT TERM
+# A target in the background does not get the interrupt of a terminal.
+trap 'kill $(jobs -p) 2>/dev/null; exit 130' INT TERM
 
 # run TARGET: unquoted, MAKE is a command and its options.
 run() {
@@ -49,7 +50,7 @@ run_stage() {
 }
 
 for stage; do
-	[[ $stage =~ ^[a-z+-]+=(0|[1-9][0-9]*)$ ]] || {
+	[[ $stage =~ ^[a-z-]+(\+[a-z-]+)?=(0|[1-9][0-9]*)$ ]] || {
 		echo "stages: $stage: write TARGET=MINUTES" >&2
 		exit 1
 	}

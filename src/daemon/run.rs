@@ -337,9 +337,7 @@ impl Daemon {
         if let Some(peers) = self.peers.as_mut().filter(|peers| is_due(peers.poll_timeout())) {
             peers.start_look(&self.hosts, now);
         }
-        if is_due(self.unsaved.poll_timeout()) {
-            self.unsaved.give();
-        }
+        self.unsaved.give_due(now);
         if is_due(self.overrides.as_ref().and_then(Notes::poll_timeout)) {
             self.overrides_due(now);
         }

@@ -38,7 +38,8 @@ impl Starting {
     /// Ends the start. `state`: the state of all servers in one line. `is_checked`: whether each server has a result.
     pub fn ready(mut self, state: &str, is_checked: bool) {
         if let more @ 1.. = self.refused.saturating_sub(PRINTED) {
-            self.launcher.note(&format!("Warning: {more} more refusals: see the log"));
+            let refusals = if more == 1 { "refusal" } else { "refusals" };
+            self.launcher.note(&format!("Warning: {more} more {refusals}: see the log"));
         }
         self.launcher.ready(Some((state, is_checked)));
     }

@@ -1,5 +1,6 @@
 //! Answers to requests whose override is not on the disk yet.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::control::{Reply, Steered};
@@ -10,25 +11,30 @@ const SAVE_LIMIT: Duration = Duration::from_secs(1);
 /// Answers that wait until the overrides are saved: an override that was reported as done survives a crash.
 #[derive(Default)]
 pub(super) struct Unsaved {
-    answers: Vec<(Reply<Steered>, Steered)>,
-    until: Option<Instant>,
+    /// Each with the time when it is given at the latest.
+    answers: VecDeque<(Instant, Reply<Steered>, Steered)>,
 }
 
 impl Unsaved {
     /// Holds an answer back.
     pub(super) fn hold(&mut self, reply: Reply<Steered>, answer: Steered, now: Instant) {
-        self.answers.push((reply, answer));
-        self.until.get_or_insert(now + SAVE_LIMIT);
+        self.answers.push_back((now + SAVE_LIMIT, reply, answer));
     }
 
-    /// When to call [`Unsaved::give`] at the latest.
+    /// When to call [`Unsaved::give_due`].
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.until
+        self.answers.front().map(|(at, ..)| *at)
     }
 
-    /// Gives all answers.
+    /// Gives the answers whose time is over.
+    pub(super) fn give_due(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|at| at <= now) {
+            self.answers.pop_front().into_iter().for_each(|(_, reply, answer)| reply.give(answer));
+        }
+    }
+
+    /// Gives all answers: the overrides are saved.
     pub(super) fn give(&mut self) {
-        self.until = None;
-        self.answers.drain(..).for_each(|(reply, answer)| reply.give(answer));
+        self.answers.drain(..).for_each(|(_, reply, answer)| reply.give(answer));
     }
 }

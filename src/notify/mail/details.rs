@@ -7,7 +7,7 @@ use chrono::{DateTime, FixedOffset, Offset};
 
 use crate::value::layout::{span, wrap};
 
-/// The longest line in characters.
+/// The longest line in columns.
 const WIDTH: usize = 78;
 
 /// The width of the column with the titles.
@@ -37,6 +37,8 @@ pub struct Servers {
     pub up: usize,
     /// Those without a first verdict.
     pub unchecked: usize,
+    /// Whether a server is in rotation, also one that leaves with a reload.
+    pub any_in: bool,
 }
 
 /// What happened to a server.
@@ -67,7 +69,7 @@ pub enum Course {
 impl Servers {
     /// Whether no server is left in rotation although all were checked.
     fn none_left(self) -> bool {
-        self.all > 0 && self.up == 0 && self.unchecked == 0
+        self.all > 0 && !self.any_in && self.unchecked == 0
     }
 }
 
@@ -111,11 +113,11 @@ impl Details {
             }
             Course::Other => {}
         }
-        let Servers { all, up, unchecked } = self.servers;
+        let Servers { all, up, unchecked, any_in } = self.servers;
         let unchecked = if unchecked > 0 { format!(", {unchecked} not checked yet") } else { String::new() };
         field("Up:", &format!("{up} of {all}{unchecked}"));
         if let Some(fallback) = &self.fallback {
-            field("Fallback:", &format!("{fallback} {}", if up == 0 { "activated" } else { "standby" }));
+            field("Fallback:", &format!("{fallback} {}", if any_in { "standby" } else { "activated" }));
         }
         field("Details:", &format!("ldirectord-rs show {}", self.config));
         text
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn r97_an_alert_says_why_since_when_and_what_is_left() {
-        let three_of_six = Servers { all: 6, up: 3, unchecked: 0 };
+        let three_of_six = Servers { all: 6, up: 3, unchecked: 0, any_in: true };
         assert_eq!(
             details(three_of_six, out()).text(),
             "Why:         connect: no answer within 5 s\n\
@@ -175,7 +177,7 @@ mod tests {
     /// R97
     #[test]
     fn r97_the_loss_of_the_last_server_comes_first() {
-        let none = Servers { all: 6, up: 0, unchecked: 0 };
+        let none = Servers { all: 6, up: 0, unchecked: 0, any_in: false };
         let mut details = details(none, Course::Other);
         assert_eq!(
             details.text(),
@@ -196,7 +198,7 @@ mod tests {
 
     #[test]
     fn r97_a_reminder_and_a_return_say_for_how_long() {
-        let three_of_six = Servers { all: 6, up: 3, unchecked: 0 };
+        let three_of_six = Servers { all: 6, up: 3, unchecked: 0, any_in: true };
         let lasting = match out() {
             Course::Out { why, since, .. } => {
                 Course::Out { why, failures: 1, since, lasts: Some(Duration::from_secs(11_640)) }

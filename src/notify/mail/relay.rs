@@ -45,8 +45,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, starts TLS and logs in, according to the settings. The caller limits the time.
+    /// Connects, starts TLS and logs in, according to the settings. The caller limits the time. An error concerns all
+    /// messages, not only the next one.
     pub(super) async fn open(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
+        let opened = Session::begin(relay, settings).await;
+        opened.map_err(|failure| Failure::Closed(failure.reason().to_owned()))
+    }
+
+    async fn begin(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
         let stream = Bounded { stream: connect(relay, settings).await?, reply: Reply::default() };
         let hello = match settings.helo_name.as_str() {
             "" => ClientId::default(),
@@ -69,10 +75,7 @@ impl Session {
         if !settings.username.is_empty() {
             let password = password(&settings.password_file).map_err(Failure::Closed)?;
             let credentials = Credentials::new(settings.username.clone(), password.reveal().to_owned());
-            connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(|error| {
-                // A wrong password concerns all messages, not only this one.
-                Failure::Closed(failure(error).reason().to_owned())
-            })?;
+            connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(failure)?;
         }
         Ok(Session { connection })
     }

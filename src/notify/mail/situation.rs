@@ -57,7 +57,8 @@ impl<'a> Situation<'a> {
     /// how long, too.
     pub(super) fn out(&self, server: Server, since: Option<Instant>, reminds: bool) -> Course {
         let state = self.server(server).filter(|state| state.standing() != Standing::InRotation);
-        let Some(state) = state else { return Course::Other };
+        // A server that left with a reload has no reason of its own.
+        let Some(state) = state.filter(|state| !state.has_gone()) else { return Course::Other };
         let since = since.or_else(|| state.is_seen().then(|| state.since()));
         let failures = if state.overridden().is_some() { 0 } else { state.checked().failures() };
         Course::Out {
@@ -98,7 +99,7 @@ fn override_reason(decision: &Override) -> String {
 }
 
 fn count(spec: &Spec, health: &Health, virtual_index: usize) -> Servers {
-    let mut servers = Servers::default();
+    let mut servers = Servers { any_in: health.any_in(spec, virtual_index), ..Servers::default() };
     for real_index in 0..spec.virtuals()[virtual_index].reals.len() {
         let member = ServerRef { virtual_index, real_index };
         if spec.is_leaving(member) {
@@ -154,7 +155,7 @@ mod tests {
             Situation::new(&spec, health, at(100)).details(of, Course::Other, "web.cf").unwrap()
         };
         let found = details(&health);
-        assert_eq!(found.servers, Servers { all: 2, up: 2, unchecked: 2 });
+        assert_eq!(found.servers, Servers { all: 2, up: 2, unchecked: 2, any_in: true });
         assert_eq!(
             (found.service.as_str(), found.fallback.as_deref()),
             ("tcp:10.0.0.1:80", Some("127.0.0.1:8080"))
@@ -169,7 +170,7 @@ mod tests {
                 at(seconds),
             );
         }
-        assert_eq!(details(&health).servers, Servers { all: 2, up: 1, unchecked: 0 });
+        assert_eq!(details(&health).servers, Servers { all: 2, up: 1, unchecked: 0, any_in: true });
         let situation = Situation::new(&spec, &health, at(100));
         assert_eq!(situation.out(three, None, true), Course::Other, "it is in rotation");
         let Course::Out { why, failures, since, lasts } = situation.out(two, None, true) else {

@@ -93,9 +93,11 @@ impl<M: Message> Backlog<M> {
         true
     }
 
-    pub(super) fn count_lost(&mut self) {
+    /// Counts a dropped message. Returns whether it is the first since the last report.
+    pub(super) fn count_lost(&mut self) -> bool {
         self.lost += 1;
         self.lost_since_start += 1;
+        self.lost == 1
     }
 
     /// The number of messages that were dropped since the last call.

@@ -54,10 +54,7 @@ impl<M: Message> DestinationQueue<M> {
         let waiting = backlog.len();
         drop(backlog);
         if begins_to_drop {
-            let Wording { failed, destination, limit, .. } = &self.wording;
-            error!(
-                "{failed} ({destination}): the queue is full ({waiting} messages, see {limit}); the oldest are dropped from now on"
-            );
+            self.report_full(waiting);
         }
         self.wake.notify_one();
     }
@@ -146,6 +143,11 @@ impl<M: Message> DestinationQueue<M> {
                 course.pause = (course.pause * 2).min(LONGEST_PAUSE);
             }
             Err(failure) => {
+                // The destination answers again.
+                course.pause = FIRST_PAUSE;
+                if course.delayed.is_some() {
+                    self.report_recovery(course.delayed.take());
+                }
                 // One bad recipient must not keep the message from the others.
                 let parts = entry.message.split();
                 if parts.len() < 2 {
@@ -176,7 +178,11 @@ impl<M: Message> DestinationQueue<M> {
             return;
         }
         if !backlog.has_room(entry.message.size()) {
-            backlog.count_lost();
+            let (is_first, waiting) = (backlog.count_lost(), backlog.len());
+            drop(backlog);
+            if is_first {
+                self.report_full(waiting);
+            }
             return;
         }
         let Failure::NotNow(reason) = failure else {
@@ -217,6 +223,13 @@ impl<M: Message> DestinationQueue<M> {
             recipients if recipients.is_empty() => format!("{failed} ({destination})"),
             recipients => format!("{failed} to {recipients} ({destination})"),
         }
+    }
+
+    fn report_full(&self, waiting: usize) {
+        let Wording { failed, destination, limit, .. } = &self.wording;
+        error!(
+            "{failed} ({destination}): the queue is full ({waiting} messages, see {limit}); the oldest are dropped from now on"
+        );
     }
 
     fn report_dropped(&self, message: &M, reason: &str) {

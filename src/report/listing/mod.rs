@@ -99,9 +99,17 @@ impl Listing {
     fn summary(&self, snapshot: &Snapshot, services: &[Service<'_>]) -> Vec<Line> {
         let of_level = |level| services.iter().filter(|service| service.level == level).count();
         let (lost, degraded) = (of_level(Level::Lost), of_level(Level::Degraded));
+        let pending = services.iter().filter(|service| service.is_pending()).count();
         let empty = services.iter().filter(|service| service.of.servers.is_empty()).count();
         let head = match (lost, degraded, services.len()) {
             (_, _, 0) => Line::of(Paint::Plain, "No virtual service"),
+            (0, 0, _) if pending > 0 => {
+                let are = if pending == 1 { "virtual service is" } else { "virtual services are" };
+                Line::of(
+                    Paint::Warning,
+                    format!("{} {pending} {are} not checked yet", self.sign(Level::None)),
+                )
+            }
             (0, 0, _) if empty > 0 => {
                 let has = if empty == 1 { "virtual service has" } else { "virtual services have" };
                 Line::of(
@@ -157,14 +165,12 @@ impl Listing {
     fn service(&self, service: &Service<'_>) -> Vec<Line> {
         let v = service.of;
         let (paint, state) = match service.level {
-            // The kernel refused it, or another program removed it.
-            Level::Lost if v.servers.iter().any(|server| server.state == State::Up) => {
-                (Paint::Bad, "NOT IN THE TABLE (the log has the reason)")
-            }
+            Level::Lost if service.is_missing() => (Paint::Bad, "NOT IN THE TABLE (the log has the reason)"),
             Level::Lost => (Paint::Bad, "NO SERVER LEFT"),
             Level::Degraded => (Paint::Warning, "degraded"),
             Level::Up => (Paint::Plain, "up"),
             Level::None if v.servers.is_empty() => (Paint::Warning, "no real server"),
+            Level::None if service.is_pending() => (Paint::Warning, "not checked yet"),
             Level::None => (Paint::Dim, "not checked"),
         };
         let mut parts = vec![state.to_owned()];

@@ -37,6 +37,8 @@ pub(super) struct Row<'a> {
     pub(super) weight: String,
     pub(super) took: String,
     in_rotation: bool,
+    /// Whether the table has it; true if the table was not read.
+    is_placed: bool,
 }
 
 impl<'a> Service<'a> {
@@ -48,6 +50,17 @@ impl<'a> Service<'a> {
             v.destinations.as_deref().map_or((None, Vec::new()), |all| strangers(v, all));
         Service { of: v, level: level(v, up), up, rows, fallback, others }
     }
+
+    /// Whether the table lacks a server that is up: the kernel refused it, or another program removed it.
+    pub(super) fn is_missing(&self) -> bool {
+        let lacks = |row: &Row<'_>| row.server.state == State::Up && row.server.weight > 0 && !row.is_placed;
+        self.rows.iter().any(lacks)
+    }
+
+    /// Whether it waits for the first check of its servers.
+    pub(super) fn is_pending(&self) -> bool {
+        self.level == Level::None && self.of.servers.iter().any(is_pending)
+    }
 }
 
 fn level(v: &VirtualService, up: usize) -> Level {
@@ -56,17 +69,25 @@ fn level(v: &VirtualService, up: usize) -> Level {
     match up {
         _ if is_unchecked => Level::None,
         _ if v.servers.is_empty() => Level::None,
+        0 if v.servers.iter().any(is_pending) => Level::None,
         0 => Level::Lost,
         _ if v.servers.iter().any(is_bad) => Level::Degraded,
         _ => Level::Up,
     }
 }
 
+/// Whether a server waits for its first check.
+fn is_pending(server: &Server) -> bool {
+    server.state == State::Unknown && server.last_check.is_none()
+}
+
 impl<'a> Row<'a> {
     fn of(server: &'a Server, table: Option<&Destinations<'_>>) -> Row<'a> {
         let destination = table.and_then(|table| table.find(server));
+        // The fallback may have the same address.
+        let can_be_in = matches!(server.state, State::Up | State::Unknown | State::Leaving);
         let in_rotation = match table {
-            Some(_) => destination.is_some_and(|destination| destination.weight > 0),
+            Some(_) => can_be_in && destination.is_some_and(|destination| destination.weight > 0),
             None => server.state == State::Up,
         };
         let weight = match (table, destination) {
@@ -83,6 +104,7 @@ impl<'a> Row<'a> {
             weight,
             took: took.unwrap_or_default(),
             in_rotation,
+            is_placed: table.is_none() || destination.is_some(),
         }
     }
 }

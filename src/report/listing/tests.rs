@@ -37,7 +37,7 @@ fn check(name: &str) {
 
 #[test]
 fn listings_are_as_recorded() {
-    for name in ["healthy", "bad-night", "check", "old"] {
+    for name in ["healthy", "bad-night", "starting", "check", "old"] {
         check(name);
     }
 }

@@ -34,22 +34,21 @@ impl MailDelivery {
         let session = self.session.take();
         let work = async {
             let Some(relay) = &self.relay else {
-                return sendmail::send(&self.settings, message).await.map(|()| (None, Vec::new()));
+                return sendmail::send(&self.settings, message).await.map(|()| (None, Ok(Vec::new())));
             };
             let mut session = match session {
                 Some(session) => session,
                 None => Session::open(relay, &self.settings).await?,
             };
-            match session.send(message).await {
-                Ok(rejected) => Ok((Some(session), rejected)),
-                Err(failure) => Err(failure),
-            }
+            let result = session.send(message).await;
+            let is_usable = !matches!(result, Err(Failure::Closed(_)));
+            Ok((is_usable.then_some(session), result))
         };
-        let (session, rejected) = tokio::time::timeout(limit, work)
+        let (session, result) = tokio::time::timeout(limit, work)
             .await
             .unwrap_or_else(|_| Err(Failure::Closed(format!("no answer within {} s", limit.as_secs()))))?;
         self.session = session;
-        Ok(rejected)
+        result
     }
 }
 
