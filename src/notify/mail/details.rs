@@ -37,7 +37,7 @@ pub struct Servers {
     pub up: usize,
     /// Those without a first verdict.
     pub unchecked: usize,
-    /// Whether a server is in rotation, also one that leaves with a reload.
+    /// Whether a server is in rotation, also a server that leaves with a reload.
     pub any_in: bool,
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Row<'a> {
     pub(super) weight: String,
     pub(super) took: String,
     in_rotation: bool,
-    /// Whether the table has it; true if the table was not read.
+    /// Whether the table has it. True if the table was not read.
     is_placed: bool,
 }
 
