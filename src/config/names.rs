@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::value::{Family, Protocol};
@@ -22,6 +22,17 @@ pub trait Names {
     /// # Errors
     /// Why the file cannot be read, as the rest of a sentence.
     fn file(&self, path: &str) -> Result<Arc<[u8]>, String>;
+}
+
+/// The address used for a host that is not looked up. It is in 240.0.0.0/4, which is reserved: no host has it.
+#[must_use]
+pub fn invented(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0xF000_0000 | number)
+}
+
+/// Whether an address may be [`invented`].
+pub(super) fn is_invented(address: Ipv4Addr) -> bool {
+    address.octets()[0] >= 240
 }
 
 /// A name or file to look up.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -379,11 +379,11 @@ fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
                 let address = hosts[&(name.clone(), family)];
                 lock(&answers).add_host(name, family, address);
             }
-            // 240.0.0.0/4 is reserved, and 100::/64 is the discard prefix (RFC 6666): no host has these addresses.
             Question::Host { name, family: Family::V4 } => {
-                lock(&answers).add_host(name, Family::V4, Ipv4Addr::from_bits(0xF000_0000 | number).into());
+                lock(&answers).add_host(name, Family::V4, config::invented(number).into());
             }
             Question::Host { name, family: Family::V6 } => {
+                // 100::/64 is the discard prefix (RFC 6666): no host has these addresses.
                 let address = Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number));
                 lock(&answers).add_host(name, Family::V6, address.into());
             }
@@ -425,6 +425,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -483,6 +485,22 @@ mod tests {
         let running = InUse::new(first.hosts.clone(), &ipvs_rs::Table::default());
         assert_eq!(reals(&load([3, 2], &running)), reals(&first));
         assert_eq!(reals(&load([3, 2], &InUse::default())), ["10.0.0.3:80", "10.0.0.3:80"]);
+    }
+
+    /// A range may end with a name, or with a number in another form.
+    #[test]
+    fn a_file_is_judged_without_the_ends_of_its_ranges() {
+        let directory = tempfile::tempdir().unwrap();
+        for range in [
+            "10.0.0.1->web3.example.net",
+            "web1.example.net->10.0.0.3",
+            "10.0.0.1->10.0.0.012",
+            "10.0.0.1->10.0.3",
+        ] {
+            let path = directory.path().join("web.cf");
+            std::fs::write(&path, format!("virtual=10.0.0.1:80\n\treal={range}:80 masq\n")).unwrap();
+            assert!(judge(&path).is_ok(), "{range}: {:?}", judge(&path).unwrap_err().lines());
+        }
     }
 
     #[test]
