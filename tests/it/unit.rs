@@ -78,8 +78,8 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     );
     fs::write(site.path("refuses"), "").unwrap();
     assert_eq!(act(&site, &["web.cf", "stop"]).0, 1);
-    // A hanging systemd does not delay the stop.
+    // A stop ends although systemd hangs.
     fs::write(site.path("hangs"), "").unwrap();
     let (code, said, _) = act(&site, &["web.cf", "stop"]);
-    assert!(code == 0 && said.contains("gave no answer within 2 s"), "{code} {said}");
+    assert!(code == 0 && said.contains("gave no answer within 10 s"), "{code} {said}");
 }
