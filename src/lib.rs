@@ -71,6 +71,7 @@
 //! | when a service counts as without a server | `director/rotation.rs` |
 //! | which operations a change needs, what happens on a refusal | `director/reconciler.rs`; what applies them: `daemon/kernel.rs` |
 //! | when a changed file is read | `daemon/stable/mod.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |
+//! | how a file becomes a spec | `daemon/load/mod.rs`; its host names, ports and files: `daemon/load/answers.rs` |
 //! | how the configuration is read again | `daemon/reload.rs`; how it is applied: `daemon/apply.rs`; which address of a name is used: `daemon/addresses.rs` |
 //! | what a signal does | `daemon/signals.rs`, `daemon/run.rs`; how the daemon ends: `daemon/finish.rs`; what a restart hands over: `daemon/handover.rs` |
 //! | how a log or a monitor file that hangs is kept from delaying checks | `sys/write_queue.rs`, `sys/log/mod.rs` |
