@@ -21,7 +21,7 @@ pub use model::{
     Alert, AlertStatus, CheckSpec, CheckType, Config, Credentials, Fallback, Globals, HttpMethod, LogTarget,
     Negotiate, Netmask, Notes, Real, Redirects, Scheduling, SecretFile, Timeouts, Timing, Tunnel, Virtual,
 };
-pub use names::{Answers, Names, Question, invented};
+pub use names::{Answers, Names, Question};
 pub use write::{Unwritable, write};
 
 use diagnostic::Report;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::value::{Family, Protocol};
@@ -13,6 +13,10 @@ pub trait Names {
     /// The address to use for a host. Also called for the unusual numeric forms (`1.2.3`, `010.0.0.1`) that
     /// `getaddrinfo` accepts.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
+    /// Whether the address of a host stands for one that is not looked up.
+    fn is_invented(&self, _name: &str, _family: Family) -> bool {
+        false
+    }
     /// The number of a port by name, for any protocol if `protocol` is `None`.
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16>;
     /// The name of this host, for the default logins of ftp and sip.
@@ -22,17 +26,6 @@ pub trait Names {
     /// # Errors
     /// Why the file cannot be read, as the rest of a sentence.
     fn file(&self, path: &str) -> Result<Arc<[u8]>, String>;
-}
-
-/// The address used for a host that is not looked up. It is in 240.0.0.0/4, which is reserved: no host has it.
-#[must_use]
-pub fn invented(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0xF000_0000 | number)
-}
-
-/// Whether an address may be [`invented`].
-pub(super) fn is_invented(address: Ipv4Addr) -> bool {
-    address.octets()[0] >= 240
 }
 
 /// A name or file to look up.
@@ -95,6 +88,7 @@ impl Names for Recorder {
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     hosts: BTreeMap<(String, Family), IpAddr>,
+    invented: BTreeSet<(String, Family)>,
     ports: BTreeMap<(String, Option<Protocol>), u16>,
     files: BTreeMap<String, Result<Arc<[u8]>, String>>,
     hostname: String,
@@ -110,6 +104,13 @@ impl Answers {
     /// Adds the address of a host.
     pub fn add_host(&mut self, name: impl Into<String>, family: Family, address: IpAddr) {
         self.hosts.insert((name.into(), family), address);
+    }
+
+    /// Adds an address for a host that is not looked up.
+    pub fn add_invented_host(&mut self, name: impl Into<String>, family: Family, address: IpAddr) {
+        let name = name.into();
+        self.invented.insert((name.clone(), family));
+        self.add_host(name, family, address);
     }
 
     /// The addresses of hosts.
@@ -132,6 +133,10 @@ impl Answers {
 impl Names for Answers {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
         self.hosts.get(&(name.to_owned(), family)).copied()
+    }
+
+    fn is_invented(&self, name: &str, family: Family) -> bool {
+        self.invented.contains(&(name.to_owned(), family))
     }
 
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {

@@ -8,7 +8,6 @@ use super::address::{self, prefix};
 use super::{MAX_REALS, Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::diagnostic::{Original, blank_secret};
-use crate::config::names::is_invented;
 use crate::config::source::{is_blank, is_word};
 use crate::config::{Real, Virtual};
 use crate::value::{Family, ForwardingMethod, Pattern};
@@ -116,9 +115,11 @@ fn addresses(
     let first = resolved(name, first.filter(|_| range_help(name).is_none()), "host")?;
     let Some((name, last)) = found[1] else { return count(reader, vec![first], &whole) };
     match (first, resolved(name, last, "end host")?) {
-        // The file is validated without a name server: the end of the range is not known.
-        (IpAddr::V4(first), IpAddr::V4(last)) if is_invented(first) || is_invented(last) => {
-            count(reader, vec![first.into()], &whole)
+        // The file is validated without a name server: how many servers the range has is not known.
+        (first @ IpAddr::V4(_), IpAddr::V4(_))
+            if [written.first, name].iter().any(|name| reader.names.is_invented(name, family)) =>
+        {
+            count(reader, vec![first], &whole)
         }
         (IpAddr::V4(first), IpAddr::V4(last)) if first <= last => {
             let (from, to) = (u32::from(first), u32::from(last));

@@ -1,12 +1,12 @@
 //! Answers what the text of a configuration leaves open: addresses of host names, ports of service names, and files.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MAX_SIZE;
-use crate::config::{self, Answers, Question};
+use crate::config::{Answers, Question};
 use crate::daemon::addresses::{Hosts, InUse};
 use crate::net::cause;
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
@@ -74,13 +74,14 @@ pub(super) fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
                 let address = hosts[&(name.clone(), family)];
                 lock(&answers).add_host(name, family, address);
             }
+            // 240.0.0.0/4 is reserved, and 100::/64 is the discard prefix (RFC 6666).
             Question::Host { name, family: Family::V4 } => {
-                lock(&answers).add_host(name, Family::V4, config::invented(number).into());
+                let address = Ipv4Addr::from_bits(0xF000_0000 | number);
+                lock(&answers).add_invented_host(name, Family::V4, address.into());
             }
             Question::Host { name, family: Family::V6 } => {
-                // 100::/64 is the discard prefix (RFC 6666): no host has these addresses.
                 let address = Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number));
-                lock(&answers).add_host(name, Family::V6, address.into());
+                lock(&answers).add_invented_host(name, Family::V6, address.into());
             }
             local => {
                 answer_locally(local, &answers, resolve::listed_port, credential::is_out_of_reach);
@@ -126,7 +127,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;

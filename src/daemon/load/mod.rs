@@ -353,6 +353,22 @@ mod tests {
         assert_eq!(reals(&load([3, 2], &InUse::default())), ["10.0.0.3:80", "10.0.0.3:80"]);
     }
 
+    /// No address of a file is taken for an invented address.
+    #[test]
+    fn a_range_of_reserved_addresses_is_a_range() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("web.cf");
+        for read in [load, judge] {
+            let count = |range: &str| {
+                std::fs::write(&path, format!("virtual=10.0.0.1:80\n\treal={range}:80 masq\n")).unwrap();
+                read(&path).map(|loaded| loaded.spec.virtuals()[0].reals.len()).map_err(|error| error.lines())
+            };
+            assert_eq!(count("240.0.0.1->240.0.0.10"), Ok(10));
+            assert!(count("10.0.0.1->255.0.0.5").is_err());
+            assert!(count("255.1.1.1->10.0.0.1").is_err());
+        }
+    }
+
     /// A range may end with a name, or with a number in another form.
     #[test]
     fn a_file_is_judged_without_the_ends_of_its_ranges() {
