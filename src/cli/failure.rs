@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -17,6 +18,14 @@ use crate::settings::SettingsError;
 use crate::sys::instance::LONGEST_NAME;
 use crate::sys::privileges::PrivilegeError;
 use crate::sys::process::Signal;
+
+/// A query to systemd without an answer in time. It is then unknown whether a unit runs the daemon.
+#[derive(Debug, Error)]
+#[error("systemctl {query} gave no answer within {} s", .limit.as_secs())]
+pub(super) struct NoAnswer {
+    pub(super) query: String,
+    pub(super) limit: Duration,
+}
 
 /// Why a command failed. `Display` is the whole text for standard error; `{:#}` shows excerpts of a file in colour.
 #[derive(Debug, Error)]
@@ -98,6 +107,11 @@ pub(super) enum Failure {
     Signal { signal: Signal, pid: i32, error: io::Error },
     #[error("systemctl cannot be run: {0}; nothing was done")]
     Systemctl(io::Error),
+    /// A daemon of a unit must be restarted and reloaded by systemd.
+    #[error(
+        "{0}, so it is unknown whether a unit runs the daemon; nothing was done. Try again, or use systemctl"
+    )]
+    SystemdSilent(NoAnswer),
 
     // A start.
     #[error("The kernel's IPVS table cannot be opened: {0}")]

@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Failure);
     };
     Other::warn_of_file(context);
-    if let Some(unit) = unit::of(daemon) {
+    if let Some(unit) = unit::of(daemon).map_err(Failure::SystemdSilent)? {
         return unit::ask(&unit, "reload", daemon);
     }
     match signalled(daemon, Signal::SIGHUP)? {

@@ -26,7 +26,7 @@ pub(super) fn if_running(context: &Context) -> Result<Exit, Failure> {
 /// it is.
 pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     if let Some(daemon) = running(context)?
-        && let Some(unit) = unit::of(daemon)
+        && let Some(unit) = unit::of(daemon).map_err(Failure::SystemdSilent)?
     {
         let (path, _) = load::load_for_daemon(context)?;
         privileges::judge_for(daemon, &path).map_err(Failure::PrivilegesOfUnit)?;
@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
         return unit::ask(&unit, "restart", daemon);
     }
     if running(context)?.is_none()
-        && let Some(unit) = unit::waiting(context)
+        && let Some(unit) = unit::waiting(context).map_err(Failure::SystemdSilent)?
     {
         load::load_for_daemon(context)?;
         return unit::ask_waiting(&unit, "restart");

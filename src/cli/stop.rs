@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Failure, NoAnswer};
 use super::load;
 use super::running::{End, GONE_LIMIT, GONE_POLL, end, running};
 use super::terminal::eprint_line;
@@ -82,14 +82,22 @@ enum Ended {
     Unit(Exit),
 }
 
+/// The unit to stop. None without an answer from systemd: a `stop` must end even if systemd hangs.
+fn known(unit: Result<Option<String>, NoAnswer>) -> Option<String> {
+    unit.unwrap_or_else(|no_answer| {
+        eprint_line!("{no_answer}; the stop goes on as if no unit ran the daemon");
+        None
+    })
+}
+
 /// Ends the running daemon, or the unit that is about to start it.
 fn end_all(context: &Context) -> Result<Ended, Failure> {
     match running(context)? {
-        None => match unit::waiting(context) {
+        None => match known(unit::waiting(context)) {
             None => Ok(Ended::Nothing),
             Some(unit) => unit::ask_waiting(&unit, "stop").map(Ended::Unit),
         },
-        Some(daemon) => match unit::of(daemon) {
+        Some(daemon) => match known(unit::of(daemon)) {
             None => end(daemon, Signal::SIGTERM).map(Ended::Process),
             Some(unit) => {
                 load::load_for_daemon(context).map_err(|failure| match failure {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::Exit;
 use super::arguments::{self, Action, Command, Options, Parsed};
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Failure, NoAnswer};
 use super::terminal::eprint_line;
 use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
@@ -20,44 +20,46 @@ use crate::sys::process::{Process, Signal, own_pid};
 /// Exists if systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
-/// The time limit of a query to systemd, well below the 20 s that cluster managers give a `stop`. A director at full
-/// load needs seconds: without an answer, a `restart` would treat a daemon of a unit as a daemon started by hand.
-/// The answer fits into the buffer of a pipe.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The time limit of a query to systemd, which needs seconds on a director at full load. A `stop` goes on after it, and
+/// must end within the 20 s that cluster managers give it. The answer fits into the buffer of a pipe.
+const LIMIT: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
 /// The unit that runs a daemon. None if the daemon was started by hand or by a cluster manager, and for a command that
 /// the unit itself runs: it must not wait for its own unit.
-pub(super) fn of(daemon: Process) -> Option<String> {
+pub(super) fn of(daemon: Process) -> Result<Option<String>, NoAnswer> {
     if !Path::new(BOOTED).is_dir() {
-        return None;
+        return Ok(None);
     }
-    let unit = unit(&groups(daemon.pid)?)?;
-    (own().as_ref() != Some(&unit) && main_pid(&unit) == Some(daemon.pid)).then_some(unit)
+    let unit =
+        groups(daemon.pid).and_then(|groups| unit(&groups)).filter(|unit| own().as_ref() != Some(unit));
+    let Some(unit) = unit else { return Ok(None) };
+    Ok((main_pid(&unit)? == Some(daemon.pid)).then_some(unit))
 }
 
 /// The unit that is about to start the daemon of this configuration: after a crash or with a wrong file, a unit waits
 /// before its next start. None for a command that the unit itself runs.
-pub(super) fn waiting(context: &Context) -> Option<String> {
+pub(super) fn waiting(context: &Context) -> Result<Option<String>, NoAnswer> {
     // Units run daemons on the kernel's table.
     if context.settings.table.backend == Backend::Memory || !Path::new(BOOTED).is_dir() {
-        return None;
+        return Ok(None);
     }
     let listed = ["list-units", "--type=service", "--state=activating", "--plain", "--no-legend", "--full"];
-    let units = output(&listed)?;
-    let mut units = units.lines().filter_map(|line| line.split_whitespace().next());
-    let unit = units.find(|unit| {
-        let command = property(unit, "ExecStart");
-        let is_meant = |options: &Options| {
-            // With other settings or a table in memory, it is the unit of another daemon.
-            let settings = options.settings.as_deref().unwrap_or(Path::new(settings::PATH));
-            settings == context.settings_file
-                && options.table != Some(Backend::Memory)
-                && context.is_meant_by(options.config.as_deref())
-        };
-        command.is_some_and(|command| starts(&command).any(|options| is_meant(&options)))
-    })?;
-    (own().as_deref() != Some(unit)).then(|| unit.to_owned())
+    let is_meant = |options: Options| {
+        // With other settings or a table in memory, it is the unit of another daemon.
+        let settings = options.settings.as_deref().unwrap_or(Path::new(settings::PATH));
+        settings == context.settings_file
+            && options.table != Some(Backend::Memory)
+            && context.is_meant_by(options.config.as_deref())
+    };
+    let units = output(&listed)?.unwrap_or_default();
+    for unit in units.lines().filter_map(|line| line.split_whitespace().next()) {
+        let command = property(unit, "ExecStart")?.unwrap_or_default();
+        if starts(&command).any(is_meant) {
+            return Ok((own().as_deref() != Some(unit)).then(|| unit.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The options of all daemons in a property `ExecStart`.
@@ -103,7 +105,8 @@ fn order(unit: &str, verb: &str) -> Result<Exit, Failure> {
 /// Warns about a unit whose restart is a stop and a start: only the handover signal leaves the table as it is.
 pub(super) fn warn_of_restart(unit: &str) {
     let handover = (Signal::SIGUSR2 as i32).to_string();
-    if property(unit, "RestartKillSignal").is_some_and(|signal| signal != handover) {
+    if property(unit, "RestartKillSignal").is_ok_and(|signal| signal.is_some_and(|signal| signal != handover))
+    {
         eprint_line!(
             "Warning: {unit} has no RestartKillSignal=SIGUSR2, so a restart empties the table until the new daemon has started; add the \
              line to [Service] (systemd 244 or newer)"
@@ -132,36 +135,32 @@ fn unit(groups: &str) -> Option<String> {
 }
 
 /// The main process of a unit. Its children have the same control group.
-fn main_pid(unit: &str) -> Option<i32> {
-    property(unit, "MainPID")?.parse().ok()
+fn main_pid(unit: &str) -> Result<Option<i32>, NoAnswer> {
+    Ok(property(unit, "MainPID")?.and_then(|pid| pid.parse().ok()))
 }
 
 /// A property of a unit, as `systemctl show` prints it.
-fn property(unit: &str, name: &str) -> Option<String> {
+fn property(unit: &str, name: &str) -> Result<Option<String>, NoAnswer> {
     output(&["show", "--property", name, "--value", "--", unit])
 }
 
-/// The output of `systemctl`, within [`LIMIT`]: a `stop` must end even if systemd hangs.
-fn output(words: &[&str]) -> Option<String> {
+/// The output of `systemctl`. None if it cannot be run.
+fn output(words: &[&str]) -> Result<Option<String>, NoAnswer> {
     let mut command = process::Command::new("systemctl");
-    let mut child = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
+    let command = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+    let Ok(mut child) = command.spawn() else { return Ok(None) };
     let end = Instant::now() + LIMIT;
-    while child.try_wait().ok()?.is_none() {
+    while let Ok(None) = child.try_wait() {
         if Instant::now() > end {
-            eprint_line!(
-                "systemctl {} gave no answer within {} s: going on as if no unit ran this daemon",
-                words.join(" "),
-                LIMIT.as_secs()
-            );
             // Fails if it has just ended.
             let _ = child.kill();
             let _ = child.wait();
-            return None;
+            return Err(NoAnswer { query: words.join(" "), limit: LIMIT });
         }
         thread::sleep(POLL);
     }
-    let output = child.wait_with_output().ok()?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    let text = child.wait_with_output().ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    Ok(text.map(|text| text.trim().to_owned()))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub trait Names {
     /// The address to use for a host. Also called for the unusual numeric forms (`1.2.3`, `010.0.0.1`) that
     /// `getaddrinfo` accepts.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
-    /// Whether the address of a host stands for one that is not looked up.
+    /// Whether a host was not looked up, and its address is only a placeholder.
     fn is_invented(&self, _name: &str, _family: Family) -> bool {
         false
     }
