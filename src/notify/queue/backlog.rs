@@ -37,6 +37,8 @@ pub(super) struct Backlog<M> {
     ready: VecDeque<Entry<M>>,
     /// Rejected messages, in the order of their retries.
     retries: VecDeque<Entry<M>>,
+    /// Whether the last entry was a retry.
+    was_retry: bool,
     bytes: usize,
     /// Dropped since the last report.
     lost: usize,
@@ -52,6 +54,7 @@ impl<M: Message> Backlog<M> {
             limit,
             ready: VecDeque::new(),
             retries: VecDeque::new(),
+            was_retry: false,
             bytes: 0,
             lost: 0,
             lost_since_start: 0,
@@ -109,11 +112,14 @@ impl<M: Message> Backlog<M> {
         self.lost_since_start
     }
 
-    /// Removes the next entry to deliver. When the daemon stops, all are due.
+    /// Removes the next entry to deliver. Retries take turns with the others: a slow server that rejects many messages
+    /// must not delay a new one. When the daemon stops, all are due.
     pub(super) fn next(&mut self, now: Instant) -> Option<Entry<M>> {
         let is_due = self.retry_at().is_some_and(|at| at <= now);
         let is_last = self.is_closing && self.ready.is_empty();
-        let next = if is_due || is_last { self.retries.pop_front() } else { self.ready.pop_front() }?;
+        let is_turn = is_due && (!self.was_retry || self.ready.is_empty());
+        self.was_retry = is_turn || is_last;
+        let next = if self.was_retry { self.retries.pop_front() } else { self.ready.pop_front() }?;
         self.bytes -= next.message.size();
         Some(next)
     }

@@ -143,11 +143,8 @@ impl<M: Message> DestinationQueue<M> {
                 course.pause = (course.pause * 2).min(LONGEST_PAUSE);
             }
             Err(failure) => {
-                // The destination answers again.
+                // The destination answers again. The first delivered message is the recovery.
                 course.pause = FIRST_PAUSE;
-                if course.delayed.is_some() {
-                    self.report_recovery(course.delayed.take());
-                }
                 // One bad recipient must not keep the message from the others.
                 let parts = entry.message.split();
                 if parts.len() < 2 {

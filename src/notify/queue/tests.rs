@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::backlog::{Backlog, MAX_BYTES};
+use super::backlog::{Backlog, Entry, MAX_BYTES};
 use super::destination::{PATIENCE, RETRY_PAUSE};
 use super::*;
 
@@ -152,6 +152,19 @@ async fn a_bad_recipient_does_not_keep_a_message_from_the_others() {
     let rejected = Rejected { message: part, failure: Failure::NotNow("full".to_owned()) };
     let (_, attempts) = deliver([Ok(vec![rejected])], &[for_two], PATIENCE).await;
     assert_eq!(attempts, [(0, "one", "ab".to_owned()), (RETRY_PAUSE.as_secs(), "one", "b".to_owned())]);
+}
+
+/// A server that rejects slowly may take longer for all retries than the pause before the next.
+#[tokio::test(start_paused = true)]
+async fn a_new_message_waits_for_one_retry_at_most() {
+    let mut backlog = Backlog::new(10);
+    let now = Instant::now();
+    for title in ["one", "two", "three"] {
+        backlog.push_retry(Entry { retry_at: Some(now), ..Entry::new(note(title)) });
+    }
+    assert!(!backlog.push(note("new")));
+    let order = std::iter::from_fn(|| backlog.next(now)).map(|entry| entry.message.title);
+    assert_eq!(order.collect::<Vec<_>>(), ["one", "new", "two", "three"]);
 }
 
 #[test]
