@@ -8,7 +8,8 @@ use crate::control::{Reply, Steered};
 /// Time after which a request is answered although its override is not saved yet. The log then has the error.
 const SAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Answers that wait until the overrides are saved: an override that was reported as done survives a crash.
+/// Answers that wait until the overrides are saved, so that an override that was reported as done survives a crash. A
+/// write that fails or takes long is in the log: the override is in force, and the write is retried.
 #[derive(Default)]
 pub(super) struct Unsaved {
     /// Each with the time when it is given at the latest.
@@ -33,7 +34,7 @@ impl Unsaved {
         }
     }
 
-    /// Gives all answers: the overrides are saved.
+    /// Gives all answers: the overrides are saved, or the log has the error.
     pub(super) fn give(&mut self) {
         self.answers.drain(..).for_each(|(_, reply, answer)| reply.give(answer));
     }

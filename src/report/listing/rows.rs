@@ -69,11 +69,15 @@ fn level(v: &VirtualService, up: usize) -> Level {
     match up {
         _ if is_unchecked => Level::None,
         _ if v.servers.is_empty() => Level::None,
-        0 if v.servers.iter().any(is_pending) => Level::None,
+        0 if v.servers.iter().any(is_pending) && !v.servers.iter().any(is_down) => Level::None,
         0 => Level::Lost,
         _ if v.servers.iter().any(is_bad) => Level::Degraded,
         _ => Level::Up,
     }
+}
+
+fn is_down(server: &Server) -> bool {
+    server.state == State::Down
 }
 
 /// Whether a server waits for its first check.
