@@ -29,6 +29,7 @@ impl Server {
             .arg("-key")
             .arg(files.path("server.key"))
             .args(options)
+            .current_dir(&files.0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -75,6 +76,10 @@ impl Files {
             "req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=www.example.net -CA ca.crt -CAkey ca.key -keyout server.key \
              -out server.crt -addext subjectAltName=DNS:www.example.net,IP:127.0.0.1 -addext basicConstraints=CA:FALSE",
         );
+        files.openssl(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:secp521r1 -nodes -days 9 -subj /CN=www.example.net -keyout p521.key \
+             -out p521.crt",
+        );
         files
     }
 
@@ -106,26 +111,40 @@ fn assert_says(verdict: &Verdict, outcome: Outcome, words: &str) {
     assert!(verdict.reason.contains(words), "{words:?} is missing in {verdict:?}");
 }
 
-/// What rustls no longer supports, and a server that offers nothing else.
-const OLD: [(&str, &[&str]); 5] = [
-    ("TLS 1.0", &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]),
-    ("TLS 1.1", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]),
-    ("CBC", &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:@SECLEVEL=0"]),
-    ("static RSA", &["-tls1_2", "-cipher", "AES128-GCM-SHA256"]),
-    ("DHE", &["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"]),
+const OLD_VERSION: &str = "the server offers only TLS 1.0 or 1.1";
+const NO_CIPHER: &str = "no common cipher or key type";
+
+/// What rustls does not support, a server that offers nothing else, and what the reason says about it.
+const OLD: [(&str, &[&str], &str); 5] = [
+    ("TLS 1.0", &["-tls1", "-cipher", "ALL:@SECLEVEL=0"], OLD_VERSION),
+    ("TLS 1.1", &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], OLD_VERSION),
+    ("CBC", &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA:@SECLEVEL=0"], NO_CIPHER),
+    ("static RSA", &["-tls1_2", "-cipher", "AES128-GCM-SHA256"], NO_CIPHER),
+    ("DHE", &["-tls1_2", "-cipher", "DHE-RSA-AES128-GCM-SHA256"], NO_CIPHER),
 ];
 
 #[test]
 fn old_servers_are_named_with_the_cure() {
     let files = Files::new();
-    for (what, options) in OLD {
+    for (what, options, reason) in OLD {
         let server = Server::start(&files, options);
         let verdict = server.checked(&files, "request=\"/\"");
-        assert_says(&verdict, Outcome::Down, "the server offers only old TLS");
+        assert_says(&verdict, Outcome::Down, reason);
         assert_says(&verdict, Outcome::Down, "#rs: tlslegacy=yes");
         let needs_a_build = verdict.reason.contains("built with the feature legacy-tls");
         assert_eq!(needs_a_build, !cfg!(feature = "legacy-tls"), "{what}: {verdict:?}");
     }
+}
+
+/// rustls cannot verify the signature of such a key. A check without `tlsverify` need not.
+#[test]
+fn a_p521_key_is_not_old_tls() {
+    let files = Files::new();
+    let server = Server::start(&files, &["-cert", "p521.crt", "-key", "p521.key"]);
+    assert_says(&server.checked(&files, "request=\"/\""), Outcome::Up, "matches");
+    let verified = server.checked(&files, "#rs: tlsverify=yes; #rs: tlsca=\"DIR/p521.crt\"");
+    assert_says(&verified, Outcome::Down, NO_CIPHER);
+    assert_says(&verified, Outcome::Down, "a key of type P-521 with tlsverify=yes");
 }
 
 #[cfg(not(feature = "legacy-tls"))]
@@ -144,7 +163,7 @@ fn without_the_feature_the_directive_is_an_error() {
 #[test]
 fn old_servers_are_reached() {
     let files = Files::new();
-    for (what, options) in OLD {
+    for (what, options, _) in OLD {
         let server = Server::start(&files, options);
         let verdict = server.checked(&files, "#rs: tlslegacy=yes");
         assert_eq!(verdict.outcome, Outcome::Up, "{what}: {verdict:?}");

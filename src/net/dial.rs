@@ -19,9 +19,10 @@ use tokio::net::{TcpStream, UdpSocket};
 /// The errors of `connect(2)`.
 pub async fn probe(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = match address {
-        SocketAddr::V4(_) => TcpStream::connect(address).await?,
-        SocketAddr::V6(_) => connect_v6(address).await?,
-    };
+        SocketAddr::V4(_) => TcpStream::connect(address).await,
+        SocketAddr::V6(_) => connect_v6(address).await,
+    }
+    .map_err(|error| of_a_blackhole(error, address))?;
     refuse_itself(stream.local_addr()?, stream.peer_addr()?)?;
     Ok(stream)
 }
@@ -46,7 +47,7 @@ pub async fn datagrams(server: SocketAddr) -> io::Result<Datagrams> {
         SocketAddr::V6(_) => ([0u16; 8], 0).into(),
     };
     let socket = UdpSocket::bind(any).await.map_err(of_a_free_port)?;
-    socket.connect(server).await?;
+    socket.connect(server).await.map_err(|error| of_a_blackhole(error, server))?;
     refuse_itself(socket.local_addr()?, server)?;
     Ok(Datagrams(socket))
 }
@@ -117,6 +118,17 @@ fn of_a_free_port(error: io::Error) -> io::Error {
     }
 }
 
+/// `connect(2)` returns EINVAL for a `blackhole` route, as BGP daemons and administrators set them.
+fn of_a_blackhole(error: io::Error, address: SocketAddr) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) if number == Errno::EINVAL as i32 => {
+            let ip = address.ip();
+            io::Error::other(format!("the director has a blackhole route for {ip} (see: ip route get {ip})"))
+        }
+        _ => error,
+    }
+}
+
 /// Rejects a socket that is connected to itself. If no server listens on a port of the ephemeral range, the kernel may
 /// choose this port for our end and connect it to itself (RFC 9293 3.5, simultaneous open).
 fn refuse_itself(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
@@ -130,6 +142,16 @@ fn refuse_itself(own: SocketAddr, peer: SocketAddr) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::net::local_cause;
+
+    #[test]
+    fn a_blackhole_route_is_named() {
+        let to: SocketAddr = "10.0.0.2:80".parse().unwrap();
+        let error = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
+        let said = of_a_blackhole(error(Errno::EINVAL), to).to_string();
+        assert_eq!(said, "the director has a blackhole route for 10.0.0.2 (see: ip route get 10.0.0.2)");
+        let other = of_a_blackhole(error(Errno::ENETUNREACH), to);
+        assert_eq!(other.raw_os_error(), Some(Errno::ENETUNREACH as i32));
+    }
 
     #[test]
     fn a4_a_rejection_by_icmpv6_speaks_of_the_server() {

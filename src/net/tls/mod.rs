@@ -23,11 +23,14 @@ use tokio_rustls::TlsConnector;
 use super::stream::Stream;
 use crate::value::{PemFile, TlsPolicy};
 
-/// The explanation of the alert that a server with only old TLS sends.
-const OLD_TLS: &str =
-    "the server offers only old TLS (1.0, 1.1, or ciphers without forward secrecy): update the server's TLS";
+/// The explanation if no TLS version is common.
+const OLD_TLS: &str = "the server offers only TLS 1.0 or 1.1: update the server's TLS";
 
-/// The rest of the explanation: how to make this program use old TLS.
+/// The explanation if no cipher or key is common. Servers send the same alert for both.
+const NO_CIPHER: &str = "no common cipher or key type (the server offers only ciphers with CBC, or RSA or DHE key exchange, or has a \
+                         key of type P-521 with tlsverify=yes): update the server's TLS";
+
+/// The rest of both explanations: how to make this program use old TLS.
 const SPEAK_OLD_TLS: &str = if cfg!(feature = "legacy-tls") {
     "or set `#rs: tlslegacy=yes` for it"
 } else {
@@ -200,15 +203,15 @@ pub fn explain(error: &io::Error) -> String {
 pub(super) fn reason(error: &Error) -> String {
     match error {
         Error::AlertReceived(AlertDescription::HandshakeFailure) => {
-            format!("{OLD_TLS}, {SPEAK_OLD_TLS} (or it demands a client certificate: tlscert and tlskey)")
+            format!("{NO_CIPHER}, {SPEAK_OLD_TLS} (or it demands a client certificate: tlscert and tlskey)")
         }
         Error::AlertReceived(AlertDescription::ProtocolVersion)
         | Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerSentHelloRetryRequestWithUnknownExtension,
-        )
-        | Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
-            format!("{OLD_TLS}, {SPEAK_OLD_TLS}")
+        ) => format!("{OLD_TLS}, {SPEAK_OLD_TLS}"),
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+            format!("{NO_CIPHER}, {SPEAK_OLD_TLS}")
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             "the server demands a client certificate: set tlscert and tlskey".to_owned()
