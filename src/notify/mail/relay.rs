@@ -154,18 +154,20 @@ fn failure(error: lettre::transport::smtp::Error) -> Failure {
     let reason = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign });
     let reason: String = reason.take(LONGEST_REASON).collect();
     match error.status().map(u16::from) {
-        // The mailbox is busy, blocked or full. Other 4xx codes describe the relay itself (RFC 5321, 4.2.3).
-        Some(450 | 452) => Failure::NotNow(reason),
+        // The relay does not take this message now. Other 4xx codes describe the relay itself, such as 452, a full disk
+        // (RFC 5321, 4.2.3).
+        Some(450) => Failure::NotNow(reason),
         Some(500..) => Failure::Never(reason),
         _ => Failure::Closed(reason),
     }
 }
 
-/// Converts an error for one recipient. 451 is often greylisting, so other messages need not wait.
+/// Converts an error for one recipient. 451 is often greylisting, and 452 a full mailbox or too many recipients, so
+/// other messages need not wait.
 fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
-    let is_451 = error.status().map(u16::from) == Some(451);
+    let is_of_recipient = matches!(error.status().map(u16::from), Some(451 | 452));
     match failure(error) {
-        Failure::Closed(reason) if is_451 => Failure::NotNow(reason),
+        Failure::Closed(reason) if is_of_recipient => Failure::NotNow(reason),
         other => other,
     }
 }

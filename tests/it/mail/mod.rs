@@ -21,6 +21,8 @@ enum Mood {
     Silent,
     /// 451 to the sender.
     Busy,
+    /// 452 to the sender: its disk is full.
+    Full,
     /// 550 to recipients at `bad.example`, 452 to those at `full.example`.
     Picky,
     /// Closes the connection after the sender.
@@ -114,6 +116,7 @@ fn converse(
         let answer: &[u8] = match line.get(..4).unwrap_or_default() {
             _ if mood == Mood::Silent => continue,
             "MAIL" if mood == Mood::Busy => b"451 not now\r\n",
+            "MAIL" if mood == Mood::Full => b"452 insufficient system storage\r\n",
             "RCPT" if mood == Mood::Rude => return Ok(()),
             "RCPT" if mood == Mood::Picky && line.contains("bad.example") => b"550 no such user\r\n",
             "RCPT" if mood == Mood::Picky && line.contains("full.example") => b"452 mailbox full\r\n",
@@ -138,6 +141,24 @@ fn act(site: &Site, words: &[&str]) -> std::process::Output {
     let mut all = vec!["--settings", settings.to_str().unwrap()];
     all.extend(words);
     site.run(&all)
+}
+
+/// 452 to the sender describes the relay (RFC 5321, 4.2.3), so the session ends, and no other message is tried in it.
+#[test]
+fn a_relay_with_a_full_disk_gets_one_message_a_session() {
+    let relay = Relay::start(Mood::Full);
+    let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=\"a@one.example\""));
+    assert!(act(&site, &["web.cf", "start"]).status.success());
+    one.stop();
+    two.stop();
+    site.expect_log("failed to send SMTP email message");
+    relay.turn(Mood::Good);
+    site.wait_for("both messages", || relay.taken().len() >= 2, &|| format!("{:?}", relay.taken()));
+    let refused = relay.senders.lock().unwrap().len() - relay.taken().len();
+    let sessions = relay.sessions.load(Ordering::Relaxed);
+    assert!(refused < sessions, "{refused} refused messages in {sessions} sessions");
+    assert!(act(&site, &["web.cf", "stop"]).status.success());
 }
 
 /// L05
