@@ -6,13 +6,15 @@ use super::Exit;
 use super::context::Context;
 use super::failure::Failure;
 use super::show;
-use super::terminal::answer;
+use super::terminal::{answer, eprint_line};
 use crate::control::{self, ClientError, Request};
 use crate::sys::socket;
 
 #[derive(Deserialize)]
 struct Done {
     services: Vec<String>,
+    #[serde(default)]
+    warning: Option<String>,
 }
 
 pub(super) fn run(context: &Context, request: &Request) -> Result<Exit, Failure> {
@@ -21,7 +23,12 @@ pub(super) fn run(context: &Context, request: &Request) -> Result<Exit, Failure>
         Err(ClientError::Io(error)) => Err(show::no_answer(context, error)),
         Err(error) => Err(Failure::Refused { request: Box::new(request.clone()), error }),
         Ok(text) => match serde_json::from_str::<Done>(&text) {
-            Ok(done) => answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok),
+            Ok(done) => {
+                if let Some(warning) = &done.warning {
+                    eprint_line!("Warning: {request}: {warning}");
+                }
+                answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok)
+            }
             Err(error) => Err(Failure::OtherVersion { socket, error, advice: "" }),
         },
     }

@@ -12,5 +12,5 @@ pub use protocol::{
     Answer, Asked, ErrorCode, Failure, MAX_SECONDS, OverrideRequest, Request, Target, VERSION,
 };
 pub use rights::{Right, Rights};
-pub use session::{Question, Reply, Steered};
+pub use session::{Done, Question, Reply, Steered};
 pub use socket::{Control, next};

@@ -52,14 +52,31 @@ pub enum Question {
     Undo(Target, Owner, Reply<Steered>),
 }
 
-/// The virtual services concerned, or why the request was refused.
-pub type Steered = Result<Vec<String>, Failure>;
+/// What an override concerns, or why the request was refused.
+pub type Steered = Result<Done, Failure>;
+
+/// The answer to a request that was carried out.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// The virtual services concerned.
+    pub services: Vec<String>,
+    /// What the operator should know, although the request was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
 
 /// The channel for one answer.
 #[derive(Debug)]
 pub struct Reply<T>(oneshot::Sender<T>);
 
 impl<T> Reply<T> {
+    /// A channel and its receiver.
+    #[cfg(test)]
+    pub fn pair() -> (Reply<T>, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        (Reply(sender), receiver)
+    }
+
     /// Sends the answer. The client may be gone.
     pub fn give(self, value: T) {
         let _ = self.0.send(value);
@@ -213,7 +230,7 @@ impl Shared {
             .map_or_else(|failure| format!("refused: {}", failure.message), |_| "done".to_owned());
         info!("Control: {what}, requested by {}: {outcome}", who.description);
         match result {
-            Ok(services) => rendered(move || json!({ "services": services })),
+            Ok(done) => rendered(move || done),
             Err(failure) => Box::new(move || Answer::of_failure(failure).line()),
         }
     }

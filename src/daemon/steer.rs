@@ -8,7 +8,8 @@ use tracing::error;
 use super::notes::{Attempt, Notes};
 use super::overrides::OverrideFile;
 use super::run::{Daemon, moment};
-use crate::control::{ErrorCode, Failure, OverrideRequest, Reply, Steered, Target};
+use super::unsaved;
+use crate::control::{Done, ErrorCode, Failure, OverrideRequest, Reply, Steered, Target};
 use crate::director::Objection;
 use crate::health::{Override, Owner};
 use crate::value::VirtualId;
@@ -19,11 +20,10 @@ impl Daemon {
         if self.director.take_overrides_changed() {
             self.note_overrides(now);
         }
-        let is_pending = self.overrides.as_ref().is_some_and(Notes::is_pending);
-        if answer.is_err() || !is_pending {
-            return reply.give(answer);
+        match &self.overrides {
+            Some(notes) if answer.is_ok() && notes.is_pending() => self.unsaved.hold(reply, answer, now),
+            notes => unsaved::give(reply, answer, notes.as_ref().is_none_or(Notes::is_saved)),
         }
-        self.unsaved.hold(reply, answer, now);
     }
 
     /// Sets an override.
@@ -63,7 +63,8 @@ impl Daemon {
             error!("{error}");
         }
         if !notes.is_pending() {
-            self.unsaved.give();
+            let is_saved = notes.is_saved();
+            self.unsaved.give(is_saved);
         }
     }
 
@@ -85,7 +86,10 @@ fn service(service: Option<&str>) -> Result<Option<VirtualId>, Failure> {
 
 fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
     match result {
-        Ok(services) => Ok(services.iter().map(|id| id.qualified()).collect()),
+        Ok(services) => {
+            let services = services.iter().map(|id| id.qualified()).collect();
+            Ok(Done { services, warning: None })
+        }
         Err(objection) => {
             let code = match objection {
                 Objection::NoSuchServer { .. } => ErrorCode::NotFound,

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::control::{Reply, Steered};
+use crate::control::{Done, Reply, Steered};
 
 /// Time after which a request is answered although its override is not saved yet. The log then has the error.
 const SAVE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Answers that wait until the overrides are saved, so that an override that was reported as done survives a crash. A
-/// write that fails or takes long is in the log: the override is in force, and the write is retried.
+const NOT_SAVED: &str = "in force, but not saved: a restart of the daemon may lose it; the daemon's log has the error, and it retries";
+
+/// Answers that wait until the overrides are saved, so that an override that was reported as done survives a crash. If
+/// the write fails or takes long, the answer has a warning.
 #[derive(Default)]
 pub(super) struct Unsaved {
     /// Each with the time when it is given at the latest.
@@ -30,12 +32,47 @@ impl Unsaved {
     /// Gives the answers whose time is over.
     pub(super) fn give_due(&mut self, now: Instant) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
-            self.answers.pop_front().into_iter().for_each(|(_, reply, answer)| reply.give(answer));
+            self.answers.pop_front().into_iter().for_each(|(_, reply, answer)| give(reply, answer, false));
         }
     }
 
-    /// Gives all answers: the overrides are saved, or the log has the error.
-    pub(super) fn give(&mut self) {
-        self.answers.drain(..).for_each(|(_, reply, answer)| reply.give(answer));
+    /// Gives all answers, after an attempt to save the overrides.
+    pub(super) fn give(&mut self, is_saved: bool) {
+        self.answers.drain(..).for_each(|(_, reply, answer)| give(reply, answer, is_saved));
+    }
+}
+
+/// Gives an answer, with a warning if the override is not saved.
+pub(super) fn give(reply: Reply<Steered>, answer: Steered, is_saved: bool) {
+    let warning = (!is_saved).then(|| NOT_SAVED.to_owned());
+    reply.give(answer.map(|done| Done { warning, ..done }));
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
+
+    use super::*;
+    use crate::control::{ErrorCode, Failure};
+
+    #[test]
+    fn an_override_that_is_not_saved_has_a_warning() {
+        let now = Instant::now();
+        let done = || Ok(Done { services: vec!["fwm:5".to_owned()], warning: None });
+        let given = |give: &dyn Fn(&mut Unsaved), answer: Steered| {
+            let (reply, mut answered) = Reply::pair();
+            let mut unsaved = Unsaved::default();
+            unsaved.hold(reply, answer, now);
+            unsaved.give_due(now);
+            assert!(answered.try_recv().is_err());
+            give(&mut unsaved);
+            answered.try_recv().unwrap().map(|done| done.warning)
+        };
+        assert_eq!(given(&|unsaved| unsaved.give(true), done()), Ok(None));
+        let not_saved = Ok(Some(NOT_SAVED.to_owned()));
+        assert_eq!(given(&|unsaved| unsaved.give(false), done()), not_saved);
+        assert_eq!(given(&|unsaved| unsaved.give_due(now + SAVE_LIMIT), done()), not_saved);
+        let refused = Failure { code: ErrorCode::Refused, message: String::new() };
+        assert_eq!(given(&|unsaved| unsaved.give(false), Err(refused.clone())), Err(refused));
     }
 }

@@ -140,6 +140,12 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         self.ended < self.number
     }
 
+    /// Whether the file has the newest note.
+    #[must_use]
+    pub fn is_saved(&self) -> bool {
+        !self.is_pending() && self.retry_at.is_none()
+    }
+
     /// When to write the note again, or to call [`Notes::late`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
