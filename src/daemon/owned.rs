@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipvs_rs::ServiceKey;
 use nix::errno::Errno;
@@ -16,6 +17,7 @@ use tracing::error;
 use super::notes::Notes;
 use crate::desired;
 use crate::net::cause;
+use crate::sys::command::aside;
 use crate::sys::place::Place;
 use crate::sys::process::Process;
 use crate::sys::regular;
@@ -23,6 +25,9 @@ use crate::value::VirtualId;
 
 /// Maximum size of the file in bytes: about 300,000 services.
 const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// How long a start waits for the file.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The file. It has the boot and the network namespace of the table, one line for each service, and another line
 /// for each service that stays when the daemon stops.
@@ -74,6 +79,14 @@ pub fn file_name(name: &str) -> String {
     format!("{name}.services")
 }
 
+/// The services of an earlier run. None with a table in memory.
+pub async fn of_earlier_run(owned: Option<&OwnedServices>) -> BTreeSet<ServiceKey> {
+    match owned {
+        Some(owned) => owned.left_or_reported().await,
+        None => BTreeSet::new(),
+    }
+}
+
 impl OwnedServices {
     /// Starts the thread that writes the file.
     ///
@@ -115,10 +128,17 @@ impl OwnedServices {
         Ok(self.left()?.filter(is_here).map(|left| left.owned.services).unwrap_or_default())
     }
 
-    /// As [`OwnedServices::left_here`], for a start: reports an error and returns no services.
-    #[must_use]
-    pub fn left_or_reported(&self) -> BTreeSet<ServiceKey> {
-        self.left_here().unwrap_or_else(|error| {
+    /// As [`OwnedServices::left_here`], for a start: reports an error, or a file system that hangs, and returns no
+    /// services.
+    async fn left_or_reported(&self) -> BTreeSet<ServiceKey> {
+        let file = OwnedServices { path: self.path.clone() };
+        let left = tokio::time::timeout(LIMIT, aside(move || file.left_here())).await;
+        let left = left.unwrap_or_else(|_| {
+            let what = "the file system did not respond within";
+            let what = format!("{} cannot be read: {what} {} s", self.path.display(), LIMIT.as_secs());
+            Err(io::Error::new(ErrorKind::TimedOut, what))
+        });
+        left.unwrap_or_else(|error| {
             error!(
                 "{error}: virtual services of an earlier run that the configuration no longer has stay in the table; list them \
                  with ipvsadm -Ln, remove them with ipvsadm -D"
@@ -214,13 +234,13 @@ fn text_of(owned: &Owned) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_note_that_cannot_be_read_is_not_taken_for_none() {
+    #[tokio::test]
+    async fn a_note_that_cannot_be_read_is_not_taken_for_none() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let note = OwnedServices::open(file.path().join("web.cf.services"));
         let error = note.left().unwrap_err().to_string();
         assert!(error.contains("/web.cf.services cannot be read: not a directory"), "{error}");
-        assert!(note.left_here().is_err() && note.left_or_reported().is_empty());
+        assert!(note.left_here().is_err() && note.left_or_reported().await.is_empty());
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Daemon {
         process::release_signals();
         let note = || OwnedServices::open(setup.state_directory.join(owned::file_name(&setup.name)));
         let owned = setup.remember.then(note);
-        let previously_owned = owned.as_ref().map_or_else(BTreeSet::new, OwnedServices::left_or_reported);
+        let previously_owned = owned::of_earlier_run(owned.as_ref()).await;
         let directory =
             if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
         let rules = MaintenanceDir::of(&setup.loaded.spec, [], Learned::default());
