@@ -339,6 +339,7 @@ impl Director {
 
     fn switch_to(&mut self, spec: Spec, now: Instant) {
         let overrides = self.overrides();
+        let had_servers = self.services_with_servers();
         self.take_over(&spec, now);
         let in_service = desired::in_service(&spec, self.table());
         let health = self.health.carry_over(&self.spec, &spec, &in_service, now);
@@ -363,7 +364,7 @@ impl Director {
             self.events.push(self.server_event(member, Kind::Leaving { at_most }));
         }
         self.release_leaving(now);
-        self.report_rotation_after_reload();
+        self.report_rotation_after_reload(&had_servers);
     }
 
     /// Drops the leaving servers from the spec when all have been removed and the table is reconciled, because the

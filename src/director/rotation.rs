@@ -46,11 +46,18 @@ impl Director {
         }
     }
 
-    /// Forgets services that are no longer configured, and reports those of the others that have a server again.
-    pub(super) fn report_rotation_after_reload(&mut self) {
+    /// The services with a server in rotation.
+    pub(super) fn services_with_servers(&self) -> BTreeSet<VirtualId> {
+        let services = self.spec.virtuals().iter().enumerate();
+        services.filter(|(index, _)| self.health.any_in(&self.spec, *index)).map(|(_, v)| v.id).collect()
+    }
+
+    /// Forgets services that are no longer configured. Of the others, reports those that have a server again, and
+    /// those that had servers before the reload and have none now.
+    pub(super) fn report_rotation_after_reload(&mut self, had_servers: &BTreeSet<VirtualId>) {
         let Rotation { lost, touched } = &mut self.rotation;
         lost.retain(|id| self.spec.virtual_index(*id).is_some());
-        *touched = lost.iter().filter_map(|id| self.spec.virtual_index(*id)).collect();
+        *touched = lost.union(had_servers).filter_map(|id| self.spec.virtual_index(*id)).collect();
         self.report_rotation();
     }
 }

@@ -434,6 +434,12 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     world.director.reload(test_spec(&TEXT.replace("quiescent=yes", "quiescent=no")));
     assert_eq!(kinds(world.settle()), []);
     assert_eq!(kinds(world.round(BOTH)), [], "the same service is not reported again");
+    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+    let emptied: String =
+        TEXT.lines().filter(|line| !line.contains("real=")).map(|l| format!("{l}\n")).collect();
+    world.director.reload(test_spec(&emptied));
+    let lost_all = [Kind::NoServerLeft { servers: 0, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
+    assert_eq!(kinds(world.settle()), lost_all, "a reload took its servers");
     world.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
     world.settle();
     assert_eq!(kinds(world.round(BOTH)), lost, "a new service");
