@@ -133,6 +133,10 @@ impl Daemon {
 
     /// Updates everything that depends on the spec after the director has applied a new one.
     pub(super) fn spec_changed(&mut self, now: Instant) {
+        if let Some(replaced) = self.director.take_replaced() {
+            // On the loop's thread the answers of servers would wait for it.
+            tokio::task::spawn_blocking(move || drop(replaced));
+        }
         self.director.maintain(self.maintenance.known(), now);
         self.outlets.set_spec(self.director.spec());
         self.checks.retain(|id| self.director.knows(id));

@@ -14,10 +14,13 @@ use super::owned::Owned;
 use super::run::{Daemon, End, PEERS_LIMIT, moment};
 use crate::desired;
 use crate::director::Step;
+use crate::event::Event;
 use crate::value::DaemonStatus;
 
 /// Total time limit for the kernel. It normally answers within microseconds.
 const KERNEL_LIMIT: Duration = Duration::from_secs(5);
+/// Number of events that are published at once at the end.
+const PART: usize = 500;
 /// Time limit for each access to the state directory, whose file system may hang.
 const NOTE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -40,7 +43,7 @@ impl Daemon {
         self.checks.shut_down(grace()).await;
         self.rest(kernel_limit).await;
         let events = self.director.take_events();
-        self.publish(&events, Instant::now());
+        self.publish_in_parts(&events).await;
         self.await_overrides().await;
         match end {
             End::HandOver => {
@@ -56,7 +59,7 @@ impl Daemon {
                 self.director.stop();
                 self.rest(kernel_limit).await;
                 let events = self.director.finish_stop();
-                self.publish(&events, Instant::now());
+                self.publish_in_parts(&events).await;
                 self.leave_note(left).await;
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
@@ -137,6 +140,14 @@ impl Daemon {
             notes.remove(Instant::now());
         }
         self.await_note().await;
+    }
+
+    /// Publishes many events, such as the removal of every server, without a long turn of the loop.
+    async fn publish_in_parts(&mut self, events: &[Event]) {
+        for part in events.chunks(PART) {
+            self.publish(part, Instant::now());
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until the overrides are saved, at most [`NOTE_LIMIT`].

@@ -58,6 +58,14 @@ pub struct Director {
     warned: BTreeMap<CheckId, String>,
     overrides_changed: bool,
     rotation: Rotation,
+    replaced: Option<Replaced>,
+}
+
+/// A spec and its health that a reload replaced. Large ones take milliseconds to drop.
+#[derive(Clone)]
+pub struct Replaced {
+    _spec: Spec,
+    _health: Health,
 }
 
 /// A configuration that waits for the table to be read.
@@ -103,6 +111,7 @@ impl Director {
             warned: BTreeMap::new(),
             overrides_changed: false,
             rotation: Rotation::default(),
+            replaced: None,
             spec,
         }
     }
@@ -177,6 +186,11 @@ impl Director {
     #[must_use]
     pub fn take_changed(&mut self) -> BTreeSet<usize> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// What the last reload replaced, to be dropped elsewhere.
+    pub fn take_replaced(&mut self) -> Option<Replaced> {
+        self.replaced.take()
     }
 
     /// When to call [`Director::due`] or [`Director::tick`] next.
@@ -344,13 +358,18 @@ impl Director {
         let in_service = desired::in_service(&spec, self.table());
         let health = self.health.carry_over(&self.spec, &spec, &in_service, now);
         let kept = self.health.to_keep(&self.spec, &spec, &health);
-        if kept.is_empty() {
-            (self.spec, self.settled, self.health) = (spec, None, health);
+        let (next, settled, health) = if kept.is_empty() {
+            (spec, None, health)
         } else {
             let with_leaving = spec.with_leaving(&self.spec, &kept);
-            self.health = self.health.carry_over(&self.spec, &with_leaving, &in_service, now);
-            (self.spec, self.settled) = (with_leaving, Some(spec));
-        }
+            let health = self.health.carry_over(&self.spec, &with_leaving, &in_service, now);
+            (with_leaving, Some(spec), health)
+        };
+        self.settled = settled;
+        self.replaced = Some(Replaced {
+            _spec: std::mem::replace(&mut self.spec, next),
+            _health: std::mem::replace(&mut self.health, health),
+        });
         self.overrides_changed = true;
         self.warned.retain(|id, _| self.health.knows(*id));
         self.pending.retain(|key| self.spec.virtual_index(desired::virtual_id(key)).is_some());

@@ -12,7 +12,7 @@ mod spread;
 mod tests;
 mod unchecked;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -101,6 +101,7 @@ impl Health {
         };
         let servers = rows(spec, fresh);
         let origin = |check: usize| Origin {
+            same: None,
             predecessor: None,
             urgent: is_urgent(&servers, &spec.checks()[check].members),
         };
@@ -124,19 +125,26 @@ impl Health {
         in_service: &BTreeSet<ServerId>,
         now: Instant,
     ) -> Health {
-        let mut before: BTreeMap<ServerId, Vec<ServerRef>> = BTreeMap::new();
-        for member in old.members() {
-            let (v, real) = old.member(member);
-            before.entry((v.id, real.address)).or_default().push(member);
-        }
+        let id = |spec: &Spec, member: ServerRef| -> ServerId {
+            let (v, real) = spec.member(member);
+            (v.id, real.address)
+        };
+        let mut before: Vec<(ServerId, ServerRef)> = old.members().map(|m| (id(old, m), m)).collect();
+        before.sort_unstable();
+        let lines_of = |id: ServerId| {
+            let first = before.partition_point(|(other, _)| *other < id);
+            before[first..].iter().take_while(move |(other, _)| *other == id).map(|(_, member)| *member)
+        };
+        let same_checks = new.same_checks(old);
+        let same = |member: ServerRef| new.check_index(member).map(|check| same_checks[check]);
         let carried = |member: ServerRef| {
-            let (v, real) = new.member(member);
-            let id = (v.id, real.address);
-            let same_check =
-                |m: &&ServerRef| old.check_of(**m).map(|c| &c.key) == new.check_of(member).map(|c| &c.key);
-            let candidates = before.get(&id).map_or(&[][..], Vec::as_slice);
-            let unchanged = candidates.iter().find(same_check);
-            let Some(old) = unchanged.or(candidates.first()).map(|member| self.server(*member)) else {
+            let id = id(new, member);
+            let has_same_check = |other: &ServerRef| match (old.check_index(*other), same(member)) {
+                (Some(check), Some(same)) => same == Some(check),
+                (check, same) => check.is_none() && same.is_none(),
+            };
+            let unchanged = lines_of(id).find(has_same_check);
+            let Some(old) = unchanged.or(lines_of(id).next()).map(|member| self.server(member)) else {
                 return Server::fresh(in_service.contains(&id), now);
             };
             if new.is_leaving(member) {
@@ -149,13 +157,14 @@ impl Health {
             old.clone().staying(forget)
         };
         let servers = rows(new, carried);
-        let predecessor = |member: &ServerRef| {
-            let (v, real) = new.member(*member);
-            before.get(&(v.id, real.address))?.iter().find_map(|member| old.check_index(*member))
-        };
+        let predecessor = |member: &ServerRef| lines_of(id(new, *member)).find_map(|m| old.check_index(m));
         let origin = |check: usize| {
             let members = &new.checks()[check].members;
-            Origin { predecessor: members.iter().find_map(predecessor), urgent: is_urgent(&servers, members) }
+            Origin {
+                same: same_checks[check],
+                predecessor: members.iter().find_map(predecessor),
+                urgent: is_urgent(&servers, members),
+            }
         };
         let schedule = self.schedule.carry_over(new, origin, now);
         let mut unchecked = self.unchecked.clone();

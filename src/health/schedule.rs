@@ -55,6 +55,8 @@ pub struct Due {
 /// The relation of a check of a new spec to the old spec.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
+    /// The check with the same key in the old spec.
+    pub(super) same: Option<usize>,
     /// The check of the same servers in the old spec. `None` for new servers.
     pub(super) predecessor: Option<usize>,
     /// Whether one of its servers is out of rotation and has no verdict.
@@ -117,14 +119,13 @@ impl Schedule {
     /// Applies a new spec. Checks with an unchanged key keep their id, a run in flight and their times. Checks with
     /// a changed key keep their times. All others are spread from now on, the urgent ones first.
     pub(super) fn carry_over(&self, spec: &Spec, origin: impl Fn(usize) -> Origin, now: Instant) -> Schedule {
-        let before: BTreeMap<&CheckKey, &Entry> = self.checks.iter().map(|e| (&*e.key, e)).collect();
         let mut next_id = self.next_id;
         let mut taken = BTreeSet::new();
         let (mut urgent, mut first) = (Vec::new(), Vec::new());
         let mut checks = Vec::with_capacity(spec.checks().len());
         for (position, check) in spec.checks().iter().enumerate() {
             let origin = origin(position);
-            let known = before.get(&*check.key).copied();
+            let known = origin.same.map(|old| &self.checks[old]);
             let entry = known.cloned().unwrap_or_else(|| {
                 next_id += 1;
                 Entry::fresh(CheckId(next_id - 1), &check.key, now)

@@ -40,7 +40,8 @@ pub(super) fn spec(config: Arc<Config>, leaving: BTreeMap<ServerRef, Option<Arc<
     let index = config.virtuals.iter().enumerate().map(|(index, v)| (v.id, index)).collect();
     let destinations: Vec<Destinations> = config.virtuals.iter().map(destinations).collect();
     let twins = twins(&destinations, &leaving);
-    Spec { config, assignments, checks, leaving, index, destinations, twins }
+    let by_key = known.into_values().collect();
+    Spec { config, assignments, checks, by_key, leaving, index, destinations, twins }
 }
 
 /// The lines of a virtual service, by destination.

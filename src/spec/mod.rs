@@ -26,6 +26,8 @@ pub struct Spec {
     /// Index into `checks` for each real server of each virtual service. None for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
     checks: Vec<Check>,
+    /// Indices of `checks` in the order of their keys.
+    by_key: Vec<usize>,
     /// Servers of an earlier configuration that stay for a while, at the end of their virtual services.
     leaving: BTreeSet<ServerRef>,
     /// Index of each virtual service in the configuration.
@@ -166,6 +168,19 @@ impl Spec {
         &self.checks
     }
 
+    /// For each check the index of the check with the same key in an earlier spec. None if that has no such check.
+    #[must_use]
+    pub fn same_checks(&self, old: &Spec) -> Vec<Option<usize>> {
+        let mut same = vec![None; self.checks.len()];
+        let mut earlier = old.by_key.iter().copied().peekable();
+        for index in &self.by_key {
+            let key = &self.checks[*index].key;
+            while earlier.next_if(|old_index| old.checks[*old_index].key < *key).is_some() {}
+            same[*index] = earlier.next_if(|old_index| old.checks[*old_index].key == *key);
+        }
+        same
+    }
+
     /// The virtual services, in the order of the file.
     #[must_use]
     pub fn virtuals(&self) -> &[Virtual] {
@@ -238,6 +253,18 @@ mod tests {
             format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n\tservice={service}\n{more}")
         };
         spec(&format!("{}{}", block(80, ""), block(81, more))).checks().len()
+    }
+
+    #[test]
+    fn same_checks_are_found_by_key() {
+        let block = |host: u8, more: &str| {
+            format!("virtual=10.0.0.{host}:80\n\treal=10.0.1.{host}:80 masq\n\tservice=http\n{more}")
+        };
+        let old = spec(&[block(3, ""), block(1, ""), block(2, "\tchecktype=off\n")].concat());
+        let new = spec(&[block(2, ""), block(1, "\trequest=\"x\"\n"), block(3, ""), block(4, "")].concat());
+        assert_eq!(new.same_checks(&old), [None, None, Some(0), None]);
+        assert_eq!(old.same_checks(&new), [Some(2), None]);
+        assert_eq!(old.same_checks(&old), [Some(0), Some(1)]);
     }
 
     fn request(service: &str, own: &str) -> String {
