@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Runs test binaries on a machine whose kernel has IPVS.
 IN_LAB := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/run"'
 # Runs test binaries on a system with Debian's servers.
-AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/peers/run"'
+AMONG_PEERS := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/real_servers/run"'
 # Runs test binaries on a system with Debian's cluster managers.
 IN_CLUSTER := $(CARGO) --config 'target."cfg(all())".runner = "$(CURDIR)/tests/lab/cluster/run"'
 
@@ -44,7 +44,7 @@ test: setup      ## everything, as root: all stages, then the minutes of each ne
 lint: setup      ## format and clippy, with all features
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	$(CARGO) clippy --all-features --test faults --test lab --test peers -- -D warnings
+	$(CARGO) clippy --all-features --test faults --test lab --test real_servers -- -D warnings
 
 features: setup  ## the tests of optional features: old TLS, and the login at Oracle
 	$(CARGO) test --all-features --test legacy
@@ -76,18 +76,18 @@ lab: setup       ## tests on a kernel with IPVS; T='NAME…' picks tests
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
 	$(if $(T),,LAB_WAY=qemu LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- --ignored)
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
-		$(IN_LAB) test --test lab -- $(or $(T),--skip judge:: --skip cluster::)
+		$(IN_LAB) test --test lab -- $(or $(T),--skip compat:: --skip cluster::)
 
 judge: setup     ## scenarios, compared with recordings of the original; S='NAME…' picks scenarios, JITTER=SECONDS delays their commands
 	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE JUDGE_ONLY JUDGE_THREADS JUDGE_JITTER" JUDGE_ONLY="$(S)" JUDGE_JITTER="$(JITTER)" \
-		$(IN_LAB) test --test lab -- judge::
+		$(IN_LAB) test --test lab -- compat::
 
 cluster: setup   ## heartbeat, Pacemaker, keepalived and init; T='NAME…' picks tests, ORIGINAL=1 measures the original, too
 	LAB_ENV="RUST_BACKTRACE RUST_TEST_THREADS ORIGINAL" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} ORIGINAL="$(ORIGINAL)" \
 		$(IN_CLUSTER) test --test lab -- $(or $(T),cluster::)
 
 peers: setup     ## every check on Debian's real servers; T='NAME…' picks tests
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test peers -- $(T)
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} $(AMONG_PEERS) test --test real_servers -- $(T)
 
 ##@ Recording (as root, with Debian's ldirectord)
 
@@ -97,8 +97,8 @@ corpus:          ## records how the original reads tests/data/corpus
 record:          ## records what the original does in tests/compat/scenarios; S='NAME…' picks scenarios
 	tests/compat/record $(S)
 
-verdicts:        ## records the original's verdicts in tests/peers/verdicts; T='NAME…' picks tests
-	PEERS_RECORD=1 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} $(AMONG_PEERS) test --test peers -- $(T)
+verdicts:        ## records the original's verdicts in tests/real_servers/verdicts; T='NAME…' picks tests
+	PEERS_RECORD=1 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} $(AMONG_PEERS) test --test real_servers -- $(T)
 
 ##@ Packages
 

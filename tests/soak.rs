@@ -9,9 +9,9 @@
     reason = "a test may fail by panic, and runs by the clock"
 )]
 
-#[path = "it/site.rs"]
+#[path = "it/sandbox.rs"]
 #[expect(dead_code, reason = "only the web server is needed here")]
-mod site;
+mod sandbox;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ use ldirectord_rs::check::Checker;
 use ldirectord_rs::daemon::{Checks, Limits, load, perform};
 use ldirectord_rs::director::Director;
 
-use site::WebServer;
+use sandbox::WebServer;
 
 const ROUNDS: usize = 10_000;
 /// The number of rounds after which everything that is allocated once (caches, buffers) exists.

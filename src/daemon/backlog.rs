@@ -137,7 +137,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::World;
+    use crate::daemon::harness::Harness;
 
     const COST: Duration = Duration::from_millis(1);
     const DEADLINE: Duration = Duration::from_millis(800);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a2_no_more_checks_begin_than_can_end_in_time() {
-        let (mut backlog, now) = (Backlog::default(), World::new().now);
+        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
         let begun = begin(&mut backlog, now);
         assert_eq!(begun.len(), 100);
         begun.into_iter().take(30).for_each(|ticket| backlog.end(ticket));
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a2_silent_servers_do_not_keep_others_waiting() {
-        let (mut backlog, now) = (Backlog::default(), World::new().now);
+        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
         let silent = begin(&mut backlog, now);
         backlog.rest(now + PROMPT / 2);
         assert!(begin(&mut backlog, now + PROMPT / 2).is_empty());
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a2_fewer_checks_begin_where_cpu_time_is_scarce() {
-        let (mut backlog, now) = (Backlog::default(), World::new().now);
+        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
         let (mut awake, mut cpu) = (Duration::ZERO, Duration::ZERO);
         let mut goes_on = |backlog: &mut Backlog, got: u64| {
             for _ in 0..20 {

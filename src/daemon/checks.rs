@@ -189,7 +189,7 @@ async fn run(checker: &Checker, probe: &Probe) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::{World, spec};
+    use crate::daemon::harness::{Harness, spec};
     use crate::health::Health;
 
     /// A hundred checks that end at once: each turn starts and processes a part of them, and none is lost.
@@ -199,7 +199,7 @@ mod tests {
         for host in 1..=100 {
             text.push_str(&format!("\treal=10.0.1.{host}:80 masq\n"));
         }
-        let (spec, now) = (spec(&text), World::new().now);
+        let (spec, now) = (spec(&text), Harness::new().now);
         let mut health = Health::new(&spec, &std::collections::BTreeSet::new(), now);
         health.hurry_all(now);
         let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });

@@ -94,19 +94,19 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::daemon::world::{World, spec};
+    use crate::daemon::harness::{Harness, spec};
 
     const TEXT: &str =
         "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\tquiescent=no\n";
 
-    fn moment(world: &World) -> Moment {
+    fn moment(world: &Harness) -> Moment {
         Moment { instant: world.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
     }
 
     /// One of two servers goes down, then the next daemon starts `later` on the same table.
     async fn since(later: Duration) -> Vec<Duration> {
         let directory = tempfile::tempdir().unwrap();
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec(TEXT));
         world.round();
         let begin = world.now;
@@ -136,7 +136,7 @@ mod tests {
     /// Another program has removed the server in the meantime.
     #[test]
     fn what_the_kernel_has_otherwise_begins_anew() {
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec(TEXT));
         let (of, now) = ("tcp:10.0.0.1:80".parse().unwrap(), world.now);
         let known = Known { is_up: true, since: now - Duration::from_secs(100) };

@@ -82,7 +82,7 @@ fn specs() -> Vec<Spec> {
     texts.iter().map(|text| test_spec(&format!("readdquiescent=yes\n{text}"))).collect()
 }
 
-struct World {
+struct Harness {
     kernel: Memory,
     director: Director,
     under_way: Option<Step>,
@@ -97,7 +97,7 @@ fn address(server: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, server], 80))
 }
 
-impl World {
+impl Harness {
     fn ask(&mut self) {
         if self.under_way.is_none() {
             self.under_way = Some(self.director.next_step()).filter(|step| *step != Step::Rest);
@@ -256,7 +256,7 @@ proptest! {
         let (specs, now) = (specs(), Instant::now());
         let minute = Some(Duration::from_secs(60));
         let director = Director::new(specs[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
-        let mut world = World {
+        let mut world = Harness {
             kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, file: 0, now,
         };
         for act in &acts {

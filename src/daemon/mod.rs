@@ -7,6 +7,8 @@ mod checks;
 mod directory;
 mod finish;
 mod handover;
+#[cfg(test)]
+mod harness;
 pub mod instances;
 #[cfg(test)]
 mod interleaved;
@@ -36,12 +38,12 @@ mod steer;
 mod steps;
 mod turn;
 mod unsaved;
-#[cfg(test)]
-mod world;
 
 pub use addresses::{InUse, in_use};
 pub use backlog::runtime;
 pub use checks::Checks;
+#[cfg(test)]
+pub use harness::spec as test_spec;
 pub use kernel::perform;
 pub use leftovers::{Leftovers, remove_leftovers};
 pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
@@ -51,5 +53,3 @@ pub use overrides::path as overrides_file;
 pub use places::Limits;
 pub use run::{give_up, log_target, run};
 pub use setup::{Setup, StartError};
-#[cfg(test)]
-pub use world::spec as test_spec;

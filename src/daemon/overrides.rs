@@ -216,7 +216,7 @@ mod tests {
     use std::time::{Instant, SystemTime};
 
     use super::*;
-    use crate::daemon::world::{World, spec};
+    use crate::daemon::harness::{Harness, spec};
 
     fn now() -> Moment {
         // Whole seconds: the file stores no fractions.
@@ -273,7 +273,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path(), "web.cf");
         fs::write(&path, "{ half").unwrap();
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         // A server at weight 0 would be drained.
         world.round();
@@ -295,7 +295,7 @@ mod tests {
     /// An override that expired while no daemon ran, and one of a server that is gone.
     #[test]
     fn what_no_longer_applies_is_dropped() {
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         let of = "tcp:10.0.0.1:80".parse().unwrap();
         let saved = |until| Override {

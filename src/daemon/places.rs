@@ -96,14 +96,14 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::spec;
+    use crate::daemon::harness::spec;
     use crate::health::Health;
     use std::collections::BTreeSet;
 
     /// A check for a server of the given priority.
     fn due(check: &str, priority: Priority) -> Due {
         let spec = spec(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\t{check}\n"));
-        let now = crate::daemon::world::World::new().now;
+        let now = crate::daemon::harness::Harness::new().now;
         let mut found = None;
         Health::new(&spec, &BTreeSet::new(), now).due(&spec, now, |due| {
             found = Some(Due { priority, ..due });

@@ -81,7 +81,7 @@ fn service(director: &Director, index: usize) -> ServiceView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::world::{World, spec};
+    use crate::daemon::harness::{Harness, spec};
 
     #[test]
     fn only_what_changed_is_looked_at_again() {
@@ -90,7 +90,7 @@ mod tests {
                 .map(|n| format!("virtual=10.0.0.1:{}\n\treal=10.0.0.2:{} masq\n", 80 + n, 80 + n))
                 .collect()
         };
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec(&text(3)));
         world.round();
         let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use ipvs_rs::{DestinationKey, Error, Ipvs, Operation, ServiceConfig, ServiceKey, Table, diff};
 use proptest::prelude::*;
 
-use super::world::{World, render, spec};
+use super::harness::{Harness, render, spec};
 use crate::desired;
 use crate::health::{Known, ServerId};
 use crate::spec::{Spec, Virtual};
@@ -131,7 +131,7 @@ impl Model {
 }
 
 /// Asserts everything that must hold once the table has been read again.
-fn assert_consistent(world: &mut World, model: &Model, context: &str) {
+fn assert_consistent(world: &mut Harness, model: &Model, context: &str) {
     let director = world.director.as_ref().unwrap();
     let spec = director.spec().clone();
     // Leaving servers have been removed by now.
@@ -162,7 +162,7 @@ fn assert_consistent(world: &mut World, model: &Model, context: &str) {
     }
 }
 
-fn live(world: &mut World, acts: &[Act]) {
+fn live(world: &mut Harness, acts: &[Act]) {
     let specs = configurations();
     let mut current = 0;
     let mut model = Model::default();
@@ -248,7 +248,7 @@ fn assert_make_before_break(table: &Table, spec: &Spec, id: VirtualId, context: 
 }
 
 /// Asserts that a server counts from the same time as before, if it has the same standing.
-fn assert_since_is_kept(world: &mut World, before: &BTreeMap<ServerId, Known>, context: &str) {
+fn assert_since_is_kept(world: &mut Harness, before: &BTreeMap<ServerId, Known>, context: &str) {
     for (id, after) in world.director().known() {
         if let Some(before) = before.get(&id).filter(|before| before.is_up == after.is_up) {
             assert_eq!(after.since, before.since, "{context}: {id:?}");
@@ -257,7 +257,7 @@ fn assert_since_is_kept(world: &mut World, before: &BTreeMap<ServerId, Known>, c
 }
 
 /// Lets the kernel accept operations again, and the director read the table.
-fn repair(world: &mut World) {
+fn repair(world: &mut Harness) {
     world.kernel.fail_next(0, Error::Busy);
     world.now += std::time::Duration::from_secs(60);
     let now = world.now;
@@ -265,7 +265,7 @@ fn repair(world: &mut World) {
     world.settle();
 }
 
-fn meddle(world: &mut World, spec: &Spec, server: u8, weight: Option<u32>) {
+fn meddle(world: &mut Harness, spec: &Spec, server: u8, weight: Option<u32>) {
     let service = desired::service_key(spec.virtuals()[0].id);
     let key = DestinationKey { address: address(server).ip(), port: 80 };
     let table = world.table();
@@ -284,7 +284,7 @@ proptest! {
     #[test]
     // A7 and R65: this also tests that no reload leaves a service without a server.
     fn a_director_does_what_the_model_says(acts in proptest::collection::vec(act(), 1..40)) {
-        let mut world = World::new();
+        let mut world = Harness::new();
         let key = desired::service_key(FOREIGN.parse().unwrap());
         world.kernel.apply(&[Operation::AddService { key, config: ServiceConfig::new("rr") }]);
         live(&mut world, &acts);

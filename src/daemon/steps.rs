@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Error, Ipvs, Operation, ServiceConfig};
 
-use super::world::{LATE, ROUND, VERIFY, World, render, spec};
+use super::harness::{Harness, LATE, ROUND, VERIFY, render, spec};
 use crate::desired;
 use crate::event::{Event, Kind};
 use crate::health::{Override, Owner, What};
@@ -44,7 +44,7 @@ use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Runs the steps of a file and returns the expected text of the file.
 fn run(text: &str) -> String {
-    let mut world = World::new();
+    let mut world = Harness::new();
     let mut output = String::new();
     let mut config = String::new();
     let mut in_config = false;
@@ -72,7 +72,7 @@ fn run(text: &str) -> String {
     output
 }
 
-fn perform(world: &mut World, step: &str, config: &str) -> Vec<String> {
+fn perform(world: &mut Harness, step: &str, config: &str) -> Vec<String> {
     let words: Vec<&str> = step.split_whitespace().collect();
     let events = match words[..] {
         ["start"] => world.start(spec(config)),
@@ -142,7 +142,7 @@ fn anna() -> Owner {
 }
 
 /// An operator sets or ends an override.
-fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
+fn decide(world: &mut Harness, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
     let now = world.now;
     let what = match word {
         "take-out" => What::Down,
@@ -161,7 +161,7 @@ fn decide(world: &mut World, word: &str, server: SocketAddr, seconds: Option<&st
 }
 
 /// Sets the result of the checks of these servers.
-fn find(world: &mut World, word: &str, servers: &[&str]) -> Vec<Event> {
+fn find(world: &mut Harness, word: &str, servers: &[&str]) -> Vec<Event> {
     let outcome = match word {
         "up" => Outcome::Up,
         "down" => Outcome::Down,
@@ -175,7 +175,7 @@ fn find(world: &mut World, word: &str, servers: &[&str]) -> Vec<Event> {
 }
 
 /// A change that an administrator or another program makes with ipvsadm.
-fn by_hand(world: &mut World, words: &[&str]) {
+fn by_hand(world: &mut Harness, words: &[&str]) {
     let key = desired::service_key(words[1].parse::<VirtualId>().unwrap());
     let destination = |text: &str| {
         let address: SocketAddr = text.parse().unwrap();
@@ -237,7 +237,7 @@ fn steps_lead_where_they_led() {
 #[test]
 fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     let spec = || spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n");
-    let mut world = World::new();
+    let mut world = Harness::new();
     world.start(spec());
     world.round();
     let (key, before) = world.table().services.pop_first().unwrap();
@@ -257,7 +257,7 @@ fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
 /// R38: although each answer takes four seconds, checks begin every ten seconds.
 #[test]
 fn the_interval_goes_from_check_to_check() {
-    let mut world = World::new();
+    let mut world = Harness::new();
     world.start(spec("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
     let mut begins = Vec::new();
     while begins.len() < 6 {
@@ -279,7 +279,7 @@ fn the_interval_goes_from_check_to_check() {
 
 #[test]
 fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
-    let mut world = World::new();
+    let mut world = Harness::new();
     let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\nvirtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tcleanstop=no\n";
     world.start(spec(text));
     world.round();
@@ -297,12 +297,12 @@ fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
 #[test]
 fn a7_a_leaving_server_is_shown_until_it_goes() {
     let text = |host: u8| format!("checktimeout=20\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
-    let mut world = World::new();
+    let mut world = Harness::new();
     world.start(spec(&text(2)));
     world.round();
     let now = world.now;
     world.reload(spec(&text(3)));
-    let shown = |world: &World| {
+    let shown = |world: &Harness| {
         let director = world.director.as_ref().unwrap();
         let view = View::of(director.spec(), director.health(), director.table(), world.moment());
         let servers = &view.services[0].servers;

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use crate::daemon::checks::PER_TURN;
     use crate::daemon::kernel;
-    use crate::daemon::world::{World, spec};
+    use crate::daemon::harness::{Harness, spec};
     use crate::spec::Spec;
     use crate::value::Verdict;
 
@@ -118,10 +118,10 @@ mod tests {
     /// Of 5,000 servers, as many fail at once as one turn processes.
     #[test]
     fn a11_a_turn_with_5000_servers_is_short() {
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec_of_5000(5));
         let now = world.now;
-        let due = |world: &mut World, count: usize, verdict: &Verdict| {
+        let due = |world: &mut Harness, count: usize, verdict: &Verdict| {
             let mut verdicts = Vec::new();
             world.director().hurry_all(now);
             world.director().due(now, |check| {
@@ -153,7 +153,7 @@ mod tests {
     /// A reload that changes every check of 5,000 servers is divided into short turns.
     #[test]
     fn a11_a_reload_with_5000_servers_is_short() {
-        let mut world = World::new();
+        let mut world = Harness::new();
         world.start(spec_of_5000(5));
         world.round();
         let next = spec_of_5000(6);

@@ -16,17 +16,17 @@ use crate::value::Verdict;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-struct World {
+struct Harness {
     kernel: Memory,
     director: Director,
     now: Instant,
 }
 
-impl World {
-    fn new(text: &str) -> World {
+impl Harness {
+    fn new(text: &str) -> Harness {
         let now = Instant::now();
         let director = Director::new(test_spec(text), Table::default(), &BTreeSet::new(), None, now);
-        let mut world = World { kernel: Memory::new(), director, now };
+        let mut world = Harness { kernel: Memory::new(), director, now };
         world.settle();
         world
     }
@@ -65,7 +65,7 @@ fn downs_without_change(events: &[Event]) -> Vec<String> {
 #[test]
 fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
     let text = "quiescent=yes\nreaddquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
-    let mut world = World::new(text);
+    let mut world = Harness::new(text);
     let causes = |events: Vec<Event>| -> Vec<(String, Option<Because>)> {
         let cause = |event: Event| match event.kind {
             Kind::Table { because, .. } => Some((event.server.unwrap().to_string(), because)),
@@ -97,7 +97,7 @@ fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
 #[test]
 fn a_server_that_goes_down_without_a_change_of_the_table_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
-    let mut world = World::new(text);
+    let mut world = Harness::new(text);
     // The server fails its first check, so it was never in rotation.
     assert_eq!(downs_without_change(&world.round(&["10.0.0.2:80"])), ["10.0.0.2:80"]);
     assert!(downs_without_change(&world.round(&["10.0.0.2:80"])).is_empty(), "reported once");
@@ -109,7 +109,7 @@ fn a_server_that_goes_down_without_a_change_of_the_table_is_reported() {
 #[test]
 fn a_refused_change_is_made_once_more_before_it_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
-    let mut world = World::new(text);
+    let mut world = Harness::new(text);
     world.round(&[]);
     world.kernel.fail_next(1, Error::Busy);
     let events = world.round(&["10.0.0.2:80"]);
@@ -141,7 +141,7 @@ fn only_the_service_of_a_transition_is_read_and_written() {
         let block = |n| format!("virtual=10.0.0.1:{n}\n\treal=10.0.0.2:{n} masq\n");
         (1..=count).map(block).collect()
     };
-    let mut world = World::new(&format!("quiescent=yes\n{}", services(3000)));
+    let mut world = Harness::new(&format!("quiescent=yes\n{}", services(3000)));
     world.round(&[]);
     world.find(|server| if server == "10.0.0.2:7" { Verdict::down("down") } else { Verdict::up("up") });
     let Step::Apply(operations) = world.director.next_step() else { panic!("no operation") };
@@ -177,8 +177,8 @@ fn the_table_is_set_up_before_the_first_check() {
     let text = |port: u16| format!("quiescent=yes\nvirtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
     let now = Instant::now();
     let director = Director::new(test_spec(&text(80)), Table::default(), &BTreeSet::new(), None, now);
-    let mut world = World { kernel: Memory::new(), director, now };
-    let steps = |world: &mut World| {
+    let mut world = Harness { kernel: Memory::new(), director, now };
+    let steps = |world: &mut Harness| {
         let mut states = Vec::new();
         while let Some(done) = perform(&mut world.kernel, world.director.next_step()) {
             states.push(world.director.is_set_up());
@@ -205,7 +205,7 @@ fn the_table_is_set_up_before_the_first_check() {
 #[test]
 fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     let text = |port: u16| format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
-    let mut world = World::new(&text(80));
+    let mut world = Harness::new(&text(80));
     world.round(&[]);
     world.director.reload(test_spec(&text(81)));
     assert!(world.director.is_reloading());
@@ -220,7 +220,7 @@ fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
 /// A released service is not written again, even while its configuration is still in force.
 #[test]
 fn a_service_that_was_given_up_is_not_touched() {
-    let mut world = World::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    let mut world = Harness::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     world.round(&[]);
     let services = world.director.owned().clone();
     world.director.leave(&services);
@@ -232,7 +232,7 @@ fn a_service_that_was_given_up_is_not_touched() {
 /// A service of an earlier run that no other daemon claims.
 #[test]
 fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
-    let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    let mut world = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     let left = desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
     let config = ipvs_rs::ServiceConfig::new("rr");
     world.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
@@ -251,7 +251,7 @@ fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
 /// A daemon whose services all belong to other daemons has nothing to read.
 #[test]
 fn a_reload_from_nothing_to_nothing_is_applied() {
-    let mut world = World::new("");
+    let mut world = Harness::new("");
     world.director.reload(test_spec(""));
     assert!(!world.director.is_at_rest());
     let events = world.settle();
@@ -263,7 +263,7 @@ fn a_reload_from_nothing_to_nothing_is_applied() {
 #[test]
 fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
-    let mut world = World::new(text);
+    let mut world = Harness::new(text);
     world.round(&[]);
     let down = |servers: &'static [&'static str]| {
         move |server: &str| if servers.contains(&server) { Verdict::down("down") } else { Verdict::up("up") }
@@ -283,7 +283,7 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     assert!(downs_without_change(&world.settle()).is_empty());
     // A server that is down at its first check, while a reload waits for its read.
     let first = |host: u8| format!("quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
-    let mut world = World::new(&first(2));
+    let mut world = Harness::new(&first(2));
     world.director.reload(test_spec(&first(2)));
     world.find(down(&["10.0.0.2:80"]));
     assert_eq!(downs_without_change(&world.settle()), ["10.0.0.2:80"]);
@@ -292,7 +292,7 @@ fn what_happens_while_the_kernel_is_busy_is_reported_once() {
 /// A read in progress when a service is released does not lead to its removal.
 #[test]
 fn a_read_under_way_brings_back_nothing_that_was_left() {
-    let mut world = World::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    let mut world = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     world.round(&[]);
     world.director.reload(test_spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
     let step = world.director.next_step();
@@ -313,7 +313,7 @@ fn a_preview_is_what_a_reload_does() {
         )
     };
     let other = "virtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tchecktype=on\n";
-    let mut world = World::new(&text(3, other));
+    let mut world = Harness::new(&text(3, other));
     world.round(&[]);
     world.find(|server| if server == "10.0.0.2:80" { Verdict::down("down") } else { Verdict::up("up") });
     let Step::Apply(under_way) = world.director.next_step() else { panic!("no operation") };
@@ -344,7 +344,7 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
     let own = "quiescent=no\nchecktimeout=5\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n";
     let theirs = "virtual=10.0.0.1:81\n\treal=10.0.0.3:81 masq 7\n\treal=10.0.0.5:81 masq\n\treal=10.0.0.6:81 gate 0\n";
     let start = |theirs: &str| {
-        let mut world = World::new(own);
+        let mut world = Harness::new(own);
         let other = test_spec(&format!("quiescent=yes\n{theirs}"));
         let in_rotation = other.virtuals()[0].reals.iter().map(|real| (other.virtuals()[0].id, real.address));
         let health = crate::health::Health::new(&other, &in_rotation.collect(), world.now);
@@ -355,7 +355,7 @@ fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
         let events = world.settle();
         (world, events)
     };
-    let weights = |world: &mut World| -> Vec<(String, u32)> {
+    let weights = |world: &mut Harness| -> Vec<(String, u32)> {
         let service = world.kernel.dump().unwrap().services[&planned_key("10.0.0.1:81")].clone();
         service.destinations.iter().map(|(key, config)| (key.address.to_string(), config.weight)).collect()
     };
@@ -391,7 +391,7 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     const TEXT: &str = "quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\t\
                         fallback=127.0.0.1:8080 masq\n\tchecktype=connect\n";
     const BOTH: &[&str] = &["10.0.0.2:80", "10.0.0.3:80"];
-    let mut world = World::new(TEXT);
+    let mut world = Harness::new(TEXT);
     let kinds = |events: Vec<Event>| {
         let is_ours = |kind: &Kind| matches!(kind, Kind::NoServerLeft { .. } | Kind::ServerLeftAgain);
         events.into_iter().map(|event| event.kind).filter(is_ours).collect::<Vec<_>>()
@@ -408,7 +408,7 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     world.director.verdicts(due, world.now);
     assert_eq!(kinds(world.settle()), lost);
 
-    let mut world = World::new(TEXT);
+    let mut world = Harness::new(TEXT);
     let events = world.round(BOTH);
     let position =
         |wanted: &dyn Fn(&Kind) -> bool| events.iter().rposition(|event| wanted(&event.kind)).unwrap();

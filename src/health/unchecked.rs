@@ -194,21 +194,21 @@ mod tests {
         UnknownCause::Panic,
     ];
 
-    struct World {
+    struct Harness {
         spec: Spec,
         health: Health,
         now: Instant,
     }
 
-    impl World {
+    impl Harness {
         /// Four servers, checked every 10 s and found up.
         #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
-        fn new(unchecked_is_down: bool) -> World {
-            let spec = World::spec("");
+        fn new(unchecked_is_down: bool) -> Harness {
+            let spec = Harness::spec("");
             let now = Instant::now();
             let mut health = Health::new(&spec, &BTreeSet::new(), now);
             health.set_unchecked_is_down(unchecked_is_down);
-            let mut world = World { spec, health, now };
+            let mut world = Harness { spec, health, now };
             world.round(|_| Outcome::Up);
             world
         }
@@ -221,7 +221,7 @@ mod tests {
         }
 
         fn reload(&mut self, more: &str) {
-            let spec = World::spec(more);
+            let spec = Harness::spec(more);
             self.health = self.health.carry_over(&self.spec, &spec, &BTreeSet::new(), self.now);
             self.spec = spec;
         }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a5_each_cause_has_an_end_and_spares_the_healthy() {
         for cause in CAUSES {
-            let mut world = World::new(false);
+            let mut world = Harness::new(false);
             let events = world.round(blind(cause));
             let last = events.last().unwrap();
             assert!(last.0 == "10.0.0.5:80" && matches!(last.1, Event::Down(_)), "{cause}: {last:?}");
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a5_a_reload_ends_no_trouble() {
         let cause = UnknownCause::OwnLimit("no free local port");
-        let mut world = World::new(false);
+        let mut world = Harness::new(false);
         world.round(blind(cause));
         assert_eq!(world.news().len(), 1);
         world.reload("service=http\n\trequest=\"other\"");
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a5_unchecked_servers_go_down_where_that_is_wanted() {
-        let mut world = World::new(true);
+        let mut world = Harness::new(true);
         for _ in 0..5 {
             world.round(blind(UnknownCause::NotStarted));
             assert_eq!(world.up(), [true, true, true, false]);
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a5_unknown_brings_nothing_in_and_counts_no_failure() {
-        let mut world = World::new(false);
+        let mut world = Harness::new(false);
         world.round(|_| Outcome::Down);
         world.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
         assert_eq!(world.up(), [false; 4]);

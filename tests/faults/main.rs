@@ -12,13 +12,13 @@
 )]
 
 mod crowd;
-mod restart;
-#[path = "../it/site.rs"]
-#[expect(dead_code, reason = "only the program's own part is needed here")]
-mod site;
-#[path = "../lab/space.rs"]
+#[path = "../lab/netns.rs"]
 #[expect(dead_code, reason = "only a part is needed here")]
-mod space;
+mod netns;
+mod restart;
+#[path = "../it/sandbox.rs"]
+#[expect(dead_code, reason = "only the program's own part is needed here")]
+mod sandbox;
 mod trial;
 
 use std::fs::{self, OpenOptions};
@@ -32,9 +32,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crowd::{Crowd, endless, page, redirect};
+use netns::NetNs;
 use restart::Resident;
-use site::Foreground;
-use space::Space;
+use sandbox::Foreground;
 use trial::{Shown, Trial, wait};
 
 /// The check of a healthy server.
@@ -159,13 +159,13 @@ fn a3_a_silent_resolver_blames_no_server() {
     let known = "127.0.0.1 localhost\n127.1.0.1 target.example\n";
     fs::write(&hosts, known).unwrap();
     fs::write(&resolv, "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n").unwrap();
-    let space = Space::with_mounts(
+    let netns = NetNs::with_mounts(
         "director",
         &[(&hosts, Path::new("/etc/hosts")), (&resolv, Path::new("/etc/resolv.conf"))],
     );
     // Receives queries and never answers.
-    let _name_server = space.run(|| std::net::UdpSocket::bind("127.0.0.1:53").unwrap());
-    space.run(|| {
+    let _name_server = netns.run(|| std::net::UdpSocket::bind("127.0.0.1:53").unwrap());
+    netns.run(|| {
         let target = Crowd::http(page(b"I am fine"));
         let redirecting = Crowd::http(redirect(&format!("http://target.example:{}/", target.port())));
         let globals = "checkinterval=1\nchecktimeout=3";
@@ -187,7 +187,7 @@ fn a4_a_link_bounce_blames_no_server() {
     if !may_make_namespaces("a4_a_link_bounce_blames_no_server") {
         return;
     }
-    let (director, network) = (Space::new("director"), Space::new("servers"));
+    let (director, network) = (NetNs::new("director"), NetNs::new("servers"));
     director.ip(&format!("link add wire type veth peer name wire netns {}", network.path()));
     director.ip("addr add 10.77.0.254/24 dev wire\nlink set wire up");
     let addresses = |host: u8| format!("addr add 10.77.0.{host}/24 dev wire\n");

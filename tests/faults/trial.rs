@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::crowd::{Crowd, page};
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// The trial of one fault.
 pub struct Trial {
-    pub site: Site,
+    pub site: Sandbox,
     healthy: BTreeSet<SocketAddr>,
     victim: SocketAddr,
     victim_server: Crowd,
@@ -38,7 +38,7 @@ impl Trial {
         let victim_server = Crowd::http(page(b"I am fine"));
         let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());
         let healthy = healthy.into_iter().collect();
-        let trial = Trial { site: Site::new(""), healthy, victim, victim_server, settled: None };
+        let trial = Trial { site: Sandbox::new(""), healthy, victim, victim_server, settled: None };
         trial.site.write(&trial.config(globals, service));
         trial
     }

@@ -5,12 +5,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::site::{Site, WebServer, two_servers};
+use crate::sandbox::{Sandbox, WebServer, two_servers};
 
 #[test]
 fn check_judges_file_and_servers() {
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     let output = site.run(&["check", "web.cf"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     one.stop();
@@ -36,7 +36,7 @@ fn check_judges_file_and_servers() {
 #[test]
 fn a_body_that_does_not_match_says_what_it_is() {
     let (one, two) = (WebServer::start("I am ill"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     let output = site.run(&["check", "web.cf"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -45,14 +45,14 @@ fn a_body_that_does_not_match_says_what_it_is() {
 
 #[test]
 fn an_unusable_file_is_2() {
-    let site = Site::new("nonsense\n");
+    let site = Sandbox::new("nonsense\n");
     assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(2));
     assert_eq!(site.run(&["check", "missing.cf"]).status.code(), Some(2));
 }
 
 #[test]
 fn the_usage_goes_to_standard_output_with_255() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     for words in [&[] as &[&str], &["web.cf"], &["web.cf", "nonsense"], &["--nosuch", "start"]] {
         let output = site.run(words);
         assert_eq!(output.status.code(), Some(255), "{words:?}");
@@ -65,7 +65,7 @@ fn the_usage_goes_to_standard_output_with_255() {
 
 #[test]
 fn the_directories_of_heartbeat_come_first() {
-    let site = Site::new("nonsense\n");
+    let site = Sandbox::new("nonsense\n");
     std::fs::write(site.path("ha.d/web.cf"), "# fine, and empty\n").unwrap();
     assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0));
     std::fs::rename(site.path("ha.d/web.cf"), site.path("ha.d/ldirectord.cf")).unwrap();
@@ -77,7 +77,7 @@ fn the_directories_of_heartbeat_come_first() {
 /// writes no core file.
 #[test]
 fn a_command_has_the_limits_that_the_program_was_started_with() {
-    let site = Site::new(
+    let site = Sandbox::new(
         "checktimeout=10\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=./limits\n",
     );
     // The limits are set shortly after the start of the command.

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use nix::pty::openpty;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
 
@@ -22,7 +22,7 @@ fn told(output: Output) -> (i32, String, String) {
 
 #[test]
 fn settings_count_after_the_action() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let settings = site.path("other.toml");
     fs::write(&settings, "[nonsense]\n").unwrap();
     let settings = settings.to_str().unwrap();
@@ -40,7 +40,7 @@ fn settings_count_after_the_action() {
 /// R81
 #[test]
 fn words_after_the_action_are_a_warning() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let (code, out, err) = told(site.run(&["web.cf", "status", "-d", "again"]));
     assert_eq!(code, 3);
     assert!(out.starts_with("ldirectord is stopped for "), "{out}");
@@ -53,7 +53,7 @@ fn words_after_the_action_are_a_warning() {
 /// R81
 #[test]
 fn stop_of_what_does_not_run_is_0_and_says_so() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let config = site.path("web.cf").display().to_string();
     let nothing = |err: String| (0, String::new(), err);
     let expected = format!("ldirectord for {config} is not running; nothing to stop\n");
@@ -69,7 +69,7 @@ fn stop_of_what_does_not_run_is_0_and_says_so() {
 
 #[test]
 fn the_last_line_of_the_usage_names_the_nearest_action() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     for (words, last) in [
         (&["web.cf", "restrat"][..], "Did you mean `restart`?"),
         (&["web.cf", "sotp"], "Did you mean `stop`?"),
@@ -90,7 +90,7 @@ fn the_last_line_of_the_usage_names_the_nearest_action() {
 
 #[test]
 fn a_file_before_check_is_checked() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     for words in
         [&["web.cf", "check"][..], &["web.cf", "check", "--json"], &["web.cf", "check", "--config-only"]]
     {
@@ -106,7 +106,7 @@ fn a_file_before_check_is_checked() {
 
 #[test]
 fn a_daemon_of_any_program_name_is_found() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let program = site.path("lvsd");
     site.copy_program(&program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
@@ -139,7 +139,7 @@ fn a_daemon_of_any_program_name_is_found() {
 
 #[test]
 fn a_start_in_the_foreground_says_that_a_daemon_runs() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     assert_eq!(site.act("start"), 0);
     let (pid, config) = (site.pid().unwrap(), site.path("web.cf").display().to_string());
     let (code, out, err) = told(site.run(&["-d", "web.cf", "start"]));
@@ -154,7 +154,7 @@ fn a_start_in_the_foreground_says_that_a_daemon_runs() {
 
 #[test]
 fn a_word_that_is_not_utf_8_is_refused() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let mut command = site.command(&["web.cf", "stop"]);
     let refused = command.arg(OsStr::from_bytes(b"\xff")).output().unwrap();
     assert_eq!(refused.status.code(), Some(255), "{refused:?}");
@@ -162,7 +162,7 @@ fn a_word_that_is_not_utf_8_is_refused() {
 
 #[test]
 fn wrong_and_renamed_variables_are_named() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let check = |variables: &[(&str, &str)]| {
         told(site.command(&["web.cf", "check"]).envs(variables.iter().copied()).output().unwrap())
     };
@@ -188,7 +188,7 @@ fn wrong_and_renamed_variables_are_named() {
 }
 
 /// Exit code and standard error of a command whose standard error is a terminal.
-fn on_a_terminal(site: &Site, words: &[&str]) -> (i32, String) {
+fn on_a_terminal(site: &Sandbox, words: &[&str]) -> (i32, String) {
     let terminal = openpty(None, None).unwrap();
     let mut command = site.command(words);
     let mut child = command.stderr(File::from(terminal.slave)).spawn().unwrap();
@@ -204,7 +204,7 @@ fn on_a_terminal(site: &Site, words: &[&str]) -> (i32, String) {
 #[test]
 fn r99_start_on_a_terminal_prints_the_state() {
     let up = TcpListener::bind("127.0.0.1:0").unwrap();
-    let site = Site::new(&format!(
+    let site = Sandbox::new(&format!(
         "virtual=192.0.2.1:80\n\treal={} masq\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n",
         up.local_addr().unwrap()
     ));
@@ -237,7 +237,7 @@ fn r99_start_on_a_terminal_prints_the_state() {
 /// B11
 #[test]
 fn b11_start_prints_what_the_kernel_refuses() {
-    let site = Site::new(
+    let site = Sandbox::new(
         "virtual=192.0.2.1:80\n\tscheduler=nonsense\n\treal=127.0.0.1:1 masq\n\tchecktype=on\nvirtual=192.0.2.1:81\n\t\
          real=127.0.0.1:1 masq\n\tchecktype=on\n",
     );

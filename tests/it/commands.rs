@@ -7,22 +7,22 @@ use std::path::PathBuf;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::signal::Signal;
 
-use crate::site::{FALLBACK, Site, WebServer, two_servers};
+use crate::sandbox::{FALLBACK, Sandbox, WebServer, two_servers};
 
 /// A script that appends its arguments to a file of its own name.
-fn script(site: &Site, name: &str) -> PathBuf {
+fn script(site: &Sandbox, name: &str) -> PathBuf {
     let path = site.path(name);
     fs::write(&path, "#!/bin/sh\necho \"$@\" >>\"$0.calls\"\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
 }
 
-fn calls(site: &Site, name: &str) -> Vec<String> {
+fn calls(site: &Sandbox, name: &str) -> Vec<String> {
     let text = fs::read_to_string(site.path(&format!("{name}.calls"))).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
 
-fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
+fn expect_calls(site: &Sandbox, name: &str, expected: &[&str]) {
     let found = || calls(site, name);
     site.wait_for(&format!("{name}: {expected:?}"), || found() == expected, &|| format!("{:?}", found()));
 }
@@ -31,7 +31,7 @@ fn expect_calls(site: &Site, name: &str, expected: &[&str]) {
 #[test]
 fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let command = script(&site, "fb");
     let config = two_servers(&one, &two, &format!("fallbackcommand={} -v 'a b'", command.display()));
     site.write(&config);
@@ -51,7 +51,7 @@ fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
 
 #[test]
 fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let command = script(&site, "fb");
     site.write(&format!(
         "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n\tfallbackcommand=\"{}\"\n",
@@ -71,7 +71,7 @@ fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
 /// R26
 #[test]
 fn a_fallback_command_that_a_reload_brings_is_told_how_things_stand() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let command = script(&site, "fb");
     let config = "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n";
     site.write(config);
@@ -85,7 +85,7 @@ fn a_fallback_command_that_a_reload_brings_is_told_how_things_stand() {
 #[test]
 fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
     let mut one = WebServer::start("all fine");
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let path = site.path("bad");
     fs::write(&path, "#!/bin/sh\n[ \"$1\" = stop ] || { echo no such thing; exit 3; }\nsleep 600\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -106,7 +106,7 @@ fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
 fn the_callback_is_told_of_each_change_whether_it_is_taken_up_or_not() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     for autoreload in ["yes", "no"] {
-        let site = Site::new("");
+        let site = Sandbox::new("");
         let callback = script(&site, "cb");
         let more = format!("autoreload={autoreload}\ncallback=\"{}\"", callback.display());
         site.write(&two_servers(&one, &two, &more));
@@ -128,7 +128,7 @@ fn the_callback_is_told_of_each_change_whether_it_is_taken_up_or_not() {
 #[test]
 fn a_callback_that_cannot_be_run_is_said() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\""));
     assert_eq!(site.act("start"), 0);
     site.write(&two_servers(&one, &two, "callback=\"/etc/passwd\"\nchecktimeout=3"));
@@ -138,7 +138,7 @@ fn a_callback_that_cannot_be_run_is_said() {
 #[test]
 fn other_configurations_start_reload_and_stop_with_this_one() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let child = |name: &str| {
         let text = two_servers(&one, &two, "").replace("192.0.2.1:80", "192.0.2.2:80");
         fs::write(
@@ -183,7 +183,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
 #[test]
 fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let directory = site.path("maintenance");
     fs::create_dir(&directory).unwrap();
     let (first, second) = (directory.join(one.address.to_string()), directory.join("127.0.0.1"));
@@ -206,7 +206,7 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
 #[test]
 fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let directory = site.path("maintenance");
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join(one.address.to_string()), "").unwrap();
@@ -232,7 +232,7 @@ fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
 #[test]
 fn b1_start_says_that_maintenancedir_cannot_be_read() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let directory = site.path("maintenance");
     // What is not a directory cannot be read, even by root.
     fs::write(&directory, "").unwrap();
@@ -253,7 +253,7 @@ fn b1_start_says_that_maintenancedir_cannot_be_read() {
 #[test]
 fn r30_a_monitor_file_that_cannot_be_written_is_said_once_and_stops_nothing() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let monitor = site.path("absent/monitor");
     site.write(&format!("{}\tmonitorfile={}\n", two_servers(&one, &two, ""), monitor.display()));
     assert_eq!(site.act("start"), 0);
@@ -268,7 +268,7 @@ fn r30_a_monitor_file_that_cannot_be_written_is_said_once_and_stops_nothing() {
 #[test]
 fn every_check_is_a_line_of_the_monitor_file() {
     let (one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let monitor = site.path("monitor");
     let config = format!("{}\tmonitorfile={}\n", two_servers(&one, &two, ""), monitor.display());
     site.write(&config);

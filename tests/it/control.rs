@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::site::{Site, WebServer, two_servers};
+use crate::sandbox::{Sandbox, WebServer, two_servers};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn connect(site: &Site) -> UnixStream {
+fn connect(site: &Sandbox) -> UnixStream {
     let stream = UnixStream::connect(site.path("run/ldirectord-rs/web.cf.sock")).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream
 }
 
 /// Follows the events of the daemon. Returns when the subscription is active: no later event is missed.
-fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
+fn follow(site: &Sandbox) -> Result<BufReader<UnixStream>, Value> {
     let mut stream = connect(site);
     stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
     let (mut reader, mut line) = (BufReader::new(stream), String::new());
@@ -27,7 +27,7 @@ fn follow(site: &Site) -> Result<BufReader<UnixStream>, Value> {
 }
 
 /// Sends a line and returns all answers until the daemon closes the connection.
-fn ask(site: &Site, line: &str) -> Value {
+fn ask(site: &Sandbox, line: &str) -> Value {
     let mut stream = connect(site);
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     let mut text = String::new();
@@ -39,7 +39,7 @@ fn ask(site: &Site, line: &str) -> Value {
 #[test]
 fn requests_are_answered_as_the_manual_says() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     let version = ask(&site, r#"{"v":1,"request":"version"}"#);
     assert_eq!(version, json!({"v": 1, "answer": {"program": env!("CARGO_PKG_VERSION"), "protocol": 1}}));
@@ -72,7 +72,7 @@ fn requests_are_answered_as_the_manual_says() {
 #[test]
 fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     let followed = follow(&site).unwrap();
     // A program that never reads, or that closes its connection, delays nothing.
@@ -103,7 +103,7 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
 #[test]
 fn an_operator_drains_a_server_and_ends_that() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     let (first, second) = (one.address.to_string(), two.address.to_string());
@@ -164,7 +164,7 @@ fn an_operator_drains_a_server_and_ends_that() {
 #[test]
 fn followers_leave_room_for_questions() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     let _followers: Vec<_> = (0..32).map(|_| follow(&site).unwrap()).collect();
     let refused = follow(&site).unwrap_err();

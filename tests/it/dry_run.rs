@@ -8,10 +8,10 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, WebServer, two_servers};
+use crate::sandbox::{Sandbox, WebServer, two_servers};
 
 /// A script that appends its arguments to a file of its own name.
-fn script(site: &Site, name: &str) -> PathBuf {
+fn script(site: &Sandbox, name: &str) -> PathBuf {
     let path = site.path(name);
     fs::write(&path, "#!/bin/sh\necho \"$@\" >>\"$0.calls\"\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -19,14 +19,14 @@ fn script(site: &Site, name: &str) -> PathBuf {
 }
 
 /// The program as an operator starts it, without a setting that enables actions.
-fn dry(site: &Site, words: &[&str]) -> Command {
+fn dry(site: &Sandbox, words: &[&str]) -> Command {
     let mut command = site.command(&[&["--table", "memory"], words].concat());
     command.env_remove("LDIRECTORD_RS_TABLE__BACKEND").env_remove("LDIRECTORD_RS_TABLE__ACT");
     command
 }
 
 /// A configuration with everything that acts outside the daemon, and two servers.
-fn reaching(site: &Site, one: &WebServer, two: &WebServer, relay: &TcpListener) -> String {
+fn reaching(site: &Sandbox, one: &WebServer, two: &WebServer, relay: &TcpListener) -> String {
     let more = format!(
         "smtp=127.0.0.1:{}\nemailalert=a@one.example\nfallbackcommand={} -p secret\ncallback=\"{}\"\nexecute=other.cf",
         relay.local_addr().unwrap().port(),
@@ -36,7 +36,7 @@ fn reaching(site: &Site, one: &WebServer, two: &WebServer, relay: &TcpListener) 
     two_servers(one, two, &more)
 }
 
-fn was_called(site: &Site, name: &str) -> bool {
+fn was_called(site: &Sandbox, name: &str) -> bool {
     site.path(&format!("{name}.calls")).exists()
 }
 
@@ -45,7 +45,7 @@ fn a_dry_run_logs_mail_and_commands_and_does_neither() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = relay.local_addr().unwrap().port();
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let config = reaching(&site, &one, &two, &relay);
     site.write(&config);
     fs::write(site.path("ha.d/other.cf"), "").unwrap();
@@ -81,7 +81,7 @@ fn a_dry_run_logs_mail_and_commands_and_does_neither() {
 fn run_commands_runs_them_and_sends_no_mail() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-    let site = Site::new("");
+    let site = Sandbox::new("");
     site.write(&reaching(&site, &one, &two, &relay).replace("execute=other.cf", ""));
     assert!(dry(&site, &["--run-commands", "web.cf", "start"]).status().unwrap().success());
     site.wait_for("the command", || was_called(&site, "fb"), &|| site.log());
@@ -93,7 +93,7 @@ fn run_commands_runs_them_and_sends_no_mail() {
 
 #[test]
 fn a_dry_run_gives_no_message_to_sendmail() {
-    let site = Site::new(
+    let site = Sandbox::new(
         "emailalert=root@localhost\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
     let sendmail = script(&site, "sendmail");
@@ -107,7 +107,7 @@ fn a_dry_run_gives_no_message_to_sendmail() {
 #[test]
 fn external_checks_of_a_dry_run_are_unknown_until_asked_for() {
     for checktype in ["external", "external-perl"] {
-        let site = Site::new("");
+        let site = Sandbox::new("");
         let command = script(&site, "chk");
         fs::write(site.path("chk.pl"), "open(F, '>>', \"$0.calls\"); exit 0;\n").unwrap();
         let command = if checktype == "external" { command } else { site.path("chk.pl") };

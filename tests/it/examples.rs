@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Each configuration is usable without a warning, and the list of the folder names each file.
 #[test]
 fn examples_for_operators_are_usable() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/operators");
     let list = fs::read_to_string(folder.join("README.md")).unwrap();
     let mut usable = 0;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::site::{Foreground, Site};
+use crate::sandbox::{Foreground, Sandbox};
 
 const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
 
 /// Ends the daemons of other names, too.
-struct Others<'a>(&'a Site, Vec<String>);
+struct Others<'a>(&'a Sandbox, Vec<String>);
 
 impl Drop for Others<'_> {
     fn drop(&mut self) {
@@ -18,7 +18,7 @@ impl Drop for Others<'_> {
     }
 }
 
-fn said(site: &Site, words: &[&str]) -> (i32, String, String) {
+fn said(site: &Sandbox, words: &[&str]) -> (i32, String, String) {
     let output = site.run(words);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -26,7 +26,7 @@ fn said(site: &Site, words: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn all_daemons_are_listed() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     assert_eq!(
         said(&site, &["status", "--all"]),
         (3, "no ldirectord is running\n".to_owned(), String::new())
@@ -71,7 +71,7 @@ fn all_daemons_are_listed() {
 /// by its socket.
 #[test]
 fn all_daemons_are_listed_whatever_files_they_have() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     assert_eq!(site.act("start"), 0);
     fs::remove_file(site.pid_file()).unwrap();
     fs::remove_file(site.path("run/ldirectord-rs/web.cf.sock")).unwrap();
@@ -88,7 +88,7 @@ fn all_daemons_are_listed_whatever_files_they_have() {
 
 #[test]
 fn the_file_of_a_daemon_is_named_where_another_one_has_its_name() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     fs::create_dir(site.path("conf")).unwrap();
     fs::write(site.path("conf/web.cf"), site.text(CONFIG)).unwrap();
     assert_eq!(site.act("start"), 0);
@@ -111,7 +111,7 @@ fn the_file_of_a_daemon_is_named_where_another_one_has_its_name() {
 /// The path of a socket has at most 107 bytes, a file name 255.
 #[test]
 fn a_long_name_has_a_socket_and_one_that_is_too_long_is_refused() {
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let long = format!("{}.cf", "x".repeat(197));
     fs::write(site.path(&long), site.text(CONFIG)).unwrap();
     let _others = Others(&site, vec![long.clone()]);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// How often a server is checked, and how long it may take.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ fn talk(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn lines(site: &Site, words: &str) -> Vec<String> {
+fn lines(site: &Sandbox, words: &str) -> Vec<String> {
     site.log().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
 }
 
@@ -92,7 +92,7 @@ fn configuration(servers: &[MailServer]) -> String {
 #[test]
 fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
-    let site = Site::new(&configuration(&servers));
+    let site = Sandbox::new(&configuration(&servers));
     assert_eq!(site.act("start"), 0);
     let up = || lines(&site, "Real server is up").len() == servers.len();
     site.wait_for("all are up", up, &String::new);
@@ -152,7 +152,7 @@ impl Drop for Slow {
 #[test]
 fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
     let servers: Vec<MailServer> = (0..22).map(|_| MailServer::start()).collect();
-    let site = Site::new(&configuration(&servers));
+    let site = Sandbox::new(&configuration(&servers));
     assert_eq!(site.act("start"), 0);
     let up = || lines(&site, "Real server is up").len() == servers.len();
     site.wait_for("all are up", up, &String::new);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// A hundred commands where twelve can run at a time.
 #[test]
@@ -14,7 +14,7 @@ fn a11_few_descriptors_are_warned_of_and_enough() {
     for host in 1..=100 {
         let _ = writeln!(config, "\treal=192.0.2.{}:80 masq 1", host + 100);
     }
-    let site = Site::new(&config);
+    let site = Sandbox::new(&config);
     let own = site.command(&["web.cf", "start"]);
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", "ulimit -n 200; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());

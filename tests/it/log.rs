@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
 
-use crate::site::{Foreground, Site, WebServer, two_servers};
+use crate::sandbox::{Foreground, Sandbox, WebServer, two_servers};
 
 /// Far more than anything here takes, and far less than a hanging log.
 const PROMPT: Duration = Duration::from_secs(15);
@@ -17,7 +17,7 @@ const PROMPT: Duration = Duration::from_secs(15);
 #[test]
 fn b3_a_log_that_hangs_stops_neither_start_nor_checks_nor_stop() {
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let pipe = site.path("pipe");
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     site.write(&two_servers(&one, &two, &format!("logfile=\"{}\"", pipe.display())));
@@ -35,7 +35,7 @@ fn b3_a_log_that_hangs_stops_neither_start_nor_checks_nor_stop() {
 }
 
 /// A report, and thus a line in the log of the active configuration.
-fn reported(site: &Site) -> bool {
+fn reported(site: &Sandbox) -> bool {
     site.signal(nix::sys::signal::Signal::SIGUSR1);
     false
 }
@@ -43,7 +43,7 @@ fn reported(site: &Site) -> bool {
 #[test]
 fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let pipe = site.path("pipe");
     nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     site.write(&two_servers(&one, &two, &format!("logfile=\"{}\"", pipe.display())));
@@ -60,7 +60,7 @@ fn b3_a_reload_leads_the_log_away_from_a_place_that_hangs() {
 #[test]
 fn b3_what_cannot_be_printed_ends_no_action() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     // Something to warn about.
     fs::set_permissions(site.path("web.cf"), Permissions::from_mode(0o666)).unwrap();
     let unprinted = |words: &[&str]| {
@@ -82,7 +82,7 @@ fn b3_what_cannot_be_printed_ends_no_action() {
 #[test]
 fn b3_a_full_disk_refuses_no_start() {
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     let own = site.command(&["--foreground", "web.cf", "start"]);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -S -f 0; exec \"$0\" \"$@\""]).arg(own.get_program()).args(own.get_args());

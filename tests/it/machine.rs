@@ -122,7 +122,7 @@ fn d2_the_settings_of_the_machine_do_not_count() {
     }
     let own = std::env::current_exe().unwrap();
     let script = "\"$2\" --hide; echo nonsense >/etc/ldirectord-rs.toml; export LDIRECTORD_RS_LOG__LEVEL=loud LDIRECTORD_RS_NONSENSE=1
-        exec \"$1\" life::exit_codes_while_stopped";
+        exec \"$1\" lifecycle::exit_codes_while_stopped";
     let said = in_namespace(script, &[&own, Path::new(LAY)]);
     assert!(said.contains("1 passed"), "{said}");
 }

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Foreground, Site, WebServer, two_servers};
+use crate::sandbox::{Foreground, Sandbox, WebServer, two_servers};
 
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn listen(site: &Site) -> Manager {
+    fn listen(site: &Sandbox) -> Manager {
         let socket = UnixDatagram::bind(site.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         Manager(socket)
     }
 
     /// Fills the queue of the socket with meaningless messages, so that the next sender has to wait.
-    fn fill(&self, site: &Site) {
+    fn fill(&self, site: &Sandbox) {
         let mut sent = 1;
         while sent > 0 {
             // Each socket has room for only some of the messages.
@@ -51,10 +51,10 @@ impl Manager {
 #[test]
 fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let manager = Manager::listen(&site);
     site.write(&two_servers(&one, &two, ""));
-    let start = |site: &Site| {
+    let start = |site: &Sandbox| {
         site.command(&["--foreground", "web.cf", "start"])
             .env("NOTIFY_SOCKET", site.path("notify"))
             .env("WATCHDOG_USEC", "1500000")
@@ -99,7 +99,7 @@ fn the_manager_is_told_of_the_start_the_reload_and_the_end() {
 #[test]
 fn b3_a_manager_that_does_not_read_stops_no_check() {
     let (mut one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let manager = Manager::listen(&site);
     manager.fill(&site);
     site.write(&two_servers(&one, &two, ""));

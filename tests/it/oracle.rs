@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Accepts the first CONNECT, as a listener does. `answer` handles the login; then it waits for the other end.
 fn listener(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<()>) {
@@ -32,7 +32,7 @@ fn listener(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<()>) {
 /// The output of `check` for a server with such a listener.
 fn verdict(answer: &'static [u8]) -> String {
     let (address, left) = listener(answer);
-    let site = Site::new(&format!(
+    let site = Sandbox::new(&format!(
         "negotiatetimeout=2\nvirtual=192.0.2.1:1521\n\treal={address} masq\n\tservice=oracle\n\tlogin=\"scott\"\n\tpasswd=\"tiger\"\n\
          \tdatabase=\"XE\"\n\trequest=\"SELECT 1 FROM dual\"\n"
     ));

@@ -16,12 +16,12 @@ use proptest::prelude::{Strategy as _, any};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-use crate::site::{Foreground, Site};
+use crate::sandbox::{Foreground, Sandbox};
 
 const PROCESSES: usize = 4;
 
 /// The pids of all daemons of a site: they run in `/`, the commands that start them in the directory of the site.
-fn daemons(site: &Site) -> Vec<i32> {
+fn daemons(site: &Sandbox) -> Vec<i32> {
     let settings = site.path("settings-of-none.toml").display().to_string();
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -42,7 +42,7 @@ fn has_ended(pid: i32) -> bool {
 type Counts = Mutex<BTreeMap<(&'static str, Option<i32>), usize>>;
 
 /// One of the commands, and the exit codes that it may return here.
-fn order(site: &Site, choice: u8, bystander: i32, counts: &Counts) {
+fn order(site: &Sandbox, choice: u8, bystander: i32, counts: &Counts) {
     let count = |what, code| *counts.lock().unwrap().entry((what, code)).or_default() += 1;
     let (action, codes): (&'static str, &[i32]) = match choice % 8 {
         0 | 1 => ("start", &[0, 1]),
@@ -71,7 +71,7 @@ fn order(site: &Site, choice: u8, bystander: i32, counts: &Counts) {
 /// R82
 #[test]
 fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let editor =
         Command::new("sleep").arg0("vi /etc/ha.d/ldirectord.cf").arg("600").stdin(Stdio::null()).spawn();
     let mut bystander = Foreground(editor.unwrap());
@@ -107,7 +107,7 @@ fn commands_at_the_same_time_leave_one_daemon_and_hurt_nobody() {
 
 #[test]
 fn two_starts_at_once_leave_one_daemon() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let starts: Vec<_> = (0..6).map(|_| site.command(&["web.cf", "start"]).spawn().unwrap()).collect();
     for mut start in starts {
         assert!(start.wait().unwrap().success());
@@ -120,7 +120,7 @@ fn two_starts_at_once_leave_one_daemon() {
 
 #[test]
 fn whoever_starts_it_finds_it_running_however_many_start_it() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     for round in 1..=20 {
         thread::scope(|scope| {
             for _ in 0..5 {
@@ -139,7 +139,7 @@ fn whoever_starts_it_finds_it_running_however_many_start_it() {
 
 #[test]
 fn a_stop_during_a_start_ends_its_daemon() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     for _ in 0..20 {
         let mut start =
             site.command(&["web.cf", "start"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -179,8 +179,8 @@ fn a_daemon_that_hangs_is_killed() {
 /// The extra time of a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
 
-fn frozen() -> Site {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+fn frozen() -> Sandbox {
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     assert_eq!(site.act("start"), 0);
     site.signal(Signal::SIGSTOP);
     site
@@ -191,7 +191,7 @@ fn frozen() -> Site {
 #[test]
 fn the_daemon_of_another_configuration_is_left_alone() {
     let text = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
-    let site = Site::new(text);
+    let site = Sandbox::new(text);
     fs::write(site.path("other.cf"), text).unwrap();
     let other = |action: &str| site.run(&["other.cf", action]).status.code();
     assert_eq!(other("start"), Some(0));

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
 /// Debian's `nobody`.
@@ -17,7 +17,7 @@ fn c2_a_log_that_is_a_link_of_the_user_is_left_alone() {
         println!("skipped: only root can become another user");
         return;
     }
-    let site = Site::new("");
+    let site = Sandbox::new("");
     fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let folder = site.path("logs");
     fs::create_dir(&folder).unwrap();
@@ -56,7 +56,7 @@ fn c2_a_state_directory_of_another_user_is_taken() {
         println!("skipped: only root can give a directory away");
         return;
     }
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     let state = site.path("run/ldirectord-rs");
     fs::create_dir(&state).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).unwrap();
@@ -75,7 +75,7 @@ fn c2_a_state_directory_in_use_keeps_its_owner() {
         println!("skipped: only root can give a directory away");
         return;
     }
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let state = site.path("run/ldirectord-rs");
     fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
@@ -117,7 +117,7 @@ fn c2_another_user_may_ask_and_ends_nothing() {
         println!("skipped: only root can be another user, and unshare(1) must make a mount namespace");
         return;
     }
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     fs::set_permissions(site.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     let ask = |action: &str, hidden: u8| {
         let user = format!("--reuid={USER} --regid={USER} --clear-groups");
@@ -161,7 +161,7 @@ fn c2_another_user_may_ask_and_ends_nothing() {
 #[test]
 fn c2_the_umask_is_set() {
     for umask in ["000", "077"] {
-        let site = Site::new(CONFIG);
+        let site = Sandbox::new(CONFIG);
         let mut start = Command::new("sh");
         let program = site.command(&["web.cf", "start"]);
         start
@@ -182,7 +182,7 @@ fn c2_the_umask_is_set() {
 #[test]
 fn c4_inherited_descriptors_are_closed() {
     for words in [&["web.cf", "start"][..], &["--foreground", "web.cf", "start"]] {
-        let site = Site::new(CONFIG);
+        let site = Sandbox::new(CONFIG);
         let mut start = Command::new("sh");
         let program = site.command(words);
         start.args(["-c", "exec 7>lock; flock 7; exec \"$@\"", "sh"]);

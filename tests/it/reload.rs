@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::site::{Site, WebServer, two_servers};
+use crate::sandbox::{Sandbox, WebServer, two_servers};
 
 #[test]
 fn every_way_to_change_the_file_is_seen() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let config =
         |weight: u32| two_servers(&one, &two, "autoreload=yes").replace("masq 1", &format!("masq {weight}"));
-    let site = Site::new(&config(1));
+    let site = Sandbox::new(&config(1));
     assert_eq!(site.act("start"), 0);
     let expect = |what: &str, weight: u64| site.expect(what, &[(one.address, weight), (two.address, 3)]);
     expect("at the start", 1);
@@ -41,7 +41,7 @@ fn every_way_to_change_the_file_is_seen() {
 #[test]
 fn without_autoreload_a_change_is_only_told() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     site.write(&two_servers(&one, &two, "").replace("masq 1", "masq 9"));
     site.expect_log(" - ignore new configuration");
@@ -55,7 +55,7 @@ fn without_autoreload_a_change_is_only_told() {
 fn a_failed_reload_keeps_the_running_state_to_the_last_detail() {
     // B03: the original lost its globals and stopped changing the table.
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
+    let site = Sandbox::new(&two_servers(&one, &two, "autoreload=yes"));
     assert_eq!(site.act("start"), 0);
     site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     site.write("checkinterval=3600\nquiescent=no\nbogus\n");
@@ -76,7 +76,7 @@ fn a_file_that_vanishes_changes_nothing() {
     // The file is missing for a while.
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     let config = two_servers(&one, &two, "autoreload=yes");
-    let site = Site::new(&config);
+    let site = Sandbox::new(&config);
     assert_eq!(site.act("start"), 0);
     fs::remove_file(site.path("web.cf")).unwrap();
     site.expect_log("can not open file");
@@ -92,7 +92,7 @@ fn a_file_that_vanishes_changes_nothing() {
 fn an_empty_file_is_not_taken_for_a_wish() {
     // R03: a file that is half-written, or emptied by accident, would remove every service.
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
+    let site = Sandbox::new(&two_servers(&one, &two, "autoreload=yes"));
     assert_eq!(site.act("start"), 0);
     fs::write(site.path("web.cf"), "").unwrap();
     site.expect_log("has no virtual service");
@@ -100,7 +100,7 @@ fn an_empty_file_is_not_taken_for_a_wish() {
 }
 
 /// A program that records the content of the file at each call.
-fn callback(site: &Site) -> String {
+fn callback(site: &Sandbox) -> String {
     let (path, seen) = (site.path("callback"), site.path("seen"));
     fs::write(&path, format!("#!/bin/sh\ncat \"$1\" >> {0}; echo END >> {0}\n", seen.display())).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -108,7 +108,7 @@ fn callback(site: &Site) -> String {
 }
 
 /// Writes a file in place with a pause in the middle, as scp and template engines do.
-fn write_slowly(site: &Site, text: &str, pause: Duration) {
+fn write_slowly(site: &Sandbox, text: &str, pause: Duration) {
     let text = site.text(text);
     let (one, two) = text.split_at(text.find("\treal=").unwrap());
     let mut file = File::create(site.path("web.cf")).unwrap();
@@ -120,7 +120,7 @@ fn write_slowly(site: &Site, text: &str, pause: Duration) {
 #[test]
 fn a6_slow_rewrites_never_show_half_a_file() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let more = callback(&site);
     let config = |weight: u32| two_servers(&one, &two, &more).replace("masq 1", &format!("masq {weight}"));
     site.write(&config(1));
@@ -156,7 +156,7 @@ fn a6_slow_rewrites_never_show_half_a_file() {
 #[test]
 fn a6_what_a_reload_applied_is_not_ignored() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     let config = |weight: u32| two_servers(&one, &two, "").replace("masq 1", &format!("masq {weight}"));
     site.write(&config(4));
@@ -174,7 +174,7 @@ fn a6_what_a_reload_applied_is_not_ignored() {
 #[test]
 fn b2_a_device_in_the_file_s_place_is_not_read() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, "autoreload=yes"));
+    let site = Sandbox::new(&two_servers(&one, &two, "autoreload=yes"));
     assert_eq!(site.act("start"), 0);
     symlink("/dev/zero", site.path("new")).unwrap();
     fs::rename(site.path("new"), site.path("web.cf")).unwrap();
@@ -190,7 +190,7 @@ fn b2_a_device_in_the_file_s_place_is_not_read() {
 #[test]
 fn b2_status_counts_the_errors_of_a_long_file() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     assert_eq!(site.act("start"), 0);
     site.write(&"a line of a log that was copied over it\n".repeat(20_000));
     let before = Instant::now();

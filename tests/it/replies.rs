@@ -11,12 +11,12 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio::runtime::{Builder, Runtime};
 
+use harness::{Harness, PROTOCOLS, Protocol};
 use ldirectord_rs::check::silence_contained_panics;
 use ldirectord_rs::value::Outcome;
-use stage::{PROTOCOLS, Protocol, Stage};
 
-#[path = "../../fuzz/src/stage.rs"]
-mod stage;
+#[path = "../../fuzz/src/harness.rs"]
+mod harness;
 
 /// The deadline of a check that gets a wrong reply.
 const IMPATIENCE: Duration = Duration::from_millis(40);
@@ -49,10 +49,10 @@ fn corpus(protocol: &Protocol, good: bool) -> Vec<(String, Vec<u8>)> {
 fn the_kept_inputs_are_survived() {
     for protocol in PROTOCOLS {
         runtime().block_on(async {
-            let stage = Stage::open(*protocol, IMPATIENCE).await.unwrap();
+            let harness = Harness::open(*protocol, IMPATIENCE).await.unwrap();
             for (name, reply) in corpus(protocol, false) {
-                let verdict = stage.run(&reply).await;
-                stage.judge(&reply, &verdict).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+                let verdict = harness.run(&reply).await;
+                harness.judge(&reply, &verdict).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
             }
         });
     }
@@ -64,7 +64,7 @@ fn the_good_inputs_lead_to_the_end_of_the_dialogue() {
     for protocol in PROTOCOLS {
         let (name, reply) = corpus(protocol, true).swap_remove(0);
         let verdict =
-            runtime().block_on(async { Stage::open(*protocol, PATIENCE).await.unwrap().run(&reply).await });
+            runtime().block_on(async { Harness::open(*protocol, PATIENCE).await.unwrap().run(&reply).await });
         // The reply of a good server in TLS depends on the request, and a file over FTP comes on a separate
         // connection.
         let whole = !matches!(protocol.name, "https" | "ftp");
@@ -126,9 +126,9 @@ proptest! {
         let (_, mut reply) = kept.swap_remove(input.index(kept.len()));
         changes.iter().for_each(|change| change.apply(&mut reply));
         let wrong = runtime().block_on(async {
-            let stage = Stage::open(protocol, IMPATIENCE).await.unwrap();
-            let verdict = stage.run(&reply).await;
-            stage.judge(&reply, &verdict).err()
+            let harness = Harness::open(protocol, IMPATIENCE).await.unwrap();
+            let verdict = harness.run(&reply).await;
+            harness.judge(&reply, &verdict).err()
         });
         prop_assert!(wrong.is_none(), "{wrong:?}");
     }

@@ -12,7 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// A web server in TLS whose certificate ends in this many days, and the certificate.
 fn tls_server(days: u64) -> (SocketAddr, String) {
@@ -56,7 +56,7 @@ fn https(address: SocketAddr, more: &str) -> String {
 #[test]
 fn the_end_of_a_certificate_is_shown_and_logged_once() {
     let (address, _) = tls_server(9);
-    let site = Site::new(&https(address, ""));
+    let site = Sandbox::new(&https(address, ""));
     let warning = "the certificate of CN=www.example.net expires in 9 days, on 20";
     let json = |words: &[&str]| -> Value { serde_json::from_slice(&site.run(words).stdout).unwrap() };
     let text = |words: &[&str]| String::from_utf8(site.run(words).stdout).unwrap();
@@ -78,7 +78,7 @@ fn the_end_of_a_certificate_is_shown_and_logged_once() {
 #[test]
 fn a_broken_file_changes_nothing() {
     let (address, pem) = tls_server(300);
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let (ca, gone) = (site.path("ca.pem"), site.path("gone.pem"));
     fs::write(&ca, &pem).unwrap();
     fs::write(site.path("empty.pem"), "nothing\n").unwrap();
@@ -127,7 +127,7 @@ fn a_broken_file_changes_nothing() {
 #[test]
 fn a_key_that_is_none_is_named() {
     let (address, pem) = tls_server(300);
-    let site = Site::new("");
+    let site = Sandbox::new("");
     fs::write(site.path("own.pem"), &pem).unwrap();
     let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let pair = |key: &str| {
@@ -162,7 +162,7 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
         println!("skipped: only root can become another user");
         return;
     }
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
         rcgen::CertificateParams::new(vec!["us".to_owned()]).unwrap().self_signed(&key).unwrap();

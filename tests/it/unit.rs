@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 const CONFIG: &str = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
 /// As process 1 of a machine with systemd, in a mount namespace of its own.
@@ -21,7 +21,7 @@ const SYSTEMCTL: &str = "#!/bin/sh\n\
     esac\n";
 
 /// The exit code, the output, and what systemd was asked to do.
-fn act(site: &Site, words: &[&str]) -> (i32, String, Vec<String>) {
+fn act(site: &Sandbox, words: &[&str]) -> (i32, String, Vec<String>) {
     let _ = fs::remove_file(site.path("asked"));
     let program = site.command(words);
     let mut command = Command::new("unshare");
@@ -44,7 +44,7 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
         println!("skipped: unshare(1) may not make a mount namespace here");
         return;
     }
-    let site = Site::new(CONFIG);
+    let site = Sandbox::new(CONFIG);
     fs::create_dir(site.path("bin")).unwrap();
     fs::write(site.path("bin/systemctl"), SYSTEMCTL).unwrap();
     fs::set_permissions(site.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -53,7 +53,7 @@ fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
     assert_eq!((code, orders), (0, Vec::new()), "it does not wait: {said}");
     assert!(said.contains("nothing to stop"), "{said}");
     fs::write(site.path("waits"), "").unwrap();
-    // The settings are those of the command, see `Site::command`.
+    // The settings are those of the command, see `Sandbox::command`.
     let own = format!("--settings {}", site.path("settings-of-none.toml").display());
     fs::write(site.path("options"), &own).unwrap();
     let (code, said, orders) = act(&site, &["web.cf", "restart"]);

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::space::Space;
+use crate::netns::NetNs;
 use crate::wait::until;
 
-/// The source ports of a world's client, each used once. The kernel would reuse a port within seconds when several
+/// The source ports of a network's client, each used once. The kernel would reuse a port within seconds when several
 /// worlds ask at once (they share its position in the range). IPVS sends a connection that it knows, ended or not, to
 /// its former server: to a server out of rotation, or nowhere if that server is gone from the table.
 pub struct Ports(AtomicU16);
@@ -71,7 +71,7 @@ pub struct Client {
 impl Client {
     /// Starts it: a request for `path` at `address` every `pause`. Each fails after `limit` without data.
     pub fn start(
-        space: &Arc<Space>,
+        netns: &Arc<NetNs>,
         ports: &Arc<Ports>,
         address: SocketAddr,
         path: &str,
@@ -80,10 +80,10 @@ impl Client {
     ) -> Self {
         let records = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
-        let (space, ports, path) = (space.clone(), ports.clone(), path.to_owned());
+        let (netns, ports, path) = (netns.clone(), ports.clone(), path.to_owned());
         let (kept, end) = (records.clone(), ended.clone());
         let thread = thread::spawn(move || {
-            space.enter();
+            netns.enter();
             while !end.load(Ordering::Relaxed) {
                 let at = Instant::now();
                 let answer = request(ports.next(), address, &path, limit);

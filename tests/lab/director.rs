@@ -12,11 +12,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::space::Space;
+use crate::netns::NetNs;
+use crate::network::{Network, Spec};
 use crate::table::Table;
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Spec, World};
 
 /// The folders of each director, and where it sees them.
 const FOLDERS: [(&str, &str); 4] =
@@ -28,7 +28,7 @@ pub struct Director {
     pub web: Web,
     /// The daemon's settings as environment variables.
     pub settings: Vec<(&'static str, String)>,
-    space: Arc<Space>,
+    netns: Arc<NetNs>,
     root: PathBuf,
     binary: PathBuf,
 }
@@ -42,18 +42,18 @@ pub struct Said {
     pub text: String,
 }
 
-/// A world with its directors. Its folder is deleted when it is dropped.
+/// A network with its directors. Its folder is deleted when it is dropped.
 pub struct Scene {
     /// The directors.
     pub directors: Vec<Director>,
     /// All other actors.
-    pub world: World,
+    pub network: Network,
     /// Holds all files of the directors.
     _files: TempDir,
 }
 
 impl Scene {
-    /// Creates the world of a spec. `LDIRECTORD_RS` may name another daemon than this package's own.
+    /// Creates the network of a spec. `LDIRECTORD_RS` may name another daemon than this package's own.
     pub fn new(spec: &Spec) -> Self {
         let own = || env!("CARGO_BIN_EXE_ldirectord-rs").into();
         let binary: PathBuf = env::var_os("LDIRECTORD_RS").unwrap_or_else(own).into();
@@ -63,7 +63,7 @@ impl Scene {
         fs::create_dir_all("/var/lib/ldirectord-rs").unwrap();
         let files = tempfile::tempdir().unwrap();
         let root = |number: u8| files.path().join(format!("d{number}"));
-        let world = World::new(spec, |number| {
+        let network = Network::new(spec, |number| {
             let folder = |(name, target)| {
                 let source = root(number).join(name);
                 fs::create_dir_all(&source).unwrap();
@@ -71,14 +71,14 @@ impl Scene {
             };
             FOLDERS.into_iter().map(folder).collect()
         });
-        let directors = (1..).zip(&world.directors).map(|(number, space)| Director {
-            web: Web::start_in(space),
+        let directors = (1..).zip(&network.directors).map(|(number, netns)| Director {
+            web: Web::start_in(netns),
             settings: Vec::new(),
-            space: space.clone(),
+            netns: netns.clone(),
             root: root(number),
             binary: binary.clone(),
         });
-        Self { directors: directors.collect(), world, _files: files }
+        Self { directors: directors.collect(), network, _files: files }
     }
 }
 
@@ -116,7 +116,7 @@ impl Director {
 
     /// Starts `ldirectord-rs` with these words.
     pub fn spawn(&self, words: &[&str], out: Stdio, err: Stdio) -> Child {
-        self.space.run(|| {
+        self.netns.run(|| {
             Command::new(&self.binary)
                 .args(words)
                 .envs(self.settings.iter().cloned())
@@ -167,12 +167,12 @@ impl Director {
 
     /// The kernel's table now.
     pub fn table(&self) -> Table {
-        Table::read(&self.space)
+        Table::read(&self.netns)
     }
 
     /// The kernel's connection counters now.
     pub fn connections(&self) -> std::collections::BTreeMap<String, u64> {
-        crate::table::connections(&self.space)
+        crate::table::connections(&self.netns)
     }
 
     /// The daemon's log.

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::space::Space;
+use crate::netns::NetNs;
 use crate::wait::until;
 
 const GUIDE: &str = include_str!("../../docs/first-hour.md");
@@ -46,10 +46,10 @@ enum Step {
 
 /// The machines and their network.
 struct Site {
-    machines: BTreeMap<&'static str, Space>,
+    machines: BTreeMap<&'static str, NetNs>,
     files: TempDir,
     /// Held, because it ends with its last holder.
-    _switch: Space,
+    _switch: NetNs,
 }
 
 #[test]
@@ -174,7 +174,7 @@ impl Site {
         let files = tempfile::tempdir().unwrap();
         fs::create_dir(files.path().join("bin")).unwrap();
         symlink(env!("CARGO_BIN_EXE_ldirectord-rs"), files.path().join("bin/ldirectord-rs")).unwrap();
-        let switch = Space::new("switch");
+        let switch = NetNs::new("switch");
         let mut wiring = String::new();
         for bridge in ["front", "back"] {
             wiring
@@ -192,14 +192,14 @@ impl Site {
                 })
                 .collect();
             let binds: Vec<_> = binds.iter().map(|(source, target)| (source.as_path(), *target)).collect();
-            let space = Space::with_mounts(name, &binds);
+            let netns = NetNs::with_mounts(name, &binds);
             for (number, (bridge, _)) in cables.iter().enumerate() {
-                let (end, path) = (format!("{name}-{number}"), space.path());
+                let (end, path) = (format!("{name}-{number}"), netns.path());
                 wiring.push_str(&format!(
                     "link add {end} type veth peer name eth{number} netns {path}\nlink set {end} master {bridge} up\n"
                 ));
             }
-            machines.insert(name, space);
+            machines.insert(name, netns);
         }
         switch.ip(&wiring);
         for (name, cables) in MACHINES {
@@ -242,7 +242,7 @@ impl Drop for Site {
     /// Ends all processes on the machines.
     fn drop(&mut self) {
         let number = |path: &Path| fs::metadata(path).ok().map(|meta| meta.ino());
-        let networks: Vec<_> = self.machines.values().map(|space| number(Path::new(&space.path()))).collect();
+        let networks: Vec<_> = self.machines.values().map(|netns| number(Path::new(&netns.path()))).collect();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
             if let Some(pid) = pid

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::process::{Child, Stdio};
 
 use crate::director::{Director, Scene};
-use crate::world::{Family, Path, Spec};
+use crate::network::{Family, Path, Spec};
 
 const CONFIGURATION: &str = "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\n\
     virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate\n\tchecktype=on\n";

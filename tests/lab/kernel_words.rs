@@ -8,9 +8,9 @@ use ipvs_rs::{Ipvs, Kernel, Timeouts};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::director::{Director, Scene};
-use crate::space::Space;
+use crate::netns::NetNs;
+use crate::network::{Family, Path, Spec};
 use crate::wait::until;
-use crate::world::{Family, Path, Spec};
 
 /// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
@@ -25,8 +25,8 @@ const CONFIGURATION: &str = "checktimeout=2\ncheckinterval=1\nquiescent=yes\nlog
     \t#rs: persistengine=sip\n";
 
 /// The kernel's table, one line per service and per server.
-fn lines(space: &Space) -> BTreeSet<String> {
-    let table = space.run(|| Kernel::open().unwrap().dump().unwrap());
+fn lines(netns: &NetNs) -> BTreeSet<String> {
+    let table = netns.run(|| Kernel::open().unwrap().dump().unwrap());
     let mut lines = BTreeSet::new();
     for (key, service) in &table.services {
         lines.insert(format!("{key} {}", service.config));
@@ -38,7 +38,7 @@ fn lines(space: &Space) -> BTreeSet<String> {
 }
 
 #[track_caller]
-fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
+fn comes_to(netns: &NetNs, director: &Director, sctp_weight: u32) {
     let expected: BTreeSet<String> = [
         "sctp 10.1.0.100:2905 wrr",
         &format!("sctp 10.1.0.100:2905 -> 127.0.0.2:2905 weight {sctp_weight} (masquerade)"),
@@ -55,7 +55,7 @@ fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
     .map(str::to_owned)
     .into();
     until("table", SOON, || {
-        let found = lines(space);
+        let found = lines(netns);
         if found == expected {
             return Ok(());
         }
@@ -66,8 +66,8 @@ fn comes_to(space: &Space, director: &Director, sctp_weight: u32) {
 #[test]
 fn words_for_the_kernel_are_in_its_table() {
     let scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
-    let (space, director) = (&scene.world.directors[0], &scene.directors[0]);
-    let listener = space.run(|| {
+    let (netns, director) = (&scene.network.directors[0], &scene.directors[0]);
+    let listener = netns.run(|| {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)).unwrap();
         let address: SocketAddr = "127.0.0.2:2905".parse().unwrap();
         socket.bind(&address.into()).unwrap();
@@ -76,18 +76,18 @@ fn words_for_the_kernel_are_in_its_table() {
     });
     director.configure(CONFIGURATION);
     director.must("start");
-    comes_to(space, director, 1);
-    let timeouts = || space.run(|| Kernel::open().unwrap().timeouts().unwrap());
+    comes_to(netns, director, 1);
+    let timeouts = || netns.run(|| Kernel::open().unwrap().timeouts().unwrap());
     assert_eq!(timeouts(), Timeouts { tcp: 7200, tcp_fin: 120, udp: 30 });
 
     // A new daemon finds the table as configured, and writes nothing.
     director.must("restart");
-    comes_to(space, director, 1);
+    comes_to(netns, director, 1);
     drop(listener);
-    comes_to(space, director, 0);
+    comes_to(netns, director, 0);
     let log = director.log();
     assert!(!log.contains("changed by another program") && !log.contains("refused to"), "{log}");
     assert_eq!(log.matches("Set the kernel's time-outs").count(), 1, "{log}");
     director.must("stop");
-    assert_eq!(lines(space), BTreeSet::new());
+    assert_eq!(lines(netns), BTreeSet::new());
 }

@@ -4,9 +4,9 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use crate::director::Scene;
+use crate::network::{Family, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -1,6 +1,6 @@
 //! Scenarios that need a real IPVS kernel: run by `tests/lab/run`, see `make lab`.
 //!
-//! Every scenario is a world of its own (network namespaces on a bridge), so that many run at the same time in one
+//! Every scenario is a network of its own (network namespaces on a bridge), so that many run at the same time in one
 //! process. A missing requirement *fails* the test; nothing is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 #![allow(clippy::disallowed_methods, reason = "the lab observes real time")]
@@ -8,22 +8,22 @@
 
 mod client;
 mod cluster;
+#[path = "../compat/mod.rs"]
+mod compat;
 mod director;
 mod first_hour;
 mod identity;
-#[path = "../compat/judge/mod.rs"]
-mod judge;
 mod kernel_words;
 mod leftovers;
-mod life;
+mod lifecycle;
+mod netns;
+mod network;
 mod overrides;
 mod ownership;
 mod paths;
 mod privileges;
 mod samples;
-mod space;
 mod systemd;
 mod table;
 mod wait;
 mod web;
-mod world;

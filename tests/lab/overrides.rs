@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::director::{Director, Scene};
+use crate::network::{Family, Path, Spec};
 use crate::table::Table;
-use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -8,9 +8,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::director::{Director, Scene};
+use crate::network::{Family, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(20);
 const MOVED: &str = "virtual=10.1.0.100:80\n\treal=10.1.0.11:80 gate 5\n\tchecktype=on\n";

@@ -3,25 +3,25 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::network::{Family, Network, Path, Spec};
 use crate::table::{Table, connections};
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Family, Path, Spec, World};
 
 /// Both servers answer. One at weight 0 gets no new connections. The director's own web server is the fallback.
 fn carries(path: Path, family: Family) {
-    let world = World::new(&Spec::new(path, family), |_| Vec::new());
-    let director = &world.directors[0];
-    let service = world.service(80);
+    let network = Network::new(&Spec::new(path, family), |_| Vec::new());
+    let director = &network.directors[0];
+    let service = network.service(80);
     let weights = |first, second| {
         Table::default()
             .service(service, "rr")
-            .server(service, world.servers[0].address, path.flag(), first)
-            .server(service, world.servers[1].address, path.flag(), second)
+            .server(service, network.servers[0].address, path.flag(), first)
+            .server(service, network.servers[1].address, path.flag(), second)
     };
     weights(1, 1).install(director);
     assert_eq!(Table::read(director), weights(1, 1));
-    let client = world.client("/");
+    let client = network.client("/");
     client.answered_by(&["s11", "s12"], 10);
     // The kernel updates its counters every two seconds.
     until("counted connections", Duration::from_secs(10), || {
@@ -31,7 +31,7 @@ fn carries(path: Path, family: Family) {
 
     drop(client);
     weights(0, 1).install(director);
-    world.client("/").answered_by(&["s12"], 10);
+    network.client("/").answered_by(&["s12"], 10);
 
     let home: IpAddr = match family {
         Family::V4 => Ipv4Addr::LOCALHOST.into(),
@@ -41,7 +41,7 @@ fn carries(path: Path, family: Family) {
         Table::default().service(service, "rr").server(service, SocketAddr::new(home, 80), "-g", 1);
     let _repair = Web::start_in(director);
     fallback.install(director);
-    world.client("/").answered_by(&["d1"], 5);
+    network.client("/").answered_by(&["d1"], 5);
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn tunnel_carries() {
 /// What the scenarios rely on: a stopped server refuses, a frozen server is silent, and both answer again afterwards.
 #[test]
 fn a_web_server_stops_freezes_and_returns() {
-    let mut world = World::new(&Spec::new(Path::Direct, Family::V4), |_| Vec::new());
-    let director = world.directors[0].clone();
-    let server = &mut world.servers[0];
+    let mut network = Network::new(&Spec::new(Path::Direct, Family::V4), |_| Vec::new());
+    let director = network.directors[0].clone();
+    let server = &mut network.servers[0];
     let address = server.address;
     let ask = |path: &str| director.run(|| crate::client::request(0, address, path, Duration::from_secs(3)));
     server.web.page("/alive", "fine");

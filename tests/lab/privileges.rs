@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::director::{Director, Scene};
+use crate::network::{Family, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Spec};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -60,17 +60,17 @@ fn noted(director: &Director, name: &str) -> BTreeMap<String, String> {
 }
 
 /// A director that checks by HTTP, ping and command, and has a fallbackcommand.
-struct Stage {
+struct Fixture {
     scene: Scene,
     up: Table,
     one: Table,
     none: Table,
 }
 
-impl Stage {
-    fn new(settings: &[(&'static str, &str)]) -> Stage {
+impl Fixture {
+    fn new(settings: &[(&'static str, &str)]) -> Fixture {
         let mut scene = Scene::new(&Spec::new(Path::Direct, Family::V4));
-        for server in &scene.world.servers {
+        for server in &scene.network.servers {
             server.web.page("/", "fine");
         }
         let director = &mut scene.directors[0];
@@ -80,8 +80,8 @@ impl Stage {
             fs::write(&path, COMMAND).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let [a, b] = [0, 1].map(|number: usize| scene.world.servers[number].address);
-        let services = [80, 81, 82].map(|port| scene.world.service(port));
+        let [a, b] = [0, 1].map(|number: usize| scene.network.servers[number].address);
+        let services = [80, 81, 82].map(|port| scene.network.service(port));
         let servers = format!("\treal={a} gate\n\treal={b} gate\n");
         director_text(&scene, &services, &servers);
         let table = |weights: [u32; 2]| {
@@ -96,7 +96,7 @@ impl Stage {
             })
         };
         let (up, one, none) = (table([1, 1]), table([0, 1]), table([0, 0]));
-        Stage { scene, up, one, none }
+        Fixture { scene, up, one, none }
     }
 
     fn director(&self) -> &Director {
@@ -106,12 +106,12 @@ impl Stage {
     /// A whole life: servers fail and return, the file is reloaded, the daemon is replaced and stops.
     fn live(&mut self) {
         self.director().comes_to(&self.up, SOON);
-        self.scene.world.servers[0].web.stop();
+        self.scene.network.servers[0].web.stop();
         self.director().comes_to(&self.one, SOON);
         self.director().must("reload");
-        self.scene.world.servers[1].web.stop();
+        self.scene.network.servers[1].web.stop();
         self.director().comes_to(&self.none, SOON);
-        self.scene.world.servers.iter_mut().for_each(|server| server.web.start());
+        self.scene.network.servers.iter_mut().for_each(|server| server.web.start());
         self.director().comes_to(&self.up, SOON);
         self.director().must("restart");
         self.director().comes_to(&self.up, SOON);
@@ -144,63 +144,63 @@ fn director_text(scene: &Scene, services: &[std::net::SocketAddr; 3], servers: &
 /// R53
 #[test]
 fn root_keeps_what_it_needs_and_its_commands_are_as_ever() {
-    let mut stage = Stage::new(&[]);
-    stage.director().must("start");
-    stage.live();
-    let daemon = daemon(stage.director());
+    let mut fixture = Fixture::new(&[]);
+    fixture.director().must("start");
+    fixture.live();
+    let daemon = daemon(fixture.director());
     let kept = NET_ADMIN | DAC_OVERRIDE | KILL | SETPCAP;
     assert_eq!((daemon["Uid"].as_str(), capabilities(&daemon, "CapEff")), ("0", kept));
     assert_eq!(capabilities(&daemon, "CapPrm"), kept);
     for name in ["check", "fallback"] {
-        let command = noted(stage.director(), name);
+        let command = noted(fixture.director(), name);
         assert_eq!(capabilities(&command, "CapEff"), capabilities(&daemon, "CapBnd"), "{name}: {command:?}");
         assert_eq!(command["Elsewhere"], "yes");
     }
-    stage.end();
+    fixture.end();
 }
 
 #[test]
 fn a_user_of_its_own_does_the_whole_work() {
-    let mut stage = Stage::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")]);
-    stage.director().must("start");
-    stage.live();
-    let daemon = daemon(stage.director());
+    let mut fixture = Fixture::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")]);
+    fixture.director().must("start");
+    fixture.live();
+    let daemon = daemon(fixture.director());
     assert_eq!((daemon["Uid"].as_str(), capabilities(&daemon, "CapEff")), (NOBODY, NET_ADMIN));
     assert_eq!(capabilities(&daemon, "CapPrm"), NET_ADMIN);
     assert_eq!(capabilities(&daemon, "CapBnd"), NET_ADMIN | NET_RAW);
     for name in ["check", "fallback"] {
-        let command = noted(stage.director(), name);
+        let command = noted(fixture.director(), name);
         assert_eq!((command["Uid"].as_str(), capabilities(&command, "CapPrm")), (NOBODY, 0), "{command:?}");
     }
-    stage.end();
+    fixture.end();
 }
 
 #[test]
 fn in_the_sandbox_nothing_is_written_elsewhere() {
-    let mut stage = Stage::new(&[("LDIRECTORD_RS_PRIVILEGES__SANDBOX", "true")]);
-    stage.director().must("start");
-    stage.live();
-    let daemon = daemon(stage.director());
+    let mut fixture = Fixture::new(&[("LDIRECTORD_RS_PRIVILEGES__SANDBOX", "true")]);
+    fixture.director().must("start");
+    fixture.live();
+    let daemon = daemon(fixture.director());
     assert_eq!(daemon["NoNewPrivs"], "1");
     for name in ["check", "fallback"] {
-        assert_eq!(noted(stage.director(), name)["Elsewhere"], "no", "{name}");
+        assert_eq!(noted(fixture.director(), name)["Elsewhere"], "no", "{name}");
     }
-    stage.end();
+    fixture.end();
 }
 
 #[test]
 fn a_user_that_cannot_be_is_refused_and_says_why() {
-    let stage = Stage::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "no-such-user")]);
-    let said = stage.director().say("start");
+    let fixture = Fixture::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "no-such-user")]);
+    let said = fixture.director().say("start");
     assert_eq!(said.status.code(), Some(1), "{said:?}");
     assert!(said.text.contains("no-such-user") && said.text.contains("create it"), "{said:?}");
-    assert!(stage.director().table().is_empty());
+    assert!(fixture.director().table().is_empty());
 
-    let stage = Stage::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")]);
-    let file = stage.director().file("ha.d").join("lab.cf");
+    let fixture = Fixture::new(&[("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")]);
+    let file = fixture.director().file("ha.d").join("lab.cf");
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-    let said = stage.director().say("start");
+    let said = fixture.director().say("start");
     assert_eq!(said.status.code(), Some(1), "{said:?}");
     assert!(said.text.contains("lab.cf cannot be read by nobody") && said.text.contains("chgrp"), "{said:?}");
-    assert!(stage.director().table().is_empty());
+    assert!(fixture.director().table().is_empty());
 }

@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::space::Space;
+use crate::netns::NetNs;
 
 /// A table: its lines, whose order has no meaning.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Table(BTreeSet<String>);
 
 impl Table {
-    /// The table of a space.
-    pub fn read(space: &Space) -> Self {
-        let text = space.feed(&["ipvsadm", "-Sn"], "");
+    /// The table of a network namespace.
+    pub fn read(netns: &NetNs) -> Self {
+        let text = netns.feed(&["ipvsadm", "-Sn"], "");
         Self(text.lines().map(|line| line.trim().to_owned()).collect())
     }
 
@@ -30,12 +30,12 @@ impl Table {
         self
     }
 
-    /// Makes it the table of a space.
-    pub fn install(&self, space: &Space) {
-        space.feed(&["ipvsadm", "-C"], "");
+    /// Makes it the table of a network namespace.
+    pub fn install(&self, netns: &NetNs) {
+        netns.feed(&["ipvsadm", "-C"], "");
         // Services (-A) sort before their servers (-a).
         let text: String = self.0.iter().flat_map(|line| [line, "\n"]).collect();
-        space.feed(&["ipvsadm", "-R"], &text);
+        netns.feed(&["ipvsadm", "-R"], &text);
     }
 
     /// Whether it is empty.
@@ -55,8 +55,8 @@ impl fmt::Debug for Table {
 
 /// The number of connections that the kernel has counted, by service or server. A counter that begins again at 0
 /// reveals an entry that was deleted and added again, which no table shows.
-pub fn connections(space: &Space) -> BTreeMap<String, u64> {
-    let text = space.feed(&["ipvsadm", "-Ln", "--stats", "--exact"], "");
+pub fn connections(netns: &NetNs) -> BTreeMap<String, u64> {
+    let text = netns.feed(&["ipvsadm", "-Ln", "--stats", "--exact"], "");
     let mut counts = BTreeMap::new();
     let mut service = String::new();
     for line in text.lines() {

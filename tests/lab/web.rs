@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use nix::sys::socket::{Shutdown, shutdown};
 
-use crate::space::Space;
+use crate::netns::NetNs;
 
-/// A web server on port 80 of every address of its space, IPv4 and IPv6.
+/// A web server on port 80 of every address of its network namespace, IPv4 and IPv6.
 pub struct Web {
-    space: Arc<Space>,
+    netns: Arc<NetNs>,
     site: Arc<Site>,
     listening: Option<(TcpListener, JoinHandle<()>)>,
 }
@@ -38,12 +38,12 @@ struct Site {
 
 impl Web {
     /// Starts the server. Its only page is `/` with its name.
-    pub fn start_in(space: &Arc<Space>) -> Self {
-        let name = space.name().to_owned();
+    pub fn start_in(netns: &Arc<NetNs>) -> Self {
+        let name = netns.name().to_owned();
         let pages = Mutex::new(BTreeMap::from([("/".to_owned(), name.clone())]));
         let site =
             Site { name, pages, asked: Mutex::default(), frozen: Mutex::new(false), thawed: Condvar::new() };
-        let mut web = Self { space: space.clone(), site: Arc::new(site), listening: None };
+        let mut web = Self { netns: netns.clone(), site: Arc::new(site), listening: None };
         web.start();
         web
     }
@@ -53,7 +53,7 @@ impl Web {
         if self.listening.is_some() {
             return;
         }
-        let listener = self.space.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))).unwrap();
+        let listener = self.netns.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))).unwrap();
         let (own, site) = (listener.try_clone().unwrap(), self.site.clone());
         let thread = thread::spawn(move || {
             // The shutdown of the listener makes `accept` fail.

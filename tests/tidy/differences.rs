@@ -163,7 +163,7 @@ fn proofs(path: &Path, text: &str) -> Vec<String> {
         // `id ID… REASON`
         _ if is_below("tests/compat/scenarios/") => lines(&|line| line.starts_with("id ")),
         // `> PHASE OUTCOME ID…: REASON`
-        _ if is_below("tests/peers/verdicts/") => lines(&|line| line.starts_with("> ")),
+        _ if is_below("tests/real_servers/verdicts/") => lines(&|line| line.starts_with("> ")),
         // `PATTERN TEXT ANSWER ID`
         _ if is_below("perl-pattern/tests/") => lines(&|line| !line.starts_with("# ")),
         // Cases and scripts: the whole file is a test.
@@ -249,9 +249,9 @@ mod tests {
     assert_eq!(ids("src/one.rs", program), ["B04", "B05", "B07", "B08", "B09"]);
     assert_eq!(ids("tests/it/one.rs", program), ["B04", "B05", "B07", "B08", "B09"]);
     assert_eq!(ids("src/data.txt", "B10"), [""; 0]);
-    assert_eq!(ids("tests/peers/verdicts/README.md", "B11"), [""; 0]);
+    assert_eq!(ids("tests/real_servers/verdicts/README.md", "B11"), [""; 0]);
     assert_eq!(ids("tests/compat/scenarios/a.scenario", "# B12\nid B13 B14 reason\n"), ["B13", "B14"]);
-    assert_eq!(ids("tests/peers/verdicts/a.txt", "# B15\n> up down B16: reason\n"), ["B16"]);
+    assert_eq!(ids("tests/real_servers/verdicts/a.txt", "# B15\n> up down B16: reason\n"), ["B16"]);
     assert_eq!(ids("perl-pattern/tests/pairs.txt", "# P-one\na\tb\trefused\tP-two\n"), ["P-two"]);
     assert_eq!(ids("tests/data/steps/a.steps", "# B17\n"), ["B17"]);
 }
@@ -375,7 +375,7 @@ fn every_difference_of_a_verdict_has_an_entry() {
     let ids = differences();
     let mut wrong = Vec::new();
     let mut count = 0;
-    for (path, text) in texts(&root().join("tests/peers/verdicts")) {
+    for (path, text) in texts(&root().join("tests/real_servers/verdicts")) {
         for (number, line) in (1..).zip(text.lines()) {
             // `> PHASE OUTCOME ID…: REASON`
             let Some((head, _)) = line.strip_prefix("> ").and_then(|line| line.split_once(": ")) else {

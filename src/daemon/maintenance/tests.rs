@@ -26,7 +26,7 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
 /// The rules of a spec with the given resolver.
 fn rules_of(text: &str, known: Names, look_up: LookUp) -> MaintenanceDir {
     let known = Learned { names: known, ..Learned::default() };
-    MaintenanceDir { look_up, ..MaintenanceDir::of(&crate::daemon::world::spec(text), [], known).unwrap() }
+    MaintenanceDir { look_up, ..MaintenanceDir::of(&crate::daemon::harness::spec(text), [], known).unwrap() }
 }
 
 #[test]
@@ -234,7 +234,7 @@ async fn b1_unreadable_at_start_keeps_weight_0_out() {
          virtual=10.0.0.1:81\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.4:80 masq 0\n",
         path.display()
     );
-    let spec = crate::daemon::world::spec(&text);
+    let spec = crate::daemon::harness::spec(&text);
     let health = crate::health::Health::new(&spec, &BTreeSet::new(), far_future());
     let mut ipvs = ipvs_rs::Memory::new();
     // Nothing is up: all weights are 0.
@@ -274,7 +274,7 @@ async fn b1_unreadable_at_start_keeps_the_absent_out() {
          virtual=10.0.0.1:82\n\treal=10.0.0.5:80 masq\n",
         path.display()
     );
-    let spec = crate::daemon::world::spec(&text);
+    let spec = crate::daemon::harness::spec(&text);
     let server = |host: u8| format!("10.0.0.{host}:80").parse::<SocketAddr>().unwrap();
     // An earlier run had these in rotation, and did not have the third service.
     let (v80, v81) = (spec.virtuals()[0].id, spec.virtuals()[1].id);

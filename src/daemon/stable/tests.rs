@@ -5,7 +5,7 @@ use super::*;
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// A simulated file, and the observations of the tracker with their times in milliseconds.
-struct World {
+struct Harness {
     tracker: Tracker,
     start: Instant,
     now: Instant,
@@ -14,16 +14,16 @@ struct World {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
-fn world(content: &str) -> World {
+fn world(content: &str) -> Harness {
     let start = Instant::now();
     let file = Some(content.as_bytes().to_vec());
     let tracker = Tracker::new(content.as_bytes().to_vec(), INTERVAL, start);
-    let mut world = World { tracker, start, now: start, file, seen: Vec::new() };
+    let mut world = Harness { tracker, start, now: start, file, seen: Vec::new() };
     world.pass(1);
     world
 }
 
-impl World {
+impl Harness {
     /// Lets time pass, in milliseconds, with all due reads.
     fn pass(&mut self, millis: u64) {
         let end = self.now + Duration::from_millis(millis);

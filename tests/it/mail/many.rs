@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 
 use super::{Mood, Relay, act};
-use crate::site::{FALLBACK, WebServer, two_servers};
+use crate::sandbox::{FALLBACK, WebServer, two_servers};
 
 /// `count` servers at which no process listens.
 fn dead_servers(count: usize, directives: &str) -> String {

@@ -11,7 +11,7 @@ use std::thread;
 
 mod many;
 
-use crate::site::{Foreground, Site, WebServer, two_servers};
+use crate::sandbox::{Foreground, Sandbox, WebServer, two_servers};
 
 /// The behaviour of a relay in the next connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,8 @@ impl Relay {
     }
 
     /// A site whose alerts go to this relay.
-    fn site(&self, config: &str) -> Site {
-        let site = Site::new(config);
+    fn site(&self, config: &str) -> Sandbox {
+        let site = Sandbox::new(config);
         let settings = format!("[mail]\nport = {}\ntimeout = 1\n", self.address.port());
         fs::write(site.path("settings.toml"), settings).unwrap();
         site
@@ -136,7 +136,7 @@ fn converse(
     Ok(())
 }
 
-fn act(site: &Site, words: &[&str]) -> std::process::Output {
+fn act(site: &Sandbox, words: &[&str]) -> std::process::Output {
     let settings = site.path("settings.toml");
     let mut all = vec!["--settings", settings.to_str().unwrap()];
     all.extend(words);
@@ -300,7 +300,7 @@ fn r97_an_alert_says_what_is_known() {
 
 #[test]
 fn without_a_relay_sendmail_gets_it() {
-    let site = Site::new(
+    let site = Sandbox::new(
         "emailalert=root@localhost\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
     let (script, mail) = (site.path("sendmail"), site.path("mail"));
@@ -334,7 +334,7 @@ fn alert_test_says_what_happened() {
 #[test]
 fn a_real_mail_server_takes_it() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let site = Site::new(
+    let site = Sandbox::new(
         "smtp=127.0.0.1\nemailalert=a@one.example, b@two.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
     fs::write(site.path("settings.toml"), format!("[mail]\nport = {port}\n")).unwrap();

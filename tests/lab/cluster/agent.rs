@@ -29,7 +29,7 @@ fn expect(node: &Node, variables: &str, action: &str, code: i32) -> Said {
 
 fn cluster() -> Cluster {
     let cluster = Cluster::new(100, &[191, 192], "wrr", [1, 3], SCHOOL);
-    for server in &cluster.world.servers {
+    for server in &cluster.network.servers {
         server.web.page("/.test.html", "OK");
     }
     cluster
@@ -111,7 +111,7 @@ fn every_exit_code() {
 
     // The servers accept connections and do not answer. The stop works all the same, and the table is empty when it
     // returns.
-    cluster.world.servers.iter().for_each(|server| server.web.freeze());
+    cluster.network.servers.iter().for_each(|server| server.web.freeze());
     std::thread::sleep(Duration::from_secs(2));
     let said = expect(node, "", "stop", 0);
     assert_eq!(node.table(), Table::default());

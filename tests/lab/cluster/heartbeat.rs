@@ -95,7 +95,7 @@ fn daemon(node: &Node) -> String {
 #[test]
 fn heartbeat() {
     let cluster = Cluster::new(200, &[132, 133], "rr", [1, 1], BOOK);
-    for server in &cluster.world.servers {
+    for server in &cluster.network.servers {
         server.web.page("/index.html", "This is the Test Page.");
     }
     let mut scene = Scene { cluster, haresources: moved(HARESOURCES), figures: String::new() };

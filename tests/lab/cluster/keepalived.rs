@@ -29,7 +29,7 @@ fn start(cluster: &Cluster, number: usize, program: &str) {
 #[test]
 fn keepalived() {
     let mut cluster = Cluster::new(200, &[132, 133], "rr", [1, 1], BOOK);
-    for server in &cluster.world.servers {
+    for server in &cluster.network.servers {
         server.web.page("/index.html", "This is the Test Page.");
     }
     let mut figures = String::new();
@@ -56,7 +56,7 @@ fn keepalived() {
         cluster.on().for_each(|node| drop(node.must("service keepalived stop")));
         for node in cluster.on() {
             crate::wait::until("an end without a rest", SOON, || {
-                let (table, has) = (node.table(), node.has(&cluster.world.vip.to_string()));
+                let (table, has) = (node.table(), node.has(&cluster.network.vip.to_string()));
                 if table.is_empty() && !has {
                     Ok(())
                 } else {

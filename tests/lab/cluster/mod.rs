@@ -25,10 +25,10 @@ use std::time::Duration;
 use node::Node;
 
 use crate::client::Client;
+use crate::network::{Family, Network, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
 use crate::web::Web;
-use crate::world::{Family, Path, Spec, World};
 
 /// The files that are installed for ours, and their places.
 const INSTALLED: [(&str, &str); 3] = [
@@ -41,7 +41,7 @@ const ORIGINAL_SCRIPT: &str = "/etc/ha.d/resource.d/ldirectord";
 
 /// Two directors, real servers, a client.
 struct Cluster {
-    world: World,
+    network: Network,
     /// None: powered off.
     nodes: [Option<Node>; 2],
     /// The directors' own web servers.
@@ -57,12 +57,12 @@ impl Cluster {
     fn new(vip: u8, servers: &[u8], scheduler: &'static str, weights: [u32; 2], configuration: &str) -> Self {
         install();
         let spec = Spec { vip, servers, directors: 2, ..Spec::new(Path::Direct, Family::V4) };
-        let world = World::new(&spec, |_| Vec::new());
-        world.directors[0].ip(&format!("addr del {}/32 dev eth0", world.vip));
-        let webs: Vec<Web> = world.directors.iter().map(Web::start_in).collect();
+        let network = Network::new(&spec, |_| Vec::new());
+        network.directors[0].ip(&format!("addr del {}/32 dev eth0", network.vip));
+        let webs: Vec<Web> = network.directors.iter().map(Web::start_in).collect();
         webs.iter().for_each(|web| web.page("/", "Server is repairing"));
         let mut cluster = Self {
-            world,
+            network,
             nodes: [None, None],
             _webs: webs,
             scheduler,
@@ -75,13 +75,13 @@ impl Cluster {
     }
 
     fn power_on(&mut self, number: usize) {
-        let node = Node::power_on(&format!("DR{}", number + 1), &self.world.directors[number]);
+        let node = Node::power_on(&format!("DR{}", number + 1), &self.network.directors[number]);
         node.write("/etc/ha.d/ldirectord.cf", &self.configuration);
         self.nodes[number] = Some(node);
     }
 
     fn power_off(&mut self, number: usize) {
-        self.nodes[number].take().expect("a node that is on").power_off(&self.world.vip.to_string());
+        self.nodes[number].take().expect("a node that is on").power_off(&self.network.vip.to_string());
     }
 
     fn node(&self, number: usize) -> &Node {
@@ -95,7 +95,7 @@ impl Cluster {
     /// Waits until this node, and no other running node, has the address and the table of servers with these weights.
     #[track_caller]
     fn comes_to(&self, active: usize, weights: [u32; 2], limit: Duration) {
-        let vip = self.world.vip.to_string();
+        let vip = self.network.vip.to_string();
         let up = self.table(weights);
         until(&format!("address and table on DR{} alone", active + 1), limit, || {
             for (number, node) in (0..).zip(&self.nodes).filter_map(|(n, node)| Some((n, node.as_ref()?))) {
@@ -116,12 +116,12 @@ impl Cluster {
     }
 
     fn table(&self, weights: [u32; 2]) -> Table {
-        crate::samples::table(&self.world, self.scheduler, weights)
+        crate::samples::table(&self.network, self.scheduler, weights)
     }
 
     /// A client with a short time-out that asks again soon, like an impatient reader.
     fn client(&self, path: &str) -> Client {
-        self.world.impatient_client(path)
+        self.network.impatient_client(path)
     }
 
     fn story(&self) -> String {

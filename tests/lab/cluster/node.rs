@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::space::Space;
+use crate::netns::NetNs;
 use crate::table::Table;
 use crate::wait::until;
 
@@ -19,7 +19,7 @@ const LOG_LINES: usize = 60;
 pub struct Node {
     /// Its host name.
     pub name: String,
-    space: Arc<Space>,
+    netns: Arc<NetNs>,
     /// Holds the namespaces. All processes of the node end with it.
     first: Child,
 }
@@ -44,9 +44,9 @@ impl Said {
 
 impl Node {
     /// Switches a machine on. No daemon runs on it yet.
-    pub fn power_on(name: &str, space: &Arc<Space>) -> Self {
-        space.ip("link set eth0 up");
-        let first = space.run(|| {
+    pub fn power_on(name: &str, netns: &Arc<NetNs>) -> Self {
+        netns.ip("link set eth0 up");
+        let first = netns.run(|| {
             Command::new("unshare")
                 .args(["--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"])
                 .args([FIRST_PROCESS, name])
@@ -54,7 +54,7 @@ impl Node {
                 .spawn()
                 .unwrap()
         });
-        let node = Self { name: name.to_owned(), space: space.clone(), first };
+        let node = Self { name: name.to_owned(), netns: netns.clone(), first };
         until("a node that is on", Duration::from_secs(180), || {
             let said = node.say("test -e /run/powered-on");
             if said.status.success() { Ok(()) } else { Err(said.text) }
@@ -64,11 +64,11 @@ impl Node {
 
     /// Cuts the power: no process continues, nothing more is sent, and the kernel's state is lost.
     pub fn power_off(mut self, vip: &str) {
-        self.space.ip("link set eth0 down");
+        self.netns.ip("link set eth0 down");
         self.first.kill().unwrap();
         self.first.wait().unwrap();
-        self.space.ip(&format!("addr flush to {vip}"));
-        Table::default().install(&self.space);
+        self.netns.ip(&format!("addr flush to {vip}"));
+        Table::default().install(&self.netns);
     }
 
     /// Runs a shell command to its end.
@@ -77,7 +77,7 @@ impl Node {
         // A file, not a pipe: a pipe would also wait for a daemon that keeps it open.
         let mut output = tempfile::tempfile().unwrap();
         let begin = Instant::now();
-        let mut child = self.space.run(|| {
+        let mut child = self.netns.run(|| {
             Command::new("timeout")
                 .args([COMMAND_LIMIT, "nsenter", "--target", &first, "--mount", "--uts", "--ipc", "--net"])
                 .arg(format!("--pid=/proc/{first}/ns/pid_for_children"))
@@ -113,12 +113,12 @@ impl Node {
 
     /// The kernel's table now.
     pub fn table(&self) -> Table {
-        Table::read(&self.space)
+        Table::read(&self.netns)
     }
 
     /// Whether it has this address.
     pub fn has(&self, address: &str) -> bool {
-        !self.space.feed(&["ip", "-o", "address", "show", "to", address], "").is_empty()
+        !self.netns.feed(&["ip", "-o", "address", "show", "to", address], "").is_empty()
     }
 
     /// The ends of all logs, for the message of a failed test.

@@ -95,7 +95,7 @@ fn switch(cluster: &Cluster, title: &str, program: &str) {
 #[test]
 fn pacemaker() {
     let mut cluster = Cluster::new(100, &[191, 192], "wrr", [1, 3], SCHOOL);
-    for server in &cluster.world.servers {
+    for server in &cluster.network.servers {
         server.web.page("/.test.html", "OK");
     }
     cluster.on().for_each(start);
@@ -107,13 +107,13 @@ fn pacemaker() {
     client.comes_to_be_answered_by(&["s191", "s192"], 12);
 
     // The web servers are stopped one after the other; then the director answers itself.
-    cluster.world.servers[0].web.stop();
+    cluster.network.servers[0].web.stop();
     cluster.comes_to(first, [0, 3], SOON);
-    cluster.world.servers[1].web.stop();
+    cluster.network.servers[1].web.stop();
     cluster.comes_to(first, [0, 0], SOON);
     client.comes_to_be_answered_by(&[&format!("d{}", first + 1)], 5);
     assert!(client.last_page().contains("Server is repairing"));
-    cluster.world.servers.iter_mut().for_each(|server| server.web.start());
+    cluster.network.servers.iter_mut().for_each(|server| server.web.start());
     cluster.is_served_by(first, SOON);
 
     // The active director is halted.

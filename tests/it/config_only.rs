@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::site::Site;
+use crate::sandbox::Sandbox;
 
 /// Valid, and full of names that only a name server or the list of services knows.
 const NAMES: &str = "virtual=www.example.net:https\n\treal=web1.example.net:https masq\n\treal=web2.example.net:8443 masq\n\
@@ -20,7 +20,7 @@ fn json(output: &Output) -> Value {
 /// Neither the directory in which the configuration is searched nor settings may matter.
 #[test]
 fn any_path_is_judged_with_0_or_2() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
     let staged = site.path("staged");
     fs::create_dir(&staged).unwrap();
     let (good, bad) = (staged.join(".ansible-x.cf.tmp"), staged.join("bad"));
@@ -47,7 +47,7 @@ fn any_path_is_judged_with_0_or_2() {
 #[test]
 fn json_has_line_column_code_and_help() {
     let site =
-        Site::new("checkinterval=none\nvirtual=192.0.2.1:80\n\treel=192.0.2.2:80 masq\n\tpersistent=0\n");
+        Sandbox::new("checkinterval=none\nvirtual=192.0.2.1:80\n\treel=192.0.2.2:80 masq\n\tpersistent=0\n");
     for words in [&["-t", "web.cf", "--json"] as &[&str], &["check", "web.cf", "--json"]] {
         let output = site.run(words);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -83,7 +83,8 @@ fn json_has_line_column_code_and_help() {
 
 #[test]
 fn strict_makes_warnings_fail() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n\tchecktype=on\n\tpersistent=0\n");
+    let site =
+        Sandbox::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n\tchecktype=on\n\tpersistent=0\n");
     for words in [&["-t", "web.cf"] as &[&str], &["check", "web.cf"], &["check", "--config-only", "web.cf"]] {
         assert_eq!(site.run(words).status.code(), Some(0), "{words:?}");
         let strict = [words, &["--strict"]].concat();
@@ -102,7 +103,7 @@ fn strict_makes_warnings_fail() {
 /// Without any network and without a single socket: it asks neither a name server nor anything else.
 #[test]
 fn a_file_is_judged_without_network_or_socket() {
-    let site = Site::new(NAMES);
+    let site = Sandbox::new(NAMES);
     let judge = |before: &[&str]| {
         let mut command = Command::new(before[0]);
         command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_ldirectord-rs"));
@@ -129,7 +130,7 @@ fn a_file_is_judged_without_network_or_socket() {
 /// Only the daemon's unit has credentials, so a pipeline cannot check them. The message tells how to get one.
 #[test]
 fn credentials_are_judged_where_they_are() {
-    let site = Site::new(
+    let site = Sandbox::new(
         "virtual=192.0.2.1:443\n\treal=192.0.2.2:443 masq\n\tchecktype=on\n\t#rs: passwdfile=\"credential:ldap\"\n\
          #rs: tlscert=\"credential:cert\"\n#rs: tlskey=\"credential:key\"\n",
     );
@@ -165,7 +166,7 @@ fn credentials_are_judged_where_they_are() {
 }
 
 /// The process of `ExecReload=` knows the directory and may not read it.
-fn as_nobody(site: &Site) {
+fn as_nobody(site: &Sandbox) {
     if !nix::unistd::geteuid().is_root() {
         return println!("skipped in part: only root can become another user");
     }
@@ -188,7 +189,7 @@ fn repository(path: &str) -> std::path::PathBuf {
 /// The manual's commands for Ansible and Puppet, each with a good and a bad file in place of its placeholder.
 #[test]
 fn validation_commands_of_the_manual_work() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=192.0.2.2:80 masq\n");
     fs::write(site.path("bad.cf"), "nonsense\n").unwrap();
     let manual = fs::read_to_string(repository("docs/man/ldirectord-rs.md")).unwrap();
     for (key, sign) in [("    validate: ", "%s"), ("    validate_cmd => ", "%")] {
@@ -210,7 +211,7 @@ fn validation_commands_of_the_manual_work() {
 /// Codes are an interface: the manual lists each printed code.
 #[test]
 fn every_code_is_in_the_manual() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let manual = fs::read_to_string(repository("docs/man/ldirectord-rs.md")).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     for file in fs::read_dir(repository("tests/data/config")).unwrap() {

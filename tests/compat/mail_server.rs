@@ -9,13 +9,13 @@ use std::thread::{self, JoinHandle};
 use nix::sys::socket::{Shutdown, shutdown};
 
 /// The received mails, each as lines: the envelope, then the text.
-pub struct Post {
+pub struct MailServer {
     mails: Arc<Mutex<Vec<Vec<String>>>>,
     listener: TcpListener,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Post {
+impl MailServer {
     /// Starts it in the network of the calling thread.
     pub fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:25").unwrap();
@@ -39,7 +39,7 @@ impl Post {
     }
 }
 
-impl Drop for Post {
+impl Drop for MailServer {
     fn drop(&mut self) {
         let _ = shutdown(self.listener.as_raw_fd(), Shutdown::Both);
         if let Some(thread) = self.thread.take() {

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::client::{Client, shares};
 use crate::director::Scene;
+use crate::network::{Family, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
-use crate::world::{Family, Path, Spec};
 
 /// The limit for a change: an interval of 1 s, a check of 2 s, and an emulated processor.
 const SOON: Duration = Duration::from_secs(20);
 
 /// One daemon's life, and what differs between lives.
-struct Life {
+struct Lifecycle {
     scene: Scene,
     path: Path,
     family: Family,
@@ -31,10 +31,10 @@ struct Wanted {
 
 const FIRST: Wanted = Wanted { second_weight: 1, more: false };
 
-impl Life {
+impl Lifecycle {
     fn new(path: Path, family: Family, quiescent: bool) -> Self {
         let scene = Scene::new(&Spec::new(path, family));
-        for server in &scene.world.servers {
+        for server in &scene.network.servers {
             server.web.page("/alive.html", "all is fine");
         }
         Self { scene, path, family, quiescent }
@@ -49,7 +49,7 @@ impl Life {
     }
 
     fn server(&self, number: usize) -> SocketAddr {
-        self.scene.world.servers[number].address
+        self.scene.network.servers[number].address
     }
 
     fn configuration(&self, wanted: Wanted) -> String {
@@ -62,7 +62,7 @@ impl Life {
         );
         let ports = if wanted.more { &[80, 81][..] } else { &[80] };
         for port in ports {
-            let service = self.scene.world.service(*port);
+            let service = self.scene.network.service(*port);
             let (mut first, mut second) = (self.server(0), self.server(1));
             first.set_port(*port);
             second.set_port(*port);
@@ -81,7 +81,7 @@ impl Life {
         let mut table = Table::default();
         let ports = if wanted.more { &[80, 81][..] } else { &[80] };
         for port in ports {
-            let service = self.scene.world.service(*port);
+            let service = self.scene.network.service(*port);
             table = table.service(service, "rr");
             for (number, weight) in [(0, 1), (1, wanted.second_weight)] {
                 let mut server = self.server(number);
@@ -111,7 +111,7 @@ impl Life {
         assert!(director.pid().is_some(), "start returns when the daemon is ready");
         director.must("status");
         self.comes_to([true, true], FIRST);
-        let client = self.scene.world.client("/");
+        let client = self.scene.network.client("/");
         client.answered_by(&["s11", "s12"], 10);
 
         self.servers_die_and_return(&client);
@@ -126,30 +126,30 @@ impl Life {
     }
 
     fn servers_die_and_return(&mut self, client: &Client) {
-        self.scene.world.servers[0].web.stop();
+        self.scene.network.servers[0].web.stop();
         self.comes_to([false, true], FIRST);
         client.answered_by(&["s12"], 10);
 
-        self.scene.world.servers[1].web.stop();
+        self.scene.network.servers[1].web.stop();
         self.comes_to([false, false], FIRST);
         client.answered_by(&["d1"], 10);
 
-        self.scene.world.servers[1].web.start();
+        self.scene.network.servers[1].web.start();
         self.comes_to([false, true], FIRST);
         client.answered_by(&["s12"], 10);
 
-        self.scene.world.servers[0].web.start();
+        self.scene.network.servers[0].web.start();
         self.comes_to([true, true], FIRST);
         client.answered_by(&["s11", "s12"], 10);
 
         // A server that accepts connections without an answer is down, and so is a server whose page has changed.
-        self.scene.world.servers[0].web.freeze();
+        self.scene.network.servers[0].web.freeze();
         self.comes_to([false, true], FIRST);
-        self.scene.world.servers[0].web.thaw();
+        self.scene.network.servers[0].web.thaw();
         self.comes_to([true, true], FIRST);
-        self.scene.world.servers[1].web.page("/alive.html", "all is lost");
+        self.scene.network.servers[1].web.page("/alive.html", "all is lost");
         self.comes_to([true, false], FIRST);
-        self.scene.world.servers[1].web.page("/alive.html", "all is fine");
+        self.scene.network.servers[1].web.page("/alive.html", "all is fine");
         self.comes_to([true, true], FIRST);
     }
 
@@ -205,25 +205,25 @@ impl Life {
 
 #[test]
 fn direct_routing() {
-    Life::new(Path::Direct, Family::V4, true).run();
+    Lifecycle::new(Path::Direct, Family::V4, true).run();
 }
 
 #[test]
 fn direct_routing_not_quiescent() {
-    Life::new(Path::Direct, Family::V4, false).run();
+    Lifecycle::new(Path::Direct, Family::V4, false).run();
 }
 
 #[test]
 fn direct_routing_ipv6() {
-    Life::new(Path::Direct, Family::V6, true).run();
+    Lifecycle::new(Path::Direct, Family::V6, true).run();
 }
 
 #[test]
 fn masquerading() {
-    Life::new(Path::Masq, Family::V4, false).run();
+    Lifecycle::new(Path::Masq, Family::V4, false).run();
 }
 
 #[test]
 fn tunnel() {
-    Life::new(Path::Tunnel, Family::V4, true).run();
+    Lifecycle::new(Path::Tunnel, Family::V4, true).run();
 }

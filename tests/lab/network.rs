@@ -1,4 +1,4 @@
-//! A world: client, directors and real servers on bridges, for each of the three forwarding methods.
+//! A network: client, directors and real servers on bridges, for each of the three forwarding methods.
 //!
 //! | path | client | real servers | back to the client |
 //! | --- | --- | --- | --- |
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{Client, Ports};
-use crate::space::Space;
+use crate::netns::NetNs;
 use crate::web::Web;
 
 /// How requests reach the real servers.
@@ -47,7 +47,7 @@ impl Path {
     }
 }
 
-/// The protocol family of a whole world.
+/// The protocol family of a whole network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// IPv4: 10.1.0.0/24 is the front, 10.2.0.0/24 the back.
@@ -80,7 +80,7 @@ enum Bridge {
     Back = 2,
 }
 
-/// The parts of a world. The numbers are the last parts of addresses.
+/// The parts of a network. The numbers are the last parts of addresses.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec<'a> {
     /// How requests reach the real servers.
@@ -111,23 +111,23 @@ pub struct Server {
 }
 
 /// All actors of one scenario.
-pub struct World {
+pub struct Network {
     /// The virtual address.
     pub vip: IpAddr,
     /// The real servers.
     pub servers: Vec<Server>,
     /// The directors.
-    pub directors: Vec<Arc<Space>>,
-    client: Arc<Space>,
+    pub directors: Vec<Arc<NetNs>>,
+    client: Arc<NetNs>,
     ports: Arc<Ports>,
     family: Family,
     /// The bridges, and the router between them. Held, because each ends with its last holder.
-    _switch: Space,
+    _switch: NetNs,
 }
 
 /// A cable: an interface of an actor, plugged into a bridge.
 struct Cable<'a> {
-    space: &'a Space,
+    netns: &'a NetNs,
     device: &'a str,
     bridge: Bridge,
     host: u8,
@@ -136,44 +136,44 @@ struct Cable<'a> {
 const GATEWAY: u8 = 254;
 const CLIENT: u8 = 10;
 
-impl World {
-    /// Creates the world. The directors see `binds` (source, target) in place of their own folders.
+impl Network {
+    /// Creates the network. The directors see `binds` (source, target) in place of their own folders.
     pub fn new(spec: &Spec, binds: impl Fn(u8) -> Vec<(std::path::PathBuf, &'static str)>) -> Self {
-        let switch = Space::new("switch");
-        let client = Arc::new(Space::new("client"));
-        let directors: Vec<Arc<Space>> = (1..=spec.directors)
+        let switch = NetNs::new("switch");
+        let client = Arc::new(NetNs::new("client"));
+        let directors: Vec<Arc<NetNs>> = (1..=spec.directors)
             .map(|number| {
                 let binds = binds(number);
                 let binds: Vec<_> =
                     binds.iter().map(|(source, target)| (source.as_path(), FilePath::new(*target))).collect();
-                Arc::new(Space::with_mounts(&format!("d{number}"), &binds))
+                Arc::new(NetNs::with_mounts(&format!("d{number}"), &binds))
             })
             .collect();
-        let servers: Vec<Arc<Space>> =
-            spec.servers.iter().map(|host| Arc::new(Space::new(&format!("s{host}")))).collect();
+        let servers: Vec<Arc<NetNs>> =
+            spec.servers.iter().map(|host| Arc::new(NetNs::new(&format!("s{host}")))).collect();
 
         let back = if spec.path == Path::Direct { Bridge::Front } else { Bridge::Back };
-        let mut cables = vec![Cable { space: &client, device: "eth0", bridge: Bridge::Front, host: CLIENT }];
-        for (space, host) in directors.iter().zip(1..) {
-            cables.push(Cable { space, device: "eth0", bridge: Bridge::Front, host });
+        let mut cables = vec![Cable { netns: &client, device: "eth0", bridge: Bridge::Front, host: CLIENT }];
+        for (netns, host) in directors.iter().zip(1..) {
+            cables.push(Cable { netns, device: "eth0", bridge: Bridge::Front, host });
             if spec.path == Path::Masq {
-                cables.push(Cable { space, device: "eth1", bridge: Bridge::Back, host });
+                cables.push(Cable { netns, device: "eth1", bridge: Bridge::Back, host });
             }
         }
-        for (space, host) in servers.iter().zip(spec.servers) {
-            cables.push(Cable { space, device: "eth0", bridge: back, host: *host });
+        for (netns, host) in servers.iter().zip(spec.servers) {
+            cables.push(Cable { netns, device: "eth0", bridge: back, host: *host });
         }
         plug(&switch, spec, &cables);
         let vip = spec.family.address(Bridge::Front, spec.vip);
         for (number, director) in (1..).zip(&directors) {
             set_up_director(spec, director, (number == 1).then_some(vip));
         }
-        for (space, host) in servers.iter().zip(spec.servers) {
-            set_up_server(spec, space, vip, spec.family.address(back, *host));
+        for (netns, host) in servers.iter().zip(spec.servers) {
+            set_up_server(spec, netns, vip, spec.family.address(back, *host));
         }
-        let servers = servers.iter().zip(spec.servers).map(|(space, host)| Server {
+        let servers = servers.iter().zip(spec.servers).map(|(netns, host)| Server {
             address: SocketAddr::new(spec.family.address(back, *host), 80),
-            web: Web::start_in(space),
+            web: Web::start_in(netns),
         });
         let servers = servers.collect();
         Self { vip, servers, directors, client, ports: Arc::default(), family: spec.family, _switch: switch }
@@ -210,7 +210,7 @@ impl World {
 }
 
 /// Creates the bridges and the cables, and gives every end of a cable its address.
-fn plug(switch: &Space, spec: &Spec, cables: &[Cable]) {
+fn plug(switch: &NetNs, spec: &Spec, cables: &[Cable]) {
     let (net, _) = spec.family.prefixes();
     let mut lines = String::new();
     for bridge in [Bridge::Front, Bridge::Back] {
@@ -221,7 +221,7 @@ fn plug(switch: &Space, spec: &Spec, cables: &[Cable]) {
         }
     }
     for (number, cable) in cables.iter().enumerate() {
-        let (device, path, bridge) = (cable.device, cable.space.path(), cable.bridge);
+        let (device, path, bridge) = (cable.device, cable.netns.path(), cable.bridge);
         writeln!(lines, "link add p{number} type veth peer name {device} netns {path}").unwrap();
         writeln!(lines, "link set p{number} master {bridge:?} up").unwrap();
     }
@@ -230,7 +230,7 @@ fn plug(switch: &Space, spec: &Spec, cables: &[Cable]) {
     switch.set("ipv4/conf/default/rp_filter", 0);
     switch.ip(&lines);
     for cable in cables {
-        let Cable { space, device, bridge, host } = *cable;
+        let Cable { netns, device, bridge, host } = *cable;
         let address = spec.family.address(bridge, host);
         // heartbeat speaks to the broadcast address of a device.
         let how = if spec.family == Family::V6 { "nodad" } else { "brd +" };
@@ -239,11 +239,11 @@ fn plug(switch: &Space, spec: &Spec, cables: &[Cable]) {
             let gateway = spec.family.address(bridge, GATEWAY);
             writeln!(lines, "route add default via {gateway}").unwrap();
         }
-        space.ip(&lines);
+        netns.ip(&lines);
     }
 }
 
-fn set_up_director(spec: &Spec, director: &Space, vip: Option<IpAddr>) {
+fn set_up_director(spec: &Spec, director: &NetNs, vip: Option<IpAddr>) {
     let (_, single) = spec.family.prefixes();
     director.set("ipv4/ip_forward", u32::from(spec.path == Path::Masq));
     director.set("ipv6/conf/all/forwarding", u32::from(spec.path == Path::Masq));
@@ -255,7 +255,7 @@ fn set_up_director(spec: &Spec, director: &Space, vip: Option<IpAddr>) {
     }
 }
 
-fn set_up_server(spec: &Spec, server: &Space, vip: IpAddr, own: IpAddr) {
+fn set_up_server(spec: &Spec, server: &NetNs, vip: IpAddr, own: IpAddr) {
     let (_, single) = spec.family.prefixes();
     match spec.path {
         Path::Direct => {

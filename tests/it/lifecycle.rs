@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::site::{FALLBACK, Foreground, Site, WebServer, two_servers};
+use crate::sandbox::{FALLBACK, Foreground, Sandbox, WebServer, two_servers};
 
 #[test]
 fn a_life_from_start_to_stop() {
     let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Site::new(&two_servers(&one, &two, ""));
+    let site = Sandbox::new(&two_servers(&one, &two, ""));
     let fallback = FALLBACK.parse().unwrap();
     assert_eq!(site.told("status").0, 3);
     assert_eq!(site.act("start"), 0);
@@ -47,7 +47,7 @@ fn a_life_from_start_to_stop() {
 /// A dry run needs neither the directories of its files nor the right to drop privileges.
 #[test]
 fn a_dry_run_needs_no_directory_of_its_own() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:80 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:80 masq\n\tchecktype=on\n");
     let said = fs::File::create(site.path("said")).unwrap();
     let mut child = site
         .command(&["-d", "web.cf", "start"])
@@ -71,7 +71,7 @@ fn a_dry_run_needs_no_directory_of_its_own() {
 
 #[test]
 fn a_wrong_file_is_told_whole_and_touches_nothing() {
-    let site = Site::new("checkinterval=0\nnonsense=1\nvirtual=10.0.0.1:80\n\treal=10.0.0.2 gat\n");
+    let site = Sandbox::new("checkinterval=0\nnonsense=1\nvirtual=10.0.0.1:80\n\treal=10.0.0.2 gat\n");
     let (code, out, err) = site.told("start");
     assert_eq!((code, out.as_str()), (2, ""));
     for line in [2, 3, 5] {
@@ -85,7 +85,7 @@ fn a_wrong_file_is_told_whole_and_touches_nothing() {
 #[test]
 fn a_log_that_cannot_be_written_is_told_at_the_start() {
     // R17
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     fs::create_dir(site.path("log")).unwrap();
     let (code, _, err) = site.told("start");
     assert_eq!(code, 0);
@@ -98,7 +98,7 @@ fn a_log_that_cannot_be_written_is_told_at_the_start() {
 #[test]
 fn the_log_is_the_daemons_alone_and_survives_rotation() {
     // L02, L03
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     assert_eq!(site.act("start"), 0);
     site.expect_log("Added real server");
     assert!(site.log().contains("Starting Linux Director (ldirectord-rs "), "{}", site.log());
@@ -114,7 +114,7 @@ fn the_log_is_the_daemons_alone_and_survives_rotation() {
 
 #[test]
 fn without_a_file() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     fs::remove_file(site.path("web.cf")).unwrap();
     for action in ["start", "restart", "try-restart", "reload"] {
         let (code, _, err) = site.told(action);
@@ -132,7 +132,7 @@ fn without_a_file() {
 
 #[test]
 fn exit_codes_while_stopped() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     assert_eq!(site.told("reload").0, 1);
     assert_eq!(site.told("force-reload").0, 1);
     assert_eq!(site.told("try-restart").0, 0);
@@ -153,7 +153,7 @@ fn exit_codes_while_stopped() {
 /// The fastest of many runs, because the machine may be busy. The content of the file does not matter.
 #[test]
 fn status_answers_at_once() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let check = |what: &str, code: i32| {
         let mut times: Vec<Duration> = (0..15)
             .map(|_| {
@@ -185,7 +185,7 @@ fn status_answers_at_once() {
 #[test]
 fn a_killed_daemon_is_started_again() {
     let server = WebServer::start("I am fine");
-    let site = Site::new(&two_servers(&server, &server, ""));
+    let site = Sandbox::new(&two_servers(&server, &server, ""));
     assert_eq!(site.act("start"), 0);
     let killed = site.pid().unwrap();
     site.signal(Signal::SIGKILL);
@@ -198,7 +198,7 @@ fn a_killed_daemon_is_started_again() {
 #[test]
 fn restart_changes_the_process_and_needs_a_good_file() {
     let server = WebServer::start("I am fine");
-    let site = Site::new(&two_servers(&server, &server, ""));
+    let site = Sandbox::new(&two_servers(&server, &server, ""));
     assert_eq!(site.act("start"), 0);
     let first = site.pid().unwrap();
     assert_eq!(site.act("restart"), 0);
@@ -223,7 +223,7 @@ fn restart_changes_the_process_and_needs_a_good_file() {
 #[test]
 fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
     let good = "virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n";
-    let site = Site::new(good);
+    let site = Sandbox::new(good);
     assert_eq!(site.act("start"), 0);
     let pid = site.pid();
     let refused = |user: &str, words: &str| {
@@ -259,7 +259,7 @@ fn restart_leaves_the_daemon_where_the_new_one_could_not_start() {
 
 #[test]
 fn nothing_is_started_beside_the_original() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     // Its pid is in the file, but it holds no lock on it.
     let mut original =
         Foreground(Command::new("perl").args(["-e", "sleep 60", "/usr/sbin/ldirectord"]).spawn().unwrap());
@@ -294,7 +294,7 @@ fn nothing_is_started_beside_the_original() {
 
 #[test]
 fn restart_ends_what_the_original_has_forked() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let script = "sub child {\n\
                       my ($file, $called) = @_; my $pid = fork;\n\
                       exec { 'sleep' } $called, '60' if !$pid;\n\
@@ -331,7 +331,7 @@ fn restart_ends_what_the_original_has_forked() {
 /// R55
 #[test]
 fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     // Root can read any file, but cannot read a directory as a file.
     fs::create_dir(site.pid_file()).unwrap();
     let check = |action: &str, code: i32| {
@@ -347,7 +347,7 @@ fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
 
 #[test]
 fn what_runs_is_found_and_ended_with_wrong_settings() {
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let settings = site.path("settings.toml");
     let told = |words: &[&str]| {
         let mut command = site.command(&[&["--settings", settings.to_str().unwrap()], words].concat());
@@ -382,7 +382,7 @@ fn what_runs_is_found_and_ended_with_wrong_settings() {
 fn stop_does_not_wait_for_hung_checks() {
     // A server that accepts and never answers, with a long time-out, and a command that hangs.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let site = Site::new(&format!(
+    let site = Sandbox::new(&format!(
         "negotiatetimeout=60\nchecktimeout=60\nvirtual=192.0.2.1:80\n\treal={} masq\n\tservice=http\nvirtual=192.0.2.1:81\n\t\
          real=127.0.0.1:1 masq\n\tchecktype=external\n\tcheckcommand=\"sh -c 'sleep 60'\"\n",
         silent.local_addr().unwrap()
@@ -402,7 +402,7 @@ fn stop_does_not_wait_for_hung_checks() {
 /// server down. A command delays the end until the test allows it, so that the later signals surely arrive before it.
 #[test]
 fn d1_a_second_term_changes_nothing() {
-    let site = Site::new("");
+    let site = Sandbox::new("");
     let command = site.path("held");
     let script = format!(
         "#!/bin/sh\necho $1 >>{0}/begun\n[ $1 = start ] || until [ -e {0}/go ]; do sleep 0.02; done\n",
@@ -444,7 +444,8 @@ fn d1_a_second_term_changes_nothing() {
 
 #[test]
 fn supervised_stays_in_the_foreground() {
-    let site = Site::new("supervised=yes\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site =
+        Sandbox::new("supervised=yes\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     let child = site.command(&["web.cf", "start"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut foreground = Foreground(child);
     site.wait_for("the table", || site.table().is_some(), &String::new);
@@ -463,7 +464,7 @@ fn supervised_stays_in_the_foreground() {
 #[test]
 fn signals_that_ended_the_original_do_not_end_this_one() {
     // B29: SIGUSR1 makes it log a report.
-    let site = Site::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
+    let site = Sandbox::new("virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n");
     assert_eq!(site.act("start"), 0);
     site.signal(Signal::SIGUSR1);
     site.expect_log("tcp:192.0.2.1:80");

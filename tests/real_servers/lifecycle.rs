@@ -25,7 +25,7 @@ const ORIGINAL: u32 = 3;
 const MEASURED: u32 = 50;
 
 /// The tables of one server, and the programs that check it.
-struct Life {
+struct Lifecycle {
     tables: Vec<Table>,
     runtime: Runtime,
     checker: Checker,
@@ -48,38 +48,38 @@ pub fn live(names: &[&str]) {
         let each = (1..=table.cases.len()).map(move |number| Original::new(&format!("{name}-{number}")));
         each.filter(|_| recording)
     });
-    let mut life = Life {
+    let mut lifecycle = Lifecycle {
         originals: originals.collect(),
         tables,
         runtime: Builder::new_current_thread().enable_all().build().unwrap(),
         checker: Checker::new().unwrap(),
         faults: Vec::new(),
     };
-    life.wait("answering", &mut server);
-    life.phase("answering", PATIENCE);
-    life.phase("unanswered", SHORT);
-    life.over_tls();
-    life.crowd("unanswered");
-    life.measure();
+    lifecycle.wait("answering", &mut server);
+    lifecycle.phase("answering", PATIENCE);
+    lifecycle.phase("unanswered", SHORT);
+    lifecycle.over_tls();
+    lifecycle.crowd("unanswered");
+    lifecycle.measure();
     if let Some(server) = &mut server {
         server.freeze();
-        life.phase("frozen", SHORT);
-        life.crowd("frozen");
+        lifecycle.phase("frozen", SHORT);
+        lifecycle.crowd("frozen");
         server.thaw();
         server.stop();
-        life.phase("stopped", PATIENCE);
+        lifecycle.phase("stopped", PATIENCE);
         server.restart();
     }
-    life.wait("restarted", &mut server);
-    life.phase("restarted", PATIENCE);
+    lifecycle.wait("restarted", &mut server);
+    lifecycle.phase("restarted", PATIENCE);
     if let Some(beside) = &mut beside {
         beside.stop();
     }
-    life.phase("alone", PATIENCE);
-    life.end(names, server.map(|server| server.log()).unwrap_or_default());
+    lifecycle.phase("alone", PATIENCE);
+    lifecycle.end(names, server.map(|server| server.log()).unwrap_or_default());
 }
 
-impl Life {
+impl Lifecycle {
     fn cases(&self) -> impl Iterator<Item = &Case> {
         self.tables.iter().flat_map(|table| &table.cases)
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, gethostname};
 
-use super::post::Post;
+use super::mail_server::MailServer;
 use super::scenario::Scenario;
 use super::servers::Servers;
 
@@ -92,7 +92,7 @@ impl Watch {
     }
 
     /// Begins a new group of commands.
-    pub fn mark(&mut self, post: &Post, servers: &Servers) {
+    pub fn mark(&mut self, post: &MailServer, servers: &Servers) {
         self.marks = Marks {
             logs: LOGS.map(|path| read(path).len()),
             calls: read(CALLS).len(),
@@ -108,7 +108,7 @@ impl Watch {
     }
 
     /// Takes a pulse, which is cheap.
-    pub fn pulse(&self, post: &Post) -> Pulse {
+    pub fn pulse(&self, post: &MailServer) -> Pulse {
         Pulse {
             table: read("/proc/thread-self/net/ip_vs"),
             log: self.log_lines().len(),
@@ -119,7 +119,7 @@ impl Watch {
     }
 
     /// Everything observed, after `said`, the results of the commands.
-    pub fn look(&mut self, said: &[String], post: &Post, servers: &Servers) -> Vec<String> {
+    pub fn look(&mut self, said: &[String], post: &MailServer, servers: &Servers) -> Vec<String> {
         let mut lines: Vec<String> = said.iter().map(|line| self.normal(line)).collect();
         lines.extend(running());
         lines.extend(self.table());
@@ -159,7 +159,7 @@ impl Watch {
         lines
     }
 
-    fn new_mails(&self, post: &Post) -> BTreeSet<Vec<String>> {
+    fn new_mails(&self, post: &MailServer) -> BTreeSet<Vec<String>> {
         let normal = |mail: Vec<String>| self.normal_mail(&mail);
         mails(post).into_iter().skip(self.marks.mails).map(normal).collect()
     }
@@ -297,7 +297,7 @@ fn ipvsadm(arguments: &[&str]) -> Vec<String> {
 }
 
 /// The mails that arrived by SMTP, and those that were passed to the scenario's `sendmail`.
-fn mails(post: &Post) -> Vec<Vec<String>> {
+fn mails(post: &MailServer) -> Vec<Vec<String>> {
     let mut mails = post.mails();
     let Ok(entries) = fs::read_dir(MAILS) else { return mails };
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -8,12 +8,12 @@
 //! number of scenarios that run at the same time. `JUDGE_JITTER` is the longest random delay before a group of
 //! commands, in seconds: it reveals scenarios that depend on timing.
 
+mod harness;
+mod mail_server;
 mod observe;
-mod post;
 mod scenario;
 mod servers;
 mod settle;
-mod stage;
 
 use std::env;
 use std::fmt::Write as _;
@@ -24,9 +24,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use harness::Harness;
 use scenario::Scenario;
 use settle::{Outcome, Patience};
-use stage::Stage;
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compat/scenarios");
 const ORIGINAL: &str = "/usr/sbin/ldirectord";
@@ -86,7 +86,7 @@ impl Mode {
 }
 
 #[test]
-fn judge() {
+fn ours_does_what_is_recorded() {
     let mode = Mode::of_environment();
     let binary = mode.binary();
     assert!(binary.exists(), "no program at {}", binary.display());
@@ -159,16 +159,16 @@ fn play(mode: Mode, mut scenario: Scenario, tally: &Mutex<Tally>) {
 }
 
 fn perform(mode: Mode, scenario: &mut Scenario, tally: &Mutex<Tally>) {
-    let mut stage = Stage::enter(scenario, &mode.binary());
+    let mut harness = Harness::enter(scenario, &mode.binary());
     let patience = Patience::of(scenario, if mode == Mode::Judge { 20.0 } else { 90.0 });
     let name = scenario.name.clone();
     let jitter = Mode::jitter();
     for (number, group) in (1..).zip(&mut scenario.groups) {
         thread::sleep(jitter.mul_f64(fraction()));
         let outcome = match mode {
-            Mode::Judge => settle::expected(&mut stage, group, &patience),
-            Mode::Record => settle::quiet(&mut stage, group, &patience, true),
-            Mode::Write => settle::quiet(&mut stage, group, &patience, false),
+            Mode::Judge => settle::expected(&mut harness, group, &patience),
+            Mode::Record => settle::quiet(&mut harness, group, &patience, true),
+            Mode::Write => settle::quiet(&mut harness, group, &patience, false),
         };
         let mut tally = tally.lock().unwrap();
         if let (Some(time), true) = (outcome.table_after, group.is_an_event()) {

@@ -1,5 +1,5 @@
-//! The tables in `tests/peers/verdicts`: cases, the original's verdict on each, and the expected verdict of ours.
-//! `README.md` there describes the notation.
+//! The tables in `tests/real_servers/verdicts`: cases, the verdict of the original on each, and the expected verdict
+//! of ours. `README.md` there describes the notation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct Expected {
 
 /// The folder of the tables.
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/verdicts")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_servers/verdicts")
 }
 
 impl Table {

@@ -14,11 +14,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::mail_server::MailServer;
 use super::observe::{FOREGROUND, Watch, daemons, is_ldirectord, running};
-use super::post::Post;
 use super::scenario::{Command, Scenario};
 use super::servers::Servers;
-use crate::space::Space;
+use crate::netns::NetNs;
 use crate::wait::until;
 
 /// The longest time that a command of the program under test may take.
@@ -48,11 +48,11 @@ const SENDMAIL: &str =
     "f=/etc/ha.d/mails/$$\n{ echo \"sendmail $*\"; sed 's/^/  /'; } >$f && mv $f $f.complete";
 
 /// The environment. Everything in it ends when it is dropped.
-pub struct Stage {
+pub struct Harness {
     /// Observes all of it.
     pub watch: Watch,
     /// Receives mails.
-    pub post: Post,
+    pub post: MailServer,
     /// The real servers.
     pub servers: Servers,
     /// The results of the group's commands so far.
@@ -64,7 +64,7 @@ pub struct Stage {
     _files: TempDir,
 }
 
-impl Stage {
+impl Harness {
     /// Moves the calling thread into new namespaces for good, and sets up the environment there.
     pub fn enter(scenario: &Scenario, binary: &Path) -> Self {
         fs::create_dir_all("/etc/ha.d").unwrap();
@@ -72,11 +72,11 @@ impl Stage {
         let sources = FOLDERS.map(|(name, target)| (files.path().join(name), Path::new(target)));
         sources.iter().for_each(|(source, _)| fs::create_dir(source).unwrap());
         let binds: Vec<_> = sources.iter().map(|(source, target)| (source.as_path(), *target)).collect();
-        let space = Space::with_mounts(&scenario.name, &binds);
+        let netns = NetNs::with_mounts(&scenario.name, &binds);
         // On a loopback device, all addresses of a network are local.
-        space.ip("addr add 10.0.0.254/24 dev lo\nroute add local fd00::/64 dev lo");
-        space.set("ipv6/ip_nonlocal_bind", 1);
-        space.enter();
+        netns.ip("addr add 10.0.0.254/24 dev lo\nroute add local fd00::/64 dev lo");
+        netns.set("ipv6/ip_nonlocal_bind", 1);
+        netns.enter();
         for folder in ["flags", "mails", "maintenance"] {
             fs::create_dir(Path::new("/etc/ha.d").join(folder)).unwrap();
         }
@@ -90,7 +90,7 @@ impl Stage {
         }
         Self {
             watch: Watch::new(scenario, &binary.to_string_lossy()),
-            post: Post::open(),
+            post: MailServer::open(),
             servers: Servers::default(),
             said: Vec::new(),
             binary: binary.to_owned(),
@@ -230,7 +230,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for Harness {
     /// Ends every process in this network.
     fn drop(&mut self) {
         let Ok(own) = fs::read_link("/proc/thread-self/ns/net") else { return };

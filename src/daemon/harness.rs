@@ -35,7 +35,7 @@ pub fn spec(text: &str) -> Spec {
 }
 
 /// A director with a kernel table in memory and simulated servers.
-pub(super) struct World {
+pub(super) struct Harness {
     pub kernel: Memory,
     pub director: Option<Director>,
     pub now: Instant,
@@ -46,10 +46,10 @@ pub(super) struct World {
     overrides: BTreeMap<ServerId, Arc<Override>>,
 }
 
-impl World {
+impl Harness {
     #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
-    pub fn new() -> World {
-        World {
+    pub fn new() -> Harness {
+        Harness {
             kernel: Memory::new(),
             director: None,
             now: Instant::now(),

@@ -21,14 +21,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub type VirtualRow = (String, Vec<(SocketAddr, u64)>);
 
 /// A directory in which the program has its configuration, pid file, socket and log.
-pub struct Site {
+pub struct Sandbox {
     directory: TempDir,
 }
 
-impl Site {
+impl Sandbox {
     /// A site with this configuration, in which `LOG` is replaced by the log file.
-    pub fn new(config: &str) -> Site {
-        let site = Site { directory: TempDir::new().unwrap() };
+    pub fn new(config: &str) -> Sandbox {
+        let site = Sandbox { directory: TempDir::new().unwrap() };
         fs::create_dir(site.path("run")).unwrap();
         fs::create_dir(site.path("ha.d")).unwrap();
         fs::write(site.path("settings-of-none.toml"), "").unwrap();
@@ -155,7 +155,7 @@ impl Site {
 }
 
 /// Ends the daemon with the test.
-impl Drop for Site {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         if let Some(pid) = self.pid()
             && fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())

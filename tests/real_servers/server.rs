@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 /// The limit for anything that must happen.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server that `tests/peers/servers/RECIPE ARGUMENT…` has started.
+/// A server that `tests/real_servers/servers/RECIPE ARGUMENT…` has started.
 pub struct Server {
     name: String,
     command: Vec<String>,
@@ -29,7 +29,7 @@ impl Server {
     pub fn start_for(whom: &str, words: &[&str]) -> Server {
         assert!(
             std::env::var_os("PEERS_ROOT").is_some(),
-            "the real servers are only in place under tests/peers/run: use `make peers`"
+            "the real servers are only in place under tests/real_servers/run: use `make peers`"
         );
         let mut server = Server {
             name: format!("{whom}{}", words.join("-")).replace(['/', ' ', ':', '[', ']', ','], "_"),
@@ -49,7 +49,7 @@ impl Server {
         assert!(self.child.is_none());
         fs::create_dir_all(self.folder()).unwrap();
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/servers");
+        let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real_servers/servers");
         let child = Command::new(recipes.join(&self.command[0]))
             .args(&self.command[1..])
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
+use super::harness::Harness;
 use super::scenario::{Group, Scenario};
-use super::stage::Stage;
 
 const POLL: Duration = Duration::from_millis(50);
 /// Two passes of checks at an interval of 1 s, plus the delay of a slow machine.
@@ -50,11 +50,11 @@ impl Patience {
 }
 
 /// Runs the commands and waits until nothing changes. With `perl` also until the daemon has slept between passes.
-pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) -> Outcome {
-    stage.mark();
-    let before = stage.watch.pulse(&stage.post);
-    let ran = !stage.pids().is_empty();
-    group.commands.iter().for_each(|command| stage.obey(command));
+pub fn quiet(harness: &mut Harness, group: &Group, patience: &Patience, perl: bool) -> Outcome {
+    harness.mark();
+    let before = harness.watch.pulse(&harness.post);
+    let ran = !harness.pids().is_empty();
+    group.commands.iter().for_each(|command| harness.obey(command));
     let event = Instant::now();
     let mut pulse = before.clone();
     let mut changed = event;
@@ -62,11 +62,11 @@ pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) 
     let mut switches = Vec::new();
     let in_time = loop {
         let now = Instant::now();
-        let next = stage.watch.pulse(&stage.post);
+        let next = harness.watch.pulse(&harness.post);
         if next.table != pulse.table {
             table_after = Some(now - event);
         }
-        let pids = stage.pids();
+        let pids = harness.pids();
         if next != pulse || now - changed < POLL {
             changed = now;
             switches = pids.iter().map(|pid| sleeps(*pid)).collect();
@@ -84,19 +84,19 @@ pub fn quiet(stage: &mut Stage, group: &Group, patience: &Patience, perl: bool) 
             break false;
         }
         // Lines of the monitor file get the time at which they are observed.
-        stage.look();
+        harness.look();
         thread::sleep(POLL);
     };
     let table_after = table_after.filter(|_| pulse.table != before.table);
-    stage.watch.forget_table();
-    Outcome { lines: stage.look(), table_after, in_time }
+    harness.watch.forget_table();
+    Outcome { lines: harness.look(), table_after, in_time }
 }
 
 /// Runs the commands, waits for the expected result, and verifies that it stays.
-pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcome {
-    stage.mark();
-    let before = stage.watch.pulse(&stage.post).table;
-    group.commands.iter().for_each(|command| stage.obey(command));
+pub fn expected(harness: &mut Harness, group: &Group, patience: &Patience) -> Outcome {
+    harness.mark();
+    let before = harness.watch.pulse(&harness.post).table;
+    group.commands.iter().for_each(|command| harness.obey(command));
     let event = Instant::now();
     let (mut table, mut table_after) = (before.clone(), None);
     let mut since: Option<Instant> = None;
@@ -104,11 +104,11 @@ pub fn expected(stage: &mut Stage, group: &Group, patience: &Patience) -> Outcom
     loop {
         let held = since.is_some_and(|since| since.elapsed() >= hold);
         if held {
-            stage.watch.forget_table();
+            harness.watch.forget_table();
         }
-        let lines = stage.look();
+        let lines = harness.look();
         let now = Instant::now();
-        let next = stage.watch.pulse(&stage.post).table;
+        let next = harness.watch.pulse(&harness.post).table;
         if next != table {
             table_after = Some(now - event);
             table = next;

@@ -8,7 +8,7 @@
 )]
 
 mod crowd;
-mod life;
+mod lifecycle;
 mod original;
 mod ours;
 mod recipes;
@@ -18,7 +18,7 @@ mod table;
 /// A test for each server, with its tables.
 macro_rules! servers {
     ($($server:ident: $($table:literal)+;)+) => {
-        $(#[test] fn $server() { life::live(&[$($table),+]); })+
+        $(#[test] fn $server() { lifecycle::live(&[$($table),+]); })+
 
         #[test]
         fn every_table_has_a_server() {

@@ -1,7 +1,7 @@
 //! Runs the original on one case, to record it.
 //!
 //! The original runs unchanged, with the configuration of the case and one more virtual service after it, whose
-//! `checkcommand` writes `mark` to a log after each pass. It does not need the kernel's table: `tests/peers/run`
+//! `checkcommand` writes `mark` to a log after each pass. It does not need the kernel's table: `tests/real_servers/run`
 //! gives it an `ipvsadm` that writes its arguments to the same log. The log shows whether the server is in the table
 //! after a pass, which is the verdict, whatever the check reports. The words come from the monitor file. The original
 //! is neither changed nor traced.

@@ -85,7 +85,7 @@ impl Protocol {
 }
 
 /// A server that sends given bytes, and a check of this server.
-pub struct Stage {
+pub struct Harness {
     protocol: Protocol,
     probe: Probe,
     checker: Checker,
@@ -93,13 +93,13 @@ pub struct Stage {
     runs: AtomicU32,
 }
 
-impl Stage {
+impl Harness {
     /// Starts the server in the current runtime. Most checks end long before their deadline, because the server
     /// closes the connection. After a datagram that is not an answer, a check waits until the deadline.
     ///
     /// # Errors
     /// When no port is free.
-    pub async fn open(protocol: Protocol, deadline: Duration) -> io::Result<Stage> {
+    pub async fn open(protocol: Protocol, deadline: Duration) -> io::Result<Harness> {
         let (reply, heard) = watch::channel(Vec::new());
         let any = (Ipv4Addr::UNSPECIFIED, 0);
         let port = if protocol.udp {
@@ -114,7 +114,7 @@ impl Stage {
             port
         };
         let probe = protocol.probe((Ipv4Addr::LOCALHOST, port).into(), deadline);
-        Ok(Stage { protocol, probe, checker: Checker::new().unwrap(), reply, runs: AtomicU32::new(0) })
+        Ok(Harness { protocol, probe, checker: Checker::new().unwrap(), reply, runs: AtomicU32::new(0) })
     }
 
     /// Runs the check on this reply.

@@ -13,13 +13,13 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// A network namespace, optionally with mounts of its own. It ends with its last holder.
-pub struct Space {
+pub struct NetNs {
     name: String,
     net: File,
     mounts: Option<File>,
 }
 
-impl Space {
+impl NetNs {
     /// A new network namespace whose loopback is up.
     pub fn new(name: &str) -> Self {
         Self::build(name, &[])
@@ -46,9 +46,9 @@ impl Space {
             }
             (net, Some(File::open("/proc/thread-self/ns/mnt").unwrap()))
         });
-        let space = Self { name: name.to_owned(), net, mounts };
-        space.ip("link set lo up");
-        space
+        let netns = Self { name: name.to_owned(), net, mounts };
+        netns.ip("link set lo up");
+        netns
     }
 
     /// The actor's name, for messages.
@@ -61,7 +61,7 @@ impl Space {
         format!("/proc/{}/fd/{}", process::id(), self.net.as_raw_fd())
     }
 
-    /// Moves the calling thread into this space for good. Its child processes inherit it.
+    /// Moves the calling thread into this network namespace for good. Its child processes inherit it.
     pub fn enter(&self) {
         if let Some(mounts) = &self.mounts {
             unshare(CloneFlags::CLONE_FS).unwrap();
@@ -70,7 +70,7 @@ impl Space {
         setns(&self.net, CloneFlags::CLONE_NEWNET).unwrap();
     }
 
-    /// Runs `work` in this space, on a thread of its own.
+    /// Runs `work` in this network namespace, on a thread of its own.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         on_thread(|| {
             self.enter();
