@@ -23,23 +23,23 @@ help:
 ##@ Every day
 
 unit:            ## every test that needs no privileges and no network (once cargo has the crates)
-	@tests/setup unit
+	@tests/install-prerequisites unit
 	$(CARGO) test --workspace
 
 demo:            ## the daemon with two web servers on an in-memory table, without privileges
-	@tests/setup demo
+	@tests/install-prerequisites demo
 	$(CARGO) build --bin ldirectord-rs --example demo
 	$(TARGET)/debug/examples/demo
 
 setup:           ## the packages that the build and all tests need: installs them as root, otherwise lists them
-	@tests/setup
+	@tests/install-prerequisites
 
 ##@ Before a commit
 
 # Tests only the contents of the packages: tests of packages with a running daemon are slow in the emulated machine and
 # would take this beyond 40 minutes. The lab tests the unit, the agents and the switch.
 test: setup      ## everything, as root: all stages, then the minutes of each next to its budget
-	@PACKAGES=paper MAKE='$(MAKE)' tests/stages.sh $(STAGES)
+	@PACKAGES=package-contents MAKE='$(MAKE)' tests/stages.sh $(STAGES)
 
 lint: setup      ## format and clippy, with all features
 	$(CARGO) fmt --all --check
@@ -92,10 +92,10 @@ peers: setup     ## every check on Debian's real servers; T='NAME…' picks test
 ##@ Recording (as root, with Debian's ldirectord)
 
 corpus:          ## records how the original reads tests/data/corpus
-	tests/compat/record-corpus
+	tests/compat/record-corpus.py
 
 record:          ## records what the original does in tests/compat/scenarios; S='NAME…' picks scenarios
-	tests/compat/record $(S)
+	tests/compat/record-scenarios.py $(S)
 
 verdicts:        ## records the original's verdicts in tests/real_servers/verdicts; T='NAME…' picks tests
 	PEERS_RECORD=1 RUST_TEST_THREADS=$${RUST_TEST_THREADS:-2} $(AMONG_PEERS) test --test real_servers -- $(T)
@@ -112,8 +112,8 @@ release: setup   ## .deb, .rpm, .tar.gz and checksums, to packages/ in cargo's t
 release-check: setup  ## builds the release of the last commit again in another folder and compares the bytes (after make release)
 	packaging/release $(TARGET)/packages check
 
-package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian, as root; PACKAGES='paper life systemd' picks
-	tests/packages/run "$(PACKAGES)"
+package-test: setup  ## installs, upgrades, removes and purges the packages in a fresh Debian, as root; PACKAGES='package-contents lifecycle systemd' picks
+	tests/packages/run-tests.sh "$(PACKAGES)"
 
 upgrade-test:    ## replaces the daemon of the first release by this one and back (builds that release once)
-	tests/upgrade
+	tests/upgrade-test.sh

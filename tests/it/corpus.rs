@@ -1,6 +1,6 @@
 //! Parse equality: ours reads every configuration of the corpus as the original does, or an id explains why not.
 //!
-//! `tests/compat/record-corpus` records the original; `UPDATE_GOLDEN=1 cargo test corpus` writes ours for the cases
+//! `tests/compat/record-corpus.py` records the original; `UPDATE_GOLDEN=1 cargo test corpus` writes ours for the cases
 //! that have an id.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! The tests' own machine: files of an operator must not change what a test sees (`tests/hide`), and the repository
-//! may be below /var (`tests/lay`). Needs root, for mounts.
+//! The tests' own machine: files of an operator must not change what a test sees (`tests/hide-host-files.sh`), and
+//! the repository may be below /var (`tests/overlay-host.sh`). Needs root, for mounts.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-const HIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hide");
-const LAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lay");
+const HIDE_FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hide-host-files.sh");
+const OVERLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/overlay-host.sh");
 
 /// Files that an operator may have, and that no test may see.
 const PLANTED: [&str; 26] = [
@@ -91,7 +91,7 @@ fn d2_what_an_operator_has_does_not_show_through() {
         cd seen; grep -rl planted . | sort; ls -d var/log etc/systemd/system; cat etc/passwd";
     let layers = place.path().join("layers");
     fs::create_dir(&layers).unwrap();
-    let seen = in_namespace(script, &[&root, &layers, Path::new(HIDE)]);
+    let seen = in_namespace(script, &[&root, &layers, Path::new(HIDE_FILES)]);
     let expected: Vec<String> = COMMON.iter().map(|path| format!("./{path}")).collect();
     let mut lines = seen.lines();
     assert_eq!(lines.by_ref().take(COMMON.len()).collect::<Vec<_>>(), expected, "{seen}");
@@ -110,7 +110,7 @@ fn d4_the_packages_of_the_tests_may_lie_below_var_and_run() {
             plant(place.path(), &format!("{folder}/{name}/fetched"), folder);
         }
         let script = "\"$2\" --hide \"$1\"; cat /usr/sbin/fetched /etc/default/fetched /var/lib/fetched; cat \"$1/usr/sbin/fetched\"";
-        assert_eq!(in_namespace(script, &[place.path(), Path::new(LAY)]), "usretcvarusr", "{below}");
+        assert_eq!(in_namespace(script, &[place.path(), Path::new(OVERLAY)]), "usretcvarusr", "{below}");
     }
 }
 
@@ -123,6 +123,6 @@ fn d2_the_settings_of_the_machine_do_not_count() {
     let own = std::env::current_exe().unwrap();
     let script = "\"$2\" --hide; echo nonsense >/etc/ldirectord-rs.toml; export LDIRECTORD_RS_LOG__LEVEL=loud LDIRECTORD_RS_NONSENSE=1
         exec \"$1\" lifecycle::exit_codes_while_stopped";
-    let said = in_namespace(script, &[&own, Path::new(LAY)]);
+    let said = in_namespace(script, &[&own, Path::new(OVERLAY)]);
     assert!(said.contains("1 passed"), "{said}");
 }

@@ -164,7 +164,7 @@ fn the_demo_needs_rust_and_a_c_compiler() {
     let setup = |programs: &[&str]| {
         let path = only(programs);
         Command::new("/bin/bash")
-            .args(["tests/setup", "demo"])
+            .args(["tests/install-prerequisites", "demo"])
             .current_dir(ROOT)
             .env("PATH", path.path())
             .output()
@@ -181,7 +181,7 @@ fn the_demo_needs_rust_and_a_c_compiler() {
     let make = read("Makefile");
     let (_, demo) = make.split_once("\ndemo:").unwrap();
     let (demo, _) = demo.split_once("\n\n").unwrap();
-    assert!(demo.contains("tests/setup demo\n"), "{demo}");
+    assert!(demo.contains("tests/install-prerequisites demo\n"), "{demo}");
     assert!(demo.trim_start().starts_with("##"), "make demo depends on another target: {demo}");
 }
 
@@ -194,7 +194,7 @@ fn c1_a_pid_file_of_a_user_gives_root_no_command() {
         println!("skipped: needs root and namespaces");
         return;
     }
-    let script = Path::new(ROOT).join("tests/packages/hostile");
+    let script = Path::new(ROOT).join("tests/packages/hostile-pid-files.sh");
     let output = Command::new("unshare").args(namespaces).arg(script).output().unwrap();
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && out.ends_with("hostile: passed\n"), "{output:?}");

@@ -349,7 +349,7 @@ fn a_real_mail_server_takes_it() {
     let _server = Foreground(server);
     let errors = || fs::read_to_string(site.path("errors")).unwrap();
     site.wait_for(
-        "python3-aiosmtpd (tests/setup installs it)",
+        "python3-aiosmtpd (tests/install-prerequisites installs it)",
         || TcpStream::connect(("127.0.0.1", port)).is_ok(),
         &errors,
     );

@@ -134,7 +134,8 @@ fn moved(text: &str) -> String {
     text.replace("192.168.12.", "10.1.0.").replace("192.168.18.", "10.1.0.").replace("eth1", "eth0")
 }
 
-/// Installs our files where the packages put them. The file system is that of `tests/lab/cluster/inside`, which is
+/// Installs our files where the packages put them. The file system is that of
+/// `tests/lab/cluster/run-with-managers.sh`, which is
 /// thrown away.
 fn install() {
     static ONCE: Once = Once::new();

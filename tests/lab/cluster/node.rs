@@ -9,7 +9,7 @@ use crate::netns::NetNs;
 use crate::table::Table;
 use crate::wait::until;
 
-const FIRST_PROCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster/node");
+const FIRST_PROCESS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/cluster/node-init.sh");
 /// The limit for a command, also on an emulated processor.
 const COMMAND_LIMIT: &str = "120";
 /// A cluster manager's log is long. Only its end is shown.

@@ -1,8 +1,8 @@
 #!/bin/sh
 # First process of the emulated machine, from its initramfs (busybox): lays a
 # writable layer over the host's root file system, which stays unchanged, hides
-# an operator's own files there (`hide`), and starts the script `guest`. Errors
-# go to the console. The machine then ends without an exit code, and `run`
+# an operator's own files there (`hide-host-files.sh`), and starts
+# `guest-run-job.sh`. Errors go to the console. The machine then ends without an exit code, and `run`
 # prints these last lines.
 die() {
 	echo "lab: $*" >/dev/console
@@ -26,7 +26,7 @@ mount -t 9p -o "$share,cache=none" job /job || die "cannot mount the job's share
 # Lines of `keep` are names of folders, which may contain blanks.
 set --
 while read -r folder; do set -- "$@" "$folder"; done </job/keep
-/hide /host /layer "$@" || die "cannot hide the host's own files"
+/hide-host-files.sh /host /layer "$@" || die "cannot hide the host's own files"
 mount -t overlay -o lowerdir=/layer/new:/layer/gone:/host,upperdir=/layer/upper,workdir=/layer/work overlay /root.new ||
 	die "cannot mount the writable layer"
 
@@ -43,4 +43,4 @@ mkdir -p dev/pts dev/shm run/lab run/lock
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs dev/shm
 mount --move /job run/lab
-exec switch_root /root.new /bin/bash /run/lab/guest
+exec switch_root /root.new /bin/bash /run/lab/guest-run-job.sh

@@ -2,12 +2,12 @@
 # Tests the scripts that root runs against a pid file and a process of an unprivileged user: nothing in these becomes a
 # command of root, and no process of another user gets a signal. Run as root, in new mount and pid namespaces.
 #
-#   unshare --mount --pid --fork --mount-proc tests/packages/hostile
+#   unshare --mount --pid --fork --mount-proc tests/packages/hostile-pid-files.sh
 set -euo pipefail
 
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 user=65534
-"$source/tests/lay" --hide
+"$source/tests/overlay-host.sh" --hide
 place=$(mktemp -d /run/hostile.XXXXXX)
 chmod 755 "$place"
 calls=$place/calls

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the original on the scenarios of tests/compat/scenarios, in the lab, and records what it does.
 
-Usage: record [PART-OF-A-NAME ...]
+Usage: record-scenarios.py [PART-OF-A-NAME ...]
 
 Changes only the `|` lines of the scenarios, and the file `recorded` with the versions of the recorded programs. Then runs
 ours on the same scenarios, so that the times of both programs come from one machine on one day. Needs root; installs

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the original on every case of tests/data/corpus and rewrites the recorded lines.
 
-Usage: record-corpus [--table] [FILE.txt ...]
+Usage: record-corpus.py [--table] [FILE.txt ...]
 
 `ldirectord FILE status` reads each case, in new namespaces, with only the names of tests/data/corpus/hosts and services.
 Exit code 3 (not running) means accepted, 2 refused. Observe.pm, loaded into the original, writes what it understood.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests the effect of the packages on a running director, on a machine with IPVS.
 set -euo pipefail
-. /source/tests/packages/lib
+. /source/tests/packages/common.sh
 old=$(echo /packages/ldirectord-rs_[!9]*.deb) new=$(echo /packages/ldirectord-rs_9*.deb)
 
 director
@@ -126,4 +126,4 @@ rm /etc/ha.d/haresources
 must update-rc.d ldirectord enable
 files >/tmp/after
 diff /tmp/before /tmp/after || fail "some files remain"
-say "life: passed"
+say "lifecycle: passed"

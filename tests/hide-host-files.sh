@@ -3,7 +3,7 @@
 # managers and of servers, accounts, units, crontabs, names. A test then sees the same machine everywhere. Needs root;
 # the shell may be busybox.
 #
-#   tests/hide ROOT LAYERS [KEEP...]
+#   tests/hide-host-files.sh ROOT LAYERS [KEEP...]
 #
 # LAYERS/gone has a whiteout (a device 0:0) for each path of the list that exists below ROOT, LAYERS/new the files that
 # replace them: lowerdir=LAYERS/new:LAYERS/gone:ROOT. Each KEEP stays visible, wherever it is.

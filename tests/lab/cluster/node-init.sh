@@ -2,7 +2,7 @@
 # First process of a cluster node, in new namespaces: sets the host name, and
 # mounts the folders that nodes do not share. Powering the node off kills it.
 #
-#   tests/lab/cluster/node NAME
+#   tests/lab/cluster/node-init.sh NAME
 set -euo pipefail
 
 hostname "$1"

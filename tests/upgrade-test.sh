@@ -2,7 +2,7 @@
 # Runs the daemon of one release with the command line of another release, in both directions: a package replaces the
 # program of a running daemon. Uses an in-memory table and needs no privileges.
 #
-#   tests/upgrade [COMMIT]    the other release (the end of stage one)
+#   tests/upgrade-test.sh [COMMIT]    the other release (the end of stage one)
 #
 # Builds the other release once, from this repository, to upgrade/ in cargo's target folder.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # Fetches Debian packages and unpacks them next to the build: installs nothing,
 # starts no service.
 #
-#   tests/fetch NAME 'PACKAGE…'...     prints the folder of the unpacked files
+#   tests/fetch-packages.sh NAME 'PACKAGE…'...     prints the folder of the unpacked files
 #
 # Packages of one argument can be installed together; each argument is fetched by
 # itself. They are kept in NAME/ in cargo's target folder. Downloading needs root,

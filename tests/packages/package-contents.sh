@@ -1,7 +1,7 @@
 #!/bin/bash
 # Tests the contents of the packages; needs no IPVS.
 set -euo pipefail
-. /source/tests/packages/lib
+. /source/tests/packages/common.sh
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' /source/Cargo.toml | head -n 1)
 deb=/packages/ldirectord-rs_$version-1_$(dpkg --print-architecture).deb
 rpm=$(echo /packages/ldirectord-rs-"$version"-1.*.rpm)
@@ -259,4 +259,4 @@ gives 0 '^semanage fcontext -d /usr/sbin/ldirectord-rs$' tail -n 1 /tmp/selinux
 rm /usr/sbin/semanage /usr/sbin/restorecon /usr/sbin/systemctl /etc/ldirectord-rs.toml.rpmsave
 files | grep -v ^/var/lib/rpm >/tmp/after
 diff /tmp/before /tmp/after || fail "files of the .rpm remain"
-say "paper: passed"
+say "package-contents: passed"

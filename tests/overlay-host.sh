@@ -1,10 +1,10 @@
 #!/bin/bash
 # Gives the calling mount namespace its own /usr, /etc and /var: this machine's files under the fetched packages
-# (tests/fetch). Changes there are gone with the namespace.
+# (tests/fetch-packages.sh). Changes there are gone with the namespace.
 #
-#   tests/lay [--hide] FOLDER...
+#   tests/overlay-host.sh [--hide] FOLDER...
 #
-#   --hide   hides an operator's own files of this machine (tests/hide), and makes /run empty
+#   --hide   hides an operator's own files of this machine (tests/hide-host-files.sh), and makes /run empty
 #
 # The packages' /etc and /var are small and are copied into the upper layer: a layer must not be inside another layer,
 # and this repository, with the packages, may be below /var.
@@ -16,7 +16,7 @@ hide=
 [ "${1-}" != --hide ] || { hide=yes && shift; }
 
 die() {
-	echo "lay: $*" >&2
+	echo "overlay-host: $*" >&2
 	exit 125
 }
 
@@ -37,7 +37,7 @@ if [ "$hide" ]; then
 fi
 layers=$(mktemp -d /run/layers.XXXXXX)
 chmod 755 "$layers"
-[ -z "$hide" ] || "$here/hide" / "$layers" "${kept[@]}"
+[ -z "$hide" ] || "$here/hide-host-files.sh" / "$layers" "${kept[@]}"
 
 for folder in usr etc var; do
 	upper=$layers/$folder lower=

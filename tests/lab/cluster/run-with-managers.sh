@@ -4,7 +4,7 @@
 # the mount namespace, in which this runs.
 set -euo pipefail
 
-"$(dirname "${BASH_SOURCE[0]}")/../../lay" "$CLUSTER_ROOT"
+"$(dirname "${BASH_SOURCE[0]}")/../../overlay-host.sh" "$CLUSTER_ROOT"
 
 # The managers' scripts start hundreds of processes. Each dynamically linked
 # process costs 40 ms on an emulated processor. This shell has the usual tools

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 if [ "${1-}" = steps ]; then
-	. /source/tests/packages/lib
+	. /source/tests/packages/common.sh
 	old=$(echo /packages/ldirectord-rs_[!9]*.deb) new=$(echo /packages/ldirectord-rs_9*.deb)
 	main() { systemctl show --property MainPID --value "$1"; }
 	# right WHAT: the table, the counters and the log must be unchanged.
@@ -95,7 +95,7 @@ cat >/etc/systemd/system/steps.service <<-'END'
 	Environment=HOME=/root LC_ALL=C.UTF-8
 	StandardOutput=file:/var/steps
 	StandardError=inherit
-	ExecStart=/source/tests/packages/systemd steps
+	ExecStart=/source/tests/packages/systemd.sh steps
 	ExecStopPost=/bin/systemctl exit 0
 END
 cat >/etc/systemd/system/steps.target <<-'END'

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Tests the packages of a debug build in a fresh Debian: their contents (paper),
-# and their effect on a running director (life, systemd: on a machine with IPVS).
+# Tests the packages of a debug build in a fresh Debian: their contents
+# (package-contents), and their effect on a running director (lifecycle, systemd:
+# on a machine with IPVS).
 #
-#   tests/packages/run [paper|life|systemd]
+#   tests/packages/run-tests.sh [package-contents|lifecycle|systemd]
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,7 +14,7 @@ cd "$here/../.."
 }
 target=${CARGO_TARGET_DIR:-target}
 folder=$target/package-test
-base=$("$here/base")
+base=$("$here/create-debian.sh")
 
 rm -rf "$folder"
 cargo build --quiet
@@ -26,13 +27,13 @@ for file in "$folder"/again/*; do
 done
 rm -rf "$folder/again"
 # A later version, for an upgrade.
-case ${1:-life} in *life* | *systemd*) packaging/build "$target/debug/ldirectord-rs" "$folder" 9.0.0-1 ;; esac
+case ${1:-lifecycle} in *lifecycle* | *systemd*) packaging/build "$target/debug/ldirectord-rs" "$folder" 9.0.0-1 ;; esac
 ls -l "$folder"
 folder=$(cd "$folder" && pwd)
 
-for script in ${1:-paper life systemd}; do
+for script in ${1:-package-contents lifecycle systemd}; do
 	case $script in
-	paper) unshare --mount "$here/inside" "$base" "$folder" paper ;;
-	*) tests/lab/run "$here/inside" "$base" "$folder" "$script" ;;
+	package-contents) unshare --mount "$here/run-in-debian.sh" "$base" "$folder" "$script" ;;
+	*) tests/lab/run "$here/run-in-debian.sh" "$base" "$folder" "$script" ;;
 	esac
 done

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Runs a script of this folder in a Debian whose changes are thrown away.
 #
-#   tests/packages/inside BASE PACKAGES SCRIPT     in a mount namespace of its own
+#   tests/packages/run-in-debian.sh BASE PACKAGES SCRIPT     in a mount namespace of its own
 #
-# The packages are in /packages there, and this repository in /source.
+# SCRIPT is a name without `.sh`. The packages are in /packages there, and this repository in /source.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -28,4 +28,4 @@ mount -t sysfs sys "$root/sys"
 mount -t tmpfs -o mode=755 run "$root/run"
 mkdir -p "$root/run/lock"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-	DEBIAN_FRONTEND=noninteractive "/source/tests/packages/$script"
+	DEBIAN_FRONTEND=noninteractive "/source/tests/packages/$script.sh"
