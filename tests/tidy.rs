@@ -1,5 +1,5 @@
 //! The rules of the project that a machine can check: directions between modules, no import circles, a header on every
-//! file, files of a readable size, a test for each difference from the original, plain words.
+//! file, files of a readable size, a test for each difference from the original, plain words, short and clear names.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
@@ -13,6 +13,8 @@ mod impls;
 mod links;
 #[path = "tidy/modules.rs"]
 mod modules;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/summaries.rs"]
 mod summaries;
 #[path = "tidy/words.rs"]

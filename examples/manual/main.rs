@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_directive_has_its_section_and_each_section_its_directive() {
+    fn each_directive_has_a_section_and_each_section_a_directive() {
         let sections: Vec<&str> =
             text::DIRECTIVES.lines().filter_map(|line| line.strip_prefix("## ")).collect();
         let table: Vec<&str> = DIRECTIVES.iter().map(|directive| directive.name).collect();

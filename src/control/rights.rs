@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn root_and_the_daemon_may_do_all_and_groups_what_they_are_given() {
+    fn root_and_daemon_have_all_rights_and_groups_their_own() {
         let peer = |uid, gid| Peer { pid: Some(1), uid, gid };
         let rights = Rights { read: Some(Gid::from_raw(4242)), write: Some(Gid::from_raw(4343)) };
         for (uid, gid, read, write) in [

@@ -63,7 +63,7 @@ fn downs_without_change(events: &[Event]) -> Vec<String> {
 
 /// A change of the table names the transition of its server.
 #[test]
-fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
+fn a_table_change_names_its_transition() {
     let text = "quiescent=yes\nreaddquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
     let mut world = Harness::new(text);
     let causes = |events: Vec<Event>| -> Vec<(String, Option<Because>)> {
@@ -95,7 +95,7 @@ fn a_change_of_the_table_names_the_transition_that_it_carries_out() {
 
 /// L01
 #[test]
-fn a_server_that_goes_down_without_a_change_of_the_table_is_reported() {
+fn a_server_down_without_a_table_change_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
     let mut world = Harness::new(text);
     // The server fails its first check, so it was never in rotation.
@@ -231,7 +231,7 @@ fn a_service_that_was_given_up_is_not_touched() {
 
 /// A service of an earlier run that no other daemon claims.
 #[test]
-fn an_adopted_service_is_removed_also_where_it_cannot_be_read_at_first() {
+fn an_adopted_service_is_removed_after_a_failed_first_read() {
     let mut world = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     let left = desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
     let config = ipvs_rs::ServiceConfig::new("rr");
@@ -338,7 +338,7 @@ fn a_preview_is_what_a_reload_does() {
 
 /// R65: the service belonged to another daemon, with other servers.
 #[test]
-fn a_service_that_is_taken_over_keeps_its_servers_until_one_of_ours_is_up() {
+fn a_taken_over_service_keeps_its_servers_until_ours_is_up() {
     let moved =
         "virtual=10.0.0.1:81\n\treal=10.0.0.4:81 masq\n\treal=10.0.0.5:81 masq\n\tfallback=127.0.0.1:81\n";
     let own = "quiescent=no\nchecktimeout=5\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n";

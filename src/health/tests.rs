@@ -275,7 +275,7 @@ fn a11_a_first_check_gets_its_turn_where_places_are_scarce() {
 /// Four servers in rotation always use the only slot. Without a check of its own, a server that works again would stay
 /// out of rotation as long as the director is overloaded.
 #[test]
-fn a11_a_server_that_is_down_gets_its_turn_where_slots_are_scarce() {
+fn a11_a_server_that_is_down_gets_a_turn_with_few_slots() {
     let mut now = start();
     let spec = spec(0..5, "service=http");
     let mut health = Health::new(&spec, &in_service(&spec, |_| true), now);

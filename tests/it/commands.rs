@@ -29,7 +29,7 @@ fn expect_calls(site: &Sandbox, name: &str, expected: &[&str]) {
 
 /// R27: without a shell. Quotes still group words.
 #[test]
-fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
+fn fallback_command_runs_for_the_last_and_the_first_server() {
     let (mut one, mut two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let site = Sandbox::new("");
     let command = script(&site, "fb");
@@ -50,7 +50,7 @@ fn the_fallback_command_is_told_of_the_last_server_and_of_the_first() {
 }
 
 #[test]
-fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
+fn b23_fallback_command_runs_at_the_end_if_configured() {
     let site = Sandbox::new("");
     let command = script(&site, "fb");
     site.write(&format!(
@@ -70,7 +70,7 @@ fn b23_the_fallback_command_is_told_of_the_end_where_the_settings_say_so() {
 
 /// R26
 #[test]
-fn a_fallback_command_that_a_reload_brings_is_told_how_things_stand() {
+fn a_fallback_command_added_by_reload_gets_the_state() {
     let site = Sandbox::new("");
     let command = script(&site, "fb");
     let config = "checkinterval=1\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=connect\n";
@@ -103,7 +103,7 @@ fn a_command_that_fails_or_hangs_delays_nothing_and_is_said() {
 }
 
 #[test]
-fn the_callback_is_told_of_each_change_whether_it_is_taken_up_or_not() {
+fn the_callback_runs_for_each_change_applied_or_not() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     for autoreload in ["yes", "no"] {
         let site = Sandbox::new("");
@@ -181,7 +181,7 @@ fn other_configurations_start_reload_and_stop_with_this_one() {
 
 /// R29
 #[test]
-fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
+fn a_server_is_in_maintenance_from_start_until_file_is_gone() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let site = Sandbox::new("");
     let directory = site.path("maintenance");
@@ -204,7 +204,7 @@ fn a_server_in_maintenance_is_out_from_the_start_until_its_file_is_gone() {
 }
 
 #[test]
-fn a_reload_while_the_directory_cannot_be_read_ends_no_maintenance() {
+fn a_reload_with_unreadable_directory_ends_no_maintenance() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let site = Sandbox::new("");
     let directory = site.path("maintenance");
@@ -251,7 +251,7 @@ fn b1_start_says_that_maintenancedir_cannot_be_read() {
 }
 
 #[test]
-fn r30_a_monitor_file_that_cannot_be_written_is_said_once_and_stops_nothing() {
+fn r30_unwritable_monitor_file_is_logged_once_stops_nothing() {
     let (one, two) = (WebServer::start("all fine"), WebServer::start("all fine"));
     let site = Sandbox::new("");
     let monitor = site.path("absent/monitor");

@@ -59,7 +59,7 @@ fn a_broken_answer_is_down() {
 }
 
 #[test]
-fn a_silent_server_is_down_at_the_deadline_and_the_process_is_killed() {
+fn a_silent_server_is_down_in_time_and_its_process_killed() {
     let text = verdict(b"");
     assert!(text.contains("within 2 s") && text.contains("waiting for the login and the query"), "{text}");
 }

@@ -38,7 +38,7 @@ fn act(site: &Sandbox, words: &[&str]) -> (i32, String, Vec<String>) {
 
 /// R94
 #[test]
-fn a_unit_that_waits_for_its_next_start_is_stopped_and_restarted() {
+fn a_unit_that_waits_for_a_start_is_stopped_and_restarted() {
     let may = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
     if !may.is_ok_and(|status| status.success()) {
         println!("skipped: unshare(1) may not make a mount namespace here");

@@ -133,7 +133,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// The test functions of a source, each with its doc comment, its attributes and its body. The layout is that of
 /// `rustfmt`, so a function ends at the brace with its own indentation. Functions in `proptest!` count, too.
-fn test_functions(text: &str) -> Vec<String> {
+pub(crate) fn test_functions(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let is_test = |line: &str| {
         let line = line.trim_start();
@@ -173,7 +173,7 @@ fn proofs(path: &Path, text: &str) -> Vec<String> {
 }
 
 /// The name of a test function, from its source with doc comment and attributes.
-fn function_name(proof: &str) -> Option<&str> {
+pub(crate) fn function_name(proof: &str) -> Option<&str> {
     let is_code = |line: &&str| !line.starts_with("//") && !line.starts_with("#[");
     let code = proof.lines().map(str::trim_start).find(is_code)?;
     let (_, rest) = code.split_once("fn ")?;

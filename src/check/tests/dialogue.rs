@@ -79,7 +79,7 @@ async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words:
 }
 
 #[tokio::test]
-async fn c4_a_server_that_repeats_the_password_does_not_bring_it_into_the_log() {
+async fn c4_a_password_that_a_server_repeats_is_not_logged() {
     let echo: Script = &[
         ("", "+OK hi\r\n"),
         ("CAPA", "-ERR what?\r\n"),

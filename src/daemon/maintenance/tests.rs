@@ -30,7 +30,7 @@ fn rules_of(text: &str, known: Names, look_up: LookUp) -> MaintenanceDir {
 }
 
 #[test]
-fn names_that_were_known_stay_known_where_the_resolver_is_silent() {
+fn known_names_stay_known_while_the_resolver_is_silent() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("web2"), "").unwrap();
     let text = format!(
@@ -49,7 +49,7 @@ fn names_that_were_known_stay_known_where_the_resolver_is_silent() {
 }
 
 #[test]
-fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_time() {
+fn a_silent_resolver_gets_one_round_then_others_come_first() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("web"), "").unwrap();
     let text = format!(
@@ -69,7 +69,7 @@ fn a_silent_resolver_is_asked_one_round_of_names_and_the_others_first_the_next_t
 
 /// A mistyped address matches no server, whatever the names of the servers are.
 #[test]
-fn a_file_of_a_foreign_address_is_reported_also_while_names_are_unknown() {
+fn a_foreign_address_is_reported_while_names_are_unknown() {
     let directory = tempfile::tempdir().unwrap();
     for file in ["10.0.0.2", "10.0.0.77", "10.0.0.3:81", "[fd00::7]", "web3"] {
         fs::write(directory.path().join(file), "").unwrap();
@@ -85,7 +85,7 @@ fn a_file_of_a_foreign_address_is_reported_also_while_names_are_unknown() {
 }
 
 #[tokio::test]
-async fn a_silent_resolver_does_not_keep_a_file_by_address_from_being_seen() {
+async fn a_silent_resolver_does_not_delay_a_file_by_address() {
     let directory = tempfile::tempdir().unwrap();
     for file in ["10.0.0.2", "web3"] {
         fs::write(directory.path().join(file), "").unwrap();

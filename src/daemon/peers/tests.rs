@@ -189,7 +189,7 @@ fn the_file_of_a_note_is_read_and_hosts_keep_their_address() {
 
 /// R93: both daemons were restarted at once, after a service was moved from one file to the other.
 #[test]
-fn what_an_earlier_run_left_is_not_removed_while_another_daemon_may_want_it() {
+fn leftovers_stay_while_another_daemon_may_want_them() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.gone("mail.cf", &[25]);
     let Beginning { mut peers, spec: running, previously_owned } = folder.start(&[81], &[80, 81, 99], now);

@@ -196,7 +196,7 @@ impl Delivery for Silent {
 }
 
 #[tokio::test]
-async fn the_end_delivers_the_rest_and_does_not_wait_for_a_silent_destination() {
+async fn the_end_delivers_the_rest_without_waiting_for_silence() {
     let mut queues = Queues::new("test", 1000);
     let (script, attempts) = script([]);
     let mut script = Some(script);
