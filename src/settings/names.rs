@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::{ConfigError, Map, Source, Value, ValueKind};
+use config_file::{ConfigError, Map, Source, Value, ValueKind};
 
 /// Section, earlier name, name.
 const RENAMED: [(&str, &str, &str); 5] = [
@@ -21,8 +21,8 @@ pub(super) fn variable(key: &str) -> String {
 }
 
 /// All variables of the environment that are settings.
-pub(super) fn environment() -> config::Environment {
-    config::Environment::with_prefix(PREFIX).prefix_separator("_").separator("__").try_parsing(true)
+pub(super) fn environment() -> config_file::Environment {
+    config_file::Environment::with_prefix(PREFIX).prefix_separator("_").separator("__").try_parsing(true)
 }
 
 /// Settings of one source: tables of a file, or dotted keys of the environment.

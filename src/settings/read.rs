@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use config::builder::DefaultState;
-use config::{Config, ConfigBuilder, File, FileFormat};
+use config_file::builder::DefaultState;
+use config_file::{Config, ConfigBuilder, File, FileFormat};
 
 use super::names::{Values, environment, variable, written};
 use super::{PATH, Paths, Settings, SettingsError};

@@ -1,6 +1,6 @@
 //! Tests of settings from a file and from the environment.
 
-use config::{Config, File, FileFormat};
+use config_file::{Config, File, FileFormat};
 
 use super::*;
 

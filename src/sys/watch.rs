@@ -10,8 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use file_watch::event::{AccessKind, AccessMode, ModifyKind};
+use file_watch::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 /// The longest chain of links, as in the kernel (MAXSYMLINKS).
@@ -72,7 +72,7 @@ impl FileWatch {
         let (sender, hints) = watch::channel(Hint { count: 0, last: Change::Unknown });
         let watched = Arc::new(Mutex::new(Watched { directories: BTreeSet::new(), names }));
         let known = Arc::clone(&watched);
-        let report = move |event: notify::Result<Event>| {
+        let report = move |event: file_watch::Result<Event>| {
             // An error of the watch may have hidden any change.
             let event = event.unwrap_or_else(|_| Event::new(EventKind::Other));
             if lock(&known).concerns(&event) {
@@ -82,7 +82,7 @@ impl FileWatch {
                 });
             }
         };
-        let watcher = notify::recommended_watcher(report).ok();
+        let watcher = file_watch::recommended_watcher(report).ok();
         (FileWatch { path, watcher, watched }, Hints(hints))
     }
 
