@@ -16,7 +16,6 @@ mod failure;
 mod format;
 mod http;
 mod ldap;
-mod limited;
 mod mask;
 mod matching;
 mod mysql;

@@ -1,6 +1,7 @@
 //! Connections, names and TLS for the checks. No deadlines here: the caller's deadline is hard and covers everything.
 
 pub mod dial;
+pub mod limited;
 pub mod lookup;
 pub mod resolve;
 pub mod stream;

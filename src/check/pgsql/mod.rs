@@ -15,10 +15,10 @@ use super::aside::polled_aside;
 use super::clients::{Clients, HandshakeError};
 use super::failure::{judge_error, unreachable};
 use super::format;
-use super::limited::Bounded;
 use super::progress::{Progress, Step};
 use super::sql::{INCOMPLETE, name};
 use crate::net::dial;
+use crate::net::limited::{ByteLimit, Limited};
 use crate::net::stream::Stream;
 use crate::net::tls::ClientError;
 use crate::spec::{Probe, SqlProbe};
@@ -59,7 +59,7 @@ async fn log_in(
     probe: &Probe,
     sql: &SqlProbe,
     progress: &Progress,
-) -> Result<(Client, Connection<Bounded<TcpStream>, Bounded<Stream>>), Refusal> {
+) -> Result<(Client, Connection<Limited<TcpStream, ByteLimit>, Limited<Stream, ByteLimit>>), Refusal> {
     progress.connecting(probe.target);
     let stream = dial::connect(probe.target).await.map_err(Refusal::Connection)?;
     progress.connected(Step::Answer("the answer to the login"));
@@ -73,7 +73,8 @@ async fn log_in(
     let sealer =
         Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), warning: Arc::clone(&warning) };
     // The server chooses the cost of the password hash (SCRAM, at most 100,000 rounds): 50 ms and more.
-    let login = async move { config.connect_raw(Bounded::new(stream, MAX_ANSWER), sealer).await };
+    let login =
+        async move { config.connect_raw(Limited::new(stream, ByteLimit::new(MAX_ANSWER)), sealer).await };
     let login = polled_aside(login, progress).await;
     progress.warn(warning.get().cloned());
     login.map_err(Refusal::Login)
@@ -94,7 +95,7 @@ fn may_work_without_tls(sql: &SqlProbe, error: &tokio_postgres::Error) -> bool {
 async fn rows(
     name: &str,
     client: &Client,
-    connection: Connection<Bounded<TcpStream>, Bounded<Stream>>,
+    connection: Connection<Limited<TcpStream, ByteLimit>, Limited<Stream, ByteLimit>>,
     sql: &SqlProbe,
     progress: &Progress,
 ) -> Verdict {

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use tokio::net::TcpStream;
-use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::tls::TlsConnect;
 
 use crate::check::clients::{HandshakeError, handshake};
-use crate::check::limited::Bounded;
+use crate::net::limited::{ByteLimit, Limited};
 use crate::net::stream::Stream;
 use crate::net::tls::Client;
 use crate::value::Tls;
@@ -26,25 +26,20 @@ pub(super) struct Sealer {
 /// The most bytes that are read from a server in one check: the library buffers all of them.
 pub(super) const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-impl TlsConnect<Bounded<TcpStream>> for Sealer {
-    type Stream = Bounded<Stream>;
+impl TlsConnect<Limited<TcpStream, ByteLimit>> for Sealer {
+    type Stream = Limited<Stream, ByteLimit>;
     type Error = HandshakeError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, HandshakeError>> + Send>>;
 
-    fn connect(self, stream: Bounded<TcpStream>) -> Self::Future {
+    fn connect(self, stream: Limited<TcpStream, ByteLimit>) -> Self::Future {
         Box::pin(async move {
-            let (sealed, warning) = handshake(&self.client, &self.tls, self.address, stream.stream).await?;
+            let (sealed, warning) =
+                handshake(&self.client, &self.tls, self.address, stream.into_inner()).await?;
             if let Some(warning) = warning {
                 // Only one handshake happens, so the cell is empty.
                 drop(self.warning.set(warning));
             }
-            Ok(Bounded::new(sealed, MAX_ANSWER))
+            Ok(Limited::new(sealed, ByteLimit::new(MAX_ANSWER)))
         })
-    }
-}
-
-impl TlsStream for Bounded<Stream> {
-    fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
     }
 }

@@ -1,22 +1,19 @@
 //! A session with a mail relay, kept open for many messages (SMTP, RFC 5321). The relay's replies are limited in size.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::encoded::Encoded;
+use crate::net::limited::{Limited, ReadLimit};
 use crate::net::stream::Stream;
 use crate::net::{cause, tls};
 use crate::notify::queue::{Failure, Rejected};
@@ -53,7 +50,7 @@ impl Session {
     }
 
     async fn begin(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
-        let stream = Bounded { stream: connect(relay, settings).await?, reply: Reply::default() };
+        let stream = Limited::new(connect(relay, settings).await?, ReplySize::default());
         let hello = match settings.helo_name.as_str() {
             "" => ClientId::default(),
             name => ClientId::Domain(name.to_owned()),
@@ -172,16 +169,9 @@ fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
     }
 }
 
-/// A connection that limits the size of replies: lettre buffers a line without limit.
-#[derive(Debug)]
-struct Bounded {
-    stream: Stream,
-    reply: Reply,
-}
-
-/// The reply since the last command.
+/// The size of the reply since the last command: lettre buffers a line without limit.
 #[derive(Debug, Default)]
-struct Reply {
+struct ReplySize {
     bytes: usize,
     lines: usize,
     in_line: usize,
@@ -189,8 +179,8 @@ struct Reply {
     is_text: bool,
 }
 
-impl Reply {
-    fn take(&mut self, bytes: &[u8]) -> Result<(), String> {
+impl ReadLimit for ReplySize {
+    fn count(&mut self, bytes: &[u8]) -> Result<(), String> {
         if self.bytes == 0 {
             self.is_text = bytes.first().is_some_and(u8::is_ascii_digit);
         }
@@ -213,6 +203,10 @@ impl Reply {
         }
         Ok(())
     }
+
+    fn before_write(&mut self) {
+        *self = ReplySize::default();
+    }
 }
 
 /// Reads the password, for each session again so that it can be changed. The error names the file, never its content.
@@ -222,42 +216,4 @@ fn password(file: &Path) -> Result<Secret, String> {
     let bytes = regular::read(&path, MAX_PASSWORD).map_err(|error| failed(cause(&error)))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
     Ok(Secret::new(text.lines().next().unwrap_or_default()))
-}
-
-impl AsyncTokioStream for Bounded {
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.tcp().peer_addr()
-    }
-}
-
-impl AsyncRead for Bounded {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let bounded = self.get_mut();
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut bounded.stream).poll_read(context, buffer);
-        match bounded.reply.take(buffer.filled().get(before..).unwrap_or_default()) {
-            Ok(()) => result,
-            Err(why) => Poll::Ready(Err(io::Error::other(why))),
-        }
-    }
-}
-
-impl AsyncWrite for Bounded {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let bounded = self.get_mut();
-        bounded.reply = Reply::default();
-        Pin::new(&mut bounded.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
-    }
 }
