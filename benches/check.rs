@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use ldirectord_rs::check::Checker;
 use ldirectord_rs::config::HttpMethod;
-use ldirectord_rs::spec::{Action, ExternalProbe, HttpProbe, Probe, Redirects, Scheme, SimpleTcpProbe};
+use ldirectord_rs::spec::{ExternalProbe, HttpProbe, Probe, ProbeAction, Redirects, Scheme, SimpleTcpProbe};
 use ldirectord_rs::value::{Outcome, Pattern, Tls};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -111,7 +111,7 @@ async fn measure(servers: &Servers) {
             drop(TcpStream::connect(plain(n)).await.unwrap());
         })
         .await;
-        rows.round("check: connect", CHECKS, |n| up(&checker, probe(plain(n), Action::Connect))).await;
+        rows.round("check: connect", CHECKS, |n| up(&checker, probe(plain(n), ProbeAction::Connect))).await;
         rows.round("check: simpletcp", CHECKS, |n| up(&checker, simple_tcp(plain(n)))).await;
         rows.round("check: http", CHECKS, |n| up(&checker, http(plain(n), Scheme::Http))).await;
         rows.round("reqwest, shared client: http", CHECKS, |n| fetch(&plain_client, "http", plain(n))).await;
@@ -139,17 +139,17 @@ fn cpu_time() -> Duration {
     Duration::from_micros(micros.try_into().unwrap())
 }
 
-fn probe(target: SocketAddr, action: Action) -> Probe {
+fn probe(target: SocketAddr, action: ProbeAction) -> Probe {
     Probe { target, deadline: Duration::from_secs(10), action }
 }
 
 fn ping(target: SocketAddr) -> Probe {
-    probe(target, Action::Ping { attempts: 1 })
+    probe(target, ProbeAction::Ping { attempts: 1 })
 }
 
 fn simple_tcp(target: SocketAddr) -> Probe {
     let (request, receive) = ("status\n".to_owned(), Some(Pattern::parse("fine").unwrap()));
-    probe(target, Action::SimpleTcp(SimpleTcpProbe { request, receive, udp: false }))
+    probe(target, ProbeAction::SimpleTcp(SimpleTcpProbe { request, receive, udp: false }))
 }
 
 fn http(target: SocketAddr, scheme: Scheme) -> Probe {
@@ -163,12 +163,12 @@ fn http(target: SocketAddr, scheme: Scheme) -> Probe {
         redirects: Redirects::Any,
         proxy: false,
     };
-    probe(target, Action::Http(http))
+    probe(target, ProbeAction::Http(http))
 }
 
 fn external(target: SocketAddr) -> Probe {
     let arguments = ["10.0.0.1", "80", "10.0.0.2", "80"].map(str::to_owned);
-    probe(target, Action::External(ExternalProbe { command: "true".to_owned(), perl: false, arguments }))
+    probe(target, ProbeAction::External(ExternalProbe { command: "true".to_owned(), perl: false, arguments }))
 }
 
 async fn up(checker: &Checker, probe: Probe) {

@@ -18,12 +18,12 @@ pub struct Event {
     /// The real server concerned, by its address and port in the configuration.
     pub server: Option<SocketAddr>,
     /// What happened.
-    pub kind: Kind,
+    pub kind: EventKind,
 }
 
 /// The kinds of [`Event`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// A check ended, or was skipped because all its servers are in maintenance. Only for services with a
     /// `monitorfile`.
     Checked {
@@ -106,7 +106,7 @@ pub enum Kind {
     /// The kernel refused a request twice, with its table read in between.
     Refused {
         /// The request.
-        request: Request,
+        request: KernelRequest,
         /// The kernel's answer.
         error: Error,
         /// Whether the request is retried.
@@ -152,7 +152,7 @@ pub enum Because {
 
 /// A request to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum KernelRequest {
     /// A change of the table.
     Operation(Operation),
     /// The time-outs of idle connections.
@@ -171,13 +171,13 @@ pub enum Fate {
 impl Event {
     /// Creates an event of the director as a whole.
     #[must_use]
-    pub fn of_director(kind: Kind) -> Event {
+    pub fn of_director(kind: EventKind) -> Event {
         Event { service: None, server: None, kind }
     }
 
     /// Creates an event of one real server.
     #[must_use]
-    pub fn of_server(service: VirtualId, server: SocketAddr, kind: Kind) -> Event {
+    pub fn of_server(service: VirtualId, server: SocketAddr, kind: EventKind) -> Event {
         Event { service: Some(service), server: Some(server), kind }
     }
 
@@ -190,6 +190,6 @@ impl Event {
             }
             Change::Server(change) => (change.of, Some(change.configured.unwrap_or(change.server))),
         };
-        Event { service: Some(service), server, kind: Kind::Table { change, because: None } }
+        Event { service: Some(service), server, kind: EventKind::Table { change, because: None } }
     }
 }

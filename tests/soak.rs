@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use ipvs_rs::{Memory, Table};
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::daemon::{Checks, Limits, load, perform};
+use ldirectord_rs::daemon::{Limits, RunningChecks, load, perform};
 use ldirectord_rs::director::Director;
 
 use sandbox::WebServer;
@@ -69,7 +69,7 @@ async fn soak(path: &std::path::Path, memory: &Memory, runtime: &tokio::runtime:
     let spec = load(path).unwrap().spec;
     let mut director = Director::new(spec, Table::default(), &BTreeSet::new(), None, now);
     let mut kernel = memory.clone();
-    let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 100, descriptors: 100 });
+    let mut checks = RunningChecks::new(Checker::new().unwrap(), Limits { checks: 100, descriptors: 100 });
     let mut warm = None;
     for round in 0..ROUNDS {
         now += Duration::from_secs(1);

@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 use super::progress::Progress;
 use crate::net::stream::Stream;
 use crate::net::tls::certificate::Certificate;
-use crate::net::tls::{self, Client, ClientError};
+use crate::net::tls::{self, TlsClient, TlsClientError};
 use crate::value::{Tls, TlsPolicy};
 
 /// The clients created so far, each with its policy.
 #[derive(Default)]
 pub(super) struct Clients {
-    known: Mutex<Vec<(Arc<TlsPolicy>, Client)>>,
+    known: Mutex<Vec<(Arc<TlsPolicy>, TlsClient)>>,
 }
 
 /// Why a handshake failed.
@@ -26,12 +26,12 @@ pub(super) enum HandshakeError {
     Failed(#[from] std::io::Error),
     /// The client cannot be created. Rare: the configuration was read with the same files.
     #[error(transparent)]
-    Client(#[from] ClientError),
+    Client(#[from] TlsClientError),
 }
 
 impl Clients {
     /// The client for a policy, created at the first use.
-    pub(super) fn of(&self, policy: &Arc<TlsPolicy>) -> Result<Client, ClientError> {
+    pub(super) fn of(&self, policy: &Arc<TlsPolicy>) -> Result<TlsClient, TlsClientError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, client)) = known.iter().find(|(own, _)| Arc::ptr_eq(own, policy)) {
             return Ok(client.clone());
@@ -39,7 +39,7 @@ impl Clients {
         // A reload creates new values for equal policies, and drops the old ones soon.
         let client = match known.iter().find(|(own, _)| own == policy) {
             Some((_, client)) => client.clone(),
-            None => Client::new(policy)?,
+            None => TlsClient::new(policy)?,
         };
         known.retain(|(own, _)| Arc::strong_count(own) > 1);
         known.push((Arc::clone(policy), client.clone()));
@@ -65,7 +65,7 @@ impl Clients {
 
 /// The same with a given client.
 pub(super) async fn handshake_with(
-    client: &Client,
+    client: &TlsClient,
     tls: &Tls,
     address: IpAddr,
     stream: TcpStream,
@@ -78,7 +78,7 @@ pub(super) async fn handshake_with(
 
 /// Does the handshake. Returns the warning about the certificate as well.
 pub(super) async fn handshake(
-    client: &Client,
+    client: &TlsClient,
     tls: &Tls,
     address: IpAddr,
     stream: TcpStream,

@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::format::spoken;
-use super::progress::{Content, Progress};
+use super::progress::{PartialContent, Progress};
 use super::{format, matching};
 use crate::value::{MAX_MONITOR, Pattern, UnknownCause, Verdict};
 
@@ -21,14 +21,15 @@ const MIDDLE: usize = 128 * 1024;
 
 /// Permits for contents above [`SMALL`] in memory at the same time, in all checks: 40 MiB together. There are two
 /// classes, so that endless contents of one size do not block those of the other.
-struct Places {
+struct ContentPermits {
     middle: Semaphore,
     large: Semaphore,
 }
 
-static PLACES: Places = Places { middle: Semaphore::const_new(128), large: Semaphore::const_new(24) };
+static PLACES: ContentPermits =
+    ContentPermits { middle: Semaphore::const_new(128), large: Semaphore::const_new(24) };
 
-impl Places {
+impl ContentPermits {
     /// The class of a content of this size, and the permits of that class.
     fn of(&self, size: usize) -> (u8, Option<&Semaphore>) {
         if size <= SMALL {
@@ -46,7 +47,7 @@ const PLACE_WAIT: Duration = Duration::from_millis(500);
 
 /// How a page or a file ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ContentEnd {
     /// Complete.
     Whole,
     /// Cut at our limit.
@@ -62,45 +63,49 @@ pub(super) enum End {
 /// Keeps received bytes of a page or a file. Returns the number of bytes received so far.
 ///
 /// # Errors
-/// [`End::Cut`] at our limit, [`End::NoPlace`] if no permit became free.
-pub(super) async fn keep(data: &[u8], progress: &Progress) -> Result<usize, End> {
+/// [`ContentEnd::Cut`] at our limit, [`ContentEnd::NoPlace`] if no permit became free.
+pub(super) async fn keep(data: &[u8], progress: &Progress) -> Result<usize, ContentEnd> {
     keep_within(&PLACES, data, progress).await
 }
 
-async fn keep_within(places: &'static Places, data: &[u8], progress: &Progress) -> Result<usize, End> {
+async fn keep_within(
+    places: &'static ContentPermits,
+    data: &[u8],
+    progress: &Progress,
+) -> Result<usize, ContentEnd> {
     let before = progress.more(&[]);
     if let (rank, Some(places_of_rank)) = places.of(before + data.len())
         && rank > places.of(before).0
     {
         let place = progress.queued(timeout(PLACE_WAIT, places_of_rank.acquire())).await;
-        progress.hold(place.ok().and_then(Result::ok).ok_or(End::NoPlace)?);
+        progress.hold(place.ok().and_then(Result::ok).ok_or(ContentEnd::NoPlace)?);
     }
     let room = MAX - before;
     let size = progress.more(&data[..data.len().min(room)]);
-    if data.len() > room { Err(End::Cut) } else { Ok(size) }
+    if data.len() > room { Err(ContentEnd::Cut) } else { Ok(size) }
 }
 
 /// The verdict on the received content.
 pub(super) async fn judge(
-    content: &Content,
-    end: &End,
+    content: &PartialContent,
+    end: &ContentEnd,
     receive: Option<&Pattern>,
     progress: &Progress,
 ) -> Verdict {
-    let Content { said, what, monitor, bytes, .. } = content;
+    let PartialContent { said, what, monitor, bytes, .. } = content;
     let Some(pattern) = receive else { return with(Verdict::up(said.as_str()), monitor.as_deref()) };
     let size = format::count(bytes.len() as u64, "byte");
     let size = match end {
-        End::NoPlace => {
+        ContentEnd::NoPlace => {
             let reason = format!(
                 "{said}, and {size} of {what}, but no memory for the rest: too many large bodies at once"
             );
             return Verdict::unknown(UnknownCause::QueueFull, reason);
         }
-        End::Whole => format!("{what} ({size})"),
-        End::Cut => format!("the first {size} of {what}"),
-        End::Broken(why) => format!("{what} ({size}, then {why})"),
-        End::Late(deadline) => format!("{what} ({size}, incomplete after {})", spoken(*deadline)),
+        ContentEnd::Whole => format!("{what} ({size})"),
+        ContentEnd::Cut => format!("the first {size} of {what}"),
+        ContentEnd::Broken(why) => format!("{what} ({size}, then {why})"),
+        ContentEnd::Late(deadline) => format!("{what} ({size}, incomplete after {})", spoken(*deadline)),
     };
     let source = pattern.source();
     match matching::is_match(pattern, bytes, progress).await {
@@ -126,7 +131,7 @@ pub(super) async fn at_the_deadline(
     progress: &Progress,
 ) -> Option<Verdict> {
     let content = progress.take_content()?;
-    let end = End::Late(deadline);
+    let end = ContentEnd::Late(deadline);
     // Twice the limit: the wait for a thread, then the match. A pattern that is too slow ends by its own limit.
     let judged = timeout(matching::LIMIT * 2, judge(&content, &end, receive, progress)).await;
     Some(judged.unwrap_or_else(|_| {
@@ -150,11 +155,16 @@ mod tests {
 
     use super::*;
 
-    static ONE: Places = Places { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
+    static ONE: ContentPermits =
+        ContentPermits { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
 
     fn progress() -> Progress {
         let progress = Progress::new(Instant::now(), "127.0.0.1:21".parse().unwrap());
-        progress.begin(Content { said: "RETR 150".to_owned(), what: "the file", ..Content::default() });
+        progress.begin(PartialContent {
+            said: "RETR 150".to_owned(),
+            what: "the file",
+            ..PartialContent::default()
+        });
         progress
     }
 
@@ -168,25 +178,26 @@ mod tests {
             "small contents need no permit"
         );
         assert_eq!(keep_within(&ONE, b"x", &first).await, Ok(SMALL + 1));
-        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::NoPlace));
+        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(ContentEnd::NoPlace));
         let content = second.take_content().unwrap();
         let fine = Pattern::parse("fine").unwrap();
-        let verdict = judge(&content, &End::NoPlace, Some(&fine), &second).await;
+        let verdict = judge(&content, &ContentEnd::NoPlace, Some(&fine), &second).await;
         assert!(verdict.is_unknown(), "the server is not at fault: {verdict:?}");
         // The permit is released with the content.
-        second.begin(Content::default());
+        second.begin(PartialContent::default());
         drop(first.take_content());
         assert_eq!(keep_within(&ONE, &[b'x'; MAX], &second).await, Ok(MAX));
-        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(End::Cut));
+        assert_eq!(keep_within(&ONE, b"x", &second).await, Err(ContentEnd::Cut));
     }
-    static FEW: Places = Places { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
+    static FEW: ContentPermits =
+        ContentPermits { middle: Semaphore::const_new(1), large: Semaphore::const_new(1) };
 
     #[tokio::test(start_paused = true)]
     async fn b4_middle_and_large_contents_leave_each_other_room() {
         let (endless, page) = (progress(), progress());
         assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE + 1], &endless).await, Ok(MIDDLE + 1));
         assert_eq!(keep_within(&FEW, &[b'x'; MIDDLE], &page).await, Ok(MIDDLE), "a large content blocks it");
-        assert_eq!(keep_within(&FEW, b"x", &page).await, Err(End::NoPlace));
+        assert_eq!(keep_within(&FEW, b"x", &page).await, Err(ContentEnd::NoPlace));
         drop(page.take_content());
         // A content that becomes large releases its middle permit.
         let (growing, other) = (progress(), progress());

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::failure::unreachable;
 use super::format::spoken;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::{format, matching};
 use crate::net::dial::{self, Datagrams};
 use crate::spec::{DatagramProbe, Probe};
@@ -26,7 +26,7 @@ pub(super) async fn run(probe: &Probe, datagram: &DatagramProbe, progress: &Prog
         Ok(socket) => socket,
         Err(error) => return failed(&error),
     };
-    progress.connected(Step::Answer("the answer"));
+    progress.connected(CheckStep::Answer("the answer"));
     let asked = match &datagram.reply {
         Some(reply) => answered(&socket, probe, &datagram.payload, reply, progress).await,
         None => not_refused(&socket, probe, &datagram.payload).await,

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::failure::unreachable;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::{format, matching};
 use crate::net::{dial, resolve};
 use crate::spec::{DnsProbe, Probe};
@@ -115,7 +115,7 @@ async fn over_udp(
     progress: &Progress,
 ) -> io::Result<Message> {
     let socket = dial::datagrams(server).await?;
-    progress.connected(Step::Answer("the answer"));
+    progress.connected(CheckStep::Answer("the answer"));
     let mut buffer = vec![0; DATAGRAM];
     loop {
         socket.send(bytes).await?;
@@ -144,7 +144,7 @@ async fn over_tcp(
 ) -> io::Result<Message> {
     progress.connecting(server);
     let mut stream = dial::connect(server).await?;
-    progress.connected(Step::Answer("the answer"));
+    progress.connected(CheckStep::Answer("the answer"));
     let length = u16::try_from(bytes.len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes()[..], bytes].concat()).await?;
     let length = stream.read_u16().await?;

@@ -7,10 +7,10 @@ use std::path::Path;
 use tokio::sync::Semaphore;
 
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use crate::net::{cause, local_cause};
 use crate::spec::ExternalProbe;
-use crate::sys::command::{self, Ended, aside};
+use crate::sys::command::{self, CommandEnd, aside};
 use crate::sys::process::Signal;
 use crate::value::{UnknownCause, Verdict, shown};
 
@@ -21,7 +21,7 @@ static PLACES: Semaphore = Semaphore::const_new(64);
 /// Runs the command and judges its exit status.
 pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdict {
     let name = name(external);
-    progress.step(Step::Starting(name.clone()));
+    progress.step(CheckStep::Starting(name.clone()));
     let asked = external.clone();
     // The semaphore is never closed.
     let place = PLACES.acquire().await;
@@ -33,12 +33,12 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
         Ok(words) => words,
         Err(why) => return Verdict::down(format!("run {name}: {why}")),
     };
-    let busy = || progress.step(Step::Busy(name.clone()));
+    let busy = || progress.step(CheckStep::Busy(name.clone()));
     let running = match command::start(&words, None, busy).await {
         Ok(running) => running,
         Err(error) => return cannot_run(external, &words, &error),
     };
-    progress.step(Step::Command(name.clone()));
+    progress.step(CheckStep::Command(name.clone()));
     match running.end(|piece| progress.received(piece)).await {
         Ok(ended) => judge(external, &ended),
         Err(error) => {
@@ -68,7 +68,7 @@ fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-fn judge(external: &ExternalProbe, ended: &Ended) -> Verdict {
+fn judge(external: &ExternalProbe, ended: &CommandEnd) -> Verdict {
     let printed = match ended.first_line() {
         Some(line) => format!("; it printed {}", format::beginning(line, 200)),
         None => String::new(),

@@ -14,7 +14,7 @@ use tokio_util::codec::Framed;
 
 use super::clients::Clients;
 use super::failure::{injected, judge_error, unreachable};
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::{format, matching};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial};
@@ -33,7 +33,7 @@ const NOT_BOUND: &str = "Bind failed";
 pub(super) const NO_ANSWER: &str = "No answer received";
 
 /// A session with a directory server.
-struct Directory<S> {
+struct LdapSession<S> {
     name: String,
     messages: Framed<S, LdapCodec>,
     last_id: i32,
@@ -52,9 +52,9 @@ async fn ask(
     progress: &Progress,
 ) -> Result<Verdict, Verdict> {
     let mut directory = connect(clients, probe, ldap, progress).await?;
-    progress.step(Step::Answer("the answer to Bind"));
+    progress.step(CheckStep::Answer("the answer to Bind"));
     directory.bind(ldap).await?;
-    progress.step(Step::Answer("the answer to Search"));
+    progress.step(CheckStep::Answer("the answer to Search"));
     let dn = directory.search(&ldap.base).await?;
     drop(directory.send(LdapOp::UnbindRequest).await);
     judge(&directory.name, ldap, &dn, progress).await
@@ -65,14 +65,14 @@ async fn connect(
     probe: &Probe,
     ldap: &LdapProbe,
     progress: &Progress,
-) -> Result<Directory<Stream>, Verdict> {
+) -> Result<LdapSession<Stream>, Verdict> {
     let target = probe.target;
     let name = format!("{} {target}", if ldap.transport.is_tls() { "ldaps" } else { "ldap" });
     let stream = dial::connect(target)
         .await
         .map_err(|error| unreachable(&format!("connect to {target}"), &error).with_monitor(NOT_CONNECTED))?;
     let handshake = async |tls, stream| {
-        progress.connected(Step::Handshake);
+        progress.connected(CheckStep::Handshake);
         clients
             .handshake(tls, target.ip(), stream, progress)
             .await
@@ -80,22 +80,22 @@ async fn connect(
     };
     let stream = match &ldap.transport {
         Transport::Plain => {
-            progress.connected(Step::Answer("the answer to Bind"));
+            progress.connected(CheckStep::Answer("the answer to Bind"));
             Stream::Plain(stream)
         }
         Transport::Tls(tls) => handshake(tls, stream).await?,
         Transport::StartTls(tls) => {
-            progress.connected(Step::Answer("the answer to StartTLS"));
+            progress.connected(CheckStep::Answer("the answer to StartTLS"));
             handshake(tls, start_tls(&name, stream).await?).await?
         }
     };
-    Ok(Directory::new(name, stream))
+    Ok(LdapSession::new(name, stream))
 }
 
 /// Requests the switch to TLS (RFC 4511 4.14).
 async fn start_tls(name: &str, stream: TcpStream) -> Result<TcpStream, Verdict> {
     const OID: &str = "1.3.6.1.4.1.1466.20037";
-    let mut directory = Directory::new(name.to_owned(), stream);
+    let mut directory = LdapSession::new(name.to_owned(), stream);
     let request = LdapOp::ExtendedRequest(LdapExtendedRequest { name: OID.to_owned(), value: None });
     match directory.request("StartTLS", NOT_CONNECTED, request).await? {
         LdapOp::ExtendedResponse(answer) if answer.res.code == LdapResultCode::Success => {}
@@ -112,10 +112,10 @@ async fn start_tls(name: &str, stream: TcpStream) -> Result<TcpStream, Verdict> 
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Directory<S> {
-    fn new(name: String, stream: S) -> Directory<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> LdapSession<S> {
+    fn new(name: String, stream: S) -> LdapSession<S> {
         let codec = LdapCodec::new(Some(MAX_MESSAGE), Some(MAX_DEPTH));
-        Directory { name, messages: Framed::new(stream, codec), last_id: 0 }
+        LdapSession { name, messages: Framed::new(stream, codec), last_id: 0 }
     }
 
     async fn send(&mut self, op: LdapOp) -> std::io::Result<()> {

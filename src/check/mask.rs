@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
-use crate::spec::{Action, Probe};
+use crate::spec::{Probe, ProbeAction};
 use crate::value::{Verdict, shown};
 
 /// Shorter secrets are not masked: they are part of many words, so the masked places would reveal them.
@@ -32,19 +32,23 @@ pub(super) fn mask(probe: &Probe, verdict: Verdict) -> Verdict {
 /// Each secret in each form that a quoted reply may contain, the longest first.
 fn secrets(probe: &Probe) -> Vec<String> {
     let words = match &probe.action {
-        Action::Radius(radius) => vec![radius.passwd.reveal().to_owned(), radius.secret.reveal().to_owned()],
-        Action::Ldap(ldap) => vec![ldap.passwd.reveal().to_owned()],
-        Action::Mysql(sql) | Action::Pgsql(sql) | Action::Oracle(sql) => vec![sql.passwd.reveal().to_owned()],
-        Action::Dialogue(dialogue) => vec![dialogue.passwd.reveal().to_owned()],
-        Action::Http(http) => of_url(&http.request),
-        Action::External(external) => external.command.split_whitespace().flat_map(of_url).collect(),
-        Action::Nothing
-        | Action::Connect
-        | Action::SctpConnect
-        | Action::Ping { .. }
-        | Action::SimpleTcp(_)
-        | Action::Datagram(_)
-        | Action::Dns(_) => Vec::new(),
+        ProbeAction::Radius(radius) => {
+            vec![radius.passwd.reveal().to_owned(), radius.secret.reveal().to_owned()]
+        }
+        ProbeAction::Ldap(ldap) => vec![ldap.passwd.reveal().to_owned()],
+        ProbeAction::Mysql(sql) | ProbeAction::Pgsql(sql) | ProbeAction::Oracle(sql) => {
+            vec![sql.passwd.reveal().to_owned()]
+        }
+        ProbeAction::Dialogue(dialogue) => vec![dialogue.passwd.reveal().to_owned()],
+        ProbeAction::Http(http) => of_url(&http.request),
+        ProbeAction::External(external) => external.command.split_whitespace().flat_map(of_url).collect(),
+        ProbeAction::Nothing
+        | ProbeAction::Connect
+        | ProbeAction::SctpConnect
+        | ProbeAction::Ping { .. }
+        | ProbeAction::SimpleTcp(_)
+        | ProbeAction::Datagram(_)
+        | ProbeAction::Dns(_) => Vec::new(),
     };
     let mut forms: Vec<String> =
         words.into_iter().flat_map(forms).filter(|form| form.len() >= SHORTEST).collect();

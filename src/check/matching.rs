@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::aside::begin_made;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use crate::value::{Pattern, PatternLimit};
 
 /// The most patterns that run at the same time outside the loop's thread. The permit is released when the work is done.
@@ -33,7 +33,7 @@ pub(super) async fn is_match(
         move || own.is_match(&subject)
     };
     let work = progress.queued(begin_made(&PLACES, copied)).await;
-    let before = progress.swap(Step::Matching(pattern.source().to_owned()));
+    let before = progress.swap(CheckStep::Matching(pattern.source().to_owned()));
     let answer = timeout(LIMIT, work).await;
     progress.step(before);
     answer.ok().and_then(Result::ok).unwrap_or(Err(PatternLimit))

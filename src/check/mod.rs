@@ -39,7 +39,7 @@ use tokio::time::sleep;
 
 use crate::net::lookup::Lookups;
 use crate::net::tls;
-use crate::spec::{Action, Probe};
+use crate::spec::{Probe, ProbeAction};
 use crate::sys::links::Links;
 use crate::value::{Unreachable, Verdict};
 use attendance::Attendance;
@@ -56,7 +56,7 @@ use progress::Progress;
 pub enum CheckerError {
     /// The TLS library rejects its own defaults.
     #[error("TLS for checks: {0}")]
-    Tls(#[from] tls::ClientError),
+    Tls(#[from] tls::TlsClientError),
 }
 
 /// The pause before a check is repeated because this machine has no route to the server.
@@ -142,31 +142,31 @@ impl Checker {
 
     async fn dispatch(&self, probe: &Probe, progress: &Progress) -> Verdict {
         match &probe.action {
-            Action::Nothing => Verdict::up("nothing is checked"),
-            Action::SctpConnect => sctp::run(probe).await,
-            Action::Connect => connect::run(probe).await,
-            Action::Http(http) => http::run(&self.clients, &self.lookups, probe, http, progress).await,
-            Action::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
-            Action::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
-            Action::Datagram(datagram) => datagram::run(probe, datagram, progress).await,
-            Action::Dns(dns) => dns::run(probe, dns, progress).await,
-            Action::Radius(radius) => radius::run(probe, radius, progress).await,
-            Action::Ldap(ldap) => {
+            ProbeAction::Nothing => Verdict::up("nothing is checked"),
+            ProbeAction::SctpConnect => sctp::run(probe).await,
+            ProbeAction::Connect => connect::run(probe).await,
+            ProbeAction::Http(http) => http::run(&self.clients, &self.lookups, probe, http, progress).await,
+            ProbeAction::Ping { attempts } => ping::run(&self.ping, probe, *attempts, progress).await,
+            ProbeAction::SimpleTcp(simple) => simple_tcp::run(probe, simple, progress).await,
+            ProbeAction::Datagram(datagram) => datagram::run(probe, datagram, progress).await,
+            ProbeAction::Dns(dns) => dns::run(probe, dns, progress).await,
+            ProbeAction::Radius(radius) => radius::run(probe, radius, progress).await,
+            ProbeAction::Ldap(ldap) => {
                 contain(&format!("ldap {}", probe.target), ldap::run(&self.clients, probe, ldap, progress))
                     .await
             }
-            Action::Mysql(sql) => {
+            ProbeAction::Mysql(sql) => {
                 contain(&format!("mysql {}", probe.target), mysql::run(&self.clients, probe, sql, progress))
                     .await
             }
-            Action::Pgsql(sql) => {
+            ProbeAction::Pgsql(sql) => {
                 contain(&format!("pgsql {}", probe.target), pgsql::run(&self.clients, probe, sql, progress))
                     .await
             }
-            Action::Oracle(sql) => oracle::run(probe, sql, progress).await,
-            Action::Dialogue(dialogue) => dialogue::run(&self.clients, probe, dialogue, progress).await,
-            Action::External(external) if !self.run_commands => external::not_run(external),
-            Action::External(external) => external::run(external, progress).await,
+            ProbeAction::Oracle(sql) => oracle::run(probe, sql, progress).await,
+            ProbeAction::Dialogue(dialogue) => dialogue::run(&self.clients, probe, dialogue, progress).await,
+            ProbeAction::External(external) if !self.run_commands => external::not_run(external),
+            ProbeAction::External(external) => external::run(external, progress).await,
         }
     }
 }
@@ -182,8 +182,8 @@ async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
         return Verdict::unknown(cause, reason);
     }
     let receive = match &probe.action {
-        Action::Http(http) => http.receive.as_ref(),
-        Action::Dialogue(dialogue) => dialogue.receive.as_ref(),
+        ProbeAction::Http(http) => http.receive.as_ref(),
+        ProbeAction::Dialogue(dialogue) => dialogue.receive.as_ref(),
         _ => None,
     };
     if let Some(verdict) = content::at_the_deadline(probe.deadline, receive, progress).await {
@@ -191,9 +191,9 @@ async fn overdue(probe: &Probe, progress: &Progress) -> Verdict {
     }
     let verdict = Verdict::down(reason);
     match &probe.action {
-        Action::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
-        Action::Dns(_) => verdict.with_monitor(dns::NO_ANSWER),
-        Action::Ldap(_) => verdict.with_monitor(ldap::NO_ANSWER),
+        ProbeAction::Http(_) => verdict.with_monitor("500 Timeout Alarm"),
+        ProbeAction::Dns(_) => verdict.with_monitor(dns::NO_ANSWER),
+        ProbeAction::Ldap(_) => verdict.with_monitor(ldap::NO_ANSWER),
         _ => verdict,
     }
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use super::clients::Clients;
 use super::failure::{injected, unreachable};
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::sql::{INCOMPLETE, name};
 use crate::net::stream::Stream;
 use crate::net::{cause, dial, local_cause};
@@ -43,7 +43,7 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
         Ok(stream) => stream,
         Err(error) => return unreachable(&format!("connect to {}", probe.target), &error),
     };
-    progress.connected(Step::Greeting);
+    progress.connected(CheckStep::Greeting);
     let packets = Packets { stream: BufReader::new(Stream::Plain(stream)), next: 0, progress };
     let answer = async {
         let mut packets = packets.log_in(clients, probe, sql).await.map_err(|why| why.at("login"))?;
@@ -140,7 +140,7 @@ impl<'a> Packets<'a> {
             }
             self = self.seal(clients, probe, sql, capabilities | CapabilityFlags::CLIENT_SSL).await?;
         }
-        self.progress.step(Step::Answer("the answer to the login"));
+        self.progress.step(CheckStep::Answer("the answer to the login"));
         let plugin = match greeting.auth_plugin() {
             Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,
             _ => AuthPlugin::MysqlNativePassword,
@@ -176,7 +176,7 @@ impl<'a> Packets<'a> {
             0 => {}
             more => return Err(server(injected("the greeting", more))),
         }
-        self.progress.step(Step::Handshake);
+        self.progress.step(CheckStep::Handshake);
         let Stream::Plain(stream) = self.stream.into_inner() else {
             return Err(server("TLS is already in use"));
         };
@@ -248,7 +248,7 @@ impl<'a> Packets<'a> {
     async fn rows(&mut self, query: &str) -> Result<bool, Why> {
         const COM_QUERY: u8 = 3;
         const COM_QUIT: u8 = 1;
-        self.progress.step(Step::Answer("the answer to the query"));
+        self.progress.step(CheckStep::Answer("the answer to the query"));
         self.next = 0;
         self.write(&[&[COM_QUERY], query.as_bytes()].concat()).await?;
         let head = self.read().await?;

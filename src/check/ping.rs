@@ -10,7 +10,7 @@ use surge_ping::{Client, Config, ICMP, PingIdentifier, PingSequence, SurgeError}
 use tokio::time::{Instant, sleep_until};
 
 use super::failure::unreachable;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use crate::net::{self, local_cause};
 use crate::spec::Probe;
 use crate::sys::icmp;
@@ -75,7 +75,7 @@ pub(super) async fn run(sockets: &Sockets, probe: &Probe, attempts: u32, progres
     for attempt in 1..=attempts {
         // A share too large to add is longer than any run.
         end = end.checked_add(share).unwrap_or(end);
-        progress.step(Step::Echo(attempt));
+        progress.step(CheckStep::Echo(attempt));
         let last = attempt == attempts;
         // The deadline of the whole check ends the last attempt.
         let patience = if last { Duration::MAX } else { end.saturating_duration_since(Instant::now()) };

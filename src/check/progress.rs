@@ -16,7 +16,7 @@ const HEAD: usize = 64;
 
 /// What a check is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum CheckStep {
     /// The address of a host name.
     Resolve(String),
     /// The TCP connection.
@@ -49,7 +49,7 @@ pub(super) enum Step {
 
 /// A page or a file that was received in part.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(super) struct PartialContent {
     /// What was done, to begin the reason with: `GET /: 200 OK`.
     pub(super) said: String,
     /// The name of the content: `the body`.
@@ -71,12 +71,12 @@ pub(super) struct Progress {
     head: Mutex<Vec<u8>>,
     warning: Mutex<Option<String>>,
     no_route: Mutex<Option<Verdict>>,
-    content: Mutex<Option<Content>>,
+    content: Mutex<Option<PartialContent>>,
 }
 
 struct State {
     peer: SocketAddr,
-    step: Step,
+    step: CheckStep,
     connected: Option<Duration>,
     /// Since when the check waits for a permit or a thread of this machine.
     queued: Option<Instant>,
@@ -93,7 +93,7 @@ impl Progress {
     pub(super) fn new(started: Instant, peer: SocketAddr) -> Progress {
         Progress {
             started,
-            state: Mutex::new(State { peer, step: Step::Connect, connected: None, queued: None }),
+            state: Mutex::new(State { peer, step: CheckStep::Connect, connected: None, queued: None }),
             received: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
@@ -115,7 +115,7 @@ impl Progress {
     }
 
     /// Begins a page or a file. If the deadline comes before its end, the part received by then is judged.
-    pub(super) fn begin(&self, content: Content) {
+    pub(super) fn begin(&self, content: PartialContent) {
         *lock(&self.content) = Some(content);
     }
 
@@ -139,12 +139,12 @@ impl Progress {
     }
 
     /// Takes the content out, if one has begun.
-    pub(super) fn take_content(&self) -> Option<Content> {
+    pub(super) fn take_content(&self) -> Option<PartialContent> {
         lock(&self.content).take()
     }
 
     /// Like [`Progress::step`], but returns the previous step.
-    pub(super) fn swap(&self, step: Step) -> Step {
+    pub(super) fn swap(&self, step: CheckStep) -> CheckStep {
         std::mem::replace(&mut lock(&self.state).step, step)
     }
 
@@ -168,9 +168,9 @@ impl Progress {
             return Some(UnknownCause::QueueFull);
         }
         match state.step {
-            Step::Resolve(_) => Some(UnknownCause::Resolver),
+            CheckStep::Resolve(_) => Some(UnknownCause::Resolver),
             // The command has not run yet.
-            Step::Starting(_) | Step::Busy(_) => Some(UnknownCause::NotStarted),
+            CheckStep::Starting(_) | CheckStep::Busy(_) => Some(UnknownCause::NotStarted),
             _ => None,
         }
     }
@@ -187,21 +187,21 @@ impl Progress {
 
     /// Begins a new connection: the first, or the one for a redirect.
     pub(super) fn connecting(&self, peer: SocketAddr) {
-        *lock(&self.state) = State { peer, step: Step::Connect, connected: None, queued: None };
+        *lock(&self.state) = State { peer, step: CheckStep::Connect, connected: None, queued: None };
         self.received.store(0, Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
         lock(&self.head).clear();
     }
 
     /// Notes that the connection is established, and the next step.
-    pub(super) fn connected(&self, next: Step) {
+    pub(super) fn connected(&self, next: CheckStep) {
         let mut state = lock(&self.state);
         state.connected = Some(self.started.elapsed());
         state.step = next;
     }
 
     /// Sets what the check waits for now.
-    pub(super) fn step(&self, step: Step) {
+    pub(super) fn step(&self, step: CheckStep) {
         lock(&self.state).step = step;
     }
 
@@ -238,29 +238,29 @@ impl Progress {
             return format!("{peer}: no thread of the director was free within {within}");
         }
         match &state.step {
-            Step::Resolve(name) => format!("resolve {name}: no answer within {within}"),
-            Step::Connect => format!("connect to {peer}: no answer within {within}"),
-            Step::Echo(attempts) => {
+            CheckStep::Resolve(name) => format!("resolve {name}: no answer within {within}"),
+            CheckStep::Connect => format!("connect to {peer}: no answer within {within}"),
+            CheckStep::Echo(attempts) => {
                 let attempts = format::count(u64::from(*attempts), "attempt");
                 format!("ping {}: no answer within {within} ({attempts})", peer.ip())
             }
-            Step::Matching(pattern) => {
+            CheckStep::Matching(pattern) => {
                 format!("{peer}: matching /{pattern}/ against the answer did not finish within {within}")
             }
-            Step::Starting(command) => format!(
+            CheckStep::Starting(command) => format!(
                 "run {command}: not started within {within}: its file system does not answer, or too many commands are queued"
             ),
-            Step::Busy(command) => {
+            CheckStep::Busy(command) => {
                 format!("run {command}: not started within {within}: a program has the file open for writing")
             }
-            Step::Command(command) => {
+            CheckStep::Command(command) => {
                 let printed = match &*self.head() {
                     [] => String::new(),
                     head => format!("; its output: {}", format::beginning(head, HEAD)),
                 };
                 format!("run {command}: timed out after {within}; killed its process group{printed}")
             }
-            Step::Datagram => {
+            CheckStep::Datagram => {
                 format!("no matching line from udp {peer} within {within} (request sent, {})", self.lines())
             }
             step => {
@@ -273,24 +273,28 @@ impl Progress {
     }
 
     /// What is missing on a connection, and what was received.
-    fn unanswered(&self, step: &Step) -> (&'static str, String) {
+    fn unanswered(&self, step: &CheckStep) -> (&'static str, String) {
         let received = self.count();
         let bytes = format::count(received, "byte");
         let missing = if received == 0 { "answer" } else { "complete answer" };
         match step {
-            Step::Greeting if received == 0 => (missing, "waiting for the greeting".to_owned()),
-            Step::Greeting => (missing, format!("{bytes} received, waiting for the greeting")),
-            Step::Answer(what) if received == 0 => (missing, format!("request sent, waiting for {what}")),
-            Step::Answer(what) => (missing, format!("request sent, {bytes} received, waiting for {what}")),
-            Step::Body(bytes) => {
+            CheckStep::Greeting if received == 0 => (missing, "waiting for the greeting".to_owned()),
+            CheckStep::Greeting => (missing, format!("{bytes} received, waiting for the greeting")),
+            CheckStep::Answer(what) if received == 0 => {
+                (missing, format!("request sent, waiting for {what}"))
+            }
+            CheckStep::Answer(what) => {
+                (missing, format!("request sent, {bytes} received, waiting for {what}"))
+            }
+            CheckStep::Body(bytes) => {
                 let bytes = format::count(*bytes as u64, "byte");
                 ("complete answer", format!("headers received, {bytes} of the body received"))
             }
-            Step::Send => {
+            CheckStep::Send => {
                 let lines = self.lines();
                 ("matching line", format!("the server does not read the request, {lines}"))
             }
-            Step::Line => ("matching line", format!("request sent, {}", self.lines())),
+            CheckStep::Line => ("matching line", format!("request sent, {}", self.lines())),
             _ => ("answer", "in the TLS handshake".to_owned()),
         }
     }

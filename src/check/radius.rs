@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::failure::unreachable;
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use crate::net::dial;
 use crate::spec::{Probe, RadiusProbe};
 use crate::value::Verdict;
@@ -54,7 +54,7 @@ pub(super) async fn run(probe: &Probe, radius: &RadiusProbe, progress: &Progress
 
 async fn ask(probe: &Probe, radius: &RadiusProbe, progress: &Progress) -> std::io::Result<Vec<u8>> {
     let socket = dial::datagrams(probe.target).await?;
-    progress.connected(Step::Answer("the answer to Access-Request"));
+    progress.connected(CheckStep::Answer("the answer to Access-Request"));
     let request = request(radius, socket.local_addr()?.ip());
     let mut buffer = vec![0; LARGEST];
     loop {

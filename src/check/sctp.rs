@@ -45,14 +45,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::spec::Action;
+    use crate::spec::ProbeAction;
     use crate::value::Outcome;
 
     /// No server listens on this port. If the kernel has no SCTP, the verdict is unknown.
     #[tokio::test]
     async fn a_kernel_without_sctp_is_not_the_servers_fault() {
         let target = "127.0.0.1:9".parse().unwrap();
-        let probe = Probe { target, deadline: Duration::from_secs(10), action: Action::SctpConnect };
+        let probe = Probe { target, deadline: Duration::from_secs(10), action: ProbeAction::SctpConnect };
         let verdict = run(&probe).await;
         match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::SCTP)) {
             Ok(_) => assert_eq!(verdict.outcome, Outcome::Down, "{verdict:?}"),

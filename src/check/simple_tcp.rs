@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
 
 use super::failure::unreachable;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::{format, matching};
 use crate::net::{cause, dial};
 use crate::spec::{Probe, SimpleTcpProbe};
@@ -46,14 +46,14 @@ async fn tcp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
         Ok(stream) => stream,
         Err(error) => return unreachable(&format!("connect to {}", probe.target), &error),
     };
-    progress.connected(Step::Send);
+    progress.connected(CheckStep::Send);
     let (reader, mut writer) = stream.split();
     // Send and receive at the same time: a server may answer before it reads, and the answer counts even if it
     // never reads.
     let send = async {
         // A send error is ignored here: reading reports it, after any data that the server sent before.
         if writer.write_all(simple.request.as_bytes()).await.is_ok() {
-            progress.step(Step::Line);
+            progress.step(CheckStep::Line);
             drop(writer.shutdown().await);
         }
         pending::<Verdict>().await
@@ -88,7 +88,7 @@ async fn udp(probe: &Probe, simple: &SimpleTcpProbe, progress: &Progress, lines:
     if let Err(error) = socket.send(simple.request.as_bytes()).await {
         return failed(&error);
     }
-    progress.step(Step::Datagram);
+    progress.step(CheckStep::Datagram);
     let mut buffer = vec![0; DATAGRAM];
     loop {
         // As in the original a datagram is part of a stream: only a newline ends a line.

@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::load;
 use super::terminal::answer;
-use crate::notify::mail::{Encoded, MailDelivery, Message, renderer};
-use crate::notify::queue::{self, Delivery, Message as _};
+use crate::notify::mail::{Encoded, MailDelivery, MailMessage, renderer};
+use crate::notify::queue::{self, Delivery, QueueItem as _};
 use crate::settings;
 use crate::value::shown::escaped;
 
 const TEXT: &str = "This is a test of the alerts of ldirectord-rs. No server has failed.\n";
 
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let loaded = load::load(context, &load::find(context, Exit::Config)?)?;
     let renderer = renderer();
     let from = loaded.spec.config().globals.emailalertfrom.clone();
@@ -28,8 +28,10 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     if lists.is_empty() {
         return answer("no virtual service has emailalert, so no alert is ever sent", Exit::Ok);
     }
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandFailure::Runtime)?;
     let mut result = Ok(Exit::Ok);
     for ((list, relay), virtuals) in lists {
         let (recipients, mut problems) = renderer.recipients(&list);
@@ -41,7 +43,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
                 virtuals.join(", ")
             );
             let from = renderer.sender(from.as_deref());
-            let message = Message { from, recipients, relay, subject, body };
+            let message = MailMessage { from, recipients, relay, subject, body };
             problems.extend(runtime.block_on(send(&message, &context.settings.mail)));
         }
         for problem in problems {
@@ -54,14 +56,14 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Sends a message, and returns an error text for each recipient that does not get it.
-async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
+async fn send(message: &MailMessage, settings: &settings::MailSettings) -> Vec<String> {
     let (encoded, mut problems) = match Encoded::build(message) {
         Ok(built) => built,
         Err(problem) => return vec![problem],
     };
     let mut delivery = MailDelivery::new(message.relay.clone(), Arc::new(settings.clone()));
     let destination = delivery.destination();
-    let rejected = |to: &str, failure: &queue::Failure| {
+    let rejected = |to: &str, failure: &queue::DeliveryFailure| {
         format!(
             "not accepted by {destination} for {to}: {}; check emailalert, emailalertfrom and smtp in the configuration, and [mail] in \
              the settings",
@@ -78,7 +80,9 @@ async fn send(message: &Message, settings: &settings::Mail) -> Vec<String> {
                 problems.extend(parts.iter().map(|part| rejected(&part.message.recipients(), &part.failure)));
             }
             // A message for each recipient shows which of them the relay rejects.
-            Err(queue::Failure::NotNow(_) | queue::Failure::Never(_)) if message.addresses().len() > 1 => {
+            Err(queue::DeliveryFailure::NotNow(_) | queue::DeliveryFailure::Never(_))
+                if message.addresses().len() > 1 =>
+            {
                 waiting.extend(message.split().into_iter().rev());
             }
             Err(failure) => problems.push(rejected(&message.recipients(), &failure)),

@@ -9,15 +9,15 @@ use ipvs_rs::Table;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::terminal::{self, answer, eprint_line};
 use super::{judge, launch, load, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
-use crate::daemon::{self, Checks, Limits, Loaded};
+use crate::daemon::{self, Limits, LoadedFile, RunningChecks};
 use crate::health::Health;
-use crate::report::{self, Moment, Snapshot, View};
+use crate::report::{self, Moment, StateSnapshot, View};
 
-pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, CommandFailure> {
     let path = judge::find(context, judging.json)?;
     load::warn_of_access(context, &path);
     let loaded = match daemon::load(&path) {
@@ -29,12 +29,12 @@ pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, Failure> 
     judge::tell_warnings(&path, &loaded.warnings);
     of_machine.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
     judge::check_strict(&path, warnings, judging)?;
-    let runtime = daemon::runtime().map_err(Failure::Runtime)?;
+    let runtime = daemon::runtime().map_err(CommandFailure::Runtime)?;
     let limits = launch::check_limits(context);
     silence_contained_panics();
     let result = runtime.block_on(look(&loaded, limits, context.acts.commands));
     runtime.shutdown_background();
-    let snapshot = result.map_err(Failure::Checks)?;
+    let snapshot = result.map_err(CommandFailure::Checks)?;
     let exit = if snapshot.all_well() { Exit::Ok } else { Exit::Failure };
     if judging.json {
         return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);
@@ -43,11 +43,15 @@ pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, Failure> 
     answer(report::render(&snapshot, terminal::look(true)), exit)
 }
 
-async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Snapshot, CheckerError> {
+async fn look(
+    loaded: &LoadedFile,
+    limits: Limits,
+    run_commands: bool,
+) -> Result<StateSnapshot, CheckerError> {
     let start = Instant::now();
     let spec = &loaded.spec;
     let mut health = Health::new(spec, &std::collections::BTreeSet::new(), start);
-    let mut checks = Checks::new(Checker::new()?.with_commands(run_commands), limits);
+    let mut checks = RunningChecks::new(Checker::new()?.with_commands(run_commands), limits);
     let in_maintenance = loaded.in_maintenance();
     health.maintain(spec, |address| in_maintenance.get(&address).cloned(), start);
     health.hurry_all(start);
@@ -65,5 +69,5 @@ async fn look(loaded: &Loaded, limits: Limits, run_commands: bool) -> Result<Sna
         }
     }
     let at = Moment { instant: start, wall: SystemTime::now() };
-    Ok(Snapshot::of(&View::of(spec, &health, &Table::default(), at)).without_table())
+    Ok(StateSnapshot::of(&View::of(spec, &health, &Table::default(), at)).without_table())
 }

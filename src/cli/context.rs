@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::arguments::{Command, Options};
-use super::failure::Failure;
+use super::arguments::{CliOptions, Command};
+use super::failure::CommandFailure;
 use super::terminal::eprint_line;
 use crate::daemon;
 use crate::settings::{self, Acts, Backend, Settings};
 use crate::sys::instance::{Instance, LONGEST_NAME};
 use crate::sys::lock;
-use crate::sys::place::Place;
+use crate::sys::place::TablePlace;
 
 /// The default configuration.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -53,7 +53,11 @@ impl Context {
     ///
     /// # Errors
     /// The settings are wrong and the command needs them.
-    pub fn new(options: &Options, command: &Command, arguments: &[String]) -> Result<Context, Failure> {
+    pub fn new(
+        options: &CliOptions,
+        command: &Command,
+        arguments: &[String],
+    ) -> Result<Context, CommandFailure> {
         let path = options.settings.as_deref();
         let mut settings = match Settings::load(path) {
             // The settings do not matter for `-t FILE`.
@@ -71,7 +75,7 @@ impl Context {
                 eprint_line!("Warning: {error}; only [paths] is used: run = {run}, config_dir = {dir}");
                 settings
             }
-            Err(error) => return Err(Failure::Settings(error)),
+            Err(error) => return Err(CommandFailure::Settings(error)),
         };
         if let Some(backend) = options.table {
             settings.table.backend = backend;
@@ -150,7 +154,7 @@ impl Context {
         let network = match self.settings.table.backend {
             Backend::Memory => None,
             // Without /proc all daemons count as being in one network namespace.
-            Backend::Kernel => Some(Place::here().map(|place| place.network).unwrap_or_default()),
+            Backend::Kernel => Some(TablePlace::here().map(|place| place.network).unwrap_or_default()),
         };
         Some(Instance { name: self.name.clone(), network, file })
     }
@@ -161,8 +165,12 @@ impl Context {
     }
 
     /// Refuses a name that is too long to be part of file names.
-    pub fn check_name(&self) -> Result<(), Failure> {
-        if self.name.len() > LONGEST_NAME { Err(Failure::NameTooLong(self.name.clone())) } else { Ok(()) }
+    pub fn check_name(&self) -> Result<(), CommandFailure> {
+        if self.name.len() > LONGEST_NAME {
+            Err(CommandFailure::NameTooLong(self.name.clone()))
+        } else {
+            Ok(())
+        }
     }
 
     /// The file of the operators' overrides.
@@ -217,7 +225,7 @@ fn place(path: &Path) -> String {
     }
 }
 
-fn own_command(options: &Options, arguments: &[String]) -> Vec<String> {
+fn own_command(options: &CliOptions, arguments: &[String]) -> Vec<String> {
     let called = || arguments.first().cloned().unwrap_or_default();
     let program = std::env::current_exe().map_or_else(|_| called(), |path| path.display().to_string());
     let mut own = vec![program];

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::Exit;
 use super::arguments::Wrong;
 use crate::check::CheckerError;
-use crate::control::{self, ClientError, Request};
+use crate::control::{self, ClientError, ControlRequest};
 use crate::daemon::LoadError;
 use crate::net::cause;
 use crate::settings::SettingsError;
@@ -29,7 +29,7 @@ pub(super) struct NoAnswer {
 
 /// Why a command failed. `Display` is the whole text for standard error; `{:#}` shows excerpts of a file in colour.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(super) enum CommandFailure {
     // The command line, the settings and the configuration.
     #[error("argument is not UTF-8: {}", .0.display())]
     NotUtf8(OsString),
@@ -140,7 +140,7 @@ pub(super) enum Failure {
     #[error(fmt = no_answer)]
     NoAnswer { config: String, socket: PathBuf, error: io::Error, others: Vec<String> },
     #[error("{request}: refused: {error}")]
-    Refused { request: Box<Request>, error: ClientError },
+    Refused { request: Box<ControlRequest>, error: ClientError },
     #[error("the daemon at {} refused: {error}", .socket.display())]
     ShowRefused { socket: PathBuf, error: ClientError },
     #[error("the daemon at {} has another version: {error}{advice}", .socket.display())]
@@ -149,20 +149,20 @@ pub(super) enum Failure {
     Output(io::Error),
 }
 
-impl Failure {
+impl CommandFailure {
     /// The exit code of the command.
     pub fn exit(&self) -> Exit {
         match self {
-            Failure::NotUtf8(_) | Failure::Usage(_) => Exit::Usage,
-            Failure::Settings(_)
-            | Failure::Config(_)
-            | Failure::ConfigAtStop { .. }
-            | Failure::Warnings { .. }
-            | Failure::PrivilegesOfUnit(_) => Exit::Config,
-            Failure::NotFound { exit, .. }
-            | Failure::UnknownState { exit, .. }
-            | Failure::Start { exit, .. } => *exit,
-            Failure::NoAnswer { .. } => Exit::Stopped,
+            CommandFailure::NotUtf8(_) | CommandFailure::Usage(_) => Exit::Usage,
+            CommandFailure::Settings(_)
+            | CommandFailure::Config(_)
+            | CommandFailure::ConfigAtStop { .. }
+            | CommandFailure::Warnings { .. }
+            | CommandFailure::PrivilegesOfUnit(_) => Exit::Config,
+            CommandFailure::NotFound { exit, .. }
+            | CommandFailure::UnknownState { exit, .. }
+            | CommandFailure::Start { exit, .. } => *exit,
+            CommandFailure::NoAnswer { .. } => Exit::Stopped,
             _ => Exit::Failure,
         }
     }
@@ -207,25 +207,28 @@ mod tests {
     /// A script must be able to tell a wrong file, a stopped daemon and a wrong command line from other failures.
     #[test]
     fn exit_codes() {
-        let unknown = |exit| Failure::UnknownState {
+        let unknown = |exit| CommandFailure::UnknownState {
             pid_file: "/p".into(),
             config: "x.cf".to_owned(),
             error: denied(),
             exit,
         };
         for (failure, exit) in [
-            (Failure::NotUtf8("x".into()), Exit::Usage),
-            (Failure::Usage(Wrong::default()), Exit::Usage),
-            (Failure::Config(invalid()), Exit::Config),
-            (Failure::ConfigAtStop { error: invalid(), unit: "u".to_owned() }, Exit::Config),
-            (Failure::Warnings { path: "/x.cf".into(), warnings: "1 warning".to_owned() }, Exit::Config),
-            (Failure::NotFound { text: "x".to_owned(), exit: Exit::Failure }, Exit::Failure),
-            (Failure::NotFound { text: "x".to_owned(), exit: Exit::Config }, Exit::Config),
+            (CommandFailure::NotUtf8("x".into()), Exit::Usage),
+            (CommandFailure::Usage(Wrong::default()), Exit::Usage),
+            (CommandFailure::Config(invalid()), Exit::Config),
+            (CommandFailure::ConfigAtStop { error: invalid(), unit: "u".to_owned() }, Exit::Config),
+            (
+                CommandFailure::Warnings { path: "/x.cf".into(), warnings: "1 warning".to_owned() },
+                Exit::Config,
+            ),
+            (CommandFailure::NotFound { text: "x".to_owned(), exit: Exit::Failure }, Exit::Failure),
+            (CommandFailure::NotFound { text: "x".to_owned(), exit: Exit::Config }, Exit::Config),
             (unknown(Exit::Unknown), Exit::Unknown),
             (unknown(Exit::Failure), Exit::Failure),
-            (Failure::Start { message: "x".to_owned(), exit: Exit::Config }, Exit::Config),
-            (Failure::Systemctl(denied()), Exit::Failure),
-            (Failure::Output(denied()), Exit::Failure),
+            (CommandFailure::Start { message: "x".to_owned(), exit: Exit::Config }, Exit::Config),
+            (CommandFailure::Systemctl(denied()), Exit::Failure),
+            (CommandFailure::Output(denied()), Exit::Failure),
         ] {
             assert_eq!(failure.exit(), exit, "{failure}");
         }
@@ -237,34 +240,37 @@ mod tests {
         let (lock, pid_file) = (PathBuf::from("/run/l"), PathBuf::from("/run/p"));
         for (failure, text) in [
             (
-                Failure::ConfigAtStop { error: invalid(), unit: "web.service".to_owned() },
+                CommandFailure::ConfigAtStop { error: invalid(), unit: "web.service".to_owned() },
                 "a bug in this program while reading the configuration: x\nNothing was done. To stop the daemon with a wrong file: \
                  systemctl stop web.service",
             ),
             (
-                Failure::LockedWithoutDaemon { pid_file: pid_file.clone(), lock: lock.clone() },
+                CommandFailure::LockedWithoutDaemon { pid_file: pid_file.clone(), lock: lock.clone() },
                 "/run/p or /run/l is locked by another process, but no daemon runs; find the process with fuser /run/p /run/l",
             ),
             (
-                Failure::StopLocked { lock: lock.clone(), seconds: 30 },
+                CommandFailure::StopLocked { lock: lock.clone(), seconds: 30 },
                 "/run/l has been locked for 30 s, but no daemon was found; find the process with fuser /run/l and end it",
             ),
             (
-                Failure::StartLocked { lock, seconds: 30 },
+                CommandFailure::StartLocked { lock, seconds: 30 },
                 "/run/l: locked by another `start` that has not finished after 30 s, or by a process of another pid namespace; find \
                  it with fuser /run/l",
             ),
             (
-                Failure::StillRuns { pid: 7, seconds: 10, signal: Signal::SIGTERM },
+                CommandFailure::StillRuns { pid: 7, seconds: 10, signal: Signal::SIGTERM },
                 "pid 7 is still running 10 s after SIGTERM; see its log, or end it with kill -KILL 7 (the table then stays as it is)",
             ),
             (
-                Failure::Signal { signal: Signal::SIGHUP, pid: 7, error: denied() },
+                CommandFailure::Signal { signal: Signal::SIGHUP, pid: 7, error: denied() },
                 "SIGHUP cannot be sent to pid 7: permission denied",
             ),
-            (Failure::PidFile { path: pid_file, error: denied() }, "Can not open /run/p: permission denied"),
             (
-                Failure::NameTooLong("x".repeat(3)),
+                CommandFailure::PidFile { path: pid_file, error: denied() },
+                "Can not open /run/p: permission denied",
+            ),
+            (
+                CommandFailure::NameTooLong("x".repeat(3)),
                 "The name of a configuration may have 200 bytes, this one has 3: xxx; rename the file, or start it through a link \
                  with a shorter name",
             ),
@@ -275,7 +281,7 @@ mod tests {
 
     #[test]
     fn other_daemons_are_named_if_one_does_not_answer() {
-        let failure = |others: &[&str]| Failure::NoAnswer {
+        let failure = |others: &[&str]| CommandFailure::NoAnswer {
             config: "x.cf".to_owned(),
             socket: Path::new("/s").to_owned(),
             error: io::Error::from_raw_os_error(2),

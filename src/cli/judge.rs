@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::Exit;
 use super::arguments::Judging;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::load;
 use super::terminal::{self, answer, eprint_line};
 use crate::config::{self, Diagnostic, Original, Severity};
 use crate::daemon::{self, LoadError};
 
-pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Result<Exit, CommandFailure> {
     let path = match named {
         true => PathBuf::from(&context.argument),
         false => find(context, judging.json)?,
@@ -25,7 +25,7 @@ pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Result<Ex
 }
 
 /// The path of the configuration. With `json`, a missing file is also a finding on standard output.
-pub(super) fn find(context: &Context, json: bool) -> Result<PathBuf, Failure> {
+pub(super) fn find(context: &Context, json: bool) -> Result<PathBuf, CommandFailure> {
     load::find(context, Exit::Config).inspect_err(|_| {
         let message = format!("Config file {} not found", context.argument);
         let finding = Finding::about_the_file("not-found", message);
@@ -37,19 +37,19 @@ pub(super) fn find(context: &Context, json: bool) -> Result<PathBuf, Failure> {
 }
 
 /// Reports why a file cannot be used: as JSON, or as a failure with an excerpt for each error.
-pub(super) fn refused(path: &Path, error: LoadError, json: bool) -> Result<Exit, Failure> {
-    if json { print(path, Exit::Config, findings(&error)) } else { Err(Failure::Config(error)) }
+pub(super) fn refused(path: &Path, error: LoadError, json: bool) -> Result<Exit, CommandFailure> {
+    if json { print(path, Exit::Config, findings(&error)) } else { Err(CommandFailure::Config(error)) }
 }
 
 /// Refuses a file with warnings if `--strict` is given.
-pub(super) fn check_strict(path: &Path, warnings: usize, judging: Judging) -> Result<(), Failure> {
+pub(super) fn check_strict(path: &Path, warnings: usize, judging: Judging) -> Result<(), CommandFailure> {
     match judging.strict && warnings > 0 {
-        true => Err(Failure::Warnings { path: path.to_owned(), warnings: count(warnings) }),
+        true => Err(CommandFailure::Warnings { path: path.to_owned(), warnings: count(warnings) }),
         false => Ok(()),
     }
 }
 
-fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Exit, Failure> {
+fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Exit, CommandFailure> {
     let checked = check_strict(path, warnings.len(), judging);
     if judging.json {
         let exit = if checked.is_err() { Exit::Config } else { Exit::Ok };
@@ -155,7 +155,7 @@ fn findings(error: &LoadError) -> Vec<Finding> {
     }
 }
 
-fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Result<Exit, Failure> {
+fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Result<Exit, CommandFailure> {
     let judged = Judged { file: path.display().to_string(), usable: exit == Exit::Ok, diagnostics };
     answer(serde_json::to_string_pretty(&judged).unwrap_or_default(), exit)
 }

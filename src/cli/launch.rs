@@ -10,19 +10,19 @@ use futures_util::future::BoxFuture;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::privileges;
 use super::running::{END_LIMIT, GONE_LIMIT, GONE_POLL, beside, running};
 use super::terminal::{self, eprint_line};
 use crate::check::{Checker, silence_contained_panics};
 use crate::control::Rights;
-use crate::daemon::{self, CommandSetup, Limits, Loaded, Setup};
+use crate::daemon::{self, CommandSetup, Limits, LoadedFile, Setup};
 use crate::net::cause;
 use crate::settings::Backend;
-use crate::settings::{LogFormat, Unchecked};
+use crate::settings::{LogFormat, UncheckedPolicy};
 use crate::sys::detach::{self, Side, StartResult, Started};
 use crate::sys::limits;
-use crate::sys::log::{Log, Target};
+use crate::sys::log::{Log, LogDestination};
 use crate::sys::pidfile::PidFile;
 use crate::sys::process::{self, Process};
 
@@ -34,18 +34,22 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// A daemon that is ready to be launched.
 pub(super) struct Prepared {
     setup: Setup,
-    foreground: Option<Target>,
+    foreground: Option<LogDestination>,
 }
 
 /// Makes every check that can refuse the daemon. Another daemon may still run at this time.
-pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Result<Prepared, Failure> {
-    let ipvs = context.open_table().map_err(Failure::Table)?;
+pub(super) fn prepare(
+    context: &Context,
+    path: PathBuf,
+    loaded: LoadedFile,
+) -> Result<Prepared, CommandFailure> {
+    let ipvs = context.open_table().map_err(CommandFailure::Table)?;
     let config = loaded.spec.config();
-    privileges::judge(context, &path, config).map_err(Failure::Privileges)?;
+    privileges::judge(context, &path, config).map_err(CommandFailure::Privileges)?;
     let globals = &config.globals;
     let foreground = match (context.debug, globals.supervised) {
-        (true, _) => Some(Target::Stderr),
-        (false, true) => Some(Target::Stdout),
+        (true, _) => Some(LogDestination::Stderr),
+        (false, true) => Some(LogDestination::Stdout),
         (false, false) => None,
     };
     let grace = context.settings.stop.grace;
@@ -60,10 +64,10 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     let log = Log::new(&context.name, daemon::log_target(&globals.logfile));
     log.set_journald(context.settings.log.journald);
     log.set_json(context.settings.log.format == LogFormat::Json);
-    let checker = Checker::new().map_err(Failure::Checker)?;
+    let checker = Checker::new().map_err(CommandFailure::Checker)?;
     let control = &context.settings.control;
     let rights = Rights::new(&control.read_group, &control.write_group)
-        .map_err(|error| Failure::Setting { file: context.settings_file.clone(), error })?;
+        .map_err(|error| CommandFailure::Setting { file: context.settings_file.clone(), error })?;
     let setup = Setup {
         checker: checker.with_commands(context.acts.commands),
         path,
@@ -76,7 +80,7 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),
         check_limits: check_limits(context),
-        unchecked_is_down: context.settings.checks.unchecked == Unchecked::Down,
+        unchecked_is_down: context.settings.checks.unchecked == UncheckedPolicy::Down,
         grace,
         acts: context.acts,
         mail: context.settings.mail.clone(),
@@ -93,7 +97,10 @@ pub(super) fn prepare(context: &Context, path: PathBuf, loaded: Loaded) -> Resul
     Ok(Prepared { setup, foreground })
 }
 
-pub(super) fn launch(context: &Context, Prepared { setup, foreground }: Prepared) -> Result<Exit, Failure> {
+pub(super) fn launch(
+    context: &Context,
+    Prepared { setup, foreground }: Prepared,
+) -> Result<Exit, CommandFailure> {
     match foreground {
         Some(target) => Ok(in_foreground(context, setup, target)),
         None if context.foreground => attached(context, setup),
@@ -123,7 +130,7 @@ fn for_checks(descriptors: usize) -> usize {
     descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)
 }
 
-fn in_foreground(context: &Context, setup: Setup, target: Target) -> Exit {
+fn in_foreground(context: &Context, setup: Setup, target: LogDestination) -> Exit {
     limits::survive_file_size_limit();
     limits::give_memory_back();
     setup.log.redirect(target);
@@ -144,7 +151,7 @@ fn code(result: &Result<(), daemon::StartError>) -> Exit {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Failure> {
+fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, CommandFailure> {
     let Some(pid_file) = claim(context)? else { return Ok(Exit::Ok) };
     let launcher = match detach::detach() {
         Ok(Side::Launcher(result)) => {
@@ -160,14 +167,14 @@ fn in_background(context: &Context, mut setup: Setup) -> Result<Exit, Failure> {
             return Ok(Exit::Ok);
         }
         Ok(Side::Daemon(launcher)) => launcher,
-        Err(error) => return Err(Failure::Detach(error)),
+        Err(error) => return Err(CommandFailure::Detach(error)),
     };
     setup.launcher = Some(launcher);
     as_daemon(context, setup, pid_file)
 }
 
 /// Prints the warnings of a daemon that has started.
-fn launched(result: StartResult) -> Result<Option<Started>, Failure> {
+fn launched(result: StartResult) -> Result<Option<Started>, CommandFailure> {
     match result {
         StartResult::Ready { notes, started } => {
             notes.lines().for_each(|line| eprint_line!("{line}"));
@@ -175,7 +182,7 @@ fn launched(result: StartResult) -> Result<Option<Started>, Failure> {
         }
         StartResult::Failed { code, message } => {
             let exit = if code == Exit::Config as u8 { Exit::Config } else { Exit::Failure };
-            Err(Failure::Start { message, exit })
+            Err(CommandFailure::Start { message, exit })
         }
     }
 }
@@ -204,7 +211,7 @@ fn probe_log(setup: &Setup) {
 
 /// Claims the pid file. None if a daemon of another start runs. Waits for a start in progress: the caller may ask for
 /// the status of the daemon right after.
-fn claim(context: &Context) -> Result<Option<PidFile>, Failure> {
+fn claim(context: &Context) -> Result<Option<PidFile>, CommandFailure> {
     let path = context.pid_file();
     let limit = Instant::now() + GONE_LIMIT;
     let known_as = |claimed: PidFile| match context.instance() {
@@ -217,15 +224,18 @@ fn claim(context: &Context) -> Result<Option<PidFile>, Failure> {
             Ok(None) if running(context)?.is_some() => return Ok(None),
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
-                return Err(Failure::LockedWithoutDaemon { pid_file: path, lock: context.lock_file() });
+                return Err(CommandFailure::LockedWithoutDaemon {
+                    pid_file: path,
+                    lock: context.lock_file(),
+                });
             }
-            Err(error) => return Err(Failure::PidFile { path, error }),
+            Err(error) => return Err(CommandFailure::PidFile { path, error }),
         }
     }
 }
 
 /// Runs the daemon in this process, for a supervisor that waits for its end.
-fn attached(context: &Context, setup: Setup) -> Result<Exit, Failure> {
+fn attached(context: &Context, setup: Setup) -> Result<Exit, CommandFailure> {
     let path = context.pid_file();
     let claimed = claim(context)?;
     let other = match &claimed {
@@ -236,15 +246,15 @@ fn attached(context: &Context, setup: Setup) -> Result<Exit, Failure> {
     if let Some(Process { pid, .. }) = other {
         let way = if process::is_ours(pid) { "" } else { ", or switch with ldirectord-rs-switch to-rs" };
         let config = context.display_config();
-        return Err(Failure::AlreadyRuns { config, pid, way });
+        return Err(CommandFailure::AlreadyRuns { config, pid, way });
     }
     let Some(pid_file) = claimed else {
-        return Err(Failure::DaemonEnds(path));
+        return Err(CommandFailure::DaemonEnds(path));
     };
     as_daemon(context, setup, pid_file)
 }
 
-fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, Failure> {
+fn as_daemon(context: &Context, mut setup: Setup, mut pid_file: PidFile) -> Result<Exit, CommandFailure> {
     limits::survive_file_size_limit();
     limits::give_memory_back();
     let log = setup.log.clone();

@@ -5,32 +5,32 @@ use std::path::Path;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::terminal::{answer, eprint_line};
 use crate::net::cause;
 use crate::sys::instance::{self, Instance};
-use crate::sys::pidfile::{self, State};
-use crate::sys::place::Place;
+use crate::sys::pidfile::{self, DaemonState};
+use crate::sys::place::TablePlace;
 use crate::sys::process::Process;
 use crate::sys::socket;
 use crate::value::shown::escaped;
 
 /// A name that has a pid file or a lock.
-pub(super) struct Found {
+pub(super) struct FoundDaemon {
     pub name: String,
-    pub state: State,
+    pub state: DaemonState,
     /// The identity of a running daemon. None for the original and for a daemon of an earlier release.
     pub instance: Option<Instance>,
 }
 
 /// `status --all`.
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let (found, is_whole) = found(context);
-    let runs = |found: &Found| matches!(found.state, State::Running(_));
+    let runs = |found: &FoundDaemon| matches!(found.state, DaemonState::Running(_));
     let exit = match found.iter().any(runs) {
         true => Exit::Ok,
         false if !is_whole => Exit::Unknown,
-        false if found.iter().any(|found| matches!(found.state, State::Stale(_))) => Exit::Failure,
+        false if found.iter().any(|found| matches!(found.state, DaemonState::Stale(_))) => Exit::Failure,
         false => Exit::Stopped,
     };
     let lines: Vec<String> = found.iter().filter_map(|found| line(context, found)).collect();
@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 
 /// All daemons with a pid file, a lock or a socket, sorted by name. False if one of the files cannot be read, which is
 /// reported.
-pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
+pub(super) fn found(context: &Context) -> (Vec<FoundDaemon>, bool) {
     let run = &context.settings.paths.run;
     let mut names = names(run, "ldirectord.", ".pid");
     for ending in [".lock", ".sock"] {
@@ -55,7 +55,11 @@ pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
         match pidfile::state(&pid_file, &lock) {
             Ok(state) => {
                 let instance = instance::held(&lock).ok().flatten().map(|(_, instance)| instance);
-                found.push(Found { state: or_in_foreground(&context, state), name: context.name, instance });
+                found.push(FoundDaemon {
+                    state: or_in_foreground(&context, state),
+                    name: context.name,
+                    instance,
+                });
             }
             Err(error) => {
                 is_whole = false;
@@ -67,11 +71,13 @@ pub(super) fn found(context: &Context) -> (Vec<Found>, bool) {
 }
 
 /// Corrects the state by the socket: a daemon in the foreground has no pid file and no lock.
-fn or_in_foreground(context: &Context, state: State) -> State {
+fn or_in_foreground(context: &Context, state: DaemonState) -> DaemonState {
     let listener = || socket::listener(&socket::place(&context.state_directory(), &context.name));
     match state {
-        State::Running(_) | State::Starting => state,
-        State::Stale(_) | State::Stopped => listener().map_or(state, |pid| State::Running(Process::at(pid))),
+        DaemonState::Running(_) | DaemonState::Starting => state,
+        DaemonState::Stale(_) | DaemonState::Stopped => {
+            listener().map_or(state, |pid| DaemonState::Running(Process::at(pid)))
+        }
     }
 }
 
@@ -85,27 +91,29 @@ fn names(directory: &Path, begin: &str, end: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn line(context: &Context, found: &Found) -> Option<String> {
+fn line(context: &Context, found: &FoundDaemon) -> Option<String> {
     let name = escaped(&found.name);
     match (found.state, &found.instance) {
-        (State::Running(Process { pid, .. }), None) => Some(format!("{name} is running with pid: {pid}")),
-        (State::Running(Process { pid, .. }), Some(instance)) => Some(format!(
+        (DaemonState::Running(Process { pid, .. }), None) => {
+            Some(format!("{name} is running with pid: {pid}"))
+        }
+        (DaemonState::Running(Process { pid, .. }), Some(instance)) => Some(format!(
             "{name} is running with pid: {pid}, for {}{}",
             escaped(&instance.file.display().to_string()),
             table(instance)
         )),
-        (State::Starting, _) => Some(format!("{name} is starting")),
-        (State::Stale(_), _) => {
+        (DaemonState::Starting, _) => Some(format!("{name} is starting")),
+        (DaemonState::Stale(_), _) => {
             let file = context.with_name(found.name.clone()).pid_file();
             Some(format!("{name} is stopped; stale pid file {}", escaped(&file.display().to_string())))
         }
-        (State::Stopped, _) => None,
+        (DaemonState::Stopped, _) => None,
     }
 }
 
 /// A note about a table that is not the kernel's table in this network namespace.
 fn table(instance: &Instance) -> &'static str {
-    let here = Place::here().map(|place| place.network).ok();
+    let here = TablePlace::here().map(|place| place.network).ok();
     match &instance.network {
         None => " (its table is in memory)",
         Some(network) if here.as_ref().is_some_and(|here| here != network) => {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::terminal::eprint_line;
-use crate::daemon::{self, InUse, LoadError, Loaded};
+use crate::daemon::{self, InUse, LoadError, LoadedFile};
 use crate::settings::Backend;
 use crate::sys::access;
 
@@ -19,17 +19,17 @@ pub(super) fn warn_of_access(context: &Context, config: &Path) {
 }
 
 /// The path of the configuration, or a failure with this exit code.
-pub(super) fn find(context: &Context, exit: Exit) -> Result<PathBuf, Failure> {
-    context.find_config().ok_or_else(|| Failure::NotFound { text: context.not_found(), exit })
+pub(super) fn find(context: &Context, exit: Exit) -> Result<PathBuf, CommandFailure> {
+    context.find_config().ok_or_else(|| CommandFailure::NotFound { text: context.not_found(), exit })
 }
 
 /// Loads the configuration, for any use but a start.
-pub(super) fn load(context: &Context, path: &Path) -> Result<Loaded, Failure> {
+pub(super) fn load(context: &Context, path: &Path) -> Result<LoadedFile, CommandFailure> {
     load_with(context, path, daemon::load)
 }
 
 /// Loads the configuration as the running daemon will load it.
-pub(super) fn load_for_daemon(context: &Context) -> Result<(PathBuf, Loaded), Failure> {
+pub(super) fn load_for_daemon(context: &Context) -> Result<(PathBuf, LoadedFile), CommandFailure> {
     let path = find(context, Exit::Failure)?;
     let loaded = load_with(context, &path, daemon::load_for_daemon)?;
     Ok((path, loaded))
@@ -37,7 +37,7 @@ pub(super) fn load_for_daemon(context: &Context) -> Result<(PathBuf, Loaded), Fa
 
 /// Loads the configuration to start a daemon: server names that resolve to several addresses keep the address that the
 /// kernel's table has.
-pub(super) fn load_to_start(context: &Context) -> Result<(PathBuf, Loaded), Failure> {
+pub(super) fn load_to_start(context: &Context) -> Result<(PathBuf, LoadedFile), CommandFailure> {
     let path = find(context, Exit::Failure)?;
     let loaded = load_with(context, &path, |path| daemon::load_for(path, &in_use(context)))?;
     Ok((path, loaded))
@@ -46,10 +46,10 @@ pub(super) fn load_to_start(context: &Context) -> Result<(PathBuf, Loaded), Fail
 fn load_with(
     context: &Context,
     path: &Path,
-    load: impl FnOnce(&Path) -> Result<Loaded, LoadError>,
-) -> Result<Loaded, Failure> {
+    load: impl FnOnce(&Path) -> Result<LoadedFile, LoadError>,
+) -> Result<LoadedFile, CommandFailure> {
     warn_of_access(context, path);
-    let loaded = load(path).map_err(Failure::Config)?;
+    let loaded = load(path).map_err(CommandFailure::Config)?;
     for line in loaded.warning_lines(path) {
         eprint_line!("{line}");
     }

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use arguments::{Action, Command, Parsed};
 use context::Context;
-use failure::Failure;
+use failure::CommandFailure;
 use running::{as_it_crashed, as_it_runs};
 use terminal::eprint_line;
 
@@ -75,19 +75,19 @@ pub fn command() -> clap::Command {
 pub fn main(arguments: impl Iterator<Item = OsString>) -> Exit {
     let arguments: Result<Vec<String>, OsString> = arguments.map(OsString::into_string).collect();
     arguments
-        .map_err(Failure::NotUtf8)
+        .map_err(CommandFailure::NotUtf8)
         .and_then(|arguments| run(&arguments))
         .unwrap_or_else(|failure| terminal::report(&failure))
 }
 
-fn run(arguments: &[String]) -> Result<Exit, Failure> {
+fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
     #[cfg(feature = "oracle")]
     if arguments.get(1).is_some_and(|word| word == crate::check::oracle_login::ARGUMENT) {
         return Ok(if crate::check::oracle_login::main() { Exit::Ok } else { Exit::Failure });
     }
     match arguments::parse(arguments) {
         Parsed::Answer(text) => terminal::answer(text.trim_end(), Exit::Ok),
-        Parsed::Wrong(wrong) => Err(Failure::Usage(wrong)),
+        Parsed::Wrong(wrong) => Err(CommandFailure::Usage(wrong)),
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {
                 eprint_line!(
@@ -111,7 +111,7 @@ fn run(arguments: &[String]) -> Result<Exit, Failure> {
 }
 
 /// Runs one of the original's actions.
-fn act(mut context: Context, action: Action) -> Result<Exit, Failure> {
+fn act(mut context: Context, action: Action) -> Result<Exit, CommandFailure> {
     // `start` itself reports a daemon that runs under another name.
     if action != Action::Start {
         let asked = context.name.clone();

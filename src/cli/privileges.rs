@@ -10,8 +10,8 @@ use super::context::Context;
 use super::terminal::eprint_line;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
-use crate::settings::{Paths, credential};
-use crate::sys::privileges::{self, Identity, PrivilegeError};
+use crate::settings::{PathSettings, credential};
+use crate::sys::privileges::{self, DaemonUser, PrivilegeError};
 use crate::sys::process::{self, Process};
 use crate::value::PemFile;
 
@@ -38,7 +38,7 @@ pub(super) fn judge(context: &Context, path: &Path, config: &Config) -> Result<(
 pub(super) fn judge_for(daemon: Process, path: &Path) -> Result<(), PrivilegeError> {
     match process::user(daemon.pid) {
         Some(user) if geteuid().is_root() && user != 0 => {
-            privileges::can_read(&[Cow::Borrowed(path)], &Identity::of(user)?)
+            privileges::can_read(&[Cow::Borrowed(path)], &DaemonUser::of(user)?)
         }
         _ => Ok(()),
     }
@@ -59,9 +59,9 @@ fn read_files<'a>(context: &'a Context, path: &'a Path, config: &'a Config) -> V
 }
 
 /// The user of `[privileges]`, if any.
-fn user(context: &Context) -> Result<Option<Identity>, PrivilegeError> {
+fn user(context: &Context) -> Result<Option<DaemonUser>, PrivilegeError> {
     let name = context.settings.privileges.user.as_str();
-    Some(name).filter(|name| !name.is_empty()).map(Identity::find).transpose()
+    Some(name).filter(|name| !name.is_empty()).map(DaemonUser::find).transpose()
 }
 
 /// Gives up the privileges that are no longer needed, as `[privileges]` says.
@@ -132,7 +132,7 @@ fn can_be_made(file: &Path) -> bool {
 }
 
 /// The directories that the daemon writes to. A missing file needs its directory.
-fn writable(paths: &Paths, config: &Config) -> Vec<PathBuf> {
+fn writable(paths: &PathSettings, config: &Config) -> Vec<PathBuf> {
     let folders = written_files(config).into_iter().filter_map(Path::parent);
     folders
         .chain([&*paths.run, &*paths.state])

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::load;
 use super::other::Other;
 use super::privileges;
@@ -12,7 +12,7 @@ use crate::daemon;
 use crate::sys::log::Log;
 use crate::sys::process::Signal;
 
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let (_, loaded) = load::load_for_daemon(context)?;
     let config = context.display_config();
     let Some(daemon) = running(context)? else {
@@ -24,11 +24,11 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Failure);
     };
     Other::warn_of_file(context);
-    if let Some(unit) = unit::of(daemon).map_err(Failure::SystemdSilent)? {
+    if let Some(unit) = unit::of(daemon).map_err(CommandFailure::SystemdSilent)? {
         return unit::ask(&unit, "reload", daemon);
     }
     match signalled(daemon, Signal::SIGHUP)? {
         Some(_) => Ok(Exit::Ok),
-        None => Err(Failure::EndedBeforeReload { config, pid: daemon.pid }),
+        None => Err(CommandFailure::EndedBeforeReload { config, pid: daemon.pid }),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::launch::{launch, prepare};
 use super::load;
 use super::other::{Differs, Other};
@@ -12,7 +12,7 @@ use super::terminal::eprint_line;
 use super::unit;
 
 /// Restarts a running daemon. Otherwise it only validates the file.
-pub(super) fn if_running(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn if_running(context: &Context) -> Result<Exit, CommandFailure> {
     match running(context)? {
         Some(_) => run(context),
         None => {
@@ -24,17 +24,17 @@ pub(super) fn if_running(context: &Context) -> Result<Exit, Failure> {
 
 /// Restarts the daemon. Makes every check that can refuse the new daemon before it ends the old one; the table stays as
 /// it is.
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     if let Some(daemon) = running(context)?
-        && let Some(unit) = unit::of(daemon).map_err(Failure::SystemdSilent)?
+        && let Some(unit) = unit::of(daemon).map_err(CommandFailure::SystemdSilent)?
     {
         let (path, _) = load::load_for_daemon(context)?;
-        privileges::judge_for(daemon, &path).map_err(Failure::PrivilegesOfUnit)?;
+        privileges::judge_for(daemon, &path).map_err(CommandFailure::PrivilegesOfUnit)?;
         unit::warn_of_restart(&unit);
         return unit::ask(&unit, "restart", daemon);
     }
     if running(context)?.is_none()
-        && let Some(unit) = unit::waiting(context).map_err(Failure::SystemdSilent)?
+        && let Some(unit) = unit::waiting(context).map_err(CommandFailure::SystemdSilent)?
     {
         load::load_for_daemon(context)?;
         return unit::ask_waiting(&unit, "restart");
@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Refuses a restart with another table: the table of the running daemon would be left without checks.
-fn judge_table(context: &Context) -> Result<(), Failure> {
+fn judge_table(context: &Context) -> Result<(), CommandFailure> {
     match Other::of(context) {
         Some(Other { what: Differs::Table("in memory"), name, .. }) => {
             eprint_line!(
@@ -59,7 +59,7 @@ fn judge_table(context: &Context) -> Result<(), Failure> {
             Ok(())
         }
         Some(Other { what: Differs::Table(table), pid, name }) => {
-            Err(Failure::KeepsOtherTable { name, pid, table })
+            Err(CommandFailure::KeepsOtherTable { name, pid, table })
         }
         _ => Ok(()),
     }

@@ -5,19 +5,19 @@ use std::io;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::list;
 use super::terminal::{self, answer, print_line};
-use crate::control::{self, ClientError, Request};
-use crate::report::{self, Snapshot};
-use crate::sys::pidfile::State;
+use crate::control::{self, ClientError, ControlRequest};
+use crate::report::{self, StateSnapshot};
+use crate::sys::pidfile::DaemonState;
 use crate::sys::socket;
 use crate::value::shown::escaped;
 
 /// `show` without a configuration: all running daemons, with their names if there are several. If none runs, the error
 /// for the default configuration.
-pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Result<Exit, Failure> {
-    let runs = |found: &list::Found| matches!(found.state, State::Running(_));
+pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Result<Exit, CommandFailure> {
+    let runs = |found: &list::FoundDaemon| matches!(found.state, DaemonState::Running(_));
     let mut names: BTreeSet<String> =
         list::found(context).0.into_iter().filter(runs).map(|found| found.name).collect();
     if names.is_empty() {
@@ -36,8 +36,10 @@ pub(super) fn run_all(context: &Context, json: bool, all: bool) -> Result<Exit, 
 }
 
 /// The failure for a daemon that does not answer, with the names of the running daemons.
-pub(super) fn no_answer(context: &Context, error: io::Error) -> Failure {
-    let runs = |found: &list::Found| matches!(found.state, State::Running(_)) && found.name != context.name;
+pub(super) fn no_answer(context: &Context, error: io::Error) -> CommandFailure {
+    let runs = |found: &list::FoundDaemon| {
+        matches!(found.state, DaemonState::Running(_)) && found.name != context.name
+    };
     let others = list::found(context)
         .0
         .iter()
@@ -45,18 +47,18 @@ pub(super) fn no_answer(context: &Context, error: io::Error) -> Failure {
         .map(|found| escaped(&found.name).into_owned())
         .collect();
     let socket = socket::place(&context.state_directory(), &context.name);
-    Failure::NoAnswer { config: context.display_config(), socket, error, others }
+    CommandFailure::NoAnswer { config: context.display_config(), socket, error, others }
 }
 
-pub(super) fn run(context: &Context, json: bool, all: bool) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, json: bool, all: bool) -> Result<Exit, CommandFailure> {
     let socket = socket::place(&context.state_directory(), &context.name);
-    match control::ask(&socket, &Request::Show { service: None }) {
+    match control::ask(&socket, &ControlRequest::Show { service: None }) {
         Err(ClientError::Io(error)) => Err(no_answer(context, error)),
-        Err(error) => Err(Failure::ShowRefused { socket, error }),
+        Err(error) => Err(CommandFailure::ShowRefused { socket, error }),
         Ok(text) if json => answer(text, Exit::Ok),
-        Ok(text) => match serde_json::from_str::<Snapshot>(&text) {
+        Ok(text) => match serde_json::from_str::<StateSnapshot>(&text) {
             Ok(snapshot) => answer(report::render(&snapshot, terminal::look(all)), Exit::Ok),
-            Err(error) => Err(Failure::OtherVersion { socket, error, advice: "; try --json" }),
+            Err(error) => Err(CommandFailure::OtherVersion { socket, error, advice: "; try --json" }),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::launch::{launch, prepare};
 use super::load;
 use super::other::{Differs, Other};
@@ -12,7 +12,7 @@ use crate::sys::instance::Instance;
 use crate::sys::process::Process;
 use crate::value::shown::escaped;
 
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let (path, loaded) = load::load_to_start(context)?;
     // With --foreground a running daemon is an error (see `attached`): a supervisor would take exit code 0 for the
     // daemon's end.
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 
 /// Reports a daemon that runs under another name, with another table or with another file (R92. The original prints
 /// nothing).
-fn already_running(context: &Context, pid: i32) -> Result<Exit, Failure> {
+fn already_running(context: &Context, pid: i32) -> Result<Exit, CommandFailure> {
     let config = context.display_config();
     if let Some((Process { pid, .. }, Instance { name, .. })) = under_another_name(context) {
         let name = escaped(&name);
@@ -37,10 +37,10 @@ fn already_running(context: &Context, pid: i32) -> Result<Exit, Failure> {
     }
     match Other::of(context) {
         Some(Other { what: Differs::Table(table), pid, .. }) => {
-            Err(Failure::RunsWithOtherTable { config, pid, table })
+            Err(CommandFailure::RunsWithOtherTable { config, pid, table })
         }
         Some(Other { what: Differs::File(file), pid, name }) => {
-            Err(Failure::NameTaken { config, file, pid, name })
+            Err(CommandFailure::NameTaken { config, file, pid, name })
         }
         None => {
             if context.debug {

@@ -5,19 +5,19 @@ use std::process::Command;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::other::Other;
 use super::running::{state, unreadable};
 use super::terminal::{eprint_line, print_line};
 use crate::daemon::{self, instances};
-use crate::sys::pidfile::State;
+use crate::sys::pidfile::DaemonState;
 use crate::sys::process::Process;
 
 /// Prints whether the daemon runs. A wrong configuration is only a warning.
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     let config = context.display_config();
     match state(context).map_err(|error| unreadable(context, error, Exit::Unknown))? {
-        State::Running(Process { pid, .. }) => {
+        DaemonState::Running(Process { pid, .. }) => {
             eprint_line!("ldirectord for {config} is running with pid: {pid}");
             Other::warn_of_file(context);
             match context.find_config() {
@@ -38,14 +38,14 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
             }
             Ok(Exit::Ok)
         }
-        State::Stale(_) => {
+        DaemonState::Stale(_) => {
             // The original's words, as in all answers of `status`.
             eprint_line!("ldirectord stale pid file {} for {config}", context.pid_file().display());
             print_line!("ldirectord is stopped for {config}");
             Ok(Exit::Failure)
         }
         // A starting daemon does not run yet.
-        State::Stopped | State::Starting => {
+        DaemonState::Stopped | DaemonState::Starting => {
             print_line!("ldirectord is stopped for {config}");
             Ok(Exit::Stopped)
         }

@@ -4,32 +4,32 @@ use serde::Deserialize;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use super::show;
 use super::terminal::{answer, eprint_line};
-use crate::control::{self, ClientError, Request};
+use crate::control::{self, ClientError, ControlRequest};
 use crate::sys::socket;
 
 #[derive(Deserialize)]
-struct Done {
+struct SteeredServices {
     services: Vec<String>,
     #[serde(default)]
     warning: Option<String>,
 }
 
-pub(super) fn run(context: &Context, request: &Request) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context, request: &ControlRequest) -> Result<Exit, CommandFailure> {
     let socket = socket::place(&context.state_directory(), &context.name);
     match control::ask(&socket, request) {
         Err(ClientError::Io(error)) => Err(show::no_answer(context, error)),
-        Err(error) => Err(Failure::Refused { request: Box::new(request.clone()), error }),
-        Ok(text) => match serde_json::from_str::<Done>(&text) {
+        Err(error) => Err(CommandFailure::Refused { request: Box::new(request.clone()), error }),
+        Ok(text) => match serde_json::from_str::<SteeredServices>(&text) {
             Ok(done) => {
                 if let Some(warning) = &done.warning {
                     eprint_line!("Warning: {request}: {warning}");
                 }
                 answer(format!("{request}: done in {}", done.services.join(", ")), Exit::Ok)
             }
-            Err(error) => Err(Failure::OtherVersion { socket, error, advice: "" }),
+            Err(error) => Err(CommandFailure::OtherVersion { socket, error, advice: "" }),
         },
     }
 }

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::Exit;
 use super::context::Context;
-use super::failure::{Failure, NoAnswer};
+use super::failure::{CommandFailure, NoAnswer};
 use super::load;
-use super::running::{End, GONE_LIMIT, GONE_POLL, end, running};
+use super::running::{GONE_LIMIT, GONE_POLL, ProcessEnd, end, running};
 use super::terminal::eprint_line;
 use super::unit;
 use crate::daemon::{self, Leftovers};
@@ -20,7 +20,7 @@ use crate::sys::process::{self, Signal};
 
 /// Stops the daemon, with a wrong configuration too. If a unit runs the daemon, this reads the file first (R94);
 /// `systemctl stop` works with any file.
-pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
+pub(super) fn run(context: &Context) -> Result<Exit, CommandFailure> {
     if context.check_name().is_err() {
         say_nothing_to_stop(context);
         return Ok(Exit::Ok);
@@ -29,11 +29,11 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
     let mut was_killed = false;
     loop {
         match end_all(context)? {
-            Ended::Nothing => {}
-            Ended::Process(End::Orderly) => return Ok(Exit::Ok),
-            Ended::Process(End::Killed) => was_killed = true,
-            Ended::Unit(Exit::Ok) => was_killed = true,
-            Ended::Unit(exit) => return Ok(exit),
+            Stopped::Nothing => {}
+            Stopped::Process(ProcessEnd::Orderly) => return Ok(Exit::Ok),
+            Stopped::Process(ProcessEnd::Killed) => was_killed = true,
+            Stopped::Unit(Exit::Ok) => was_killed = true,
+            Stopped::Unit(exit) => return Ok(exit),
         }
         // No daemon can start while this process holds the lock.
         match Lock::take(&context.lock_file()) {
@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
             Ok(None) if Instant::now() < limit => std::thread::sleep(GONE_POLL),
             Ok(None) => {
                 let (lock, seconds) = (context.lock_file(), GONE_LIMIT.as_secs());
-                return Err(Failure::StopLocked { lock, seconds });
+                return Err(CommandFailure::StopLocked { lock, seconds });
             }
             // Without the state directory there is nothing to clean up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -73,10 +73,10 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// What has been ended.
-enum Ended {
+enum Stopped {
     /// No daemon runs, and no unit is about to start one.
     Nothing,
-    Process(End),
+    Process(ProcessEnd),
     /// A unit, with the result of `systemctl`, which prints its own errors. It does not report whether systemd had to
     /// kill the daemon.
     Unit(Exit),
@@ -91,20 +91,22 @@ fn known(unit: Result<Option<String>, NoAnswer>) -> Option<String> {
 }
 
 /// Ends the running daemon, or the unit that is about to start it.
-fn end_all(context: &Context) -> Result<Ended, Failure> {
+fn end_all(context: &Context) -> Result<Stopped, CommandFailure> {
     match running(context)? {
         None => match known(unit::waiting(context)) {
-            None => Ok(Ended::Nothing),
-            Some(unit) => unit::ask_waiting(&unit, "stop").map(Ended::Unit),
+            None => Ok(Stopped::Nothing),
+            Some(unit) => unit::ask_waiting(&unit, "stop").map(Stopped::Unit),
         },
         Some(daemon) => match known(unit::of(daemon)) {
-            None => end(daemon, Signal::SIGTERM).map(Ended::Process),
+            None => end(daemon, Signal::SIGTERM).map(Stopped::Process),
             Some(unit) => {
                 load::load_for_daemon(context).map_err(|failure| match failure {
-                    Failure::Config(error) => Failure::ConfigAtStop { error, unit: unit.clone() },
+                    CommandFailure::Config(error) => {
+                        CommandFailure::ConfigAtStop { error, unit: unit.clone() }
+                    }
                     failure => failure,
                 })?;
-                unit::ask(&unit, "stop", daemon).map(Ended::Unit)
+                unit::ask(&unit, "stop", daemon).map(Stopped::Unit)
             }
         },
     }

@@ -5,8 +5,8 @@ use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use super::Exit;
-use super::failure::Failure;
-use crate::report::Look;
+use super::failure::CommandFailure;
+use crate::report::ListingStyle;
 
 /// Prints a line on standard error.
 macro_rules! eprint_line {
@@ -30,7 +30,7 @@ pub(super) fn to_stdout(line: Arguments<'_>) {
 
 /// How a listing is printed on standard output: as wide as the terminal, in colour there, with marks that the locale
 /// has.
-pub(super) fn look(all: bool) -> Look {
+pub(super) fn look(all: bool) -> ListingStyle {
     let out = io::stdout();
     let width = terminal_size::terminal_size_of(&out).map(|(width, _)| usize::from(width.0));
     let columns = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|width| *width > 0);
@@ -40,7 +40,7 @@ pub(super) fn look(all: bool) -> Look {
         locale.filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().to_ascii_lowercase());
     // Standard output strips the colours where it is not a terminal, or does not want them.
     let utf8 = locale.take(1).any(|value| value.contains("utf-8") || value.contains("utf8"));
-    Look { width, colour: true, utf8, all }
+    ListingStyle { width, colour: true, utf8, all }
 }
 
 /// Whether a person reads standard error: diagnostics are in colour then.
@@ -49,14 +49,14 @@ pub(super) fn is_interactive() -> bool {
 }
 
 /// Prints why a command failed, and returns its exit code.
-pub(super) fn report(failure: &Failure) -> Exit {
+pub(super) fn report(failure: &CommandFailure) -> Exit {
     let text = if is_interactive() { format!("{failure:#}") } else { failure.to_string() };
     if !text.is_empty() {
         eprint_line!("{text}");
     }
     match failure {
         // As in the original, the usage goes to standard output.
-        Failure::Usage(wrong) => {
+        CommandFailure::Usage(wrong) => {
             answer(wrong.usage().trim_end(), Exit::Usage).unwrap_or_else(|failure| report(&failure))
         }
         _ => failure.exit(),
@@ -65,10 +65,10 @@ pub(super) fn report(failure: &Failure) -> Exit {
 
 /// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or a failure
 /// if a part of the result is lost. A reader that closes the pipe has read enough.
-pub(super) fn answer(text: impl Display, exit: Exit) -> Result<Exit, Failure> {
+pub(super) fn answer(text: impl Display, exit: Exit) -> Result<Exit, CommandFailure> {
     let mut out = anstream::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandFailure::Output(error)),
         _ => Ok(exit),
     }
 }

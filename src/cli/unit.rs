@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Exit;
-use super::arguments::{self, Action, Command, Options, Parsed};
+use super::arguments::{self, Action, CliOptions, Command, Parsed};
 use super::context::Context;
-use super::failure::{Failure, NoAnswer};
+use super::failure::{CommandFailure, NoAnswer};
 use super::terminal::eprint_line;
 use crate::settings::{self, Backend};
 use crate::sys::process::{Process, Signal, own_pid};
@@ -45,7 +45,7 @@ pub(super) fn waiting(context: &Context) -> Result<Option<String>, NoAnswer> {
         return Ok(None);
     }
     let listed = ["list-units", "--type=service", "--state=activating", "--plain", "--no-legend", "--full"];
-    let is_meant = |options: Options| {
+    let is_meant = |options: CliOptions| {
         // With other settings or a table in memory, it is the unit of another daemon.
         let settings = options.settings.as_deref().unwrap_or(Path::new(settings::PATH));
         settings == context.settings_file
@@ -63,7 +63,7 @@ pub(super) fn waiting(context: &Context) -> Result<Option<String>, NoAnswer> {
 }
 
 /// The options of all daemons in a property `ExecStart`.
-fn starts(command: &str) -> impl Iterator<Item = Options> {
+fn starts(command: &str) -> impl Iterator<Item = CliOptions> {
     let lines = command.split("argv[]=").skip(1);
     lines.filter_map(|line| {
         let words: Vec<String> = line.split(" ;").next()?.split_whitespace().map(str::to_owned).collect();
@@ -78,19 +78,19 @@ fn starts(command: &str) -> impl Iterator<Item = Options> {
 }
 
 /// Runs `systemctl VERB` for a daemon that a unit runs.
-pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Result<Exit, Failure> {
+pub(super) fn ask(unit: &str, verb: &str, daemon: Process) -> Result<Exit, CommandFailure> {
     eprint_line!("pid {} is run by {unit}: systemctl {verb} {unit}", daemon.pid);
     order(unit, verb)
 }
 
 /// Runs `systemctl VERB` for a unit that waits for its next start.
-pub(super) fn ask_waiting(unit: &str, verb: &str) -> Result<Exit, Failure> {
+pub(super) fn ask_waiting(unit: &str, verb: &str) -> Result<Exit, CommandFailure> {
     eprint_line!("{unit} waits for its next start: systemctl {verb} {unit}");
     order(unit, verb)
 }
 
 /// Runs `systemctl` and waits for it. It prints its own errors.
-fn order(unit: &str, verb: &str) -> Result<Exit, Failure> {
+fn order(unit: &str, verb: &str) -> Result<Exit, CommandFailure> {
     match process::Command::new("systemctl")
         .args(["--no-ask-password", verb, "--", unit])
         .stdin(Stdio::null())
@@ -98,7 +98,7 @@ fn order(unit: &str, verb: &str) -> Result<Exit, Failure> {
     {
         Ok(status) if status.success() => Ok(Exit::Ok),
         Ok(_) => Ok(Exit::Failure),
-        Err(error) => Err(Failure::Systemctl(error)),
+        Err(error) => Err(CommandFailure::Systemctl(error)),
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Assignment<'a> {
     /// Place of the name in the file.
     pub name: Range<usize>,
     /// What follows `=` and white space, to the end of the line.
-    pub value: Value<'a>,
+    pub value: ValueText<'a>,
 }
 
 impl Assignment<'_> {
@@ -50,7 +50,7 @@ impl Assignment<'_> {
 
 /// The text of a value. Inside a block each tab counts as four spaces, so text and file may differ in length.
 #[derive(Debug)]
-pub struct Value<'a> {
+pub struct ValueText<'a> {
     raw: &'a str,
     start: usize,
     text: Cow<'a, str>,
@@ -59,21 +59,21 @@ pub struct Value<'a> {
 /// Number of spaces that a tab inside a block counts as.
 pub(crate) const TAB: usize = 4;
 
-impl<'a> Value<'a> {
+impl<'a> ValueText<'a> {
     /// A value outside a block: the unchanged text.
     #[must_use]
-    pub fn verbatim(raw: &'a str, start: usize) -> Value<'a> {
-        Value { raw, start, text: Cow::Borrowed(raw) }
+    pub fn verbatim(raw: &'a str, start: usize) -> ValueText<'a> {
+        ValueText { raw, start, text: Cow::Borrowed(raw) }
     }
 
     /// A value inside a block: tabs become spaces.
     #[must_use]
-    pub fn expanded(raw: &'a str, start: usize) -> Value<'a> {
+    pub fn expanded(raw: &'a str, start: usize) -> ValueText<'a> {
         let text = match raw.contains('\t') {
             true => Cow::Owned(raw.replace('\t', "    ")),
             false => Cow::Borrowed(raw),
         };
-        Value { raw, start, text }
+        ValueText { raw, start, text }
     }
 
     /// The text to read the value from.

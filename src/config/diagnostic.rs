@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::source::{Line, Source, is_blank};
+use super::source::{SourceLine, SourceText, is_blank};
 use super::{directive, hidden};
 
 /// Whether the configuration can be used in spite of a diagnostic.
@@ -63,7 +63,7 @@ impl Diagnostic {
     /// [`Diagnostic::original`] sets another behaviour.
     #[must_use]
     pub fn new(
-        source: &Source,
+        source: &SourceText,
         severity: Severity,
         span: Range<usize>,
         message: impl Into<String>,
@@ -204,7 +204,7 @@ const EXPLAINED: usize = 100;
 /// The findings of one run, in the order in which they were found.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
-    source: &'a Source,
+    source: &'a SourceText,
     diagnostics: Vec<Diagnostic>,
     has_errors: bool,
     /// The last finding that was not kept, and the number of those.
@@ -215,12 +215,12 @@ pub(crate) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(crate) fn new(source: &'a Source) -> Report<'a> {
+    pub(crate) fn new(source: &'a SourceText) -> Report<'a> {
         Report { source, diagnostics: Vec::new(), has_errors: false, surplus: None, unkept: 0, muted: false }
     }
 
     /// A report that discards its findings and records only whether there are errors.
-    pub(crate) fn muted(source: &'a Source) -> Report<'a> {
+    pub(crate) fn muted(source: &'a SourceText) -> Report<'a> {
         Report { muted: true, ..Report::new(source) }
     }
 
@@ -320,7 +320,7 @@ fn blank_later_secret(line: &str) -> Option<(usize, String)> {
 }
 
 /// The line without secrets and the mark in it.
-fn show(text: &str, line: &Line, span: &Range<usize>) -> (String, Range<usize>) {
+fn show(text: &str, line: &SourceLine, span: &Range<usize>) -> (String, Range<usize>) {
     let from = span.start - line.span.start;
     let to = span.end.min(line.span.end).saturating_sub(line.span.start).max(from);
     match blank_secret(text) {

@@ -2,7 +2,7 @@
 
 /// A program whose configuration this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Program {
+enum ForeignProgram {
     Keepalived,
     HaProxy,
 }
@@ -24,8 +24,8 @@ const HAPROXY: &[&str] = &["global", "defaults", "frontend", "backend", "listen"
 #[must_use]
 pub(super) fn advice(text: &str) -> Option<String> {
     let name = match program(text)? {
-        Program::Keepalived => "keepalived",
-        Program::HaProxy => "HAProxy",
+        ForeignProgram::Keepalived => "keepalived",
+        ForeignProgram::HaProxy => "HAProxy",
     };
     Some(format!(
         "this is the syntax of {name}; ldirectord.cf has a line `virtual=ADDRESS:PORT` for each service and below it, indented, \
@@ -33,7 +33,7 @@ pub(super) fn advice(text: &str) -> Option<String> {
     ))
 }
 
-fn program(text: &str) -> Option<Program> {
+fn program(text: &str) -> Option<ForeignProgram> {
     let words = || text.lines().filter_map(|line| Some((line, line.split_ascii_whitespace().next()?)));
     if words().any(|(_, word)| {
         word.starts_with("virtual=")
@@ -43,23 +43,26 @@ fn program(text: &str) -> Option<Program> {
         return None;
     }
     if words().any(|(line, word)| line.trim_end().ends_with('{') && KEEPALIVED.contains(&word)) {
-        return Some(Program::Keepalived);
+        return Some(ForeignProgram::Keepalived);
     }
     let sections = words().filter(|(line, word)| line.starts_with(*word) && HAPROXY.contains(word)).count();
     let has_lines = words().any(|(_, word)| ["server", "bind", "default_backend"].contains(&word));
-    (sections > 0 && has_lines).then_some(Program::HaProxy)
+    (sections > 0 && has_lines).then_some(ForeignProgram::HaProxy)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Program, program};
+    use super::{ForeignProgram, program};
 
     #[test]
     fn the_syntax_of_other_programs_is_recognised() {
         for (text, expected) in [
-            ("virtual_server 10.0.0.1 80 {\n  delay_loop 6\n}\n", Some(Program::Keepalived)),
-            ("vrrp_instance VI_1 {\n}\n", Some(Program::Keepalived)),
-            ("defaults\n  mode tcp\nbackend b\n  server s1 10.0.0.2:80 check\n", Some(Program::HaProxy)),
+            ("virtual_server 10.0.0.1 80 {\n  delay_loop 6\n}\n", Some(ForeignProgram::Keepalived)),
+            ("vrrp_instance VI_1 {\n}\n", Some(ForeignProgram::Keepalived)),
+            (
+                "defaults\n  mode tcp\nbackend b\n  server s1 10.0.0.2:80 check\n",
+                Some(ForeignProgram::HaProxy),
+            ),
             ("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\nglobal\n  server x\n", None),
             ("global\n", None),
             ("chektimeout=3\n", None),

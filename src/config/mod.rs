@@ -1,5 +1,5 @@
 //! Reads the text of `ldirectord.cf` into a [`Config`] and diagnostics, and writes a [`Config`] back ([`write()`]).
-//! No I/O: [`Names`] looks up names and files.
+//! No I/O: [`NameLookup`] looks up names and files.
 
 mod ast;
 mod diagnostic;
@@ -16,21 +16,22 @@ mod typed;
 mod write;
 
 pub use diagnostic::{Diagnostic, Original, Severity};
-pub use directive::{DIRECTIVES, Directive, Kind, Scope, Unwritten, nearest_word};
+pub use directive::{DIRECTIVES, Directive, Scope, Unwritten, ValueKind, nearest_word};
 pub use model::{
     Alert, AlertStatus, CheckSpec, CheckType, Config, Credentials, Fallback, Globals, HttpMethod, LogTarget,
-    Negotiate, Netmask, Notes, Real, Redirects, Scheduling, SecretFile, Timeouts, Timing, Tunnel, Virtual,
+    Negotiate, Netmask, Real, Redirects, Scheduling, SecretFile, ServiceInfo, Timeouts, Timing, Tunnel,
+    Virtual,
 };
-pub use names::{Answers, Names, Question};
+pub use names::{Answers, NameLookup, NameQuestion};
 pub use write::{Unwritable, write};
 
 use diagnostic::Report;
 use names::Recorder;
-use source::Source;
+use source::SourceText;
 
 /// The result of [`load`].
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration, unless there is an error among the diagnostics.
     pub config: Option<Config>,
     /// All errors and warnings, in the order of the file.
@@ -39,19 +40,19 @@ pub struct Loaded {
 
 /// Reads a whole `ldirectord.cf` and reports all errors in one run.
 #[must_use]
-pub fn load(content: &[u8], names: &dyn Names) -> Loaded {
-    let source = Source::decode(content);
+pub fn load(content: &[u8], names: &dyn NameLookup) -> LoadedConfig {
+    let source = SourceText::decode(content);
     let mut report = Report::new(&source);
     let config = read(&source, &mut report, names);
     let mut diagnostics = report.into_diagnostics();
     if config.is_none() {
         explain_foreign(&source, &mut diagnostics);
     }
-    Loaded { config, diagnostics }
+    LoadedConfig { config, diagnostics }
 }
 
 /// The configuration of another program is explained once.
-fn explain_foreign(source: &Source, diagnostics: &mut [Diagnostic]) {
+fn explain_foreign(source: &SourceText, diagnostics: &mut [Diagnostic]) {
     let Some(advice) = foreign::advice(source.text()) else { return };
     diagnostics.iter_mut().for_each(|found| found.help = None);
     if let Some(first) = diagnostics.first_mut() {
@@ -59,7 +60,7 @@ fn explain_foreign(source: &Source, diagnostics: &mut [Diagnostic]) {
     }
 }
 
-fn read(source: &Source, report: &mut Report<'_>, names: &dyn Names) -> Option<Config> {
+fn read(source: &SourceText, report: &mut Report<'_>, names: &dyn NameLookup) -> Option<Config> {
     let ast = parse::parse(source, report);
     let config = typed::read(&ast, report, names);
     (!report.has_errors()).then_some(config)
@@ -67,9 +68,9 @@ fn read(source: &Source, report: &mut Report<'_>, names: &dyn Names) -> Option<C
 
 /// Lists the names and files to look up before a text can be [loaded](load).
 #[must_use]
-pub fn questions(content: &[u8]) -> Vec<Question> {
+pub fn questions(content: &[u8]) -> Vec<NameQuestion> {
     let recorder = Recorder::default();
-    let source = Source::decode(content);
+    let source = SourceText::decode(content);
     let _ = read(&source, &mut Report::muted(&source), &recorder);
     recorder.into_questions()
 }

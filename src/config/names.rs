@@ -9,7 +9,7 @@ use crate::value::{Family, Protocol};
 
 /// Looks up the addresses of hosts, the numbers of ports and the contents of files. Never called for numbers and
 /// plain dotted quads.
-pub trait Names {
+pub trait NameLookup {
     /// The address to use for a host. Also called for the unusual numeric forms (`1.2.3`, `010.0.0.1`) that
     /// `getaddrinfo` accepts.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
@@ -30,47 +30,47 @@ pub trait Names {
 
 /// A name or file to look up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Question {
-    /// [`Names::host`]
+pub enum NameQuestion {
+    /// [`NameLookup::host`]
     Host {
         /// As written in the file.
         name: String,
         /// The address family to look up.
         family: Family,
     },
-    /// [`Names::port`]
+    /// [`NameLookup::port`]
     Port {
         /// As written in the file.
         name: String,
         /// Protocol of the port. Absent: any.
         protocol: Option<Protocol>,
     },
-    /// [`Names::file`]
+    /// [`NameLookup::file`]
     File(String),
 }
 
 /// Records every question and answers none.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    questions: RefCell<BTreeSet<Question>>,
+    questions: RefCell<BTreeSet<NameQuestion>>,
 }
 
 impl Recorder {
     /// The recorded questions, each once.
     #[must_use]
-    pub fn into_questions(self) -> Vec<Question> {
+    pub fn into_questions(self) -> Vec<NameQuestion> {
         self.questions.into_inner().into_iter().collect()
     }
 }
 
-impl Names for Recorder {
+impl NameLookup for Recorder {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        self.questions.borrow_mut().insert(Question::Host { name: name.to_owned(), family });
+        self.questions.borrow_mut().insert(NameQuestion::Host { name: name.to_owned(), family });
         None
     }
 
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
-        self.questions.borrow_mut().insert(Question::Port { name: name.to_owned(), protocol });
+        self.questions.borrow_mut().insert(NameQuestion::Port { name: name.to_owned(), protocol });
         None
     }
 
@@ -79,7 +79,7 @@ impl Names for Recorder {
     }
 
     fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
-        self.questions.borrow_mut().insert(Question::File(path.to_owned()));
+        self.questions.borrow_mut().insert(NameQuestion::File(path.to_owned()));
         Err(String::new())
     }
 }
@@ -130,7 +130,7 @@ impl Answers {
     }
 }
 
-impl Names for Answers {
+impl NameLookup for Answers {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
         self.hosts.get(&(name.to_owned(), family)).copied()
     }

@@ -5,10 +5,10 @@
 
 use std::ops::Range;
 
-use super::ast::{Assignment, Ast, Block, TAB, Value};
+use super::ast::{Assignment, Ast, Block, TAB, ValueText};
 use super::diagnostic::{Original, Report, blank_secret};
-use super::directive::{self, Kind};
-use super::source::{Line, Source, is_blank};
+use super::directive::{self, ValueKind};
+use super::source::{SourceLine, SourceText, is_blank};
 
 /// Indentation, in spaces, that makes a line part of a virtual service.
 const INDENT: usize = 4;
@@ -17,8 +17,8 @@ const INDENT: usize = 4;
 const OURS: &str = "#rs:";
 
 /// Parses the text. Lines that are not a directive are reported and left out.
-pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> {
-    let mut parser = Parser { source, report, ast: Ast::default(), place: Place::Outside };
+pub(crate) fn parse<'a>(source: &'a SourceText, report: &mut Report<'_>) -> Ast<'a> {
+    let mut parser = Parser { source, report, ast: Ast::default(), place: ParsePlace::Outside };
     if source.is_marked() {
         parser
             .report
@@ -30,7 +30,7 @@ pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> 
     for line in source.lines() {
         parser.line(&line);
     }
-    if let (Place::Inside, Some(block)) = (parser.place, parser.ast.virtuals.last())
+    if let (ParsePlace::Inside, Some(block)) = (parser.place, parser.ast.virtuals.last())
         && block.lines.is_empty()
         && parser.source.lines().last().is_some_and(|last| last.number == block.head.line)
     {
@@ -46,7 +46,7 @@ pub(crate) fn parse<'a>(source: &'a Source, report: &mut Report<'_>) -> Ast<'a> 
 
 /// Where the next line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ParsePlace {
     /// Outside all virtual services.
     Outside,
     /// In the last virtual service.
@@ -56,27 +56,27 @@ enum Place {
 }
 
 struct Parser<'a, 'r, 's> {
-    source: &'a Source,
+    source: &'a SourceText,
     report: &'r mut Report<'s>,
     ast: Ast<'a>,
-    place: Place,
+    place: ParsePlace,
 }
 
 impl<'a> Parser<'a, '_, '_> {
-    fn line(&mut self, line: &Line) {
+    fn line(&mut self, line: &SourceLine) {
         let raw = &self.source.text()[line.span.clone()];
         let text = raw.trim_start_matches(is_blank);
         if let Some(ours) = text.strip_prefix(OURS) {
             self.ours(line, ours);
         } else if text.starts_with('#') {
             // A comment does not end a virtual service.
-        } else if self.place == Place::Outside || !self.indented(line, raw) {
+        } else if self.place == ParsePlace::Outside || !self.indented(line, raw) {
             self.outside(line, raw);
         }
     }
 
     /// Reads a line as part of the last virtual service. Returns false if it is not part of it.
-    fn indented(&mut self, line: &Line, raw: &'a str) -> bool {
+    fn indented(&mut self, line: &SourceLine, raw: &'a str) -> bool {
         let body = without_comment(raw);
         let rest = body.trim_start_matches([' ', '\t']);
         let indent = width(&body[..body.len() - rest.len()]);
@@ -86,7 +86,7 @@ impl<'a> Parser<'a, '_, '_> {
         if indent < INDENT {
             return self.too_little(line, raw);
         }
-        if self.place == Place::Gap {
+        if self.place == ParsePlace::Gap {
             return self.after_gap(line, raw, rest);
         }
         let start = line.span.start + (body.len() - rest.len());
@@ -98,21 +98,21 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     /// An empty line ends a virtual service. For the original a line of five spaces or more is an unknown command.
-    fn blank(&mut self, line: &Line, blanks: usize) -> bool {
-        if self.place == Place::Inside && blanks > INDENT {
+    fn blank(&mut self, line: &SourceLine, blanks: usize) -> bool {
+        if self.place == ParsePlace::Inside && blanks > INDENT {
             self.report
                 .warning(line.span.clone(), "a line of only spaces inside a virtual service")
                 .code("blank-line")
                 .help("remove it or make it a comment: the original reads it as an unknown command")
                 .original(Original::Refuses);
         } else {
-            self.place = Place::Gap;
+            self.place = ParsePlace::Gap;
         }
         true
     }
 
     /// An indentation of less than four spaces ends a virtual service. The line is then not a command.
-    fn too_little(&mut self, line: &Line, raw: &str) -> bool {
+    fn too_little(&mut self, line: &SourceLine, raw: &str) -> bool {
         if !raw.starts_with([' ', '\t']) {
             return false;
         }
@@ -121,7 +121,7 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     /// An indented directive after an empty line can only belong to the virtual service before it.
-    fn after_gap(&mut self, line: &Line, raw: &'a str, rest: &'a str) -> bool {
+    fn after_gap(&mut self, line: &SourceLine, raw: &'a str, rest: &'a str) -> bool {
         let start = line.span.start + (raw.len() - raw.trim_start_matches([' ', '\t']).len());
         let Some(found) = self.assignment(line, rest, start, true) else {
             self.unknown(line, rest, true);
@@ -132,21 +132,21 @@ impl<'a> Parser<'a, '_, '_> {
             .code("blank-line")
             .help("remove the empty line or make it a comment: the original refuses the file")
             .original(Original::Refuses);
-        self.place = Place::Inside;
+        self.place = ParsePlace::Inside;
         self.plain(found);
         true
     }
 
     /// A line outside virtual services. It must begin with its directive.
-    fn outside(&mut self, line: &Line, raw: &'a str) {
+    fn outside(&mut self, line: &SourceLine, raw: &'a str) {
         if raw.trim_start_matches(is_blank).is_empty() {
             return;
         }
         if let Some(found) = self.assignment(line, raw, line.span.start, false) {
-            self.place = Place::Outside;
+            self.place = ParsePlace::Outside;
             self.plain(found);
         } else if raw.starts_with(SUPERVISED) {
-            self.place = Place::Outside;
+            self.place = ParsePlace::Outside;
             self.bare_supervised(line, raw);
         } else {
             self.unknown(line, raw, false);
@@ -154,7 +154,7 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     /// `supervised` needs no value. Any other text after it is reported as a bad value.
-    fn bare_supervised(&mut self, line: &Line, raw: &'a str) {
+    fn bare_supervised(&mut self, line: &SourceLine, raw: &'a str) {
         if !raw[SUPERVISED.len()..].trim_start_matches(is_blank).is_empty() {
             self.report.error(line.span.clone(), "supervised must be 'yes' or 'no'").directive(SUPERVISED);
             return;
@@ -173,13 +173,13 @@ impl<'a> Parser<'a, '_, '_> {
                 ours: false,
                 line: line.number,
                 name: line.span.start..name_end,
-                value: Value::verbatim("yes", name_end),
+                value: ValueText::verbatim("yes", name_end),
             });
         }
     }
 
     /// A line that is a comment for the original.
-    fn ours(&mut self, line: &Line, text: &'a str) {
+    fn ours(&mut self, line: &SourceLine, text: &'a str) {
         let raw = &self.source.text()[line.span.clone()];
         let indent = width(&raw[..raw.len() - raw.trim_start_matches([' ', '\t']).len()]);
         // An unindented line applies to all virtual services, even between the lines of one: for the original it is
@@ -187,15 +187,15 @@ impl<'a> Parser<'a, '_, '_> {
         let for_all = indent == 0
             && directive::find(first_word(text.trim_start_matches(is_blank)))
                 .is_some_and(|row| row.scope.allows(false));
-        let inside =
-            !for_all && (self.place == Place::Inside || (self.place == Place::Gap && indent >= INDENT));
+        let inside = !for_all
+            && (self.place == ParsePlace::Inside || (self.place == ParsePlace::Gap && indent >= INDENT));
         let text = if inside { without_comment(text) } else { text };
         let body = text.trim_start_matches(is_blank);
         let start = line.span.start + (raw.len() - text_tail(raw).len()) + (text.len() - body.len());
         match self.assignment(line, body, start, inside) {
-            Some(found) if found.directive.kind != Kind::Virtual => {
+            Some(found) if found.directive.kind != ValueKind::Virtual => {
                 if inside {
-                    self.place = Place::Inside;
+                    self.place = ParsePlace::Inside;
                 }
                 self.add(Assignment { ours: true, ..found });
             }
@@ -226,13 +226,19 @@ impl<'a> Parser<'a, '_, '_> {
     }
 
     /// Reads `name = value`, if the name is a directive that is allowed here.
-    fn assignment(&self, line: &Line, text: &'a str, start: usize, inside: bool) -> Option<Assignment<'a>> {
+    fn assignment(
+        &self,
+        line: &SourceLine,
+        text: &'a str,
+        start: usize,
+        inside: bool,
+    ) -> Option<Assignment<'a>> {
         let (name, value) = split(text)?;
         let directive = directive::find(&text[name.clone()]).filter(|row| row.scope.allows(inside))?;
         let at = start + value;
         let value = match inside {
-            true => Value::expanded(&text[value..], at),
-            false => Value::verbatim(&text[value..], at),
+            true => ValueText::expanded(&text[value..], at),
+            false => ValueText::verbatim(&text[value..], at),
         };
         Some(Assignment {
             directive,
@@ -263,8 +269,8 @@ impl<'a> Parser<'a, '_, '_> {
 
     fn add(&mut self, found: Assignment<'a>) {
         self.check_encoding(&found);
-        if found.directive.kind == Kind::Virtual {
-            self.place = Place::Inside;
+        if found.directive.kind == ValueKind::Virtual {
+            self.place = ParsePlace::Inside;
             self.ast.virtuals.push(Block { head: found, lines: Vec::new() });
         } else if let (true, Some(block)) = (found.inside, self.ast.virtuals.last_mut()) {
             block.lines.push(found);
@@ -283,7 +289,7 @@ impl<'a> Parser<'a, '_, '_> {
         }
     }
 
-    fn unknown(&mut self, line: &Line, text: &str, inside: bool) {
+    fn unknown(&mut self, line: &SourceLine, text: &str, inside: bool) {
         let help = self.suggest(text, inside).or_else(|| misplaced(text, inside)).unwrap_or_else(|| {
             match split(text) {
                 Some(_) => "there is no directive of this name",
@@ -298,7 +304,7 @@ impl<'a> Parser<'a, '_, '_> {
         if self.report.explains() { suggest(text, inside) } else { None }
     }
 
-    fn unknown_with(&mut self, line: &Line, inside: bool, help: &str) {
+    fn unknown_with(&mut self, line: &SourceLine, inside: bool, help: &str) {
         if self.report.is_muted() {
             // Searching the line for secrets takes most of the time.
             self.report.error(line.span.clone(), "");

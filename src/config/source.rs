@@ -5,9 +5,9 @@ use std::ops::Range;
 /// What some editors write in front of UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A decoded text. All spans of this module are byte ranges of [`Source::text`].
+/// A decoded text. All spans of this module are byte ranges of [`SourceText::text`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceText {
     text: String,
     starts: Vec<usize>,
     latin1: bool,
@@ -16,17 +16,17 @@ pub struct Source {
 
 /// A line: its number and its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct SourceLine {
     /// From 1.
     pub number: usize,
     /// Without the newline.
     pub span: Range<usize>,
 }
 
-impl Source {
+impl SourceText {
     /// Decodes UTF-8. Bytes that are not valid UTF-8 are read as Latin-1, in which every sequence of bytes is valid.
     #[must_use]
-    pub fn decode(bytes: &[u8]) -> Source {
+    pub fn decode(bytes: &[u8]) -> SourceText {
         let (bytes, marked) = match bytes.strip_prefix(BYTE_ORDER_MARK) {
             Some(rest) => (rest, true),
             None => (bytes, false),
@@ -36,7 +36,7 @@ impl Source {
             Err(_) => (bytes.iter().copied().map(char::from).collect(), true),
         };
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Source { text, starts, latin1, marked }
+        SourceText { text, starts, latin1, marked }
     }
 
     /// The decoded text.
@@ -58,7 +58,7 @@ impl Source {
     }
 
     /// All lines, in order. What follows a final newline is not a line.
-    pub fn lines(&self) -> impl Iterator<Item = Line> + '_ {
+    pub fn lines(&self) -> impl Iterator<Item = SourceLine> + '_ {
         (1..=self.starts.len())
             .map(|number| self.line(number))
             .filter(|line| line.span.start < self.text.len())
@@ -66,16 +66,16 @@ impl Source {
 
     /// The line that contains this offset.
     #[must_use]
-    pub fn line_at(&self, offset: usize) -> Line {
+    pub fn line_at(&self, offset: usize) -> SourceLine {
         self.line(self.starts.partition_point(|start| *start <= offset).max(1))
     }
 
-    fn line(&self, number: usize) -> Line {
+    fn line(&self, number: usize) -> SourceLine {
         let start = self.starts[number - 1];
         let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
         // The CR of CR LF is not part of a line.
         let end = if self.text[start..end].ends_with('\r') { end - 1 } else { end };
-        Line { number, span: start..end }
+        SourceLine { number, span: start..end }
     }
 }
 

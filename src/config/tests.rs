@@ -11,8 +11,8 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::source::Source;
-use super::{Answers, Config, Names, Question, Redirects, Severity, load, questions, render, write};
+use super::source::SourceText;
+use super::{Answers, Config, NameLookup, NameQuestion, Redirects, Severity, load, questions, render, write};
 use crate::value::{Family, Protocol};
 
 #[path = "../../tests/it/cases.rs"]
@@ -48,11 +48,11 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> =
 
 /// Resolves every name, and records the questions.
 #[derive(Default)]
-struct Everybody(RefCell<BTreeSet<Question>>);
+struct Everybody(RefCell<BTreeSet<NameQuestion>>);
 
-impl Names for Everybody {
+impl NameLookup for Everybody {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        self.0.borrow_mut().insert(Question::Host { name: name.to_owned(), family });
+        self.0.borrow_mut().insert(NameQuestion::Host { name: name.to_owned(), family });
         Some(match family {
             Family::V4 => Ipv4Addr::new(192, 0, 2, 1).into(),
             Family::V6 => Ipv6Addr::LOCALHOST.into(),
@@ -60,7 +60,7 @@ impl Names for Everybody {
     }
 
     fn port(&self, name: &str, protocol: Option<Protocol>) -> Option<u16> {
-        self.0.borrow_mut().insert(Question::Port { name: name.to_owned(), protocol });
+        self.0.borrow_mut().insert(NameQuestion::Port { name: name.to_owned(), protocol });
         Some(80)
     }
 
@@ -69,14 +69,14 @@ impl Names for Everybody {
     }
 
     fn file(&self, path: &str) -> Result<Arc<[u8]>, String> {
-        self.0.borrow_mut().insert(Question::File(path.to_owned()));
+        self.0.borrow_mut().insert(NameQuestion::File(path.to_owned()));
         Ok(b"content".as_slice().into())
     }
 }
 
 /// Checks what must be true for every text and every resolver.
-fn check(content: &[u8], names: &dyn Names) {
-    let source = Source::decode(content);
+fn check(content: &[u8], names: &dyn NameLookup) {
+    let source = SourceText::decode(content);
     let (text, lines) = (source.text(), source.text().split('\n').count());
     let loaded = load(content, names);
     for found in &loaded.diagnostics {
@@ -112,8 +112,8 @@ fn check_all(content: &[u8]) {
     check(content, &Answers::new("director.example"));
     let everybody = Everybody::default();
     check(content, &everybody);
-    let asked: BTreeSet<Question> = questions(content).into_iter().collect();
-    let missed: Vec<Question> = everybody.0.borrow().difference(&asked).cloned().collect();
+    let asked: BTreeSet<NameQuestion> = questions(content).into_iter().collect();
+    let missed: Vec<NameQuestion> = everybody.0.borrow().difference(&asked).cloned().collect();
     assert!(missed.is_empty(), "{missed:?} are not among the questions of {content:?}");
 }
 
@@ -284,8 +284,8 @@ fn tls_is_inherited_and_equal_policies_are_one() {
                 virtual=10.0.0.1:25\n\treal=10.0.0.2:25 masq\n\t#rs: starttls=yes\n\t#rs: tlsname=\"mail\"\n\t#rs: tlswarn=0\n\
                 virtual=10.0.0.1:993\n\treal=10.0.0.2:993 masq\n\t#rs: tlsverify=no\n\t#rs: tlslegacy=yes\n\
                 virtual=10.0.0.1:995\n\treal=10.0.0.2:995 masq\n\t#rs: tlscert=\"/c2\"\n\t#rs: tlskey=\"/k2\"\n";
-    let asked: Vec<Question> =
-        ["/c", "/c2", "/ca", "/k", "/k2"].map(|path| Question::File(path.to_owned())).to_vec();
+    let asked: Vec<NameQuestion> =
+        ["/c", "/c2", "/ca", "/k", "/k2"].map(|path| NameQuestion::File(path.to_owned())).to_vec();
     assert_eq!(questions(text.as_bytes()), asked);
     let mut answers = Answers::new("director");
     for path in ["/c", "/c2", "/ca", "/k", "/k2"] {

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::protocol::{Asked, Failure, Request, VERSION};
+use super::protocol::{ControlRequest, RequestFailure, VERSION, VersionedRequest};
 use crate::net::cause;
 use crate::sys::socket;
 
@@ -26,7 +26,7 @@ pub enum ClientError {
     Io(#[from] io::Error),
     /// The daemon refused the request.
     #[error("{}", .0.message)]
-    Refused(Failure),
+    Refused(RequestFailure),
     /// The daemon is of an earlier release without requests.
     #[error("the daemon is of an earlier release that does not support this request; restart it")]
     Older,
@@ -39,12 +39,12 @@ pub enum ClientError {
 }
 
 #[derive(Deserialize)]
-struct Line<'a> {
+struct ReplyLine<'a> {
     #[serde(rename = "v")]
     _version: u32,
     #[serde(borrow)]
     answer: Option<&'a RawValue>,
-    error: Option<Failure>,
+    error: Option<RequestFailure>,
 }
 
 /// Sends a request to the daemon at this socket and returns the answer as JSON. A daemon of the previous release
@@ -52,11 +52,11 @@ struct Line<'a> {
 ///
 /// # Errors
 /// [`ClientError`].
-pub fn ask(path: &Path, request: &Request) -> Result<String, ClientError> {
+pub fn ask(path: &Path, request: &ControlRequest) -> Result<String, ClientError> {
     let mut stream = socket::connect(path)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let asked = Asked { v: VERSION, request: request.clone() };
+    let asked = VersionedRequest { v: VERSION, request: request.clone() };
     let line = serde_json::to_string(&asked).map_err(ClientError::Malformed)? + "\n";
     match stream.write_all(line.as_bytes()) {
         // A daemon of an earlier release may have answered and closed already.
@@ -73,17 +73,17 @@ pub fn ask(path: &Path, request: &Request) -> Result<String, ClientError> {
     read(&String::from_utf8_lossy(&bytes), request)
 }
 
-fn read(text: &str, request: &Request) -> Result<String, ClientError> {
-    match serde_json::from_str::<Line>(text) {
-        Ok(Line { error: Some(failure), .. }) => Err(ClientError::Refused(failure)),
-        Ok(Line { answer: Some(answer), .. }) => Ok(answer.get().to_owned()),
+fn read(text: &str, request: &ControlRequest) -> Result<String, ClientError> {
+    match serde_json::from_str::<ReplyLine>(text) {
+        Ok(ReplyLine { error: Some(failure), .. }) => Err(ClientError::Refused(failure)),
+        Ok(ReplyLine { answer: Some(answer), .. }) => Ok(answer.get().to_owned()),
         Ok(_) => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
         Err(error) => {
             let is_older = (text.starts_with("{\"virtuals\"") || text.starts_with("{\"name\""))
                 && serde_json::from_str::<IgnoredAny>(text).is_ok();
             match request {
                 _ if text.is_empty() => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
-                Request::Show { service: None } if is_older => Ok(text.trim_end().to_owned()),
+                ControlRequest::Show { service: None } if is_older => Ok(text.trim_end().to_owned()),
                 _ if is_older => Err(ClientError::Older),
                 _ if error.is_eof() => Err(ClientError::Cut),
                 _ => Err(ClientError::Malformed(error)),
@@ -118,10 +118,10 @@ mod tests {
 
     #[test]
     fn answers_of_this_release_and_of_the_one_before_are_read() {
-        let show = Request::Show { service: None };
+        let show = ControlRequest::Show { service: None };
         assert_eq!(read("{\"v\":1,\"answer\":{\"virtuals\":[]}}\n", &show).unwrap(), "{\"virtuals\":[]}");
         assert_eq!(read("{\"virtuals\":[]}", &show).unwrap(), "{\"virtuals\":[]}");
-        assert!(matches!(read("{\"virtuals\":[]}", &Request::Status), Err(ClientError::Older)));
+        assert!(matches!(read("{\"virtuals\":[]}", &ControlRequest::Status), Err(ClientError::Older)));
         let refused = "{\"v\":1,\"error\":{\"code\":\"forbidden\",\"message\":\"no\"}}";
         assert_eq!(read(refused, &show).unwrap_err().to_string(), "no");
         assert!(matches!(read("", &show), Err(ClientError::Io(_))));
@@ -143,7 +143,7 @@ mod tests {
             stream.read_exact(&mut [0]).unwrap();
             stream.write_all(b"{\"virtuals\":[]}").unwrap();
         });
-        let answer = ask(&path, &Request::Show { service: None });
+        let answer = ask(&path, &ControlRequest::Show { service: None });
         daemon.join().unwrap();
         assert_eq!(answer.unwrap(), "{\"virtuals\":[]}");
     }

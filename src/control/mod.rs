@@ -9,8 +9,9 @@ mod socket;
 
 pub use client::{ClientError, ask, why};
 pub use protocol::{
-    Answer, Asked, ErrorCode, Failure, MAX_SECONDS, OverrideRequest, Request, Target, VERSION,
+    Answer, ControlRequest, ErrorCode, MAX_SECONDS, OverrideRequest, RequestFailure, ServerTarget, VERSION,
+    VersionedRequest,
 };
 pub use rights::{Right, Rights};
-pub use session::{Done, Question, Reply, Steered};
-pub use socket::{Control, next};
+pub use session::{LoopRequest, ReplyChannel, SteerAnswer, Steered};
+pub use socket::{ControlSocket, next};

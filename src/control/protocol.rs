@@ -15,18 +15,18 @@ pub const VERSION: u32 = 1;
 
 /// A request, with the version of the protocol that the client speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct VersionedRequest {
     /// The version.
     pub v: u32,
     /// The request.
     #[serde(flatten)]
-    pub request: Request,
+    pub request: ControlRequest,
 }
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
-pub enum Request {
+pub enum ControlRequest {
     /// The version of the program and of the protocol.
     Version,
     /// The state in one line.
@@ -44,13 +44,13 @@ pub enum Request {
     /// Set an override of a server.
     Override(OverrideRequest),
     /// End an override.
-    Undo(Target),
+    Undo(ServerTarget),
 }
 
 /// A real server, in one virtual service or in all services that have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Target {
+pub struct ServerTarget {
     /// Its address and port in the configuration.
     pub server: SocketAddr,
     /// The id of the service. `None`: all services that have the server.
@@ -63,9 +63,9 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideRequest {
-    /// As in [`Target`].
+    /// As in [`ServerTarget`].
     pub server: SocketAddr,
-    /// As in [`Target`].
+    /// As in [`ServerTarget`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The kind of override.
@@ -81,7 +81,7 @@ pub struct OverrideRequest {
     pub force: bool,
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ServerTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.server)?;
         self.service.as_ref().map_or(Ok(()), |service| write!(f, " of {}", escaped(service)))
@@ -90,23 +90,23 @@ impl fmt::Display for Target {
 
 impl fmt::Display for OverrideRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = Target { server: self.server, service: self.service.clone() };
+        let target = ServerTarget { server: self.server, service: self.service.clone() };
         write!(f, "{} {target}", self.what.as_str())?;
         self.seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
         if self.force { f.write_str(", forced") } else { Ok(()) }
     }
 }
 
-impl fmt::Display for Request {
+impl fmt::Display for ControlRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Request::Version => f.write_str("version"),
-            Request::Status => f.write_str("status"),
-            Request::Show { .. } => f.write_str("show"),
-            Request::Events => f.write_str("events"),
-            Request::Reload => f.write_str("reload"),
-            Request::Override(request) => request.fmt(f),
-            Request::Undo(target) => write!(f, "undo {target}"),
+            ControlRequest::Version => f.write_str("version"),
+            ControlRequest::Status => f.write_str("status"),
+            ControlRequest::Show { .. } => f.write_str("show"),
+            ControlRequest::Events => f.write_str("events"),
+            ControlRequest::Reload => f.write_str("reload"),
+            ControlRequest::Override(request) => request.fmt(f),
+            ControlRequest::Undo(target) => write!(f, "undo {target}"),
         }
     }
 }
@@ -119,13 +119,13 @@ pub const MAX_SECONDS: u64 = 10 * 366 * 24 * 3600;
 /// Maximum length of the id of a service in bytes.
 const MAX_SERVICE: usize = 100;
 
-impl Request {
+impl ControlRequest {
     /// Checks the limits of the fields.
     pub(super) fn check(&self) -> Result<(), Answer> {
         let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
         let (service, note, seconds) = match self {
-            Request::Override(request) => (&request.service, request.note.as_str(), request.seconds),
-            Request::Undo(target) => (&target.service, "", None),
+            ControlRequest::Override(request) => (&request.service, request.note.as_str(), request.seconds),
+            ControlRequest::Undo(target) => (&target.service, "", None),
             _ => return Ok(()),
         };
         if service.as_ref().is_some_and(|service| service.len() > MAX_SERVICE) {
@@ -146,8 +146,11 @@ impl Request {
     #[must_use]
     pub fn right(&self) -> Right {
         match self {
-            Request::Reload | Request::Override(_) | Request::Undo(_) => Right::Write,
-            Request::Version | Request::Status | Request::Show { .. } | Request::Events => Right::Read,
+            ControlRequest::Reload | ControlRequest::Override(_) | ControlRequest::Undo(_) => Right::Write,
+            ControlRequest::Version
+            | ControlRequest::Status
+            | ControlRequest::Show { .. }
+            | ControlRequest::Events => Right::Read,
         }
     }
 }
@@ -168,19 +171,19 @@ pub struct Answer {
     pub lost: Option<u64>,
     /// Why the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<RequestFailure>,
 }
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct RequestFailure {
     /// The kind of error, for programs.
     pub code: ErrorCode,
     /// The error in one line, for people.
     pub message: String,
 }
 
-/// The kinds of [`Failure`].
+/// The kinds of [`RequestFailure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
@@ -229,12 +232,12 @@ impl Answer {
     /// Creates the answer to a request that failed.
     #[must_use]
     pub fn failure(code: ErrorCode, message: impl Into<String>) -> Answer {
-        Answer::of_failure(Failure { code, message: message.into() })
+        Answer::of_failure(RequestFailure { code, message: message.into() })
     }
 
     /// As [`Answer::failure`].
     #[must_use]
-    pub fn of_failure(failure: Failure) -> Answer {
+    pub fn of_failure(failure: RequestFailure) -> Answer {
         Answer { error: Some(failure), ..Answer::EMPTY }
     }
 
@@ -246,7 +249,7 @@ impl Answer {
 }
 
 /// Parses a line as a request.
-pub(super) fn parse(line: &str) -> Result<Request, Answer> {
+pub(super) fn parse(line: &str) -> Result<ControlRequest, Answer> {
     let bad = |message: String| Answer::failure(ErrorCode::BadRequest, message);
     let value: Value =
         serde_json::from_str(line).map_err(|error| bad(format!("not a JSON object: {error}")))?;
@@ -260,7 +263,7 @@ pub(super) fn parse(line: &str) -> Result<Request, Answer> {
         }
         None => return Err(bad("the field v (version of the protocol) is missing".to_owned())),
     }
-    let asked: Asked =
+    let asked: VersionedRequest =
         serde_json::from_value(value).map_err(|error| bad(format!("not a valid request: {error}")))?;
     Ok(asked.request)
 }
@@ -271,16 +274,17 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_are_written() {
-        let target = Target { server: "10.0.0.2:80".parse().unwrap(), service: Some("fwm:5".to_owned()) };
+        let target =
+            ServerTarget { server: "10.0.0.2:80".parse().unwrap(), service: Some("fwm:5".to_owned()) };
         for request in [
-            Request::Version,
-            Request::Status,
-            Request::Show { service: None },
-            Request::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
-            Request::Events,
-            Request::Reload,
-            Request::Undo(target.clone()),
-            Request::Override(OverrideRequest {
+            ControlRequest::Version,
+            ControlRequest::Status,
+            ControlRequest::Show { service: None },
+            ControlRequest::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
+            ControlRequest::Events,
+            ControlRequest::Reload,
+            ControlRequest::Undo(target.clone()),
+            ControlRequest::Override(OverrideRequest {
                 server: target.server,
                 service: None,
                 what: What::Drain,
@@ -289,12 +293,13 @@ mod tests {
                 force: false,
             }),
         ] {
-            let line = serde_json::to_string(&Asked { v: VERSION, request: request.clone() }).unwrap();
+            let line =
+                serde_json::to_string(&VersionedRequest { v: VERSION, request: request.clone() }).unwrap();
             assert_eq!(parse(&line), Ok(request), "{line}");
         }
         assert_eq!(
             parse(r#"{"v":1,"request":"show","service":"fwm:5"}"#),
-            Ok(Request::Show { service: Some("fwm:5".to_owned()) })
+            Ok(ControlRequest::Show { service: Some("fwm:5".to_owned()) })
         );
     }
 

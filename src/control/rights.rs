@@ -24,7 +24,7 @@ pub struct Rights {
 
 /// The client process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer {
+pub(super) struct ClientProcess {
     pub pid: Option<i32>,
     pub uid: u32,
     pub gid: u32,
@@ -53,7 +53,7 @@ impl Rights {
     }
 
     /// Whether a client has a right.
-    pub(super) fn allows(&self, peer: Peer, right: Right) -> bool {
+    pub(super) fn allows(&self, peer: ClientProcess, right: Right) -> bool {
         if [0, geteuid().as_raw()].contains(&peer.uid) {
             return true;
         }
@@ -65,7 +65,7 @@ impl Rights {
     }
 }
 
-fn is_member(peer: Peer, group: Gid) -> bool {
+fn is_member(peer: ClientProcess, group: Gid) -> bool {
     if peer.gid == group.as_raw() {
         return true;
     }
@@ -74,7 +74,7 @@ fn is_member(peer: Peer, group: Gid) -> bool {
     getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group))
 }
 
-impl Peer {
+impl ClientProcess {
     /// The owner of an override: the login user, and the user of the process if that differs.
     pub(super) fn owner(&self) -> Owner {
         let name = |uid: u32| {
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn root_and_daemon_have_all_rights_and_groups_their_own() {
-        let peer = |uid, gid| Peer { pid: Some(1), uid, gid };
+        let peer = |uid, gid| ClientProcess { pid: Some(1), uid, gid };
         let rights = Rights { read: Some(Gid::from_raw(4242)), write: Some(Gid::from_raw(4343)) };
         for (uid, gid, read, write) in [
             (0, 0, true, true),

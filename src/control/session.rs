@@ -17,10 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::protocol::{Answer, ErrorCode, Failure, OverrideRequest, Request, Target, VERSION, parse};
-use super::rights::{Peer, Right, Rights};
+use super::protocol::{
+    Answer, ControlRequest, ErrorCode, OverrideRequest, RequestFailure, ServerTarget, VERSION, parse,
+};
+use super::rights::{ClientProcess, Right, Rights};
 use crate::health::Owner;
-use crate::report::{Moment, ServiceView, Snapshot, View, VirtualService};
+use crate::report::{Moment, ServiceView, StateSnapshot, View, VirtualService};
 use crate::value::VirtualId;
 
 /// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
@@ -37,27 +39,27 @@ const LONGEST: u64 = 64 * 1024;
 
 /// A request to the loop.
 #[derive(Debug)]
-pub enum Question {
+pub enum LoopRequest {
     /// The state of all services.
-    View(Reply<Arc<View>>),
+    View(ReplyChannel<Arc<View>>),
     /// The state of one service and its time. `None` if there is no such service.
-    Service(VirtualId, Reply<Option<(Arc<ServiceView>, Moment)>>),
+    Service(VirtualId, ReplyChannel<Option<(Arc<ServiceView>, Moment)>>),
     /// The state in one line.
-    Status(Reply<String>),
+    Status(ReplyChannel<String>),
     /// Reload the configuration.
     Reload,
     /// Set an override. The reply has the virtual services concerned.
-    Override(OverrideRequest, Owner, Reply<Steered>),
+    Override(OverrideRequest, Owner, ReplyChannel<Steered>),
     /// End an override. The reply has the virtual services concerned.
-    Undo(Target, Owner, Reply<Steered>),
+    Undo(ServerTarget, Owner, ReplyChannel<Steered>),
 }
 
 /// What an override concerns, or why the request was refused.
-pub type Steered = Result<Done, Failure>;
+pub type Steered = Result<SteerAnswer, RequestFailure>;
 
 /// The answer to a request that was carried out.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Done {
+pub struct SteerAnswer {
     /// The virtual services concerned.
     pub services: Vec<String>,
     /// What the operator should know, although the request was carried out.
@@ -67,14 +69,14 @@ pub struct Done {
 
 /// The channel for one answer.
 #[derive(Debug)]
-pub struct Reply<T>(oneshot::Sender<T>);
+pub struct ReplyChannel<T>(oneshot::Sender<T>);
 
-impl<T> Reply<T> {
+impl<T> ReplyChannel<T> {
     /// A channel and its receiver.
     #[cfg(test)]
-    pub fn pair() -> (Reply<T>, oneshot::Receiver<T>) {
+    pub fn pair() -> (ReplyChannel<T>, oneshot::Receiver<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Reply(sender), receiver)
+        (ReplyChannel(sender), receiver)
     }
 
     /// Sends the answer. The client may be gone.
@@ -85,8 +87,8 @@ impl<T> Reply<T> {
 
 /// The state that all sessions share.
 #[derive(Clone)]
-pub(super) struct Shared {
-    pub questions: mpsc::Sender<Question>,
+pub(super) struct SessionContext {
+    pub questions: mpsc::Sender<LoopRequest>,
     pub events: broadcast::Sender<Arc<str>>,
     pub rights: Arc<Rights>,
     /// One permit for each client that follows events.
@@ -103,9 +105,9 @@ struct Writer {
 
 /// Serves one connection to its end. A connection that follows events returns its permit, so that it does not block
 /// other clients.
-pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaphorePermit) {
+pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: OwnedSemaphorePermit) {
     let Ok(credentials) = stream.peer_cred() else { return };
-    let peer = Peer { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
+    let peer = ClientProcess { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
     let (rights, right) = (Arc::clone(&shared.rights), Right::Read);
     // The group database may be on the network.
     let may_read = tokio::task::spawn_blocking(move || rights.allows(peer, right)).await.unwrap_or(false);
@@ -139,7 +141,7 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
         return write(stream, move || answer.line()).await;
     }
     match request {
-        Request::Events => match Arc::clone(&shared.followers).try_acquire_owned() {
+        ControlRequest::Events => match Arc::clone(&shared.followers).try_acquire_owned() {
             Ok(_follows) => {
                 drop(place);
                 follow(stream, shared.events.subscribe()).await;
@@ -157,18 +159,18 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared, place: OwnedSemaph
 }
 
 /// Answers the command line of version 0.1, which sends no request.
-async fn serve_silent(stream: UnixStream, shared: &Shared) {
-    if let Some(view) = shared.ask(Question::View).await {
-        write(stream, move || serde_json::to_string(&Snapshot::of(&view)).unwrap_or_default()).await;
+async fn serve_silent(stream: UnixStream, shared: &SessionContext) {
+    if let Some(view) = shared.ask(LoopRequest::View).await {
+        write(stream, move || serde_json::to_string(&StateSnapshot::of(&view)).unwrap_or_default()).await;
     }
 }
 
 /// Renders an answer, on a thread that may block.
 type Render = Box<dyn FnOnce() -> String + Send>;
 
-impl Shared {
+impl SessionContext {
     /// Looks up the client's user. Not on the loop's thread: the user database may be on the network.
-    async fn writer(&self, peer: Peer) -> Writer {
+    async fn writer(&self, peer: ClientProcess) -> Writer {
         let rights = Arc::clone(&self.rights);
         let look_up = move || Writer {
             may_write: rights.allows(peer, Right::Write),
@@ -178,42 +180,42 @@ impl Shared {
         tokio::task::spawn_blocking(look_up).await.unwrap_or_default()
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(Reply<T>) -> Question) -> Option<T> {
+    async fn ask<T>(&self, question: impl FnOnce(ReplyChannel<T>) -> LoopRequest) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.questions.send(question(Reply(reply))).await.ok()?;
+        self.questions.send(question(ReplyChannel(reply))).await.ok()?;
         answer.await.ok()
     }
 
-    async fn answer(&self, request: Request, who: Writer) -> Render {
+    async fn answer(&self, request: ControlRequest, who: Writer) -> Render {
         match request {
-            Request::Version => {
+            ControlRequest::Version => {
                 rendered(|| json!({ "program": env!("CARGO_PKG_VERSION"), "protocol": VERSION }))
             }
-            Request::Status => match self.ask(Question::Status).await {
+            ControlRequest::Status => match self.ask(LoopRequest::Status).await {
                 Some(line) => rendered(move || json!({ "status": line })),
                 None => stopping(),
             },
-            Request::Show { service: None } => match self.ask(Question::View).await {
-                Some(view) => rendered(move || Snapshot::of(&view)),
+            ControlRequest::Show { service: None } => match self.ask(LoopRequest::View).await {
+                Some(view) => rendered(move || StateSnapshot::of(&view)),
                 None => stopping(),
             },
-            Request::Show { service: Some(name) } => self.show(name).await,
-            Request::Reload => {
+            ControlRequest::Show { service: Some(name) } => self.show(name).await,
+            ControlRequest::Reload => {
                 info!("Control: reload, requested by {}", who.description);
-                match self.questions.send(Question::Reload).await {
+                match self.questions.send(LoopRequest::Reload).await {
                     Ok(()) => rendered(|| json!({ "reload": "started" })),
                     Err(_) => stopping(),
                 }
             }
-            Request::Override(request) => {
+            ControlRequest::Override(request) => {
                 let what = request.to_string();
-                self.steer(&what, who, |owner, reply| Question::Override(request, owner, reply)).await
+                self.steer(&what, who, |owner, reply| LoopRequest::Override(request, owner, reply)).await
             }
-            Request::Undo(target) => {
+            ControlRequest::Undo(target) => {
                 let what = format!("undo {target}");
-                self.steer(&what, who, |owner, reply| Question::Undo(target, owner, reply)).await
+                self.steer(&what, who, |owner, reply| LoopRequest::Undo(target, owner, reply)).await
             }
-            Request::Events => stopping(),
+            ControlRequest::Events => stopping(),
         }
     }
 
@@ -221,7 +223,7 @@ impl Shared {
         &self,
         what: &str,
         who: Writer,
-        question: impl FnOnce(Owner, Reply<Steered>) -> Question,
+        question: impl FnOnce(Owner, ReplyChannel<Steered>) -> LoopRequest,
     ) -> Render {
         let Some(owner) = who.owner else { return stopping() };
         let Some(result) = self.ask(|reply| question(owner, reply)).await else { return stopping() };
@@ -237,7 +239,7 @@ impl Shared {
 
     async fn show(&self, name: String) -> Render {
         let view = match name.parse::<VirtualId>() {
-            Ok(id) => match self.ask(|reply| Question::Service(id, reply)).await {
+            Ok(id) => match self.ask(|reply| LoopRequest::Service(id, reply)).await {
                 Some(view) => view,
                 None => return stopping(),
             },

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::task::JoinHandle;
 
 use super::rights::Rights;
-use super::session::{self, Question, Shared};
+use super::session::{self, LoopRequest, SessionContext};
 use crate::net::cause;
 use crate::sys::socket;
 
@@ -25,19 +25,19 @@ const FOLLOWERS: usize = 32;
 const EVENTS: usize = 4096;
 
 /// The socket of a daemon. Dropping it removes the socket file.
-pub struct Control {
+pub struct ControlSocket {
     path: PathBuf,
-    questions: mpsc::Receiver<Question>,
+    questions: mpsc::Receiver<LoopRequest>,
     events: broadcast::Sender<Arc<str>>,
     task: JoinHandle<()>,
 }
 
-impl Control {
+impl ControlSocket {
     /// Opens the socket. Replaces the socket file of a daemon that is gone.
     ///
     /// # Errors
     /// Another daemon of this user or of root listens there, or the directory is not writable.
-    pub fn open(path: &Path, rights: Rights) -> io::Result<Control> {
+    pub fn open(path: &Path, rights: Rights) -> io::Result<ControlSocket> {
         if let Ok(found) = fs::symlink_metadata(path)
             && found.file_type().is_socket()
         {
@@ -62,9 +62,9 @@ impl Control {
         let (events, _) = broadcast::channel(EVENTS);
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
         let shared =
-            Shared { questions: sender, events: events.clone(), rights: Arc::new(rights), followers };
+            SessionContext { questions: sender, events: events.clone(), rights: Arc::new(rights), followers };
         let task = tokio::spawn(listen(listener, shared));
-        Ok(Control { path: path.to_owned(), questions, events, task })
+        Ok(ControlSocket { path: path.to_owned(), questions, events, task })
     }
 
     /// Whether a client follows events.
@@ -80,7 +80,7 @@ impl Control {
     }
 }
 
-impl Drop for Control {
+impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
         let _ = fs::remove_file(&self.path);
@@ -88,7 +88,7 @@ impl Drop for Control {
 }
 
 /// Waits for the next request. Waits forever without a socket. Safe to cancel.
-pub async fn next(control: &mut Option<Control>) -> Question {
+pub async fn next(control: &mut Option<ControlSocket>) -> LoopRequest {
     match control {
         None => std::future::pending().await,
         Some(control) => match control.questions.recv().await {
@@ -98,7 +98,7 @@ pub async fn next(control: &mut Option<Control>) -> Question {
     }
 }
 
-async fn listen(listener: UnixListener, shared: Shared) {
+async fn listen(listener: UnixListener, shared: SessionContext) {
     let places = Arc::new(Semaphore::new(SESSIONS));
     loop {
         // Further connections wait in the queue of the socket.
@@ -134,7 +134,7 @@ mod tests {
         }
         let runtime = runtime();
         let _inside = runtime.enter();
-        let error = Control::open(&path, Rights::default()).err().unwrap();
+        let error = ControlSocket::open(&path, Rights::default()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
     }
 
@@ -150,7 +150,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         let runtime = runtime();
         let _inside = runtime.enter();
-        let _control = Control::open(&path, Rights::default()).unwrap();
+        let _control = ControlSocket::open(&path, Rights::default()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
     }
 }

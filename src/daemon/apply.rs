@@ -9,11 +9,11 @@ use tracing::{error, info, warn};
 
 use super::addresses::InUse;
 use super::directory::Sight;
-use super::load::{LoadError, Loaded};
+use super::load::{LoadError, LoadedFile};
 use super::maintenance::MaintenanceWatcher;
 use super::observe::Observed;
 use super::peers::{Peers, Share};
-use super::reload::{Cause, Source, ToRun};
+use super::reload::{Cause, ReloadInput, ToRun};
 use super::run::{Daemon, log_target};
 
 impl Daemon {
@@ -62,7 +62,7 @@ impl Daemon {
 
     fn start_reload(&mut self, cause: Cause, content: Option<Vec<u8>>) {
         self.manager.reloading();
-        let source = Source {
+        let source = ReloadInput {
             path: self.path.clone(),
             content,
             in_use: InUse::new(self.hosts.clone(), self.director.table()),
@@ -175,7 +175,7 @@ impl Daemon {
     }
 
     /// Whether a configuration would remove all virtual services. A file emptied by accident must not do that.
-    fn would_take_everything(&self, loaded: &Loaded) -> bool {
+    fn would_take_everything(&self, loaded: &LoadedFile) -> bool {
         loaded.spec.virtuals().is_empty() && !self.director.spec().virtuals().is_empty()
     }
 }

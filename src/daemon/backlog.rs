@@ -64,7 +64,7 @@ pub(super) type Ticket = (Instant, u64);
 
 /// The running checks that still need CPU time, and how much each is expected to need.
 #[derive(Debug)]
-pub(super) struct Backlog {
+pub(super) struct CheckBacklog {
     expected: BTreeMap<Ticket, Duration>,
     sum: Duration,
     next: u64,
@@ -74,14 +74,14 @@ pub(super) struct Backlog {
     measured: (Duration, Duration),
 }
 
-impl Default for Backlog {
-    fn default() -> Backlog {
+impl Default for CheckBacklog {
+    fn default() -> CheckBacklog {
         let (sum, measured) = (Duration::ZERO, (Duration::ZERO, Duration::ZERO));
-        Backlog { expected: BTreeMap::new(), sum, next: 0, slowdown: 1.0, measured }
+        CheckBacklog { expected: BTreeMap::new(), sum, next: 0, slowdown: 1.0, measured }
     }
 }
 
-impl Backlog {
+impl CheckBacklog {
     /// Updates the estimates. If the loop was idle since the last call, only checks that have just begun still need
     /// CPU time.
     pub(super) fn look(&mut self, now: Instant) {
@@ -143,26 +143,26 @@ mod tests {
     const DEADLINE: Duration = Duration::from_millis(800);
 
     /// Begins as many checks as may begin, at most 1,000.
-    fn begin(backlog: &mut Backlog, now: Instant) -> Vec<Ticket> {
+    fn begin(backlog: &mut CheckBacklog, now: Instant) -> Vec<Ticket> {
         (0..1000).map_while(|_| backlog.begin(COST, DEADLINE, now)).collect()
     }
 
     #[test]
     fn a2_no_more_checks_begin_than_can_end_in_time() {
-        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
+        let (mut backlog, now) = (CheckBacklog::default(), Harness::new().now);
         let begun = begin(&mut backlog, now);
         assert_eq!(begun.len(), 100);
         begun.into_iter().take(30).for_each(|ticket| backlog.end(ticket));
         assert_eq!(begin(&mut backlog, now).len(), 30);
         // However expensive a check is, it can run alone.
-        let mut alone = Backlog::default();
+        let mut alone = CheckBacklog::default();
         assert!(alone.begin(DEADLINE, DEADLINE, now).is_some());
         assert!(alone.begin(DEADLINE, DEADLINE, now).is_none());
     }
 
     #[test]
     fn a2_silent_servers_do_not_keep_others_waiting() {
-        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
+        let (mut backlog, now) = (CheckBacklog::default(), Harness::new().now);
         let silent = begin(&mut backlog, now);
         backlog.rest(now + PROMPT / 2);
         assert!(begin(&mut backlog, now + PROMPT / 2).is_empty());
@@ -175,9 +175,9 @@ mod tests {
 
     #[test]
     fn a2_fewer_checks_begin_where_cpu_time_is_scarce() {
-        let (mut backlog, now) = (Backlog::default(), Harness::new().now);
+        let (mut backlog, now) = (CheckBacklog::default(), Harness::new().now);
         let (mut awake, mut cpu) = (Duration::ZERO, Duration::ZERO);
-        let mut goes_on = |backlog: &mut Backlog, got: u64| {
+        let mut goes_on = |backlog: &mut CheckBacklog, got: u64| {
             for _ in 0..20 {
                 awake += Duration::from_millis(100);
                 cpu += Duration::from_millis(got);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tracing::{error, warn};
 
-use super::backlog::{Backlog, RETRY, Ticket};
-use super::places::{Limits, Place, Places};
+use super::backlog::{CheckBacklog, RETRY, Ticket};
+use super::places::{CheckSlot, CheckSlots, Limits};
 use super::turn::measured;
 use crate::check::Checker;
 use crate::health::{CheckId, Due};
@@ -23,13 +23,13 @@ pub(super) const PER_TURN: usize = 64;
 const FULL_FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// All running checks.
-pub struct Checks {
+pub struct RunningChecks {
     checker: Arc<Checker>,
-    places: Places,
+    places: CheckSlots,
     tasks: JoinSet<Verdict>,
-    running: BTreeMap<CheckId, Running>,
+    running: BTreeMap<CheckId, RunningCheck>,
     ids: HashMap<Id, CheckId>,
-    backlog: Backlog,
+    backlog: CheckBacklog,
     /// Checks started in this turn.
     started: usize,
     /// When to retry a check that was delayed in this turn.
@@ -38,23 +38,23 @@ pub struct Checks {
     full: Option<Instant>,
 }
 
-struct Running {
+struct RunningCheck {
     task: AbortHandle,
-    place: Place,
+    place: CheckSlot,
     ticket: Ticket,
 }
 
-impl Checks {
+impl RunningChecks {
     /// Creates the set, without checks.
     #[must_use]
-    pub fn new(checker: Checker, limits: Limits) -> Checks {
-        Checks {
+    pub fn new(checker: Checker, limits: Limits) -> RunningChecks {
+        RunningChecks {
             checker: Arc::new(checker),
-            places: Places::new(limits),
+            places: CheckSlots::new(limits),
             tasks: JoinSet::new(),
             running: BTreeMap::new(),
             ids: HashMap::new(),
-            backlog: Backlog::default(),
+            backlog: CheckBacklog::default(),
             started: 0,
             retry: None,
             full: None,
@@ -95,7 +95,7 @@ impl Checks {
         let checker = Arc::clone(&self.checker);
         let task = self.tasks.spawn(async move { run(&checker, &due.probe).await });
         self.ids.insert(task.id(), due.id);
-        self.running.insert(due.id, Running { task, place, ticket });
+        self.running.insert(due.id, RunningCheck { task, place, ticket });
         self.started += 1;
         true
     }
@@ -202,7 +202,8 @@ mod tests {
         let (spec, now) = (spec(&text), Harness::new().now);
         let mut health = Health::new(&spec, &std::collections::BTreeSet::new(), now);
         health.hurry_all(now);
-        let mut checks = Checks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });
+        let mut checks =
+            RunningChecks::new(Checker::new().unwrap(), Limits { checks: 4096, descriptors: 4096 });
         let mut turns = Vec::new();
         while !health.all_seen() {
             checks.begin_turn(now);

@@ -19,7 +19,7 @@ use crate::net::cause;
 use crate::spec::Config;
 use crate::sys::instance;
 use crate::sys::lock::{self, Holder};
-use crate::sys::place::Place;
+use crate::sys::place::TablePlace;
 use crate::sys::process::{self, Process};
 
 /// Services, each with the name of the daemon that claims it.
@@ -27,15 +27,15 @@ pub type Claims = BTreeMap<ServiceKey, String>;
 
 /// The state directory, as seen by one daemon.
 #[derive(Clone, Debug)]
-pub struct Directory {
+pub struct StateDirectory {
     path: PathBuf,
     name: String,
-    place: Place,
+    place: TablePlace,
 }
 
 /// The note of another daemon: a file with the services that it owns.
 #[derive(Clone, Debug)]
-pub struct Note {
+pub struct DaemonNote {
     /// Its name.
     pub name: String,
     /// Its services.
@@ -61,7 +61,7 @@ pub enum Life {
 #[derive(Clone, Debug, Default)]
 pub struct Sight {
     /// Their notes, in the order of their names.
-    pub notes: Vec<Note>,
+    pub notes: Vec<DaemonNote>,
     /// The services that running daemons claim: by their notes, and by the current content of their configuration
     /// files, which they may not have read yet. A daemon that stops claims nothing.
     pub claims: Claims,
@@ -107,7 +107,7 @@ impl Sight {
     }
 }
 
-impl Note {
+impl DaemonNote {
     /// Whether its daemon runs or starts.
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -121,12 +121,12 @@ impl Note {
     }
 }
 
-impl Directory {
+impl StateDirectory {
     /// Creates the directory for the daemon of this name. Returns `None` if the boot id or the network namespace is
     /// unknown, because then the daemons on this table cannot be distinguished from others.
     #[must_use]
-    pub fn new(path: &Path, name: &str) -> Option<Directory> {
-        Some(Directory { path: path.to_owned(), name: name.to_owned(), place: Place::here().ok()? })
+    pub fn new(path: &Path, name: &str) -> Option<StateDirectory> {
+        Some(StateDirectory { path: path.to_owned(), name: name.to_owned(), place: TablePlace::here().ok()? })
     }
 
     /// The name of this daemon.
@@ -139,12 +139,12 @@ impl Directory {
     ///
     /// # Errors
     /// The directory or a note cannot be read, so the list would be incomplete.
-    pub fn notes(&self) -> io::Result<Vec<Note>> {
+    pub fn notes(&self) -> io::Result<Vec<DaemonNote>> {
         let names = self.names(&owned::file_name(""))?;
         names.into_iter().filter_map(|name| self.note(name).transpose()).collect()
     }
 
-    fn note(&self, name: String) -> io::Result<Option<Note>> {
+    fn note(&self, name: String) -> io::Result<Option<DaemonNote>> {
         let note = OwnedServices::open(self.path.join(owned::file_name(&name))).left()?;
         let Some(left) = note.filter(|left| left.place.as_ref() == Some(&self.place)) else {
             return Ok(None);
@@ -157,7 +157,7 @@ impl Directory {
             // A daemon in the foreground has no lock. A lock that this process may not read proves nothing.
             Ok(Holder::Nobody) | Err(_) => Life::Gone,
         };
-        Ok(Some(Note { name, owned: left.owned, daemon: left.daemon, state }))
+        Ok(Some(DaemonNote { name, owned: left.owned, daemon: left.daemon, state }))
     }
 
     /// Reads the notes and the configurations of the other daemons. Blocks for at most `limit` if a file system
@@ -201,13 +201,13 @@ impl Directory {
         Sight { notes, claims, is_whole, has_wrong_file: by_files.1, trouble: None }
     }
 
-    /// As [`Directory::look`], on another thread.
+    /// As [`StateDirectory::look`], on another thread.
     pub async fn look_aside(self, hosts: Hosts, limit: Duration) -> Sight {
         let look = tokio::task::spawn_blocking(move || self.look(&hosts, limit));
         look.await.unwrap_or_else(|error| Sight::blind(error.to_string()))
     }
 
-    /// As [`Directory::look_aside`] with a time limit, for a start or stop, which must not wait for a file system
+    /// As [`StateDirectory::look_aside`] with a time limit, for a start or stop, which must not wait for a file system
     /// that hangs.
     pub async fn look_within(self, hosts: Hosts, limit: Duration) -> Sight {
         let look = tokio::time::timeout(limit * 2, self.look_aside(hosts, limit)).await;
@@ -225,7 +225,7 @@ impl Directory {
 
     /// The configuration files of the daemons that run on this table. The path is from the daemon's note, or from
     /// its lock if it has no note.
-    fn files(&self, notes: &[Note]) -> BTreeMap<String, PathBuf> {
+    fn files(&self, notes: &[DaemonNote]) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
         for other in self.names(&lock::file_name("")).unwrap_or_default() {
             let held = instance::held(&self.path.join(lock::file_name(&other))).ok().flatten();

@@ -9,9 +9,9 @@ use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
 use super::handover;
-use super::notes::{self, Notes};
+use super::notes::{self, NoteWriter};
 use super::owned::Owned;
-use super::run::{Daemon, End, PEERS_LIMIT, moment};
+use super::run::{Daemon, LoopEnd, PEERS_LIMIT, moment};
 use crate::desired;
 use crate::director::Step;
 use crate::event::Event;
@@ -25,7 +25,7 @@ const PART: usize = 500;
 const NOTE_LIMIT: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    pub(super) async fn finish(mut self, end: End) {
+    pub(super) async fn finish(mut self, end: LoopEnd) {
         let end_of_grace = Instant::now() + self.grace;
         let grace = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
@@ -35,7 +35,7 @@ impl Daemon {
         self.outlets.set_status(DaemonStatus::Stopping, spec, health, Instant::now());
         let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
         let mut left = BTreeSet::new();
-        if let End::Stop(_) = end {
+        if let LoopEnd::Stop(_) = end {
             self.outlets.stop();
             // This time counts towards `grace`.
             left = self.settle_with_peers(kernel_limit).await;
@@ -46,7 +46,7 @@ impl Daemon {
         self.publish_in_parts(&events).await;
         self.await_overrides().await;
         match end {
-            End::HandOver => {
+            LoopEnd::HandOver => {
                 self.save_owned(Instant::now());
                 self.await_note().await;
                 if let Some(path) = self.handover.take() {
@@ -55,7 +55,7 @@ impl Daemon {
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated for a handover; the table stays as it is");
             }
-            End::Stop(signal) => {
+            LoopEnd::Stop(signal) => {
                 self.director.stop();
                 self.rest(kernel_limit).await;
                 let events = self.director.finish_stop();
@@ -153,7 +153,7 @@ impl Daemon {
     /// Waits until the overrides are saved, at most [`NOTE_LIMIT`].
     async fn await_overrides(&mut self) {
         let limit = tokio::time::Instant::now() + NOTE_LIMIT;
-        while self.overrides.as_ref().is_some_and(Notes::is_pending) {
+        while self.overrides.as_ref().is_some_and(NoteWriter::is_pending) {
             match tokio::time::timeout_at(limit, notes::attempt(&mut self.overrides)).await {
                 Ok(attempt) => self.overrides_attempted(attempt, Instant::now()),
                 Err(_) => {

@@ -25,15 +25,15 @@ const FRESH: Duration = Duration::from_secs(600);
 const LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct HandoverNote {
     version: u32,
     /// RFC 3339. `since` as well.
     at: String,
-    servers: Vec<Server>,
+    servers: Vec<HandoverServer>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Server {
+struct HandoverServer {
     service: String,
     server: SocketAddr,
     up: bool,
@@ -48,14 +48,14 @@ pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
 /// Writes the note. A failure is harmless: the next daemon then counts from its own start.
 pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     let text = |at| time(now.wall_at(at));
-    let server = |((service, server), known): (ServerId, Known)| Server {
+    let server = |((service, server), known): (ServerId, Known)| HandoverServer {
         service: service.qualified(),
         server,
         up: known.is_up,
         since: text(known.since),
     };
     let servers = director.known().into_iter().map(server).collect();
-    let note = Note { version: VERSION, at: time(now.wall), servers };
+    let note = HandoverNote { version: VERSION, at: time(now.wall), servers };
     let write = move || -> io::Result<()> { regular::replace(&path, &serde_json::to_vec(&note)?, 0o600) };
     drop(tokio::time::timeout(LIMIT, aside(write)).await);
 }
@@ -70,13 +70,13 @@ pub(super) async fn take(path: Option<&Path>, now: Moment) -> Vec<(ServerId, Kno
 fn read(path: &Path, now: Moment) -> Option<Vec<(ServerId, Known)>> {
     let bytes = regular::read(path, LARGEST).ok()?;
     let _ = fs::remove_file(path);
-    let note: Note = serde_json::from_slice(&bytes).ok()?;
+    let note: HandoverNote = serde_json::from_slice(&bytes).ok()?;
     let wall = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from);
     let age = now.wall.duration_since(wall(&note.at)?).ok()?;
     if note.version != VERSION || age > FRESH {
         return None;
     }
-    let server = |server: &Server| {
+    let server = |server: &HandoverServer| {
         let since = now.instant_at(wall(&server.since)?).min(now.instant);
         Some(((server.service.parse().ok()?, server.server), Known { is_up: server.up, since }))
     };

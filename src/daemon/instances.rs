@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tracing::warn;
 
-use crate::notify::commands::{Commands, Job, Program};
+use crate::notify::commands::{CommandRunner, Job, Program};
 
 /// The environment variable with the names of the configurations that called a process. It ends the recursion if
 /// configurations name each other in a circle.
@@ -27,7 +27,7 @@ impl Instances {
     }
 
     /// Starts the daemons that are new in `wanted`, reloads those that were in it before, and stops the others.
-    pub fn follow(&mut self, wanted: &BTreeSet<String>, commands: &mut Commands) {
+    pub fn follow(&mut self, wanted: &BTreeSet<String>, commands: &mut CommandRunner) {
         let (calling, wanted): (BTreeSet<&String>, BTreeSet<&String>) =
             wanted.iter().partition(|instance| self.callers.contains(&name(instance)));
         for instance in calling {
@@ -48,7 +48,7 @@ impl Instances {
     }
 
     /// Stops all daemons.
-    pub fn stop(&mut self, commands: &mut Commands) {
+    pub fn stop(&mut self, commands: &mut CommandRunner) {
         self.follow(&BTreeSet::new(), commands);
     }
 

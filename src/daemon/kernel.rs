@@ -15,17 +15,17 @@ use crate::director::{Done, Step};
 const ONE_BY_ONE: usize = 16;
 
 /// A handle to the thread that owns the table.
-pub struct Kernel {
+pub struct KernelHandle {
     steps: mpsc::Sender<Step>,
     done: channel::Receiver<Done>,
 }
 
-impl Kernel {
+impl KernelHandle {
     /// Starts the thread that owns the table.
     ///
     /// # Errors
     /// The system cannot start another thread.
-    pub fn start(mut ipvs: Box<dyn Ipvs>) -> io::Result<Kernel> {
+    pub fn start(mut ipvs: Box<dyn Ipvs>) -> io::Result<KernelHandle> {
         let (steps, requests) = mpsc::channel::<Step>();
         let (answers, done) = channel::channel(1);
         thread::Builder::new().name("kernel".to_owned()).spawn(move || {
@@ -36,7 +36,7 @@ impl Kernel {
                 }
             }
         })?;
-        Ok(Kernel { steps, done })
+        Ok(KernelHandle { steps, done })
     }
 
     /// Reads these services. No request may be in progress.
@@ -51,7 +51,7 @@ impl Kernel {
         }
     }
 
-    /// Sends a request to the thread. [`Kernel::next`] returns its result.
+    /// Sends a request to the thread. [`KernelHandle::next`] returns its result.
     pub fn send(&self, step: Step) {
         // If the thread has ended, `next` reports it.
         let _ = self.steps.send(step);

@@ -7,11 +7,11 @@ use std::path::Path;
 use ipvs_rs::{Ipvs, ServiceKey, Table, diff};
 
 use super::addresses::Hosts;
-use super::directory::{Directory, Note};
+use super::directory::{DaemonNote, StateDirectory};
 use super::owned::{self, Left, Owned, OwnedServices};
 use super::peers::FILES_LIMIT;
 use crate::desired;
-use crate::sys::place::Place;
+use crate::sys::place::TablePlace;
 
 /// The result of the removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn not_to_be_removed(left: &Left, original: Option<i32>) -> Option<String> {
     let Some(place) = &left.place else {
         return Some("the daemon did not record the boot and the network namespace".to_owned());
     };
-    match Place::here() {
+    match TablePlace::here() {
         Err(error) => return Some(format!("cannot read the boot id or the network namespace: {error}")),
         Ok(here) if here.boot != place.boot => {
             return Some("the machine was rebooted since the daemon ran".to_owned());
@@ -102,7 +102,7 @@ fn removable(owned: &Owned, others: &BTreeSet<ServiceKey>) -> BTreeSet<ServiceKe
 
 /// The services that running or starting daemons of other names own or claim.
 fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, String> {
-    let Some(others) = Directory::new(directory, name) else { return Ok(BTreeSet::new()) };
+    let Some(others) = StateDirectory::new(directory, name) else { return Ok(BTreeSet::new()) };
     let sight = others.look(&Hosts::new(), FILES_LIMIT);
     if let Some(trouble) = sight.trouble {
         return Err(format!("{trouble}, and another daemon may own them"));
@@ -113,7 +113,7 @@ fn of_others(directory: &Path, name: &str) -> Result<BTreeSet<ServiceKey>, Strin
             FILES_LIMIT.as_secs()
         ));
     }
-    let alive = sight.notes.into_iter().filter(Note::is_alive);
+    let alive = sight.notes.into_iter().filter(DaemonNote::is_alive);
     Ok(alive.flat_map(|note| note.owned.services).chain(sight.claims.into_keys()).collect())
 }
 
@@ -173,17 +173,17 @@ mod tests {
 
     #[test]
     fn what_belongs_elsewhere_stays() {
-        let here = Place::here().unwrap();
-        let why = |place: Option<&Place>, daemon, original| {
+        let here = TablePlace::here().unwrap();
+        let why = |place: Option<&TablePlace>, daemon, original| {
             let left = Left { owned: Owned::default(), place: place.cloned(), daemon };
             not_to_be_removed(&left, original).unwrap_or_default()
         };
         assert_eq!(why(Some(&here), None, None), "");
         assert!(why(None, None, None).contains("did not record"));
         assert!(why(Some(&here), None, Some(7)).contains("(pid 7)"));
-        let boot = Place { boot: "x".to_owned(), ..here.clone() };
+        let boot = TablePlace { boot: "x".to_owned(), ..here.clone() };
         assert!(why(Some(&boot), None, None).contains("rebooted"));
-        let network = Place { network: "net:[1]".to_owned(), ..here.clone() };
+        let network = TablePlace { network: "net:[1]".to_owned(), ..here.clone() };
         assert!(why(Some(&network), None, None).contains("another network namespace"));
         // A daemon in the foreground has no lock.
         assert!(why(Some(&here), Some(Process::own()), None).contains("in the foreground"));

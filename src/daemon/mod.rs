@@ -41,12 +41,12 @@ mod unsaved;
 
 pub use addresses::{InUse, in_use};
 pub use backlog::runtime;
-pub use checks::Checks;
+pub use checks::RunningChecks;
 #[cfg(test)]
 pub use harness::spec as test_spec;
 pub use kernel::perform;
 pub use leftovers::{Leftovers, remove_leftovers};
-pub use load::{LoadError, Loaded, judge, load, load_for, load_for_daemon};
+pub use load::{LoadError, LoadedFile, judge, load, load_for, load_for_daemon};
 pub use maintenance::MaintainedServers;
 pub use outlets::CommandSetup;
 pub use overrides::path as overrides_file;

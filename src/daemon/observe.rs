@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::load::MAX_SIZE;
 pub use super::stable::Observed;
-use super::stable::{Step, Tracker};
+use super::stable::{Tracker, TrackerStep};
 use crate::sys::command::aside;
 use crate::sys::regular;
 use crate::sys::watch::{FileWatch, Hints};
@@ -40,7 +40,12 @@ impl ConfigWatcher {
         ConfigWatcher::looked_at_by(look(watch, path.to_owned()), hints, content, interval)
     }
 
-    fn looked_at_by(look: Look, hints: Hints, content: Vec<u8>, interval: Duration) -> ConfigWatcher {
+    fn looked_at_by(
+        look: ContentReader,
+        hints: Hints,
+        content: Vec<u8>,
+        interval: Duration,
+    ) -> ConfigWatcher {
         let (sender, events) = mpsc::channel(1);
         let tracker = Tracker::new(content.clone(), interval, Instant::now());
         let (in_force, receiver) = watch::channel(InForce { content, interval, number: 0 });
@@ -72,9 +77,9 @@ impl Drop for ConfigWatcher {
 }
 
 /// Watches the path of the file and reads it. Returns `None` if it cannot be read. Blocks if a file system hangs.
-type Look = Box<dyn FnMut() -> Option<Vec<u8>> + Send>;
+type ContentReader = Box<dyn FnMut() -> Option<Vec<u8>> + Send>;
 
-fn look(mut watch: FileWatch, path: PathBuf) -> Look {
+fn look(mut watch: FileWatch, path: PathBuf) -> ContentReader {
     Box::new(move || {
         watch.follow();
         regular::read(&path, MAX_SIZE).ok()
@@ -83,7 +88,7 @@ fn look(mut watch: FileWatch, path: PathBuf) -> Look {
 
 struct Observer {
     /// `None` while a thread runs it. So if it hangs, no second one is started.
-    look: Option<Look>,
+    look: Option<ContentReader>,
     hints: Hints,
     tracker: Tracker,
     in_force: watch::Receiver<InForce>,
@@ -93,8 +98,8 @@ impl Observer {
     async fn run(mut self, events: mpsc::Sender<(u64, Observed)>) {
         loop {
             let observed = match self.tracker.step(Instant::now()) {
-                Step::Read => self.read().await,
-                Step::Wait(until) => self.wait(until).await,
+                TrackerStep::Read => self.read().await,
+                TrackerStep::Wait(until) => self.wait(until).await,
             };
             let number = self.in_force.borrow().number;
             if let Some(observed) = observed
@@ -207,7 +212,7 @@ mod tests {
     async fn b3_a_file_system_that_hangs_keeps_one_thread() {
         let (looks, looked) = std::sync::mpsc::channel();
         let (release, hang) = std::sync::mpsc::channel::<()>();
-        let look: Look = Box::new(move || {
+        let look: ContentReader = Box::new(move || {
             looks.send(()).unwrap();
             let _ = hang.recv();
             Some(b"two".to_vec())

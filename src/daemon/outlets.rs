@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tracing::{Level, error, info, warn};
 
 use super::instances::Instances;
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::health::Health;
-use crate::notify::commands::{Commands, Job, Program};
+use crate::notify::commands::{CommandRunner, Job, Program};
 use crate::notify::fallback::{Call, FallbackCommands};
 use crate::notify::mail::Alerts;
 use crate::notify::monitor::{self, Monitor};
@@ -35,7 +35,7 @@ pub struct CommandSetup {
 pub struct Outlets {
     monitor: Monitor,
     mail: Alerts,
-    commands: Commands,
+    commands: CommandRunner,
     fallback: FallbackCommands,
     fallback_at_stop: bool,
     instances: Instances,
@@ -47,7 +47,7 @@ impl Outlets {
     #[must_use]
     pub fn new(
         setup: CommandSetup,
-        mail: settings::Mail,
+        mail: settings::MailSettings,
         acts: Acts,
         monitor_mode: u32,
         name: &str,
@@ -59,7 +59,7 @@ impl Outlets {
         Outlets {
             monitor: Monitor::new(monitor_mode),
             mail: Alerts::new(mail, acts.mail, name),
-            commands: Commands::new(setup.timeout, acts.commands),
+            commands: CommandRunner::new(setup.timeout, acts.commands),
             fallback: FallbackCommands::default(),
             fallback_at_stop: setup.fallbackcommand_at_stop,
             instances: Instances::new(setup.own, name),
@@ -72,7 +72,7 @@ impl Outlets {
         self.end_storm(now);
         for event in events {
             match &event.kind {
-                Kind::Checked { member, verdict } => {
+                EventKind::Checked { member, verdict } => {
                     if let Some(line) = monitor::line(spec, health, *member, verdict.as_deref()) {
                         self.monitor.write(line);
                     }

@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
-use super::notes::Notes;
+use super::notes::NoteWriter;
 use crate::desired;
 use crate::director::Director;
 use crate::health::{Override, Owner, ServerId, What};
@@ -31,11 +31,11 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OverrideFile {
     version: u32,
-    overrides: Vec<Record>,
+    overrides: Vec<OverrideRecord>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+struct OverrideRecord {
     service: String,
     server: SocketAddr,
     what: What,
@@ -64,7 +64,7 @@ impl OverrideFile {
     /// The overrides as file content. `now` converts their times.
     pub fn new<'a>(all: impl IntoIterator<Item = (&'a ServerId, &'a Override)>, now: Moment) -> OverrideFile {
         let time = |at| DateTime::<Utc>::from(now.wall_at(at)).to_rfc3339_opts(SecondsFormat::Secs, true);
-        let decision = |((service, server), decision): (&ServerId, &Override)| Record {
+        let decision = |((service, server), decision): (&ServerId, &Override)| OverrideRecord {
             service: service.qualified(),
             server: *server,
             what: decision.what,
@@ -86,7 +86,7 @@ impl OverrideFile {
             let time = DateTime::parse_from_rfc3339(text);
             time.map(|time| now.instant_at(time.into())).map_err(|_| wrong(format!("invalid time {text:?}")))
         };
-        let read = |decision: &Record| {
+        let read = |decision: &OverrideRecord| {
             let service = decision.service.parse();
             let service =
                 service.map_err(|_| wrong(format!("invalid virtual service {:?}", decision.service)))?;
@@ -118,9 +118,9 @@ fn read(path: &Path, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
 ///
 /// # Errors
 /// The system cannot start another thread.
-pub fn noted(path: PathBuf, mut is_unreadable: bool) -> io::Result<Notes<OverrideFile>> {
+pub fn noted(path: PathBuf, mut is_unreadable: bool) -> io::Result<NoteWriter<OverrideFile>> {
     let consequence = "drain, down and up end with this daemon";
-    Notes::start(path.clone(), consequence, move |content| {
+    NoteWriter::start(path.clone(), consequence, move |content| {
         let mut save = || {
             if is_unreadable {
                 put_aside(&path)?;
@@ -144,7 +144,7 @@ fn write(path: &Path, decisions: &OverrideFile) -> io::Result<()> {
 
 /// The overrides of an earlier run.
 #[derive(Default)]
-pub struct Found {
+pub struct LoadedOverrides {
     /// The overrides.
     pub overrides: Vec<(ServerId, Override)>,
     /// Why the file cannot be read.
@@ -152,20 +152,23 @@ pub struct Found {
 }
 
 /// Reads the file within [`LIMIT`], because a file system may hang.
-pub async fn find(path: Option<&Path>, now: Moment) -> Found {
-    let Some(path) = path else { return Found::default() };
+pub async fn find(path: Option<&Path>, now: Moment) -> LoadedOverrides {
+    let Some(path) = path else { return LoadedOverrides::default() };
     let file = path.to_owned();
     let error = match tokio::time::timeout(LIMIT, aside(move || read(&file, now))).await {
-        Ok(Ok(overrides)) => return Found { overrides, unreadable: None },
+        Ok(Ok(overrides)) => return LoadedOverrides { overrides, unreadable: None },
         Ok(Err(error)) => cause(&error),
         Err(_) => format!("the file system did not respond within {} s", LIMIT.as_secs()),
     };
-    Found { overrides: Vec::new(), unreadable: Some(format!("{} cannot be read: {error}", path.display())) }
+    LoadedOverrides {
+        overrides: Vec::new(),
+        unreadable: Some(format!("{} cannot be read: {error}", path.display())),
+    }
 }
 
 /// Restores the overrides of an earlier run. If the file is unreadable, drains every server that the kernel has at
 /// weight 0 and returns a warning.
-pub fn restore(director: &mut Director, found: Found, now: Instant) -> String {
+pub fn restore(director: &mut Director, found: LoadedOverrides, now: Instant) -> String {
     let Some(unreadable) = found.unreadable else {
         let dropped = director.restore_overrides(found.overrides, now);
         for ((service, server), dropped) in dropped {

@@ -14,11 +14,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use tracing::error;
 
-use super::notes::Notes;
+use super::notes::NoteWriter;
 use crate::desired;
 use crate::net::cause;
 use crate::sys::command::aside;
-use crate::sys::place::Place;
+use crate::sys::place::TablePlace;
 use crate::sys::process::Process;
 use crate::sys::regular;
 use crate::value::VirtualId;
@@ -58,7 +58,7 @@ pub struct Left {
     /// Its services.
     pub owned: Owned,
     /// The boot and the network namespace of the table. `None` if an earlier release wrote the file.
-    pub place: Option<Place>,
+    pub place: Option<TablePlace>,
     /// The process that wrote the file.
     pub daemon: Option<Process>,
 }
@@ -92,10 +92,10 @@ impl OwnedServices {
     ///
     /// # Errors
     /// The system cannot start another thread.
-    pub fn noted(self) -> io::Result<Notes<Owned>> {
+    pub fn noted(self) -> io::Result<NoteWriter<Owned>> {
         let consequence = "after a crash of this daemon its virtual services may stay in the table";
         let path = self.path.clone();
-        Notes::start(path, consequence, move |owned| match owned {
+        NoteWriter::start(path, consequence, move |owned| match owned {
             Some(owned) => self.write(owned),
             None => {
                 self.remove();
@@ -123,7 +123,7 @@ impl OwnedServices {
     /// # Errors
     /// As [`OwnedServices::left`].
     pub fn left_here(&self) -> io::Result<BTreeSet<ServiceKey>> {
-        let here = Place::here().ok();
+        let here = TablePlace::here().ok();
         let is_here = |left: &Left| left.place.is_none() || here.is_none() || left.place == here;
         Ok(self.left()?.filter(is_here).map(|left| left.owned.services).unwrap_or_default())
     }
@@ -163,7 +163,7 @@ impl OwnedServices {
             text => text.map_err(unreadable)?,
         };
         let word = |begin: &str| text.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
-        let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| Place { boot, network });
+        let place = word(BOOT).zip(word(NETWORK)).map(|(boot, network)| TablePlace { boot, network });
         let list = |begin: &str| -> BTreeSet<ServiceKey> {
             let ids = text.lines().filter_map(|line| line.strip_prefix(begin)?.parse::<VirtualId>().ok());
             ids.map(desired::service_key).collect()
@@ -207,8 +207,8 @@ impl OwnedServices {
 
 /// The text of the file. Earlier releases ignore the lines that are not services.
 fn text_of(owned: &Owned) -> String {
-    let mut text = match Place::here() {
-        Ok(Place { boot, network }) => format!("{BOOT}{boot}\n{NETWORK}{network}\n"),
+    let mut text = match TablePlace::here() {
+        Ok(TablePlace { boot, network }) => format!("{BOOT}{boot}\n{NETWORK}{network}\n"),
         Err(_) => String::new(),
     };
     text.push_str(&format!("{DAEMON}{}\n", Process::own()));
@@ -277,7 +277,7 @@ mod tests {
         let owned = Owned { services: owned, kept, ..Owned::default() };
         OwnedServices::open(path.clone()).write(&owned).unwrap();
         assert_eq!(OwnedServices::open(path.clone()).read(), owned.services);
-        let here = Place::here().ok();
+        let here = TablePlace::here().ok();
         let left = Left { owned: owned.clone(), place: here, daemon: Some(Process::own()) };
         assert_eq!(OwnedServices::open(path.clone()).left().unwrap(), Some(left));
         fs::write(&path, "tcp:10.0.0.1:80\nrubbish\n\n").unwrap();

@@ -18,7 +18,7 @@ const SHARE_OF_OTHERS: (usize, usize) = (3, 4);
 
 /// The slot of a running check: what the check uses.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct CheckSlot {
     checks: usize,
     descriptors: usize,
     in_rotation: bool,
@@ -26,14 +26,14 @@ pub(super) struct Place {
 
 /// All slots in use.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct CheckSlots {
     limits: Limits,
-    all: Place,
-    others: Place,
+    all: CheckSlot,
+    others: CheckSlot,
 }
 
 impl Limits {
-    fn hold(self, used: Place, more: Place) -> bool {
+    fn hold(self, used: CheckSlot, more: CheckSlot) -> bool {
         // A single check always runs, whatever the limits are.
         used.checks == 0
             || (used.checks + more.checks <= self.checks
@@ -47,15 +47,15 @@ impl Limits {
     }
 }
 
-impl Places {
-    pub(super) fn new(limits: Limits) -> Places {
+impl CheckSlots {
+    pub(super) fn new(limits: Limits) -> CheckSlots {
         let limits = Limits { checks: limits.checks.max(1), ..limits };
-        Places { limits, all: Place::default(), others: Place::default() }
+        CheckSlots { limits, all: CheckSlot::default(), others: CheckSlot::default() }
     }
 
     /// Takes a slot for a check. `None` if no slot is free.
-    pub(super) fn take(&mut self, due: &Due) -> Option<Place> {
-        let place = Place {
+    pub(super) fn take(&mut self, due: &Due) -> Option<CheckSlot> {
+        let place = CheckSlot {
             checks: 1,
             descriptors: check::descriptors(&due.probe),
             in_rotation: due.priority == Priority::InRotation,
@@ -73,7 +73,7 @@ impl Places {
     }
 
     /// Frees a slot.
-    pub(super) fn free(&mut self, place: Place) {
+    pub(super) fn free(&mut self, place: CheckSlot) {
         self.all.remove(place);
         if !place.in_rotation {
             self.others.remove(place);
@@ -81,13 +81,13 @@ impl Places {
     }
 }
 
-impl Place {
-    fn add(&mut self, other: Place) {
+impl CheckSlot {
+    fn add(&mut self, other: CheckSlot) {
         self.checks += other.checks;
         self.descriptors += other.descriptors;
     }
 
-    fn remove(&mut self, other: Place) {
+    fn remove(&mut self, other: CheckSlot) {
         self.checks -= other.checks;
         self.descriptors -= other.descriptors;
     }
@@ -112,13 +112,13 @@ mod tests {
         found.unwrap()
     }
 
-    fn taken(places: &mut Places, due: &Due) -> usize {
+    fn taken(places: &mut CheckSlots, due: &Due) -> usize {
         std::iter::from_fn(|| places.take(due)).take(1000).count()
     }
 
     #[test]
     fn a11_silent_down_servers_leave_places_for_the_others() {
-        let mut places = Places::new(Limits { checks: 100, descriptors: 1000 });
+        let mut places = CheckSlots::new(Limits { checks: 100, descriptors: 1000 });
         assert_eq!(taken(&mut places, &due("checktype=connect", Priority::Out)), 75);
         assert_eq!(taken(&mut places, &due("checktype=connect", Priority::Unseen)), 0);
         assert_eq!(taken(&mut places, &due("checktype=connect", Priority::InRotation)), 25);
@@ -128,15 +128,15 @@ mod tests {
     fn a11_a_command_takes_more_descriptors() {
         let command = "checktype=external\n\tcheckcommand=/bin/true";
         let free = Limits { checks: 4096, descriptors: 272 };
-        assert_eq!(taken(&mut Places::new(free), &due(command, Priority::InRotation)), 45);
-        assert_eq!(taken(&mut Places::new(free), &due("checktype=connect", Priority::InRotation)), 272);
+        assert_eq!(taken(&mut CheckSlots::new(free), &due(command, Priority::InRotation)), 45);
+        assert_eq!(taken(&mut CheckSlots::new(free), &due("checktype=connect", Priority::InRotation)), 272);
         // Pings need no descriptors of their own.
-        assert_eq!(taken(&mut Places::new(free), &due("checktype=ping", Priority::InRotation)), 1000);
+        assert_eq!(taken(&mut CheckSlots::new(free), &due("checktype=ping", Priority::InRotation)), 1000);
     }
 
     #[test]
     fn a11_one_check_always_runs_and_places_come_back() {
-        let mut places = Places::new(Limits { checks: 0, descriptors: 0 });
+        let mut places = CheckSlots::new(Limits { checks: 0, descriptors: 0 });
         let command = due("checktype=external\n\tcheckcommand=/bin/true", Priority::Out);
         for _ in 0..3 {
             let place = places.take(&command).unwrap();

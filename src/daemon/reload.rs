@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::addresses::{Hosts, InUse};
-use super::directory::{Directory, Sight, keys};
-use super::load::{self, LoadError, Loaded};
+use super::directory::{Sight, StateDirectory, keys};
+use super::load::{self, LoadError, LoadedFile};
 use super::maintenance::{Learned, MaintainedServers, MaintenanceDir};
 use super::peers::FILES_LIMIT;
 use crate::desired;
@@ -27,7 +27,7 @@ const HUNG: usize = 4;
 /// A configuration that can be applied, and the state of maintenance.
 pub struct ToRun {
     /// The configuration.
-    pub loaded: Loaded,
+    pub loaded: LoadedFile,
     /// The rules for files in `maintenancedir`.
     pub rules: Option<MaintenanceDir>,
     /// The servers in maintenance. `None` if the directory cannot be read.
@@ -46,7 +46,7 @@ pub enum Cause {
 }
 
 /// The input of a reload.
-pub struct Source {
+pub struct ReloadInput {
     /// The path of the file.
     pub path: PathBuf,
     /// The content of the file, if already read.
@@ -58,12 +58,12 @@ pub struct Source {
     /// The addresses of names.
     pub hosts: Hosts,
     /// The directory of other daemons. `None` with a table in memory.
-    pub peers: Option<Directory>,
+    pub peers: Option<StateDirectory>,
     /// The spec in force.
     pub running: Spec,
 }
 
-impl Source {
+impl ReloadInput {
     /// Reads the file, resolves names, and looks for other daemons. Blocks as long as disks and name servers do.
     fn read(self) -> Result<ToRun, LoadError> {
         let loaded = match self.content {
@@ -121,7 +121,7 @@ impl Reloads {
     }
 
     /// Starts a reload. Drops an earlier reload that is still in progress.
-    pub fn start(&mut self, source: Source, cause: Cause) {
+    pub fn start(&mut self, source: ReloadInput, cause: Cause) {
         self.start_with(source.path.clone(), cause, LIMIT, move || source.read());
     }
 

@@ -23,14 +23,14 @@ use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
 use super::addresses::Hosts;
-use super::checks::Checks;
-use super::directory::Directory;
+use super::checks::RunningChecks;
+use super::directory::StateDirectory;
 use super::handover;
-use super::kernel::Kernel;
+use super::kernel::KernelHandle;
 use super::left_behind::LeftBehind;
-use super::load::Loaded;
+use super::load::LoadedFile;
 use super::maintenance::{self, Learned, MaintenanceDir, MaintenanceWatcher};
-use super::notes::{self, Attempt, Notes};
+use super::notes::{self, Attempt, NoteWriter};
 use super::observe::ConfigWatcher;
 use super::outlets::Outlets;
 use super::overrides::{self, OverrideFile};
@@ -39,19 +39,19 @@ use super::peers::{self, Beginning, Peers};
 use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
-use super::signals::{Request, Signals};
+use super::signals::{SignalRequest, Signals};
 use super::starting::{Starting, open_control};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
-use crate::control::{self, Answer, Control, Question};
+use crate::control::{self, Answer, ControlSocket, LoopRequest};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
-use crate::report::{self, Moment, Snapshot, View};
+use crate::report::{self, Moment, StateSnapshot, View};
 use crate::spec::Spec;
 use crate::sys::detach::Launcher;
-use crate::sys::log::{Log, Target};
+use crate::sys::log::{Log, LogDestination};
 use crate::sys::manager::Manager;
 use crate::sys::process;
 use crate::sys::socket;
@@ -90,20 +90,20 @@ pub fn give_up(launcher: Option<Launcher>, error: StartError) -> StartError {
 
 pub(super) struct Daemon {
     pub(super) director: Director,
-    pub(super) kernel: Kernel,
-    pub(super) checks: Checks,
+    pub(super) kernel: KernelHandle,
+    pub(super) checks: RunningChecks,
     pub(super) left_behind: LeftBehind,
     pub(super) signals: Signals,
     pub(super) file: ConfigWatcher,
     pub(super) maintenance: MaintenanceWatcher,
     pub(super) outlets: Outlets,
-    pub(super) control: Option<Control>,
+    pub(super) control: Option<ControlSocket>,
     pub(super) publisher: Publisher,
     pub(super) manager: Manager,
     /// Writer of the note of owned services. `None` with a table in memory.
-    pub(super) notes: Option<Notes<Owned>>,
+    pub(super) notes: Option<NoteWriter<Owned>>,
     /// Writer of the overrides file. `None` with a table in memory.
-    pub(super) overrides: Option<Notes<OverrideFile>>,
+    pub(super) overrides: Option<NoteWriter<OverrideFile>>,
     pub(super) unsaved: Unsaved,
     /// The path of the note for the next daemon. `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
@@ -123,7 +123,7 @@ pub(super) struct Daemon {
 }
 
 /// How the loop ends.
-pub(super) enum End {
+pub(super) enum LoopEnd {
     /// The table is cleaned up as `cleanstop` says. Has the name of the signal.
     Stop(&'static str),
     /// The table stays as it is, for the next daemon.
@@ -139,19 +139,19 @@ impl Daemon {
         let owned = setup.remember.then(note);
         let previously_owned = owned::of_earlier_run(owned.as_ref()).await;
         let directory =
-            if setup.remember { Directory::new(&setup.state_directory, &setup.name) } else { None };
+            if setup.remember { StateDirectory::new(&setup.state_directory, &setup.name) } else { None };
         let rules = MaintenanceDir::of(&setup.loaded.spec, [], Learned::default());
         let (in_maintenance, note) =
             maintenance::at_start(rules.as_ref(), &setup.loaded.spec, &mut *setup.ipvs).await;
         let saved = overrides::find(setup.overrides.as_deref(), moment(Instant::now())).await;
         let is_unreadable = saved.unreadable.is_some();
-        let Loaded { spec, content, hosts, .. } = setup.loaded;
+        let LoadedFile { spec, content, hosts, .. } = setup.loaded;
         let interval = spec.config().globals.checkinterval;
         let now = Instant::now();
         let (peers, spec, previously_owned) =
             begin_peers(directory, spec, previously_owned, &hosts, now).await;
-        let mut kernel =
-            Kernel::start(setup.ipvs).map_err(system("cannot start the thread for the kernel's table"))?;
+        let mut kernel = KernelHandle::start(setup.ipvs)
+            .map_err(system("cannot start the thread for the kernel's table"))?;
         let present = kernel.read(Director::to_read(&spec, &previously_owned)).await?;
         let mut director = Director::new(spec, present, &previously_owned, setup.verify_interval, now);
         director.set_unchecked_is_down(setup.unchecked_is_down);
@@ -175,7 +175,7 @@ impl Daemon {
             Manager::start(now).map_err(system("cannot start the thread for the service manager"))?;
         Ok(Daemon {
             left_behind: LeftBehind::default(),
-            checks: Checks::new(setup.checker, setup.check_limits),
+            checks: RunningChecks::new(setup.checker, setup.check_limits),
             signals,
             file: ConfigWatcher::new(&setup.path, content, interval),
             maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
@@ -231,8 +231,8 @@ impl Daemon {
             let wakes = [
                 self.director.poll_timeout().filter(|_| self.director.is_set_up()),
                 self.peers.as_ref().and_then(Peers::poll_timeout),
-                self.notes.as_ref().and_then(Notes::poll_timeout),
-                self.overrides.as_ref().and_then(Notes::poll_timeout),
+                self.notes.as_ref().and_then(NoteWriter::poll_timeout),
+                self.overrides.as_ref().and_then(NoteWriter::poll_timeout),
                 self.unsaved.poll_timeout(),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
@@ -258,7 +258,7 @@ impl Daemon {
     }
 
     /// Waits for one input and processes it.
-    async fn wait(&mut self, wake: Option<Instant>) -> Option<End> {
+    async fn wait(&mut self, wake: Option<Instant>) -> Option<LoopEnd> {
         // Between two turns checks continue, and answers are read.
         tokio::task::yield_now().await;
         tokio::select! {
@@ -338,10 +338,10 @@ impl Daemon {
             peers.start_look(&self.hosts, now);
         }
         self.unsaved.give_due(now);
-        if is_due(self.overrides.as_ref().and_then(Notes::poll_timeout)) {
+        if is_due(self.overrides.as_ref().and_then(NoteWriter::poll_timeout)) {
             self.overrides_due(now);
         }
-        if is_due(self.notes.as_ref().and_then(Notes::poll_timeout)) {
+        if is_due(self.notes.as_ref().and_then(NoteWriter::poll_timeout)) {
             if let Some(line) = self.notes.as_mut().and_then(|notes| notes.late(now)) {
                 warn!("{line}");
             }
@@ -349,19 +349,19 @@ impl Daemon {
         }
     }
 
-    fn handle_signal(&mut self, request: Request) -> Option<End> {
+    fn handle_signal(&mut self, request: SignalRequest) -> Option<LoopEnd> {
         match request {
-            Request::Stop(signal) => return Some(End::Stop(signal)),
-            Request::HandOver => return Some(End::HandOver),
-            Request::Reload => {
+            SignalRequest::Stop(signal) => return Some(LoopEnd::Stop(signal)),
+            SignalRequest::HandOver => return Some(LoopEnd::HandOver),
+            SignalRequest::Reload => {
                 info!("Reloading Linux Director Daemon config on signal");
                 self.request_reload();
             }
-            Request::Report => {
+            SignalRequest::Report => {
                 let view = self.view(Instant::now());
                 for line in report::render(
-                    &Snapshot::of(&view),
-                    report::Look { all: true, ..report::Look::default() },
+                    &StateSnapshot::of(&view),
+                    report::ListingStyle { all: true, ..report::ListingStyle::default() },
                 )
                 .lines()
                 {
@@ -372,22 +372,22 @@ impl Daemon {
         None
     }
 
-    fn answer(&mut self, question: Question, now: Instant) {
+    fn answer(&mut self, question: LoopRequest, now: Instant) {
         match question {
-            Question::View(reply) => reply.give(self.view(now)),
-            Question::Service(id, reply) => {
+            LoopRequest::View(reply) => reply.give(self.view(now)),
+            LoopRequest::Service(id, reply) => {
                 reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));
             }
-            Question::Status(reply) => reply.give(self.summary()),
-            Question::Reload => {
+            LoopRequest::Status(reply) => reply.give(self.summary()),
+            LoopRequest::Reload => {
                 info!("Reloading Linux Director Daemon config on request");
                 self.request_reload();
             }
-            Question::Override(decision, owner, reply) => {
+            LoopRequest::Override(decision, owner, reply) => {
                 let answer = self.decide(decision, owner, now);
                 self.answer_when_saved(reply, answer, now);
             }
-            Question::Undo(target, owner, reply) => {
+            LoopRequest::Undo(target, owner, reply) => {
                 let answer = self.undo(&target, &owner, now);
                 self.answer_when_saved(reply, answer, now);
             }
@@ -429,7 +429,7 @@ impl Daemon {
     }
 
     pub(super) fn is_note_pending(&self) -> bool {
-        self.notes.as_ref().is_some_and(Notes::is_pending)
+        self.notes.as_ref().is_some_and(NoteWriter::is_pending)
     }
 
     pub(super) fn note_attempted(&mut self, attempt: Attempt, now: Instant) {
@@ -448,7 +448,7 @@ impl Daemon {
 
 /// Divides the configuration between this daemon and the other daemons on this table.
 async fn begin_peers(
-    directory: Option<Directory>,
+    directory: Option<StateDirectory>,
     spec: Spec,
     previously_owned: BTreeSet<ServiceKey>,
     hosts: &Hosts,
@@ -472,10 +472,10 @@ pub(super) fn moment(now: Instant) -> Moment {
 
 /// The log target that a configuration names.
 #[must_use]
-pub fn log_target(target: &LogTarget) -> Target {
+pub fn log_target(target: &LogTarget) -> LogDestination {
     match target {
-        LogTarget::File(path) => Target::File(path.clone()),
-        LogTarget::Syslog(name) => Target::Syslog(syslog_facility(name).unwrap_or(SYSLOG_DAEMON)),
+        LogTarget::File(path) => LogDestination::File(path.clone()),
+        LogTarget::Syslog(name) => LogDestination::Syslog(syslog_facility(name).unwrap_or(SYSLOG_DAEMON)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipvs_rs::Ipvs;
 
-use super::load::Loaded;
+use super::load::LoadedFile;
 use super::outlets::CommandSetup;
 use super::places::Limits;
 use crate::check::Checker;
@@ -22,7 +22,7 @@ pub struct Setup {
     /// The name of the configuration, as in the names of its files.
     pub name: String,
     /// The loaded configuration.
-    pub loaded: Loaded,
+    pub loaded: LoadedFile,
     /// The state that all checks share.
     pub checker: Checker,
     /// The IPVS table.
@@ -46,7 +46,7 @@ pub struct Setup {
     /// Whether mail is sent and commands are run.
     pub acts: Acts,
     /// How alerts are sent.
-    pub mail: settings::Mail,
+    pub mail: settings::MailSettings,
     /// The mode of monitor files that the daemon creates.
     pub monitor_mode: u32,
     /// The log.

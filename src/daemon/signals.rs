@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum SignalRequest {
     /// SIGTERM, SIGINT, SIGQUIT: clean up and end. Has the name of the signal.
     Stop(&'static str),
     /// SIGHUP: reload the configuration.
@@ -44,14 +44,14 @@ impl Signals {
     }
 
     /// Waits for the next request. Safe to cancel.
-    pub async fn next(&mut self) -> Request {
+    pub async fn next(&mut self) -> SignalRequest {
         tokio::select! {
-            _ = self.term.recv() => Request::Stop("TERM"),
-            _ = self.int.recv() => Request::Stop("INT"),
-            _ = self.quit.recv() => Request::Stop("QUIT"),
-            _ = self.usr2.recv() => Request::HandOver,
-            _ = self.hup.recv() => Request::Reload,
-            _ = self.usr1.recv() => Request::Report,
+            _ = self.term.recv() => SignalRequest::Stop("TERM"),
+            _ = self.int.recv() => SignalRequest::Stop("INT"),
+            _ = self.quit.recv() => SignalRequest::Stop("QUIT"),
+            _ = self.usr2.recv() => SignalRequest::HandOver,
+            _ = self.hup.recv() => SignalRequest::Reload,
+            _ = self.usr1.recv() => SignalRequest::Report,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tracing::warn;
 
-use crate::control::{Control, Rights};
-use crate::event::{Event, Kind};
+use crate::control::{ControlSocket, Rights};
+use crate::event::{Event, EventKind};
 use crate::notify;
 use crate::sys::detach::Launcher;
 
@@ -26,7 +26,8 @@ impl Starting {
 
     /// Reports the operations that the kernel refused (B11).
     pub fn report(&mut self, events: &[Event]) {
-        let refused = |event: &&Event| matches!(event.kind, Kind::Refused { .. } | Kind::Unreadable { .. });
+        let refused =
+            |event: &&Event| matches!(event.kind, EventKind::Refused { .. } | EventKind::Unreadable { .. });
         for line in events.iter().filter(refused).filter_map(notify::line) {
             if self.refused < PRINTED {
                 self.launcher.note(&format!("Warning: {line}"));
@@ -52,8 +53,8 @@ impl Starting {
 }
 
 /// Opens the control socket, or returns a warning. Without it the daemon can still do its work.
-pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<Control>, String) {
-    match Control::open(path, rights) {
+pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<ControlSocket>, String) {
+    match ControlSocket::open(path, rights) {
         Ok(control) => (Some(control), String::new()),
         Err(error) => {
             let warning = format!(

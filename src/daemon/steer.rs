@@ -5,24 +5,26 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::notes::{Attempt, Notes};
+use super::notes::{Attempt, NoteWriter};
 use super::overrides::OverrideFile;
 use super::run::{Daemon, moment};
 use super::unsaved;
-use crate::control::{Done, ErrorCode, Failure, OverrideRequest, Reply, Steered, Target};
+use crate::control::{
+    ErrorCode, OverrideRequest, ReplyChannel, RequestFailure, ServerTarget, SteerAnswer, Steered,
+};
 use crate::director::Objection;
 use crate::health::{Override, Owner};
 use crate::value::VirtualId;
 
 impl Daemon {
     /// Answers a request once its override is saved.
-    pub(super) fn answer_when_saved(&mut self, reply: Reply<Steered>, answer: Steered, now: Instant) {
+    pub(super) fn answer_when_saved(&mut self, reply: ReplyChannel<Steered>, answer: Steered, now: Instant) {
         if self.director.take_overrides_changed() {
             self.note_overrides(now);
         }
         match &self.overrides {
             Some(notes) if answer.is_ok() && notes.is_pending() => self.unsaved.hold(reply, answer, now),
-            notes => unsaved::give(reply, answer, notes.as_ref().is_none_or(Notes::is_saved)),
+            notes => unsaved::give(reply, answer, notes.as_ref().is_none_or(NoteWriter::is_saved)),
         }
     }
 
@@ -69,14 +71,14 @@ impl Daemon {
     }
 
     /// Ends an override.
-    pub(super) fn undo(&mut self, target: &Target, owner: &Owner, now: Instant) -> Steered {
+    pub(super) fn undo(&mut self, target: &ServerTarget, owner: &Owner, now: Instant) -> Steered {
         answer(self.director.end_override(service(target.service.as_deref())?, target.server, owner, now))
     }
 }
 
-fn service(service: Option<&str>) -> Result<Option<VirtualId>, Failure> {
+fn service(service: Option<&str>) -> Result<Option<VirtualId>, RequestFailure> {
     let Some(service) = service else { return Ok(None) };
-    service.parse().map(Some).map_err(|_| Failure {
+    service.parse().map(Some).map_err(|_| RequestFailure {
         code: ErrorCode::NotFound,
         message: format!(
             "no virtual service {service:?}; `show` lists all services, such as tcp:10.0.0.1:80"
@@ -88,7 +90,7 @@ fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
     match result {
         Ok(services) => {
             let services = services.iter().map(|id| id.qualified()).collect();
-            Ok(Done { services, warning: None })
+            Ok(SteerAnswer { services, warning: None })
         }
         Err(objection) => {
             let code = match objection {
@@ -97,7 +99,7 @@ fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
                     ErrorCode::Refused
                 }
             };
-            Err(Failure { code, message: objection.to_string() })
+            Err(RequestFailure { code, message: objection.to_string() })
         }
     }
 }

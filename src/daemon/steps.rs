@@ -36,10 +36,10 @@ use ipvs_rs::{DestinationConfig, DestinationKey, Error, Ipvs, Operation, Service
 
 use super::harness::{Harness, LATE, ROUND, VERIFY, render, spec};
 use crate::desired;
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::health::{Override, Owner, What};
 use crate::notify::{line, monitor};
-use crate::report::{State, View};
+use crate::report::{ShownState, View};
 use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Runs the steps of a file and returns the expected text of the file.
@@ -122,7 +122,7 @@ fn perform(world: &mut Harness, step: &str, config: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for event in &events {
         let monitored = match (&event.kind, &world.director) {
-            (Kind::Checked { member, verdict }, Some(director)) => {
+            (EventKind::Checked { member, verdict }, Some(director)) => {
                 monitor::line(director.spec(), director.health(), *member, verdict.as_deref())
             }
             _ => None,
@@ -309,13 +309,13 @@ fn a7_a_leaving_server_is_shown_until_it_goes() {
         servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };
     let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
-    assert_eq!(shown(&world), [(new.clone(), State::Unknown), (old, State::Leaving)]);
+    assert_eq!(shown(&world), [(new.clone(), ShownState::Unknown), (old, ShownState::Leaving)]);
     // It stays for at most this time.
     let latest = now + Duration::from_secs(21);
     let director = world.director();
     assert_eq!(director.health().leaves_at(director.spec()), Some(latest));
     world.round();
-    assert_eq!(shown(&world), [(new, State::Up)]);
+    assert_eq!(shown(&world), [(new, ShownState::Up)]);
     assert!(!world.director().spec().leaving().is_empty());
     // Then it is removed, with its check.
     world.round();

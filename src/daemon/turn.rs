@@ -69,8 +69,8 @@ impl Turns {
 mod tests {
     use super::*;
     use crate::daemon::checks::PER_TURN;
-    use crate::daemon::kernel;
     use crate::daemon::harness::{Harness, spec};
+    use crate::daemon::kernel;
     use crate::spec::Spec;
     use crate::value::Verdict;
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::control::{Done, Reply, Steered};
+use crate::control::{ReplyChannel, SteerAnswer, Steered};
 
 /// Time after which a request is answered although its override is not saved yet. The log then has the error.
 const SAVE_LIMIT: Duration = Duration::from_secs(1);
@@ -15,12 +15,12 @@ const NOT_SAVED: &str = "in force, but not saved: a restart of the daemon may lo
 #[derive(Default)]
 pub(super) struct Unsaved {
     /// Each with the time when it is given at the latest.
-    answers: VecDeque<(Instant, Reply<Steered>, Steered)>,
+    answers: VecDeque<(Instant, ReplyChannel<Steered>, Steered)>,
 }
 
 impl Unsaved {
     /// Holds an answer back.
-    pub(super) fn hold(&mut self, reply: Reply<Steered>, answer: Steered, now: Instant) {
+    pub(super) fn hold(&mut self, reply: ReplyChannel<Steered>, answer: Steered, now: Instant) {
         self.answers.push_back((now + SAVE_LIMIT, reply, answer));
     }
 
@@ -43,9 +43,9 @@ impl Unsaved {
 }
 
 /// Gives an answer, with a warning if the override is not saved.
-pub(super) fn give(reply: Reply<Steered>, answer: Steered, is_saved: bool) {
+pub(super) fn give(reply: ReplyChannel<Steered>, answer: Steered, is_saved: bool) {
     let warning = (!is_saved).then(|| NOT_SAVED.to_owned());
-    reply.give(answer.map(|done| Done { warning, ..done }));
+    reply.give(answer.map(|done| SteerAnswer { warning, ..done }));
 }
 
 #[cfg(test)]
@@ -53,14 +53,14 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
 
     use super::*;
-    use crate::control::{ErrorCode, Failure};
+    use crate::control::{ErrorCode, RequestFailure};
 
     #[test]
     fn an_override_that_is_not_saved_has_a_warning() {
         let now = Instant::now();
-        let done = || Ok(Done { services: vec!["fwm:5".to_owned()], warning: None });
+        let done = || Ok(SteerAnswer { services: vec!["fwm:5".to_owned()], warning: None });
         let given = |give: &dyn Fn(&mut Unsaved), answer: Steered| {
-            let (reply, mut answered) = Reply::pair();
+            let (reply, mut answered) = ReplyChannel::pair();
             let mut unsaved = Unsaved::default();
             unsaved.hold(reply, answer, now);
             unsaved.give_due(now);
@@ -72,7 +72,7 @@ mod tests {
         let not_saved = Ok(Some(NOT_SAVED.to_owned()));
         assert_eq!(given(&|unsaved| unsaved.give(false), done()), not_saved);
         assert_eq!(given(&|unsaved| unsaved.give_due(now + SAVE_LIMIT), done()), not_saved);
-        let refused = Failure { code: ErrorCode::Refused, message: String::new() };
+        let refused = RequestFailure { code: ErrorCode::Refused, message: String::new() };
         assert_eq!(given(&|unsaved| unsaved.give(false), Err(refused.clone())), Err(refused));
     }
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use ipvs_rs::{ServiceKey, Table};
 
 use crate::desired;
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::health::{self, CheckId, Due, Health, Transition};
 use crate::spec::{ServerRef, Spec};
 use crate::value::{Change, Outcome, Verdict};
@@ -34,7 +34,7 @@ use pending::Pending;
 use reconciler::Reconciler;
 use rotation::Rotation;
 pub use steer::{MOST_OVERRIDES, Objection};
-use step::Progress;
+use step::StepOutcome;
 pub use step::{Done, Step};
 
 /// The state of a running daemon.
@@ -229,7 +229,7 @@ impl Director {
         self.forget_left(now);
         let passed = self.health.due(&self.spec, now, start);
         passed.into_iter().for_each(|id| self.monitor(id, None));
-        self.events.extend(self.health.punctuality(now).map(Kind::Punctuality).map(Event::of_director));
+        self.events.extend(self.health.punctuality(now).map(EventKind::Punctuality).map(Event::of_director));
     }
 
     /// Makes every check due now.
@@ -255,7 +255,7 @@ impl Director {
             self.take_transitions(transitions);
         }
         let blindness = self.health.blindness(&self.spec, now);
-        self.events.extend(blindness.into_iter().map(Kind::Blindness).map(Event::of_director));
+        self.events.extend(blindness.into_iter().map(EventKind::Blindness).map(Event::of_director));
         self.release_leaving(now);
     }
 
@@ -300,7 +300,7 @@ impl Director {
         let known = self.stopping.take().map(|stopping| stopping.known).unwrap_or_default();
         // Removing a service removes its servers. Each is reported, because the original removes them one by one.
         let servers = |event: &Event| match event.kind {
-            Kind::Table { change: Change::VirtualPurged(of, _), .. } => {
+            EventKind::Table { change: Change::VirtualPurged(of, _), .. } => {
                 desired::purged(&self.spec, &known, desired::service_key(of))
             }
             _ => Vec::new(),
@@ -317,7 +317,7 @@ impl Director {
         if let (Step::Read(_), Some(reload)) = (&step, &mut self.reload) {
             reload.is_reading = true;
         }
-        self.report(Progress { settled, ..Progress::default() });
+        self.report(StepOutcome { settled, ..StepOutcome::default() });
         step
     }
 
@@ -377,10 +377,10 @@ impl Director {
         self.changed.clone_from(&self.touched);
         self.reconciler.set_spec(&configured(&self.spec));
         self.report_removed(overrides);
-        self.events.push(Event::of_director(Kind::Reloaded));
+        self.events.push(Event::of_director(EventKind::Reloaded));
         for member in self.spec.leaving().clone() {
             let at_most = self.spec.leaving_time(member.virtual_index);
-            self.events.push(self.server_event(member, Kind::Leaving { at_most }));
+            self.events.push(self.server_event(member, EventKind::Leaving { at_most }));
         }
         self.release_leaving(now);
         self.report_rotation_after_reload(&had_servers);
@@ -414,26 +414,26 @@ impl Director {
             let ((v, real), server) = (self.spec.member(member), self.health.server(member));
             let changes_table = !matches!(
                 event,
-                health::Event::SoftFailure { .. }
-                    | health::Event::SoftFailureOver
-                    | health::Event::Unknown(_)
+                health::HealthEvent::SoftFailure { .. }
+                    | health::HealthEvent::SoftFailureOver
+                    | health::HealthEvent::Unknown(_)
             );
             self.pending.add(v.id, real.address, &event);
             let kind = match event {
-                health::Event::Up(verdict) => Kind::Up { verdict },
-                health::Event::Down(verdict) => Kind::Down { verdict },
-                health::Event::SoftFailure { failures, verdict } => {
-                    Kind::SoftFailure { failures, of: v.failurecount, verdict }
+                health::HealthEvent::Up(verdict) => EventKind::Up { verdict },
+                health::HealthEvent::Down(verdict) => EventKind::Down { verdict },
+                health::HealthEvent::SoftFailure { failures, verdict } => {
+                    EventKind::SoftFailure { failures, of: v.failurecount, verdict }
                 }
-                health::Event::SoftFailureOver => Kind::SoftFailureOver,
-                health::Event::Unknown(verdict) => Kind::Unknown { verdict },
-                health::Event::Overridden(decision) => {
+                health::HealthEvent::SoftFailureOver => EventKind::SoftFailureOver,
+                health::HealthEvent::Unknown(verdict) => EventKind::Unknown { verdict },
+                health::HealthEvent::Overridden(decision) => {
                     let in_maintenance = server.is_in_maintenance();
-                    Kind::Overridden { decision, in_maintenance }
+                    EventKind::Overridden { decision, in_maintenance }
                 }
-                health::Event::OverrideEnded { decision, ending } => {
+                health::HealthEvent::OverrideEnded { decision, ending } => {
                     let state = Some(server.standing()).filter(|_| !server.is_in_maintenance());
-                    Kind::OverrideEnded { decision, ending, state }
+                    EventKind::OverrideEnded { decision, ending, state }
                 }
             };
             self.events.push(Event::of_server(v.id, real.address, kind));
@@ -453,13 +453,13 @@ impl Director {
     }
 
     /// Publishes the events of a step, and reports servers that are down without a change of the table.
-    fn report(&mut self, progress: Progress) {
+    fn report(&mut self, progress: StepOutcome) {
         let mut events = progress.events;
         events.iter_mut().for_each(|event| self.pending.explain(event));
         self.events.append(&mut events);
         for key in progress.settled {
             let of = desired::virtual_id(key);
-            let event = |server| Event::of_server(of, server, Kind::DownWithoutChange);
+            let event = |server| Event::of_server(of, server, EventKind::DownWithoutChange);
             self.events.extend(self.pending.settle(key).into_iter().map(event));
         }
     }
@@ -471,8 +471,9 @@ impl Director {
         match &verdict.warning {
             Some(warning) if self.warned.get(&id) != Some(warning) => {
                 self.warned.insert(id, warning.clone());
-                self.events
-                    .push(self.server_event(member, Kind::Warning { verdict: Arc::new(verdict.clone()) }));
+                self.events.push(
+                    self.server_event(member, EventKind::Warning { verdict: Arc::new(verdict.clone()) }),
+                );
             }
             None if verdict.outcome == Outcome::Up => {
                 self.warned.remove(&id);
@@ -491,11 +492,12 @@ impl Director {
         }
         let verdict = verdict.map(|verdict| Arc::new(verdict.clone()));
         for member in members {
-            self.events.push(self.server_event(member, Kind::Checked { member, verdict: verdict.clone() }));
+            self.events
+                .push(self.server_event(member, EventKind::Checked { member, verdict: verdict.clone() }));
         }
     }
 
-    fn server_event(&self, member: ServerRef, kind: Kind) -> Event {
+    fn server_event(&self, member: ServerRef, kind: EventKind) -> Event {
         let (v, real) = self.spec.member(member);
         Event::of_server(v.id, real.address, kind)
     }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use ipvs_rs::ServiceKey;
 
 use crate::desired;
-use crate::event::{Because, Event, Kind};
+use crate::event::{Because, Event, EventKind};
 use crate::health;
 use crate::value::{Change, Role, ServerAction, ServerChange, VirtualId};
 
@@ -16,22 +16,22 @@ pub(super) struct Pending(BTreeMap<ServiceKey, BTreeMap<SocketAddr, Because>>);
 
 impl Pending {
     /// Records a transition. It replaces an earlier one of the same server.
-    pub(super) fn add(&mut self, of: VirtualId, server: SocketAddr, event: &health::Event) {
+    pub(super) fn add(&mut self, of: VirtualId, server: SocketAddr, event: &health::HealthEvent) {
         let because = match event {
-            health::Event::Up(_) => Because::Up,
-            health::Event::Down(_) => Because::Down,
-            health::Event::Overridden(decision) => Because::Overridden(decision.owner.clone()),
-            health::Event::OverrideEnded { .. } => Because::OverrideEnded,
-            health::Event::SoftFailure { .. }
-            | health::Event::SoftFailureOver
-            | health::Event::Unknown(_) => return,
+            health::HealthEvent::Up(_) => Because::Up,
+            health::HealthEvent::Down(_) => Because::Down,
+            health::HealthEvent::Overridden(decision) => Because::Overridden(decision.owner.clone()),
+            health::HealthEvent::OverrideEnded { .. } => Because::OverrideEnded,
+            health::HealthEvent::SoftFailure { .. }
+            | health::HealthEvent::SoftFailureOver
+            | health::HealthEvent::Unknown(_) => return,
         };
         self.0.entry(desired::service_key(of)).or_default().insert(server, because);
     }
 
     /// Fills in the cause of a table change.
     pub(super) fn explain(&mut self, event: &mut Event) {
-        let Kind::Table { change: Change::Server(change), because } = &mut event.kind else { return };
+        let EventKind::Table { change: Change::Server(change), because } = &mut event.kind else { return };
         let Some(pending) = self.0.get_mut(&desired::service_key(change.of)) else { return };
         let server = change.configured.unwrap_or(change.server);
         if change.role == Role::Real

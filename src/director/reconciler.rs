@@ -13,10 +13,10 @@ use ipvs_rs::{
 };
 
 use super::refusals::{Refusal, Refusals};
-use super::step::{Done, Progress, Step};
+use super::step::{Done, Step, StepOutcome};
 use super::timeouts::TimeoutsState;
 use crate::desired;
-use crate::event::{Event, Fate, Kind, Request};
+use crate::event::{Event, EventKind, Fate, KernelRequest};
 use crate::health::Health;
 use crate::spec::Spec;
 use crate::value::{Change, Occasion};
@@ -238,8 +238,8 @@ impl Reconciler {
     }
 
     /// Processes the result of the step in progress.
-    pub(super) fn done(&mut self, spec: &Spec, done: Done, now: Instant) -> Progress {
-        let mut progress = Progress::default();
+    pub(super) fn done(&mut self, spec: &Spec, done: Done, now: Instant) -> StepOutcome {
+        let mut progress = StepOutcome::default();
         match (self.under_way.take(), done) {
             (Some(Step::Read(keys)), Done::Read(Ok(found))) => {
                 self.refresh(spec, &keys, found, &mut progress);
@@ -333,7 +333,7 @@ impl Reconciler {
         spec: &Spec,
         keys: &BTreeSet<ServiceKey>,
         mut found: Table,
-        progress: &mut Progress,
+        progress: &mut StepOutcome,
     ) {
         self.is_unreadable = false;
         let mut repairs = Vec::new();
@@ -364,7 +364,7 @@ impl Reconciler {
         }
         self.dirty.extend(keys);
         if !repairs.is_empty() && self.stopping.is_none() {
-            progress.events.push(Event::of_director(Kind::Drift { repairs }));
+            progress.events.push(Event::of_director(EventKind::Drift { repairs }));
         }
     }
 
@@ -374,7 +374,7 @@ impl Reconciler {
         keys: BTreeSet<ServiceKey>,
         error: Error,
         now: Instant,
-        progress: &mut Progress,
+        progress: &mut StepOutcome,
     ) {
         let refused: Vec<ServiceKey> = keys.iter().copied().filter(|key| self.refusals.has(*key)).collect();
         for key in refused {
@@ -387,7 +387,7 @@ impl Reconciler {
             return;
         }
         if !std::mem::replace(&mut self.is_unreadable, true) {
-            progress.events.push(Event::of_director(Kind::Unreadable { error }));
+            progress.events.push(Event::of_director(EventKind::Unreadable { error }));
         }
         self.refusals.retry(keys, now);
     }
@@ -404,7 +404,7 @@ impl Reconciler {
         operations: Vec<Operation>,
         results: Vec<Result<(), Error>>,
         now: Instant,
-        progress: &mut Progress,
+        progress: &mut StepOutcome,
     ) {
         let occasion = if self.stopping.is_some() { Occasion::Stop } else { Occasion::Start };
         let touched = std::mem::take(&mut self.applying);
@@ -458,10 +458,10 @@ impl Reconciler {
     }
 
     /// Reports the refusals of a service that were not reported yet.
-    fn report_refusals(&mut self, service: ServiceKey, progress: &mut Progress) {
+    fn report_refusals(&mut self, service: ServiceKey, progress: &mut StepOutcome) {
         let fate = if self.stopping.is_some() { Fate::Abandoned } else { Fate::Retried };
         for (operation, error) in self.refusals.report(service) {
-            let kind = Kind::Refused { request: Request::Operation(operation), error, fate };
+            let kind = EventKind::Refused { request: KernelRequest::Operation(operation), error, fate };
             progress.events.push(Event { service: Some(desired::virtual_id(service)), server: None, kind });
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Director;
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::spec::ServerRef;
 use crate::value::VirtualId;
 
@@ -31,7 +31,7 @@ impl Director {
             let v = &self.spec.virtuals()[virtual_index];
             let lost = &mut self.rotation.lost;
             let kind = if self.health.any_in(&self.spec, virtual_index) {
-                lost.remove(&v.id).then_some(Kind::ServerLeftAgain)
+                lost.remove(&v.id).then_some(EventKind::ServerLeftAgain)
             } else if lost.contains(&v.id) || !self.health.all_seen_in(&self.spec, virtual_index) {
                 None
             } else {
@@ -40,7 +40,7 @@ impl Director {
                     !self.spec.is_leaving(ServerRef { virtual_index, real_index: *real_index })
                 };
                 let servers = (0..v.reals.len()).filter(stays).count();
-                Some(Kind::NoServerLeft { servers, fallback: v.fallback_address() })
+                Some(EventKind::NoServerLeft { servers, fallback: v.fallback_address() })
             };
             self.events.extend(kind.map(|kind| Event { service: Some(v.id), server: None, kind }));
         }

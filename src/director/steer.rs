@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Director;
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::health::{Ending, Known, Override, Owner, ServerId, Standing, What};
 use crate::spec::ServerRef;
 use crate::value::VirtualId;
@@ -206,7 +206,7 @@ impl Director {
         let after = self.overrides();
         for ((service, server), ended) in before.into_iter().filter(|(id, _)| !after.contains_key(id)) {
             let (ending, state) = (Ending::Removed, None);
-            let kind = Kind::OverrideEnded { decision: ended, ending, state };
+            let kind = EventKind::OverrideEnded { decision: ended, ending, state };
             self.events.push(Event::of_server(service, server, kind));
         }
     }

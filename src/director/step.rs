@@ -32,7 +32,7 @@ pub enum Done {
 
 /// The result of a step.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct StepOutcome {
     /// The events.
     pub events: Vec<Event>,
     /// Services that are reconciled, or for which nothing more is tried for now.

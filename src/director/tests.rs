@@ -10,7 +10,7 @@ use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table,
 use super::{Director, Done, Step};
 use crate::daemon::{perform, test_spec};
 use crate::desired;
-use crate::event::{Because, Event, Fate, Kind};
+use crate::event::{Because, Event, EventKind, Fate};
 use crate::health::Owner;
 use crate::value::Verdict;
 
@@ -57,7 +57,7 @@ impl Harness {
 }
 
 fn downs_without_change(events: &[Event]) -> Vec<String> {
-    let quiet = events.iter().filter(|event| event.kind == Kind::DownWithoutChange);
+    let quiet = events.iter().filter(|event| event.kind == EventKind::DownWithoutChange);
     quiet.map(|event| event.server.unwrap().to_string()).collect()
 }
 
@@ -68,7 +68,7 @@ fn a_table_change_names_its_transition() {
     let mut world = Harness::new(text);
     let causes = |events: Vec<Event>| -> Vec<(String, Option<Because>)> {
         let cause = |event: Event| match event.kind {
-            Kind::Table { because, .. } => Some((event.server.unwrap().to_string(), because)),
+            EventKind::Table { because, .. } => Some((event.server.unwrap().to_string(), because)),
             _ => None,
         };
         events.into_iter().filter_map(cause).collect()
@@ -113,11 +113,11 @@ fn a_refused_change_is_made_once_more_before_it_is_reported() {
     world.round(&[]);
     world.kernel.fail_next(1, Error::Busy);
     let events = world.round(&["10.0.0.2:80"]);
-    assert!(!events.iter().any(|event| matches!(event.kind, Kind::Refused { .. })), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event.kind, EventKind::Refused { .. })), "{events:?}");
     assert!(downs_without_change(&events).is_empty());
     world.kernel.fail_next(2, Error::Busy);
     let events = world.round(&["10.0.0.2:80", "10.0.0.3:80"]);
-    let refused = events.iter().filter(|e| matches!(e.kind, Kind::Refused { fate: Fate::Retried, .. }));
+    let refused = events.iter().filter(|e| matches!(e.kind, EventKind::Refused { fate: Fate::Retried, .. }));
     assert_eq!((refused.count(), downs_without_change(&events)), (1, vec!["10.0.0.3:80".to_owned()]));
     // The operation is retried later, and the same refusal is not reported again.
     assert_eq!(world.director.next_step(), Step::Rest);
@@ -212,8 +212,8 @@ fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     world.kernel.fail_next_reads(2, Error::NoAnswer);
     let events = world.settle();
     assert!(!world.director.is_reloading());
-    assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
-    assert!(events.iter().any(|event| event.kind == Kind::Unreadable { error: Error::NoAnswer }));
+    assert!(events.iter().any(|event| event.kind == EventKind::Reloaded));
+    assert!(events.iter().any(|event| event.kind == EventKind::Unreadable { error: Error::NoAnswer }));
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
 }
 
@@ -243,7 +243,7 @@ fn an_adopted_service_is_removed_after_a_failed_first_read() {
     world.now = world.director.reconciler.poll_timeout().unwrap();
     world.director.tick(world.now);
     let events = world.settle();
-    assert!(!events.iter().any(|event| matches!(event.kind, Kind::Drift { .. })), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event.kind, EventKind::Drift { .. })), "{events:?}");
     assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
     assert!(!world.director.owned().contains(&left));
 }
@@ -255,7 +255,7 @@ fn a_reload_from_nothing_to_nothing_is_applied() {
     world.director.reload(test_spec(""));
     assert!(!world.director.is_at_rest());
     let events = world.settle();
-    assert!(events.iter().any(|event| event.kind == Kind::Reloaded));
+    assert!(events.iter().any(|event| event.kind == EventKind::Reloaded));
     assert!(world.director.is_at_rest() && world.director.is_set_up());
 }
 
@@ -368,7 +368,7 @@ fn a_taken_over_service_keeps_its_servers_until_ours_is_up() {
     let theirs = theirs.replace("0.5:81", "0.7:81");
     let (mut world, events) = start(&theirs);
     assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
-    let leave = events.iter().filter(|event| matches!(event.kind, Kind::Leaving { .. }));
+    let leave = events.iter().filter(|event| matches!(event.kind, EventKind::Leaving { .. }));
     assert_eq!(leave.count(), 2);
     world.round(&["10.0.0.4:81"]);
     assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
@@ -393,10 +393,11 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     const BOTH: &[&str] = &["10.0.0.2:80", "10.0.0.3:80"];
     let mut world = Harness::new(TEXT);
     let kinds = |events: Vec<Event>| {
-        let is_ours = |kind: &Kind| matches!(kind, Kind::NoServerLeft { .. } | Kind::ServerLeftAgain);
+        let is_ours =
+            |kind: &EventKind| matches!(kind, EventKind::NoServerLeft { .. } | EventKind::ServerLeftAgain);
         events.into_iter().map(|event| event.kind).filter(is_ours).collect::<Vec<_>>()
     };
-    let lost = [Kind::NoServerLeft { servers: 2, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
+    let lost = [EventKind::NoServerLeft { servers: 2, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
     let mut due = Vec::new();
     world.director.hurry_all(world.now);
     world.director.due(world.now, |check| {
@@ -411,16 +412,16 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     let mut world = Harness::new(TEXT);
     let events = world.round(BOTH);
     let position =
-        |wanted: &dyn Fn(&Kind) -> bool| events.iter().rposition(|event| wanted(&event.kind)).unwrap();
-    let last_down = position(&|kind| matches!(kind, Kind::Down { .. }));
+        |wanted: &dyn Fn(&EventKind) -> bool| events.iter().rposition(|event| wanted(&event.kind)).unwrap();
+    let last_down = position(&|kind| matches!(kind, EventKind::Down { .. }));
     assert_eq!(position(&|kind| *kind == lost[0]), last_down + 1, "{events:?}");
     assert_eq!(kinds(events), lost);
     assert_eq!(kinds(world.round(BOTH)), []);
-    assert_eq!(kinds(world.round(&BOTH[..1])), [Kind::ServerLeftAgain]);
+    assert_eq!(kinds(world.round(&BOTH[..1])), [EventKind::ServerLeftAgain]);
     assert_eq!(kinds(world.round(&[])), []);
     assert_eq!(kinds(world.round(&BOTH[..1])), []);
     assert_eq!(kinds(world.round(BOTH)), lost);
-    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
 
     let maintained: BTreeMap<_, _> =
         BOTH.iter().map(|server| (server.parse().unwrap(), "maintained".to_owned())).collect();
@@ -428,17 +429,18 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     assert_eq!(kinds(world.settle()), lost);
     world.director.maintain(&BTreeMap::new(), world.now);
     assert_eq!(kinds(world.settle()), [], "they are not checked yet");
-    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
 
     assert_eq!(kinds(world.round(BOTH)), lost);
     world.director.reload(test_spec(&TEXT.replace("quiescent=yes", "quiescent=no")));
     assert_eq!(kinds(world.settle()), []);
     assert_eq!(kinds(world.round(BOTH)), [], "the same service is not reported again");
-    assert_eq!(kinds(world.round(&[])), [Kind::ServerLeftAgain]);
+    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
     let emptied: String =
         TEXT.lines().filter(|line| !line.contains("real=")).map(|l| format!("{l}\n")).collect();
     world.director.reload(test_spec(&emptied));
-    let lost_all = [Kind::NoServerLeft { servers: 0, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
+    let lost_all =
+        [EventKind::NoServerLeft { servers: 0, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
     assert_eq!(kinds(world.settle()), lost_all, "a reload took its servers");
     world.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
     world.settle();

@@ -2,7 +2,7 @@
 
 use ipvs_rs::{Error, Timeouts};
 
-use crate::event::{Event, Fate, Kind, Request};
+use crate::event::{Event, EventKind, Fate, KernelRequest};
 
 /// Whether the time-outs have to be set, and what was reported.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl TimeoutsState {
     /// Records that the time-outs are as wanted. Returns an event if they were changed.
     pub(super) fn set(&mut self, change: Option<(Timeouts, Timeouts)>) -> Option<Event> {
         *self = TimeoutsState { state: State::Known, reported: None };
-        change.map(|(from, to)| Event::of_director(Kind::TimeoutsSet { from, to }))
+        change.map(|(from, to)| Event::of_director(EventKind::TimeoutsSet { from, to }))
     }
 
     /// Records that the kernel refused the change. Returns an event if that was not reported yet.
@@ -58,8 +58,8 @@ impl TimeoutsState {
         if self.reported.replace(error.clone()).as_ref() == Some(&error) {
             return None;
         }
-        let request = Request::Timeouts(wanted);
-        Some(Event::of_director(Kind::Refused { request, error, fate: Fate::Retried }))
+        let request = KernelRequest::Timeouts(wanted);
+        Some(Event::of_director(EventKind::Refused { request, error, fate: Fate::Retried }))
     }
 }
 

@@ -24,8 +24,8 @@ pub use lateness::Punctuality;
 pub use schedule::{CheckId, Due, Priority};
 use schedule::{Origin, Schedule};
 use server::Rules;
-pub use server::{Checked, Server, Standing};
-use unchecked::Unchecked;
+pub use server::{Checked, ServerHealth, Standing};
+use unchecked::ImpossibleChecks;
 pub use unchecked::{Blindness, Impossible};
 
 /// The identity of a real server in a virtual service, across reloads.
@@ -34,9 +34,9 @@ pub type ServerId = (VirtualId, SocketAddr);
 /// The state of every server, and the schedule of the checks.
 #[derive(Clone, Debug)]
 pub struct Health {
-    servers: Vec<Vec<Server>>,
+    servers: Vec<Vec<ServerHealth>>,
     schedule: Schedule,
-    unchecked: Unchecked,
+    unchecked: ImpossibleChecks,
     unchecked_is_down: bool,
     /// The servers with an override of an operator.
     overridden: BTreeSet<ServerRef>,
@@ -59,12 +59,12 @@ pub struct Transition {
     /// The server.
     pub member: ServerRef,
     /// What happened.
-    pub event: Event,
+    pub event: HealthEvent,
 }
 
 /// The kinds of [`Transition`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum HealthEvent {
     /// The server was marked up.
     Up(Arc<Verdict>),
     /// The server was marked down.
@@ -97,7 +97,7 @@ impl Health {
     pub fn new(spec: &Spec, in_service: &BTreeSet<ServerId>, now: Instant) -> Health {
         let fresh = |member: ServerRef| {
             let (v, real) = spec.member(member);
-            Server::fresh(in_service.contains(&(v.id, real.address)), now)
+            ServerHealth::fresh(in_service.contains(&(v.id, real.address)), now)
         };
         let servers = rows(spec, fresh);
         let origin = |check: usize| Origin {
@@ -109,7 +109,7 @@ impl Health {
         Health {
             servers,
             schedule,
-            unchecked: Unchecked::default(),
+            unchecked: ImpossibleChecks::default(),
             unchecked_is_down: false,
             overridden: BTreeSet::new(),
             next_expiry: None,
@@ -145,7 +145,7 @@ impl Health {
             };
             let unchanged = lines_of(id).find(has_same_check);
             let Some(old) = unchanged.or(lines_of(id).next()).map(|member| self.server(member)) else {
-                return Server::fresh(in_service.contains(&id), now);
+                return ServerHealth::fresh(in_service.contains(&id), now);
             };
             if new.is_leaving(member) {
                 let limit = now + new.leaving_time(member.virtual_index);
@@ -185,7 +185,7 @@ impl Health {
 
     /// The state of one server.
     #[must_use]
-    pub fn server(&self, member: ServerRef) -> &Server {
+    pub fn server(&self, member: ServerRef) -> &ServerHealth {
         &self.servers[member.virtual_index][member.real_index]
     }
 
@@ -203,7 +203,7 @@ impl Health {
         }
     }
 
-    fn server_mut(&mut self, member: ServerRef) -> &mut Server {
+    fn server_mut(&mut self, member: ServerRef) -> &mut ServerHealth {
         &mut self.servers[member.virtual_index][member.real_index]
     }
 
@@ -322,18 +322,18 @@ impl Health {
 }
 
 /// Whether a check is urgent: one of its servers is out of rotation and has no verdict yet.
-fn is_urgent(servers: &[Vec<Server>], members: &[ServerRef]) -> bool {
-    members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(Server::is_new)
+fn is_urgent(servers: &[Vec<ServerHealth>], members: &[ServerRef]) -> bool {
+    members.iter().map(|m| &servers[m.virtual_index][m.real_index]).any(ServerHealth::is_new)
 }
 
-fn priority(servers: &[Vec<Server>], members: &[ServerRef]) -> Priority {
+fn priority(servers: &[Vec<ServerHealth>], members: &[ServerRef]) -> Priority {
     let waiting = || members.iter().map(|m| &servers[m.virtual_index][m.real_index]);
-    let is_in_rotation = |server: &Server| {
+    let is_in_rotation = |server: &ServerHealth| {
         !server.needs_no_check() && (server.checked.is_up() || server.standing() == Standing::InRotation)
     };
     if waiting().any(is_in_rotation) {
         Priority::InRotation
-    } else if waiting().any(Server::is_new) {
+    } else if waiting().any(ServerHealth::is_new) {
         Priority::Unseen
     } else if waiting().any(|server| !server.needs_no_check()) {
         Priority::Out
@@ -342,7 +342,7 @@ fn priority(servers: &[Vec<Server>], members: &[ServerRef]) -> Priority {
     }
 }
 
-fn rows(spec: &Spec, make: impl Fn(ServerRef) -> Server) -> Vec<Vec<Server>> {
+fn rows(spec: &Spec, make: impl Fn(ServerRef) -> ServerHealth) -> Vec<Vec<ServerHealth>> {
     let row = |(virtual_index, v): (usize, &Virtual)| {
         (0..v.reals.len()).map(|real_index| make(ServerRef { virtual_index, real_index })).collect()
     };

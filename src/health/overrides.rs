@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::decision::{Ending, Override, Owner, What};
-use super::server::{Checked, Server};
-use super::{Event, Health, Transition};
+use super::server::{Checked, ServerHealth};
+use super::{Health, HealthEvent, Transition};
 use crate::spec::{ServerRef, Spec};
 
 impl Health {
@@ -37,7 +37,7 @@ impl Health {
                             server.checked = server.checked.taken_down();
                         }
                     });
-                    transitions.push(Transition { member, event: Event::Overridden(decision) });
+                    transitions.push(Transition { member, event: HealthEvent::Overridden(decision) });
                 }
                 (None, Some(decision)) => {
                     // It was not checked during maintenance, so its state is unknown.
@@ -51,7 +51,7 @@ impl Health {
                     }
                     if !self.server(member).has_gone() {
                         let ending = Ending::Undone(Owner::Maintenance);
-                        let event = Event::OverrideEnded { decision, ending };
+                        let event = HealthEvent::OverrideEnded { decision, ending };
                         transitions.push(Transition { member, event });
                     }
                 }
@@ -67,13 +67,13 @@ impl Health {
         let new = Arc::new(new);
         self.overridden.insert(member);
         self.next_expiry = [self.next_expiry, new.until].into_iter().flatten().min();
-        let replace = |server: &mut Server| server.overrides.operator.replace(Arc::clone(&new));
+        let replace = |server: &mut ServerHealth| server.overrides.operator.replace(Arc::clone(&new));
         let replaced = self.server_mut(member).change(now, replace);
         let ended = replaced.map(|decision| {
             let ending = Ending::Replaced(new.owner.clone());
-            Event::OverrideEnded { decision, ending }
+            HealthEvent::OverrideEnded { decision, ending }
         });
-        let events = [ended, Some(Event::Overridden(new))];
+        let events = [ended, Some(HealthEvent::Overridden(new))];
         events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 
@@ -86,8 +86,8 @@ impl Health {
             return Vec::new();
         };
         let is_down = matches!(server.checked, Checked::Down { .. }) && server.overridden().is_none();
-        let down = server.verdict.clone().filter(|_| is_down).map(Event::Down);
-        let events = [Some(Event::OverrideEnded { decision: ended, ending }), down];
+        let down = server.verdict.clone().filter(|_| is_down).map(HealthEvent::Down);
+        let events = [Some(HealthEvent::OverrideEnded { decision: ended, ending }), down];
         events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 

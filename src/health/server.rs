@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Event;
+use super::HealthEvent;
 use super::decision::{Override, Overrides, What};
 use crate::value::{Outcome, Verdict};
 
 /// The state of one real server of one virtual service.
 #[derive(Clone, Debug)]
-pub struct Server {
+pub struct ServerHealth {
     pub(super) checked: Checked,
     pub(super) verdict: Option<Arc<Verdict>>,
     /// Time of the last up or down verdict. Without a verdict: when the daemon got to know the server.
@@ -96,9 +96,9 @@ impl Checked {
     }
 }
 
-impl Server {
-    pub(super) fn fresh(adopted: bool, now: Instant) -> Server {
-        Server {
+impl ServerHealth {
+    pub(super) fn fresh(adopted: bool, now: Instant) -> ServerHealth {
+        ServerHealth {
             checked: Checked::Unseen { adopted },
             verdict: None,
             judged_at: now,
@@ -187,7 +187,7 @@ impl Server {
     }
 
     /// The server after a reload that removed it. An override of an operator ends.
-    pub(super) fn leaving(self, limit: Instant) -> Server {
+    pub(super) fn leaving(self, limit: Instant) -> ServerHealth {
         let is_in = self.standing() == Standing::InRotation;
         let overrides = Overrides { operator: None, ..self.overrides };
         // A server that an override kept in rotation stays there like the others, until its next verdict.
@@ -195,22 +195,22 @@ impl Server {
             checked if checked.is_up() || !is_in => checked,
             _ => Checked::Unseen { adopted: true },
         };
-        Server { leaves_at: Some(self.leaves_at.unwrap_or(limit)), overrides, checked, ..self }
+        ServerHealth { leaves_at: Some(self.leaves_at.unwrap_or(limit)), overrides, checked, ..self }
     }
 
     /// The server after a reload that kept it. `forget` drops the results of its checks, but not whether it is in
     /// rotation.
-    pub(super) fn staying(self, forget: bool) -> Server {
+    pub(super) fn staying(self, forget: bool) -> ServerHealth {
         let adopted = self.checked.is_up();
         let (checked, verdict) = match forget {
             true => (Checked::Unseen { adopted }, None),
             false => (self.checked, self.verdict),
         };
-        Server { leaves_at: None, checked, verdict, ..self }
+        ServerHealth { leaves_at: None, checked, verdict, ..self }
     }
 
     /// Applies a change and records the time if the standing changed.
-    pub(super) fn change<T>(&mut self, now: Instant, how: impl FnOnce(&mut Server) -> T) -> T {
+    pub(super) fn change<T>(&mut self, now: Instant, how: impl FnOnce(&mut ServerHealth) -> T) -> T {
         let before = self.standing();
         let result = how(self);
         if self.standing() != before {
@@ -220,7 +220,12 @@ impl Server {
     }
 
     /// Applies a verdict and returns the resulting event. Returns none while an override is in force.
-    pub(super) fn take(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
+    pub(super) fn take(
+        &mut self,
+        verdict: &Arc<Verdict>,
+        rules: &Rules,
+        now: Instant,
+    ) -> Option<HealthEvent> {
         if self.needs_no_check() {
             return None;
         }
@@ -228,7 +233,7 @@ impl Server {
         event.filter(|_| self.overridden().is_none())
     }
 
-    fn take_verdict(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<Event> {
+    fn take_verdict(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<HealthEvent> {
         let before = self.verdict.replace(Arc::clone(verdict));
         let was_up = self.checked.is_up();
         match verdict.outcome {
@@ -236,19 +241,19 @@ impl Server {
                 self.is_overdue = now.saturating_duration_since(self.judged_at) >= rules.unchecked_after;
                 if self.is_overdue && rules.unchecked_is_down && was_up {
                     self.checked = self.checked.taken_down();
-                    return Some(Event::Down(Arc::clone(verdict)));
+                    return Some(HealthEvent::Down(Arc::clone(verdict)));
                 }
                 let is_news = before.is_none_or(|before| !before.is_unknown());
-                is_news.then(|| Event::Unknown(Arc::clone(verdict)))
+                is_news.then(|| HealthEvent::Unknown(Arc::clone(verdict)))
             }
             Outcome::Up => {
                 (self.judged_at, self.is_overdue) = (now, false);
                 let had_failed = self.checked.failures() > 0;
                 self.checked = Checked::Up { failures: 0 };
                 if !was_up {
-                    return Some(Event::Up(Arc::clone(verdict)));
+                    return Some(HealthEvent::Up(Arc::clone(verdict)));
                 }
-                had_failed.then_some(Event::SoftFailureOver)
+                had_failed.then_some(HealthEvent::SoftFailureOver)
             }
             Outcome::Down => {
                 (self.judged_at, self.is_overdue) = (now, false);
@@ -257,10 +262,10 @@ impl Server {
                 let failures = self.checked.failures().saturating_add(1);
                 if was_up && failures < rules.failurecount {
                     self.checked = Checked::Up { failures };
-                    return Some(Event::SoftFailure { failures, verdict: Arc::clone(verdict) });
+                    return Some(HealthEvent::SoftFailure { failures, verdict: Arc::clone(verdict) });
                 }
                 self.checked = Checked::Down { failures };
-                (was_up || is_first).then(|| Event::Down(Arc::clone(verdict)))
+                (was_up || is_first).then(|| HealthEvent::Down(Arc::clone(verdict)))
             }
         }
     }

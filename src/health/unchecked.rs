@@ -81,7 +81,7 @@ impl fmt::Display for Blindness {
 
 /// The checks whose last run was not possible.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unchecked {
+pub(super) struct ImpossibleChecks {
     /// The reason, and whether the state of the servers is unknown by now.
     checks: BTreeMap<CheckId, (Impossible, bool)>,
     counts: BTreeMap<Impossible, Count>,
@@ -102,7 +102,7 @@ impl Count {
     }
 }
 
-impl Unchecked {
+impl ImpossibleChecks {
     /// Records the verdict of a check. `overdue`: the state of its servers is unknown by now.
     pub(super) fn note(&mut self, id: CheckId, verdict: &Verdict, overdue: bool, now: Instant) {
         let why = match verdict.outcome {
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Answers};
-    use crate::health::{Event, Health, Transition};
+    use crate::health::{Health, HealthEvent, Transition};
     use crate::spec::Spec;
 
     const CAUSES: [UnknownCause; 7] = [
@@ -227,7 +227,7 @@ mod tests {
         }
 
         /// Runs every check ten seconds later. `outcome` gives the result by the last byte of the server's address.
-        fn round(&mut self, outcome: impl Fn(u8) -> Outcome) -> Vec<(String, Event)> {
+        fn round(&mut self, outcome: impl Fn(u8) -> Outcome) -> Vec<(String, HealthEvent)> {
             self.now += Duration::from_secs(10);
             let mut due = Vec::new();
             self.health.hurry_all(self.now);
@@ -267,7 +267,7 @@ mod tests {
             let mut world = Harness::new(false);
             let events = world.round(blind(cause));
             let last = events.last().unwrap();
-            assert!(last.0 == "10.0.0.5:80" && matches!(last.1, Event::Down(_)), "{cause}: {last:?}");
+            assert!(last.0 == "10.0.0.5:80" && matches!(last.1, HealthEvent::Down(_)), "{cause}: {last:?}");
             let mut news = world.news();
             for _ in 0..5 {
                 assert!(world.spec.members().all(|member| !world.health.server(member).is_overdue()));
@@ -312,7 +312,7 @@ mod tests {
         }
         let events = world.round(blind(UnknownCause::NotStarted));
         assert_eq!(
-            events.iter().filter(|(_, event)| matches!(event, Event::Down(_))).count(),
+            events.iter().filter(|(_, event)| matches!(event, HealthEvent::Down(_))).count(),
             3,
             "{events:?}"
         );

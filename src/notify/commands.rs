@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::sys::command::{self, Ended, Variable};
+use crate::sys::command::{self, CommandEnd, Variable};
 use crate::sys::process::{self, Signal};
 
 /// Calls that may be queued behind a slow one. More calls are dropped and reported.
@@ -42,7 +42,7 @@ pub enum Program {
 }
 
 /// Running and queued commands. Commands of one queue run one after the other.
-pub struct Commands {
+pub struct CommandRunner {
     limit: Duration,
     /// False in a dry run.
     runs: bool,
@@ -50,12 +50,12 @@ pub struct Commands {
     tasks: JoinSet<()>,
 }
 
-impl Commands {
+impl CommandRunner {
     /// An empty queue. A command that takes longer than `limit` is killed with its process group. Without `runs`
     /// commands are only logged.
     #[must_use]
-    pub fn new(limit: Duration, runs: bool) -> Commands {
-        Commands { limit, runs, queues: BTreeMap::new(), tasks: JoinSet::new() }
+    pub fn new(limit: Duration, runs: bool) -> CommandRunner {
+        CommandRunner { limit, runs, queues: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
     /// Appends a command to a queue. Never waits.
@@ -149,7 +149,7 @@ async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> 
     }
 }
 
-fn judge(ended: &Ended) -> Result<(), String> {
+fn judge(ended: &CommandEnd) -> Result<(), String> {
     let printed = match ended.first_line() {
         Some(line) => format!("; its output: \"{}\"", line.escape_ascii()),
         None => String::new(),

@@ -16,12 +16,12 @@ pub struct FallbackCommands {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Last {
     command: String,
-    action: Action,
+    action: FallbackAction,
 }
 
 /// The first argument of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum FallbackAction {
     /// No server is up.
     Start,
     /// A server is up.
@@ -74,28 +74,29 @@ impl FallbackCommands {
 
     /// The `stop` calls for all commands that had `start` last, for a daemon that stops.
     pub fn all_stopped(&mut self) -> Vec<Call> {
-        let started =
-            std::mem::take(&mut self.last).into_iter().filter(|(_, last)| last.action == Action::Start);
+        let started = std::mem::take(&mut self.last)
+            .into_iter()
+            .filter(|(_, last)| last.action == FallbackAction::Start);
         let call = |(of, last): (VirtualId, Last)| Call {
             of,
             command: last.command,
-            arguments: arguments(of, Action::Stop),
+            arguments: arguments(of, FallbackAction::Stop),
         };
         started.map(call).collect()
     }
 }
 
-fn action(spec: &Spec, health: &Health, virtual_index: usize) -> Option<Action> {
+fn action(spec: &Spec, health: &Health, virtual_index: usize) -> Option<FallbackAction> {
     if health.any_in(spec, virtual_index) {
-        return Some(Action::Stop);
+        return Some(FallbackAction::Stop);
     }
-    health.all_seen_in(spec, virtual_index).then_some(Action::Start)
+    health.all_seen_in(spec, virtual_index).then_some(FallbackAction::Start)
 }
 
-fn arguments(of: VirtualId, action: Action) -> [String; 3] {
+fn arguments(of: VirtualId, action: FallbackAction) -> [String; 3] {
     let action = match action {
-        Action::Start => "start",
-        Action::Stop => "stop",
+        FallbackAction::Start => "start",
+        FallbackAction::Stop => "stop",
     };
     // A firewall mark has no address.
     let (address, protocol) = match of {

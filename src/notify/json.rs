@@ -31,14 +31,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::Kind;
+    use crate::event::EventKind;
     use crate::value::Verdict;
 
     #[test]
     fn an_event_has_its_parts() {
         let (of, server) = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         let verdict = Arc::new(Verdict::down("connection refused"));
-        let value = json(&Event::of_server(of, server, Kind::Down { verdict })).unwrap();
+        let value = json(&Event::of_server(of, server, EventKind::Down { verdict })).unwrap();
         for (field, expected) in [
             ("event", "down"),
             ("service", "tcp:10.0.0.1:80"),
@@ -49,6 +49,6 @@ mod tests {
         ] {
             assert_eq!(value[field], expected, "{field}");
         }
-        assert_eq!(json(&Event::of_director(Kind::Reloaded)), None);
+        assert_eq!(json(&Event::of_director(EventKind::Reloaded)), None);
     }
 }

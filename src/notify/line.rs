@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ipvs_rs::{Operation, Timeouts};
 use tracing::Level;
 
-use crate::event::{Because, Event, Fate, Kind, Request};
+use crate::event::{Because, Event, EventKind, Fate, KernelRequest};
 use crate::health::{Ending, Override, Owner, Punctuality, Standing, What};
 use crate::value::Change;
 use crate::value::layout::endpoint;
@@ -22,42 +22,44 @@ pub fn line(event: &Event) -> Option<String> {
     };
     let service = || event.service.map(|of| of.qualified()).unwrap_or_default();
     Some(match &event.kind {
-        Kind::Checked { .. } | Kind::DownWithoutChange | Kind::Reloaded => return None,
-        Kind::Up { verdict } => format!("Real server is up: {}: {}", server(), verdict.reason),
-        Kind::Down { verdict } => format!("Real server is down: {}: {}", server(), verdict.reason),
-        Kind::SoftFailure { failures, of, verdict } => {
+        EventKind::Checked { .. } | EventKind::DownWithoutChange | EventKind::Reloaded => return None,
+        EventKind::Up { verdict } => format!("Real server is up: {}: {}", server(), verdict.reason),
+        EventKind::Down { verdict } => format!("Real server is down: {}: {}", server(), verdict.reason),
+        EventKind::SoftFailure { failures, of, verdict } => {
             format!("Soft failure real server: {} failure {failures}/{of}: {}", server(), verdict.reason)
         }
-        Kind::SoftFailureOver => format!("Resetting soft failure count: {}", server()),
-        Kind::Unknown { verdict } => {
+        EventKind::SoftFailureOver => format!("Resetting soft failure count: {}", server()),
+        EventKind::Unknown { verdict } => {
             format!("Check failed, server left as it is: {}: {}", server(), verdict.reason)
         }
-        Kind::Warning { verdict } => {
+        EventKind::Warning { verdict } => {
             let server = event.server.map(|server| server.to_string()).unwrap_or_default();
             format!("Real server {server}: {}", verdict.warning.as_deref().unwrap_or_default())
         }
-        Kind::Overridden { decision, in_maintenance } => overridden(decision, *in_maintenance, &server()),
-        Kind::OverrideEnded { decision, ending, state } => {
+        EventKind::Overridden { decision, in_maintenance } => {
+            overridden(decision, *in_maintenance, &server())
+        }
+        EventKind::OverrideEnded { decision, ending, state } => {
             override_ended(decision, ending, *state, &server())
         }
-        Kind::Leaving { at_most } => format!(
+        EventKind::Leaving { at_most } => format!(
             "Real server is leaving: {}: it is no longer in the configuration and stays until another server is up, {} s at most",
             server(),
             at_most.as_secs()
         ),
-        Kind::NoServerLeft { servers, fallback } => {
+        EventKind::NoServerLeft { servers, fallback } => {
             let fallback = match fallback {
                 Some(server) => format!("fallback {} activated", endpoint(*server)),
                 None => "no fallback".to_owned(),
             };
             format!("No server left: {}: 0 of {servers} real servers in rotation, {fallback}", service())
         }
-        Kind::ServerLeftAgain => format!("A server is left again: {}", service()),
-        Kind::Table { change, .. } => change.to_string(),
-        Kind::Refused { request, error, fate } => {
+        EventKind::ServerLeftAgain => format!("A server is left again: {}", service()),
+        EventKind::Table { change, .. } => change.to_string(),
+        EventKind::Refused { request, error, fate } => {
             let what = match request {
-                Request::Operation(operation) => operation.to_string(),
-                Request::Timeouts(timeouts) => {
+                KernelRequest::Operation(operation) => operation.to_string(),
+                KernelRequest::Timeouts(timeouts) => {
                     format!("set the time-outs of idle connections to {}", in_words(*timeouts))
                 }
             };
@@ -69,16 +71,16 @@ pub fn line(event: &Event) -> Option<String> {
             };
             format!("The kernel refused to {what}: {error}; {fate}")
         }
-        Kind::Drift { repairs } => drift(repairs),
-        Kind::Unreadable { error } => {
+        EventKind::Drift { repairs } => drift(repairs),
+        EventKind::Unreadable { error } => {
             format!("The kernel's table cannot be read: {error}; it is left unchanged and read again soon")
         }
-        Kind::TimeoutsSet { from, to } => {
+        EventKind::TimeoutsSet { from, to } => {
             let (from, to) = (in_words(*from), in_words(*to));
             format!("Set the kernel's time-outs of idle connections to {to} (before: {from})")
         }
-        Kind::Blindness(blindness) => blindness.to_string(),
-        Kind::Punctuality(punctuality) => late(punctuality),
+        EventKind::Blindness(blindness) => blindness.to_string(),
+        EventKind::Punctuality(punctuality) => late(punctuality),
     })
 }
 
@@ -86,12 +88,12 @@ pub fn line(event: &Event) -> Option<String> {
 #[must_use]
 pub fn level(event: &Event) -> Level {
     match &event.kind {
-        Kind::Warning { .. } | Kind::OverrideEnded { ending: Ending::Removed, .. } => Level::WARN,
-        Kind::NoServerLeft { .. }
-        | Kind::Punctuality(_)
-        | Kind::Blindness(_)
-        | Kind::Refused { .. }
-        | Kind::Unreadable { .. } => Level::ERROR,
+        EventKind::Warning { .. } | EventKind::OverrideEnded { ending: Ending::Removed, .. } => Level::WARN,
+        EventKind::NoServerLeft { .. }
+        | EventKind::Punctuality(_)
+        | EventKind::Blindness(_)
+        | EventKind::Refused { .. }
+        | EventKind::Unreadable { .. } => Level::ERROR,
         _ => Level::INFO,
     }
 }
@@ -100,19 +102,19 @@ pub fn level(event: &Event) -> Level {
 #[must_use]
 pub fn state(event: &Event) -> Option<&'static str> {
     match &event.kind {
-        Kind::Up { .. } => Some("up"),
-        Kind::Down { .. } => Some("down"),
-        Kind::SoftFailure { .. } => Some("failing"),
-        Kind::SoftFailureOver => Some("up"),
-        Kind::Unknown { .. } => Some("unknown"),
-        Kind::Leaving { .. } => Some("leaving"),
-        Kind::Overridden { in_maintenance: true, .. } => Some("maintenance"),
-        Kind::Overridden { decision, .. } => Some(match decision.what {
+        EventKind::Up { .. } => Some("up"),
+        EventKind::Down { .. } => Some("down"),
+        EventKind::SoftFailure { .. } => Some("failing"),
+        EventKind::SoftFailureOver => Some("up"),
+        EventKind::Unknown { .. } => Some("unknown"),
+        EventKind::Leaving { .. } => Some("leaving"),
+        EventKind::Overridden { in_maintenance: true, .. } => Some("maintenance"),
+        EventKind::Overridden { decision, .. } => Some(match decision.what {
             What::Drain => "draining",
             What::Down => "down",
             What::Up => "up",
         }),
-        Kind::OverrideEnded { state, .. } => state.map(|state| match state {
+        EventKind::OverrideEnded { state, .. } => state.map(|state| match state {
             Standing::InRotation => "up",
             Standing::Draining => "draining",
             Standing::Out => "down",
@@ -125,12 +127,12 @@ pub fn state(event: &Event) -> Option<&'static str> {
 #[must_use]
 pub fn reason(event: &Event) -> Option<&str> {
     match &event.kind {
-        Kind::Up { verdict }
-        | Kind::Down { verdict }
-        | Kind::SoftFailure { verdict, .. }
-        | Kind::Unknown { verdict } => Some(&verdict.reason),
-        Kind::Warning { verdict } => verdict.warning.as_deref(),
-        Kind::Overridden { decision, .. } if !decision.reason.is_empty() => Some(&decision.reason),
+        EventKind::Up { verdict }
+        | EventKind::Down { verdict }
+        | EventKind::SoftFailure { verdict, .. }
+        | EventKind::Unknown { verdict } => Some(&verdict.reason),
+        EventKind::Warning { verdict } => verdict.warning.as_deref(),
+        EventKind::Overridden { decision, .. } if !decision.reason.is_empty() => Some(&decision.reason),
         _ => None,
     }
 }
@@ -138,7 +140,7 @@ pub fn reason(event: &Event) -> Option<&str> {
 /// The cause of a table change, as a kind of event.
 #[must_use]
 pub fn because(event: &Event) -> Option<&'static str> {
-    let Kind::Table { because, .. } = &event.kind else { return None };
+    let EventKind::Table { because, .. } = &event.kind else { return None };
     because.as_ref().map(|because| match because {
         Because::Up => "up",
         Because::Down => "down",
@@ -181,28 +183,28 @@ pub fn message_id(kind: &str) -> Option<&'static str> {
 #[must_use]
 pub fn kind(event: &Event) -> &'static str {
     match &event.kind {
-        Kind::Checked { .. } => "checked",
-        Kind::Up { .. } => "up",
-        Kind::Down { .. } => "down",
-        Kind::DownWithoutChange => "down-without-change",
-        Kind::SoftFailure { .. } => "soft-failure",
-        Kind::SoftFailureOver => "soft-failure-over",
-        Kind::Unknown { .. } => "unknown",
-        Kind::Warning { .. } => "warning",
-        Kind::Overridden { .. } => "overridden",
-        Kind::OverrideEnded { .. } => "override-ended",
-        Kind::Leaving { .. } => "leaving",
-        Kind::NoServerLeft { .. } => "no-server-left",
-        Kind::ServerLeftAgain => "server-left-again",
-        Kind::Table { change: Change::Server(_), .. } => "table-server",
-        Kind::Table { .. } => "table-service",
-        Kind::Refused { .. } => "refused",
-        Kind::Drift { .. } => "drift",
-        Kind::Unreadable { .. } => "unreadable",
-        Kind::TimeoutsSet { .. } => "timeouts-set",
-        Kind::Punctuality(_) => "punctuality",
-        Kind::Blindness(_) => "checks-possible",
-        Kind::Reloaded => "reloaded",
+        EventKind::Checked { .. } => "checked",
+        EventKind::Up { .. } => "up",
+        EventKind::Down { .. } => "down",
+        EventKind::DownWithoutChange => "down-without-change",
+        EventKind::SoftFailure { .. } => "soft-failure",
+        EventKind::SoftFailureOver => "soft-failure-over",
+        EventKind::Unknown { .. } => "unknown",
+        EventKind::Warning { .. } => "warning",
+        EventKind::Overridden { .. } => "overridden",
+        EventKind::OverrideEnded { .. } => "override-ended",
+        EventKind::Leaving { .. } => "leaving",
+        EventKind::NoServerLeft { .. } => "no-server-left",
+        EventKind::ServerLeftAgain => "server-left-again",
+        EventKind::Table { change: Change::Server(_), .. } => "table-server",
+        EventKind::Table { .. } => "table-service",
+        EventKind::Refused { .. } => "refused",
+        EventKind::Drift { .. } => "drift",
+        EventKind::Unreadable { .. } => "unreadable",
+        EventKind::TimeoutsSet { .. } => "timeouts-set",
+        EventKind::Punctuality(_) => "punctuality",
+        EventKind::Blindness(_) => "checks-possible",
+        EventKind::Reloaded => "reloaded",
     }
 }
 
@@ -305,15 +307,15 @@ mod tests {
         let of_director = Event::of_director;
         let events = [
             Event::of_table(Change::VirtualAdded("fwm:5".parse().unwrap())),
-            of_director(Kind::Unreadable { error: ipvs_rs::Error::NoAnswer }),
-            of_director(Kind::Drift { repairs: Vec::new() }),
-            of_director(Kind::Punctuality(Punctuality::CaughtUp { checks: 3 })),
-            of_director(Kind::TimeoutsSet { from: Timeouts::default(), to: Timeouts::default() }),
-            of_director(Kind::SoftFailureOver),
-            of_director(Kind::NoServerLeft { servers: 2, fallback: None }),
-            of_director(Kind::ServerLeftAgain),
-            of_director(Kind::Reloaded),
-            of_director(Kind::DownWithoutChange),
+            of_director(EventKind::Unreadable { error: ipvs_rs::Error::NoAnswer }),
+            of_director(EventKind::Drift { repairs: Vec::new() }),
+            of_director(EventKind::Punctuality(Punctuality::CaughtUp { checks: 3 })),
+            of_director(EventKind::TimeoutsSet { from: Timeouts::default(), to: Timeouts::default() }),
+            of_director(EventKind::SoftFailureOver),
+            of_director(EventKind::NoServerLeft { servers: 2, fallback: None }),
+            of_director(EventKind::ServerLeftAgain),
+            of_director(EventKind::Reloaded),
+            of_director(EventKind::DownWithoutChange),
         ];
         for event in events {
             assert_eq!(line(&event).is_some(), message_id(kind(&event)).is_some(), "{event:?}");
@@ -324,7 +326,7 @@ mod tests {
     fn a_long_list_of_repairs_is_cut() {
         let key = ipvs_rs::ServiceKey::Mark { mark: 5, family: ipvs_rs::Family::V4 };
         let repairs = vec![Operation::RemoveService { key }; 7];
-        let text = line(&Event::of_director(Kind::Drift { repairs })).unwrap();
+        let text = line(&Event::of_director(EventKind::Drift { repairs })).unwrap();
         assert!(text.ends_with(" and 2 more"), "{text}");
     }
 }

@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::health::Health;
 use crate::net::cause;
-use crate::spec::{Action, CheckType, Negotiate, Real, ServerRef, Spec, Virtual};
+use crate::spec::{CheckType, Negotiate, ProbeAction, Real, ServerRef, Spec, Virtual};
 use crate::sys::write_queue::WriteQueue;
 use crate::value::{Outcome, Protocol, Verdict, VirtualId, shown};
 
@@ -26,7 +26,7 @@ const WAITING: usize = 256 * 1024;
 
 /// One line for one file, without its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct MonitorLine {
     /// The file.
     pub path: PathBuf,
     /// The server, `[up]` or `[down]`, and the check's message.
@@ -35,12 +35,17 @@ pub struct Line {
 
 /// The line for a finished check, or for a check that `maintenancedir` suppresses. `None` if no line is written.
 #[must_use]
-pub fn line(spec: &Spec, health: &Health, member: ServerRef, verdict: Option<&Verdict>) -> Option<Line> {
+pub fn line(
+    spec: &Spec,
+    health: &Health,
+    member: ServerRef,
+    verdict: Option<&Verdict>,
+) -> Option<MonitorLine> {
     let (v, real) = spec.member(member);
     let path = v.notes.monitorfile.clone()?;
     // The original writes no line for these.
     let probe = &spec.check_of(member)?.key.probe;
-    if v.check.checktype == CheckType::On || matches!(&probe.action, Action::External(e) if e.perl) {
+    if v.check.checktype == CheckType::On || matches!(&probe.action, ProbeAction::External(e) if e.perl) {
         return None;
     }
     let (up, text) = match verdict {
@@ -51,7 +56,10 @@ pub fn line(spec: &Spec, health: &Health, member: ServerRef, verdict: Option<&Ve
         _ => return None,
     };
     let state = if up { "up" } else { "down" };
-    Some(Line { path, text: format!("{} [{state}] {}", server_id(v, real), encoded(text.unwrap_or("-"))) })
+    Some(MonitorLine {
+        path,
+        text: format!("{} [{state}] {}", server_id(v, real), encoded(text.unwrap_or("-"))),
+    })
 }
 
 /// The original's id of a server: everything that identifies it, with blanks for its colons.
@@ -145,7 +153,7 @@ impl Monitor {
     }
 
     /// Queues a line. Never waits.
-    pub fn write(&mut self, Line { path, text }: Line) {
+    pub fn write(&mut self, MonitorLine { path, text }: MonitorLine) {
         let queue = match self.files.entry(path) {
             Occupied(known) => known.into_mut(),
             Vacant(new) => {
@@ -298,9 +306,9 @@ mod tests {
         let mut monitor = Monitor::new(0o644);
         for number in 0..3000 {
             let text = format!("{number} {}", "x".repeat(200));
-            monitor.write(Line { path: pipe.clone(), text });
+            monitor.write(MonitorLine { path: pipe.clone(), text });
             if number % 300 == 0 {
-                monitor.write(Line { path: good.clone(), text: format!("good {number}") });
+                monitor.write(MonitorLine { path: good.clone(), text: format!("good {number}") });
             }
         }
         let limit = Instant::now() + Duration::from_secs(20);
@@ -318,7 +326,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("monitor");
         let mut monitor = Monitor::new(0o644);
-        (0..500).for_each(|number| monitor.write(Line { path: path.clone(), text: number.to_string() }));
+        (0..500)
+            .for_each(|number| monitor.write(MonitorLine { path: path.clone(), text: number.to_string() }));
         monitor.finish(Duration::from_secs(20));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 500);
     }

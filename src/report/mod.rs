@@ -6,8 +6,8 @@ mod snapshot;
 mod status;
 mod view;
 
-pub use listing::{Look, render};
+pub use listing::{ListingStyle, render};
 pub use moment::Moment;
-pub use snapshot::{Checked, Destination, Elsewhere, Server, Snapshot, VirtualService};
+pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
 pub use status::status;
-pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, State, View, service};
+pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};

@@ -6,12 +6,12 @@ use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
-use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, State, View};
+use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View};
 use crate::health::Override;
 
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct StateSnapshot {
     /// The name of the daemon. Absent for `check`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
@@ -54,14 +54,14 @@ pub struct VirtualService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback: Option<String>,
     /// Its real servers, in the order of the file.
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerEntry>,
     /// Its destinations in the table. Absent for `check`, which does not read the table.
-    pub destinations: Option<Vec<Destination>>,
+    pub destinations: Option<Vec<DestinationEntry>>,
 }
 
 /// One real server of a virtual service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Server {
+pub struct ServerEntry {
     /// Address and port as configured.
     pub address: String,
     /// `gate`, `masq`, `ipip`.
@@ -69,7 +69,7 @@ pub struct Server {
     /// The configured weight.
     pub weight: u32,
     /// Its state.
-    pub state: State,
+    pub state: ShownState,
     /// The override in force. Absent if there is none.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub overridden: Option<Overridden>,
@@ -81,7 +81,7 @@ pub struct Server {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failurecount: Option<u32>,
     /// The last check. Absent before the first, and for `checktype=off`.
-    pub last_check: Option<Checked>,
+    pub last_check: Option<CheckRun>,
 }
 
 /// An override of a server.
@@ -102,7 +102,7 @@ pub struct Overridden {
 
 /// One run of a check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checked {
+pub struct CheckRun {
     /// The probe.
     pub check: String,
     /// The result.
@@ -116,7 +116,7 @@ pub struct Checked {
 
 /// One destination of the table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Destination {
+pub struct DestinationEntry {
     /// Address and port.
     pub address: String,
     /// `Route`, `Masq`, `Tunnel`, as in ipvsadm.
@@ -128,12 +128,12 @@ pub struct Destination {
     pub role: Option<String>,
 }
 
-impl Snapshot {
+impl StateSnapshot {
     /// Creates the JSON form of a view.
     #[must_use]
-    pub fn of(view: &View) -> Snapshot {
+    pub fn of(view: &View) -> StateSnapshot {
         let elsewhere = view.elsewhere.iter();
-        Snapshot {
+        StateSnapshot {
             name: view.name.to_string(),
             config: view.config.to_string(),
             taken_at: time(view.at.wall),
@@ -147,7 +147,7 @@ impl Snapshot {
 
     /// Removes the fields that `check` does not have: the table and the times.
     #[must_use]
-    pub fn without_table(mut self) -> Snapshot {
+    pub fn without_table(mut self) -> StateSnapshot {
         for v in &mut self.virtuals {
             v.destinations = None;
             for server in &mut v.servers {
@@ -164,7 +164,11 @@ impl Snapshot {
         servers.all(|server| {
             matches!(
                 server.state,
-                State::Up | State::Off | State::Maintenance | State::Draining | State::Leaving
+                ShownState::Up
+                    | ShownState::Off
+                    | ShownState::Maintenance
+                    | ShownState::Draining
+                    | ShownState::Leaving
             )
         })
     }
@@ -186,8 +190,8 @@ impl VirtualService {
     }
 }
 
-fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {
-    Server {
+fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
+    ServerEntry {
         address: view.address.to_string(),
         method: view.method.to_string(),
         weight: view.weight,
@@ -196,7 +200,7 @@ fn server(view: &ServerView, at: Moment, failurecount: u32) -> Server {
         since_seconds: Some(rounded(at.instant.saturating_duration_since(view.since).as_secs_f64())),
         failures: view.failures,
         failurecount: Some(failurecount),
-        last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| Checked {
+        last_check: view.check.as_ref().zip(view.verdict.as_ref()).map(|(check, verdict)| CheckRun {
             check: check.probe.to_string(),
             reason: verdict.reason.clone(),
             warning: verdict.warning.clone(),
@@ -226,13 +230,13 @@ fn time(when: SystemTime) -> String {
     DateTime::<Local>::from(when).to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
-fn destination(view: &DestinationView) -> Destination {
+fn destination(view: &DestinationView) -> DestinationEntry {
     let role = match view.role {
         DestinationRole::Server => "server",
         DestinationRole::Fallback => "fallback",
         DestinationRole::Other => "other",
     };
-    Destination {
+    DestinationEntry {
         address: view.key.to_string(),
         method: method_word(view.config.method).to_owned(),
         weight: view.config.weight,

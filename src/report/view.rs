@@ -60,7 +60,7 @@ pub struct ServerView {
     /// The configured weight.
     pub weight: u32,
     /// Its state.
-    pub state: State,
+    pub state: ShownState,
     /// The override in force.
     pub overridden: Option<Arc<Override>>,
     /// When its standing last changed.
@@ -76,7 +76,7 @@ pub struct ServerView {
 /// The state of a server, as shown to readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum ShownState {
     /// It is in rotation.
     Up,
     /// It is out of rotation.
@@ -183,21 +183,21 @@ fn server(spec: &Spec, health: &Health, member: ServerRef) -> ServerView {
     }
 }
 
-fn state(spec: &Spec, health: &Health, member: ServerRef) -> State {
+fn state(spec: &Spec, health: &Health, member: ServerRef) -> ShownState {
     let known = health.server(member);
     let outcome = known.verdict().map(|verdict| verdict.outcome);
     let is_unseen = matches!(known.checked(), Checked::Unseen { .. });
     match known.overridden().map(|decision| decision.what) {
-        _ if known.is_in_maintenance() => State::Maintenance,
-        _ if spec.is_leaving(member) => State::Leaving,
-        Some(What::Drain) => State::Draining,
-        Some(What::Down) => State::Down,
-        Some(What::Up) => State::Up,
-        None if spec.check_of(member).is_none() => State::Off,
-        None if known.is_overdue() => State::Unknown,
-        None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => State::Unknown,
-        None if known.checked().is_up() => State::Up,
-        None if is_unseen && outcome.is_none() => State::Unknown,
-        None => State::Down,
+        _ if known.is_in_maintenance() => ShownState::Maintenance,
+        _ if spec.is_leaving(member) => ShownState::Leaving,
+        Some(What::Drain) => ShownState::Draining,
+        Some(What::Down) => ShownState::Down,
+        Some(What::Up) => ShownState::Up,
+        None if spec.check_of(member).is_none() => ShownState::Off,
+        None if known.is_overdue() => ShownState::Unknown,
+        None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => ShownState::Unknown,
+        None if known.checked().is_up() => ShownState::Up,
+        None if is_unseen && outcome.is_none() => ShownState::Unknown,
+        None => ShownState::Down,
     }
 }

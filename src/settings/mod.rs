@@ -40,29 +40,29 @@ impl SettingsError {
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The kernel's table.
-    pub table: Table,
+    pub table: TableSettings,
     /// The checks.
-    pub checks: Checks,
+    pub checks: CheckSettings,
     /// Operator commands.
-    pub commands: Commands,
+    pub commands: CommandSettings,
     /// The log.
-    pub log: Log,
+    pub log: LogSettings,
     /// Stopping.
-    pub stop: Stop,
+    pub stop: StopSettings,
     /// Alerts by mail.
-    pub mail: Mail,
+    pub mail: MailSettings,
     /// Privileges of the daemon.
-    pub privileges: Privileges,
+    pub privileges: PrivilegeSettings,
     /// The control socket.
-    pub control: Control,
+    pub control: ControlSettings,
     /// The directories.
-    pub paths: Paths,
+    pub paths: PathSettings,
 }
 
 /// `[table]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Table {
+pub struct TableSettings {
     /// Location of the table.
     #[serde(deserialize_with = "word")]
     pub backend: Backend,
@@ -95,19 +95,19 @@ pub struct Acts {
 /// `[checks]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Checks {
+pub struct CheckSettings {
     /// Maximum number of checks that run at the same time, 1 to 1,000,000. The limit of descriptors may be lower.
     #[serde(deserialize_with = "number::within::<_, _, 1, 1_000_000>")]
     pub max_concurrent: usize,
     /// State of a server without a verdict because no check was possible for three intervals and a time-out, and
     /// for a minute.
-    pub unchecked: Unchecked,
+    pub unchecked: UncheckedPolicy,
 }
 
 /// State of a server that cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Unchecked {
+pub enum UncheckedPolicy {
     /// Unchanged.
     Keep,
     /// Down.
@@ -117,7 +117,7 @@ pub enum Unchecked {
 /// `[commands]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Commands {
+pub struct CommandSettings {
     /// Time limit of a `fallbackcommand`, `callback` or `execute`, 1 s to a day. After that it is killed with its
     /// child processes.
     #[serde(deserialize_with = "duration::within::<_, 1, 86_400>")]
@@ -129,7 +129,7 @@ pub struct Commands {
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Log {
+pub struct LogSettings {
     /// Least important level that is logged.
     #[serde(deserialize_with = "word")]
     pub level: LogLevel,
@@ -181,7 +181,7 @@ pub enum LogFormat {
 /// `[stop]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Stop {
+pub struct StopSettings {
     /// Maximum time that `stop` waits for the daemon to finish its work, at most an hour.
     #[serde(deserialize_with = "duration::within::<_, 0, 3600>")]
     pub grace: Duration,
@@ -190,7 +190,7 @@ pub struct Stop {
 /// `[control]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Control {
+pub struct ControlSettings {
     /// Group whose members may read the state. Empty: none.
     pub read_group: String,
     /// Group whose members may also make changes. Empty: none.
@@ -200,7 +200,7 @@ pub struct Control {
 /// `[mail]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Mail {
+pub struct MailSettings {
     /// Port of the relay (`smtp=`), 1 to 65,535.
     #[serde(deserialize_with = "number::within::<_, _, 1, 65_535>")]
     pub port: u16,
@@ -242,7 +242,7 @@ pub enum Security {
 /// `[privileges]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Privileges {
+pub struct PrivilegeSettings {
     /// User that the daemon changes to after it has opened all that needs root. Empty: no change.
     pub user: String,
     /// Whether the daemon and all its child processes may write only where it needs to (Landlock).
@@ -252,7 +252,7 @@ pub struct Privileges {
 /// `[paths]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Paths {
+pub struct PathSettings {
     /// Pid files, control sockets, and data that must survive a crash.
     pub run: PathBuf,
     /// Overrides, which survive a reboot: in the directory `ldirectord-rs` below this one.
@@ -261,39 +261,39 @@ pub struct Paths {
     pub config_dir: PathBuf,
 }
 
-impl Default for Table {
-    fn default() -> Table {
-        Table { backend: Backend::Kernel, act: false, verify_interval: Duration::from_secs(60) }
+impl Default for TableSettings {
+    fn default() -> TableSettings {
+        TableSettings { backend: Backend::Kernel, act: false, verify_interval: Duration::from_secs(60) }
     }
 }
 
-impl Default for Checks {
-    fn default() -> Checks {
-        Checks { max_concurrent: 4096, unchecked: Unchecked::Keep }
+impl Default for CheckSettings {
+    fn default() -> CheckSettings {
+        CheckSettings { max_concurrent: 4096, unchecked: UncheckedPolicy::Keep }
     }
 }
 
-impl Default for Commands {
-    fn default() -> Commands {
-        Commands { timeout: Duration::from_secs(60), fallbackcommand_at_stop: false }
+impl Default for CommandSettings {
+    fn default() -> CommandSettings {
+        CommandSettings { timeout: Duration::from_secs(60), fallbackcommand_at_stop: false }
     }
 }
 
-impl Default for Log {
-    fn default() -> Log {
-        Log { level: LogLevel::Info, format: LogFormat::Text, journald: false, monitor_mode: 0o644 }
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { level: LogLevel::Info, format: LogFormat::Text, journald: false, monitor_mode: 0o644 }
     }
 }
 
-impl Default for Stop {
-    fn default() -> Stop {
-        Stop { grace: Duration::from_secs(4) }
+impl Default for StopSettings {
+    fn default() -> StopSettings {
+        StopSettings { grace: Duration::from_secs(4) }
     }
 }
 
-impl Default for Mail {
-    fn default() -> Mail {
-        Mail {
+impl Default for MailSettings {
+    fn default() -> MailSettings {
+        MailSettings {
             port: 25,
             security: Security::None,
             verify: true,
@@ -307,9 +307,9 @@ impl Default for Mail {
     }
 }
 
-impl Default for Paths {
-    fn default() -> Paths {
-        Paths {
+impl Default for PathSettings {
+    fn default() -> PathSettings {
+        PathSettings {
             run: PathBuf::from("/var/run"),
             state: PathBuf::from("/var/lib"),
             config_dir: PathBuf::from("/etc/ha.d"),
@@ -317,7 +317,7 @@ impl Default for Paths {
     }
 }
 
-impl Table {
+impl TableSettings {
     /// Effects of a run. A table in memory is a dry run, in which `run_commands` of the command line allows
     /// commands, but not mail.
     #[must_use]

@@ -6,7 +6,7 @@ use config_file::builder::DefaultState;
 use config_file::{Config, ConfigBuilder, File, FileFormat};
 
 use super::names::{Values, environment, variable, written};
-use super::{PATH, Paths, Settings, SettingsError};
+use super::{PATH, PathSettings, Settings, SettingsError};
 
 impl Settings {
     /// Reads the file at `path`, which must exist, or at [`PATH`], which need not exist, and then the environment.
@@ -37,7 +37,7 @@ impl Settings {
 
     /// Describes the first path that is not absolute: the daemon runs in `/`.
     fn relative(&self) -> Option<String> {
-        let Paths { run, state, config_dir } = &self.paths;
+        let PathSettings { run, state, config_dir } = &self.paths;
         let paths = [("paths.run", run), ("paths.state", state), ("paths.config_dir", config_dir)];
         let (key, path) = paths.into_iter().find(|(_, path)| !path.is_absolute())?;
         Some(format!("\"{}\" for key `{key}`: must be an absolute path", path.display()))
@@ -49,7 +49,7 @@ impl Settings {
     pub fn places(path: Option<&Path>) -> Settings {
         let bytes = std::fs::read(path.unwrap_or(Path::new(PATH))).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let mut paths = Paths::default();
+        let mut paths = PathSettings::default();
         // Each line is parsed alone, after the header of its section, so that a wrong line does not affect the
         // others.
         let mut head = "";
@@ -66,7 +66,7 @@ impl Settings {
     }
 }
 
-impl Paths {
+impl PathSettings {
     /// Takes the directories from a source. Directories that it does not set are unchanged.
     fn take(&mut self, source: ConfigBuilder<DefaultState>) {
         let Ok(built) = source.build() else { return };

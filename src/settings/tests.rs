@@ -169,7 +169,7 @@ fn the_directories_are_found_in_wrong_settings() {
     ] {
         std::fs::write(&path, text).unwrap();
         assert!(Settings::load(Some(&path)).is_err(), "{text}");
-        let paths = Paths { run: PathBuf::from("/r"), ..Paths::default() };
+        let paths = PathSettings { run: PathBuf::from("/r"), ..PathSettings::default() };
         assert_eq!(Settings::places(Some(&path)), Settings { paths, ..Settings::default() }, "{text}");
     }
     assert_eq!(Settings::places(Some(&directory.path().join("missing"))), Settings::default());
@@ -203,7 +203,7 @@ fn earlier_names_are_accepted_with_a_warning_each() {
     std::fs::write(&path, "[mail]\nqueue = 3\nqueue_limit = 5\n").unwrap();
     let (settings, warnings) = Settings::load(Some(&path)).unwrap();
     assert_eq!((settings.mail.queue_limit, warnings.len()), (5, 1));
-    assert_eq!(Settings::places(Some(&path)).paths, Paths::default());
+    assert_eq!(Settings::places(Some(&path)).paths, PathSettings::default());
     std::fs::write(&path, "[nonsense]\n[paths]\nha = \"/h\"\n").unwrap();
     assert_eq!(Settings::places(Some(&path)).paths.config_dir, PathBuf::from("/h"));
 }

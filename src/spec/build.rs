@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::probe::{
-    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
-    RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
+    DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
+    ProbeAction, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 use super::{Check, CheckKey, Combined, Destinations, ServerRef, Spec};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
@@ -110,16 +110,16 @@ fn target(v: &Virtual, real: &Real) -> SocketAddr {
 }
 
 fn nothing(v: &Virtual, real: &Real) -> Probe {
-    Probe { target: target(v, real), deadline: v.timing.checktimeout, action: Action::Nothing }
+    Probe { target: target(v, real), deadline: v.timing.checktimeout, action: ProbeAction::Nothing }
 }
 
 /// The connect check. For a UDP service it is a ping, as in the original, unless `udpprobe` is set.
 fn connect(v: &Virtual, real: &Real) -> Probe {
     let action = match &v.check.udpprobe {
-        _ if is_sctp(v) => Action::SctpConnect,
-        _ if !is_udp(v) => Action::Connect,
+        _ if is_sctp(v) => ProbeAction::SctpConnect,
+        _ if !is_udp(v) => ProbeAction::Connect,
         Some(payload) => {
-            Action::Datagram(DatagramProbe { payload: payload.clone(), reply: v.check.udpreply.clone() })
+            ProbeAction::Datagram(DatagramProbe { payload: payload.clone(), reply: v.check.udpreply.clone() })
         }
         None => return ping(v, real),
     };
@@ -137,7 +137,7 @@ fn ping(v: &Virtual, real: &Real) -> Probe {
     Probe {
         target: SocketAddr::new(real.address.ip(), 0),
         deadline: v.timing.checktimeout.saturating_mul(attempts),
-        action: Action::Ping { attempts },
+        action: ProbeAction::Ping { attempts },
     }
 }
 
@@ -151,7 +151,11 @@ fn external(v: &Virtual, real: &Real, perl: bool) -> Probe {
     Probe {
         target: real.address,
         deadline: v.timing.checktimeout,
-        action: Action::External(ExternalProbe { command: v.check.checkcommand.clone(), perl, arguments }),
+        action: ProbeAction::External(ExternalProbe {
+            command: v.check.checkcommand.clone(),
+            perl,
+            arguments,
+        }),
     }
 }
 
@@ -165,26 +169,26 @@ fn host_text(address: SocketAddr) -> String {
 
 fn negotiate(v: &Virtual, real: &Real) -> Probe {
     let action = match v.check.service {
-        Negotiate::None => Action::Nothing,
-        Negotiate::Http => Action::Http(http(v, real, Scheme::Http)),
-        Negotiate::Https => Action::Http(http(v, real, Scheme::Https)),
-        Negotiate::HttpProxy => Action::Http(http_proxy(v, real)),
-        Negotiate::Simpletcp => Action::SimpleTcp(simpletcp(v, real)),
-        Negotiate::Dns => Action::Dns(dns(v, real)),
+        Negotiate::None => ProbeAction::Nothing,
+        Negotiate::Http => ProbeAction::Http(http(v, real, Scheme::Http)),
+        Negotiate::Https => ProbeAction::Http(http(v, real, Scheme::Https)),
+        Negotiate::HttpProxy => ProbeAction::Http(http_proxy(v, real)),
+        Negotiate::Simpletcp => ProbeAction::SimpleTcp(simpletcp(v, real)),
+        Negotiate::Dns => ProbeAction::Dns(dns(v, real)),
         Negotiate::Ftp => dialogue(v, real, Dialogue::Ftp, false),
         Negotiate::Imap => dialogue(v, real, Dialogue::Imap, false),
         Negotiate::Imaps => dialogue(v, real, Dialogue::Imap, true),
         Negotiate::Nntp => dialogue(v, real, Dialogue::Nntp, false),
         Negotiate::Pop => dialogue(v, real, Dialogue::Pop, false),
         Negotiate::Pops => dialogue(v, real, Dialogue::Pop, true),
-        Negotiate::Ldap => Action::Ldap(ldap(v, real, false)),
-        Negotiate::Ldaps => Action::Ldap(ldap(v, real, true)),
-        Negotiate::Mysql => Action::Mysql(sql(v, real)),
-        Negotiate::Pgsql => Action::Pgsql(sql(v, real)),
-        Negotiate::Radius => Action::Radius(radius(v)),
+        Negotiate::Ldap => ProbeAction::Ldap(ldap(v, real, false)),
+        Negotiate::Ldaps => ProbeAction::Ldap(ldap(v, real, true)),
+        Negotiate::Mysql => ProbeAction::Mysql(sql(v, real)),
+        Negotiate::Pgsql => ProbeAction::Pgsql(sql(v, real)),
+        Negotiate::Radius => ProbeAction::Radius(radius(v)),
         Negotiate::Sip => dialogue(v, real, Dialogue::Sip { udp: is_udp(v) }, false),
         Negotiate::Smtp | Negotiate::Submission => dialogue(v, real, Dialogue::Smtp, false),
-        Negotiate::Oracle => Action::Oracle(sql(v, real)),
+        Negotiate::Oracle => ProbeAction::Oracle(sql(v, real)),
     };
     // For these the original uses the other time-out.
     let deadline = match v.check.service {
@@ -290,12 +294,12 @@ fn sql(v: &Virtual, real: &Real) -> SqlProbe {
 }
 
 /// Only the settings that a protocol uses are part of its probe, so that others do not make a different check.
-fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> Action {
+fn dialogue(v: &Virtual, real: &Real, protocol: Dialogue, tls: bool) -> ProbeAction {
     let asks_for_a_file = protocol == Dialogue::Ftp;
     let logs_in = matches!(protocol, Dialogue::Ftp | Dialogue::Imap | Dialogue::Pop);
     let is_sip = matches!(protocol, Dialogue::Sip { .. });
     let (request, receive) = request_and_receive(v, real);
-    Action::Dialogue(DialogueProbe {
+    ProbeAction::Dialogue(DialogueProbe {
         protocol,
         transport: transport(v, tls),
         login: if logs_in || is_sip { v.check.credentials.login.clone() } else { String::new() },

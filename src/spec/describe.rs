@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::probe::{
-    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, Scheme,
+    DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, Probe, ProbeAction, Scheme,
     SimpleTcpProbe, SqlProbe, Transport,
 };
 use crate::value::shown::{beginning, command, url};
@@ -15,29 +15,29 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let target = self.target;
         match &self.action {
-            Action::Nothing => f.write_str("nothing (always up)"),
-            Action::Connect => write!(f, "connect to {target}"),
-            Action::SctpConnect => write!(f, "connect to sctp {target}"),
-            Action::Ping { attempts: 1 } => write!(f, "ping {}", target.ip()),
-            Action::Ping { attempts } => write!(f, "ping {} ({attempts} attempts)", target.ip()),
-            Action::Http(http) => http_sentence(f, self, http),
-            Action::SimpleTcp(simple) => simple_sentence(f, self, simple),
-            Action::Datagram(datagram) => datagram_sentence(f, self, datagram),
-            Action::Dns(dns) => dns_sentence(f, self, dns),
-            Action::Radius(radius) => {
+            ProbeAction::Nothing => f.write_str("nothing (always up)"),
+            ProbeAction::Connect => write!(f, "connect to {target}"),
+            ProbeAction::SctpConnect => write!(f, "connect to sctp {target}"),
+            ProbeAction::Ping { attempts: 1 } => write!(f, "ping {}", target.ip()),
+            ProbeAction::Ping { attempts } => write!(f, "ping {} ({attempts} attempts)", target.ip()),
+            ProbeAction::Http(http) => http_sentence(f, self, http),
+            ProbeAction::SimpleTcp(simple) => simple_sentence(f, self, simple),
+            ProbeAction::Datagram(datagram) => datagram_sentence(f, self, datagram),
+            ProbeAction::Dns(dns) => dns_sentence(f, self, dns),
+            ProbeAction::Radius(radius) => {
                 write!(f, "ask the RADIUS server {target} to let {} in", radius.login)
             }
-            Action::Ldap(ldap) => {
+            ProbeAction::Ldap(ldap) => {
                 let scheme = if ldap.transport.is_tls() { "ldaps" } else { "ldap" };
                 write!(f, "search {scheme} {target} for \"{}\"", ldap.base)?;
                 transport_words(f, self, &ldap.transport)?;
                 expecting(f, ldap.receive.as_ref())
             }
-            Action::Oracle(sql) => write!(f, "query oracle {target} as {}", sql.login),
-            Action::Mysql(sql) => sql_sentence(f, self, "mysql", sql),
-            Action::Pgsql(sql) => sql_sentence(f, self, "pgsql", sql),
-            Action::Dialogue(dialogue) => dialogue_sentence(f, self, dialogue),
-            Action::External(external) => external_sentence(f, external),
+            ProbeAction::Oracle(sql) => write!(f, "query oracle {target} as {}", sql.login),
+            ProbeAction::Mysql(sql) => sql_sentence(f, self, "mysql", sql),
+            ProbeAction::Pgsql(sql) => sql_sentence(f, self, "pgsql", sql),
+            ProbeAction::Dialogue(dialogue) => dialogue_sentence(f, self, dialogue),
+            ProbeAction::External(external) => external_sentence(f, external),
         }
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use crate::spec::{HttpMethod, Redirects};
 
-    fn describe(action: Action) -> String {
+    fn describe(action: ProbeAction) -> String {
         let deadline = Duration::from_secs(5);
         Probe { target: "10.0.0.2:80".parse().unwrap(), deadline, action }.to_string()
     }
@@ -170,10 +170,10 @@ mod tests {
             proxy: false,
         };
         assert_eq!(
-            describe(Action::Http(http)),
+            describe(ProbeAction::Http(http)),
             "GET http://10.0.0.2:80/index.html (Host: www.example.net), expecting /Test Page/"
         );
-        assert_eq!(describe(Action::Connect), "connect to 10.0.0.2:80");
-        assert_eq!(describe(Action::Ping { attempts: 3 }), "ping 10.0.0.2 (3 attempts)");
+        assert_eq!(describe(ProbeAction::Connect), "connect to 10.0.0.2:80");
+        assert_eq!(describe(ProbeAction::Ping { attempts: 3 }), "ping 10.0.0.2 (3 attempts)");
     }
 }

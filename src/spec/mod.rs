@@ -15,8 +15,8 @@ pub use crate::config::{
     CheckType, Config, Fallback, HttpMethod, Negotiate, Netmask, Real, Redirects, Timeouts, Tunnel, Virtual,
 };
 pub use probe::{
-    Action, DatagramProbe, Dialogue, DialogueProbe, DnsProbe, Effort, ExternalProbe, HttpProbe, LdapProbe,
-    Probe, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
+    DatagramProbe, Dialogue, DialogueProbe, DnsProbe, Effort, ExternalProbe, HttpProbe, LdapProbe, Probe,
+    ProbeAction, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
 /// A configuration with its checks.
@@ -273,7 +273,7 @@ mod tests {
         );
         let spec = spec(&text.replace("request=all", "request=\"all\""));
         match &spec.checks()[0].key.probe.action {
-            Action::Http(http) => http.request.clone(),
+            ProbeAction::Http(http) => http.request.clone(),
             other => panic!("{other:?}"),
         }
     }
@@ -297,7 +297,7 @@ mod tests {
         let name = |line: &str| {
             let text = format!("virtual=10.0.0.1:443\n\treal=10.0.0.2:443 masq\n\tservice=https\n\t{line}\n");
             match &spec(&text).checks()[0].key.probe.action {
-                Action::Http(http) => http.tls.server_name.clone(),
+                ProbeAction::Http(http) => http.tls.server_name.clone(),
                 other => panic!("{other:?}"),
             }
         };

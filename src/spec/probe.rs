@@ -14,7 +14,7 @@ pub struct Probe {
     /// After this time the server is down, whatever the state of the probe.
     pub deadline: Duration,
     /// What to do with the server.
-    pub action: Action,
+    pub action: ProbeAction,
 }
 
 impl Probe {
@@ -22,19 +22,19 @@ impl Probe {
     #[must_use]
     pub fn effort(&self) -> Effort {
         let tls = match &self.action {
-            Action::Nothing => return Effort::Nothing,
-            Action::External(_) => return Effort::Command,
-            Action::Http(http) => http.scheme == Scheme::Https,
-            Action::Ldap(ldap) => ldap.transport.tls().is_some(),
-            Action::Dialogue(dialogue) => dialogue.transport.tls().is_some(),
-            Action::Mysql(sql) | Action::Pgsql(sql) | Action::Oracle(sql) => sql.starttls,
-            Action::Connect
-            | Action::SctpConnect
-            | Action::Ping { .. }
-            | Action::SimpleTcp(_)
-            | Action::Datagram(_)
-            | Action::Dns(_)
-            | Action::Radius(_) => false,
+            ProbeAction::Nothing => return Effort::Nothing,
+            ProbeAction::External(_) => return Effort::Command,
+            ProbeAction::Http(http) => http.scheme == Scheme::Https,
+            ProbeAction::Ldap(ldap) => ldap.transport.tls().is_some(),
+            ProbeAction::Dialogue(dialogue) => dialogue.transport.tls().is_some(),
+            ProbeAction::Mysql(sql) | ProbeAction::Pgsql(sql) | ProbeAction::Oracle(sql) => sql.starttls,
+            ProbeAction::Connect
+            | ProbeAction::SctpConnect
+            | ProbeAction::Ping { .. }
+            | ProbeAction::SimpleTcp(_)
+            | ProbeAction::Datagram(_)
+            | ProbeAction::Dns(_)
+            | ProbeAction::Radius(_) => false,
         };
         if tls { Effort::Tls } else { Effort::Plain }
     }
@@ -55,7 +55,7 @@ pub enum Effort {
 
 /// The protocol of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
+pub enum ProbeAction {
     /// Sends nothing: always up (`checktype=on`, `service=none`).
     Nothing,
     /// TCP connect and close.

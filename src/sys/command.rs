@@ -38,21 +38,21 @@ const BUSY: Duration = Duration::from_millis(20);
 
 /// A running command. Dropping it kills its process group; the runtime then collects its exit status.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCommand {
     child: Child,
     output: Receiver,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CommandEnd {
     /// Its exit status.
     pub status: ExitStatus,
     /// The first bytes of its output, at most 4 KiB, both streams in one.
     pub output: Vec<u8>,
 }
 
-impl Drop for Running {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         // There is no id after its end was noticed. Processes that it left behind then stay, as with the original.
         if let Some(leader) = self.child.id() {
@@ -95,7 +95,11 @@ pub type Variable = (&'static str, String);
 ///
 /// # Errors
 /// The program cannot be started.
-pub async fn start(words: &[String], variable: Option<&Variable>, busy: impl FnMut()) -> io::Result<Running> {
+pub async fn start(
+    words: &[String],
+    variable: Option<&Variable>,
+    busy: impl FnMut(),
+) -> io::Result<RunningCommand> {
     start_reading(words, variable, &|| Ok(Stdio::null()), busy).await
 }
 
@@ -103,7 +107,7 @@ pub async fn start(words: &[String], variable: Option<&Variable>, busy: impl FnM
 ///
 /// # Errors
 /// The program cannot be started.
-pub async fn start_with_input(words: &[String], input: &File) -> io::Result<Running> {
+pub async fn start_with_input(words: &[String], input: &File) -> io::Result<RunningCommand> {
     start_reading(words, None, &|| input.try_clone().map(Stdio::from), || {}).await
 }
 
@@ -112,7 +116,7 @@ async fn start_reading(
     variable: Option<&Variable>,
     input: &(dyn Fn() -> io::Result<Stdio> + Sync),
     mut busy: impl FnMut(),
-) -> io::Result<Running> {
+) -> io::Result<RunningCommand> {
     let mut sh = false;
     loop {
         let (words, variable, input) = (words.to_vec(), variable.cloned(), input()?);
@@ -131,7 +135,9 @@ async fn start_reading(
 
 /// Starts a command on another thread. If the caller is gone by then, that thread kills the command and collects its
 /// exit status: the runtime would do that only at the end of the next command.
-async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -> io::Result<Running> {
+async fn started(
+    spawn: impl FnOnce() -> io::Result<RunningCommand> + Send + 'static,
+) -> io::Result<RunningCommand> {
     let (sender, receiver) = oneshot::channel();
     let work = move || {
         // The caller gave up while this waited for a thread: do not start the command.
@@ -150,7 +156,7 @@ async fn started(spawn: impl FnOnce() -> io::Result<Running> + Send + 'static) -
     }
 }
 
-fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -> io::Result<Running> {
+fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -> io::Result<RunningCommand> {
     let (reader, writer) = io::pipe()?;
     let output = Receiver::from_owned_fd(OwnedFd::from(reader))?;
     let words: Vec<&str> =
@@ -169,10 +175,10 @@ fn spawn(words: &[String], variable: Option<Variable>, input: Stdio, sh: bool) -
     }
     let child = command.spawn()?;
     child.id().into_iter().for_each(limits::for_command);
-    Ok(Running { child, output })
+    Ok(RunningCommand { child, output })
 }
 
-impl Running {
+impl RunningCommand {
     /// Kills its process group and waits for its end. Blocks.
     fn end_now(mut self) {
         if let Some(leader) = self.child.id() {
@@ -196,7 +202,7 @@ impl Running {
     ///
     /// # Errors
     /// The system has no exit status for it.
-    pub async fn end(mut self, mut printed: impl FnMut(&[u8])) -> io::Result<Ended> {
+    pub async fn end(mut self, mut printed: impl FnMut(&[u8])) -> io::Result<CommandEnd> {
         let leader = self.leader();
         let mut kept = Vec::new();
         let mut buffer = vec![0; KEPT];
@@ -224,7 +230,7 @@ impl Running {
             }
         }
         leader.into_iter().for_each(left_behind::note);
-        Ok(Ended { status, output: kept })
+        Ok(CommandEnd { status, output: kept })
     }
 }
 
@@ -248,7 +254,7 @@ fn read(
     }
 }
 
-impl Ended {
+impl CommandEnd {
     /// The first line of its output, if any. May contain control characters.
     #[must_use]
     pub fn first_line(&self) -> Option<&[u8]> {

@@ -41,13 +41,13 @@ pub struct Links {
 
 /// A moment in the sequence of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Moment(u64);
+pub struct ChangeNumber(u64);
 
 #[derive(Default)]
 struct State {
-    now: Moment,
+    now: ChangeNumber,
     /// When events were last lost: every link may have changed then.
-    lost: Moment,
+    lost: ChangeNumber,
     links: BTreeMap<u32, Link>,
     /// The buffer for the next event.
     buffer: Vec<u8>,
@@ -57,7 +57,7 @@ struct Link {
     up: bool,
     /// The flags that show whether the link works, and the number of its carrier changes.
     condition: (u32, Option<u32>),
-    changed: Moment,
+    changed: ChangeNumber,
 }
 
 impl Links {
@@ -69,14 +69,14 @@ impl Links {
 
     /// The current moment.
     #[must_use]
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> ChangeNumber {
         self.refreshed().now
     }
 
     /// Whether the interface of the route to an address has changed its state since a moment. Also true if the route
     /// may have been removed with its interface: there is no route now, or an interface was set down.
     #[must_use]
-    pub fn changed_since(&self, moment: Moment, address: IpAddr) -> bool {
+    pub fn changed_since(&self, moment: ChangeNumber, address: IpAddr) -> bool {
         let state = self.refreshed();
         if state.now == moment {
             return false;
@@ -104,7 +104,7 @@ impl Links {
 }
 
 impl State {
-    fn changed_since(&self, moment: Moment, interface: Option<u32>) -> bool {
+    fn changed_since(&self, moment: ChangeNumber, interface: Option<u32>) -> bool {
         let Some(interface) = interface else { return true };
         let concerned =
             |(index, link): (&u32, &Link)| link.changed > moment && (*index == interface || !link.up);

@@ -18,7 +18,7 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Manager {
     /// `None` without a manager.
-    messages: Option<WriteQueue<Message>>,
+    messages: Option<WriteQueue<ManagerMessage>>,
     status: Status,
     /// The manager kills a daemon that sends no watchdog message for this time.
     watchdog: Option<Duration>,
@@ -27,7 +27,7 @@ pub struct Manager {
 
 /// A message. Only the newest of each kind is queued, so the queue is short.
 #[derive(Debug)]
-enum Message {
+enum ManagerMessage {
     Ready(String),
     Status(String),
     /// With the monotonic time, if the system provides it.
@@ -57,7 +57,7 @@ impl Manager {
     /// Reports that the table is set up, with a status line.
     pub fn ready(&mut self, status: &str, now: Instant) {
         self.status.told(status, now);
-        self.say(Message::Ready(status.to_owned()));
+        self.say(ManagerMessage::Ready(status.to_owned()));
     }
 
     /// Notes that the status line may have changed.
@@ -70,19 +70,19 @@ impl Manager {
     /// Sends the status line if it may have changed and is due. Calls `line` only then.
     pub fn tell_status(&mut self, now: Instant, line: impl FnOnce() -> String) {
         if let Some(line) = self.status.due(now, line) {
-            self.say(Message::Status(line));
+            self.say(ManagerMessage::Status(line));
         }
     }
 
     /// Reports that the configuration is read again. [`Manager::ready`] must follow, also after a failure.
     pub fn reloading(&self) {
         // Type=notify-reload requires the time; without it the manager would wait forever.
-        self.say(Message::Reloading(NotifyState::monotonic_usec_now().ok()));
+        self.say(ManagerMessage::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
     /// Reports that the daemon stops.
     pub fn stopping(&self) {
-        self.say(Message::Stopping);
+        self.say(ManagerMessage::Stopping);
     }
 
     /// Waits until all messages are sent, before the process ends. A manager that does not read delays the end by at
@@ -93,7 +93,7 @@ impl Manager {
         }
     }
 
-    fn say(&self, message: Message) {
+    fn say(&self, message: ManagerMessage) {
         if let Some(messages) = &self.messages {
             let kind = discriminant(&message);
             messages.replace(message, |waiting| discriminant(waiting) == kind);
@@ -111,7 +111,7 @@ impl Manager {
         if let (Some(limit), Some(next)) = (self.watchdog, self.next_sign)
             && next <= now
         {
-            self.say(Message::Watchdog);
+            self.say(ManagerMessage::Watchdog);
             self.next_sign = Some(now + limit / 3);
         }
     }
@@ -156,14 +156,14 @@ impl Status {
 
 /// Sends a message. Blocks while the manager does not read. Errors are ignored: a missing manager must not affect the
 /// daemon.
-fn send(message: &Message) {
+fn send(message: &ManagerMessage) {
     drop(match message {
-        Message::Ready(status) => notify(&[NotifyState::Ready, NotifyState::Status(status)]),
-        Message::Status(line) => notify(&[NotifyState::Status(line)]),
-        Message::Reloading(Some(time)) => notify(&[NotifyState::Reloading, time.clone()]),
-        Message::Reloading(None) => notify(&[NotifyState::Reloading]),
-        Message::Stopping => notify(&[NotifyState::Stopping]),
-        Message::Watchdog => notify(&[NotifyState::Watchdog]),
+        ManagerMessage::Ready(status) => notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        ManagerMessage::Status(line) => notify(&[NotifyState::Status(line)]),
+        ManagerMessage::Reloading(Some(time)) => notify(&[NotifyState::Reloading, time.clone()]),
+        ManagerMessage::Reloading(None) => notify(&[NotifyState::Reloading]),
+        ManagerMessage::Stopping => notify(&[NotifyState::Stopping]),
+        ManagerMessage::Watchdog => notify(&[NotifyState::Watchdog]),
     });
 }
 

@@ -25,7 +25,7 @@ const LARGEST: u64 = 4096;
 
 /// Whether a daemon runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum DaemonState {
     /// It runs as this process.
     Running(Process),
     /// A start holds the lock. Its daemon does not run yet.
@@ -40,15 +40,15 @@ pub enum State {
 ///
 /// # Errors
 /// The pid file cannot be read, so the state is unknown.
-pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
+pub fn state(path: &Path, lock: &Path) -> io::Result<DaemonState> {
     let held = match lock::holder(lock) {
-        Ok(Holder::Daemon(process)) => return Ok(State::Running(process)),
+        Ok(Holder::Daemon(process)) => return Ok(DaemonState::Running(process)),
         Ok(Holder::Start) => true,
         Ok(Holder::Nobody) => false,
         // Without permission to open the lock only the pid file counts, as in the original.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return match named(path, |_, _| true)? {
-                State::Stale(pid) if process::is_invisible(pid) => Err(error),
+                DaemonState::Stale(pid) if process::is_invisible(pid) => Err(error),
                 state => Ok(state),
             };
         }
@@ -57,7 +57,7 @@ pub fn state(path: &Path, lock: &Path) -> io::Result<State> {
     // On a full disk a daemon cannot write into its lock; then only the pid file names it.
     let is_it = |file, pid| if held { is_locked_by_ours(file, pid) } else { is_sure(file, pid) };
     match named(path, is_it)? {
-        State::Stale(_) | State::Stopped if held => Ok(State::Starting),
+        DaemonState::Stale(_) | DaemonState::Stopped if held => Ok(DaemonState::Starting),
         state => Ok(state),
     }
 }
@@ -77,10 +77,10 @@ fn is_locked_by_ours(file: File, pid: i32) -> bool {
 }
 
 /// Whether a daemon runs by the pid file: its owner may name the process, and `is_sure` confirms it.
-fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<State> {
+fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<DaemonState> {
     // Opening a pipe must not wait for a writer.
     let mut file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::Stopped),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(DaemonState::Stopped),
         opened => opened?,
     };
     let found = file.metadata()?;
@@ -96,13 +96,13 @@ fn named(path: &Path, is_sure: impl FnOnce(File, i32) -> bool) -> io::Result<Sta
     (&mut file).take(LARGEST).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     Ok(match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 0) {
-        None => State::Stopped,
+        None => DaemonState::Stopped,
         // This process only asks: it has got the pid of a former daemon.
-        Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => State::Stale(pid),
+        Some(pid) if u32::try_from(pid) == Ok(process::own_pid()) => DaemonState::Stale(pid),
         Some(pid) if process::is_ldirectord(pid) && may_name(owner, pid) && is_sure(file, pid) => {
-            State::Running(Process::at(pid))
+            DaemonState::Running(Process::at(pid))
         }
-        Some(pid) => State::Stale(pid),
+        Some(pid) => DaemonState::Stale(pid),
     })
 }
 
@@ -148,7 +148,7 @@ impl PidFile {
             if is_same_file(opened(&file), path) {
                 let claimed =
                     PidFile { path: path.to_owned(), file, lock, file_lock: Ok(None), about: String::new() };
-                if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(State::Running(_))) {
+                if claimed.lock.is_ok() && !matches!(claimed.beside(), Ok(DaemonState::Running(_))) {
                     // Remove the pid of a crashed daemon.
                     let _ = opened(&claimed.file).set_len(0);
                 }
@@ -190,7 +190,7 @@ impl PidFile {
     ///
     /// # Errors
     /// As [`state`].
-    pub fn beside(&self) -> io::Result<State> {
+    pub fn beside(&self) -> io::Result<DaemonState> {
         // If this process locks the pid file, the lock does not show another daemon.
         let is_other = |file, pid| {
             process::is_hidden(pid)
@@ -252,7 +252,7 @@ fn opened(file: &Result<Flock<File>, File>) -> &File {
 
 /// Whether a pid file names a running daemon of ours. A daemon of an earlier release holds no other lock.
 fn names_ours(path: &Path) -> bool {
-    matches!(named(path, is_locked_by_ours), Ok(State::Running(_)))
+    matches!(named(path, is_locked_by_ours), Ok(DaemonState::Running(_)))
 }
 
 fn write_own_pid(mut file: &File) -> io::Result<()> {
@@ -270,22 +270,22 @@ mod tests {
     fn a_file_without_a_pid_says_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let (path, lock) = (dir.path().join("pid"), dir.path().join("lock"));
-        let check = |text: &str, expected: State| {
+        let check = |text: &str, expected: DaemonState| {
             fs::write(&path, text).unwrap();
             assert_eq!(state(&path, &lock).unwrap(), expected, "{text:?}");
         };
-        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
-        check("", State::Stopped);
-        check("abc\n", State::Stopped);
-        check("-1\n", State::Stopped);
+        assert_eq!(state(&path, &lock).unwrap(), DaemonState::Stopped);
+        check("", DaemonState::Stopped);
+        check("abc\n", DaemonState::Stopped);
+        check("-1\n", DaemonState::Stopped);
         // Pid 1 is never ldirectord.
-        check("1\n", State::Stale(1));
+        check("1\n", DaemonState::Stale(1));
         // Nor is this test, although its program has the word in its name.
         let own = i32::try_from(process::own_pid()).unwrap();
         assert!(process::is_ldirectord(own));
-        check(&format!("{own}\n"), State::Stale(own));
+        check(&format!("{own}\n"), DaemonState::Stale(own));
         fs::write(&path, b"\xff\n").unwrap();
-        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
+        assert_eq!(state(&path, &lock).unwrap(), DaemonState::Stopped);
         // A directory cannot be read, even by root.
         assert!(state(dir.path(), &lock).is_err());
         fs::remove_file(&path).unwrap();
@@ -321,9 +321,9 @@ mod tests {
         let process = Process::at(pid);
         editor.kill().unwrap();
         editor.wait().unwrap();
-        assert_eq!((own, of_user), (State::Running(process), State::Stale(pid)));
-        assert_eq!(crashed, State::Stale(pid), "another process that has the daemon's pid now");
-        assert_eq!(starting, State::Starting);
+        assert_eq!((own, of_user), (DaemonState::Running(process), DaemonState::Stale(pid)));
+        assert_eq!(crashed, DaemonState::Stale(pid), "another process that has the daemon's pid now");
+        assert_eq!(starting, DaemonState::Starting);
         assert_eq!(process::user(pid), None);
     }
 
@@ -353,7 +353,7 @@ mod tests {
         assert!(PidFile::claim(&path, &lock).unwrap().is_none());
         drop(stranger);
         ours.remove();
-        assert_eq!(state(&path, &lock).unwrap(), State::Stopped);
+        assert_eq!(state(&path, &lock).unwrap(), DaemonState::Stopped);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn failed<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Pr
 
 /// The user that the daemon becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct DaemonUser {
     name: String,
     uid: Uid,
     gid: Gid,
@@ -60,12 +60,12 @@ pub fn own_name() -> String {
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-impl Identity {
+impl DaemonUser {
     /// Looks up a user by name.
     ///
     /// # Errors
     /// There is no such user, or this process is not root and cannot become another user.
-    pub fn find(name: &str) -> Result<Identity, PrivilegeError> {
+    pub fn find(name: &str) -> Result<DaemonUser, PrivilegeError> {
         let what = || format!("[privileges] user = \"{name}\"");
         let user = User::from_name(name).map_err(failed(what()))?;
         let Some(user) = user else {
@@ -74,18 +74,18 @@ impl Identity {
         if !geteuid().is_root() && geteuid() != user.uid {
             return Err(failed(what())("only root can become another user; start the daemon as root"));
         }
-        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
+        Ok(DaemonUser { name: user.name, uid: user.uid, gid: user.gid })
     }
 
     /// Looks up a user by uid.
     ///
     /// # Errors
     /// There is no such user, or the system's user database cannot be read.
-    pub fn of(number: u32) -> Result<Identity, PrivilegeError> {
+    pub fn of(number: u32) -> Result<DaemonUser, PrivilegeError> {
         let what = || format!("user {number}");
         let user = User::from_uid(Uid::from_raw(number)).map_err(failed(what()))?;
         let user = user.ok_or_else(|| failed(what())("there is no such user"))?;
-        Ok(Identity { name: user.name, uid: user.uid, gid: user.gid })
+        Ok(DaemonUser { name: user.name, uid: user.uid, gid: user.gid })
     }
 
     /// Gives a file of root to the user, and creates it if it is missing ([`give::give`]).
@@ -115,7 +115,7 @@ impl Identity {
 ///
 /// # Errors
 /// The directory cannot be created, or belongs to another user and cannot be taken over.
-pub fn make_directory(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
+pub fn make_directory(path: &Path, owner: Option<&DaemonUser>, lock: &Path) -> Result<(), PrivilegeError> {
     fs::create_dir_all(path).map_err(failed(format!("{} cannot be created", path.display())))?;
     can_take(path, owner, lock)?;
     let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
@@ -127,7 +127,7 @@ pub fn make_directory(path: &Path, owner: Option<&Identity>, lock: &Path) -> Res
 ///
 /// # Errors
 /// The directory cannot be created, or `owner` cannot write to it.
-pub fn make_lasting_directory(path: &Path, owner: Option<&Identity>) -> Result<(), PrivilegeError> {
+pub fn make_lasting_directory(path: &Path, owner: Option<&DaemonUser>) -> Result<(), PrivilegeError> {
     fs::create_dir_all(path).map_err(failed(format!("{} cannot be created", path.display())))?;
     let what = || format!("{} cannot be used", path.display());
     let found = fs::symlink_metadata(path).map_err(failed(what()))?.uid();
@@ -149,7 +149,7 @@ pub fn make_lasting_directory(path: &Path, owner: Option<&Identity>) -> Result<(
 ///
 /// # Errors
 /// A daemon of another user uses the directory, or that cannot be determined.
-pub fn can_take(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<(), PrivilegeError> {
+pub fn can_take(path: &Path, owner: Option<&DaemonUser>, lock: &Path) -> Result<(), PrivilegeError> {
     let Ok(found) = fs::symlink_metadata(path).map(|found| found.uid()) else { return Ok(()) };
     if found == 0 || found == owner.map_or(geteuid(), |owner| owner.uid).as_raw() {
         return Ok(());
@@ -169,7 +169,7 @@ pub fn can_take(path: &Path, owner: Option<&Identity>, lock: &Path) -> Result<()
 ///
 /// # Errors
 /// The system refuses a step. The steps before it have been done.
-pub fn give_up(user: Option<&Identity>) -> Result<(), PrivilegeError> {
+pub fn give_up(user: Option<&DaemonUser>) -> Result<(), PrivilegeError> {
     let held = caps::read(None, CapSet::Permitted).map_err(refused("permitted capabilities"))?;
     let mut kept = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
     match user {
@@ -235,7 +235,7 @@ fn restrict(directories: &[PathBuf]) -> Result<bool, landlock::RulesetError> {
 ///
 /// # Errors
 /// The user cannot read a file, or this process cannot become the user temporarily.
-pub fn can_read(files: &[Cow<'_, Path>], user: &Identity) -> Result<(), PrivilegeError> {
+pub fn can_read(files: &[Cow<'_, Path>], user: &DaemonUser) -> Result<(), PrivilegeError> {
     let read = |path: &Cow<'_, Path>| {
         fs::File::open(&**path).map(drop).map_err(|error: io::Error| {
             let what = format!("{} cannot be read by {}", path.display(), user.name);
@@ -249,7 +249,7 @@ pub fn can_read(files: &[Cow<'_, Path>], user: &Identity) -> Result<(), Privileg
 }
 
 /// Runs `act` as the user, then becomes root again. The process must have only this thread.
-fn as_user<T>(user: &Identity, act: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
+fn as_user<T>(user: &DaemonUser, act: impl FnOnce() -> T) -> Result<T, PrivilegeError> {
     let (root, group) = (geteuid(), getegid());
     if root == user.uid {
         return Ok(act());

@@ -73,7 +73,7 @@ impl Process {
     ///
     /// # Errors
     /// The process has ended (`ESRCH`).
-    pub fn hold(self) -> io::Result<Held> {
+    pub fn hold(self) -> io::Result<ProcessHandle> {
         let gone = || io::Error::from(Errno::ESRCH);
         let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(gone)?;
         let handle = match pidfd_open(pid, PidfdFlags::empty()) {
@@ -83,18 +83,18 @@ impl Process {
             Err(errno) => return Err(errno.into()),
         };
         // Check only after opening the handle: the pid may have been reused before.
-        if self.lives() { Ok(Held { process: self, handle }) } else { Err(gone()) }
+        if self.lives() { Ok(ProcessHandle { process: self, handle }) } else { Err(gone()) }
     }
 }
 
 /// A handle to a process, to send signals and wait for its end.
 #[derive(Debug)]
-pub struct Held {
+pub struct ProcessHandle {
     process: Process,
     handle: Option<OwnedFd>,
 }
 
-impl Held {
+impl ProcessHandle {
     /// Sends a signal.
     ///
     /// # Errors

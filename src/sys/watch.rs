@@ -19,7 +19,7 @@ const MAX_LINKS: usize = 40;
 
 /// What happened to a watched name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// Another file, link or directory was renamed or linked into place, or it was removed.
     Replaced,
     /// A file is being written in place.
@@ -51,7 +51,7 @@ pub struct Hints(watch::Receiver<Hint>);
 #[derive(Clone, Copy, Debug)]
 struct Hint {
     count: u64,
-    last: Change,
+    last: FileChange,
 }
 
 impl FileWatch {
@@ -69,7 +69,7 @@ impl FileWatch {
     }
 
     fn of(path: PathBuf, names: Option<BTreeSet<OsString>>) -> (FileWatch, Hints) {
-        let (sender, hints) = watch::channel(Hint { count: 0, last: Change::Unknown });
+        let (sender, hints) = watch::channel(Hint { count: 0, last: FileChange::Unknown });
         let watched = Arc::new(Mutex::new(Watched { directories: BTreeSet::new(), names }));
         let known = Arc::clone(&watched);
         let report = move |event: file_watch::Result<Event>| {
@@ -109,7 +109,7 @@ impl FileWatch {
 
 impl Hints {
     /// Waits until a watched name has changed since the last call, and returns the last change. Safe to cancel.
-    pub async fn next(&mut self) -> Change {
+    pub async fn next(&mut self) -> FileChange {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -117,7 +117,7 @@ impl Hints {
     }
 
     /// As [`Hints::next`], without waiting.
-    pub fn next_now(&mut self) -> Option<Change> {
+    pub fn next_now(&mut self) -> Option<FileChange> {
         self.0.has_changed().is_ok_and(|changed| changed).then(|| self.0.borrow_and_update().last)
     }
 }
@@ -137,16 +137,16 @@ impl Watched {
 const CLOSED_BY_A_WRITER: AccessKind = AccessKind::Close(AccessMode::Write);
 
 /// The change that an event reports. None if it leaves the content as it was.
-fn change(event: &Event) -> Option<Change> {
+fn change(event: &Event) -> Option<FileChange> {
     match event.kind {
-        EventKind::Access(_) => Some(Change::Closed),
+        EventKind::Access(_) => Some(FileChange::Closed),
         EventKind::Create(_) if event.paths.first().is_some_and(|path| is_linked(path)) => {
-            Some(Change::Replaced)
+            Some(FileChange::Replaced)
         }
-        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(Change::Written),
-        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Some(Change::Replaced),
+        EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => Some(FileChange::Written),
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Some(FileChange::Replaced),
         EventKind::Modify(_) => None,
-        _ => Some(Change::Unknown),
+        _ => Some(FileChange::Unknown),
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
-    async fn hinted(watch: &mut FileWatch, hints: &mut Hints) -> Option<Change> {
+    async fn hinted(watch: &mut FileWatch, hints: &mut Hints) -> Option<FileChange> {
         let hint = tokio::time::timeout(Duration::from_secs(5), hints.next()).await.ok();
         // The last of several related changes.
         let last = hinted_soon(hints).await.or(hint);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     /// Waits for hints that are still pending.
-    async fn hinted_soon(hints: &mut Hints) -> Option<Change> {
+    async fn hinted_soon(hints: &mut Hints) -> Option<FileChange> {
         let mut last = None;
         while let Ok(hint) = tokio::time::timeout(Duration::from_millis(200), hints.next()).await {
             last = Some(hint);
@@ -224,12 +224,16 @@ mod tests {
         watch.follow();
         for round in 0..3 {
             fs::write(&path, format!("in place {round}")).unwrap();
-            assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed), "in place, round {round}");
+            assert_eq!(
+                hinted(&mut watch, &mut hints).await,
+                Some(FileChange::Closed),
+                "in place, round {round}"
+            );
             fs::write(dir.path().join("new"), "renamed").unwrap();
             fs::rename(dir.path().join("new"), &path).unwrap();
             assert_eq!(
                 hinted(&mut watch, &mut hints).await,
-                Some(Change::Replaced),
+                Some(FileChange::Replaced),
                 "renamed, round {round}"
             );
         }
@@ -244,16 +248,16 @@ mod tests {
         watch.follow();
         let mut file = fs::File::create(at("web.cf")).unwrap();
         file.write_all(b"half").unwrap();
-        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Written));
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(FileChange::Written));
         drop(file);
-        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed));
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(FileChange::Closed));
         fs::write(at("other"), "other").unwrap();
         fs::read(at("web.cf")).unwrap();
         assert_eq!(hinted_soon(&mut hints).await, None, "another file, and reading");
         fs::remove_file(at("web.cf")).unwrap();
-        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "removed");
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(FileChange::Replaced), "removed");
         fs::hard_link(at("other"), at("web.cf")).unwrap();
-        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "linked");
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(FileChange::Replaced), "linked");
     }
 
     #[tokio::test]
@@ -273,10 +277,14 @@ mod tests {
         for version in ["v2", "v3", "v1"] {
             symlink(format!("../{version}"), at("etc/..new")).unwrap();
             fs::rename(at("etc/..new"), at("etc/..data")).unwrap();
-            assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Replaced), "swapped to {version}");
+            assert_eq!(
+                hinted(&mut watch, &mut hints).await,
+                Some(FileChange::Replaced),
+                "swapped to {version}"
+            );
             assert_eq!(fs::read_to_string(at("etc/web.cf")).unwrap(), version);
         }
         fs::write(at("v1/web.cf"), "target written").unwrap();
-        assert_eq!(hinted(&mut watch, &mut hints).await, Some(Change::Closed), "the target was written");
+        assert_eq!(hinted(&mut watch, &mut hints).await, Some(FileChange::Closed), "the target was written");
     }
 }

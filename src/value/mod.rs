@@ -25,5 +25,5 @@ pub use perl_pattern::{Pattern, PatternError, PatternLimit};
 pub use relay::Relay;
 pub use secret::Secret;
 pub use status::DaemonStatus;
-pub use tls::{Identity, PemFile, Roots, Tls, TlsPolicy};
+pub use tls::{ClientIdentity, PemFile, Roots, Tls, TlsPolicy};
 pub use verdict::{MAX_MONITOR, MAX_REASON, Outcome, UnknownCause, Unreachable, Verdict};

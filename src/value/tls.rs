@@ -70,7 +70,7 @@ pub struct TlsPolicy {
     /// `tlsverify`, with the CA certificates to verify with. Absent: any certificate is accepted.
     pub verify: Option<Roots>,
     /// `tlscert` and `tlskey`: the client certificate for servers that request one.
-    pub identity: Option<Identity>,
+    pub identity: Option<ClientIdentity>,
     /// `tlslegacy`: whether obsolete versions and ciphers are allowed.
     pub legacy: bool,
 }
@@ -97,7 +97,7 @@ pub enum Roots {
 
 /// A client certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Identity {
+pub struct ClientIdentity {
     /// The certificate and its intermediate certificates.
     pub certificates: PemFile,
     /// The private key.

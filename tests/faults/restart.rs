@@ -12,7 +12,7 @@ use ldirectord_rs::daemon::{self, CommandSetup, Limits, Setup};
 use ldirectord_rs::desired;
 use ldirectord_rs::health::Health;
 use ldirectord_rs::settings::{self, Acts};
-use ldirectord_rs::sys::log::{Log, Target};
+use ldirectord_rs::sys::log::{Log, LogDestination};
 use nix::sys::signal::{Signal, raise};
 
 use crate::crowd::Crowd;
@@ -86,13 +86,16 @@ impl Resident {
             rights: Rights::new("", "").unwrap(),
             remember: false,
             verify_interval: None,
-            check_limits: Limits { checks: settings::Checks::default().max_concurrent, descriptors: 8192 },
+            check_limits: Limits {
+                checks: settings::CheckSettings::default().max_concurrent,
+                descriptors: 8192,
+            },
             unchecked_is_down: false,
             grace: Duration::from_secs(4),
             acts: Acts { mail: false, commands: false },
-            mail: settings::Mail::default(),
+            mail: settings::MailSettings::default(),
             monitor_mode: 0o644,
-            log: Log::new("web.cf", Target::Nowhere),
+            log: Log::new("web.cf", LogDestination::Nowhere),
             log_by_configuration: false,
             commands: CommandSetup {
                 timeout: Duration::from_secs(10),

@@ -9,8 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ldirectord_rs::config::{
-    self, Alert, AlertStatus, Answers, CheckType, Config, Globals, HttpMethod, LogTarget, Netmask, Original,
-    Question, Severity, Virtual,
+    self, Alert, AlertStatus, Answers, CheckType, Config, Globals, HttpMethod, LogTarget, NameQuestion,
+    Netmask, Original, Severity, Virtual,
 };
 use ldirectord_rs::value::{Family, Protocol, VirtualId};
 
@@ -53,14 +53,14 @@ impl Known {
         for question in config::questions(text) {
             match question {
                 // The original has no directives for such files, so the corpus names none.
-                Question::File(_) => {}
-                Question::Host { name, family } => {
+                NameQuestion::File(_) => {}
+                NameQuestion::Host { name, family } => {
                     let found = self.hosts.iter().find(|(address, known)| {
                         known.eq_ignore_ascii_case(&name) && Family::of(*address) == family
                     });
                     found.iter().for_each(|(address, _)| answers.add_host(name.clone(), family, *address));
                 }
-                Question::Port { name, protocol } => {
+                NameQuestion::Port { name, protocol } => {
                     let found = self
                         .services
                         .iter()

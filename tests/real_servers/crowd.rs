@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::spec::Action;
+use ldirectord_rs::spec::ProbeAction;
 use ldirectord_rs::value::{Outcome, UnknownCause, Verdict};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -68,7 +68,7 @@ fn run(block: &str) {
     let first = runtime.block_on(checker.run(&key.probe));
     assert_eq!(first.outcome, Outcome::Down, "{}", first.reason);
     let before = settle(&runtime, KEPT);
-    let is_command = matches!(key.probe.action, Action::External(_));
+    let is_command = matches!(key.probe.action, ProbeAction::External(_));
     let together = if is_command { PROGRAMS } else { CROWD };
     let (verdicts, during) = runtime.block_on(async {
         let checks = stream::iter(0..CROWD).map(|_| checker.run(&key.probe)).buffer_unordered(together);

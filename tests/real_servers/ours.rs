@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ldirectord_rs::check::Checker;
-use ldirectord_rs::config::{self, Answers, Question};
+use ldirectord_rs::config::{self, Answers, NameQuestion};
 use ldirectord_rs::spec::{CheckKey, Spec};
 use ldirectord_rs::value::{Outcome, Verdict};
 
@@ -22,7 +22,7 @@ pub fn check(block: &str, seconds: u32) -> Result<Option<Arc<CheckKey>>, String>
 fn answers(text: &[u8]) -> Answers {
     let mut answers = Answers::new("director");
     for question in config::questions(text) {
-        if let Question::File(path) = question {
+        if let NameQuestion::File(path) = question {
             let content = std::fs::read(&path).map(Into::into).map_err(|error| error.to_string());
             answers.add_file(path, content);
         }

@@ -85,6 +85,11 @@ impl Crate {
         Crate { modules }
     }
 
+    /// Whether a file below the folder of the crate is a module of it, and not test code.
+    pub(crate) fn contains(&self, file: &Path) -> bool {
+        self.modules.contains_key(&module_path(file))
+    }
+
     /// The modules of this crate that each module names. A re-export leads to the module that defines the name.
     pub(crate) fn arrows(&self) -> Vec<Arrow> {
         let mut arrows = Vec::new();
@@ -277,7 +282,7 @@ impl<'ast> Visit<'ast> for Reader {
 }
 
 /// Whether an item is under `#[cfg(test)]`, `#[cfg(all(test, …))]` or `#[test]`.
-fn is_test(attributes: &[Attribute]) -> bool {
+pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return attribute.path().is_ident("test") };
         let condition = list.tokens.to_string();

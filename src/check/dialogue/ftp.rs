@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::io::AsyncReadExt;
 
-use super::session::{Reply, Session, StepResult};
+use super::session::{DialogueSession, NumberedReply, StepResult};
 use crate::check::failure::unreachable;
 use crate::check::{content, format, matching};
 use crate::net::stream::Stream;
@@ -14,7 +14,7 @@ use crate::net::{cause, dial};
 use crate::spec::DialogueProbe;
 use crate::value::Pattern;
 
-pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
+pub(super) async fn greeting(session: &mut DialogueSession<'_>) -> StepResult<Vec<u8>> {
     let greeting = session.reply("the greeting").await?;
     // 120 announces a later greeting of 220 (RFC 959 5.4).
     let greeting = if greeting.code == 120 { session.reply("the greeting").await? } else { greeting };
@@ -25,7 +25,7 @@ pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
     Ok(greeting.line)
 }
 
-pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult {
+pub(super) async fn run(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe) -> StepResult {
     // `/` is the default if no request is set.
     let wants_a_file = dialogue.request != "/" || dialogue.receive.is_some();
     if wants_a_file || !dialogue.login.is_empty() {
@@ -38,12 +38,16 @@ pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe) -> 
     Ok(session.up())
 }
 
-async fn command(session: &mut Session<'_>, text: &str, what: &'static str) -> StepResult<Reply> {
+async fn command(
+    session: &mut DialogueSession<'_>,
+    text: &str,
+    what: &'static str,
+) -> StepResult<NumberedReply> {
     session.send(&format!("{text}\r\n"), what).await?;
     session.reply(what).await
 }
 
-async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult<()> {
+async fn login(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe) -> StepResult<()> {
     // A virtual service on port 21 without a line `service=ftp` has no default login.
     let login = if dialogue.login.is_empty() { "anonymous" } else { &dialogue.login };
     let passwd = dialogue.passwd.reveal();
@@ -63,7 +67,7 @@ async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResul
     Ok(())
 }
 
-async fn file(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult {
+async fn file(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe) -> StepResult {
     let request = &dialogue.request;
     if request.chars().any(char::is_control) {
         return Err(session.down("request must not contain control characters"));
@@ -105,7 +109,7 @@ async fn file(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult
 
 /// The address of the data connection. Always the address of the dialogue with the port from the reply: behind NAT the
 /// server may send an address that does not work, and it must not be able to send a check to third parties.
-async fn passive(session: &mut Session<'_>) -> StepResult<SocketAddr> {
+async fn passive(session: &mut DialogueSession<'_>) -> StepResult<SocketAddr> {
     let (_, peer) = session.ends().map_err(|error| unreachable("ftp", &error))?;
     let (word, code) = if peer.is_ipv4() { ("PASV", 227) } else { ("EPSV", 229) };
     let reply = command(session, word, "the address of the data connection").await?;
@@ -142,7 +146,11 @@ fn extended_port(text: &str) -> Option<u16> {
 }
 
 /// Reads the file and returns its size. If it is incomplete at the deadline, the part received by then is judged.
-async fn read(session: &Session<'_>, data: &mut Stream, receive: Option<&Pattern>) -> StepResult<usize> {
+async fn read(
+    session: &DialogueSession<'_>,
+    data: &mut Stream,
+    receive: Option<&Pattern>,
+) -> StepResult<usize> {
     let progress = session.begin("the file");
     let (mut buffer, mut size) = ([0; 8192], 0);
     while size < content::MAX {
@@ -167,7 +175,7 @@ async fn read(session: &Session<'_>, data: &mut Stream, receive: Option<&Pattern
     Ok(size)
 }
 
-async fn judge(session: &mut Session<'_>, dialogue: &DialogueProbe, content: &[u8]) -> StepResult {
+async fn judge(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe, content: &[u8]) -> StepResult {
     session.done(&format::count(content.len() as u64, "byte"));
     let Some(pattern) = &dialogue.receive else { return Ok(session.up()) };
     let source = pattern.source();

@@ -1,12 +1,12 @@
 //! IMAP (RFC 9051): a greeting `* OK` or `* PREAUTH`, a login if one is set, LOGOUT.
 
-use super::session::{Session, StepResult};
+use super::session::{DialogueSession, StepResult};
 use crate::spec::DialogueProbe;
 
 /// The most lines before the answer to a command.
 const MAX_LINES: usize = 1000;
 
-pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
+pub(super) async fn greeting(session: &mut DialogueSession<'_>) -> StepResult<Vec<u8>> {
     let greeting = session.line("the greeting").await?;
     let authenticated = is_authenticated(&greeting);
     if !authenticated && !greeting.to_ascii_uppercase().starts_with(b"* OK") {
@@ -20,7 +20,11 @@ fn is_authenticated(greeting: &[u8]) -> bool {
     greeting.to_ascii_uppercase().starts_with(b"* PREAUTH")
 }
 
-pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> StepResult {
+pub(super) async fn run(
+    session: &mut DialogueSession<'_>,
+    dialogue: &DialogueProbe,
+    greeting: &[u8],
+) -> StepResult {
     let authenticated = is_authenticated(greeting);
     if !dialogue.login.is_empty() && !authenticated {
         login(session, dialogue).await?;
@@ -29,7 +33,7 @@ pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe, gre
     Ok(session.up())
 }
 
-async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult<()> {
+async fn login(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe) -> StepResult<()> {
     let (Some(login), Some(passwd)) = (quoted(&dialogue.login), quoted(dialogue.passwd.reveal())) else {
         return Err(session.down("login and passwd must not contain line ends or NUL"));
     };

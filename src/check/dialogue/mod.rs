@@ -13,7 +13,7 @@ use super::clients::Clients;
 use super::progress::Progress;
 use crate::spec::{Dialogue, DialogueProbe, Probe, Transport};
 use crate::value::Verdict;
-use session::{Session, StepResult};
+use session::{DialogueSession, StepResult};
 
 /// Speaks the protocol of the probe.
 pub(super) async fn run(
@@ -35,7 +35,7 @@ async fn over_tcp(
     dialogue: &DialogueProbe,
     progress: &Progress,
 ) -> StepResult {
-    let mut session = Session::open(clients, probe, dialogue, progress).await?;
+    let mut session = DialogueSession::open(clients, probe, dialogue, progress).await?;
     let greeting = match dialogue.protocol {
         Dialogue::Ftp => ftp::greeting(&mut session).await?,
         Dialogue::Imap => imap::greeting(&mut session).await?,

@@ -1,9 +1,9 @@
 //! NNTP (RFC 3977): a greeting that begins with 2.
 
-use super::session::{Session, StepResult};
+use super::session::{DialogueSession, StepResult};
 use crate::value::shown::escaped;
 
-pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
+pub(super) async fn greeting(session: &mut DialogueSession<'_>) -> StepResult<Vec<u8>> {
     let greeting = session.line("the greeting").await?;
     if greeting.first() != Some(&b'2') {
         return Err(session.refused("greeting", &greeting));
@@ -13,7 +13,7 @@ pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
     Ok(greeting)
 }
 
-pub(super) async fn run(session: &mut Session<'_>) -> StepResult {
+pub(super) async fn run(session: &mut DialogueSession<'_>) -> StepResult {
     session.quit("QUIT\r\n").await;
     Ok(session.up())
 }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 
-use super::session::{Session, StepResult};
+use super::session::{DialogueSession, StepResult};
 use crate::check::format;
 use crate::spec::DialogueProbe;
 
@@ -15,7 +15,7 @@ const MAX_LINES: usize = 1000;
 /// The most bytes that are shown of a refusal that does not end the dialogue.
 const SHOWN: usize = 120;
 
-pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
+pub(super) async fn greeting(session: &mut DialogueSession<'_>) -> StepResult<Vec<u8>> {
     let greeting = session.line("the greeting").await?;
     if !greeting.starts_with(b"+OK") {
         return Err(session.refused("greeting", &greeting));
@@ -24,7 +24,11 @@ pub(super) async fn greeting(session: &mut Session<'_>) -> StepResult<Vec<u8>> {
     Ok(greeting)
 }
 
-pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> StepResult {
+pub(super) async fn run(
+    session: &mut DialogueSession<'_>,
+    dialogue: &DialogueProbe,
+    greeting: &[u8],
+) -> StepResult {
     if !dialogue.login.is_empty() {
         if !(single_line(&dialogue.login) && single_line(dialogue.passwd.reveal())) {
             return Err(session.down("login and passwd must not contain control characters"));
@@ -39,7 +43,11 @@ fn single_line(text: &str) -> bool {
     !text.chars().any(char::is_control)
 }
 
-async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[u8]) -> StepResult<()> {
+async fn login(
+    session: &mut DialogueSession<'_>,
+    dialogue: &DialogueProbe,
+    greeting: &[u8],
+) -> StepResult<()> {
     let (login, passwd) = (&dialogue.login, dialogue.passwd.reveal());
     if let Some(stamp) = stamp(greeting) {
         let digest = hex(&Md5::new().chain_update(stamp).chain_update(passwd).finalize());
@@ -55,7 +63,12 @@ async fn login(session: &mut Session<'_>, dialogue: &DialogueProbe, greeting: &[
     expect(session, &format!("PASS {passwd}\r\n"), "PASS", "the answer to PASS").await
 }
 
-async fn expect(session: &mut Session<'_>, text: &str, word: &str, what: &'static str) -> StepResult<()> {
+async fn expect(
+    session: &mut DialogueSession<'_>,
+    text: &str,
+    word: &str,
+    what: &'static str,
+) -> StepResult<()> {
     session.send(text, what).await?;
     let answer = session.line(what).await?;
     if !answer.starts_with(b"+OK") {
@@ -66,14 +79,19 @@ async fn expect(session: &mut Session<'_>, text: &str, word: &str, what: &'stati
 }
 
 /// The same, but a refusal does not end the dialogue.
-async fn accepts(session: &mut Session<'_>, text: &str, word: &str, what: &'static str) -> StepResult<bool> {
+async fn accepts(
+    session: &mut DialogueSession<'_>,
+    text: &str,
+    word: &str,
+    what: &'static str,
+) -> StepResult<bool> {
     session.send(text, what).await?;
     let line = session.line(what).await?;
     Ok(answered(session, word, &line))
 }
 
 /// Records the answer to a login. Returns whether it accepts.
-fn answered(session: &mut Session<'_>, word: &str, line: &[u8]) -> bool {
+fn answered(session: &mut DialogueSession<'_>, word: &str, line: &[u8]) -> bool {
     let accepted = line.starts_with(b"+OK");
     let answer =
         if accepted { "+OK".to_owned() } else { format!("answered {}", format::beginning(line, SHOWN)) };
@@ -89,7 +107,7 @@ fn stamp(greeting: &[u8]) -> Option<&[u8]> {
     stamp.contains(&b'@').then_some(stamp)
 }
 
-async fn offers_cram_md5(session: &mut Session<'_>) -> StepResult<bool> {
+async fn offers_cram_md5(session: &mut DialogueSession<'_>) -> StepResult<bool> {
     const WHAT: &str = "the answer to CAPA";
     session.send("CAPA\r\n", WHAT).await?;
     if !session.line(WHAT).await?.starts_with(b"+OK") {
@@ -108,7 +126,7 @@ async fn offers_cram_md5(session: &mut Session<'_>) -> StepResult<bool> {
 }
 
 /// Logs in by CRAM-MD5. Returns whether the server accepts.
-async fn cram_md5(session: &mut Session<'_>, login: &str, passwd: &str) -> StepResult<bool> {
+async fn cram_md5(session: &mut DialogueSession<'_>, login: &str, passwd: &str) -> StepResult<bool> {
     const WHAT: &str = "the answer to AUTH CRAM-MD5";
     session.send("AUTH CRAM-MD5\r\n", WHAT).await?;
     let line = session.line(WHAT).await?;

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use crate::check::clients::{Clients, handshake_with};
 use crate::check::failure::{injected, judge_error, unreachable};
 use crate::check::format::{self, spoken};
-use crate::check::progress::{Content, Progress, Step};
+use crate::check::progress::{CheckStep, PartialContent, Progress};
 use crate::net::stream::Stream;
-use crate::net::tls::Client;
+use crate::net::tls::TlsClient;
 use crate::net::{cause, dial};
 use crate::spec::{DialogueProbe, Probe, Transport};
 use crate::value::{Tls, Verdict};
@@ -28,7 +28,7 @@ const MAX_LINES: usize = 1000;
 const SHOWN: usize = 120;
 
 /// A dialogue with one server.
-pub(super) struct Session<'a> {
+pub(super) struct DialogueSession<'a> {
     stream: Stream,
     progress: &'a Progress,
     /// `smtp 10.0.0.2:25`
@@ -40,25 +40,25 @@ pub(super) struct Session<'a> {
     /// Received bytes that are not yet read as lines.
     inbox: Vec<u8>,
     /// The TLS client for data connections, if this connection uses STARTTLS.
-    seal: Option<(Client, &'a Tls)>,
+    seal: Option<(TlsClient, &'a Tls)>,
 }
 
 /// A reply of the protocols that number their replies (RFC 5321 4.2, RFC 959 4.2).
-pub(super) struct Reply {
+pub(super) struct NumberedReply {
     /// 100 to 599.
     pub(super) code: u16,
     /// Its last line.
     pub(super) line: Vec<u8>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> DialogueSession<'a> {
     /// Connects, and does the TLS handshake if the protocol begins with one.
     pub(super) async fn open(
         clients: &Clients,
         probe: &Probe,
         dialogue: &'a DialogueProbe,
         progress: &'a Progress,
-    ) -> StepResult<Session<'a>> {
+    ) -> StepResult<DialogueSession<'a>> {
         let began = Instant::now();
         let name = format!("{} {}", dialogue.as_str(), probe.target);
         progress.connecting(probe.target);
@@ -66,8 +66,8 @@ impl<'a> Session<'a> {
             .await
             .map_err(|error| unreachable(&format!("connect to {}", probe.target), &error))?;
         let story = format!("connected in {}", spoken(began.elapsed()));
-        progress.connected(Step::Greeting);
-        let session = Session {
+        progress.connected(CheckStep::Greeting);
+        let session = DialogueSession {
             stream: Stream::Plain(stream),
             progress,
             name,
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     }
 
     /// Switches to TLS after the server has agreed.
-    pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> StepResult<Session<'a>> {
+    pub(super) async fn seal(self, clients: &Clients, tls: &'a Tls) -> StepResult<DialogueSession<'a>> {
         if !self.inbox.is_empty() {
             return Err(self.down(&injected("STARTTLS", self.inbox.len())));
         }
@@ -99,17 +99,17 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    async fn handshake(mut self, client: Client, tls: &Tls) -> StepResult<Session<'a>> {
+    async fn handshake(mut self, client: TlsClient, tls: &Tls) -> StepResult<DialogueSession<'a>> {
         self.step_began = Instant::now();
-        self.progress.step(Step::Handshake);
+        self.progress.step(CheckStep::Handshake);
         let Stream::Plain(stream) = self.stream else { return Ok(self) };
         let address = stream.peer_addr().map_err(|error| unreachable(&self.name, &error))?.ip();
         match handshake_with(&client, tls, address, stream, self.progress).await {
             Ok(stream) => {
-                self.progress.step(Step::Greeting);
+                self.progress.step(CheckStep::Greeting);
                 self.story.push_str(&format!(", TLS in {}", spoken(self.step_began.elapsed())));
                 self.step_began = Instant::now();
-                Ok(Session { stream, ..self })
+                Ok(DialogueSession { stream, ..self })
             }
             Err(error) => Err(judge_error(format!("{}: {}, {error}", self.name, self.story), &error)),
         }
@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
     /// Sends text. `next` names what is waited for afterwards ("the answer to EHLO").
     pub(super) async fn send(&mut self, text: &str, next: &'static str) -> StepResult<()> {
         self.step_began = Instant::now();
-        self.progress.step(Step::Answer(next));
+        self.progress.step(CheckStep::Answer(next));
         let sent = async {
             self.stream.write_all(text.as_bytes()).await?;
             self.stream.flush().await
@@ -150,7 +150,7 @@ impl<'a> Session<'a> {
     /// Begins to receive a content that can be judged at the deadline as well.
     pub(super) fn begin(&self, what: &'static str) -> &'a Progress {
         let said = format!("{}: {}", self.name, self.story);
-        self.progress.begin(Content { said, what, ..Content::default() });
+        self.progress.begin(PartialContent { said, what, ..PartialContent::default() });
         self.progress
     }
 
@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads a numbered reply, which may have several lines.
-    pub(super) async fn reply(&mut self, what: &'static str) -> StepResult<Reply> {
+    pub(super) async fn reply(&mut self, what: &'static str) -> StepResult<NumberedReply> {
         let mut begun = None;
         for _ in 0..MAX_LINES {
             let line = self.line(what).await?;
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
             match (code, line.get(3)) {
                 // In FTP the lines between the first and the last may begin with anything (RFC 959 4.2).
                 (code, _) if self.is_ftp() && begun.is_some() && code != begun => {}
-                (Some(code), None | Some(b' ')) => return Ok(Reply { code, line }),
+                (Some(code), None | Some(b' ')) => return Ok(NumberedReply { code, line }),
                 (Some(_), Some(b'-')) => begun = begun.or(code),
                 _ if self.is_ftp() && begun.is_some() => {}
                 _ => {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::session::{Session, StepResult};
+use super::session::{DialogueSession, StepResult};
 use crate::check::failure::unreachable;
 use crate::check::format;
-use crate::check::progress::{Progress, Step};
+use crate::check::progress::{CheckStep, Progress};
 use crate::net::dial;
 use crate::spec::{DialogueProbe, Probe};
 use crate::value::Verdict;
@@ -27,7 +27,7 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(4);
 const DATAGRAM: usize = 65_536;
 
 /// The check over TCP.
-pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe) -> StepResult {
+pub(super) async fn run(session: &mut DialogueSession<'_>, dialogue: &DialogueProbe) -> StepResult {
     const WHAT: &str = "the answer to OPTIONS";
     let ends = session.ends().map_err(|error| unreachable("sip", &error))?;
     session.send(&options(dialogue, "TCP", ends.0), WHAT).await?;
@@ -46,7 +46,7 @@ pub(super) async fn run(session: &mut Session<'_>, dialogue: &DialogueProbe) -> 
     }
 }
 
-async fn skip_headers(session: &mut Session<'_>) -> StepResult<()> {
+async fn skip_headers(session: &mut DialogueSession<'_>) -> StepResult<()> {
     for _ in 0..MAX_LINES {
         if session.line("the headers of the answer").await?.is_empty() {
             return Ok(());
@@ -62,7 +62,7 @@ pub(super) async fn over_udp(probe: &Probe, dialogue: &DialogueProbe, progress: 
     let failed = |error: &std::io::Error| unreachable(&name, error);
     let socket = dial::datagrams(probe.target).await.map_err(|error| failed(&error))?;
     let own = socket.local_addr().map_err(|error| failed(&error))?;
-    progress.connected(Step::Answer("the answer to OPTIONS"));
+    progress.connected(CheckStep::Answer("the answer to OPTIONS"));
     let text = options(dialogue, "UDP", own);
     let mut buffer = vec![0; DATAGRAM];
     let mut wait = AGAIN;

@@ -1,7 +1,7 @@
 //! The request to switch to TLS in each protocol: SMTP (RFC 3207), IMAP and POP3 (RFC 2595), NNTP (RFC 4642), FTP
 //! (RFC 4217).
 
-use super::session::{Session, StepResult};
+use super::session::{DialogueSession, StepResult};
 use super::smtp;
 use crate::check::format;
 use crate::spec::Dialogue;
@@ -10,7 +10,7 @@ use crate::spec::Dialogue;
 const MAX_LINES: usize = 1000;
 
 /// Requests TLS after the greeting. If the server agrees, the handshake must follow at once.
-pub(super) async fn ask(session: &mut Session<'_>, protocol: Dialogue) -> StepResult<()> {
+pub(super) async fn ask(session: &mut DialogueSession<'_>, protocol: Dialogue) -> StepResult<()> {
     match protocol {
         Dialogue::Ftp => numbered(session, "AUTH TLS", "the answer to AUTH TLS", 234).await,
         Dialogue::Imap => imap(session).await,
@@ -27,7 +27,7 @@ pub(super) async fn ask(session: &mut Session<'_>, protocol: Dialogue) -> StepRe
 }
 
 async fn numbered(
-    session: &mut Session<'_>,
+    session: &mut DialogueSession<'_>,
     command: &'static str,
     what: &'static str,
     code: u16,
@@ -42,7 +42,7 @@ async fn numbered(
 }
 
 /// A server in transit mode must be switched to reader mode first (RFC 3977 5.3).
-async fn nntp(session: &mut Session<'_>) -> StepResult<()> {
+async fn nntp(session: &mut DialogueSession<'_>) -> StepResult<()> {
     const ASK: (&str, &str) = ("STARTTLS", "the answer to STARTTLS");
     session.send("STARTTLS\r\n", ASK.1).await?;
     let answer = session.reply(ASK.1).await?;
@@ -64,7 +64,7 @@ async fn nntp(session: &mut Session<'_>) -> StepResult<()> {
     }
 }
 
-async fn pop(session: &mut Session<'_>) -> StepResult<()> {
+async fn pop(session: &mut DialogueSession<'_>) -> StepResult<()> {
     session.send("STLS\r\n", "the answer to STLS").await?;
     let answer = session.line("the answer to STLS").await?;
     if !answer.starts_with(b"+OK") {
@@ -74,7 +74,7 @@ async fn pop(session: &mut Session<'_>) -> StepResult<()> {
     Ok(())
 }
 
-async fn imap(session: &mut Session<'_>) -> StepResult<()> {
+async fn imap(session: &mut DialogueSession<'_>) -> StepResult<()> {
     const WHAT: &str = "the answer to STARTTLS";
     session.send("a0 STARTTLS\r\n", WHAT).await?;
     for _ in 0..MAX_LINES {
@@ -91,7 +91,7 @@ async fn imap(session: &mut Session<'_>) -> StepResult<()> {
     Err(session.down(&format!("more than {MAX_LINES} lines before {WHAT}")))
 }
 
-fn not_offered(session: &Session<'_>, command: &str, answer: &[u8]) -> crate::value::Verdict {
+fn not_offered(session: &DialogueSession<'_>, command: &str, answer: &[u8]) -> crate::value::Verdict {
     let answer = format::beginning(answer, 120);
     session.down(&format!("the server does not offer TLS here: {command} answered {answer}"))
 }

@@ -6,22 +6,22 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use tokio::sync::SemaphorePermit;
 
-use crate::check::content::End;
-use crate::check::progress::Content;
+use crate::check::content::ContentEnd;
+use crate::check::progress::PartialContent;
 
 /// An answer: status, redirect and body.
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
     /// The reason phrase, if it is not the standard one.
     pub(super) phrase: Option<String>,
     pub(super) location: Option<HeaderValue>,
     pub(super) body: Vec<u8>,
-    pub(super) end: End,
+    pub(super) end: ContentEnd,
     /// The permit for memory of a large body, held as long as the body is.
     pub(super) place: Option<SemaphorePermit<'static>>,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The status as the original writes it: `404 Not Found`.
     pub(super) fn status_line(&self) -> String {
         let known = || Cow::Borrowed(self.status.canonical_reason().unwrap_or_default());
@@ -30,13 +30,13 @@ impl Answer {
     }
 
     /// A content for the body, still empty. `name` is the request, which begins the reason.
-    pub(super) fn page(&self, name: &str) -> Content {
+    pub(super) fn page(&self, name: &str) -> PartialContent {
         let status = self.status_line();
-        Content {
+        PartialContent {
             said: format!("{name}: {status}"),
             what: "the body",
             monitor: Some(status),
-            ..Content::default()
+            ..PartialContent::default()
         }
     }
 
@@ -63,9 +63,9 @@ mod tests {
     fn d2_a_status_without_words_ends_without_a_blank() {
         let said = |status, phrase: Option<&str>| {
             let phrase = phrase.map(str::to_owned);
-            let (location, body, end) = (None, Vec::new(), End::NoPlace);
+            let (location, body, end) = (None, Vec::new(), ContentEnd::NoPlace);
             let status = StatusCode::from_u16(status).unwrap();
-            Answer { status, phrase, location, body, end, place: None }.status_line()
+            HttpAnswer { status, phrase, location, body, end, place: None }.status_line()
         };
         assert_eq!(said(200, Some("")), "200");
         assert_eq!(said(200, Some("Fine")), "200 Fine");

@@ -17,11 +17,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use super::lenient::{Lenient, MAX_HEAD};
-use crate::check::content::{self, End};
+use crate::check::content::{self, ContentEnd};
 use crate::check::format;
-use crate::check::progress::{Progress, Step};
+use crate::check::progress::{CheckStep, Progress};
 use crate::net::cause;
 use crate::value::shown::escaped;
 
@@ -37,14 +37,14 @@ const FRAMES: usize = 64;
 /// Why there is no answer, as part of a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct Failure {
+pub(super) struct ExchangeError {
     why: String,
     source: hyper::Error,
 }
 
-impl Failure {
-    fn new(source: hyper::Error, progress: &Progress) -> Failure {
-        Failure { why: explain(&source, progress), source }
+impl ExchangeError {
+    fn new(source: hyper::Error, progress: &Progress) -> ExchangeError {
+        ExchangeError { why: explain(&source, progress), source }
     }
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn run<S>(
     request: Request<Empty<Bytes>>,
     wanted: &Wanted<'_>,
     progress: &Progress,
-) -> Result<Answer, Failure>
+) -> Result<HttpAnswer, ExchangeError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -76,16 +76,16 @@ where
         .max_buf_size(MAX_HEAD)
         .handshake(io)
         .await
-        .map_err(|error| Failure::new(error, progress))?;
+        .map_err(|error| ExchangeError::new(error, progress))?;
     let mut driven = pin!(Driven { connection: Some(connection) });
     let response = driven.as_mut().until(sender.send_request(request)).await;
-    let response = response.map_err(|error| Failure::new(error, progress))?;
-    let mut answer = Answer {
+    let response = response.map_err(|error| ExchangeError::new(error, progress))?;
+    let mut answer = HttpAnswer {
         status: response.status(),
         phrase: phrase(&response),
         location: response.headers().get(LOCATION).cloned(),
         body: Vec::new(),
-        end: End::Whole,
+        end: ContentEnd::Whole,
         place: None,
     };
     // The body of an error or a redirect is not needed.
@@ -94,7 +94,7 @@ where
         let end = read(response.into_body(), driven, wanted.body, progress);
         answer.end = match wanted.body {
             true => end.await,
-            false => timeout(IDLE_BODY, end).await.unwrap_or(End::Cut),
+            false => timeout(IDLE_BODY, end).await.unwrap_or(ContentEnd::Cut),
         };
         let content = progress.take_content().unwrap_or_default();
         (answer.body, answer.place) = (content.bytes, content.place);
@@ -108,7 +108,7 @@ async fn read<S>(
     mut driven: Pin<&mut Driven<'_, S>>,
     kept: bool,
     progress: &Progress,
-) -> End
+) -> ContentEnd
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -118,10 +118,10 @@ where
         if turns.next() == Some(FRAMES) {
             yield_now().await;
         }
-        progress.step(Step::Body(read));
+        progress.step(CheckStep::Body(read));
         match driven.as_mut().until(incoming.frame()).await {
-            None => return End::Whole,
-            Some(Err(error)) => return End::Broken(explain(&error, progress)),
+            None => return ContentEnd::Whole,
+            Some(Err(error)) => return ContentEnd::Broken(explain(&error, progress)),
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
                 if kept {
@@ -130,7 +130,7 @@ where
                         Err(end) => return end,
                     }
                 } else if read + data.len() > content::MAX {
-                    return End::Cut;
+                    return ContentEnd::Cut;
                 } else {
                     read += data.len();
                 }

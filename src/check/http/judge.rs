@@ -1,14 +1,14 @@
 //! Judges an answer: its status, then whether its body matches.
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use crate::check::content;
-use crate::check::progress::{Content, Progress};
+use crate::check::progress::{PartialContent, Progress};
 use crate::value::{Pattern, Verdict};
 
 /// The verdict on an answer.
 pub(super) async fn judge(
     name: &str,
-    mut answer: Answer,
+    mut answer: HttpAnswer,
     receive: Option<&Pattern>,
     progress: &Progress,
 ) -> Verdict {
@@ -17,7 +17,7 @@ pub(super) async fn judge(
         return Verdict::down(format!("{name}: {status}")).with_monitor(status);
     }
     let bytes = std::mem::take(&mut answer.body);
-    let content = Content { bytes, ..answer.page(name) };
+    let content = PartialContent { bytes, ..answer.page(name) };
     content::judge(&content, &answer.end, receive, progress).await
 }
 
@@ -26,17 +26,17 @@ mod tests {
     use hyper::StatusCode;
 
     use super::*;
-    use crate::check::content::End;
+    use crate::check::content::ContentEnd;
     use crate::value::{Outcome, UnknownCause};
 
     #[tokio::test]
     async fn b4_a_body_without_a_place_is_not_the_fault_of_its_server() {
-        let answer = Answer {
+        let answer = HttpAnswer {
             status: StatusCode::OK,
             phrase: None,
             location: None,
             body: vec![b'x'; 16 * 1024],
-            end: End::NoPlace,
+            end: ContentEnd::NoPlace,
             place: None,
         };
         let fine = Pattern::parse("fine").unwrap();

@@ -18,16 +18,16 @@ use hyper::{Method, Request, Uri};
 use super::clients::Clients;
 use super::failure::judge_error;
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use crate::net::lookup::Lookups;
 use crate::spec::{HttpMethod, HttpProbe, Probe, Redirects, Scheme};
 use crate::value::host::without_port;
 use crate::value::{Secret, Tls, Verdict};
-use answer::Answer;
+use answer::HttpAnswer;
 use exchange::Wanted;
 use judge::judge;
-use open::{Peer, open};
-use url::{Target, escape};
+use open::{PeerAddress, open};
+use url::{Url, escape};
 
 /// The value of `User-Agent`.
 const AGENT: &str = concat!("ldirectord-rs/", env!("CARGO_PKG_VERSION"));
@@ -38,7 +38,7 @@ const MAX_HOPS: usize = 7;
 /// The destination of one request of a check. The parts of the first are borrowed from the probe.
 struct Hop<'a> {
     scheme: Scheme,
-    peer: Peer<'a>,
+    peer: PeerAddress<'a>,
     /// The target in the request line: a path, or the whole URL for a proxy.
     path: Cow<'a, str>,
     host: &'a str,
@@ -48,7 +48,7 @@ struct Hop<'a> {
 }
 
 /// The context of all requests of one check.
-struct Check<'a> {
+struct HttpCheck<'a> {
     clients: &'a Clients,
     lookups: &'a Lookups,
     probe: &'a Probe,
@@ -57,10 +57,10 @@ struct Check<'a> {
 }
 
 /// An answer, and where it came from.
-struct Reply {
+struct HttpReply {
     /// The request, to begin the reason with.
     name: String,
-    answer: Answer,
+    answer: HttpAnswer,
 }
 
 /// Sends the request, follows redirects, and judges the last answer.
@@ -71,15 +71,15 @@ pub(super) async fn run(
     http: &HttpProbe,
     progress: &Progress,
 ) -> Verdict {
-    let mut target: Option<Target> = None;
+    let mut target: Option<Url> = None;
     let first = escape(&http.request);
     if http.proxy || !first.starts_with('/') {
-        match Target::parse(&first) {
+        match Url::parse(&first) {
             Ok(absolute) => target = Some(absolute),
             Err(why) => return Verdict::down(format!("{}: {why}", http.method_word())),
         }
     }
-    let check = Check { clients, lookups, probe, http, progress };
+    let check = HttpCheck { clients, lookups, probe, http, progress };
     let mut asked_first = None;
     for hops in 0.. {
         let hop = hop(probe, http, &first, target.as_ref(), hops);
@@ -106,11 +106,11 @@ pub(super) async fn run(
 fn follow(
     http: &HttpProbe,
     probe: &Probe,
-    target: Option<&Target>,
-    base: impl Fn() -> Target,
+    target: Option<&Url>,
+    base: impl Fn() -> Url,
     location: &str,
     hops: usize,
-) -> Result<Target, String> {
+) -> Result<Url, String> {
     if http.redirects == Redirects::No {
         return Err(", not followed (redirects=no)".to_owned());
     }
@@ -130,8 +130,8 @@ fn follow(
 
 /// Whether a URL names the checked server: by its address, by the name in the Host header, or by the host of the
 /// request if that is a URL.
-fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Target) -> bool {
-    let own = Target::parse(&http.request).ok();
+fn is_same_host(http: &HttpProbe, probe: &Probe, next: &Url) -> bool {
+    let own = Url::parse(&http.request).ok();
     match own {
         Some(own) => own.host.eq_ignore_ascii_case(&next.host) || names_host(http, &next.host),
         None => next.address() == Some(probe.target.ip()) || names_host(http, &next.host),
@@ -145,7 +145,7 @@ fn names_host(http: &HttpProbe, host: &str) -> bool {
 }
 
 /// The request, to begin the reason with.
-fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, elsewhere: bool) -> String {
+fn name(probe: &Probe, http: &HttpProbe, target: Option<&Url>, hops: usize, elsewhere: bool) -> String {
     let mut name = format!("{} ", http.method_word());
     match target {
         Some(target) => name.push_str(&target.to_string()),
@@ -162,7 +162,7 @@ fn name(probe: &Probe, http: &HttpProbe, target: Option<&Target>, hops: usize, e
 }
 
 /// Whether a URL is requested through the proxy. As in the original only HTTP is; HTTPS URLs are connected to directly.
-fn proxied(http: &HttpProbe, target: &Target) -> bool {
+fn proxied(http: &HttpProbe, target: &Url) -> bool {
     http.proxy && target.scheme == Scheme::Http
 }
 
@@ -171,13 +171,13 @@ fn hop<'a>(
     probe: &Probe,
     http: &'a HttpProbe,
     first: &'a str,
-    target: Option<&'a Target>,
+    target: Option<&'a Url>,
     hops: usize,
 ) -> Hop<'a> {
     let Some(target) = target else {
         return Hop {
             scheme: http.scheme,
-            peer: Peer::Address(probe.target),
+            peer: PeerAddress::Address(probe.target),
             path: Cow::Borrowed(first),
             host: http.host.as_deref().unwrap_or_default(),
             credentials: None,
@@ -187,7 +187,7 @@ fn hop<'a>(
     if proxied(http, target) {
         return Hop {
             scheme: Scheme::Http,
-            peer: Peer::Address(probe.target),
+            peer: PeerAddress::Address(probe.target),
             path: Cow::Owned(target.to_string()),
             host: &target.authority,
             credentials: Some(&target.credentials),
@@ -195,12 +195,12 @@ fn hop<'a>(
         };
     }
     let peer = match target.address() {
-        Some(address) => Peer::Address(SocketAddr::new(address, target.port)),
+        Some(address) => PeerAddress::Address(SocketAddr::new(address, target.port)),
         // The name resolves to the virtual service, where another real server may answer.
         None if hops > 0 && http.redirects == Redirects::SameHost && names_host(http, &target.host) => {
-            Peer::Address(SocketAddr::new(probe.target.ip(), target.port))
+            PeerAddress::Address(SocketAddr::new(probe.target.ip(), target.port))
         }
-        None => Peer::Name(&target.host, target.port),
+        None => PeerAddress::Name(&target.host, target.port),
     };
     // The configured names apply to the configured request only; after a redirect those of the Location apply.
     let (host, server_name) = match hops {
@@ -219,8 +219,8 @@ fn hop<'a>(
 }
 
 /// The URL of a probe that has only a path. A relative `Location` is resolved against it.
-fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
-    Target {
+fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Url {
+    Url {
         scheme: http.scheme,
         authority: probe.target.to_string(),
         credentials: Secret::default(),
@@ -232,43 +232,43 @@ fn base(probe: &Probe, http: &HttpProbe, path: &str) -> Target {
 
 /// The host that answers: the connected server, or the host that is requested from a proxy.
 #[derive(Clone, PartialEq, Eq)]
-enum Answers {
+enum Responder {
     Address(IpAddr),
     Host(String),
 }
 
-impl Check<'_> {
+impl HttpCheck<'_> {
     /// Sends one request and reads one answer, on one connection.
     async fn ask(
         &self,
         hop: &Hop<'_>,
-        target: Option<&Target>,
+        target: Option<&Url>,
         hops: usize,
-        asked_first: &mut Option<Answers>,
-    ) -> Result<Reply, Verdict> {
+        asked_first: &mut Option<Responder>,
+    ) -> Result<HttpReply, Verdict> {
         let progress = self.progress;
         let request = request(hop, self.http)?;
         let (stream, address) = open(&hop.peer, self.probe.target, self.lookups, progress).await?;
         let who = match target {
-            Some(target) if proxied(self.http, target) => Answers::Host(target.host.clone()),
-            _ => Answers::Address(address.ip()),
+            Some(target) if proxied(self.http, target) => Responder::Host(target.host.clone()),
+            _ => Responder::Address(address.ip()),
         };
         let elsewhere = *asked_first.get_or_insert_with(|| who.clone()) != who;
         let name = name(self.probe, self.http, target, hops, elsewhere);
         let wanted = Wanted { name: &name, body: self.http.receive.is_some() };
         let answer = match hop.scheme {
             Scheme::Http => {
-                progress.connected(Step::Answer("the status line"));
+                progress.connected(CheckStep::Answer("the status line"));
                 exchange::run(stream, request, &wanted, progress).await
             }
             Scheme::Https => {
-                progress.connected(Step::Handshake);
+                progress.connected(CheckStep::Handshake);
                 let shaken = self.clients.handshake(&hop.tls, address.ip(), stream, progress).await;
                 let stream = shaken.map_err(|why| {
                     judge_error(format!("connect to {address}: {why}"), &why)
                         .with_monitor(format!("500 Can't connect to {address} ({why})"))
                 })?;
-                progress.step(Step::Answer("the status line"));
+                progress.step(CheckStep::Answer("the status line"));
                 exchange::run(stream, request, &wanted, progress).await
             }
         };
@@ -276,7 +276,7 @@ impl Check<'_> {
             let what = format!("{} {}", self.http.method_word(), format::url(&hop.path));
             judge_error(format!("{what}: {why} (from {address})"), &why).with_monitor(format!("500 {why}"))
         })?;
-        Ok(Reply { name, answer })
+        Ok(HttpReply { name, answer })
     }
 }
 

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
 use crate::check::failure::unreachable;
-use crate::check::progress::{Progress, Step};
+use crate::check::progress::{CheckStep, Progress};
 use crate::net::lookup::Lookups;
 use crate::net::resolve::ResolveError;
 use crate::net::{cause, dial};
 use crate::value::{UnknownCause, Verdict};
 
 /// The peer to connect to.
-pub(super) enum Peer<'a> {
+pub(super) enum PeerAddress<'a> {
     Address(SocketAddr),
     /// A host name, which may have several addresses, and the port.
     Name(&'a str, u16),
@@ -20,20 +20,20 @@ pub(super) enum Peer<'a> {
 
 /// Connects to the peer. For a name, to the first of its addresses that accepts. `server` is the checked server.
 pub(super) async fn open(
-    peer: &Peer<'_>,
+    peer: &PeerAddress<'_>,
     server: SocketAddr,
     lookups: &Lookups,
     progress: &Progress,
 ) -> Result<(TcpStream, SocketAddr), Verdict> {
     let (name, port) = match *peer {
-        Peer::Address(address) => {
+        PeerAddress::Address(address) => {
             progress.connecting(address);
             let stream = dial::connect(address).await.map_err(|error| failed(address, &error))?;
             return Ok((stream, address));
         }
-        Peer::Name(name, port) => (name, port),
+        PeerAddress::Name(name, port) => (name, port),
     };
-    progress.step(Step::Resolve(name.to_owned()));
+    progress.step(CheckStep::Resolve(name.to_owned()));
     let found = match lookups.addresses(name, server).await {
         Ok(found) => found,
         Err(error @ ResolveError::NotFound(_)) => {

@@ -13,7 +13,7 @@ use crate::value::Secret;
 
 /// A parsed absolute URL. Path and query are escaped, ready for the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct Url {
     /// HTTP or HTTPS.
     pub(super) scheme: Scheme,
     /// Host and port as written in the URL, without user and password.
@@ -28,9 +28,9 @@ pub(super) struct Target {
     pub(super) path: String,
 }
 
-impl Target {
+impl Url {
     /// Parses an absolute URL. The error is part of a sentence.
-    pub(super) fn parse(url: &str) -> Result<Target, String> {
+    pub(super) fn parse(url: &str) -> Result<Url, String> {
         let url = escape(url);
         let shown = format::url(&url);
         let (scheme, rest) =
@@ -50,7 +50,7 @@ impl Target {
         let credentials = credentials(userinfo).ok_or_else(|| {
             format!("the user name in {shown} contains a colon, which Basic authentication does not allow")
         })?;
-        Ok(Target { scheme, authority: authority.to_owned(), credentials, host, port, path })
+        Ok(Url { scheme, authority: authority.to_owned(), credentials, host, port, path })
     }
 
     /// The host, if it is an address.
@@ -59,13 +59,13 @@ impl Target {
     }
 
     /// Follows a `Location`, which may be relative.
-    pub(super) fn join(&self, location: &str) -> Result<Target, String> {
+    pub(super) fn join(&self, location: &str) -> Result<Url, String> {
         let location = location.trim();
         if split_scheme(location).is_some() {
-            return Target::parse(location);
+            return Url::parse(location);
         }
         if location.starts_with("//") {
-            return Target::parse(&format!("{}:{location}", self.scheme));
+            return Url::parse(&format!("{}:{location}", self.scheme));
         }
         let reference = escape(location);
         let old_path = self.path.split('?').next().unwrap_or("/");
@@ -79,11 +79,11 @@ impl Target {
             let folder = old_path.rfind('/').map_or("/", |slash| &old_path[..=slash]);
             without_dots(&format!("{folder}{reference}"))
         };
-        Ok(Target { path, ..self.clone() })
+        Ok(Url { path, ..self.clone() })
     }
 }
 
-impl std::fmt::Display for Target {
+impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.path)
     }
@@ -214,12 +214,12 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let target = Target::parse("HTTPS://user:pw@[fd00::2]:8443?q=1 2#f").unwrap();
+        let target = Url::parse("HTTPS://user:pw@[fd00::2]:8443?q=1 2#f").unwrap();
         assert_eq!(
             (target.scheme, &*target.authority, &*target.host, target.port, &*target.path),
             (Scheme::Https, "[fd00::2]:8443", "fd00::2", 8443, "/?q=1%202")
         );
-        assert_eq!(Target::parse("http://h").unwrap().to_string(), "http://h/");
+        assert_eq!(Url::parse("http://h").unwrap().to_string(), "http://h/");
         for wrong in [
             "",
             "/x",
@@ -231,7 +231,7 @@ mod tests {
             "http://[::1/",
             "http://[::1]x/",
         ] {
-            assert!(Target::parse(wrong).is_err(), "{wrong}");
+            assert!(Url::parse(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -248,24 +248,24 @@ mod tests {
             ("http://@h/", ""),
             ("http://h/u:p@x", ""),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = Url::parse(url).unwrap();
             assert_eq!(target.credentials.reveal(), BASE64.encode(plain), "{url}");
             for shown in [target.to_string(), format!("{target:?}")] {
                 assert!(!shown.contains("mon") && !shown.contains("bW9u"), "{shown}");
             }
         }
-        let refused = Target::parse("http://mon%3ax:pw@h/").unwrap_err();
+        let refused = Url::parse("http://mon%3ax:pw@h/").unwrap_err();
         let expected =
             "the user name in http://h/ contains a colon, which Basic authentication does not allow";
         assert_eq!(refused, expected);
-        let target = Target::parse("http://mon:pw@h/a").unwrap();
+        let target = Url::parse("http://mon:pw@h/a").unwrap();
         assert_eq!(target.join("b").unwrap().credentials, target.credentials);
         assert_eq!(target.join("//h/b").unwrap().credentials, Secret::default());
     }
 
     #[test]
     fn locations_are_joined_like_the_original() {
-        let base = Target::parse("http://10.0.0.2:80/a/b/c?d").unwrap();
+        let base = Url::parse("http://10.0.0.2:80/a/b/c?d").unwrap();
         for (location, expected) in [
             ("foo", "http://10.0.0.2:80/a/b/foo"),
             ("../x", "http://10.0.0.2:80/a/x"),

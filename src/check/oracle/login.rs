@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::check::format;
-use crate::check::progress::{Progress, Step};
+use crate::check::progress::{CheckStep, Progress};
 use crate::net::{cause, tls};
 use crate::spec::{Probe, SqlProbe};
 use crate::value::{UnknownCause, Verdict};
@@ -22,7 +22,7 @@ const SHOWN: usize = 300;
 
 /// The request to the login process.
 #[derive(Serialize, Deserialize)]
-struct Request {
+struct LoginRequest {
     descriptor: String,
     login: String,
     passwd: String,
@@ -39,9 +39,9 @@ pub(super) async fn run(
 ) -> Verdict {
     // The process opens its own connection.
     progress.connecting(probe.target);
-    progress.connected(Step::Answer("the login and the query"));
+    progress.connected(CheckStep::Answer("the login and the query"));
     let (host, port) = (probe.target.ip(), probe.target.port());
-    let request = Request {
+    let request = LoginRequest {
         descriptor: format!(
             "(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST={host})(PORT={port}))(CONNECT_DATA={connect}))"
         ),
@@ -59,7 +59,7 @@ pub(super) async fn run(
     }
 }
 
-async fn in_process(request: &Request) -> io::Result<(bool, String)> {
+async fn in_process(request: &LoginRequest) -> io::Result<(bool, String)> {
     // This is the running program even if its file was replaced meanwhile.
     let mut child = Command::new("/proc/self/exe")
         .arg(ARGUMENT)
@@ -87,7 +87,7 @@ pub fn main() -> bool {
     let asked = (|| {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).map_err(|error| format!("no request: {}", cause(&error)))?;
-        let request: Request =
+        let request: LoginRequest =
             serde_json::from_slice(&text).map_err(|error| format!("no request: {error}"))?;
         ask(&request)
     })();
@@ -100,7 +100,7 @@ pub fn main() -> bool {
     good
 }
 
-fn ask(request: &Request) -> Result<&'static str, String> {
+fn ask(request: &LoginRequest) -> Result<&'static str, String> {
     let config = oracledb::Config::default()
         .set_credentials(&request.login, &request.passwd)
         .set_connect_string(&request.descriptor)

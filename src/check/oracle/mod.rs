@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::failure::{judge_error, unreachable};
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::sql::INCOMPLETE;
 use crate::net::{cause, dial};
 use crate::spec::{Probe, SqlProbe};
@@ -35,7 +35,7 @@ const MAX_RESENDS: usize = 3;
 const UNKNOWN_SID: u32 = 12505;
 
 /// The answer of a listener.
-enum Answer {
+enum ListenerAnswer {
     /// It accepts or redirects. The words for the reason.
     Good(&'static str),
     /// It refuses: the number of the error, 0 for none, and its text.
@@ -75,9 +75,9 @@ async fn tns_connect(
     let mut refusal = None;
     for connect in asked {
         match ask(name, target, connect, progress).await? {
-            Answer::Good(said) => return Ok((said, connect.clone())),
-            Answer::Refused(0, _) if database.is_empty() => return Ok(("answers", connect.clone())),
-            Answer::Refused(number, text) => {
+            ListenerAnswer::Good(said) => return Ok((said, connect.clone())),
+            ListenerAnswer::Refused(0, _) if database.is_empty() => return Ok(("answers", connect.clone())),
+            ListenerAnswer::Refused(number, text) => {
                 let told = Verdict::down(format!("{name}: the listener refuses: {}", explain(number, &text)));
                 let unknown = number == UNKNOWN_SID;
                 refusal = Some(told);
@@ -90,7 +90,12 @@ async fn tns_connect(
     Err(refusal.unwrap_or_else(|| Verdict::down(format!("{name}: nothing was asked"))))
 }
 
-async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress) -> Result<Answer, Verdict> {
+async fn ask(
+    name: &str,
+    target: SocketAddr,
+    connect: &str,
+    progress: &Progress,
+) -> Result<ListenerAnswer, Verdict> {
     let broken = |error: io::Error| {
         let reason = match error.kind() {
             io::ErrorKind::UnexpectedEof => {
@@ -104,7 +109,7 @@ async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress)
     progress.connecting(target);
     let mut stream =
         dial::connect(target).await.map_err(|error| unreachable(&format!("connect to {target}"), &error))?;
-    progress.connected(Step::Answer("the listener"));
+    progress.connected(CheckStep::Answer("the listener"));
     let packet = connect_packet(target, connect);
     for _ in 0..=MAX_RESENDS {
         stream.write_all(&packet).await.map_err(broken)?;
@@ -121,12 +126,12 @@ async fn ask(name: &str, target: SocketAddr, connect: &str, progress: &Progress)
         let mut body = vec![0; length - HEADER];
         stream.read_exact(&mut body).await.map_err(broken)?;
         match header[4] {
-            ACCEPT => return Ok(Answer::Good("accepts")),
-            REDIRECT => return Ok(Answer::Good("accepts, and redirects clients")),
+            ACCEPT => return Ok(ListenerAnswer::Good("accepts")),
+            REDIRECT => return Ok(ListenerAnswer::Good("accepts, and redirects clients")),
             REFUSE => {
                 // The text follows two reason codes and its length.
                 let text = String::from_utf8_lossy(body.get(4..).unwrap_or_default()).into_owned();
-                return Ok(Answer::Refused(number_in(&text), text));
+                return Ok(ListenerAnswer::Refused(number_in(&text), text));
             }
             RESEND => {}
             other => {

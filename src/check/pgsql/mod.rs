@@ -15,12 +15,12 @@ use super::aside::polled_aside;
 use super::clients::{Clients, HandshakeError};
 use super::failure::{judge_error, unreachable};
 use super::format;
-use super::progress::{Progress, Step};
+use super::progress::{CheckStep, Progress};
 use super::sql::{INCOMPLETE, name};
 use crate::net::dial;
 use crate::net::limited::{ByteLimit, Limited};
 use crate::net::stream::Stream;
-use crate::net::tls::ClientError;
+use crate::net::tls::TlsClientError;
 use crate::spec::{Probe, SqlProbe};
 use crate::value::Verdict;
 use crate::value::shown::escaped;
@@ -34,22 +34,24 @@ pub(super) async fn run(clients: &Clients, probe: &Probe, sql: &SqlProbe, progre
     }
     let mode = if sql.starttls { SslMode::Require } else { SslMode::Prefer };
     let mut login = log_in(clients, mode, probe, sql, progress).await;
-    if matches!(&login, Err(Refusal::Login(error)) if may_work_without_tls(sql, error)) {
+    if matches!(&login, Err(LoginError::Login(error)) if may_work_without_tls(sql, error)) {
         // Keep the first error unless the second attempt succeeds.
         login = log_in(clients, SslMode::Disable, probe, sql, progress).await.or(login);
     }
     match login {
         Ok((client, connection)) => rows(&name, &client, connection, sql, progress).await,
-        Err(Refusal::Client(error)) => Verdict::down(format!("{name}: {error}")),
-        Err(Refusal::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
-        Err(Refusal::Login(error)) => judge_error(format!("{name}: login: {}", pgsql_said(&error)), &error),
+        Err(LoginError::Client(error)) => Verdict::down(format!("{name}: {error}")),
+        Err(LoginError::Connection(error)) => unreachable(&format!("connect to {}", probe.target), &error),
+        Err(LoginError::Login(error)) => {
+            judge_error(format!("{name}: login: {}", pgsql_said(&error)), &error)
+        }
     }
 }
 
 /// How a login failed.
-enum Refusal {
+enum LoginError {
     Connection(std::io::Error),
-    Client(ClientError),
+    Client(TlsClientError),
     Login(tokio_postgres::Error),
 }
 
@@ -59,16 +61,16 @@ async fn log_in(
     probe: &Probe,
     sql: &SqlProbe,
     progress: &Progress,
-) -> Result<(Client, Connection<Limited<TcpStream, ByteLimit>, Limited<Stream, ByteLimit>>), Refusal> {
+) -> Result<(Client, Connection<Limited<TcpStream, ByteLimit>, Limited<Stream, ByteLimit>>), LoginError> {
     progress.connecting(probe.target);
-    let stream = dial::connect(probe.target).await.map_err(Refusal::Connection)?;
-    progress.connected(Step::Answer("the answer to the login"));
+    let stream = dial::connect(probe.target).await.map_err(LoginError::Connection)?;
+    progress.connected(CheckStep::Answer("the answer to the login"));
     let mut config = tokio_postgres::Config::new();
     config.user(&sql.login).password(sql.passwd.reveal()).application_name("ldirectord-rs").ssl_mode(mode);
     if !sql.database.is_empty() {
         config.dbname(&sql.database);
     }
-    let client = clients.of(&sql.tls.policy).map_err(Refusal::Client)?;
+    let client = clients.of(&sql.tls.policy).map_err(LoginError::Client)?;
     let warning = Arc::new(OnceLock::new());
     let sealer =
         Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), warning: Arc::clone(&warning) };
@@ -77,7 +79,7 @@ async fn log_in(
         async move { config.connect_raw(Limited::new(stream, ByteLimit::new(MAX_ANSWER)), sealer).await };
     let login = polled_aside(login, progress).await;
     progress.warn(warning.get().cloned());
-    login.map_err(Refusal::Login)
+    login.map_err(LoginError::Login)
 }
 
 /// Whether the login is tried again without TLS, as in the original's library. The rules of a server may differ for the
@@ -99,7 +101,7 @@ async fn rows(
     sql: &SqlProbe,
     progress: &Progress,
 ) -> Verdict {
-    progress.step(Step::Answer("the answer to the query"));
+    progress.step(CheckStep::Answer("the answer to the query"));
     let query = async {
         let mut rows = pin!(client.simple_query_raw(&sql.query).await?);
         while let Some(message) = rows.next().await {

@@ -11,12 +11,12 @@ use tokio_postgres::tls::TlsConnect;
 use crate::check::clients::{HandshakeError, handshake};
 use crate::net::limited::{ByteLimit, Limited};
 use crate::net::stream::Stream;
-use crate::net::tls::Client;
+use crate::net::tls::TlsClient;
 use crate::value::Tls;
 
 /// Does the handshake for the library.
 pub(super) struct Sealer {
-    pub(super) client: Client,
+    pub(super) client: TlsClient,
     pub(super) tls: Tls,
     pub(super) address: IpAddr,
     /// The warning about the certificate.

@@ -30,7 +30,7 @@ async fn check_with_absence(probe: Probe) -> Verdict {
 }
 
 fn smtp(target: SocketAddr) -> Probe {
-    probe(target, DEADLINE, Action::Dialogue(dialogue_with(Dialogue::Smtp)))
+    probe(target, DEADLINE, ProbeAction::Dialogue(dialogue_with(Dialogue::Smtp)))
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::value::{Identity, PemFile, Roots};
+use crate::value::{ClientIdentity, PemFile, Roots};
 
 /// The name in the certificates.
 pub(super) const NAME: &str = "www.example.net";
@@ -77,8 +77,8 @@ impl Certificate {
         Roots::File(PemFile::new("/etc/server.pem", self.pem.as_bytes().into()))
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        Identity {
+    pub(super) fn identity(&self) -> ClientIdentity {
+        ClientIdentity {
             certificates: PemFile::new("/etc/own.pem", self.pem.as_bytes().into()),
             key: PemFile::new("/etc/own.key", self.key.serialize_pem().as_bytes().into()),
         }

@@ -5,9 +5,9 @@ use tokio::net::UdpSocket;
 use super::*;
 use crate::spec::DatagramProbe;
 
-fn datagram(payload: &[u8], reply: Option<&str>) -> Action {
+fn datagram(payload: &[u8], reply: Option<&str>) -> ProbeAction {
     let reply = reply.map(|pattern| Pattern::parse(pattern).unwrap());
-    Action::Datagram(DatagramProbe { payload: payload.to_vec(), reply })
+    ProbeAction::Datagram(DatagramProbe { payload: payload.to_vec(), reply })
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn check(dialogue: DialogueProbe, script: Script, outcome: Outcome, words:
     let mut heard = Vec::new();
     for loopback in LOOPBACKS {
         let server = scripted(loopback, script).await;
-        let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+        let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Dialogue(dialogue.clone()))).await;
         assert_says(&verdict, outcome, words);
         assert!(!verdict.reason.contains("word"), "a secret in {verdict:?}");
         if outcome == Outcome::Up || words.contains("answered") || words.contains("greeting") {
@@ -110,7 +110,7 @@ async fn smtp() {
     check(smtp(), busy, Down, "EHLO answered \"421 too many connections\"").await;
     check(smtp(), &[("", "hello\r\n")], Down, "the greeting is not a numbered reply: \"hello\"").await;
     let server = scripted("127.0.0.1:0", &[("", "220 ")]).await;
-    let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(smtp()))).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Dialogue(smtp()))).await;
     assert_says(&verdict, Down, "4 bytes received, waiting for the greeting)");
 }
 
@@ -274,10 +274,11 @@ async fn pops_and_imaps_begin_with_tls() {
                 follow(stream, script, &std::sync::Mutex::default()).await;
             })
             .await;
-            let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+            let verdict =
+                run(&probe(server.address, PATIENCE, ProbeAction::Dialogue(dialogue.clone()))).await;
             assert_says(&verdict, Outcome::Up, "TLS in ");
             let plain = scripted(loopback, script).await;
-            let verdict = run(&probe(plain.address, PATIENCE, Action::Dialogue(dialogue.clone()))).await;
+            let verdict = run(&probe(plain.address, PATIENCE, ProbeAction::Dialogue(dialogue.clone()))).await;
             assert_says(&verdict, Outcome::Down, "the server does not speak TLS on this port");
         }
     }
@@ -299,7 +300,7 @@ async fn sip_over_tcp() {
     check(sip.clone(), busy, Down, "OPTIONS answered \"SIP/2.0 503 Service Unavailable\"").await;
     let cut: Script = &[("OPTIONS", "SIP/2.0 200 OK\r\nVia: x\r\n")];
     let server = scripted("127.0.0.1:0", cut).await;
-    let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(sip))).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Dialogue(sip))).await;
     assert_says(&verdict, Down, "no complete answer");
 }
 
@@ -326,7 +327,7 @@ async fn sip_over_udp() {
                 String::from_utf8_lossy(&buffer[..length]).into_owned()
             });
             let sip = dialogue_with(Dialogue::Sip { udp: true });
-            assert_says(&run(&probe(address, PATIENCE, Action::Dialogue(sip))).await, outcome, words);
+            assert_says(&run(&probe(address, PATIENCE, ProbeAction::Dialogue(sip))).await, outcome, words);
             let heard = task.await.unwrap();
             assert!(heard.starts_with("OPTIONS sip: SIP/2.0\r\nVia: SIP/2.0/UDP "), "{heard}");
             assert!(heard.ends_with("\r\nContent-Length: 0\r\n\r\n"), "{heard}");
@@ -334,7 +335,7 @@ async fn sip_over_udp() {
         // No server: the kernel reports the refusal.
         let unused = UdpSocket::bind(loopback).await.unwrap().local_addr().unwrap();
         let sip = dialogue_with(Dialogue::Sip { udp: true });
-        let verdict = run(&probe(unused, PATIENCE, Action::Dialogue(sip))).await;
+        let verdict = run(&probe(unused, PATIENCE, ProbeAction::Dialogue(sip))).await;
         assert_says(&verdict, Outcome::Down, "connection refused");
     }
 }
@@ -409,7 +410,7 @@ async fn ftp() {
             (ftp("joe", "good", "/gone", Some("fine")), Outcome::Down, "RETR answered \"550 no\""),
             (ftp("joe", "good", "/", Some("fine")), Outcome::Down, "RETR answered \"550 no\""),
         ] {
-            let verdict = run(&probe(server.address, PATIENCE, Action::Dialogue(dialogue))).await;
+            let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Dialogue(dialogue))).await;
             assert_says(&verdict, outcome, words);
             assert!(!verdict.reason.contains("good"), "{verdict:?}");
         }

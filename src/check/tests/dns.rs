@@ -110,14 +110,14 @@ async fn name_server(loopback: &str) -> NameServer {
     NameServer { address, tasks: [udp, tcp] }
 }
 
-fn question(name: &str, receive: Option<&str>, tcp: bool) -> Action {
+fn question(name: &str, receive: Option<&str>, tcp: bool) -> ProbeAction {
     let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
-    Action::Dns(DnsProbe { name: name.to_owned(), kind: None, receive, tcp })
+    ProbeAction::Dns(DnsProbe { name: name.to_owned(), kind: None, receive, tcp })
 }
 
-fn question_of(kind: DnsType, name: &str, receive: Option<&str>) -> Action {
+fn question_of(kind: DnsType, name: &str, receive: Option<&str>) -> ProbeAction {
     let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
-    Action::Dns(DnsProbe { name: name.to_owned(), kind: Some(kind), receive, tcp: false })
+    ProbeAction::Dns(DnsProbe { name: name.to_owned(), kind: Some(kind), receive, tcp: false })
 }
 
 /// Records are matched as in zone files, without last dots.
@@ -177,7 +177,7 @@ async fn answers_are_judged_over_both_transports() {
     use Outcome::{Down, Up};
     for loopback in LOOPBACKS {
         let server = name_server(loopback).await;
-        let at = |action: Action| probe(server.address, PATIENCE, action);
+        let at = |action: ProbeAction| probe(server.address, PATIENCE, action);
         for tcp in [false, true] {
             for (name, receive, outcome, words) in [
                 ("www.example.net", Some("^10\\.1"), Up, "A www.example.net: 10.1.2.3 matches /^10\\.1/"),

@@ -28,8 +28,9 @@ async fn open_ended(pieces: &'static [&'static str]) -> Server {
 #[tokio::test]
 async fn a9_a_page_without_an_end_is_judged_at_the_deadline() {
     let server = open_ended(&["all is ", "well"]).await;
-    let check =
-        async |pattern| run(&probe(server.address, IMPATIENCE, Action::Http(get("/", Some(pattern))))).await;
+    let check = async |pattern| {
+        run(&probe(server.address, IMPATIENCE, ProbeAction::Http(get("/", Some(pattern))))).await
+    };
     let verdict = check("all is well").await;
     assert_says(&verdict, Outcome::Up, "200 OK, and the body (11 bytes, incomplete after 200 ms) matches");
     assert_eq!(verdict.monitor.as_deref(), Some("200 OK"));
@@ -46,17 +47,17 @@ async fn a9_a_page_without_an_end_is_judged_at_the_deadline() {
 async fn a9_the_second_piece_of_a_page_counts() {
     let server = open_ended(&["all is well\n", "ERROR\n"]).await;
     let http = get("/", Some("^(?s)(?!.*ERROR)"));
-    let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(http))).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Http(http))).await;
     assert_says(&verdict, Outcome::Down, "does not match");
 }
 
 #[tokio::test]
 async fn a9_without_receive_the_status_decides() {
     let server = open_ended(&["for ever"]).await;
-    let verdict = run(&probe(server.address, PATIENCE, Action::Http(get("/", None)))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Up, "GET /: 200 OK");
     assert!(verdict.took < Duration::from_secs(4), "{verdict:?}");
-    let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(get("/", None)))).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Up, "GET /: 200 OK");
 }
 
@@ -87,7 +88,7 @@ async fn a9_odd_heads_are_taken_as_in_the_original() {
         let answer = format!("{head}\r\nwell").into_bytes();
         let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
         let http = get("/", Some(&format!("^{body}$")));
-        let verdict = run(&probe(server.address, PATIENCE, Action::Http(http))).await;
+        let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Http(http))).await;
         assert_eq!(verdict.outcome, Outcome::Up, "{head:?}: {verdict:?}");
     }
 }
@@ -103,7 +104,7 @@ async fn a9_a_cut_line_is_said_to_be_cut() {
         receive: Some(Pattern::parse("well").unwrap()),
         udp: false,
     };
-    let verdict = run(&probe(server.address, PATIENCE, Action::SimpleTcp(simple))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::SimpleTcp(simple))).await;
     assert_says(&verdict, Outcome::Down, "the answer was cut: at most 65,536 bytes of a line are read");
 }
 
@@ -136,7 +137,7 @@ async fn a9_a_file_without_an_end_is_judged_at_the_deadline() {
             receive: Some(Pattern::parse(pattern).unwrap()),
             ..dialogue_with(Dialogue::Ftp)
         };
-        let verdict = run(&probe(server.address, IMPATIENCE, Action::Dialogue(dialogue))).await;
+        let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Dialogue(dialogue))).await;
         assert_says(&verdict, outcome, "the file (11 bytes, incomplete after 200 ms)");
     }
 }
@@ -166,7 +167,7 @@ async fn a11_a_dear_pattern_does_not_stop_the_loop() {
     let body = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'a'; 1_000_000], b"b"].concat();
     let server = Server::answering(LOOPBACKS[0], move |_| body.clone()).await;
     let http = get("/", Some("^(a+)+\\1$"));
-    let check = probe(server.address, PATIENCE, Action::Http(http));
+    let check = probe(server.address, PATIENCE, ProbeAction::Http(http));
     let (longest, verdict) = while_watched(run(&check)).await;
     assert_says(&verdict, Outcome::Down, "the pattern needs too many steps on this text");
     assert!(longest < Duration::from_millis(500), "the loop's thread was busy for {longest:?}");
@@ -179,7 +180,7 @@ async fn a11_a_page_in_small_chunks_does_not_stop_the_loop() {
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     let answer = [&head[..], &chunks, b"5\r\nfine\n\r\n0\r\n\r\n"].concat();
     let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
-    let check = probe(server.address, PATIENCE * 6, Action::Http(get("/", Some("fine$"))));
+    let check = probe(server.address, PATIENCE * 6, ProbeAction::Http(get("/", Some("fine$"))));
     let (longest, verdict) = while_watched(run(&check)).await;
     assert_says(&verdict, Outcome::Up, "the body (300,005 bytes) matches");
     assert!(longest < Duration::from_millis(250), "the loop's thread was busy for {longest:?}");

@@ -27,7 +27,7 @@ fn assert_harmless(name: &str, verdict: &Verdict) {
 }
 
 /// Runs a probe against a server that sends these answers: the first at once, then one per message.
-async fn says(name: &str, action: Action, replies: Vec<Vec<u8>>) -> Verdict {
+async fn says(name: &str, action: ProbeAction, replies: Vec<Vec<u8>>) -> Verdict {
     let server = Server::start(LOOPBACKS[0], move |mut stream| {
         let replies = replies.clone();
         async move {
@@ -63,26 +63,26 @@ async fn c4_dialogues_show_no_raw_control_characters() {
         (Dialogue::Imap, "* BYE "),
         (Dialogue::Ftp, "421 "),
     ] {
-        let action = Action::Dialogue(dialogue_with(protocol));
+        let action = ProbeAction::Dialogue(dialogue_with(protocol));
         says(greeting, action, vec![line(greeting)]).await;
     }
     // The number of the greeting is shown as well: here it has two control characters.
     let greeting = b"2\x1b\x07 news\r\n".to_vec();
-    let verdict = says("nntp", Action::Dialogue(dialogue_with(Dialogue::Nntp)), vec![greeting]).await;
+    let verdict = says("nntp", ProbeAction::Dialogue(dialogue_with(Dialogue::Nntp)), vec![greeting]).await;
     assert_eq!(verdict.outcome, Outcome::Up);
-    let sip = Action::Dialogue(dialogue_with(Dialogue::Sip { udp: false }));
+    let sip = ProbeAction::Dialogue(dialogue_with(Dialogue::Sip { udp: false }));
     says("sip", sip, vec![Vec::new(), line("SIP/2.0 500 ")]).await;
     let login = vec![line("+OK hi"), line("-ERR "), line("+OK"), line("-ERR ")];
-    says("pop login", Action::Dialogue(as_joe(Dialogue::Pop)), login).await;
+    says("pop login", ProbeAction::Dialogue(as_joe(Dialogue::Pop)), login).await;
     let login = vec![line("* OK hi"), line("a1 NO ")];
-    says("imap login", Action::Dialogue(as_joe(Dialogue::Imap)), login).await;
+    says("imap login", ProbeAction::Dialogue(as_joe(Dialogue::Imap)), login).await;
     let login = vec![line("220 hi"), line("331 "), line("530 ")];
-    says("ftp login", Action::Dialogue(as_joe(Dialogue::Ftp)), login).await;
+    says("ftp login", ProbeAction::Dialogue(as_joe(Dialogue::Ftp)), login).await;
 }
 
 #[tokio::test]
 async fn c4_http_shows_no_raw_control_characters() {
-    let http = |receive| Action::Http(get("/", receive));
+    let http = |receive| ProbeAction::Http(get("/", receive));
     // The library accepts only phrases of printable ASCII.
     for phrase in ["a\tb", "\u{9b}2J\u{202e}"] {
         let answer = format!("HTTP/1.1 500 {phrase}\r\n\r\n").into_bytes();
@@ -106,7 +106,7 @@ async fn c4_http_shows_no_raw_control_characters() {
 async fn c4_lines_and_datagrams_show_no_raw_control_chars() {
     let receive = Some(Pattern::parse("well").unwrap());
     let lines = SimpleTcpProbe { request: "x".to_owned(), receive: None, udp: false };
-    says("simpletcp", Action::SimpleTcp(lines), vec![line("")]).await;
+    says("simpletcp", ProbeAction::SimpleTcp(lines), vec![line("")]).await;
     let socket = UdpSocket::bind(LOOPBACKS[0]).await.unwrap();
     let address = socket.local_addr().unwrap();
     let task = tokio::spawn(async move {
@@ -116,7 +116,9 @@ async fn c4_lines_and_datagrams_show_no_raw_control_chars() {
         }
     });
     let datagram = DatagramProbe { payload: b"x".to_vec(), reply: receive };
-    for action in [Action::Datagram(datagram), Action::Dialogue(dialogue_with(Dialogue::Sip { udp: true }))] {
+    for action in
+        [ProbeAction::Datagram(datagram), ProbeAction::Dialogue(dialogue_with(Dialogue::Sip { udp: true }))]
+    {
         assert_harmless("udp", &run(&probe(address, PATIENCE, action)).await);
     }
     task.abort();
@@ -127,18 +129,18 @@ async fn c4_databases_show_no_raw_control_characters() {
     let plain = || SqlProbe { starttls: false, ..sql(Tls::default()) };
     let refusal = format!("\u{0}\u{0}#28000{NASTY}\n");
     let packet = [&[u8::try_from(refusal.len() + 1).unwrap(), 0, 0, 0, 0xff], refusal.as_bytes()].concat();
-    says("mysql", Action::Mysql(plain()), vec![packet]).await;
+    says("mysql", ProbeAction::Mysql(plain()), vec![packet]).await;
     // The server chooses the severity and the code as well.
     let fields = format!("S{NASTY}\0C{NASTY}\0M{NASTY}\n\0\0");
     let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
     let error = [b"E", &length[..], fields.as_bytes()].concat();
-    says("pgsql", Action::Pgsql(plain()), vec![Vec::new(), b"N".to_vec(), error]).await;
+    says("pgsql", ProbeAction::Pgsql(plain()), vec![Vec::new(), b"N".to_vec(), error]).await;
     let text = format!("(ERR=0){NASTY}\n");
     let length = u16::try_from(text.len()).unwrap().to_be_bytes();
     let body = [&[34, 0, length[0], length[1]], text.as_bytes()].concat();
     let packet = [&[0, u8::try_from(body.len() + 8).unwrap(), 0, 0, 4, 0, 0, 0], &body[..]].concat();
     let oracle = SqlProbe { database: "XE".to_owned(), ..plain() };
-    says("oracle", Action::Oracle(oracle), vec![Vec::new(), packet]).await;
+    says("oracle", ProbeAction::Oracle(oracle), vec![Vec::new(), packet]).await;
 }
 
 #[tokio::test]
@@ -154,7 +156,7 @@ async fn c4_ldap_shows_no_raw_control_characters() {
         base: "dc=x".to_owned(),
         receive: None,
     };
-    says("ldap", Action::Ldap(ldap), vec![Vec::new(), answer]).await;
+    says("ldap", ProbeAction::Ldap(ldap), vec![Vec::new(), answer]).await;
 }
 
 #[tokio::test]
@@ -164,7 +166,8 @@ async fn c4_commands_show_no_raw_control_characters() {
         perl: false,
         arguments: ["1", "2", "3", "4"].map(str::to_owned),
     };
-    let verdict = run(&probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::External(external))).await;
+    let verdict =
+        run(&probe("127.0.0.1:1".parse().unwrap(), PATIENCE, ProbeAction::External(external))).await;
     assert_harmless("external", &verdict);
     assert!(verdict.reason.contains("run sh …: exit code 3"), "{verdict:?}");
 }

@@ -37,12 +37,12 @@ impl Scripts {
 fn command(command: impl Into<String>, deadline: Duration) -> Probe {
     let arguments = ["10.0.0.1", "80", "[fd00::2]", "8080"].map(str::to_owned);
     let external = ExternalProbe { command: command.into(), perl: false, arguments };
-    probe("[fd00::2]:8080".parse().unwrap(), deadline, Action::External(external))
+    probe("[fd00::2]:8080".parse().unwrap(), deadline, ProbeAction::External(external))
 }
 
 fn perl(script: impl Into<String>) -> Probe {
     let mut probe = command(script, PATIENCE);
-    if let Action::External(external) = &mut probe.action {
+    if let ProbeAction::External(external) = &mut probe.action {
         external.perl = true;
     }
     probe

@@ -32,17 +32,17 @@ impl Protocol {
     fn probe(self, target: SocketAddr, receive: Option<&str>) -> Probe {
         let http = |request: &str| get(request, receive);
         let action = match self {
-            Protocol::Http => Action::Http(http("/status")),
-            Protocol::Https => Action::Http(HttpProbe { scheme: Scheme::Https, ..http("/status") }),
+            Protocol::Http => ProbeAction::Http(http("/status")),
+            Protocol::Https => ProbeAction::Http(HttpProbe { scheme: Scheme::Https, ..http("/status") }),
             Protocol::Proxy => {
                 let http = http("http://www.example.net/status");
-                Action::Http(HttpProbe { proxy: true, host: None, ..http })
+                ProbeAction::Http(HttpProbe { proxy: true, host: None, ..http })
             }
             Protocol::Lines => {
                 let (request, receive) = ("status\n".to_owned(), http("").receive);
-                Action::SimpleTcp(SimpleTcpProbe { request, receive, udp: false })
+                ProbeAction::SimpleTcp(SimpleTcpProbe { request, receive, udp: false })
             }
-            Protocol::Smtp => Action::Dialogue(dialogue_with(Dialogue::Smtp)),
+            Protocol::Smtp => ProbeAction::Dialogue(dialogue_with(Dialogue::Smtp)),
         };
         probe(target, IMPATIENCE, action)
     }
@@ -290,7 +290,7 @@ async fn a_mysql_with_an_enormous_key() {
     })
     .await;
     let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
-    let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(sql))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Mysql(sql))).await;
     assert_says(&verdict, Outcome::Down, "the server's RSA key has 100000 bytes, at most 1024 are accepted");
 }
 
@@ -302,6 +302,6 @@ async fn a_pgsql_without_an_end() {
     })
     .await;
     let sql = SqlProbe { starttls: false, ..starttls::sql(Tls::default()) };
-    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Pgsql(sql))).await;
     assert_says(&verdict, Outcome::Down, "the server sends more than the check reads");
 }

@@ -15,7 +15,7 @@ fn ok(body: &str) -> Vec<u8> {
 async fn against(answer: &[u8], http: HttpProbe) -> Verdict {
     let answer = answer.to_vec();
     let server = Server::answering(LOOPBACKS[0], move |_| answer.clone()).await;
-    run(&probe(server.address, PATIENCE, Action::Http(http))).await
+    run(&probe(server.address, PATIENCE, ProbeAction::Http(http))).await
 }
 
 /// R35
@@ -24,7 +24,8 @@ async fn good_answers() {
     for loopback in LOOPBACKS {
         let server = Server::answering(loopback, |_| ok("It is a Test Page.\n")).await;
         let verdict =
-            run(&probe(server.address, PATIENCE, Action::Http(get("/a b", Some("Test Page\\.$"))))).await;
+            run(&probe(server.address, PATIENCE, ProbeAction::Http(get("/a b", Some("Test Page\\.$")))))
+                .await;
         assert_says(
             &verdict,
             Outcome::Up,
@@ -45,7 +46,7 @@ async fn a_silent_server_and_nobody() {
     for loopback in LOOPBACKS {
         let server = Server::silent(loopback).await;
         let target = server.address;
-        let verdict = run(&probe(target, IMPATIENCE, Action::Http(get("/", None)))).await;
+        let verdict = run(&probe(target, IMPATIENCE, ProbeAction::Http(get("/", None)))).await;
         assert_says(
             &verdict,
             Outcome::Down,
@@ -55,7 +56,8 @@ async fn a_silent_server_and_nobody() {
         assert_eq!(verdict.monitor.as_deref(), Some("500 Timeout Alarm"));
         drop(server);
     }
-    let verdict = run(&probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::Http(get("/", None)))).await;
+    let verdict =
+        run(&probe("127.0.0.1:1".parse().unwrap(), PATIENCE, ProbeAction::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Down, "connect to 127.0.0.1:1: connection refused");
     assert_eq!(verdict.monitor.as_deref(), Some("500 Can't connect to 127.0.0.1:1 (Connection refused)"));
 }
@@ -89,7 +91,7 @@ async fn slow_bytes_do_not_stretch_the_deadline() {
         }
     })
     .await;
-    let verdict = run(&probe(server.address, IMPATIENCE, Action::Http(get("/", None)))).await;
+    let verdict = run(&probe(server.address, IMPATIENCE, ProbeAction::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Down, "bytes received, waiting for the status line)");
 }
 
@@ -113,7 +115,7 @@ async fn https_asks_for_a_name_and_trusts_anybody() {
                 tls: Tls { server_name: name.map(str::to_owned), ..Tls::default() },
                 ..get("/", Some(receive))
             };
-            let verdict = run(&probe(server.address, PATIENCE, Action::Http(http))).await;
+            let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Http(http))).await;
             assert_says(&verdict, Outcome::Up, "GET /: 200 OK, and the body (");
         }
     }
@@ -135,7 +137,7 @@ async fn a_proxy_is_asked_for_the_whole_url() {
         .await;
         let target = proxy.address;
         let http = through_proxy("http://me:secret@u.example:8080/a b?c", Some("fetched"));
-        let verdict = run(&probe(target, PATIENCE, Action::Http(http.clone()))).await;
+        let verdict = run(&probe(target, PATIENCE, ProbeAction::Http(http.clone()))).await;
         // The redirect is requested through the proxy as well, so no name is resolved.
         let words = format!(
             "GET http://v.example/d through the proxy {target} (after 1 redirect, by another host): 200 OK, and"
@@ -150,7 +152,7 @@ async fn a_proxy_is_asked_for_the_whole_url() {
             requests[1].starts_with("GET http://v.example/d HTTP/1.1\r\nHost: v.example\r\n"),
             "{requests:?}"
         );
-        let sentence = probe(target, PATIENCE, Action::Http(http)).to_string();
+        let sentence = probe(target, PATIENCE, ProbeAction::Http(http)).to_string();
         assert_eq!(
             sentence,
             format!("GET http://u.example:8080/a b?c through the proxy {target}, expecting /fetched/")
@@ -185,7 +187,7 @@ async fn the_user_and_the_password_of_a_url_are_sent() {
         ]
         .map(|http| HttpProbe { host: None, ..http });
         for http in urls {
-            let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+            let verdict = run(&probe(target, PATIENCE, ProbeAction::Http(http))).await;
             assert_says(&verdict, Outcome::Up, "200 OK");
             assert!(!verdict.reason.contains("mon") && !verdict.reason.contains("p%77"), "{verdict:?}");
         }
@@ -227,7 +229,7 @@ async fn a_proxy_that_cannot_and_urls_that_are_none() {
 async fn redirects_are_followed_seven_times() {
     let server =
         Server::answering(LOOPBACKS[0], |_| b"HTTP/1.1 302 Found\r\nLocation: /again\r\n\r\n".to_vec()).await;
-    let verdict = run(&probe(server.address, PATIENCE, Action::Http(get("/", None)))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Http(get("/", None)))).await;
     assert_says(&verdict, Outcome::Down, "(after 7 redirects): 302 Found, more than 7 redirects");
     assert_eq!(server.requests.lock().unwrap().len(), 8);
 }
@@ -245,7 +247,7 @@ async fn a_redirect_may_lead_to_a_name() {
     .await;
     let target = server.address;
     let http = HttpProbe { host: Some(target.to_string()), ..get("/", Some("fine")) };
-    let verdict = run(&probe(target, PATIENCE, Action::Http(http))).await;
+    let verdict = run(&probe(target, PATIENCE, ProbeAction::Http(http))).await;
     assert_says(
         &verdict,
         Outcome::Up,

@@ -7,8 +7,8 @@ use super::servers::Server;
 use super::*;
 use crate::spec::LdapProbe;
 
-fn search(transport: Transport) -> Action {
-    Action::Ldap(LdapProbe {
+fn search(transport: Transport) -> ProbeAction {
+    ProbeAction::Ldap(LdapProbe {
         transport,
         login: String::new(),
         passwd: Secret::default(),

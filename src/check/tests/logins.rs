@@ -50,10 +50,10 @@ async fn only_without_tls() -> Server {
 #[tokio::test]
 async fn a8_pgsql_goes_on_without_tls() {
     let server = only_without_tls().await;
-    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(plain()))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Pgsql(plain()))).await;
     assert_says(&verdict, Outcome::Up, "the query returns rows");
     // If TLS is required, the refusal counts.
-    let verdict = run(&probe(server.address, PATIENCE, Action::Pgsql(sql(Tls::default())))).await;
+    let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Pgsql(sql(Tls::default())))).await;
     assert_says(&verdict, Outcome::Down, "login: FATAL 28P01 \"password authentication failed\"");
 }
 
@@ -78,7 +78,7 @@ async fn a11_a_dear_password_hash_does_not_stop_the_loop() {
     })
     .await;
     let sql = SqlProbe { tls: Tls::default(), ..plain() };
-    let check = probe(server.address, PATIENCE, Action::Pgsql(sql));
+    let check = probe(server.address, PATIENCE, ProbeAction::Pgsql(sql));
     let (longest, verdict) = endless::while_watched(run(&check)).await;
     assert!(verdict.reason.contains("login: FATAL 53300"), "{verdict:?}");
     // The rounds take 35 ms.
@@ -97,7 +97,7 @@ async fn a8_mysql_names_a_login_method_not_spoken() {
             let _ = stream.read(&mut [0; 1024]).await;
         })
         .await;
-        let verdict = run(&probe(server.address, PATIENCE, Action::Mysql(plain()))).await;
+        let verdict = run(&probe(server.address, PATIENCE, ProbeAction::Mysql(plain()))).await;
         let words = format!("the server requires the login method \"{method}\", which is not supported");
         assert_says(&verdict, Outcome::Down, &words);
     }

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use super::Checker;
 use crate::spec::HttpMethod;
-use crate::spec::{Action, Dialogue, DialogueProbe, HttpProbe, Probe, Redirects, Scheme, Transport};
+use crate::spec::{Dialogue, DialogueProbe, HttpProbe, Probe, ProbeAction, Redirects, Scheme, Transport};
 use crate::value::{Outcome, Pattern, Secret, Tls, Verdict};
 
 /// Both loopback addresses: every connection test runs on each.
@@ -43,7 +43,7 @@ const IMPATIENCE: Duration = Duration::from_millis(200);
 /// How late a verdict may be on a busy machine. The limit on an idle machine is 100 ms.
 const MARGIN: Duration = Duration::from_millis(500);
 
-fn probe(target: SocketAddr, deadline: Duration, action: Action) -> Probe {
+fn probe(target: SocketAddr, deadline: Duration, action: ProbeAction) -> Probe {
     Probe { target, deadline, action }
 }
 
@@ -101,13 +101,13 @@ async fn connect_to_a_listener_and_to_nobody() {
     for loopback in LOOPBACKS {
         let listener = std::net::TcpListener::bind(loopback).unwrap();
         let target = listener.local_addr().unwrap();
-        let connect = probe(target, PATIENCE, Action::Connect);
+        let connect = probe(target, PATIENCE, ProbeAction::Connect);
         assert_says(&run(&connect).await, Outcome::Up, &format!("connected to {target}"));
         let (_held, target) = nobody(loopback);
-        let connect = probe(target, PATIENCE, Action::Connect);
+        let connect = probe(target, PATIENCE, ProbeAction::Connect);
         assert_says(&run(&connect).await, Outcome::Down, &format!("connect to {target}: connection refused"));
         assert_eq!(
-            run(&probe(SocketAddr::new(target.ip(), 0), PATIENCE, Action::Connect)).await.outcome,
+            run(&probe(SocketAddr::new(target.ip(), 0), PATIENCE, ProbeAction::Connect)).await.outcome,
             Outcome::Down
         );
     }
@@ -117,6 +117,6 @@ async fn connect_to_a_listener_and_to_nobody() {
 fn a_check_can_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     let checker = Checker::new().unwrap();
-    let probe = probe("127.0.0.1:1".parse().unwrap(), PATIENCE, Action::Connect);
+    let probe = probe("127.0.0.1:1".parse().unwrap(), PATIENCE, ProbeAction::Connect);
     is_send(&checker.run(&probe));
 }

@@ -35,10 +35,10 @@ fn ip(words: &str) {
 const NO_NETWORK: &str = "a network namespace and `ip` are needed, so root";
 
 /// A datagram without an expected answer.
-const DATAGRAM: Action = Action::Datagram(DatagramProbe { payload: Vec::new(), reply: None });
+const DATAGRAM: ProbeAction = ProbeAction::Datagram(DatagramProbe { payload: Vec::new(), reply: None });
 
 fn connect(target: &str, deadline: Duration) -> Probe {
-    probe(target.parse().unwrap(), deadline, Action::Connect)
+    probe(target.parse().unwrap(), deadline, ProbeAction::Connect)
 }
 
 /// If the only free local port is the server's, the kernel connects the socket to itself.
@@ -48,8 +48,8 @@ fn a10_a_connection_to_itself_is_down() {
         let mut verdicts = Vec::new();
         let mut port = 40_000;
         for address in ["127.0.0.1", "::1"] {
-            let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
-            for action in [Action::Connect, smtp, Action::Http(get("/", None)), DATAGRAM] {
+            let smtp = ProbeAction::Dialogue(dialogue_with(Dialogue::Smtp));
+            for action in [ProbeAction::Connect, smtp, ProbeAction::Http(get("/", None)), DATAGRAM] {
                 port += 1;
                 let range = format!("{port} {port}");
                 std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
@@ -83,8 +83,8 @@ fn a4_a_route_that_comes_back_in_time_is_no_failure() {
     let verdicts = in_own_network(async || {
         let mut verdicts = Vec::new();
         for (address, action) in [
-            ("10.1.2.3", Action::Connect),
-            ("10.1.2.4", Action::Ping { attempts: 1 }),
+            ("10.1.2.3", ProbeAction::Connect),
+            ("10.1.2.4", ProbeAction::Ping { attempts: 1 }),
             ("10.1.2.5", DATAGRAM),
         ] {
             let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
@@ -161,7 +161,7 @@ fn a4_no_route_to_host_after_a_link_event_is_tried_again() {
                 // The server answers from now on.
                 ip(&format!("address add {address}/32 dev lo"));
             });
-            verdicts.push(run(&probe(target, LONG, Action::Connect)).await);
+            verdicts.push(run(&probe(target, LONG, ProbeAction::Connect)).await);
             bounce.join().unwrap();
         }
         verdicts
@@ -178,7 +178,7 @@ fn a4_no_route_to_host_after_a_link_event_is_tried_again() {
 fn a4_without_a_route_a_server_is_down_at_the_deadline() {
     let verdicts = in_own_network(async || {
         let target = "10.1.2.3:80";
-        let http = probe(target.parse().unwrap(), IMPATIENCE, Action::Http(get("/", None)));
+        let http = probe(target.parse().unwrap(), IMPATIENCE, ProbeAction::Http(get("/", None)));
         [run(&connect(target, IMPATIENCE)).await, run(&http).await]
     });
     let Some([tcp, http]) = verdicts else { return skip(NO_NETWORK) };
@@ -196,11 +196,15 @@ fn a4_what_the_kernel_forbids_here_says_nothing() {
     let verdicts = in_own_network(async || {
         ip("route add prohibit 10.1.2.3");
         ip("route add unreachable 10.1.2.4");
-        let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
+        let smtp = ProbeAction::Dialogue(dialogue_with(Dialogue::Smtp));
         let mut verdicts = Vec::new();
-        for action in
-            [Action::Connect, Action::Http(get("/", None)), smtp, DATAGRAM, Action::Ping { attempts: 2 }]
-        {
+        for action in [
+            ProbeAction::Connect,
+            ProbeAction::Http(get("/", None)),
+            smtp,
+            DATAGRAM,
+            ProbeAction::Ping { attempts: 2 },
+        ] {
             for target in ["10.1.2.3:80", "10.1.2.4:80"] {
                 verdicts.push(run(&probe(target.parse().unwrap(), PATIENCE, action.clone())).await);
             }
@@ -222,9 +226,9 @@ fn a4_without_a_free_port_nothing_is_known() {
         let target = listener.local_addr().unwrap();
         std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "40000 40001").unwrap();
         let _held: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(target)).collect();
-        let smtp = Action::Dialogue(dialogue_with(Dialogue::Smtp));
+        let smtp = ProbeAction::Dialogue(dialogue_with(Dialogue::Smtp));
         let mut verdicts = Vec::new();
-        for action in [Action::Connect, Action::Http(get("/", None)), smtp] {
+        for action in [ProbeAction::Connect, ProbeAction::Http(get("/", None)), smtp] {
             verdicts.push(run(&probe(target, PATIENCE, action)).await);
         }
         verdicts
@@ -245,7 +249,7 @@ fn a4_without_a_free_udp_port_nothing_is_known() {
         let mut verdicts = Vec::new();
         for target in ["127.0.0.1:9", "[::1]:9"] {
             let simple = SimpleTcpProbe { request: "x".to_owned(), receive: None, udp: true };
-            for action in [DATAGRAM, Action::SimpleTcp(simple)] {
+            for action in [DATAGRAM, ProbeAction::SimpleTcp(simple)] {
                 verdicts.push(run(&probe(target.parse().unwrap(), PATIENCE, action)).await);
             }
         }

@@ -57,8 +57,8 @@ async fn listener(loopback: &str) -> Server {
     .await
 }
 
-fn query(login: &str, database: &str) -> Action {
-    Action::Oracle(SqlProbe {
+fn query(login: &str, database: &str) -> ProbeAction {
+    ProbeAction::Oracle(SqlProbe {
         login: login.to_owned(),
         passwd: Secret::new("word"),
         database: database.to_owned(),

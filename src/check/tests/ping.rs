@@ -10,7 +10,7 @@ use super::*;
 const AS_NOBODY: &str = "LDIRECTORD_TEST_AS_NOBODY";
 
 fn ping(address: &str, deadline: Duration, attempts: u32) -> Probe {
-    probe(SocketAddr::new(address.parse().unwrap(), 0), deadline, Action::Ping { attempts })
+    probe(SocketAddr::new(address.parse().unwrap(), 0), deadline, ProbeAction::Ping { attempts })
 }
 
 fn may_not_ping(verdict: &Verdict) -> bool {

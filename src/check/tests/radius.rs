@@ -36,8 +36,8 @@ async fn server(loopback: &str) -> (SocketAddr, JoinHandle<()>) {
     (address, task)
 }
 
-fn login(login: &str, secret: &str) -> Action {
-    Action::Radius(RadiusProbe {
+fn login(login: &str, secret: &str) -> ProbeAction {
+    ProbeAction::Radius(RadiusProbe {
         login: login.to_owned(),
         passwd: Secret::new("arctangent"),
         secret: Secret::new(secret),

@@ -39,7 +39,7 @@ async fn a3_a_failed_resolver_is_not_the_servers_fault() {
     let failed = redirecting(LOOPBACKS[0], "http://failed.example/x").await;
     let silent = redirecting(LOOPBACKS[0], "http://silent.example/x").await;
     let check = async |server: &Server, deadline| {
-        checker().run(&probe(server.address, deadline, Action::Http(get("/", None)))).await
+        checker().run(&probe(server.address, deadline, ProbeAction::Http(get("/", None)))).await
     };
     let verdict = check(&missing, PATIENCE).await;
     assert_says(&verdict, Outcome::Down, "no such name: missing.example");
@@ -71,7 +71,7 @@ async fn a3_the_last_good_answer_is_used_and_said() {
     })
     .await;
     let http = HttpProbe { host: Some(server.address.to_string()), ..get("/", Some("fine")) };
-    let check = probe(server.address, PATIENCE, Action::Http(http));
+    let check = probe(server.address, PATIENCE, ProbeAction::Http(http));
     assert_eq!(checker.run(&check).await.warning, None);
     gone.store(true, std::sync::atomic::Ordering::Relaxed);
     let words = "the resolver reports that web.example does not exist; using its last answer, less than 5 minutes old";
@@ -87,7 +87,7 @@ async fn c4_redirects_to_another_host_are_said() {
     let named = redirecting(LOOPBACKS[0], "http://www.example.net/y").await;
     let check = async |server: &Server, redirects| {
         let http = HttpProbe { redirects, ..get("/", Some("fine")) };
-        run(&probe(server.address, PATIENCE, Action::Http(http))).await
+        run(&probe(server.address, PATIENCE, ProbeAction::Http(http))).await
     };
     let verdict = check(&away, Redirects::Any).await;
     assert_says(&verdict, Outcome::Up, "/y (after 1 redirect, by another host): 200 OK");

@@ -12,7 +12,7 @@ use crate::spec::SimpleTcpProbe;
 fn ask(target: SocketAddr, deadline: Duration, receive: Option<&str>, udp: bool) -> Probe {
     let receive = receive.map(|pattern| Pattern::parse(pattern).unwrap());
     let simple = SimpleTcpProbe { request: "a\nb".to_owned(), receive, udp };
-    probe(target, deadline, Action::SimpleTcp(simple))
+    probe(target, deadline, ProbeAction::SimpleTcp(simple))
 }
 
 /// A server that reads the whole request, answers and closes.
@@ -96,11 +96,11 @@ async fn a_server_may_talk_first_and_need_not_listen() {
     })
     .await;
     let mut probe = ask(server.address, PATIENCE, Some("^220"), false);
-    if let Action::SimpleTcp(simple) = &mut probe.action {
+    if let ProbeAction::SimpleTcp(simple) = &mut probe.action {
         simple.request = "x".repeat(50_000_000);
     }
     assert_says(&run(&probe).await, Outcome::Up, "line 1 \"220 ready\" matches /^220/");
-    if let Action::SimpleTcp(simple) = &mut probe.action {
+    if let ProbeAction::SimpleTcp(simple) = &mut probe.action {
         simple.receive = Some(Pattern::parse("^250").unwrap());
     }
     probe.deadline = IMPATIENCE;

@@ -12,7 +12,7 @@ type Says = &'static [&'static [u8]];
 
 /// The data for one protocol.
 struct Case {
-    action: fn(Tls) -> Action,
+    action: fn(Tls) -> ProbeAction,
     /// The answers up to the acceptance of STARTTLS.
     plain: Says,
     /// The answers in TLS.
@@ -23,8 +23,8 @@ struct Case {
     request: usize,
 }
 
-fn dialogue(protocol: Dialogue, tls: Tls) -> Action {
-    Action::Dialogue(DialogueProbe { transport: Transport::StartTls(tls), ..dialogue_with(protocol) })
+fn dialogue(protocol: Dialogue, tls: Tls) -> ProbeAction {
+    ProbeAction::Dialogue(DialogueProbe { transport: Transport::StartTls(tls), ..dialogue_with(protocol) })
 }
 
 pub(super) fn sql(tls: Tls) -> SqlProbe {
@@ -38,8 +38,8 @@ pub(super) fn sql(tls: Tls) -> SqlProbe {
     }
 }
 
-fn ldap(tls: Tls) -> Action {
-    Action::Ldap(LdapProbe {
+fn ldap(tls: Tls) -> ProbeAction {
+    ProbeAction::Ldap(LdapProbe {
         transport: Transport::StartTls(tls),
         login: String::new(),
         passwd: Secret::default(),
@@ -108,7 +108,7 @@ const CASES: &[Case] = &[
         request: 0,
     },
     Case {
-        action: |tls| Action::Pgsql(sql(tls)),
+        action: |tls| ProbeAction::Pgsql(sql(tls)),
         plain: &[b"", b"S"],
         sealed: &[
             b"",
@@ -119,7 +119,7 @@ const CASES: &[Case] = &[
         request: 0,
     },
     Case {
-        action: |tls| Action::Mysql(sql(tls)),
+        action: |tls| ProbeAction::Mysql(sql(tls)),
         plain: &[MYSQL_GREETING],
         // A request for the password itself, then OK; a column, its end, a row.
         sealed: &[
@@ -175,7 +175,7 @@ async fn server(bind: &str, plain: Vec<Vec<u8>>, nonsense: bool, case: &'static 
     .await
 }
 
-async fn ask(server: &Server, action: Action) -> Verdict {
+async fn ask(server: &Server, action: ProbeAction) -> Verdict {
     run(&probe(server.address, PATIENCE, action)).await
 }
 
@@ -197,7 +197,7 @@ fn probes_say_how_they_are_sealed() {
         format!("{mail}, verifying that it is mx")
     );
     assert_eq!(
-        sentence(Action::Mysql(sql(tls(None)))),
+        sentence(ProbeAction::Mysql(sql(tls(None)))),
         "query mysql 10.0.0.2:25 as joe with STARTTLS, verifying that it is 10.0.0.2"
     );
 }

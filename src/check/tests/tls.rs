@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use super::authority::{Authority, Certificate, DAY, NAME};
 use super::servers::{Server, read_request};
 use super::*;
-use crate::value::{Identity, Roots, TlsPolicy};
+use crate::value::{ClientIdentity, Roots, TlsPolicy};
 
 /// A web server whose page contains the requested server name.
 async fn web(acceptor: TlsAcceptor) -> Server {
@@ -21,14 +21,14 @@ async fn web(acceptor: TlsAcceptor) -> Server {
     .await
 }
 
-fn tls(verify: Option<Roots>, identity: Option<Identity>, name: Option<&str>) -> Tls {
+fn tls(verify: Option<Roots>, identity: Option<ClientIdentity>, name: Option<&str>) -> Tls {
     let policy = Arc::new(TlsPolicy { verify, identity, legacy: false });
     Tls { policy, server_name: name.map(str::to_owned), ..Tls::default() }
 }
 
 async fn ask(server: &Server, tls: Tls, receive: &str) -> Verdict {
     let http = HttpProbe { scheme: Scheme::Https, tls, ..get("/", Some(receive)) };
-    run(&probe(server.address, PATIENCE, Action::Http(http))).await
+    run(&probe(server.address, PATIENCE, ProbeAction::Http(http))).await
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::slice;
 use clap::{CommandFactory, Parser};
 
 use crate::config::nearest_word;
-use crate::control::Request;
+use crate::control::ControlRequest;
 use crate::settings::Backend;
 
 /// The health checker for Linux Virtual Server.
@@ -91,7 +91,7 @@ alert-test    send a test message to every recipient of alerts:
 
 /// The options of a command line, and its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Options {
+pub(super) struct CliOptions {
     pub debug: bool,
     pub foreground: bool,
     pub settings: Option<PathBuf>,
@@ -123,7 +123,7 @@ pub(super) enum Command {
     },
     AlertTest,
     /// Set or end an override.
-    Steer(Request),
+    Steer(ControlRequest),
 }
 
 /// How a file is validated.
@@ -181,7 +181,7 @@ pub(super) enum Parsed {
     /// Print a text.
     Answer(String),
     /// Run a command.
-    Run(Options, Command),
+    Run(CliOptions, Command),
     /// Refuse the command line.
     Wrong(Wrong),
 }
@@ -198,13 +198,13 @@ pub(super) fn parse(arguments: &[String]) -> Parsed {
     if arguments.version {
         return Parsed::Answer(format!("ldirectord-rs {}\n", env!("CARGO_PKG_VERSION")));
     }
-    let mut options = Options {
+    let mut options = CliOptions {
         debug: arguments.debug,
         foreground: arguments.foreground,
         settings: arguments.settings,
         table: arguments.table,
         run_commands: arguments.run_commands,
-        ..Options::default()
+        ..CliOptions::default()
     };
     let judging = Judging { json: arguments.json, strict: arguments.strict };
     let parsed = match &arguments.test {
@@ -253,15 +253,15 @@ fn take_options(words: &[String]) -> Result<(Vec<String>, Vec<String>), String> 
 }
 
 /// The meaning of the words.
-struct Asked {
+struct ParsedWords {
     config: Option<String>,
     command: Command,
     ignored: Vec<String>,
 }
 
-impl Asked {
-    fn new(config: Option<String>, command: Command) -> Asked {
-        Asked { config, command, ignored: Vec::new() }
+impl ParsedWords {
+    fn new(config: Option<String>, command: Command) -> ParsedWords {
+        ParsedWords { config, command, ignored: Vec::new() }
     }
 }
 
@@ -295,12 +295,12 @@ impl From<String> for Wrong {
     }
 }
 
-type Words = Result<Asked, Wrong>;
+type Words = Result<ParsedWords, Wrong>;
 
 /// Handles `-t FILE`, which takes no action.
 fn test(file: &str, judging: Judging, words: &[String]) -> Words {
     match words {
-        [] => Ok(Asked::new(Some(file.to_owned()), Command::Judge { judging, named: true })),
+        [] => Ok(ParsedWords::new(Some(file.to_owned()), Command::Judge { judging, named: true })),
         [word, ..] => Err(Wrong {
             error: Some(format!("{word}: -t takes one file and no action")),
             hint: None,
@@ -381,7 +381,7 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
     let (all, ignored): (Vec<_>, Vec<_>) =
         ignored.iter().cloned().partition(|word| action == Action::Status && word == "--all");
     let command = if all.is_empty() { Command::Action(action) } else { Command::List };
-    Ok(Asked { config: config.cloned(), command, ignored })
+    Ok(ParsedWords { config: config.cloned(), command, ignored })
 }
 
 /// The options, for the manual.

@@ -1,7 +1,7 @@
 //! Our own commands, which the original does not have: their words, their usage, and how `check`, `show` and
 //! `alert-test` are parsed.
 
-use super::{Asked, Command, Judging, Words, Wrong};
+use super::{Command, Judging, ParsedWords, Words, Wrong};
 use crate::config::nearest_word;
 
 /// A command that the original does not have.
@@ -96,15 +96,15 @@ impl Own {
                     true => Command::Judge { judging, named: false },
                     false => Command::Check(judging),
                 };
-                Ok(Asked::new(flags.config, command))
+                Ok(ParsedWords::new(flags.config, command))
             }
             "show" => {
                 let flags = self.flags(words)?;
                 let json = judging.json || flags.has("--json");
                 let all = flags.has("--all");
-                Ok(Asked::new(flags.config, Command::Show { json, all }))
+                Ok(ParsedWords::new(flags.config, Command::Show { json, all }))
             }
-            _ => Ok(Asked::new(self.flags(words)?.config, Command::AlertTest)),
+            _ => Ok(ParsedWords::new(self.flags(words)?.config, Command::AlertTest)),
         }
     }
 

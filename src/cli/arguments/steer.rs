@@ -6,8 +6,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::own::Own;
-use super::{Asked, Command, Words, first_line};
-use crate::control::{MAX_SECONDS, OverrideRequest, Request, Target};
+use super::{Command, ParsedWords, Words, first_line};
+use crate::control::{ControlRequest, MAX_SECONDS, OverrideRequest, ServerTarget};
 use crate::health::What;
 
 #[derive(Debug, Parser)]
@@ -52,10 +52,15 @@ pub(super) fn read(own: &Own, words: &[String]) -> Words {
         _ if seconds.is_some() || note.is_some() || force => {
             return Err(wrong("--for, --note and --force do not apply"));
         }
-        _ => return Ok(Asked::new(config, Command::Steer(Request::Undo(Target { server, service })))),
+        _ => {
+            return Ok(ParsedWords::new(
+                config,
+                Command::Steer(ControlRequest::Undo(ServerTarget { server, service })),
+            ));
+        }
     };
     let request = OverrideRequest { server, service, what, note: note.unwrap_or_default(), seconds, force };
-    Ok(Asked::new(config, Command::Steer(Request::Override(request))))
+    Ok(ParsedWords::new(config, Command::Steer(ControlRequest::Override(request))))
 }
 
 fn server(text: &str) -> Result<SocketAddr, String> {

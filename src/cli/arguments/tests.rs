@@ -1,7 +1,7 @@
 //! Parsing of command lines.
 
 use super::*;
-use crate::control::{OverrideRequest, Target};
+use crate::control::{OverrideRequest, ServerTarget};
 use crate::health::What;
 
 fn run(line: &str) -> Parsed {
@@ -15,9 +15,9 @@ fn words_mean_what_they_mean_to_the_original() {
     let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
         let foreground = line.contains("--foreground");
         let config = config.map(str::to_owned);
-        let expected = Options { debug, foreground, config, ..Options::default() };
+        let expected = CliOptions { debug, foreground, config, ..CliOptions::default() };
         let found = match run(line) {
-            Parsed::Run(found, command) => Parsed::Run(Options { ignored: Vec::new(), ..found }, command),
+            Parsed::Run(found, command) => Parsed::Run(CliOptions { ignored: Vec::new(), ..found }, command),
             answer => answer,
         };
         assert_eq!(found, Parsed::Run(expected, command), "{line}");
@@ -45,15 +45,15 @@ fn words_mean_what_they_mean_to_the_original() {
     check("--strict -t start --json", Some("start"), false, judge(true, true, true));
     check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
     check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
-    let target = |service: Option<&str>| Target {
+    let target = |service: Option<&str>| ServerTarget {
         server: "10.0.0.2:80".parse().unwrap(),
         service: service.map(str::to_owned),
     };
-    let undo = Command::Steer(Request::Undo(target(Some("fwm:5"))));
+    let undo = Command::Steer(ControlRequest::Undo(target(Some("fwm:5"))));
     check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), false, undo);
     let decision = |what, seconds| {
         let (note, force) = (String::new(), false);
-        Command::Steer(Request::Override(OverrideRequest {
+        Command::Steer(ControlRequest::Override(OverrideRequest {
             server: target(None).server,
             service: None,
             what,
@@ -87,13 +87,13 @@ fn words_mean_what_they_mean_to_the_original() {
 
 #[test]
 fn some_options_count_wherever_they_stand() {
-    let expected = Options {
+    let expected = CliOptions {
         settings: Some(PathBuf::from("/s.toml")),
         table: Some(Backend::Memory),
         foreground: true,
         run_commands: true,
         config: Some("x.cf".to_owned()),
-        ..Options::default()
+        ..CliOptions::default()
     };
     let start = Command::Action(Action::Start);
     for line in [
@@ -104,11 +104,11 @@ fn some_options_count_wherever_they_stand() {
     ] {
         assert_eq!(run(line), Parsed::Run(expected.clone(), start.clone()), "{line}");
     }
-    let memory = |config: &str, ignored: &[&str]| Options {
+    let memory = |config: &str, ignored: &[&str]| CliOptions {
         table: Some(Backend::Memory),
         config: Some(config.to_owned()),
         ignored: ignored.iter().map(|word| (*word).to_owned()).collect(),
-        ..Options::default()
+        ..CliOptions::default()
     };
     let judging = Judging { json: true, strict: false };
     for line in ["check x.cf --table memory --json", "x.cf --table memory check --json"] {
@@ -118,7 +118,7 @@ fn some_options_count_wherever_they_stand() {
     assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start.clone()));
     // After `--` there are no options.
     let config = Some("--table".to_owned());
-    assert_eq!(run("-- --table start"), Parsed::Run(Options { config, ..Options::default() }, start));
+    assert_eq!(run("-- --table start"), Parsed::Run(CliOptions { config, ..CliOptions::default() }, start));
 }
 
 /// An operator who asks for the table in memory must not get the kernel's table.
@@ -137,7 +137,7 @@ fn a_wrong_option_after_the_action_is_255() {
 #[test]
 fn the_configuration_may_stand_before_our_commands() {
     let check = |line: &str, config: &str, command: Command| {
-        let expected = Options { config: Some(config.to_owned()), ..Options::default() };
+        let expected = CliOptions { config: Some(config.to_owned()), ..CliOptions::default() };
         assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
     };
     let judging = Judging { json: false, strict: true };

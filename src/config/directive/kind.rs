@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The kind of a directive's value. `config/typed/kind.rs` reads each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ValueKind {
     /// `yes` or `no`, exactly.
     YesNo,
     /// The deadline of a check: a number of seconds above 0.
@@ -99,18 +99,18 @@ pub enum Kind {
     Refused,
 }
 
-impl Kind {
+impl ValueKind {
     /// Whether the value is one known word.
     #[must_use]
     pub(crate) fn is_word(self) -> bool {
         matches!(
             self,
-            Kind::CheckType
-                | Kind::Service
-                | Kind::HttpMethod
-                | Kind::Redirects
-                | Kind::DnsType
-                | Kind::Protocol
+            ValueKind::CheckType
+                | ValueKind::Service
+                | ValueKind::HttpMethod
+                | ValueKind::Redirects
+                | ValueKind::DnsType
+                | ValueKind::Protocol
         )
     }
 
@@ -118,54 +118,54 @@ impl Kind {
     #[must_use]
     pub(crate) fn unit(self) -> &'static str {
         match self {
-            Kind::Timeout | Kind::Interval | Kind::Persistence | Kind::Frequency => " s",
+            ValueKind::Timeout | ValueKind::Interval | ValueKind::Persistence | ValueKind::Frequency => " s",
             _ => "",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Kind::YesNo => "yes|no",
-            Kind::Timeout | Kind::Interval => "seconds",
-            Kind::Count | Kind::Number | Kind::Persistence | Kind::Frequency => "number",
-            Kind::Port => "port number",
-            Kind::Quoted
-            | Kind::Secret
-            | Kind::QuotedOrEmpty
-            | Kind::LogTarget
-            | Kind::PemFile
-            | Kind::SecretFile
-            | Kind::ServerName
-            | Kind::Ignored => "\"text\"",
-            Kind::Text | Kind::Command | Kind::OutputFile => "text|\"text\"",
-            Kind::Line | Kind::LineOrEmpty | Kind::Directory | Kind::Sender => "text",
-            Kind::Recipients => "address[, address…]",
-            Kind::AlertStatus => "all|none|starting|running|stopping|reloading[, …]",
-            Kind::Host => "host",
-            Kind::Word => "word",
-            Kind::Request => "\"path\"",
-            Kind::Pattern => "\"regular expression\"",
-            Kind::VirtualHost => "\"host\"",
-            Kind::DnsType => "A|AAAA|CAA|CNAME|MX|NAPTR|NS|PTR|SOA|SRV|TXT",
-            Kind::Redirects => "any|same-host|no",
-            Kind::Bytes => "\"text, \\n, \\r, \\t, \\\\, \\xHH\"",
-            Kind::CheckType => "connect|negotiate|ping|on|off|external|external-perl|number",
-            Kind::Service => "protocol",
-            Kind::HttpMethod => "GET|HEAD",
-            Kind::Scheduler => "scheduler",
-            Kind::Protocol => "tcp|udp|fwm",
-            Kind::Tunnel => "gue:port[,csum]|gre[,csum]",
-            Kind::PersistEngine => "sip",
-            Kind::Timeouts => "tcp,tcpfin,udp",
-            Kind::Netmask => "netmask|prefix length",
-            Kind::Virtual => "address:port|mark",
-            Kind::Real => {
+            ValueKind::YesNo => "yes|no",
+            ValueKind::Timeout | ValueKind::Interval => "seconds",
+            ValueKind::Count | ValueKind::Number | ValueKind::Persistence | ValueKind::Frequency => "number",
+            ValueKind::Port => "port number",
+            ValueKind::Quoted
+            | ValueKind::Secret
+            | ValueKind::QuotedOrEmpty
+            | ValueKind::LogTarget
+            | ValueKind::PemFile
+            | ValueKind::SecretFile
+            | ValueKind::ServerName
+            | ValueKind::Ignored => "\"text\"",
+            ValueKind::Text | ValueKind::Command | ValueKind::OutputFile => "text|\"text\"",
+            ValueKind::Line | ValueKind::LineOrEmpty | ValueKind::Directory | ValueKind::Sender => "text",
+            ValueKind::Recipients => "address[, address…]",
+            ValueKind::AlertStatus => "all|none|starting|running|stopping|reloading[, …]",
+            ValueKind::Host => "host",
+            ValueKind::Word => "word",
+            ValueKind::Request => "\"path\"",
+            ValueKind::Pattern => "\"regular expression\"",
+            ValueKind::VirtualHost => "\"host\"",
+            ValueKind::DnsType => "A|AAAA|CAA|CNAME|MX|NAPTR|NS|PTR|SOA|SRV|TXT",
+            ValueKind::Redirects => "any|same-host|no",
+            ValueKind::Bytes => "\"text, \\n, \\r, \\t, \\\\, \\xHH\"",
+            ValueKind::CheckType => "connect|negotiate|ping|on|off|external|external-perl|number",
+            ValueKind::Service => "protocol",
+            ValueKind::HttpMethod => "GET|HEAD",
+            ValueKind::Scheduler => "scheduler",
+            ValueKind::Protocol => "tcp|udp|fwm",
+            ValueKind::Tunnel => "gue:port[,csum]|gre[,csum]",
+            ValueKind::PersistEngine => "sip",
+            ValueKind::Timeouts => "tcp,tcpfin,udp",
+            ValueKind::Netmask => "netmask|prefix length",
+            ValueKind::Virtual => "address:port|mark",
+            ValueKind::Real => {
                 "address[->address][:port] gate|masq|ipip [weight] [\"request\", \"receive\"] [l:n] [u:n]"
             }
-            Kind::Fallback => "address[:port] [gate|masq|ipip]",
-            Kind::Refused => "nothing",
+            ValueKind::Fallback => "address[:port] [gate|masq|ipip]",
+            ValueKind::Refused => "nothing",
         })
     }
 }

@@ -7,7 +7,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use kind::Kind;
+pub use kind::ValueKind;
 pub use nearest::nearest_word;
 pub use table::DIRECTIVES;
 
@@ -144,7 +144,7 @@ pub struct Directive {
     /// Where it is allowed.
     pub scope: Scope,
     /// The kind of its value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Its default.
     pub default: Unwritten,
     /// What it does, in one line.
@@ -169,7 +169,7 @@ impl Directive {
     /// Whether its value is a password.
     #[must_use]
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Secret
+        self.kind == ValueKind::Secret
     }
 
     const fn extension(mut self) -> Directive {

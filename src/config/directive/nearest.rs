@@ -1,11 +1,12 @@
 //! Finds the directive that a misspelt name means, and recognizes names of passwords.
 
-use super::{DIRECTIVES, Directive, Kind, find};
+use super::{DIRECTIVES, Directive, ValueKind, find};
 
 /// The directive that a misspelt name most likely means, among those that are allowed there.
 #[must_use]
 pub(crate) fn nearest(name: &str, inside: bool) -> Option<&'static Directive> {
-    let allowed = || DIRECTIVES.iter().filter(|row| row.scope.allows(inside) && row.kind != Kind::Refused);
+    let allowed =
+        || DIRECTIVES.iter().filter(|row| row.scope.allows(inside) && row.kind != ValueKind::Refused);
     let index = nearest_word(name, allowed().map(|row| row.name))?;
     find(index)
 }

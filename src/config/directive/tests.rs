@@ -79,47 +79,47 @@ fn samples(row: &Directive) -> (Option<&'static str>, Option<&'static str>) {
     let six = row.name.ends_with('6');
     let (good, bad) = match row.kind {
         // One of them is the default.
-        Kind::YesNo if row.default == Unwritten::Value("yes") => ("no", "No"),
-        Kind::YesNo => ("yes", "yes "),
-        Kind::Timeout | Kind::Interval => ("7", "0"),
-        Kind::Count => ("7", "0"),
-        Kind::Number | Kind::Persistence => ("7", "seven"),
-        Kind::Frequency => ("7", "x7"),
-        Kind::Port => ("8080", "65536"),
-        Kind::Quoted | Kind::Secret => ("\"a \"b\"", "\"\""),
-        Kind::QuotedOrEmpty => ("\"a\"", "a"),
-        Kind::Text | Kind::Command | Kind::OutputFile => ("/bin/a b", ""),
-        Kind::Line | Kind::Sender | Kind::Directory => ("a b", ""),
-        Kind::LineOrEmpty | Kind::VirtualHost => return (Some("a b"), None),
-        Kind::Word => ("flag-1", "sh-port"),
-        Kind::Request => ("\"a\"", "a"),
-        Kind::Pattern => ("\"a+\"", "\"(\""),
-        Kind::Bytes => ("\"\\x00\"", "\"\\0\""),
-        Kind::LogTarget => ("\"local0\"", "local0"),
-        Kind::PemFile | Kind::SecretFile => ("\"/two\"", "\"/three\""),
-        Kind::ServerName => ("\"www.example.net\"", "\"a b\""),
-        Kind::Recipients => ("root", ""),
-        Kind::AlertStatus => ("running, stopping", "never"),
-        Kind::Host => ("relay.example.net:2525", ":25"),
-        Kind::CheckType => ("external-perl", "perl"),
-        Kind::Service => ("ldap", "LDAP"),
-        Kind::HttpMethod => ("head", "POST"),
-        Kind::Redirects => ("same-host", "same"),
-        Kind::DnsType => ("mx", "AXFR"),
-        Kind::Scheduler => ("lc", "7"),
-        Kind::Protocol => ("udp", "fwm"),
-        Kind::Netmask => ("255.255.255.0", "24"),
-        Kind::Tunnel => ("gre,csum", "vxlan"),
-        Kind::PersistEngine => ("sip", "h323"),
-        Kind::Timeouts => ("1,2,3", "1,2"),
-        Kind::Virtual if six => ("[2001:db8::9]:80", "[2001:db8::9]"),
-        Kind::Virtual => ("10.0.0.9:80", "10.0.0.9"),
-        Kind::Real if six => ("[2001:db8::9]:80 masq", "[2001:db8::9]:80"),
-        Kind::Real => ("10.0.0.9:80 masq", "10.0.0.9:80"),
-        Kind::Fallback if six => ("[2001:db8::9]", "[2001:db8::9] nat"),
-        Kind::Fallback => ("10.0.0.9:8080 masq", "10.0.0.9 nat"),
-        Kind::Ignored => ("\"a\"", "\"-\""),
-        Kind::Refused => return (None, Some("7")),
+        ValueKind::YesNo if row.default == Unwritten::Value("yes") => ("no", "No"),
+        ValueKind::YesNo => ("yes", "yes "),
+        ValueKind::Timeout | ValueKind::Interval => ("7", "0"),
+        ValueKind::Count => ("7", "0"),
+        ValueKind::Number | ValueKind::Persistence => ("7", "seven"),
+        ValueKind::Frequency => ("7", "x7"),
+        ValueKind::Port => ("8080", "65536"),
+        ValueKind::Quoted | ValueKind::Secret => ("\"a \"b\"", "\"\""),
+        ValueKind::QuotedOrEmpty => ("\"a\"", "a"),
+        ValueKind::Text | ValueKind::Command | ValueKind::OutputFile => ("/bin/a b", ""),
+        ValueKind::Line | ValueKind::Sender | ValueKind::Directory => ("a b", ""),
+        ValueKind::LineOrEmpty | ValueKind::VirtualHost => return (Some("a b"), None),
+        ValueKind::Word => ("flag-1", "sh-port"),
+        ValueKind::Request => ("\"a\"", "a"),
+        ValueKind::Pattern => ("\"a+\"", "\"(\""),
+        ValueKind::Bytes => ("\"\\x00\"", "\"\\0\""),
+        ValueKind::LogTarget => ("\"local0\"", "local0"),
+        ValueKind::PemFile | ValueKind::SecretFile => ("\"/two\"", "\"/three\""),
+        ValueKind::ServerName => ("\"www.example.net\"", "\"a b\""),
+        ValueKind::Recipients => ("root", ""),
+        ValueKind::AlertStatus => ("running, stopping", "never"),
+        ValueKind::Host => ("relay.example.net:2525", ":25"),
+        ValueKind::CheckType => ("external-perl", "perl"),
+        ValueKind::Service => ("ldap", "LDAP"),
+        ValueKind::HttpMethod => ("head", "POST"),
+        ValueKind::Redirects => ("same-host", "same"),
+        ValueKind::DnsType => ("mx", "AXFR"),
+        ValueKind::Scheduler => ("lc", "7"),
+        ValueKind::Protocol => ("udp", "fwm"),
+        ValueKind::Netmask => ("255.255.255.0", "24"),
+        ValueKind::Tunnel => ("gre,csum", "vxlan"),
+        ValueKind::PersistEngine => ("sip", "h323"),
+        ValueKind::Timeouts => ("1,2,3", "1,2"),
+        ValueKind::Virtual if six => ("[2001:db8::9]:80", "[2001:db8::9]"),
+        ValueKind::Virtual => ("10.0.0.9:80", "10.0.0.9"),
+        ValueKind::Real if six => ("[2001:db8::9]:80 masq", "[2001:db8::9]:80"),
+        ValueKind::Real => ("10.0.0.9:80 masq", "10.0.0.9:80"),
+        ValueKind::Fallback if six => ("[2001:db8::9]", "[2001:db8::9] nat"),
+        ValueKind::Fallback => ("10.0.0.9:8080 masq", "10.0.0.9 nat"),
+        ValueKind::Ignored => ("\"a\"", "\"-\""),
+        ValueKind::Refused => return (None, Some("7")),
     };
     (Some(good), Some(bad))
 }
@@ -133,10 +133,10 @@ fn each_directive_reads_and_writes_the_values_of_its_kind() {
         {
             let (with, without) = (config(&text).expect(row.name), config(&without).expect(row.name));
             // A value without a field would change nothing.
-            assert_eq!(with == without, row.kind == Kind::Ignored, "{text}");
+            assert_eq!(with == without, row.kind == ValueKind::Ignored, "{text}");
             // A field that is not written would be lost.
             let written = write(&with).expect(row.name);
-            assert!(row.kind == Kind::Ignored || written.contains(row.name), "{written}");
+            assert!(row.kind == ValueKind::Ignored || written.contains(row.name), "{written}");
         }
         for text in bad.into_iter().flat_map(|value| files(row, Some(value))) {
             assert!(config(&text).is_none(), "{text}");

@@ -115,7 +115,7 @@ pub struct Virtual {
     /// `emailalert` and its companions.
     pub alert: Alert,
     /// Information for people about the service.
-    pub notes: Notes,
+    pub notes: ServiceInfo,
 }
 
 impl Virtual {
@@ -274,7 +274,7 @@ impl Default for AlertStatus {
 
 /// Information for people about a virtual service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notes {
+pub struct ServiceInfo {
     /// `monitorfile`: the file to which the result of every check is written.
     pub monitorfile: Option<PathBuf>,
     /// `servicename`: named in alerts.

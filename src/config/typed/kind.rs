@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address::{self, FallbackText};
 use super::{Reader, ValueError, command, kernel, mail, real, service, tls, value};
 use crate::config::ast::Assignment;
-use crate::config::directive::{Key, Kind};
+use crate::config::directive::{Key, ValueKind};
 use crate::config::{
     AlertStatus, CheckType, HttpMethod, LogTarget, Negotiate, Netmask, Real, Redirects, SecretFile, Timeouts,
     Tunnel,
@@ -90,54 +90,54 @@ where
 /// Reads the value of a line.
 pub(super) fn read(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> Result<Value, ValueError> {
     Ok(match line.directive.kind {
-        Kind::YesNo => value::yes_no(line)?.into(),
-        Kind::Timeout => value::timeout(line, reader)?.into(),
-        Kind::Interval => value::interval(line, reader)?.into(),
-        Kind::Frequency => value::frequency(line, reader)?.into(),
-        Kind::Count => value::count(line, reader)?.into(),
-        Kind::Number => value::small_number(line, reader)?.into(),
-        Kind::Persistence => service::persistence(line, reader)?.into(),
-        Kind::Port => service::check_port(line, reader)?.into(),
-        Kind::Quoted => value::inner(line)?.into(),
-        Kind::Secret => Secret::new(value::inner(line)?).into(),
-        Kind::QuotedOrEmpty => value::inner_or_empty(line)?.into(),
-        Kind::Text => value::text(line)?.into(),
-        Kind::Command => command::command(line, reader)?.into(),
-        Kind::Line => value::whole(line)?.into(),
-        Kind::LineOrEmpty => line.value.text().to_owned().into(),
-        Kind::Word => value::word(line)?.into(),
-        Kind::Request => value::with_slash(&value::inner(line)?).into(),
-        Kind::Pattern => value::pattern(line)?.into(),
-        Kind::Bytes => value::bytes(line)?.into(),
-        Kind::VirtualHost => value::up_to_quote(line).into(),
-        Kind::OutputFile => value::file(&value::text(line)?).into(),
-        Kind::Directory => PathBuf::from(value::whole(line)?).into(),
-        Kind::LogTarget => value::log_target(line, reader)?.into(),
-        Kind::PemFile => tls::file(line, reader)?.into(),
-        Kind::SecretFile => tls::secret(line, reader)?.into(),
-        Kind::ServerName => tls::name(line)?.into(),
-        Kind::Recipients => mail::recipients(line, reader)?.into(),
-        Kind::Sender => mail::sender(line, reader)?.into(),
-        Kind::AlertStatus => mail::alert_status(line)?.into(),
-        Kind::Host => mail::relay(line, reader)?.into(),
-        Kind::CheckType => service::check_type(line)?.into(),
-        Kind::Service => service::service(line)?.into(),
-        Kind::HttpMethod => service::http_method(line)?.into(),
-        Kind::Redirects => service::redirects(line)?.into(),
-        Kind::DnsType => service::dns_type(line)?.into(),
-        Kind::Scheduler => service::scheduler(line, reader)?.into(),
-        Kind::Protocol => service::protocol(line, reader.mark)?.into(),
-        Kind::Netmask => service::netmask(line, reader.family)?.into(),
-        Kind::Tunnel => kernel::tunnel(line)?.into(),
-        Kind::PersistEngine => kernel::engine(line)?.into(),
-        Kind::Timeouts => kernel::timeouts(line)?.into(),
-        Kind::Real => Value::Reals(real::read(line, reader.family, reader)?),
-        Kind::Fallback => address::fallback_text(line, family(line), reader)?.into(),
-        Kind::Ignored => {
+        ValueKind::YesNo => value::yes_no(line)?.into(),
+        ValueKind::Timeout => value::timeout(line, reader)?.into(),
+        ValueKind::Interval => value::interval(line, reader)?.into(),
+        ValueKind::Frequency => value::frequency(line, reader)?.into(),
+        ValueKind::Count => value::count(line, reader)?.into(),
+        ValueKind::Number => value::small_number(line, reader)?.into(),
+        ValueKind::Persistence => service::persistence(line, reader)?.into(),
+        ValueKind::Port => service::check_port(line, reader)?.into(),
+        ValueKind::Quoted => value::inner(line)?.into(),
+        ValueKind::Secret => Secret::new(value::inner(line)?).into(),
+        ValueKind::QuotedOrEmpty => value::inner_or_empty(line)?.into(),
+        ValueKind::Text => value::text(line)?.into(),
+        ValueKind::Command => command::command(line, reader)?.into(),
+        ValueKind::Line => value::whole(line)?.into(),
+        ValueKind::LineOrEmpty => line.value.text().to_owned().into(),
+        ValueKind::Word => value::word(line)?.into(),
+        ValueKind::Request => value::with_slash(&value::inner(line)?).into(),
+        ValueKind::Pattern => value::pattern(line)?.into(),
+        ValueKind::Bytes => value::bytes(line)?.into(),
+        ValueKind::VirtualHost => value::up_to_quote(line).into(),
+        ValueKind::OutputFile => value::file(&value::text(line)?).into(),
+        ValueKind::Directory => PathBuf::from(value::whole(line)?).into(),
+        ValueKind::LogTarget => value::log_target(line, reader)?.into(),
+        ValueKind::PemFile => tls::file(line, reader)?.into(),
+        ValueKind::SecretFile => tls::secret(line, reader)?.into(),
+        ValueKind::ServerName => tls::name(line)?.into(),
+        ValueKind::Recipients => mail::recipients(line, reader)?.into(),
+        ValueKind::Sender => mail::sender(line, reader)?.into(),
+        ValueKind::AlertStatus => mail::alert_status(line)?.into(),
+        ValueKind::Host => mail::relay(line, reader)?.into(),
+        ValueKind::CheckType => service::check_type(line)?.into(),
+        ValueKind::Service => service::service(line)?.into(),
+        ValueKind::HttpMethod => service::http_method(line)?.into(),
+        ValueKind::Redirects => service::redirects(line)?.into(),
+        ValueKind::DnsType => service::dns_type(line)?.into(),
+        ValueKind::Scheduler => service::scheduler(line, reader)?.into(),
+        ValueKind::Protocol => service::protocol(line, reader.mark)?.into(),
+        ValueKind::Netmask => service::netmask(line, reader.family)?.into(),
+        ValueKind::Tunnel => kernel::tunnel(line)?.into(),
+        ValueKind::PersistEngine => kernel::engine(line)?.into(),
+        ValueKind::Timeouts => kernel::timeouts(line)?.into(),
+        ValueKind::Real => Value::Reals(real::read(line, reader.family, reader)?),
+        ValueKind::Fallback => address::fallback_text(line, family(line), reader)?.into(),
+        ValueKind::Ignored => {
             value::ignored(line)?;
             Value::Absent
         }
-        Kind::Virtual | Kind::Refused => {
+        ValueKind::Virtual | ValueKind::Refused => {
             return Err(ValueError::new(line.directive.refusal(line.inside)).help(line.directive.help));
         }
     })

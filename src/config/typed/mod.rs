@@ -22,12 +22,12 @@ use std::sync::Arc;
 
 pub(super) use tls::name_of_host;
 
-use place::Place;
+use place::ValueSlot;
 
 use super::ast::{Assignment, Ast};
 use super::diagnostic::{Original, Report};
-use super::directive::Kind;
-use super::names::Names;
+use super::directive::ValueKind;
+use super::names::NameLookup;
 use super::{Config, Virtual};
 use crate::value::{Family, TlsPolicy, VirtualId};
 
@@ -35,7 +35,7 @@ use crate::value::{Family, TlsPolicy, VirtualId};
 const MAX_REALS: usize = 65_536;
 
 /// Reads all values. The configuration can be used if `report` has no errors.
-pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) -> Config {
+pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn NameLookup) -> Config {
     let mut reader =
         Reader { report, names, family: Family::V4, mark: false, reals: 0, policies: Vec::new() };
     let globals = globals::read(&ast.globals, &mut reader);
@@ -68,7 +68,7 @@ pub(super) fn read(ast: &Ast<'_>, report: &mut Report<'_>, names: &dyn Names) ->
 /// The context for reading values.
 struct Reader<'r, 's> {
     report: &'r mut Report<'s>,
-    names: &'r dyn Names,
+    names: &'r dyn NameLookup,
     /// Address family of the virtual service that is being read.
     family: Family,
     /// Whether that service is a firewall mark.
@@ -87,7 +87,7 @@ impl Reader<'_, '_> {
 
     /// Reads a line by the kind of its directive, and stores the value in `place`. Returns whether the value is
     /// accepted.
-    fn put(&mut self, line: &Assignment<'_>, place: Option<&mut dyn Place>) -> bool {
+    fn put(&mut self, line: &Assignment<'_>, place: Option<&mut dyn ValueSlot>) -> bool {
         if let Some(message) = line.directive.deprecated {
             let warning = self.report.warning(line.span(), message);
             warning.code("deprecated").directive(line.directive.name).original(Original::Warns);
@@ -107,7 +107,7 @@ impl Reader<'_, '_> {
     fn report_error(&mut self, line: &Assignment<'_>, wrong: ValueError) {
         let span = wrong.part.map_or_else(|| line.span(), |part| line.value.part(part));
         let diagnostic = self.report.error(span, wrong.message).directive(line.directive.name);
-        let replaced = line.directive.kind == Kind::Refused;
+        let replaced = line.directive.kind == ValueKind::Refused;
         diagnostic.code(if replaced { "replaced-directive" } else { wrong.code });
         // Extensions are comments for the original.
         diagnostic.original(if line.directive.extension { Original::Accepts } else { wrong.original });

@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::kind::{FromValue, Value};
-use super::shared::Shared;
+use super::shared::SharedValues;
 use super::tls;
 use crate::config::directive::Key;
-use crate::config::{CheckSpec, Credentials, Globals, Notes, Real, Scheduling};
+use crate::config::{CheckSpec, Credentials, Globals, Real, Scheduling, ServiceInfo};
 
 /// A field that a directive sets. The last line of a directive counts.
-pub(super) trait Place {
+pub(super) trait ValueSlot {
     /// Stores a value.
     fn put(&mut self, value: Value);
 }
 
-impl<T: FromValue> Place for T {
+impl<T: FromValue> ValueSlot for T {
     fn put(&mut self, value: Value) {
         if let Some(value) = T::from_value(value) {
             *self = value;
@@ -22,19 +22,19 @@ impl<T: FromValue> Place for T {
     }
 }
 
-impl<T: FromValue> Place for Option<T> {
+impl<T: FromValue> ValueSlot for Option<T> {
     fn put(&mut self, value: Value) {
         *self = T::from_value(value);
     }
 }
 
-impl Place for BTreeSet<String> {
+impl ValueSlot for BTreeSet<String> {
     fn put(&mut self, value: Value) {
         self.extend(String::from_value(value));
     }
 }
 
-impl Place for Vec<Real> {
+impl ValueSlot for Vec<Real> {
     fn put(&mut self, value: Value) {
         if let Value::Reals(reals) = value {
             self.extend(reals);
@@ -45,11 +45,11 @@ impl Place for Vec<Real> {
 /// A part of the configuration that directives set.
 pub(super) trait Fill {
     /// The field that this directive sets. None if it belongs to another part.
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place>;
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot>;
 }
 
 impl Fill for Globals {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::Autoreload => &mut self.autoreload,
             Key::Callback => &mut self.callback,
@@ -66,8 +66,8 @@ impl Fill for Globals {
     }
 }
 
-impl Fill for Shared {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+impl Fill for SharedValues {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::CheckCount => &mut self.checkcount,
             Key::CheckInterval => &mut self.checkinterval,
@@ -89,7 +89,7 @@ impl Fill for Shared {
 }
 
 impl Fill for tls::TlsLines {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::TlsCa => &mut self.ca,
             Key::TlsCert => &mut self.certificates,
@@ -103,7 +103,7 @@ impl Fill for tls::TlsLines {
 }
 
 impl Fill for Scheduling {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::Netmask => &mut self.netmask,
             Key::Ops => &mut self.ops,
@@ -118,7 +118,7 @@ impl Fill for Scheduling {
 }
 
 impl Fill for CheckSpec {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::CheckCommand => &mut self.checkcommand,
             Key::CheckPort => &mut self.checkport,
@@ -139,7 +139,7 @@ impl Fill for CheckSpec {
 }
 
 impl Fill for Credentials {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::Database => &mut self.database,
             Key::Login => &mut self.login,
@@ -152,8 +152,8 @@ impl Fill for Credentials {
     }
 }
 
-impl Fill for Notes {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+impl Fill for ServiceInfo {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         Some(match key {
             Key::Comment => &mut self.comment,
             Key::MonitorFile => &mut self.monitorfile,

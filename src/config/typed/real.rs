@@ -54,7 +54,7 @@ pub(super) fn read(
             .at(server.len() - port.len()..server.len())
             .help(address::PORT_HELP)
     })?;
-    let options = Options::read(line, server.len(), reader)?;
+    let options = RealOptions::read(line, server.len(), reader)?;
     Ok(addresses.into_iter().map(|address| options.real(line.line, SocketAddr::new(address, port))).collect())
 }
 
@@ -182,7 +182,7 @@ fn too_many(part: &Range<usize>) -> ValueError {
 }
 
 /// The options after the address.
-struct Options {
+struct RealOptions {
     method: ForwardingMethod,
     weight: u32,
     request: Option<String>,
@@ -191,7 +191,7 @@ struct Options {
     upper: u32,
 }
 
-impl Options {
+impl RealOptions {
     fn real(&self, line: usize, address: SocketAddr) -> Real {
         Real {
             line,
@@ -205,7 +205,11 @@ impl Options {
         }
     }
 
-    fn read(line: &Assignment<'_>, start: usize, reader: &mut Reader<'_, '_>) -> Result<Options, ValueError> {
+    fn read(
+        line: &Assignment<'_>,
+        start: usize,
+        reader: &mut Reader<'_, '_>,
+    ) -> Result<RealOptions, ValueError> {
         let text = line.value.text();
         let mut rest = Cursor { text, at: start };
         let word = rest.word();
@@ -223,7 +227,7 @@ impl Options {
                 .at(word)
                 .or_help(|| help));
         };
-        let mut options = Options { method, weight: 1, request: None, receive: None, lower: 0, upper: 0 };
+        let mut options = RealOptions { method, weight: 1, request: None, receive: None, lower: 0, upper: 0 };
         let weight = rest.number("");
         let weighed = weight.is_some();
         options.weight = weight.unwrap_or(Ok(1))?;

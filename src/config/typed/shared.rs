@@ -9,7 +9,7 @@ use crate::value::Relay;
 
 /// The values written in one place. `None` for directives that are not written there.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct SharedValues {
     pub(super) checktimeout: Option<Duration>,
     pub(super) negotiatetimeout: Option<Duration>,
     pub(super) checkinterval: Option<Duration>,
@@ -27,9 +27,9 @@ pub(super) struct Shared {
     pub(super) tls: tls::TlsLines,
 }
 
-impl Shared {
+impl SharedValues {
     /// How often checks run, and how long they may take. `all` is what virtual services inherit.
-    pub(super) fn timing(&self, all: &Shared, globals: &Globals) -> Timing {
+    pub(super) fn timing(&self, all: &SharedValues, globals: &Globals) -> Timing {
         let default = Timing::default();
         // Each deadline also applies to the other kind of check if that has none in the same place.
         let check = self.checktimeout.or(self.negotiatetimeout);
@@ -47,7 +47,7 @@ impl Shared {
     }
 
     /// Who gets mail, and when.
-    pub(super) fn alert(&self, all: &Shared) -> Alert {
+    pub(super) fn alert(&self, all: &SharedValues) -> Alert {
         Alert {
             recipients: self.emailalert.clone().or_else(|| all.emailalert.clone()).unwrap_or_default(),
             frequency: self.emailalertfreq.or(all.emailalertfreq).unwrap_or_default(),

@@ -9,7 +9,7 @@ use super::{Reader, ValueError, value};
 use crate::config::ast::Assignment;
 use crate::config::{Negotiate, Original, SecretFile};
 use crate::value::host::without_port;
-use crate::value::{Identity, PemFile, Roots, Secret, Tls, TlsPolicy};
+use crate::value::{ClientIdentity, PemFile, Roots, Secret, Tls, TlsPolicy};
 
 /// The values written in one place. `None` for directives that are not written there.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl TlsLines {
         let identity = pair.certificates.as_ref().zip(pair.key.as_ref());
         let policy = TlsPolicy {
             verify: verify.then(|| ca.map_or(Roots::System, |file| Roots::File(file.pem.clone()))),
-            identity: identity.map(|(certificates, key)| Identity {
+            identity: identity.map(|(certificates, key)| ClientIdentity {
                 certificates: certificates.pem.clone(),
                 key: key.pem.clone(),
             }),

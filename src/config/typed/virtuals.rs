@@ -7,12 +7,12 @@ use super::address::{self, WrittenId};
 use super::globals::Outside;
 use super::judge::{self, Mentioned};
 use super::lint::{self, Spans};
-use super::place::{Fill, Place};
-use super::shared::Shared;
+use super::place::{Fill, ValueSlot};
+use super::shared::SharedValues;
 use super::{Reader, ValueError, real, service, tls};
 use crate::config::ast::{Assignment, Block};
 use crate::config::directive::Key;
-use crate::config::{CheckSpec, Fallback, Negotiate, Notes, Real, Scheduling, Virtual};
+use crate::config::{CheckSpec, Fallback, Negotiate, Real, Scheduling, ServiceInfo, Virtual};
 use crate::value::{Family, Protocol, Secret, VirtualId};
 
 /// Reads a block. None if its own address is wrong.
@@ -68,8 +68,8 @@ struct Lines {
     scheduling: Scheduling,
     check: CheckSpec,
     tlsname: Option<String>,
-    notes: Notes,
-    shared: Shared,
+    notes: ServiceInfo,
+    shared: SharedValues,
     /// Place of the last accepted line of each directive.
     spans: Spans,
 }
@@ -84,8 +84,8 @@ impl Lines {
             scheduling: Scheduling::default(),
             check: CheckSpec::default(),
             tlsname: None,
-            notes: Notes::default(),
-            shared: Shared::default(),
+            notes: ServiceInfo::default(),
+            shared: SharedValues::default(),
             spans: Spans::new(),
         }
     }
@@ -178,7 +178,7 @@ impl Lines {
 }
 
 impl Fill for Lines {
-    fn place(&mut self, key: Key) -> Option<&mut dyn Place> {
+    fn place(&mut self, key: Key) -> Option<&mut dyn ValueSlot> {
         match key {
             Key::Protocol => Some(&mut self.protocol),
             Key::Real | Key::Real6 => Some(&mut self.reals),
@@ -208,7 +208,7 @@ fn fits(line: &Assignment<'_>, reader: &mut Reader<'_, '_>) -> bool {
 }
 
 /// The fallback server: that of the block, else that of the file, for the family and protocol of the service.
-fn fallback(id: VirtualId, mentioned: [&Shared; 2], reader: &mut Reader<'_, '_>) -> Option<Fallback> {
+fn fallback(id: VirtualId, mentioned: [&SharedValues; 2], reader: &mut Reader<'_, '_>) -> Option<Fallback> {
     let protocol = match id {
         VirtualId::Address { protocol, .. } => Some(protocol),
         VirtualId::Mark { .. } => None,

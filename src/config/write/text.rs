@@ -10,7 +10,7 @@ use crate::config::source::is_blank;
 use crate::config::typed::name_of_host;
 use crate::config::{
     Alert, AlertStatus, CheckSpec, CheckType, Credentials, Fallback, Globals, HttpMethod, LogTarget,
-    Negotiate, Netmask, Notes, Real, Redirects, Scheduling, Timeouts, Timing, Tunnel, Virtual,
+    Negotiate, Netmask, Real, Redirects, Scheduling, ServiceInfo, Timeouts, Timing, Tunnel, Virtual,
 };
 use crate::value::{Family, Protocol, Roots, Tls, VirtualId};
 
@@ -186,7 +186,7 @@ impl Text for Alert {
     }
 }
 
-impl Text for Notes {
+impl Text for ServiceInfo {
     fn text(&self, key: Key) -> Option<String> {
         Some(match key {
             Key::Comment => self.comment.clone()?,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::MAX_SIZE;
-use crate::config::{Answers, Question};
+use crate::config::{Answers, NameQuestion};
 use crate::daemon::addresses::{Hosts, InUse};
 use crate::net::cause;
 use crate::net::resolve::{self, AT_ONCE, ResolveError};
@@ -24,7 +24,7 @@ pub(super) const NOTHING: Unread = |_| false;
 /// round of names gets no answer, the rest is not looked up, and the second part of the result is the message about
 /// it.
 pub(super) fn answer(
-    questions: Vec<Question>,
+    questions: Vec<NameQuestion>,
     in_use: &InUse,
     unread: Unread,
     look_up: impl Fn(&str, Family) -> Result<Vec<IpAddr>, ResolveError> + Sync,
@@ -35,7 +35,7 @@ pub(super) fn answer(
     let answers = Mutex::new(Answers::new(hostname));
     let found = Mutex::new(BTreeMap::new());
     let unanswered = resolve::each(questions, |question| match question {
-        Question::Host { name, family } => match look_up(&name, family) {
+        NameQuestion::Host { name, family } => match look_up(&name, family) {
             Ok(addresses) => {
                 lock(&found).insert((name, family), addresses);
                 Ok(())
@@ -66,20 +66,20 @@ pub(super) fn answer(
 
 /// Answers questions without looking up host names. Unknown names get different addresses, so that none seems a
 /// duplicate of another.
-pub(super) fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
+pub(super) fn invent(questions: Vec<NameQuestion>, hosts: &Hosts) -> Answers {
     let answers = Mutex::new(Answers::new("localhost"));
     for (number, question) in (1_u32..).zip(questions) {
         match question {
-            Question::Host { name, family } if hosts.contains_key(&(name.clone(), family)) => {
+            NameQuestion::Host { name, family } if hosts.contains_key(&(name.clone(), family)) => {
                 let address = hosts[&(name.clone(), family)];
                 lock(&answers).add_host(name, family, address);
             }
             // 240.0.0.0/4 is reserved, and 100::/64 is the discard prefix (RFC 6666).
-            Question::Host { name, family: Family::V4 } => {
+            NameQuestion::Host { name, family: Family::V4 } => {
                 let address = Ipv4Addr::from_bits(0xF000_0000 | number);
                 lock(&answers).add_invented_host(name, Family::V4, address.into());
             }
-            Question::Host { name, family: Family::V6 } => {
+            NameQuestion::Host { name, family: Family::V6 } => {
                 let address = Ipv6Addr::from_bits((0x0100 << 112) | u128::from(number));
                 lock(&answers).add_invented_host(name, Family::V6, address.into());
             }
@@ -93,21 +93,21 @@ pub(super) fn invent(questions: Vec<Question>, hosts: &Hosts) -> Answers {
 
 /// Answers questions about ports and files of this machine.
 fn answer_locally(
-    question: Question,
+    question: NameQuestion,
     answers: &Mutex<Answers>,
     port: impl Fn(&str, Protocol) -> Option<u16>,
     unread: Unread,
 ) {
     match question {
-        Question::Host { .. } => {}
-        Question::Port { name, protocol } => {
+        NameQuestion::Host { .. } => {}
+        NameQuestion::Port { name, protocol } => {
             // A real server's port may be a name of any protocol.
             let protocols = protocol.map_or(vec![Protocol::Tcp, Protocol::Udp], |known| vec![known]);
             if let Some(port) = protocols.into_iter().find_map(|protocol| port(&name, protocol)) {
                 lock(answers).add_port(name, protocol, port);
             }
         }
-        Question::File(path) => {
+        NameQuestion::File(path) => {
             let content = if unread(&path) { Ok(Arc::from([])) } else { read_named(&path) };
             lock(answers).add_file(path, content);
         }
@@ -130,10 +130,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::config::Names;
+    use crate::config::NameLookup;
 
-    fn hosts(count: usize) -> Vec<Question> {
-        let host = |number| Question::Host { name: format!("web{number}"), family: Family::V4 };
+    fn hosts(count: usize) -> Vec<NameQuestion> {
+        let host = |number| NameQuestion::Host { name: format!("web{number}"), family: Family::V4 };
         (0..count).map(host).collect()
     }
 

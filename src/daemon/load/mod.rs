@@ -28,7 +28,7 @@ const SHOWN: usize = 100;
 
 /// A valid configuration.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedFile {
     /// The spec of the configuration.
     pub spec: Spec,
     /// The bytes of the file.
@@ -156,7 +156,7 @@ impl LoadError {
     }
 }
 
-impl Loaded {
+impl LoadedFile {
     /// The servers that are in maintenance now. Separate from loading, because it may look up the name of every
     /// server and so may block.
     #[must_use]
@@ -188,7 +188,7 @@ impl Loaded {
 ///
 /// # Errors
 /// The file cannot be read or used. The error has all that is wrong with it.
-pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+pub fn load(path: &Path) -> Result<LoadedFile, LoadError> {
     load_for(path, &InUse::default())
 }
 
@@ -196,7 +196,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_for(path: &Path, in_use: &InUse) -> Result<Loaded, LoadError> {
+pub fn load_for(path: &Path, in_use: &InUse) -> Result<LoadedFile, LoadError> {
     load_content(path, read(path)?, in_use)
 }
 
@@ -204,7 +204,7 @@ pub fn load_for(path: &Path, in_use: &InUse) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loaded, LoadError> {
+pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<LoadedFile, LoadError> {
     let (answers, silence) = answer(config::questions(&content), in_use, NOTHING, resolve::host);
     finish(path, content, answers, silence, NOTHING)
 }
@@ -213,7 +213,7 @@ pub fn load_content(path: &Path, content: Vec<u8>, in_use: &InUse) -> Result<Loa
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_for_daemon(path: &Path) -> Result<Loaded, LoadError> {
+pub fn load_for_daemon(path: &Path) -> Result<LoadedFile, LoadError> {
     let content = read(path)?;
     let unread = credential::is_out_of_reach;
     let (answers, silence) = answer(config::questions(&content), &InUse::default(), unread, resolve::host);
@@ -225,7 +225,7 @@ pub fn load_for_daemon(path: &Path) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
+pub fn judge(path: &Path) -> Result<LoadedFile, LoadError> {
     judge_with(path, &Hosts::new())
 }
 
@@ -233,7 +233,7 @@ pub fn judge(path: &Path) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn judge_with(path: &Path, hosts: &Hosts) -> Result<Loaded, LoadError> {
+pub fn judge_with(path: &Path, hosts: &Hosts) -> Result<LoadedFile, LoadError> {
     let content = read(path)?;
     let answers = invent(config::questions(&content), hosts);
     finish(path, content, answers, None, credential::is_out_of_reach)
@@ -249,8 +249,8 @@ fn finish(
     answers: Answers,
     silence: Option<String>,
     unread: Unread,
-) -> Result<Loaded, LoadError> {
-    let config::Loaded { config, diagnostics } = config::load(&content, &answers);
+) -> Result<LoadedFile, LoadError> {
+    let config::LoadedConfig { config, diagnostics } = config::load(&content, &answers);
     let Some(config) = config else {
         return Err(LoadError::Invalid { path: path.to_owned(), diagnostics, silence });
     };
@@ -258,7 +258,7 @@ fn finish(
     match &*tls_faults(&spec, unread) {
         [] => {
             let notes = maintenance::missing(&spec).into_iter().collect();
-            Ok(Loaded { spec, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
+            Ok(LoadedFile { spec, content, hosts: answers.into_hosts(), warnings: diagnostics, notes })
         }
         faults => Err(LoadError::Tls { path: path.to_owned(), faults: faults.to_vec() }),
     }
@@ -288,7 +288,7 @@ fn tls_faults(spec: &Spec, unread: Unread) -> Vec<(usize, String)> {
         let is_whole = !policy.files().filter_map(|file| file.path().to_str()).any(unread);
         if is_whole && !known.contains(&policy) {
             known.push(policy);
-            if let Err(error) = tls::Client::new(policy) {
+            if let Err(error) = tls::TlsClient::new(policy) {
                 faults.push((v.line, error.to_string()));
             }
         }
@@ -343,7 +343,7 @@ mod tests {
             let (answers, silence) = answer(questions, in_use, NOTHING, |_, _| Ok(addresses(order)));
             finish(Path::new("web.cf"), content.clone(), answers, silence, NOTHING).unwrap()
         };
-        let reals = |loaded: &Loaded| {
+        let reals = |loaded: &LoadedFile| {
             loaded.spec.virtuals()[0].reals.iter().map(|real| real.address.to_string()).collect::<Vec<_>>()
         };
         let first = load([2, 3], &InUse::default());

@@ -30,7 +30,7 @@ const NAMES_LIMIT: Duration = Duration::from_secs(2);
 pub type MaintainedServers = BTreeMap<SocketAddr, String>;
 
 /// The names of servers, by address.
-pub type Names = BTreeMap<IpAddr, String>;
+pub type ServerNames = BTreeMap<IpAddr, String>;
 
 /// The directory, the servers that its files may name, and the names of these servers. Copies share the names.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ type LookUp = fn(IpAddr) -> Result<String, ResolveError>;
 /// The results of name lookups, and what was reported.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
-    names: Names,
+    names: ServerNames,
     /// The addresses whose lookup got no answer. The others are looked up first.
     silent: BTreeSet<IpAddr>,
     asked: Option<Instant>,
@@ -166,7 +166,7 @@ impl MaintenanceDir {
     }
 
     /// All file names that match this server.
-    fn candidates(&self, server: &SocketAddr, names: &Names) -> Vec<String> {
+    fn candidates(&self, server: &SocketAddr, names: &ServerNames) -> Vec<String> {
         let mut candidates = by_address(server);
         if let Some(name) = names.get(&server.ip()) {
             candidates.extend(with_port(name, server.port()));

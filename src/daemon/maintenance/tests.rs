@@ -24,7 +24,7 @@ fn silent(address: IpAddr) -> Result<String, ResolveError> {
 }
 
 /// The rules of a spec with the given resolver.
-fn rules_of(text: &str, known: Names, look_up: LookUp) -> MaintenanceDir {
+fn rules_of(text: &str, known: ServerNames, look_up: LookUp) -> MaintenanceDir {
     let known = Learned { names: known, ..Learned::default() };
     MaintenanceDir { look_up, ..MaintenanceDir::of(&crate::daemon::harness::spec(text), [], known).unwrap() }
 }
@@ -37,8 +37,9 @@ fn known_names_stay_known_while_the_resolver_is_silent() {
         "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
         directory.path().display()
     );
-    let before =
-        rules_of(&text, Names::new(), |address| Ok(format!("web{}.example.net", &address.to_string()[7..])));
+    let before = rules_of(&text, ServerNames::new(), |address| {
+        Ok(format!("web{}.example.net", &address.to_string()[7..]))
+    });
     let found = before.look().unwrap();
     assert_eq!(found.keys().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2:80"]);
     let after = rules_of(&text, lock(&before.learned).names.clone(), silent);
@@ -56,7 +57,7 @@ fn a_silent_resolver_gets_one_round_then_others_come_first() {
         "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.1.1->10.0.1.200:80 masq\n",
         directory.path().display()
     );
-    let rules = rules_of(&text, Names::new(), silent);
+    let rules = rules_of(&text, ServerNames::new(), silent);
     assert_eq!(rules.look().unwrap(), MaintainedServers::new());
     let asked = lock(&rules.learned).silent.clone();
     // A worker that started just before the last failure adds to the number.
@@ -78,7 +79,7 @@ fn a_foreign_address_is_reported_while_names_are_unknown() {
         "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
         directory.path().display()
     );
-    let rules = rules_of(&text, Names::new(), silent);
+    let rules = rules_of(&text, ServerNames::new(), silent);
     rules.look().unwrap();
     let reported: Vec<String> = lock(&rules.learned).reported.iter().cloned().collect();
     assert_eq!(reported, ["10.0.0.3:81", "10.0.0.77", "[fd00::7]"]);
@@ -94,7 +95,7 @@ async fn a_silent_resolver_does_not_delay_a_file_by_address() {
         "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
         directory.path().display()
     );
-    let rules = rules_of(&text, Names::new(), |_| {
+    let rules = rules_of(&text, ServerNames::new(), |_| {
         std::thread::sleep(Duration::from_secs(1));
         Ok("web3.example.net".to_owned())
     });
@@ -190,7 +191,7 @@ fn b1_files_that_come_while_names_are_asked_for_count() {
         "maintenancedir={}\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n",
         directory.path().display()
     );
-    let rules = rules_of(&text, Names::new(), |address| {
+    let rules = rules_of(&text, ServerNames::new(), |address| {
         let directory = SLOW_DIRECTORY.lock().unwrap().clone().unwrap();
         let _ = fs::remove_file(directory.join("web2"));
         fs::write(directory.join("10.0.0.3"), "").unwrap();

@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(5);
 const LATE: Duration = Duration::from_secs(10);
 
 /// A handle to the thread that writes one file.
-pub struct Notes<T> {
+pub struct NoteWriter<T> {
     path: PathBuf,
     /// The consequence if the file is not written, for messages.
     consequence: &'static str,
@@ -47,7 +47,7 @@ enum Content<T> {
     Gone,
 }
 
-impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
+impl<T: Clone + PartialEq + Send + Sync + 'static> NoteWriter<T> {
     /// Starts the thread for the file. `write` gets the content, or `None` to remove the file. `consequence`: the
     /// consequence of a failure, for messages.
     ///
@@ -57,7 +57,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         path: PathBuf,
         consequence: &'static str,
         mut write: impl FnMut(Option<&T>) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<Notes<T>> {
+    ) -> io::Result<NoteWriter<T>> {
         let (sender, results) = mpsc::unbounded_channel();
         let queue = WriteQueue::new(usize::MAX);
         queue.start("note", move |notes: &[((u64, Content<T>), u64)]| {
@@ -69,7 +69,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
             // The daemon may have ended in the meantime.
             let _ = sender.send((*number, result));
         })?;
-        Ok(Notes {
+        Ok(NoteWriter {
             path,
             consequence,
             queue,
@@ -83,7 +83,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         })
     }
 
-    /// Writes the content, unless the file already has it. Never waits; [`Notes::next`] returns the result.
+    /// Writes the content, unless the file already has it. Never waits; [`NoteWriter::next`] returns the result.
     pub fn write(&mut self, content: T, now: Instant) {
         self.put(Content::Says(Arc::new(content)), now);
     }
@@ -104,7 +104,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         self.late_at.get_or_insert(now + LATE);
     }
 
-    /// Waits for the result of an attempt, for [`Notes::take`]. Safe to cancel.
+    /// Waits for the result of an attempt, for [`NoteWriter::take`]. Safe to cancel.
     pub async fn next(&mut self) -> Attempt {
         match self.results.recv().await {
             Some((number, result)) => Attempt { number, result },
@@ -146,7 +146,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
         !self.is_pending() && self.retry_at.is_none()
     }
 
-    /// When to write the note again, or to call [`Notes::late`].
+    /// When to write the note again, or to call [`NoteWriter::late`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.retry_at, self.late_at].into_iter().flatten().min()
@@ -166,7 +166,7 @@ impl<T: Clone + PartialEq + Send + Sync + 'static> Notes<T> {
 
 /// Waits for the result of an attempt to write. Waits forever if there is no file.
 pub(super) async fn attempt<T: Clone + PartialEq + Send + Sync + 'static>(
-    notes: &mut Option<Notes<T>>,
+    notes: &mut Option<NoteWriter<T>>,
 ) -> Attempt {
     match notes {
         Some(notes) => notes.next().await,

@@ -17,7 +17,7 @@ fn owned(ports: &[u16]) -> Owned {
     Owned { services: ports.iter().map(key).collect(), ..Owned::default() }
 }
 
-async fn take(notes: &mut Notes<Owned>, now: Instant) -> io::Result<bool> {
+async fn take(notes: &mut NoteWriter<Owned>, now: Instant) -> io::Result<bool> {
     let attempt = tokio::time::timeout(GENEROUS, notes.next()).await.unwrap();
     notes.take(attempt, now)
 }
@@ -60,7 +60,8 @@ async fn b3_a_note_that_hangs_holds_nothing_up() {
         seen.send(owned.cloned()).unwrap();
         Ok(())
     };
-    let mut notes = Notes::start(PathBuf::from("/run/web.cf.services"), "services may stay", write).unwrap();
+    let mut notes =
+        NoteWriter::start(PathBuf::from("/run/web.cf.services"), "services may stay", write).unwrap();
     let start = Instant::now();
     notes.write(owned(&[1]), start);
     begins.recv_timeout(GENEROUS).unwrap();

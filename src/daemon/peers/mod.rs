@@ -17,7 +17,7 @@ use ipvs_rs::ServiceKey;
 use tracing::{error, info, warn};
 
 use super::addresses::Hosts;
-use super::directory::{Claims, Directory, Life, Note, Sight, keys};
+use super::directory::{Claims, DaemonNote, Life, Sight, StateDirectory, keys};
 use super::owned::Owned;
 use crate::desired;
 use crate::spec::{Config, Spec, Virtual};
@@ -42,7 +42,7 @@ pub(super) const FILES_LIMIT: Duration = Duration::from_secs(5);
 
 /// The whole configuration, and which of its services other daemons own.
 pub struct Peers {
-    directory: Directory,
+    directory: StateDirectory,
     whole: Arc<Config>,
     /// The services of the whole configuration.
     all: BTreeSet<ServiceKey>,
@@ -52,7 +52,7 @@ pub struct Peers {
     /// When to check whether other daemons still claim the offered services.
     files_at: Instant,
     /// Services of an earlier run of this daemon that another daemon may claim. They stay in the table, without checks.
-    held: Held,
+    held: HeldServices,
     /// When each daemon was last seen running.
     seen: BTreeMap<String, Instant>,
     next_look: Instant,
@@ -70,7 +70,7 @@ struct Offer {
 }
 
 #[derive(Default)]
-struct Held {
+struct HeldServices {
     services: BTreeSet<ServiceKey>,
     /// When to check whether another daemon still claims them.
     until: Option<Instant>,
@@ -110,7 +110,7 @@ impl Peers {
     /// Divides the configuration of a daemon that starts, and the services that its earlier run left.
     #[must_use]
     pub fn begin(
-        directory: Directory,
+        directory: StateDirectory,
         whole: Spec,
         previously_owned: BTreeSet<ServiceKey>,
         sight: Sight,
@@ -123,7 +123,7 @@ impl Peers {
             elsewhere: Claims::new(),
             offered: BTreeMap::new(),
             files_at: now,
-            held: Held::default(),
+            held: HeldServices::default(),
             seen: BTreeMap::new(),
             next_look: now + INTERVAL,
             collision_until: now + COLLISION,
@@ -242,7 +242,7 @@ impl Peers {
 
     /// The state directory.
     #[must_use]
-    pub fn directory(&self) -> &Directory {
+    pub fn directory(&self) -> &StateDirectory {
         &self.directory
     }
 
@@ -356,7 +356,12 @@ impl Peers {
     }
 
     /// Releases the held services that another daemon has taken. Returns those that no daemon claims.
-    fn judge_held(&mut self, notes: &[Note], claims: Option<&Claims>, now: Instant) -> BTreeSet<ServiceKey> {
+    fn judge_held(
+        &mut self,
+        notes: &[DaemonNote],
+        claims: Option<&Claims>,
+        now: Instant,
+    ) -> BTreeSet<ServiceKey> {
         let before = self.held.services.len();
         self.held.services.retain(|key| !notes.iter().any(|note| note.keeps(key)));
         self.held.is_note_due |= self.held.services.len() < before;
@@ -378,7 +383,7 @@ impl Peers {
     }
 
     /// The notes of running daemons, and of those that ended less than [`LINGER`] ago and may be restarted.
-    fn living(&mut self, mut notes: Vec<Note>, now: Instant) -> Vec<Note> {
+    fn living(&mut self, mut notes: Vec<DaemonNote>, now: Instant) -> Vec<DaemonNote> {
         for note in notes.iter().filter(|note| note.is_alive()) {
             self.seen.insert(note.name.clone(), now);
         }
@@ -388,9 +393,9 @@ impl Peers {
 
     /// The services of the configuration that other daemons own. A service that this daemon has, too, belongs to
     /// the daemon that started first.
-    fn theirs(&self, notes: &[Note], mine: &BTreeSet<ServiceKey>) -> Claims {
+    fn theirs(&self, notes: &[DaemonNote], mine: &BTreeSet<ServiceKey>) -> Claims {
         let own = (Process::own().started, self.directory.own_name());
-        let belongs = |note: &Note, key: &ServiceKey| {
+        let belongs = |note: &DaemonNote, key: &ServiceKey| {
             let is_first = note.state == Life::Runs
                 && note.daemon.is_some_and(|daemon| (daemon.started, note.name.as_str()) < own);
             note.keeps(key) && (is_first || !mine.contains(key))
@@ -405,7 +410,7 @@ impl Peers {
         &mut self,
         whole: Option<Spec>,
         elsewhere: Claims,
-        notes: &[Note],
+        notes: &[DaemonNote],
         mine: &BTreeSet<ServiceKey>,
         now: Instant,
     ) -> Share {
@@ -463,7 +468,7 @@ pub(super) async fn sight(peers: &mut Option<Peers>) -> Sight {
 }
 
 /// Whether a running daemon has taken this service.
-fn is_taken(notes: &[Note], key: &ServiceKey) -> bool {
+fn is_taken(notes: &[DaemonNote], key: &ServiceKey) -> bool {
     notes.iter().any(|note| note.state == Life::Runs && note.keeps(key))
 }
 

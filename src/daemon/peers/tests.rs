@@ -9,7 +9,7 @@ use crate::config::{self, Answers};
 use crate::daemon::owned::{self, OwnedServices};
 use crate::sys::instance;
 use crate::sys::lock::{self, Lock};
-use crate::sys::place::Place;
+use crate::sys::place::TablePlace;
 use crate::value::Family;
 
 const BLOCK: &str = "\treal=10.0.0.2:80 masq\n\tchecktype=on\n";
@@ -39,8 +39,8 @@ impl Folder {
         Folder(tempfile::tempdir().unwrap())
     }
 
-    fn directory(&self) -> Directory {
-        Directory::new(self.0.path(), "web.cf").unwrap()
+    fn directory(&self) -> StateDirectory {
+        StateDirectory::new(self.0.path(), "web.cf").unwrap()
     }
 
     fn write(&self, name: &str, owned: Owned, process: &str) {
@@ -145,7 +145,7 @@ fn what_another_daemon_wants_is_checked_until_it_has_taken_it() {
     // The file of the other daemon has the service, but that daemon has not loaded it yet.
     let file = folder.0.path().join("mail.cf");
     fs::write(&file, text(&[25, 80])).unwrap();
-    let network = Some(Place::here().unwrap().network);
+    let network = Some(TablePlace::here().unwrap().network);
     let mail = instance::Instance { name: "mail.cf".to_owned(), network, file: file.clone() };
     let mut held = folder.lock("mail.cf");
     held.name_own_process(&mail.to_string());
@@ -254,7 +254,7 @@ fn blind_sight() -> Sight {
 fn a_start_that_sees_no_other_daemon_removes_nothing() {
     let (folder, now) = (Folder::new(), Instant::now());
     folder.runs("mail.cf", &[80], &[]);
-    let missing = Directory::new(&folder.0.path().join("none"), "web.cf").unwrap();
+    let missing = StateDirectory::new(&folder.0.path().join("none"), "web.cf").unwrap();
     let trouble = missing.look(&Hosts::new(), seconds(20)).trouble.unwrap();
     assert!(trouble.contains("/none cannot be read: ") && trouble.contains("no such file"), "{trouble}");
     let begin =

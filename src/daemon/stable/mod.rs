@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::sys::watch::Change;
+use crate::sys::watch::FileChange;
 
 /// Time between the two reads of a file that was replaced, or that its writer has closed.
 const CONFIRM: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub enum Observed {
 
 /// The next step of the observer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum TrackerStep {
     /// Read the file, and hand it to [`Tracker::read`].
     Read,
     /// Wait for a change, at most until this time.
@@ -87,13 +87,13 @@ impl Tracker {
     }
 
     /// Processes a file event of the system.
-    pub fn reported(&mut self, change: Change, now: Instant) {
+    pub fn reported(&mut self, change: FileChange, now: Instant) {
         let changed = |wait, apart| State::Changed { read_at: now + wait, first: None, apart };
         self.state = match change {
-            Change::Replaced => changed(Duration::ZERO, CONFIRM),
-            Change::Written => State::Open,
-            Change::Closed => changed(QUIET, CONFIRM),
-            Change::Unknown => changed(Duration::ZERO, QUIET),
+            FileChange::Replaced => changed(Duration::ZERO, CONFIRM),
+            FileChange::Written => State::Open,
+            FileChange::Closed => changed(QUIET, CONFIRM),
+            FileChange::Unknown => changed(Duration::ZERO, QUIET),
         };
         self.not_quiet(now);
     }
@@ -111,18 +111,18 @@ impl Tracker {
 
     /// Returns the next step.
     #[must_use]
-    pub fn step(&self, now: Instant) -> Step {
+    pub fn step(&self, now: Instant) -> TrackerStep {
         let read_at = match self.state {
             State::Same { read_at } | State::Changed { read_at, .. } => Some(read_at),
             State::Open => None,
         };
         match read_at {
-            Some(at) if at <= now => Step::Read,
+            Some(at) if at <= now => TrackerStep::Read,
             _ => {
                 let overdue_at =
                     self.unquiet.filter(|unquiet| !unquiet.told).map(|unquiet| unquiet.overdue_at);
                 let next = [read_at, overdue_at].into_iter().flatten().min();
-                Step::Wait(next.unwrap_or(now + UNQUIET))
+                TrackerStep::Wait(next.unwrap_or(now + UNQUIET))
             }
         }
     }
@@ -135,7 +135,7 @@ impl Tracker {
         Some(Observed::Unquiet { open })
     }
 
-    /// Processes the result of a [`Step::Read`].
+    /// Processes the result of a [`TrackerStep::Read`].
     pub fn read(&mut self, found: Content, now: Instant) -> Option<Observed> {
         match std::mem::replace(&mut self.state, State::Open) {
             // The file was opened for writing after the read began.

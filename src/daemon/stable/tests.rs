@@ -29,12 +29,12 @@ impl Harness {
         let end = self.now + Duration::from_millis(millis);
         loop {
             let observed = match self.tracker.step(self.now) {
-                Step::Read => self.tracker.read(self.file.clone(), self.now),
-                Step::Wait(until) if until <= end => {
+                TrackerStep::Read => self.tracker.read(self.file.clone(), self.now),
+                TrackerStep::Wait(until) if until <= end => {
                     self.now = until;
                     self.tracker.overdue(self.now)
                 }
-                Step::Wait(_) => break,
+                TrackerStep::Wait(_) => break,
             };
             self.seen.extend(observed.map(|observed| ((self.now - self.start).as_millis(), observed)));
         }
@@ -42,7 +42,7 @@ impl Harness {
     }
 
     /// A program changes the file, and the system reports it.
-    fn change(&mut self, content: &str, change: Change) {
+    fn change(&mut self, content: &str, change: FileChange) {
         self.file = Some(content.as_bytes().to_vec());
         self.tracker.reported(change, self.now);
     }
@@ -62,13 +62,13 @@ fn changed(content: &str) -> Observed {
 fn a6_a_file_renamed_into_place_counts_after_100_ms() {
     let mut world = world("one");
     world.pass(999);
-    world.change("two", Change::Replaced);
+    world.change("two", FileChange::Replaced);
     world.pass(5000);
     assert_eq!(world.seen(), [(1100, changed("two"))]);
     // Replaced twice: the second content counts.
-    world.change("three", Change::Replaced);
+    world.change("three", FileChange::Replaced);
     world.pass(50);
-    world.change("four", Change::Replaced);
+    world.change("four", FileChange::Replaced);
     world.pass(5000);
     assert_eq!(world.seen(), [(6150, changed("four"))]);
 }
@@ -77,13 +77,13 @@ fn a6_a_file_renamed_into_place_counts_after_100_ms() {
 fn a6_a_file_written_in_place_counts_2_s_after_the_close() {
     let mut world = world("one");
     world.pass(999);
-    world.change("", Change::Written);
+    world.change("", FileChange::Written);
     world.pass(350);
-    world.change("tw", Change::Written);
+    world.change("tw", FileChange::Written);
     // The writer pauses for a long time with the file open.
     world.pass(30_000);
-    world.change("two", Change::Written);
-    world.change("two", Change::Closed);
+    world.change("two", FileChange::Written);
+    world.change("two", FileChange::Closed);
     world.pass(5000);
     assert_eq!(world.seen(), [(33_450, changed("two"))]);
 }
@@ -94,8 +94,8 @@ fn a6_lines_appended_one_by_one_are_one_change() {
     let mut text = String::new();
     for _ in 0..100 {
         text.push('x');
-        world.change(&text, Change::Written);
-        world.change(&text, Change::Closed);
+        world.change(&text, FileChange::Written);
+        world.change(&text, FileChange::Closed);
         world.pass(350);
     }
     world.pass(5000);
@@ -125,8 +125,8 @@ fn a6_without_events_two_reads_2_s_apart_count() {
 #[test]
 fn a6_content_that_ends_as_it_was_is_no_change() {
     let mut world = world("one");
-    for change in [Change::Replaced, Change::Closed, Change::Unknown] {
-        world.change("o", Change::Written);
+    for change in [FileChange::Replaced, FileChange::Closed, FileChange::Unknown] {
+        world.change("o", FileChange::Written);
         world.pass(500);
         world.change("one", change);
         world.pass(60_000);
@@ -138,14 +138,14 @@ fn a6_content_that_ends_as_it_was_is_no_change() {
 fn a6_without_quiet_the_operator_is_told_once() {
     let mut world = world("one");
     for round in 0..100 {
-        world.change(&format!("round {round}"), Change::Closed);
+        world.change(&format!("round {round}"), FileChange::Closed);
         world.pass(1000);
     }
     assert_eq!(world.seen(), [(60_001, Observed::Unquiet { open: false })]);
     world.pass(5000);
     assert_eq!(world.seen(), [(101_101, changed("round 99"))]);
     // The next period begins with the next change.
-    world.change("open", Change::Written);
+    world.change("open", FileChange::Written);
     world.pass(200_000);
     assert_eq!(world.seen(), [(165_001, Observed::Unquiet { open: true })]);
 }
@@ -153,14 +153,14 @@ fn a6_without_quiet_the_operator_is_told_once() {
 #[test]
 fn a6_content_that_was_applied_meanwhile_is_no_news() {
     let mut world = world("one");
-    world.change("two", Change::Written);
-    world.change("two", Change::Closed);
+    world.change("two", FileChange::Written);
+    world.change("two", FileChange::Closed);
     world.pass(1000);
     // A reload by SIGHUP applies the new content at once.
     world.tracker.in_force(b"two".to_vec(), INTERVAL, world.now);
     world.pass(60_000);
     assert_eq!(world.seen(), []);
-    world.change("one", Change::Replaced);
+    world.change("one", FileChange::Replaced);
     world.pass(200);
     assert_eq!(world.seen(), [(61_101, changed("one"))]);
 }
@@ -169,10 +169,10 @@ fn a6_content_that_was_applied_meanwhile_is_no_news() {
 fn a_file_that_is_missing_is_told_once_and_may_come_back() {
     let mut world = world("one");
     world.file = None;
-    world.tracker.reported(Change::Replaced, world.now);
+    world.tracker.reported(FileChange::Replaced, world.now);
     world.pass(60_000);
     assert_eq!(world.seen(), [(101, Observed::Missing)]);
-    world.change("one", Change::Replaced);
+    world.change("one", FileChange::Replaced);
     world.pass(60_000);
     assert_eq!(world.seen(), []);
     world.file = None;

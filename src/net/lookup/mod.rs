@@ -27,14 +27,14 @@ const REMEMBERED: Duration = Duration::from_secs(5 * 60);
 const MAX_REMEMBERED: usize = 4096;
 const SWEPT_EVERY: Duration = Duration::from_secs(10);
 
-type Answer = Result<Vec<IpAddr>, ResolveError>;
+type LookupResult = Result<Vec<IpAddr>, ResolveError>;
 
 /// Asks the resolver. Blocks until it answers.
-pub type Ask = dyn Fn(&str) -> Answer + Send + Sync;
+pub type Ask = dyn Fn(&str) -> LookupResult + Send + Sync;
 
 /// The addresses of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ResolvedAddresses {
     /// The addresses to try, in this order.
     pub addresses: Vec<IpAddr>,
     /// Whether the resolver reports that the name does not exist, and these are from its previous answer.
@@ -54,16 +54,16 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    running: BTreeMap<String, Running>,
+    running: BTreeMap<String, RunningLookup>,
     /// The last good answer of each name.
     known: BTreeMap<String, (Instant, Vec<IpAddr>)>,
     /// When old answers were last removed because there were too many.
     swept: Option<Instant>,
 }
 
-struct Running {
+struct RunningLookup {
     server: SocketAddr,
-    answer: watch::Receiver<Option<Answer>>,
+    answer: watch::Receiver<Option<LookupResult>>,
 }
 
 impl Default for Lookups {
@@ -92,13 +92,13 @@ impl Lookups {
     /// # Errors
     /// [`ResolveError::NotFound`] when the name does not exist, [`ResolveError::Failed`] when the resolver does not
     /// answer.
-    pub async fn addresses(&self, name: &str, server: SocketAddr) -> Result<Found, ResolveError> {
+    pub async fn addresses(&self, name: &str, server: SocketAddr) -> Result<ResolvedAddresses, ResolveError> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let inner = Arc::clone(&self.0);
         let wanted = name.clone();
         let listed = spawn_blocking(move || listed(&inner.hosts, &wanted)).await.unwrap_or_default();
         if !listed.is_empty() {
-            return Ok(Found { addresses: listed, stale: false });
+            return Ok(ResolvedAddresses { addresses: listed, stale: false });
         }
         let mut running = loop {
             let ended = self.0.ended.notified();
@@ -112,7 +112,7 @@ impl Lookups {
     }
 
     /// Starts a lookup, or joins the running one for the same name. None if a limit is reached.
-    fn start(&self, name: &str, server: SocketAddr) -> Option<watch::Receiver<Option<Answer>>> {
+    fn start(&self, name: &str, server: SocketAddr) -> Option<watch::Receiver<Option<LookupResult>>> {
         let mut state = self.0.lock();
         if let Some(running) = state.running.get(name) {
             return Some(running.answer.clone());
@@ -123,8 +123,8 @@ impl Lookups {
             return None;
         }
         let (sender, answer) = watch::channel(None);
-        state.running.insert(name.to_owned(), Running { server, answer: answer.clone() });
-        let place = Place { inner: Arc::clone(&self.0), name: name.to_owned() };
+        state.running.insert(name.to_owned(), RunningLookup { server, answer: answer.clone() });
+        let place = LookupSlot { inner: Arc::clone(&self.0), name: name.to_owned() };
         spawn_blocking(move || {
             let answer = (place.inner.ask)(&place.name);
             // Free the place before the answer is published.
@@ -134,16 +134,16 @@ impl Lookups {
         Some(answer)
     }
 
-    fn judge(&self, name: &str, answer: Option<Answer>) -> Result<Found, ResolveError> {
+    fn judge(&self, name: &str, answer: Option<LookupResult>) -> Result<ResolvedAddresses, ResolveError> {
         let mut state = self.0.lock();
         match answer {
             Some(Ok(addresses)) => {
                 state.remember(name, &addresses);
-                Ok(Found { addresses, stale: false })
+                Ok(ResolvedAddresses { addresses, stale: false })
             }
             Some(Err(missing @ ResolveError::NotFound(_))) => match state.known.get(name) {
                 Some((when, addresses)) if when.elapsed() < REMEMBERED => {
-                    Ok(Found { addresses: addresses.clone(), stale: true })
+                    Ok(ResolvedAddresses { addresses: addresses.clone(), stale: true })
                 }
                 _ => Err(missing),
             },
@@ -178,12 +178,12 @@ impl State {
 
 /// The place of a running lookup. It is freed when the resolver answers, even if no check waits for the answer any
 /// more.
-struct Place {
+struct LookupSlot {
     inner: Arc<Inner>,
     name: String,
 }
 
-impl Drop for Place {
+impl Drop for LookupSlot {
     fn drop(&mut self) {
         self.inner.lock().running.remove(&self.name);
         self.inner.ended.notify_waiters();

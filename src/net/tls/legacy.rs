@@ -14,20 +14,20 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-use super::ClientError;
+use super::TlsClientError;
 use crate::net::stream::Stream;
-use crate::value::{Identity, PemFile, Roots, TlsPolicy};
+use crate::value::{ClientIdentity, PemFile, Roots, TlsPolicy};
 
 /// A TLS client for old servers. It also works with current ones.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct LegacyClient {
     context: SslContext,
     verify: bool,
 }
 
-impl Client {
-    pub(super) fn new(policy: &TlsPolicy) -> Result<Client, ClientError> {
-        let mut context = everything().map_err(|error| ClientError::Library(said(&error)))?;
+impl LegacyClient {
+    pub(super) fn new(policy: &TlsPolicy) -> Result<LegacyClient, TlsClientError> {
+        let mut context = everything().map_err(|error| TlsClientError::Library(said(&error)))?;
         match &policy.verify {
             None => context.set_verify(SslVerifyMode::NONE),
             Some(roots) => {
@@ -38,7 +38,7 @@ impl Client {
         if let Some(identity) = &policy.identity {
             introduce(&mut context, identity)?;
         }
-        Ok(Client { context: context.build(), verify: policy.verify.is_some() })
+        Ok(LegacyClient { context: context.build(), verify: policy.verify.is_some() })
     }
 
     pub(super) async fn connect(&self, name: &ServerName<'static>, stream: TcpStream) -> io::Result<Stream> {
@@ -77,8 +77,8 @@ fn everything() -> Result<SslContextBuilder, ErrorStack> {
     Ok(context)
 }
 
-fn trust(context: &mut SslContextBuilder, roots: &Roots) -> Result<(), ClientError> {
-    let library = |error: ErrorStack| ClientError::Library(said(&error));
+fn trust(context: &mut SslContextBuilder, roots: &Roots) -> Result<(), TlsClientError> {
+    let library = |error: ErrorStack| TlsClientError::Library(said(&error));
     match roots {
         Roots::System => context.set_default_verify_paths().map_err(library),
         Roots::File(file) => {
@@ -92,8 +92,8 @@ fn trust(context: &mut SslContextBuilder, roots: &Roots) -> Result<(), ClientErr
     }
 }
 
-fn introduce(context: &mut SslContextBuilder, own: &Identity) -> Result<(), ClientError> {
-    let wrong = |error: ErrorStack| ClientError::file("tlscert", &own.certificates, said(&error));
+fn introduce(context: &mut SslContextBuilder, own: &ClientIdentity) -> Result<(), TlsClientError> {
+    let wrong = |error: ErrorStack| TlsClientError::file("tlscert", &own.certificates, said(&error));
     let mut chain = certificates("tlscert", &own.certificates)?.into_iter();
     if let Some(first) = chain.next() {
         context.set_certificate(&first).map_err(wrong)?;
@@ -103,18 +103,18 @@ fn introduce(context: &mut SslContextBuilder, own: &Identity) -> Result<(), Clie
     }
     // No prompt for a passphrase: the daemon has no terminal.
     let key = PKey::private_key_from_pem_callback(own.key.reveal(), |_| Ok(0));
-    let wrong = |error: ErrorStack| ClientError::file("tlskey", &own.key, said(&error));
+    let wrong = |error: ErrorStack| TlsClientError::file("tlskey", &own.key, said(&error));
     context.set_private_key(&*key.map_err(wrong)?).map_err(wrong)?;
     context.check_private_key().map_err(wrong)
 }
 
-fn certificates(directive: &'static str, file: &PemFile) -> Result<Vec<X509>, ClientError> {
+fn certificates(directive: &'static str, file: &PemFile) -> Result<Vec<X509>, TlsClientError> {
     match X509::stack_from_pem(file.reveal()) {
         Ok(found) if found.is_empty() => {
-            Err(ClientError::file(directive, file, "no certificate in PEM form found"))
+            Err(TlsClientError::file(directive, file, "no certificate in PEM form found"))
         }
         Ok(found) => Ok(found),
-        Err(error) => Err(ClientError::file(directive, file, said(&error))),
+        Err(error) => Err(TlsClientError::file(directive, file, said(&error))),
     }
 }
 

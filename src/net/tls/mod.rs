@@ -39,7 +39,7 @@ const SPEAK_OLD_TLS: &str = if cfg!(feature = "legacy-tls") {
 
 /// Why a client for a policy cannot be created.
 #[derive(Debug, Error)]
-pub enum ClientError {
+pub enum TlsClientError {
     /// The content of a file is not usable.
     #[error("{directive}: {}: {cause}", path.display())]
     File {
@@ -66,9 +66,9 @@ pub enum ClientError {
     Library(String),
 }
 
-impl ClientError {
-    fn file(directive: &'static str, file: &PemFile, cause: impl ToString) -> ClientError {
-        ClientError::File { directive, path: Path::to_owned(file.path()), cause: cause.to_string() }
+impl TlsClientError {
+    fn file(directive: &'static str, file: &PemFile, cause: impl ToString) -> TlsClientError {
+        TlsClientError::File { directive, path: Path::to_owned(file.path()), cause: cause.to_string() }
     }
 }
 
@@ -80,28 +80,28 @@ pub fn install_provider() {
 
 /// The TLS client for all servers with one policy. Cheap to clone.
 #[derive(Clone)]
-pub struct Client(Kind);
+pub struct TlsClient(TlsBackend);
 
 #[derive(Clone)]
-enum Kind {
+enum TlsBackend {
     Rustls(Arc<ClientConfig>),
     #[cfg(feature = "legacy-tls")]
-    Legacy(legacy::Client),
+    Legacy(legacy::LegacyClient),
 }
 
-impl Client {
+impl TlsClient {
     /// Creates a client from files that are already read. The first client that uses the system's CA store reads that.
     ///
     /// # Errors
     /// When the content of a file is not usable, or the feature is not in this build.
-    pub fn new(policy: &TlsPolicy) -> Result<Client, ClientError> {
+    pub fn new(policy: &TlsPolicy) -> Result<TlsClient, TlsClientError> {
         if policy.legacy {
             #[cfg(feature = "legacy-tls")]
-            return Ok(Client(Kind::Legacy(legacy::Client::new(policy)?)));
+            return Ok(TlsClient(TlsBackend::Legacy(legacy::LegacyClient::new(policy)?)));
             #[cfg(not(feature = "legacy-tls"))]
-            return Err(ClientError::NoLegacy);
+            return Err(TlsClientError::NoLegacy);
         }
-        let library = |error: Error| ClientError::Library(error.to_string());
+        let library = |error: Error| TlsClientError::Library(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = verify::verifier(policy.verify.as_ref(), &provider)?;
         let builder = ClientConfig::builder_with_provider(provider)
@@ -115,7 +115,7 @@ impl Client {
                 let key = PrivateKeyDer::from_pem_slice(own.key.reveal());
                 let key = key.map_err(|_| {
                     let cause = "no private key in PEM form found (a key with a passphrase is not supported)";
-                    ClientError::file("tlskey", &own.key, cause)
+                    TlsClientError::file("tlskey", &own.key, cause)
                 })?;
                 let chain = certificates("tlscert", &own.certificates)?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -123,27 +123,27 @@ impl Client {
                         Error::InconsistentKeys(_) => "does not match the certificate in tlscert".to_owned(),
                         other => other.to_string(),
                     };
-                    ClientError::file("tlskey", &own.key, cause)
+                    TlsClientError::file("tlskey", &own.key, cause)
                 })?
             }
         };
         // A check must do a full handshake, and session tickets of 10,000 servers take memory.
         config.resumption = Resumption::disabled();
-        Ok(Client(Kind::Rustls(Arc::new(config))))
+        Ok(TlsClient(TlsBackend::Rustls(Arc::new(config))))
     }
 
     /// The same client for one dialogue of several connections: later ones resume the session of the first, which
     /// some FTP servers require. (With old TLS each connection does a full handshake.)
     #[must_use]
-    pub fn with_memory(&self) -> Client {
-        Client(match &self.0 {
-            Kind::Rustls(config) => {
+    pub fn with_memory(&self) -> TlsClient {
+        TlsClient(match &self.0 {
+            TlsBackend::Rustls(config) => {
                 let mut own = ClientConfig::clone(config);
                 own.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(2)));
-                Kind::Rustls(Arc::new(own))
+                TlsBackend::Rustls(Arc::new(own))
             }
             #[cfg(feature = "legacy-tls")]
-            Kind::Legacy(client) => Kind::Legacy(client.clone()),
+            TlsBackend::Legacy(client) => TlsBackend::Legacy(client.clone()),
         })
     }
 
@@ -153,12 +153,12 @@ impl Client {
     /// When the handshake fails; [`explain`] describes the error.
     pub async fn connect(&self, name: ServerName<'static>, stream: TcpStream) -> io::Result<Stream> {
         match &self.0 {
-            Kind::Rustls(config) => {
+            TlsBackend::Rustls(config) => {
                 let stream = TlsConnector::from(Arc::clone(config)).connect(name, stream).await?;
                 Ok(Stream::Tls(Box::new(stream)))
             }
             #[cfg(feature = "legacy-tls")]
-            Kind::Legacy(client) => client.connect(&name, stream).await,
+            TlsBackend::Legacy(client) => client.connect(&name, stream).await,
         }
     }
 }
@@ -167,14 +167,14 @@ impl Client {
 fn certificates(
     directive: &'static str,
     file: &PemFile,
-) -> Result<Vec<CertificateDer<'static>>, ClientError> {
+) -> Result<Vec<CertificateDer<'static>>, TlsClientError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(file.reveal()).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            Err(ClientError::file(directive, file, "no certificate in PEM form found"))
+            Err(TlsClientError::file(directive, file, "no certificate in PEM form found"))
         }
         Ok(found) => Ok(found),
-        Err(error) => Err(ClientError::file(directive, file, error)),
+        Err(error) => Err(TlsClientError::file(directive, file, error)),
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
     fn a_client_can_be_made_twice() {
         install_provider();
         install_provider();
-        assert!(Client::new(&TlsPolicy::default()).is_ok());
-        assert!(Client::new(&TlsPolicy::default()).is_ok());
+        assert!(TlsClient::new(&TlsPolicy::default()).is_ok());
+        assert!(TlsClient::new(&TlsPolicy::default()).is_ok());
     }
 }

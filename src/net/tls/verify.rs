@@ -11,14 +11,14 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::certificate::Certificate;
-use super::{ClientError, certificates};
+use super::{TlsClientError, certificates};
 use crate::value::{PemFile, Roots};
 
 /// The verifier for `tlsverify`. Without roots it accepts every certificate.
 pub(super) fn verifier(
     roots: Option<&Roots>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, ClientError> {
+) -> Result<Arc<dyn ServerCertVerifier>, TlsClientError> {
     let (roots, trusted) = match roots {
         None => return Ok(Arc::new(Unverified)),
         Some(Roots::System) => (system_roots()?, Vec::new()),
@@ -26,12 +26,12 @@ pub(super) fn verifier(
     };
     let chains = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
         .build()
-        .map_err(|error| ClientError::Library(error.to_string()))?;
+        .map_err(|error| TlsClientError::Library(error.to_string()))?;
     Ok(Arc::new(Verified { chains, trusted }))
 }
 
 /// The system's CA store: read once, shared by all clients.
-fn system_roots() -> Result<Arc<RootCertStore>, ClientError> {
+fn system_roots() -> Result<Arc<RootCertStore>, TlsClientError> {
     static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
     if let Some(roots) = ROOTS.get() {
         return Ok(Arc::clone(roots));
@@ -43,19 +43,19 @@ fn system_roots() -> Result<Arc<RootCertStore>, ClientError> {
         // Not cached: CA certificates may be installed before the next reload.
         let causes: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
         let cause = if causes.is_empty() { "none found".to_owned() } else { causes.join("; ") };
-        return Err(ClientError::NoRoots(cause));
+        return Err(TlsClientError::NoRoots(cause));
     }
     Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
 }
 
 /// The CA certificates of a file, as roots and as they are.
-fn roots_in(file: &PemFile) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), ClientError> {
+fn roots_in(file: &PemFile) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsClientError> {
     let found = certificates("tlsca", file)?;
     let mut roots = RootCertStore::empty();
     for (number, certificate) in (1..).zip(&found) {
         roots.add(certificate.clone()).map_err(|error| {
             let cause = format!("certificate number {number} cannot be a CA: {}", super::reason(&error));
-            ClientError::file("tlsca", file, cause)
+            TlsClientError::file("tlsca", file, cause)
         })?;
     }
     Ok((Arc::new(roots), found))

@@ -23,7 +23,7 @@ pub struct Details {
     /// Its fallback server, if it has one: `10.0.0.9:80`.
     pub fallback: Option<String>,
     /// What happened to the server that the alert is about.
-    pub course: Course,
+    pub course: ServerTransition,
     /// The name of the configuration.
     pub config: String,
 }
@@ -43,7 +43,7 @@ pub struct Servers {
 
 /// What happened to a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum ServerTransition {
     /// It is out of rotation.
     Out {
         /// The reason of the last check, or of the override.
@@ -97,7 +97,7 @@ impl Details {
             }
         };
         match &self.course {
-            Course::Out { why, failures, since, lasts } => {
+            ServerTransition::Out { why, failures, since, lasts } => {
                 why.iter().for_each(|why| field("Why:", why));
                 match failures {
                     0 => {}
@@ -107,11 +107,11 @@ impl Details {
                 since.iter().for_each(|since| field("Since:", &moment(*since)));
                 lasts.iter().for_each(|lasts| field("Down for:", &span(*lasts)));
             }
-            Course::Returned { after, cause } => {
+            ServerTransition::Returned { after, cause } => {
                 field("Down for:", &span(*after));
                 field("Cause was:", cause);
             }
-            Course::Other => {}
+            ServerTransition::Other => {}
         }
         let Servers { all, up, unchecked, any_in } = self.servers;
         let unchecked = if unchecked > 0 { format!(", {unchecked} not checked yet") } else { String::new() };
@@ -141,7 +141,7 @@ fn moment(time: DateTime<FixedOffset>) -> String {
 mod tests {
     use super::*;
 
-    fn details(servers: Servers, course: Course) -> Details {
+    fn details(servers: Servers, course: ServerTransition) -> Details {
         Details {
             service: "tcp:192.0.2.21:443".to_owned(),
             servers,
@@ -151,8 +151,8 @@ mod tests {
         }
     }
 
-    fn out() -> Course {
-        Course::Out {
+    fn out() -> ServerTransition {
+        ServerTransition::Out {
             why: Some("connect: no answer within 5 s".to_owned()),
             failures: 3,
             since: Some("2026-11-29T02:14:08+01:00".parse().unwrap()),
@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn r97_the_loss_of_the_last_server_comes_first() {
         let none = Servers { all: 6, up: 0, unchecked: 0, any_in: false };
-        let mut details = details(none, Course::Other);
+        let mut details = details(none, ServerTransition::Other);
         assert_eq!(
             details.text(),
             "NO SERVER LEFT in tcp:192.0.2.21:443. Fallback 10.9.0.1:8443 activated.\n\n\
@@ -200,15 +200,16 @@ mod tests {
     fn r97_a_reminder_and_a_return_say_for_how_long() {
         let three_of_six = Servers { all: 6, up: 3, unchecked: 0, any_in: true };
         let lasting = match out() {
-            Course::Out { why, since, .. } => {
-                Course::Out { why, failures: 1, since, lasts: Some(Duration::from_secs(11_640)) }
+            ServerTransition::Out { why, since, .. } => {
+                ServerTransition::Out { why, failures: 1, since, lasts: Some(Duration::from_secs(11_640)) }
             }
             other => other,
         };
         let text = details(three_of_six, lasting).text();
         assert!(text.contains("Checks:      1 failed\n"), "{text}");
         assert!(text.contains("UTC+1\nDown for:    3 h 14 min\nUp: "), "{text}");
-        let returned = Course::Returned { after: Duration::from_secs(42), cause: "refused".to_owned() };
+        let returned =
+            ServerTransition::Returned { after: Duration::from_secs(42), cause: "refused".to_owned() };
         let text = details(three_of_six, returned).text();
         assert!(text.starts_with("Down for:    42 s\nCause was:   refused\nUp:          3 of 6\n"), "{text}");
     }
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn r97_lines_have_78_columns_at_most() {
         let why = format!("{} {}", "word ".repeat(40), "x".repeat(200));
-        let course = Course::Out { why: Some(why.clone()), failures: 0, since: None, lasts: None };
+        let course = ServerTransition::Out { why: Some(why.clone()), failures: 0, since: None, lasts: None };
         let mut details = details(Servers { all: 1, ..Servers::default() }, course);
         details.service = "tcp:[2001:db8:1234:5678:9abc:def0:1234:5678]:65535".to_owned();
         details.fallback = Some("[2001:db8:1234:5678:9abc:def0:1234:5679]:65535".to_owned());

@@ -8,7 +8,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{self, ContentTransferEncoding, Headers};
 use lettre::message::{Body, Mailboxes};
 
-use super::message::Message;
+use super::message::MailMessage;
 use crate::notify::queue;
 use crate::value::Mailbox;
 
@@ -28,7 +28,7 @@ impl Encoded {
     ///
     /// # Errors
     /// The sender, or every recipient, is not a valid address.
-    pub fn build(message: &Message) -> Result<(Encoded, Vec<String>), String> {
+    pub fn build(message: &MailMessage) -> Result<(Encoded, Vec<String>), String> {
         let mailbox = |mailbox: &Mailbox| {
             let (user, domain) = (&mailbox.user, mailbox.domain.as_deref().unwrap_or_default());
             let address = Address::new(user, domain);
@@ -81,7 +81,7 @@ impl Encoded {
     }
 }
 
-impl queue::Message for Encoded {
+impl queue::QueueItem for Encoded {
     fn size(&self) -> usize {
         self.bytes.len() + self.subject.len() + OVERHEAD
     }

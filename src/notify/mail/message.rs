@@ -17,7 +17,7 @@ pub struct Renderer {
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct MailMessage {
     /// The sender.
     pub from: Mailbox,
     /// The recipients. Not empty.
@@ -30,7 +30,7 @@ pub struct Message {
     pub body: String,
 }
 
-impl Message {
+impl MailMessage {
     /// Adds lines below the original's, after an empty line.
     pub fn append(&mut self, lines: &str) {
         if !self.body.ends_with("\n\n") {
@@ -49,7 +49,7 @@ impl Renderer {
         from: Option<&str>,
         status: DaemonStatus,
         text: &str,
-    ) -> Option<Message> {
+    ) -> Option<MailMessage> {
         let (recipients, _) = self.recipients(&v.alert.recipients);
         if recipients.is_empty() || !v.alert.status.includes(status) {
             return None;
@@ -70,7 +70,7 @@ impl Renderer {
             }
             body.push('\n');
         }
-        Some(Message { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
+        Some(MailMessage { from: self.sender(from), recipients, relay: v.alert.smtp.clone(), subject, body })
     }
 
     /// The sender: `emailalertfrom`, or the user of this process if that is not an address.
@@ -174,7 +174,7 @@ mod tests {
     /// The original's lines stay as they are (R97).
     #[test]
     fn added_lines_follow_an_empty_line() {
-        let mut message = Message {
+        let mut message = MailMessage {
             from: "ld@here.example".parse().unwrap(),
             recipients: Vec::new(),
             relay: None,

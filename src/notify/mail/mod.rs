@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 pub use delivery::MailDelivery;
-use details::Course;
+use details::ServerTransition;
 pub use encoded::Encoded;
-pub use message::{Message, Renderer};
+pub use message::{MailMessage, Renderer};
 use outages::Outages;
 use queue::MailQueue;
-use reminders::{Reminders, Server};
+use reminders::{ReminderKey, Reminders};
 use situation::{Situation, cause};
 
-use crate::event::{Because, Event, Kind};
+use crate::event::{Because, Event, EventKind};
 use crate::health::{Health, Owner, Standing};
 use crate::net::resolve;
 use crate::settings;
@@ -66,7 +66,7 @@ fn domain(host: &str) -> &str {
 impl Alerts {
     /// Mail of a starting daemon. Without `sends` it is only logged. `config`: the name of the configuration.
     #[must_use]
-    pub fn new(settings: settings::Mail, sends: bool, config: &str) -> Alerts {
+    pub fn new(settings: settings::MailSettings, sends: bool, config: &str) -> Alerts {
         Alerts {
             renderer: renderer(),
             queue: MailQueue::new(settings, sends),
@@ -85,7 +85,7 @@ impl Alerts {
         if status == DaemonStatus::Running && !held.is_empty() {
             let mut situation = Situation::new(spec, health, now);
             for (of, text) in held {
-                self.send(&mut situation, of, &text, Some(Course::Other));
+                self.send(&mut situation, of, &text, Some(ServerTransition::Other));
             }
         }
         self.status = status;
@@ -102,7 +102,7 @@ impl Alerts {
     pub fn publish(&mut self, events: &[Event], spec: &Spec, health: &Health, now: Instant) {
         let mut situation = Situation::new(spec, health, now);
         for Event { service, server, kind } in events {
-            if let Kind::Table { change: Change::Server(change), because } = kind {
+            if let EventKind::Table { change: Change::Server(change), because } = kind {
                 if !self.hold(change) {
                     self.note(change, because.as_ref(), spec, now);
                     let course = self.course(change, &situation);
@@ -120,11 +120,11 @@ impl Alerts {
                 }
                 // A server that fails its first check was never in rotation, so there is no change of the table to
                 // report (L01).
-                Kind::DownWithoutChange => {
+                EventKind::DownWithoutChange => {
                     let course = situation.out(server, self.outages.since(server), false);
                     self.send(&mut situation, of, &inaccessible(of, address), Some(course));
                 }
-                Kind::Up { .. } | Kind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
+                EventKind::Up { .. } | EventKind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
                     self.reminders.over(server);
                 }
                 _ => {}
@@ -189,10 +189,13 @@ impl Alerts {
     }
 
     /// Remembers when and why a server leaves rotation.
-    fn note_outage(&mut self, server: Server, kind: &Kind, situation: &Situation<'_>) {
+    fn note_outage(&mut self, server: ReminderKey, kind: &EventKind, situation: &Situation<'_>) {
         let changes = matches!(
             kind,
-            Kind::Up { .. } | Kind::Down { .. } | Kind::Overridden { .. } | Kind::OverrideEnded { .. }
+            EventKind::Up { .. }
+                | EventKind::Down { .. }
+                | EventKind::Overridden { .. }
+                | EventKind::OverrideEnded { .. }
         );
         let sends = || situation.spec.virtual_of(server.0).is_some_and(|v| !v.alert.recipients.is_empty());
         let state = if changes && sends() { situation.server(server) } else { None };
@@ -206,11 +209,11 @@ impl Alerts {
     }
 
     /// What a change of the table means for its server. None if the server is no longer part of the service.
-    fn course(&mut self, change: &ServerChange, situation: &Situation<'_>) -> Option<Course> {
+    fn course(&mut self, change: &ServerChange, situation: &Situation<'_>) -> Option<ServerTransition> {
         let server = (change.of, change.configured.unwrap_or(change.server));
         Some(match (change.role, change.action) {
             (_, ServerAction::Purged(_)) => return None,
-            (Role::Fallback, _) => Course::Other,
+            (Role::Fallback, _) => ServerTransition::Other,
             (
                 Role::Real,
                 ServerAction::Deleted
@@ -220,15 +223,21 @@ impl Alerts {
             ) => situation.out(server, self.outages.since(server), false),
             (Role::Real, ServerAction::Added(_) | ServerAction::Restored(_)) => {
                 match self.outages.take(server, situation.now) {
-                    Some((after, cause)) => Course::Returned { after, cause },
-                    None => Course::Other,
+                    Some((after, cause)) => ServerTransition::Returned { after, cause },
+                    None => ServerTransition::Other,
                 }
             }
         })
     }
 
     /// Sends an alert: the original's lines, and below them what is known (R97), unless `course` is none.
-    fn send(&mut self, situation: &mut Situation<'_>, of: VirtualId, text: &str, course: Option<Course>) {
+    fn send(
+        &mut self,
+        situation: &mut Situation<'_>,
+        of: VirtualId,
+        text: &str,
+        course: Option<ServerTransition>,
+    ) {
         let spec = situation.spec;
         let from = spec.config().globals.emailalertfrom.as_deref();
         let message = spec.virtual_of(of).and_then(|v| self.renderer.message(v, from, self.status, text));
@@ -250,10 +259,10 @@ impl Alerts {
 }
 
 /// Whether an event starts reminders about a server.
-fn takes_out(kind: &Kind) -> bool {
+fn takes_out(kind: &EventKind) -> bool {
     match kind {
-        Kind::Down { .. } => true,
-        Kind::Overridden { decision, .. } => decision.owner == Owner::Maintenance,
+        EventKind::Down { .. } => true,
+        EventKind::Overridden { decision, .. } => decision.owner == Owner::Maintenance,
         _ => false,
     }
 }
@@ -292,8 +301,8 @@ mod tests {
         let _inside = runtime.enter();
         let now = Instant::now();
         let health = Health::new(&spec, &std::collections::BTreeSet::new(), now);
-        let reminds = |because: Option<Because>, then: Option<Kind>| {
-            let mut alerts = Alerts::new(settings::Mail::default(), false, "web.cf");
+        let reminds = |because: Option<Because>, then: Option<EventKind>| {
+            let mut alerts = Alerts::new(settings::MailSettings::default(), false, "web.cf");
             let change = ServerChange {
                 action: ServerAction::Deleted,
                 role: Role::Real,
@@ -301,7 +310,7 @@ mod tests {
                 configured: None,
                 of,
             };
-            let kind = Kind::Table { change: Change::Server(change), because };
+            let kind = EventKind::Table { change: Change::Server(change), because };
             let then = then.map(|kind| Event::of_server(of, server, kind));
             alerts.publish(&[Event::of_server(of, server, kind)], &spec, &health, now);
             alerts.publish(then.as_slice(), &spec, &health, now);
@@ -310,7 +319,7 @@ mod tests {
         let by = |owner| Some(Because::Overridden(owner));
         assert!(reminds(Some(Because::Down), None) && reminds(by(Owner::Maintenance), None));
         assert!(!reminds(by(Owner::Operator("anna".to_owned())), None));
-        let ended = |state| Kind::OverrideEnded {
+        let ended = |state| EventKind::OverrideEnded {
             decision: std::sync::Arc::new(crate::health::Override {
                 what: crate::health::What::Down,
                 owner: Owner::Maintenance,

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::reminders::Server;
+use super::reminders::ReminderKey;
 use crate::spec::Spec;
 
 /// The servers that are out of rotation, and those that return and have no mail about it yet. Contains only servers of
 /// virtual services that send mail.
 #[derive(Debug, Default)]
-pub(super) struct Outages(BTreeMap<Server, Outage>);
+pub(super) struct Outages(BTreeMap<ReminderKey, Outage>);
 
 #[derive(Debug)]
 struct Outage {
@@ -20,7 +20,7 @@ struct Outage {
 
 impl Outages {
     /// A server leaves rotation. The cause of an outage that lasts does not change.
-    pub(super) fn begin(&mut self, server: Server, since: Instant, cause: String) {
+    pub(super) fn begin(&mut self, server: ReminderKey, since: Instant, cause: String) {
         let begun = self.0.get(&server).is_some_and(|outage| outage.ended.is_none());
         if !begun {
             self.0.insert(server, Outage { since, ended: None, cause });
@@ -28,26 +28,26 @@ impl Outages {
     }
 
     /// A server returns to rotation.
-    pub(super) fn end(&mut self, server: Server, now: Instant) {
+    pub(super) fn end(&mut self, server: ReminderKey, now: Instant) {
         if let Some(outage) = self.0.get_mut(&server) {
             outage.ended.get_or_insert(now);
         }
     }
 
     /// The duration and the cause of an outage that is over. Forgets it.
-    pub(super) fn take(&mut self, server: Server, now: Instant) -> Option<(Duration, String)> {
+    pub(super) fn take(&mut self, server: ReminderKey, now: Instant) -> Option<(Duration, String)> {
         let Outage { since, ended, cause } = self.0.remove(&server)?;
         Some((ended.unwrap_or(now).saturating_duration_since(since), cause))
     }
 
     /// Since when a server is out of rotation.
-    pub(super) fn since(&self, server: Server) -> Option<Instant> {
+    pub(super) fn since(&self, server: ReminderKey) -> Option<Instant> {
         self.0.get(&server).filter(|outage| outage.ended.is_none()).map(|outage| outage.since)
     }
 
     /// Forgets servers that are no longer configured.
     pub(super) fn set_spec(&mut self, spec: &Spec) {
-        let is_configured = |(id, address): &Server| {
+        let is_configured = |(id, address): &ReminderKey| {
             spec.virtual_of(*id).is_some_and(|v| v.reals.iter().any(|real| real.address == *address))
         };
         self.0.retain(|server, _| is_configured(server));
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_outage_lasts_from_its_begin_to_its_end() {
-        let server: Server = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+        let server: ReminderKey = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut outages = Outages::default();

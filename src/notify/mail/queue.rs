@@ -7,13 +7,13 @@ use tracing::{error, info};
 
 use super::delivery::{MailDelivery, destination};
 use super::encoded::Encoded;
-use crate::notify::queue::{Message, Queues, Wording};
+use crate::notify::queue::{QueueItem, Queues, Wording};
 use crate::settings;
 use crate::value::Relay;
 
 /// Mail that waits for its delivery.
 pub(super) struct MailQueue {
-    settings: Arc<settings::Mail>,
+    settings: Arc<settings::MailSettings>,
     /// False in a dry run.
     sends: bool,
     queues: Queues<Option<Relay>, Encoded>,
@@ -21,7 +21,7 @@ pub(super) struct MailQueue {
 
 impl MailQueue {
     /// No mail yet. Without `sends` each message is only logged.
-    pub(super) fn new(settings: settings::Mail, sends: bool) -> MailQueue {
+    pub(super) fn new(settings: settings::MailSettings, sends: bool) -> MailQueue {
         let queues = Queues::new("mail", settings.queue_limit);
         MailQueue { settings: Arc::new(settings), sends, queues }
     }

@@ -16,7 +16,7 @@ use super::encoded::Encoded;
 use crate::net::limited::{Limited, ReadLimit};
 use crate::net::stream::Stream;
 use crate::net::{cause, tls};
-use crate::notify::queue::{Failure, Rejected};
+use crate::notify::queue::{DeliveryFailure, Rejected};
 use crate::settings::{self, Security, credential};
 use crate::sys::regular;
 use crate::value::{Relay, Roots, Secret, TlsPolicy};
@@ -37,19 +37,22 @@ const MAX_PASSWORD: u64 = 64 * 1024;
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A session.
-pub(super) struct Session {
+pub(super) struct SmtpSession {
     connection: AsyncSmtpConnection,
 }
 
-impl Session {
+impl SmtpSession {
     /// Connects, starts TLS and logs in, according to the settings. The caller limits the time. An error concerns all
     /// messages, not only the next one.
-    pub(super) async fn open(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
-        let opened = Session::begin(relay, settings).await;
-        opened.map_err(|failure| Failure::Closed(failure.reason().to_owned()))
+    pub(super) async fn open(
+        relay: &Relay,
+        settings: &settings::MailSettings,
+    ) -> Result<SmtpSession, DeliveryFailure> {
+        let opened = SmtpSession::begin(relay, settings).await;
+        opened.map_err(|failure| DeliveryFailure::Closed(failure.reason().to_owned()))
     }
 
-    async fn begin(relay: &Relay, settings: &settings::Mail) -> Result<Session, Failure> {
+    async fn begin(relay: &Relay, settings: &settings::MailSettings) -> Result<SmtpSession, DeliveryFailure> {
         let stream = Limited::new(connect(relay, settings).await?, ReplySize::default());
         let hello = match settings.helo_name.as_str() {
             "" => ClientId::default(),
@@ -70,21 +73,24 @@ impl Session {
             connection.starttls(parameters, &hello).await.map_err(failure)?;
         }
         if !settings.username.is_empty() {
-            let password = password(&settings.password_file).map_err(Failure::Closed)?;
+            let password = password(&settings.password_file).map_err(DeliveryFailure::Closed)?;
             let credentials = Credentials::new(settings.username.clone(), password.reveal().to_owned());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(failure)?;
         }
-        Ok(Session { connection })
+        Ok(SmtpSession { connection })
     }
 
     /// Sends a message to all recipients that the relay accepts, and returns the others. After an error other than
-    /// [`Failure::Closed`] the session can be used for the next message.
-    pub(super) async fn send(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+    /// [`DeliveryFailure::Closed`] the session can be used for the next message.
+    pub(super) async fn send(
+        &mut self,
+        message: &Encoded,
+    ) -> Result<Vec<Rejected<Encoded>>, DeliveryFailure> {
         let sent = self.transact(message).await;
         let all_rejected =
             |rejected: &Vec<Rejected<Encoded>>| rejected.len() == message.envelope().to().len();
         match &sent {
-            Err(Failure::Closed(_)) => {}
+            Err(DeliveryFailure::Closed(_)) => {}
             Ok(rejected) if !all_rejected(rejected) => {}
             // A relay that fails here fails the next message, which then needs a new session.
             _ => drop(self.connection.command(Rset).await),
@@ -92,13 +98,13 @@ impl Session {
         sent
     }
 
-    async fn transact(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+    async fn transact(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, DeliveryFailure> {
         let (envelope, mut parameters) = (message.envelope(), Vec::new());
         let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
         if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
             if !self.connection.server_info().supports_feature(Extension::SmtpUtfEight) {
                 let why = "an address is not ASCII and the relay does not offer SMTPUTF8";
-                return Err(Failure::Never(why.to_owned()));
+                return Err(DeliveryFailure::Never(why.to_owned()));
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
@@ -113,7 +119,7 @@ impl Session {
                 .map_err(failure_of_recipient)
             {
                 Ok(_) => {}
-                Err(failure @ Failure::Closed(_)) => return Err(failure),
+                Err(failure @ DeliveryFailure::Closed(_)) => return Err(failure),
                 Err(failure) => rejected.extend(message.to(to).map(|message| Rejected { message, failure })),
             }
         }
@@ -130,8 +136,8 @@ impl Session {
     }
 }
 
-async fn connect(relay: &Relay, settings: &settings::Mail) -> Result<Stream, Failure> {
-    let closed = |error: io::Error| Failure::Closed(format!("connect: {}", cause(&error)));
+async fn connect(relay: &Relay, settings: &settings::MailSettings) -> Result<Stream, DeliveryFailure> {
+    let closed = |error: io::Error| DeliveryFailure::Closed(format!("connect: {}", cause(&error)));
     let port = relay.port.unwrap_or(settings.port);
     let tcp = TcpStream::connect((relay.host.as_str(), port)).await.map_err(closed)?;
     tcp.set_nodelay(true).map_err(closed)?;
@@ -139,32 +145,32 @@ async fn connect(relay: &Relay, settings: &settings::Mail) -> Result<Stream, Fai
         return Ok(Stream::Plain(tcp));
     }
     let policy = TlsPolicy { verify: settings.verify.then_some(Roots::System), ..TlsPolicy::default() };
-    let client = tls::Client::new(&policy).map_err(|error| Failure::Closed(error.to_string()))?;
+    let client = tls::TlsClient::new(&policy).map_err(|error| DeliveryFailure::Closed(error.to_string()))?;
     let address = tcp.peer_addr().map_err(closed)?.ip();
     let name = tls::server_name(Some(&relay.host), address);
-    client.connect(name, tcp).await.map_err(|error| Failure::Closed(tls::explain(&error)))
+    client.connect(name, tcp).await.map_err(|error| DeliveryFailure::Closed(tls::explain(&error)))
 }
 
 /// Converts an error of the session to its meaning for the message.
-fn failure(error: lettre::transport::smtp::Error) -> Failure {
+fn failure(error: lettre::transport::smtp::Error) -> DeliveryFailure {
     let text = error.to_string();
     let reason = text.chars().map(|sign| if sign.is_control() { ' ' } else { sign });
     let reason: String = reason.take(LONGEST_REASON).collect();
     match error.status().map(u16::from) {
         // The relay does not take this message now. Other 4xx codes describe the relay itself, such as 452, a full disk
         // (RFC 5321, 4.2.3).
-        Some(450) => Failure::NotNow(reason),
-        Some(500..) => Failure::Never(reason),
-        _ => Failure::Closed(reason),
+        Some(450) => DeliveryFailure::NotNow(reason),
+        Some(500..) => DeliveryFailure::Never(reason),
+        _ => DeliveryFailure::Closed(reason),
     }
 }
 
 /// Converts an error for one recipient. 451 is often greylisting, and 452 a full mailbox or too many recipients, so
 /// other messages need not wait.
-fn failure_of_recipient(error: lettre::transport::smtp::Error) -> Failure {
+fn failure_of_recipient(error: lettre::transport::smtp::Error) -> DeliveryFailure {
     let is_of_recipient = matches!(error.status().map(u16::from), Some(451 | 452));
     match failure(error) {
-        Failure::Closed(reason) if is_of_recipient => Failure::NotNow(reason),
+        DeliveryFailure::Closed(reason) if is_of_recipient => DeliveryFailure::NotNow(reason),
         other => other,
     }
 }

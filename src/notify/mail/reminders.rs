@@ -8,15 +8,15 @@ use crate::spec::Spec;
 use crate::value::VirtualId;
 
 /// A server of a virtual service, with the configured address.
-pub type Server = (VirtualId, SocketAddr);
+pub type ReminderKey = (VirtualId, SocketAddr);
 
 /// The servers that are down and when each is reported again. Contains only servers of virtual services with an
 /// `emailalertfreq`.
 #[derive(Debug, Default)]
 pub struct Reminders {
-    down: BTreeMap<Server, Reminder>,
+    down: BTreeMap<ReminderKey, Reminder>,
     /// The same servers by the time of the next reminder.
-    queue: BTreeSet<(Instant, Server)>,
+    queue: BTreeSet<(Instant, ReminderKey)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl Reminder {
 
 impl Reminders {
     /// Starts reminders of a server whose failure is reported now: the next after `frequency`. Zero: none.
-    pub fn down(&mut self, server: Server, frequency: Duration, now: Instant) {
+    pub fn down(&mut self, server: ReminderKey, frequency: Duration, now: Instant) {
         self.over(server);
         if !frequency.is_zero() {
             self.insert(server, Reminder { last: now, frequency });
@@ -41,7 +41,7 @@ impl Reminders {
     }
 
     /// Ends the reminders of a server that is up or no longer ours.
-    pub fn over(&mut self, server: Server) {
+    pub fn over(&mut self, server: ReminderKey) {
         if let Some(reminder) = self.down.remove(&server) {
             self.queue.remove(&(reminder.next(), server));
         }
@@ -66,7 +66,7 @@ impl Reminders {
     }
 
     /// The servers to remind of now, sorted by id. Each then counts as reported.
-    pub fn take_due(&mut self, now: Instant) -> Vec<Server> {
+    pub fn take_due(&mut self, now: Instant) -> Vec<ReminderKey> {
         let mut servers = Vec::new();
         while let Some((at, server)) = self.queue.first().copied().filter(|(at, _)| *at <= now) {
             self.queue.remove(&(at, server));
@@ -81,7 +81,7 @@ impl Reminders {
         servers
     }
 
-    fn insert(&mut self, server: Server, reminder: Reminder) {
+    fn insert(&mut self, server: ReminderKey, reminder: Reminder) {
         self.down.insert(server, reminder);
         self.queue.insert((reminder.next(), server));
     }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, FixedOffset, Local, TimeDelta};
 
-use super::details::{Course, Details, Servers};
-use super::reminders::Server;
+use super::details::{Details, ServerTransition, Servers};
+use super::reminders::ReminderKey;
 use crate::health::{self, Health, Override, Owner, Standing};
 use crate::spec::{ServerRef, Spec};
 use crate::value::VirtualId;
@@ -31,7 +31,12 @@ impl<'a> Situation<'a> {
     }
 
     /// The details about a virtual service and a server of it. `config`: the name of the configuration.
-    pub(super) fn details(&mut self, of: VirtualId, course: Course, config: &str) -> Option<Details> {
+    pub(super) fn details(
+        &mut self,
+        of: VirtualId,
+        course: ServerTransition,
+        config: &str,
+    ) -> Option<Details> {
         let virtual_index = self.spec.virtual_index(of)?;
         let (spec, health) = (self.spec, self.health);
         let servers =
@@ -46,7 +51,7 @@ impl<'a> Situation<'a> {
     }
 
     /// The state of a server. None if the spec does not have it.
-    pub(super) fn server(&self, (of, address): Server) -> Option<&'a health::Server> {
+    pub(super) fn server(&self, (of, address): ReminderKey) -> Option<&'a health::ServerHealth> {
         let virtual_index = self.spec.virtual_index(of)?;
         let reals = &self.spec.virtuals()[virtual_index].reals;
         let real_index = reals.iter().position(|real| real.address == address)?;
@@ -55,13 +60,13 @@ impl<'a> Situation<'a> {
 
     /// Why and since when a server is out of rotation. `since`: if known better than from its state. `reminds`: say for
     /// how long, too.
-    pub(super) fn out(&self, server: Server, since: Option<Instant>, reminds: bool) -> Course {
+    pub(super) fn out(&self, server: ReminderKey, since: Option<Instant>, reminds: bool) -> ServerTransition {
         let state = self.server(server).filter(|state| state.standing() != Standing::InRotation);
         // A server that left with a reload has no reason of its own.
-        let Some(state) = state.filter(|state| !state.has_gone()) else { return Course::Other };
+        let Some(state) = state.filter(|state| !state.has_gone()) else { return ServerTransition::Other };
         let since = since.or_else(|| state.is_seen().then(|| state.since()));
         let failures = if state.overridden().is_some() { 0 } else { state.checked().failures() };
-        Course::Out {
+        ServerTransition::Out {
             why: cause(state),
             failures,
             since: since.map(|since| self.wall_at(since)),
@@ -77,7 +82,7 @@ impl<'a> Situation<'a> {
 }
 
 /// Why a server is out of rotation: its override, or the reason of its last check.
-pub(super) fn cause(server: &health::Server) -> Option<String> {
+pub(super) fn cause(server: &health::ServerHealth) -> Option<String> {
     let reason = match server.overridden() {
         Some(decision) => override_reason(decision),
         None => server.verdict()?.reason.clone(),
@@ -146,13 +151,13 @@ mod tests {
     fn r97_details_come_from_the_state_of_the_servers() {
         let spec = crate::daemon::test_spec(TEXT);
         let of: VirtualId = "tcp:10.0.0.1:80".parse().unwrap();
-        let (two, three): (Server, Server) =
+        let (two, three): (ReminderKey, ReminderKey) =
             ((of, "10.0.0.2:80".parse().unwrap()), (of, "10.0.0.3:80".parse().unwrap()));
         let begin = Instant::now();
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut health = Health::new(&spec, &BTreeSet::from([two, three]), begin);
         let details = |health: &Health| {
-            Situation::new(&spec, health, at(100)).details(of, Course::Other, "web.cf").unwrap()
+            Situation::new(&spec, health, at(100)).details(of, ServerTransition::Other, "web.cf").unwrap()
         };
         let found = details(&health);
         assert_eq!(found.servers, Servers { all: 2, up: 2, unchecked: 2, any_in: true });
@@ -172,8 +177,8 @@ mod tests {
         }
         assert_eq!(details(&health).servers, Servers { all: 2, up: 1, unchecked: 0, any_in: true });
         let situation = Situation::new(&spec, &health, at(100));
-        assert_eq!(situation.out(three, None, true), Course::Other, "it is in rotation");
-        let Course::Out { why, failures, since, lasts } = situation.out(two, None, true) else {
+        assert_eq!(situation.out(three, None, true), ServerTransition::Other, "it is in rotation");
+        let ServerTransition::Out { why, failures, since, lasts } = situation.out(two, None, true) else {
             panic!("it is down");
         };
         assert_eq!((why.as_deref(), failures), (Some("refused \\u{1b}[31m"), 3));

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::Message;
+use super::QueueItem;
 
 /// The limit in bytes, in addition to the limit in number.
 pub(super) const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// A message and the course of its delivery.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<M> {
+pub(super) struct QueuedMessage<M> {
     pub(super) message: M,
     /// When it was first rejected.
     pub(super) rejected_since: Option<Instant>,
@@ -19,14 +19,14 @@ pub(super) struct Entry<M> {
     pub(super) retry_at: Option<Instant>,
 }
 
-impl<M> Entry<M> {
-    pub(super) fn new(message: M) -> Entry<M> {
-        Entry { message, rejected_since: None, retry_at: None }
+impl<M> QueuedMessage<M> {
+    pub(super) fn new(message: M) -> QueuedMessage<M> {
+        QueuedMessage { message, rejected_since: None, retry_at: None }
     }
 
     /// The same course for a part of the message.
-    pub(super) fn part(&self, message: M) -> Entry<M> {
-        Entry { message, rejected_since: self.rejected_since, retry_at: self.retry_at }
+    pub(super) fn part(&self, message: M) -> QueuedMessage<M> {
+        QueuedMessage { message, rejected_since: self.rejected_since, retry_at: self.retry_at }
     }
 }
 
@@ -34,9 +34,9 @@ impl<M> Entry<M> {
 #[derive(Debug)]
 pub(super) struct Backlog<M> {
     limit: usize,
-    ready: VecDeque<Entry<M>>,
+    ready: VecDeque<QueuedMessage<M>>,
     /// Rejected messages, in the order of their retries.
-    retries: VecDeque<Entry<M>>,
+    retries: VecDeque<QueuedMessage<M>>,
     /// Whether the last entry was a retry.
     was_retry: bool,
     bytes: usize,
@@ -48,7 +48,7 @@ pub(super) struct Backlog<M> {
     pub(super) is_closing: bool,
 }
 
-impl<M: Message> Backlog<M> {
+impl<M: QueueItem> Backlog<M> {
     pub(super) fn new(limit: usize) -> Backlog<M> {
         Backlog {
             limit,
@@ -68,18 +68,18 @@ impl<M: Message> Backlog<M> {
         let lost_before = self.lost;
         while !self.has_room(message.size()) && self.drop_oldest() {}
         self.bytes += message.size();
-        self.ready.push_back(Entry::new(message));
+        self.ready.push_back(QueuedMessage::new(message));
         lost_before == 0 && self.lost > 0
     }
 
     /// Adds an entry at the front, whatever its size.
-    pub(super) fn push_front(&mut self, entry: Entry<M>) {
+    pub(super) fn push_front(&mut self, entry: QueuedMessage<M>) {
         self.bytes += entry.message.size();
         self.ready.push_front(entry);
     }
 
     /// Adds an entry that is retried later. Such entries have to come in the order of their retries.
-    pub(super) fn push_retry(&mut self, entry: Entry<M>) {
+    pub(super) fn push_retry(&mut self, entry: QueuedMessage<M>) {
         self.bytes += entry.message.size();
         self.retries.push_back(entry);
     }
@@ -114,7 +114,7 @@ impl<M: Message> Backlog<M> {
 
     /// Removes the next entry to deliver. Retries take turns with the others: a slow server that rejects many messages
     /// must not delay a new one. When the daemon stops, all are due.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Entry<M>> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<QueuedMessage<M>> {
         let is_due = self.retry_at().is_some_and(|at| at <= now);
         let is_last = self.is_closing && self.ready.is_empty();
         let is_turn = is_due && (!self.was_retry || self.ready.is_empty());

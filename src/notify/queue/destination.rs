@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::backlog::{Backlog, Entry};
-use super::{Delivery, Failure, Message, Rejected, Wording};
+use super::backlog::{Backlog, QueuedMessage};
+use super::{Delivery, DeliveryFailure, QueueItem, Rejected, Wording};
 
 /// The pause after the first failure of a destination. It doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,13 +31,13 @@ pub(super) struct DestinationQueue<M> {
 }
 
 /// Whether the destination works.
-struct Course {
+struct DeliveryState {
     /// The number of delayed messages since delivery began to fail. None while it works.
     delayed: Option<usize>,
     pause: Duration,
 }
 
-impl<M: Message> DestinationQueue<M> {
+impl<M: QueueItem> DestinationQueue<M> {
     pub(super) fn new(limit: usize, wording: Wording) -> DestinationQueue<M> {
         let backlog = Mutex::new(Backlog::new(limit));
         DestinationQueue { limit, wording, backlog, wake: Notify::new() }
@@ -67,10 +67,10 @@ impl<M: Message> DestinationQueue<M> {
 
     /// Delivers messages until the end.
     pub(super) async fn run<D: Delivery<Message = M>>(self: Arc<Self>, mut delivery: D) {
-        let mut course = Course { delayed: None, pause: FIRST_PAUSE };
+        let mut course = DeliveryState { delayed: None, pause: FIRST_PAUSE };
         while let Some(entry) = self.next(&mut delivery).await {
             let result = delivery.deliver(&entry.message).await;
-            if let Err(Failure::Closed(_)) = result
+            if let Err(DeliveryFailure::Closed(_)) = result
                 && self.gives_up(&entry)
             {
                 return;
@@ -82,7 +82,7 @@ impl<M: Message> DestinationQueue<M> {
 
     /// Whether the daemon stops: then a destination that accepts nothing is not tried again. Puts the message back, to
     /// count it as undelivered.
-    fn gives_up(&self, entry: &Entry<M>) -> bool {
+    fn gives_up(&self, entry: &QueuedMessage<M>) -> bool {
         let mut backlog = self.backlog();
         if backlog.is_closing {
             backlog.push_front(entry.clone());
@@ -91,7 +91,7 @@ impl<M: Message> DestinationQueue<M> {
     }
 
     /// Waits for the next message to deliver. None when the daemon stops.
-    async fn next(&self, delivery: &mut impl Delivery<Message = M>) -> Option<Entry<M>> {
+    async fn next(&self, delivery: &mut impl Delivery<Message = M>) -> Option<QueuedMessage<M>> {
         loop {
             let (next, is_closing, retry_at) = {
                 let mut backlog = self.backlog();
@@ -116,9 +116,9 @@ impl<M: Message> DestinationQueue<M> {
 
     async fn after_attempt(
         &self,
-        entry: Entry<M>,
-        result: Result<Vec<Rejected<M>>, Failure>,
-        course: &mut Course,
+        entry: QueuedMessage<M>,
+        result: Result<Vec<Rejected<M>>, DeliveryFailure>,
+        course: &mut DeliveryState,
     ) {
         match result {
             Ok(rejected) => {
@@ -133,7 +133,7 @@ impl<M: Message> DestinationQueue<M> {
                     self.report_recovery(course.delayed.take());
                 }
             }
-            Err(failure @ Failure::Closed(_)) => {
+            Err(failure @ DeliveryFailure::Closed(_)) => {
                 if course.delayed.is_none() {
                     self.report_closed(failure.reason());
                 }
@@ -161,8 +161,8 @@ impl<M: Message> DestinationQueue<M> {
     /// Puts a message back into the queue, unless the queue is full or the message has been retried for too long. If
     /// all messages have to wait, it goes to the front; a rejected message is retried later and does not delay the
     /// others.
-    fn keep(&self, mut entry: Entry<M>, failure: Failure) {
-        if let Failure::Never(reason) = &failure {
+    fn keep(&self, mut entry: QueuedMessage<M>, failure: DeliveryFailure) {
+        if let DeliveryFailure::Never(reason) = &failure {
             self.report_dropped(&entry.message, reason);
             return;
         }
@@ -182,7 +182,7 @@ impl<M: Message> DestinationQueue<M> {
             }
             return;
         }
-        let Failure::NotNow(reason) = failure else {
+        let DeliveryFailure::NotNow(reason) = failure else {
             backlog.push_front(entry);
             return;
         };

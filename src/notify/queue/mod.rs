@@ -24,7 +24,7 @@ use destination::DestinationQueue;
 const BLOCKING_THREADS: usize = 16;
 
 /// What a queue delivers.
-pub trait Message: Clone + Send + 'static {
+pub trait QueueItem: Clone + Send + 'static {
     /// Its size in the queue in bytes.
     fn size(&self) -> usize;
 
@@ -45,16 +45,16 @@ pub trait Message: Clone + Send + 'static {
 /// Delivers messages to one destination, one at a time.
 pub trait Delivery: Send + 'static {
     /// What is delivered.
-    type Message: Message;
+    type Message: QueueItem;
 
     /// Delivers one message, and returns the parts that were rejected. Limits its own time.
     ///
     /// # Errors
-    /// No recipient gets the message; [`Failure`] has the reason, and whether a retry makes sense.
+    /// No recipient gets the message; [`DeliveryFailure`] has the reason, and whether a retry makes sense.
     fn deliver(
         &mut self,
         message: &Self::Message,
-    ) -> impl Future<Output = Result<Vec<Rejected<Self::Message>>, Failure>> + Send;
+    ) -> impl Future<Output = Result<Vec<Rejected<Self::Message>>, DeliveryFailure>> + Send;
 
     /// Whether a session is open, which [`Delivery::close`] ends.
     fn is_open(&self) -> bool {
@@ -69,7 +69,7 @@ pub trait Delivery: Send + 'static {
 
 /// Why a delivery failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum DeliveryFailure {
     /// The destination cannot be reached or accepts nothing: all messages wait.
     Closed(String),
     /// The destination rejected this message, perhaps temporarily.
@@ -78,11 +78,13 @@ pub enum Failure {
     Never(String),
 }
 
-impl Failure {
+impl DeliveryFailure {
     /// The reason that the destination or the system gave.
     #[must_use]
     pub fn reason(&self) -> &str {
-        let (Failure::Closed(reason) | Failure::NotNow(reason) | Failure::Never(reason)) = self;
+        let (DeliveryFailure::Closed(reason)
+        | DeliveryFailure::NotNow(reason)
+        | DeliveryFailure::Never(reason)) = self;
         reason
     }
 }
@@ -92,8 +94,8 @@ impl Failure {
 pub struct Rejected<M> {
     /// The part.
     pub message: M,
-    /// [`Failure::NotNow`] or [`Failure::Never`].
-    pub failure: Failure,
+    /// [`DeliveryFailure::NotNow`] or [`DeliveryFailure::Never`].
+    pub failure: DeliveryFailure,
 }
 
 /// How the log lines of a queue name its parts.
@@ -129,7 +131,7 @@ impl<K, M> Drop for Queues<K, M> {
     }
 }
 
-impl<K: Ord, M: Message> Queues<K, M> {
+impl<K: Ord, M: QueueItem> Queues<K, M> {
     /// No queues yet. Each will keep at most `limit` messages. `name`: the name of the thread.
     #[must_use]
     pub fn new(name: &'static str, limit: usize) -> Queues<K, M> {

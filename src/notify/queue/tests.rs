@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use super::backlog::{Backlog, Entry, MAX_BYTES};
+use super::backlog::{Backlog, MAX_BYTES, QueuedMessage};
 use super::destination::{PATIENCE, RETRY_PAUSE};
 use super::*;
 
@@ -19,7 +19,7 @@ fn note(title: &'static str) -> Note {
     Note { title, to: Vec::new(), size: 10 }
 }
 
-impl Message for Note {
+impl QueueItem for Note {
     fn size(&self) -> usize {
         self.size
     }
@@ -36,7 +36,7 @@ impl Message for Note {
 /// The attempts: when, what, for whom.
 type Attempts = Arc<Mutex<Vec<(Duration, &'static str, Vec<char>)>>>;
 
-type Answer = Result<Vec<Rejected<Note>>, Failure>;
+type Answer = Result<Vec<Rejected<Note>>, DeliveryFailure>;
 
 /// Gives these answers, then accepts everything.
 struct Script {
@@ -76,15 +76,15 @@ fn wording() -> Wording {
 }
 
 fn closed() -> Answer {
-    Err(Failure::Closed("connection refused".to_owned()))
+    Err(DeliveryFailure::Closed("connection refused".to_owned()))
 }
 
 fn not_now() -> Answer {
-    Err(Failure::NotNow("busy".to_owned()))
+    Err(DeliveryFailure::NotNow("busy".to_owned()))
 }
 
 fn never() -> Answer {
-    Err(Failure::Never("unknown".to_owned()))
+    Err(DeliveryFailure::Never("unknown".to_owned()))
 }
 
 /// Delivers these notes with these answers, for this time of the paused clock. Returns the attempts with their seconds.
@@ -149,7 +149,7 @@ async fn a_bad_recipient_does_not_keep_a_message_from_the_others() {
     assert_eq!(to, ["ab", "a", "b"]);
     // It is accepted, but not for the second recipient, who is tried again.
     let part = Note { to: vec!['b'], ..for_two.clone() };
-    let rejected = Rejected { message: part, failure: Failure::NotNow("full".to_owned()) };
+    let rejected = Rejected { message: part, failure: DeliveryFailure::NotNow("full".to_owned()) };
     let (_, attempts) = deliver([Ok(vec![rejected])], &[for_two], PATIENCE).await;
     assert_eq!(attempts, [(0, "one", "ab".to_owned()), (RETRY_PAUSE.as_secs(), "one", "b".to_owned())]);
 }
@@ -160,7 +160,7 @@ async fn a_new_message_waits_for_one_retry_at_most() {
     let mut backlog = Backlog::new(10);
     let now = Instant::now();
     for title in ["one", "two", "three"] {
-        backlog.push_retry(Entry { retry_at: Some(now), ..Entry::new(note(title)) });
+        backlog.push_retry(QueuedMessage { retry_at: Some(now), ..QueuedMessage::new(note(title)) });
     }
     assert!(!backlog.push(note("new")));
     let order = std::iter::from_fn(|| backlog.next(now)).map(|entry| entry.message.title);

@@ -41,12 +41,12 @@ impl Paint {
 
 /// A line in pieces.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Line(Vec<(Paint, String)>);
+pub(super) struct PaintedLine(Vec<(Paint, String)>);
 
-impl Line {
+impl PaintedLine {
     /// A line of one piece.
-    pub(super) fn of(paint: Paint, text: impl Into<String>) -> Line {
-        let mut line = Line::default();
+    pub(super) fn of(paint: Paint, text: impl Into<String>) -> PaintedLine {
+        let mut line = PaintedLine::default();
         line.push(paint, text);
         line
     }
@@ -82,7 +82,7 @@ const NARROWEST: usize = 20;
 const INDENT: usize = 6;
 
 /// A line with a text at its end, which is wrapped below its beginning where it is too long.
-pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<Line> {
+pub(super) fn wrapped(mut line: PaintedLine, text: &str, width: Option<usize>) -> Vec<PaintedLine> {
     let Some(width) = width.map(|width| width.max(NARROWEST)) else {
         line.push(Paint::Plain, text);
         return vec![line];
@@ -92,12 +92,12 @@ pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<L
         let indent = " ".repeat(line.width());
         let mut pieces = wrap(text, left).into_iter();
         line.push(Paint::Plain, pieces.next().unwrap_or_default());
-        let below = pieces.map(|piece| Line::of(Paint::Plain, format!("{indent}{piece}")));
+        let below = pieces.map(|piece| PaintedLine::of(Paint::Plain, format!("{indent}{piece}")));
         return std::iter::once(line).chain(below).collect();
     }
     let indent = " ".repeat(INDENT);
     let below = wrap(text, width.saturating_sub(INDENT).max(1));
-    let below = below.into_iter().map(|piece| Line::of(Paint::Plain, format!("{indent}{piece}")));
+    let below = below.into_iter().map(|piece| PaintedLine::of(Paint::Plain, format!("{indent}{piece}")));
     std::iter::once(line).chain(below).collect()
 }
 
@@ -105,19 +105,24 @@ pub(super) fn wrapped(mut line: Line, text: &str, width: Option<usize>) -> Vec<L
 const GAP: &str = "   ";
 
 /// Adds a part to the last line, or below it, indented, if the line would be too long.
-pub(super) fn appended(mut lines: Vec<Line>, paint: Paint, text: &str, width: Option<usize>) -> Vec<Line> {
-    let used = lines.last().map_or(0, Line::width) + GAP.len() + text.width();
+pub(super) fn appended(
+    mut lines: Vec<PaintedLine>,
+    paint: Paint,
+    text: &str,
+    width: Option<usize>,
+) -> Vec<PaintedLine> {
+    let used = lines.last().map_or(0, PaintedLine::width) + GAP.len() + text.width();
     match lines.last_mut() {
         Some(line) if width.is_none_or(|width| used <= width) => line.push(paint, format!("{GAP}{text}")),
-        _ => lines.push(Line::of(paint, format!("  {text}"))),
+        _ => lines.push(PaintedLine::of(paint, format!("  {text}"))),
     }
     lines
 }
 
 /// Parts of one kind in as few indented lines as they need.
-pub(super) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Vec<Line> {
+pub(super) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Vec<PaintedLine> {
     let Some((first, others)) = parts.split_first() else { return Vec::new() };
-    let lines = vec![Line::of(paint, format!("  {first}"))];
+    let lines = vec![PaintedLine::of(paint, format!("  {first}"))];
     others.iter().fold(lines, |lines, part| appended(lines, paint, part, width))
 }
 

@@ -10,16 +10,16 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 
-use super::snapshot::{Overridden, Server, Snapshot};
-use super::view::State;
+use super::snapshot::{Overridden, ServerEntry, StateSnapshot};
+use super::view::ShownState;
 use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
-use lines::{Line, Paint, appended, filled, span, wrapped};
-use rows::{Level, Row, Service};
+use lines::{Paint, PaintedLine, appended, filled, span, wrapped};
+use rows::{Level, Row, ServiceRows};
 
 /// How a snapshot is rendered.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Look {
+pub struct ListingStyle {
     /// The columns of the terminal. None: a line for each server, however long.
     pub width: Option<usize>,
     /// With the escape sequences of colours.
@@ -41,21 +41,23 @@ const WIDE: usize = 100;
 
 /// The listing as text, without a line end at its end.
 #[must_use]
-pub fn render(snapshot: &Snapshot, look: Look) -> String {
-    let services: Vec<Service<'_>> = snapshot.virtuals.iter().map(Service::of).collect();
+pub fn render(snapshot: &StateSnapshot, look: ListingStyle) -> String {
+    let services: Vec<ServiceRows<'_>> = snapshot.virtuals.iter().map(ServiceRows::of).collect();
     let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
-    let listing =
-        Listing { look: Look { all: look.all || count <= SHORT, ..look }, columns: Columns::of(&services) };
+    let listing = Listing {
+        look: ListingStyle { all: look.all || count <= SHORT, ..look },
+        columns: Columns::of(&services),
+    };
     let mut lines = listing.summary(snapshot, &services);
-    let mut sorted: Vec<&Service<'_>> = services.iter().collect();
+    let mut sorted: Vec<&ServiceRows<'_>> = services.iter().collect();
     sorted.sort_by_key(|service| service.level);
     for service in sorted {
         lines.extend(listing.service(service));
     }
     for other in &snapshot.elsewhere {
-        lines.push(Line::of(
+        lines.push(PaintedLine::of(
             Paint::Dim,
-            format!("{} {}  owned by {}", mark(look, State::Off), other.id, escaped(&other.owner)),
+            format!("{} {}  owned by {}", mark(look, ShownState::Off), other.id, escaped(&other.owner)),
         ));
     }
     let text: Vec<String> = lines.iter().map(|line| line.text(look.colour)).collect();
@@ -73,7 +75,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(services: &[Service<'_>]) -> Columns {
+    fn of(services: &[ServiceRows<'_>]) -> Columns {
         let mut columns = Columns::default();
         for row in services.iter().flat_map(|service| &service.rows) {
             for (column, cell) in [
@@ -91,43 +93,44 @@ impl Columns {
 }
 
 struct Listing {
-    look: Look,
+    look: ListingStyle,
     columns: Columns,
 }
 
 impl Listing {
-    fn summary(&self, snapshot: &Snapshot, services: &[Service<'_>]) -> Vec<Line> {
+    fn summary(&self, snapshot: &StateSnapshot, services: &[ServiceRows<'_>]) -> Vec<PaintedLine> {
         let of_level = |level| services.iter().filter(|service| service.level == level).count();
         let (lost, degraded) = (of_level(Level::Lost), of_level(Level::Degraded));
         let pending = services.iter().filter(|service| service.is_pending()).count();
         let empty = services.iter().filter(|service| service.of.servers.is_empty()).count();
         let head = match (lost, degraded, services.len()) {
-            (_, _, 0) => Line::of(Paint::Plain, "No virtual service"),
+            (_, _, 0) => PaintedLine::of(Paint::Plain, "No virtual service"),
             (0, 0, _) if pending > 0 => {
                 let are = if pending == 1 { "virtual service is" } else { "virtual services are" };
-                Line::of(
+                PaintedLine::of(
                     Paint::Warning,
                     format!("{} {pending} {are} not checked yet", self.sign(Level::None)),
                 )
             }
             (0, 0, _) if empty > 0 => {
                 let has = if empty == 1 { "virtual service has" } else { "virtual services have" };
-                Line::of(
+                PaintedLine::of(
                     Paint::Warning,
                     format!("{} {empty} {has} no real server", self.sign(Level::Degraded)),
                 )
             }
-            (0, 0, _) => {
-                Line::of(Paint::Good, format!("{} All virtual services are up", mark(self.look, State::Up)))
-            }
-            (0, _, _) => Line::of(
+            (0, 0, _) => PaintedLine::of(
+                Paint::Good,
+                format!("{} All virtual services are up", mark(self.look, ShownState::Up)),
+            ),
+            (0, _, _) => PaintedLine::of(
                 Paint::Warning,
                 format!("{} {}", self.sign(Level::Degraded), degraded_words(degraded)),
             ),
             _ => {
                 let has = if lost == 1 { "virtual service has" } else { "virtual services have" };
                 let others = if degraded > 0 { format!(", {degraded} degraded") } else { String::new() };
-                Line::of(
+                PaintedLine::of(
                     Paint::Bad,
                     format!("{} {lost} {has} no server left{others}", self.sign(Level::Lost)),
                 )
@@ -143,7 +146,7 @@ impl Listing {
         let facts: Vec<String> = facts.map(|fact| escaped(&fact).into_owned()).collect();
         lines.extend(filled(Paint::Dim, &facts, self.look.width));
         if !services.is_empty() || !snapshot.elsewhere.is_empty() {
-            lines.push(Line::default());
+            lines.push(PaintedLine::default());
         }
         lines
     }
@@ -162,7 +165,7 @@ impl Listing {
     }
 
     /// The line of a service, and those of its servers.
-    fn service(&self, service: &Service<'_>) -> Vec<Line> {
+    fn service(&self, service: &ServiceRows<'_>) -> Vec<PaintedLine> {
         let v = service.of;
         let (paint, state) = match service.level {
             Level::Lost if service.is_missing() => (Paint::Bad, "NOT IN THE TABLE (the log has the reason)"),
@@ -178,7 +181,7 @@ impl Listing {
             parts.push(format!("{} of {} up", service.up, v.servers.len()));
         }
         let name = v.name.as_deref().map(|name| format!(" {}", escaped(name))).unwrap_or_default();
-        let mut line = Line::default();
+        let mut line = PaintedLine::default();
         line.push(if service.level == Level::Up { Paint::Good } else { paint }, self.sign(service.level));
         line.push(Paint::Plain, format!(" {}{name}", v.id));
         line.push(paint, format!("   {}", parts.join("   ")));
@@ -192,17 +195,17 @@ impl Listing {
         for other in &service.others {
             let text =
                 format!("    {} with weight {}: added by another program", other.address, other.weight);
-            lines.push(Line::of(Paint::Warning, text));
+            lines.push(PaintedLine::of(Paint::Warning, text));
         }
         lines
     }
 
-    fn servers(&self, service: &Service<'_>) -> Vec<Line> {
+    fn servers(&self, service: &ServiceRows<'_>) -> Vec<PaintedLine> {
         let mut lines = Vec::new();
         let (mut same, mut up) = (BTreeMap::<String, usize>::new(), 0);
         for row in &service.rows {
             let server = row.server;
-            if !self.look.all && server.state == State::Down && server.overridden.is_none() {
+            if !self.look.all && server.state == ShownState::Down && server.overridden.is_none() {
                 let count = same.entry(common_reason(server)).or_default();
                 *count += 1;
                 if *count > SAME {
@@ -215,7 +218,7 @@ impl Listing {
             }
             lines.extend(self.server(row));
         }
-        let rest = |text: String| Line::of(Paint::Dim, format!("    {text} (--all)"));
+        let rest = |text: String| PaintedLine::of(Paint::Dim, format!("    {text} (--all)"));
         for (reason, count) in same.into_iter().filter(|(_, count)| *count > SAME) {
             let text = format!("{} more DOWN for the same reason: {}", count - SAME, escaped(&reason));
             lines.push(rest(text));
@@ -228,10 +231,10 @@ impl Listing {
     }
 
     /// The line of a server. Its reason is wrapped below itself, and never cut.
-    fn server(&self, row: &Row<'_>) -> Vec<Line> {
+    fn server(&self, row: &Row<'_>) -> Vec<PaintedLine> {
         let (server, columns) = (row.server, &self.columns);
         let paint = paint(server);
-        let mut line = Line::default();
+        let mut line = PaintedLine::default();
         line.push(Paint::Plain, "  ");
         line.push(if paint == Paint::Plain { Paint::Good } else { paint }, sign(self.look, server));
         line.push(Paint::Plain, format!(" {:<1$}", server.address, columns.address));
@@ -250,7 +253,7 @@ impl Listing {
 }
 
 /// The reason of the last check without the server's own address, so that equal reasons of several servers are equal.
-fn common_reason(server: &Server) -> String {
+fn common_reason(server: &ServerEntry) -> String {
     let reason = server.last_check.as_ref().map_or("", |checked| checked.reason.as_str());
     reason.replace(&format!(" to {}", server.address), "").replace(&server.address, "it")
 }
@@ -264,23 +267,23 @@ fn degraded_words(count: usize) -> String {
 }
 
 /// How many servers are in rotation, how many are down and for how long, and how many are overridden.
-fn counts(services: &[Service<'_>], count: usize) -> Vec<String> {
+fn counts(services: &[ServiceRows<'_>], count: usize) -> Vec<String> {
     let servers = || services.iter().flat_map(|service| &service.of.servers);
     let up: usize = services.iter().map(|service| service.up).sum();
     let mut parts = vec![format!("{up} of {count} real servers in rotation")];
-    let down = servers().filter(|server| server.state == State::Down);
+    let down = servers().filter(|server| server.state == ShownState::Down);
     let longest = down.clone().filter_map(|server| server.since_seconds).max_by(f64::total_cmp);
     match (down.count(), longest) {
         (0, _) => {}
         (number, Some(seconds)) => parts.push(format!("{number} down, the first for {}", span(seconds))),
         (number, None) => parts.push(format!("{number} down")),
     }
-    let count = |is: &dyn Fn(&Server) -> bool| servers().filter(|server| is(server)).count();
-    match count(&|server| server.state == State::Unknown) {
+    let count = |is: &dyn Fn(&ServerEntry) -> bool| servers().filter(|server| is(server)).count();
+    match count(&|server| server.state == ShownState::Unknown) {
         0 => {}
         number => parts.push(format!("{number} unknown")),
     }
-    match count(&|server| server.state == State::Maintenance) {
+    match count(&|server| server.state == ShownState::Maintenance) {
         0 => {}
         number => parts.push(format!("{number} in maintenance")),
     }
@@ -293,52 +296,52 @@ fn counts(services: &[Service<'_>], count: usize) -> Vec<String> {
 }
 
 /// Up, and nothing else to say about it.
-fn is_plainly_up(server: &Server) -> bool {
+fn is_plainly_up(server: &ServerEntry) -> bool {
     let has_warning = server.last_check.as_ref().is_some_and(|checked| checked.warning.is_some());
-    server.state == State::Up && server.overridden.is_none() && server.failures == 0 && !has_warning
+    server.state == ShownState::Up && server.overridden.is_none() && server.failures == 0 && !has_warning
 }
 
-fn sign(look: Look, server: &Server) -> &'static str {
+fn sign(look: ListingStyle, server: &ServerEntry) -> &'static str {
     match (server.state, look.utf8) {
-        (State::Up, true) if server.failures > 0 => "◐",
-        (State::Up, false) if server.failures > 0 => "~",
+        (ShownState::Up, true) if server.failures > 0 => "◐",
+        (ShownState::Up, false) if server.failures > 0 => "~",
         _ => mark(look, server.state),
     }
 }
 
-fn mark(look: Look, state: State) -> &'static str {
+fn mark(look: ListingStyle, state: ShownState) -> &'static str {
     let (mark, plain) = match state {
-        State::Up => ("●", "+"),
-        State::Down => ("✖", "x"),
-        State::Draining | State::Leaving => ("▽", "v"),
-        State::Maintenance => ("◇", "m"),
-        State::Unknown | State::Off => ("○", "-"),
+        ShownState::Up => ("●", "+"),
+        ShownState::Down => ("✖", "x"),
+        ShownState::Draining | ShownState::Leaving => ("▽", "v"),
+        ShownState::Maintenance => ("◇", "m"),
+        ShownState::Unknown | ShownState::Off => ("○", "-"),
     };
     if look.utf8 { mark } else { plain }
 }
 
-fn paint(server: &Server) -> Paint {
+fn paint(server: &ServerEntry) -> Paint {
     match server.state {
-        State::Up if server.failures > 0 => Paint::Warning,
-        State::Up => Paint::Plain,
-        State::Down => Paint::Bad,
-        State::Unknown => Paint::Warning,
-        State::Draining | State::Leaving => Paint::Draining,
-        State::Maintenance => Paint::Maintained,
-        State::Off => Paint::Dim,
+        ShownState::Up if server.failures > 0 => Paint::Warning,
+        ShownState::Up => Paint::Plain,
+        ShownState::Down => Paint::Bad,
+        ShownState::Unknown => Paint::Warning,
+        ShownState::Draining | ShownState::Leaving => Paint::Draining,
+        ShownState::Maintenance => Paint::Maintained,
+        ShownState::Off => Paint::Dim,
     }
 }
 
 /// Why a server is in its state.
-fn reason(server: &Server) -> String {
+fn reason(server: &ServerEntry) -> String {
     let found = match &server.last_check {
         Some(checked) => checked.reason.clone(),
-        None if server.state == State::Off => "never checked (checktype=off)".to_owned(),
+        None if server.state == ShownState::Off => "never checked (checktype=off)".to_owned(),
         None => "not checked yet".to_owned(),
     };
     match &server.overridden {
         Some(decision) => decided(decision, &found),
-        None if server.state == State::Up && server.failures > 0 => {
+        None if server.state == ShownState::Up && server.failures > 0 => {
             let of = server.failurecount.map(|count| format!(" of {count}")).unwrap_or_default();
             format!("soft failure {}{of}: {found}", server.failures)
         }

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::report::snapshot::{Destination, Server, VirtualService};
-use crate::report::view::State;
+use crate::report::snapshot::{DestinationEntry, ServerEntry, VirtualService};
+use crate::report::view::ShownState;
 
 /// How a virtual service is, the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,21 +17,21 @@ pub(super) enum Level {
 }
 
 /// A virtual service, and what follows from its servers.
-pub(super) struct Service<'a> {
+pub(super) struct ServiceRows<'a> {
     pub(super) of: &'a VirtualService,
     pub(super) level: Level,
     /// The number of servers in rotation.
     pub(super) up: usize,
     pub(super) rows: Vec<Row<'a>>,
     /// The destination of the fallback, if it is activated.
-    pub(super) fallback: Option<&'a Destination>,
+    pub(super) fallback: Option<&'a DestinationEntry>,
     /// Destinations that are neither a server's nor the fallback's.
-    pub(super) others: Vec<&'a Destination>,
+    pub(super) others: Vec<&'a DestinationEntry>,
 }
 
 /// A server, and its cells before the reason.
 pub(super) struct Row<'a> {
-    pub(super) server: &'a Server,
+    pub(super) server: &'a ServerEntry,
     pub(super) state: &'static str,
     pub(super) since: String,
     pub(super) weight: String,
@@ -41,19 +41,20 @@ pub(super) struct Row<'a> {
     is_placed: bool,
 }
 
-impl<'a> Service<'a> {
-    pub(super) fn of(v: &'a VirtualService) -> Service<'a> {
+impl<'a> ServiceRows<'a> {
+    pub(super) fn of(v: &'a VirtualService) -> ServiceRows<'a> {
         let table = v.destinations.as_deref().map(Destinations::of);
         let rows: Vec<Row<'_>> = v.servers.iter().map(|server| Row::of(server, table.as_ref())).collect();
         let up = rows.iter().filter(|row| row.in_rotation).count();
         let (fallback, others) =
             v.destinations.as_deref().map_or((None, Vec::new()), |all| strangers(v, all));
-        Service { of: v, level: level(v, up), up, rows, fallback, others }
+        ServiceRows { of: v, level: level(v, up), up, rows, fallback, others }
     }
 
     /// Whether the table lacks a server that is up: the kernel refused it, or another program removed it.
     pub(super) fn is_missing(&self) -> bool {
-        let lacks = |row: &Row<'_>| row.server.state == State::Up && row.server.weight > 0 && !row.is_placed;
+        let lacks =
+            |row: &Row<'_>| row.server.state == ShownState::Up && row.server.weight > 0 && !row.is_placed;
         self.rows.iter().any(lacks)
     }
 
@@ -64,8 +65,9 @@ impl<'a> Service<'a> {
 }
 
 fn level(v: &VirtualService, up: usize) -> Level {
-    let is_unchecked = v.destinations.is_none() && v.servers.iter().all(|server| server.state == State::Off);
-    let is_bad = |server: &Server| matches!(server.state, State::Down | State::Unknown);
+    let is_unchecked =
+        v.destinations.is_none() && v.servers.iter().all(|server| server.state == ShownState::Off);
+    let is_bad = |server: &ServerEntry| matches!(server.state, ShownState::Down | ShownState::Unknown);
     match up {
         _ if is_unchecked => Level::None,
         _ if v.servers.is_empty() => Level::None,
@@ -76,23 +78,23 @@ fn level(v: &VirtualService, up: usize) -> Level {
     }
 }
 
-fn is_down(server: &Server) -> bool {
-    server.state == State::Down
+fn is_down(server: &ServerEntry) -> bool {
+    server.state == ShownState::Down
 }
 
 /// Whether a server waits for its first check.
-fn is_pending(server: &Server) -> bool {
-    server.state == State::Unknown && server.last_check.is_none()
+fn is_pending(server: &ServerEntry) -> bool {
+    server.state == ShownState::Unknown && server.last_check.is_none()
 }
 
 impl<'a> Row<'a> {
-    fn of(server: &'a Server, table: Option<&Destinations<'_>>) -> Row<'a> {
+    fn of(server: &'a ServerEntry, table: Option<&Destinations<'_>>) -> Row<'a> {
         let destination = table.and_then(|table| table.find(server));
         // The fallback may have the same address.
-        let can_be_in = matches!(server.state, State::Up | State::Unknown | State::Leaving);
+        let can_be_in = matches!(server.state, ShownState::Up | ShownState::Unknown | ShownState::Leaving);
         let in_rotation = match table {
             Some(_) => can_be_in && destination.is_some_and(|destination| destination.weight > 0),
-            None => server.state == State::Up,
+            None => server.state == ShownState::Up,
         };
         let weight = match (table, destination) {
             (None, _) => String::new(),
@@ -115,12 +117,12 @@ impl<'a> Row<'a> {
 
 /// The destinations of a service, by address and port, and by address alone.
 struct Destinations<'a> {
-    by_address: HashMap<&'a str, &'a Destination>,
-    by_host: HashMap<&'a str, &'a Destination>,
+    by_address: HashMap<&'a str, &'a DestinationEntry>,
+    by_host: HashMap<&'a str, &'a DestinationEntry>,
 }
 
 impl<'a> Destinations<'a> {
-    fn of(all: &'a [Destination]) -> Destinations<'a> {
+    fn of(all: &'a [DestinationEntry]) -> Destinations<'a> {
         Destinations {
             by_address: all.iter().map(|found| (found.address.as_str(), found)).collect(),
             by_host: all.iter().map(|found| (host(&found.address), found)).collect(),
@@ -128,7 +130,7 @@ impl<'a> Destinations<'a> {
     }
 
     /// With direct routing and tunnels a destination has the port of the virtual service, so the address decides there.
-    fn find(&self, server: &Server) -> Option<&'a Destination> {
+    fn find(&self, server: &ServerEntry) -> Option<&'a DestinationEntry> {
         let by_host = || self.by_host.get(host(&server.address)).filter(|_| server.method != "masq");
         self.by_address.get(server.address.as_str()).or_else(by_host).copied()
     }
@@ -141,15 +143,15 @@ fn host(address: &str) -> &str {
 /// The destination of the fallback, and those of other programs. An earlier release does not tell them apart.
 fn strangers<'a>(
     v: &VirtualService,
-    all: &'a [Destination],
-) -> (Option<&'a Destination>, Vec<&'a Destination>) {
+    all: &'a [DestinationEntry],
+) -> (Option<&'a DestinationEntry>, Vec<&'a DestinationEntry>) {
     let addresses: HashSet<&str> = v.servers.iter().map(|server| server.address.as_str()).collect();
     let routed = v.servers.iter().filter(|server| server.method != "masq");
     let hosts: HashSet<&str> = routed.map(|server| host(&server.address)).collect();
-    let is_servers = |found: &Destination| {
+    let is_servers = |found: &DestinationEntry| {
         addresses.contains(found.address.as_str()) || hosts.contains(host(&found.address))
     };
-    let is_fallback = |found: &&Destination| match found.role.as_deref() {
+    let is_fallback = |found: &&DestinationEntry| match found.role.as_deref() {
         Some(role) => role == "fallback",
         None => !is_servers(found),
     };
@@ -157,15 +159,15 @@ fn strangers<'a>(
     (all.iter().find(is_fallback), others)
 }
 
-fn word(state: State) -> &'static str {
+fn word(state: ShownState) -> &'static str {
     match state {
-        State::Up => "up",
-        State::Down => "DOWN",
-        State::Off => "off",
-        State::Unknown => "UNKNOWN",
-        State::Maintenance => "maintenance",
-        State::Draining => "draining",
-        State::Leaving => "leaving",
+        ShownState::Up => "up",
+        ShownState::Down => "DOWN",
+        ShownState::Off => "off",
+        ShownState::Unknown => "UNKNOWN",
+        ShownState::Maintenance => "maintenance",
+        ShownState::Draining => "draining",
+        ShownState::Leaving => "leaving",
     }
 }
 

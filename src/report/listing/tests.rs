@@ -4,20 +4,20 @@ use std::fs;
 use std::path::Path;
 
 use super::rows::short;
-use super::{Look, render};
-use crate::report::Snapshot;
+use super::{ListingStyle, render};
+use crate::report::StateSnapshot;
 
 /// The listing of a snapshot in `tests/data/show`, in each of the looks that it is expected in.
 fn check(name: &str) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
-    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
-    let look = |width, all| Look { width, colour: false, utf8: true, all };
+    let snapshot: StateSnapshot = serde_json::from_str(&text).unwrap();
+    let look = |width, all| ListingStyle { width, colour: false, utf8: true, all };
     let looks = [
         ("80 columns", look(Some(80), false)),
         ("80 columns, --all", look(Some(80), true)),
         ("140 columns", look(Some(140), false)),
-        ("no terminal, ASCII", Look { utf8: false, ..look(None, false) }),
+        ("no terminal, ASCII", ListingStyle { utf8: false, ..look(None, false) }),
     ];
     let mut found = String::new();
     for (title, look) in looks {
@@ -46,15 +46,15 @@ fn listings_are_as_recorded() {
 fn colours_only_surround_the_same_text() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join("bad-night.json")).unwrap();
-    let snapshot: Snapshot = serde_json::from_str(&text).unwrap();
-    let look = Look { width: Some(80), colour: true, utf8: true, all: true };
+    let snapshot: StateSnapshot = serde_json::from_str(&text).unwrap();
+    let look = ListingStyle { width: Some(80), colour: true, utf8: true, all: true };
     let coloured = render(&snapshot, look);
     assert!(
         coloured.contains("\u{1b}[1;31mNO SERVER LEFT") || coloured.contains("\u{1b}[1;31m   NO SERVER LEFT")
     );
     let plain = anstream::adapter::strip_str(&coloured).to_string();
     let trimmed: Vec<&str> = plain.lines().map(str::trim_end).collect();
-    assert_eq!(trimmed.join("\n"), render(&snapshot, Look { colour: false, ..look }));
+    assert_eq!(trimmed.join("\n"), render(&snapshot, ListingStyle { colour: false, ..look }));
 }
 
 #[test]

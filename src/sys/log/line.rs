@@ -7,7 +7,7 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
-use super::Destination;
+use super::LogOutput;
 use crate::value::shown::escaped_except;
 
 /// The fields of an event, in addition to the message: the name in the program, in JSON (`None`: not in JSON) and in
@@ -24,12 +24,12 @@ const FIELDS: &[(&str, Option<&str>, &str)] = &[
 
 /// A line and its destination.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct LogLine {
     pub at: DateTime<Utc>,
     pub level: Level,
     pub text: String,
     pub fields: Fields,
-    pub to: Arc<Destination>,
+    pub to: Arc<LogOutput>,
 }
 
 /// The fields that an event has, by their index in [`FIELDS`].
@@ -46,12 +46,12 @@ impl Fields {
 
 /// Collects an event: its message, with unknown fields appended, and the known fields.
 #[derive(Default)]
-pub(super) struct Record {
+pub(super) struct LogRecord {
     text: String,
     fields: Fields,
 }
 
-impl Visit for Record {
+impl Visit for LogRecord {
     fn record_str(&mut self, field: &Field, value: &str) {
         match FIELDS.iter().position(|(name, ..)| *name == field.name()) {
             Some(place) => self.fields.0.push((place, value.to_owned())),
@@ -67,7 +67,7 @@ impl Visit for Record {
     }
 }
 
-impl Record {
+impl LogRecord {
     /// The message and the fields, escaped: they may contain text of relays, servers and commands, which must not add
     /// lines or control a terminal.
     pub(super) fn finish(self) -> (String, Fields) {
@@ -77,10 +77,10 @@ impl Record {
     }
 }
 
-impl Line {
+impl LogLine {
     /// A line about the log itself, with the time and destination of this one.
-    pub(super) fn beside(&self, text: String) -> Line {
-        Line { text, level: Level::WARN, at: self.at, fields: Fields::default(), to: Arc::clone(&self.to) }
+    pub(super) fn beside(&self, text: String) -> LogLine {
+        LogLine { text, level: Level::WARN, at: self.at, fields: Fields::default(), to: Arc::clone(&self.to) }
     }
 
     /// Its size in a queue in bytes.

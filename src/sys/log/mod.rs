@@ -27,7 +27,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::write_queue::WriteQueue;
-use line::{Fields, Line, Record};
+use line::{Fields, LogLine, LogRecord};
 
 /// The queue of a log that hangs in bytes. More lines are dropped, counted and reported.
 const QUEUE_LIMIT: usize = 1024 * 1024;
@@ -37,7 +37,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The destination of lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum LogDestination {
     /// No destination yet.
     Nowhere,
     /// Standard error, only the message (`-d`).
@@ -58,18 +58,18 @@ pub struct Log {
 
 #[derive(Debug)]
 struct Shared {
-    destination: Mutex<Arc<Destination>>,
+    destination: Mutex<Arc<LogOutput>>,
     /// For lines that are written at once.
     sinks: Mutex<Sinks>,
     /// Since [`Log::install`].
-    queue: Mutex<Option<WriteQueue<Line>>>,
+    queue: Mutex<Option<WriteQueue<LogLine>>>,
     started: AtomicBool,
 }
 
 /// The destination and the format of a line.
 #[derive(Clone, Debug)]
-struct Destination {
-    target: Target,
+struct LogOutput {
+    target: LogDestination,
     json: bool,
     name: String,
     journald: bool,
@@ -78,8 +78,8 @@ struct Destination {
 impl Log {
     /// A log for the configuration of this name, which is part of each line of a log file.
     #[must_use]
-    pub fn new(name: &str, target: Target) -> Log {
-        let destination = Destination { target, json: false, name: name.to_owned(), journald: false };
+    pub fn new(name: &str, target: LogDestination) -> Log {
+        let destination = LogOutput { target, json: false, name: name.to_owned(), journald: false };
         Log {
             shared: Arc::new(Shared {
                 destination: Mutex::new(Arc::new(destination)),
@@ -107,7 +107,7 @@ impl Log {
     /// # Errors
     /// The log file cannot be opened. The error names it.
     pub fn probe(&self, limit: Duration) -> Result<(), String> {
-        let Target::File(path) = self.destination().target.clone() else { return Ok(()) };
+        let LogDestination::File(path) = self.destination().target.clone() else { return Ok(()) };
         let (sender, opened) = sync_channel(1);
         let named = path.display().to_string();
         thread::spawn(move || drop(sender.send(can_be_opened(&path))));
@@ -150,7 +150,7 @@ impl Log {
 
     /// Changes the target. Queued lines still go to the old target, on a separate thread, so that an old target that
     /// hangs does not delay the new one.
-    pub fn redirect(&self, target: Target) {
+    pub fn redirect(&self, target: LogDestination) {
         if self.destination().target == target {
             return;
         }
@@ -170,17 +170,17 @@ impl Log {
         self.write(Level::INFO, text.to_owned(), Fields::default());
     }
 
-    fn destination(&self) -> MutexGuard<'_, Arc<Destination>> {
+    fn destination(&self) -> MutexGuard<'_, Arc<LogOutput>> {
         self.shared.destination.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<WriteQueue<Line>>> {
+    fn queue(&self) -> MutexGuard<'_, Option<WriteQueue<LogLine>>> {
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self, level: Level, text: String, fields: Fields) {
         let queue = self.queue();
-        let line = Line { at: Utc::now(), level, text, fields, to: Arc::clone(&self.destination()) };
+        let line = LogLine { at: Utc::now(), level, text, fields, to: Arc::clone(&self.destination()) };
         match &*queue {
             Some(queue) => {
                 let length = line.length();
@@ -198,7 +198,7 @@ fn own_targets(level: Level) -> Targets {
 }
 
 /// Starts the thread of a queue.
-fn start(queue: &WriteQueue<Line>) -> io::Result<()> {
+fn start(queue: &WriteQueue<LogLine>) -> io::Result<()> {
     let mut sinks = Sinks::default();
     queue.start("log", move |lines| sinks.write(lines))
 }
@@ -217,7 +217,7 @@ struct Sinks {
 impl Sinks {
     /// Writes lines, and before each the number of lines that were dropped because the queue was full. Lines for one
     /// file are written together.
-    fn write(&mut self, lines: &[(Line, u64)]) {
+    fn write(&mut self, lines: &[(LogLine, u64)]) {
         let mut of_file = OfFile::default();
         for (line, lost) in lines {
             if *lost > 0 {
@@ -231,21 +231,21 @@ impl Sinks {
         self.write_into_file(of_file);
     }
 
-    fn put(&mut self, line: &Line, of_file: &mut OfFile) {
-        let Line { text, to, .. } = line;
+    fn put(&mut self, line: &LogLine, of_file: &mut OfFile) {
+        let LogLine { text, to, .. } = line;
         if to.journald {
             send(&mut self.journal, Path::new(JOURNAL), &line.journal_packet());
         }
         match &to.target {
-            Target::Nowhere => {}
-            Target::Stderr if to.json => to_stderr(&line.json()),
-            Target::Stderr => to_stderr(text),
-            Target::Stdout => {
+            LogDestination::Nowhere => {}
+            LogDestination::Stderr if to.json => to_stderr(&line.json()),
+            LogDestination::Stderr => to_stderr(text),
+            LogDestination::Stdout => {
                 // The daemon must not end when a supervisor closes its end of the pipe.
                 let line = if to.json { line.json() } else { format!("[{}] {text}", line.time_stamp()) };
                 let _ = writeln!(io::stdout().lock(), "{line}");
             }
-            Target::File(path) => {
+            LogDestination::File(path) => {
                 if of_file.path.as_ref() != Some(path) {
                     let before =
                         std::mem::replace(of_file, OfFile { path: Some(path.clone()), ..OfFile::default() });
@@ -253,7 +253,7 @@ impl Sinks {
                 }
                 of_file.add(line);
             }
-            Target::Syslog(facility) => {
+            LogDestination::Syslog(facility) => {
                 send(&mut self.syslog, Path::new(SYSLOG), line.syslog_packet(*facility).as_bytes());
             }
         }
@@ -297,11 +297,11 @@ struct OfFile {
     text: String,
     /// In the format of standard error.
     plain: Vec<String>,
-    last: Option<Line>,
+    last: Option<LogLine>,
 }
 
 impl OfFile {
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &LogLine) {
         self.text.push_str(&line.of_file());
         self.plain.push(line.text.clone());
         self.last = Some(line.beside(String::new()));
@@ -363,7 +363,7 @@ fn can_be_opened(path: &Path) -> io::Result<()> {
 
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut record = Record::default();
+        let mut record = LogRecord::default();
         event.record(&mut record);
         let (text, fields) = record.finish();
         self.write(*event.metadata().level(), text, fields);

@@ -11,7 +11,7 @@ use super::*;
 fn a_log_file_may_be_moved_away_at_any_time() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let log = Log::new("web.cf", Target::File(path.clone()));
+    let log = Log::new("web.cf", LogDestination::File(path.clone()));
     log.line("one");
     std::fs::rename(&path, dir.path().join("log.1")).unwrap();
     log.line("two");
@@ -24,7 +24,7 @@ fn a_log_file_may_be_moved_away_at_any_time() {
 fn json_has_the_facts_of_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let log = Log::new("web.cf", Target::File(path.clone()));
+    let log = Log::new("web.cf", LogDestination::File(path.clone()));
     log.set_json(true);
     log.write(Level::WARN, "one \"two\"\nthree".to_owned(), Fields::default());
     let text = std::fs::read_to_string(&path).unwrap();
@@ -42,16 +42,17 @@ fn the_journal_gets_fields_and_a_counted_message() {
     assert_eq!(line(Level::WARN, "a\nb").journal_packet(), expected);
 }
 
-fn line(level: Level, text: &str) -> Line {
-    let to = Destination { target: Target::Nowhere, json: false, name: "web.cf".to_owned(), journald: true };
-    Line { at: Utc::now(), level, text: text.to_owned(), fields: Fields::default(), to: Arc::new(to) }
+fn line(level: Level, text: &str) -> LogLine {
+    let to =
+        LogOutput { target: LogDestination::Nowhere, json: false, name: "web.cf".to_owned(), journald: true };
+    LogLine { at: Utc::now(), level, text: text.to_owned(), fields: Fields::default(), to: Arc::new(to) }
 }
 
 #[test]
 fn an_event_has_its_parts_as_fields() {
     let dir = tempfile::tempdir().unwrap();
     let (path, id) = (dir.path().join("log"), "0123456789abcdef0123456789abcdef");
-    let log = Log::new("web.cf", Target::File(path.clone()));
+    let log = Log::new("web.cf", LogDestination::File(path.clone()));
     log.set_json(true);
     let missing: Option<&str> = None;
     tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
@@ -127,7 +128,7 @@ fn b3_a_pipe_that_is_not_read_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let log = Log::new("web.cf", Target::File(path.clone()));
+    let log = Log::new("web.cf", LogDestination::File(path.clone()));
     log.probe(Duration::from_secs(10)).unwrap();
     *log.queue() = Some(WriteQueue::new(QUEUE_LIMIT));
     log.start_writer().unwrap();
@@ -152,11 +153,11 @@ fn b3_a_pipe_that_is_not_read_holds_up_nobody() {
 fn b3_lines_wait_for_their_writer_and_keep_their_target() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-    let log = Log::new("web.cf", Target::File(one.clone()));
+    let log = Log::new("web.cf", LogDestination::File(one.clone()));
     *log.queue() = Some(WriteQueue::new(QUEUE_LIMIT));
     log.line("before");
     assert!(!one.exists());
-    log.redirect(Target::File(two.clone()));
+    log.redirect(LogDestination::File(two.clone()));
     log.line("after");
     log.finish();
     assert!(std::fs::read_to_string(&one).unwrap().ends_with("] before\n"));
@@ -168,7 +169,7 @@ fn b3_lines_of_a_file_that_was_not_writable_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     std::fs::create_dir(&path).unwrap();
-    let log = Log::new("web.cf", Target::File(path.clone()));
+    let log = Log::new("web.cf", LogDestination::File(path.clone()));
     assert!(log.probe(Duration::from_secs(10)).is_err());
     log.line("one");
     log.line("two");
@@ -198,10 +199,10 @@ fn c4_lines_of_libraries_are_not_for_the_operator() {
 fn lines_that_are_in_the_file_are_not_counted_as_lost() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let (full, good) = (Target::File("/dev/full".into()), Target::File(path.clone()));
-    let line = |text: &str, target: &Target| {
+    let (full, good) = (LogDestination::File("/dev/full".into()), LogDestination::File(path.clone()));
+    let line = |text: &str, target: &LogDestination| {
         let to =
-            Destination { target: target.clone(), json: false, name: "web.cf".to_owned(), journald: false };
+            LogOutput { target: target.clone(), json: false, name: "web.cf".to_owned(), journald: false };
         let mut line = line(Level::INFO, text);
         line.to = Arc::new(to);
         (line, 0)

@@ -3,23 +3,23 @@
 use std::sync::Arc;
 
 use crate::notify::mail::encoded::Encoded;
-use crate::notify::mail::relay::Session;
+use crate::notify::mail::relay::SmtpSession;
 use crate::notify::mail::sendmail;
-use crate::notify::queue::{Delivery, Failure, Rejected};
+use crate::notify::queue::{Delivery, DeliveryFailure, Rejected};
 use crate::settings;
 use crate::value::Relay;
 
 /// Delivers mail to a relay or to the local sendmail.
 pub struct MailDelivery {
     relay: Option<Relay>,
-    settings: Arc<settings::Mail>,
-    session: Option<Session>,
+    settings: Arc<settings::MailSettings>,
+    session: Option<SmtpSession>,
 }
 
 impl MailDelivery {
     /// Delivers to a relay, or to the local sendmail. Opens no connection yet.
     #[must_use]
-    pub fn new(relay: Option<Relay>, settings: Arc<settings::Mail>) -> MailDelivery {
+    pub fn new(relay: Option<Relay>, settings: Arc<settings::MailSettings>) -> MailDelivery {
         MailDelivery { relay, settings, session: None }
     }
 
@@ -29,7 +29,7 @@ impl MailDelivery {
         destination(self.relay.as_ref(), &self.settings)
     }
 
-    async fn attempt(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+    async fn attempt(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, DeliveryFailure> {
         let limit = self.settings.timeout;
         let session = self.session.take();
         let work = async {
@@ -38,15 +38,15 @@ impl MailDelivery {
             };
             let mut session = match session {
                 Some(session) => session,
-                None => Session::open(relay, &self.settings).await?,
+                None => SmtpSession::open(relay, &self.settings).await?,
             };
             let result = session.send(message).await;
-            let is_usable = !matches!(result, Err(Failure::Closed(_)));
+            let is_usable = !matches!(result, Err(DeliveryFailure::Closed(_)));
             Ok((is_usable.then_some(session), result))
         };
-        let (session, result) = tokio::time::timeout(limit, work)
-            .await
-            .unwrap_or_else(|_| Err(Failure::Closed(format!("no answer within {} s", limit.as_secs()))))?;
+        let (session, result) = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+            Err(DeliveryFailure::Closed(format!("no answer within {} s", limit.as_secs())))
+        })?;
         self.session = session;
         result
     }
@@ -55,11 +55,11 @@ impl MailDelivery {
 impl Delivery for MailDelivery {
     type Message = Encoded;
 
-    async fn deliver(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, Failure> {
+    async fn deliver(&mut self, message: &Encoded) -> Result<Vec<Rejected<Encoded>>, DeliveryFailure> {
         let was_open = self.is_open();
         match self.attempt(message).await {
             // A relay may close an idle session at any time: try once more with a new one.
-            Err(Failure::Closed(_)) if was_open => self.attempt(message).await,
+            Err(DeliveryFailure::Closed(_)) if was_open => self.attempt(message).await,
             result => result,
         }
     }
@@ -76,7 +76,7 @@ impl Delivery for MailDelivery {
 }
 
 /// The destination of mail, for log lines.
-pub(super) fn destination(relay: Option<&Relay>, settings: &settings::Mail) -> String {
+pub(super) fn destination(relay: Option<&Relay>, settings: &settings::MailSettings) -> String {
     match relay {
         Some(relay) => format!("relay {} port {}", relay.host, relay.port.unwrap_or(settings.port)),
         None => settings.sendmail.display().to_string(),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::notify::mail::encoded::body;
-use crate::notify::mail::message::Message;
+use crate::notify::mail::message::MailMessage;
 use crate::notify::mail::queue::MailQueue;
 use crate::settings::Security;
 
@@ -23,7 +23,7 @@ fn message(subject: &str) -> Encoded {
 }
 
 fn message_to(recipients: &[&str], subject: &str) -> Encoded {
-    let message = Message {
+    let message = MailMessage {
         from: "ld@here.example".parse().unwrap(),
         recipients: recipients.iter().map(|one| one.parse().unwrap()).collect(),
         relay: None,
@@ -97,19 +97,19 @@ fn loopback() -> Relay {
     Relay { host: "127.0.0.1".to_owned(), port: None }
 }
 
-fn delivery(settings: settings::Mail) -> MailDelivery {
+fn delivery(settings: settings::MailSettings) -> MailDelivery {
     MailDelivery::new(Some(loopback()), Arc::new(settings))
 }
 
-fn secure(port: u16, verify: bool, password: &std::path::Path) -> settings::Mail {
-    settings::Mail {
+fn secure(port: u16, verify: bool, password: &std::path::Path) -> settings::MailSettings {
+    settings::MailSettings {
         port,
         verify,
         security: Security::Starttls,
         username: "ld".to_owned(),
         password_file: password.to_owned(),
         timeout: Duration::from_secs(5),
-        ..settings::Mail::default()
+        ..settings::MailSettings::default()
     }
 }
 
@@ -137,7 +137,7 @@ async fn an_unknown_certificate_gets_neither_login_nor_mail() {
     std::fs::write(&password, "hidden word\n").unwrap();
     let (port, relay) = secure_relay();
     let failure = delivery(secure(port, true, &password)).deliver(&message("x")).await.unwrap_err();
-    assert!(matches!(&failure, Failure::Closed(reason) if !reason.contains("hidden")), "{failure:?}");
+    assert!(matches!(&failure, DeliveryFailure::Closed(reason) if !reason.contains("hidden")), "{failure:?}");
     let (_, inside) = relay.join().unwrap();
     assert!(inside.is_empty(), "{inside:?}");
 }
@@ -169,7 +169,8 @@ async fn a_message_that_sendmail_rejects_delays_no_other() {
     );
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
-    let mut queue = MailQueue::new(settings::Mail { sendmail, ..settings::Mail::default() }, true);
+    let mut queue =
+        MailQueue::new(settings::MailSettings { sendmail, ..settings::MailSettings::default() }, true);
     queue.send(None, message_to(&["bad@one.example", "a@one.example"], "for two"));
     queue.send(None, message_to(&["b@one.example"], "for one"));
     let limit = Instant::now() + Duration::from_secs(20);
@@ -216,10 +217,11 @@ async fn b4_a_relay_whose_reply_has_no_end_is_left() {
         (b"\x16ciphertext", "longer than 51200 bytes"),
     ] {
         let (port, relay) = endless(piece);
-        let failure =
-            delivery(settings::Mail { port, ..settings::Mail::default() }).deliver(&message("x")).await;
+        let failure = delivery(settings::MailSettings { port, ..settings::MailSettings::default() })
+            .deliver(&message("x"))
+            .await;
         let failure = failure.unwrap_err();
-        assert!(matches!(&failure, Failure::Closed(reason) if reason.contains(words)), "{failure:?}");
+        assert!(matches!(&failure, DeliveryFailure::Closed(reason) if reason.contains(words)), "{failure:?}");
         // The relay can send only what the buffers of the two sockets hold.
         assert!(relay.join().unwrap() < 32 * 1024 * 1024);
     }
@@ -232,9 +234,13 @@ async fn b4_a_sendmail_that_prints_for_ever_is_ended() {
     let script = format!("#!/bin/sh\necho $$ >{}\nexec yes\n", pid.display());
     std::fs::write(&sendmail, script).unwrap();
     std::fs::set_permissions(&sendmail, PermissionsExt::from_mode(0o755)).unwrap();
-    let settings = settings::Mail { sendmail, timeout: Duration::from_secs(1), ..settings::Mail::default() };
+    let settings = settings::MailSettings {
+        sendmail,
+        timeout: Duration::from_secs(1),
+        ..settings::MailSettings::default()
+    };
     let failure = MailDelivery::new(None, Arc::new(settings)).deliver(&message("x")).await;
-    assert_eq!(failure, Err(Failure::Closed("no answer within 1 s".to_owned())));
+    assert_eq!(failure, Err(DeliveryFailure::Closed("no answer within 1 s".to_owned())));
     let pid = std::fs::read_to_string(pid).unwrap();
     let limit = Instant::now() + Duration::from_secs(20);
     let runs = || {
@@ -254,7 +260,8 @@ async fn b8_messages_share_a_session_that_ends_with_quit() {
         let (mut stream, _) = listener.accept().unwrap();
         talk(&mut stream, "220 relay\r\n", "250 relay\r\n")
     });
-    let mut queue = MailQueue::new(settings::Mail { port, ..settings::Mail::default() }, true);
+    let mut queue =
+        MailQueue::new(settings::MailSettings { port, ..settings::MailSettings::default() }, true);
     for number in 0..500 {
         queue.send(Some(loopback()), message(&number.to_string()));
     }
