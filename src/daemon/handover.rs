@@ -99,30 +99,30 @@ mod tests {
     const TEXT: &str =
         "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\tquiescent=no\n";
 
-    fn moment(world: &Harness) -> Moment {
-        Moment { instant: world.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
+    fn moment(harness: &Harness) -> Moment {
+        Moment { instant: harness.now, wall: SystemTime::UNIX_EPOCH + FRESH * 1_000_000 }
     }
 
     /// One of two servers goes down, then the next daemon starts `later` on the same table.
     async fn since(later: Duration) -> Vec<Duration> {
         let directory = tempfile::tempdir().unwrap();
-        let mut world = Harness::new();
-        world.start(spec(TEXT));
-        world.round();
-        let begin = world.now;
-        world.outcomes.insert("10.0.0.3:80".parse().unwrap(), crate::value::Outcome::Down);
-        world.round();
-        let now = moment(&world);
+        let mut harness = Harness::new();
+        harness.start(spec(TEXT));
+        harness.round();
+        let begin = harness.now;
+        harness.outcomes.insert("10.0.0.3:80".parse().unwrap(), crate::value::Outcome::Down);
+        harness.round();
+        let now = moment(&harness);
         let path = path(directory.path(), "web.cf");
-        leave(path.clone(), world.director(), now).await;
-        world.kill();
+        leave(path.clone(), harness.director(), now).await;
+        harness.kill();
         let then = Moment { instant: now.instant + later, wall: now.wall + later };
-        world.now = then.instant;
-        world.start(spec(TEXT));
+        harness.now = then.instant;
+        harness.start(spec(TEXT));
         let known = take(Some(&path), then).await;
-        world.director().know(&known);
+        harness.director().know(&known);
         assert!(!path.exists());
-        let all = world.director().known();
+        let all = harness.director().known();
         all.values().map(|known| known.since.saturating_duration_since(begin)).collect()
     }
 
@@ -136,12 +136,12 @@ mod tests {
     /// Another program has removed the server in the meantime.
     #[test]
     fn what_the_kernel_has_otherwise_begins_anew() {
-        let mut world = Harness::new();
-        world.start(spec(TEXT));
-        let (of, now) = ("tcp:10.0.0.1:80".parse().unwrap(), world.now);
+        let mut harness = Harness::new();
+        harness.start(spec(TEXT));
+        let (of, now) = ("tcp:10.0.0.1:80".parse().unwrap(), harness.now);
         let known = Known { is_up: true, since: now - Duration::from_secs(100) };
-        world.director().know(&[((of, "10.0.0.2:80".parse().unwrap()), known)]);
-        assert!(world.director().known().values().all(|known| known.since == now && !known.is_up));
+        harness.director().know(&[((of, "10.0.0.2:80".parse().unwrap()), known)]);
+        assert!(harness.director().known().values().all(|known| known.since == now && !known.is_up));
     }
 
     #[test]

@@ -256,23 +256,23 @@ proptest! {
         let (specs, now) = (specs(), Instant::now());
         let minute = Some(Duration::from_secs(60));
         let director = Director::new(specs[0].clone(), Table::default(), &BTreeSet::new(), minute, now);
-        let mut world = Harness {
+        let mut harness = Harness {
             kernel: Memory::new(), director, under_way: None, outcomes: BTreeMap::new(), unreadable: 0, file: 0, now,
         };
         for act in &acts {
-            world.act(act, &specs)?;
+            harness.act(act, &specs)?;
         }
-        world.rest()?;
-        prop_assert!(world.director.is_at_rest() && !world.director.is_reloading());
-        let table = world.kernel.dump().unwrap();
-        let wanted = desired::wanted(world.director.spec(), world.director.health());
+        harness.rest()?;
+        prop_assert!(harness.director.is_at_rest() && !harness.director.is_reloading());
+        let table = harness.kernel.dump().unwrap();
+        let wanted = desired::wanted(harness.director.spec(), harness.director.health());
         prop_assert_eq!(&table, &wanted);
-        prop_assert_eq!(world.director.table(), &table);
-        prop_assert_eq!(world.director.owned(), &wanted.services.keys().copied().collect());
-        world.director.stop();
-        world.rest()?;
-        drop(world.director.finish_stop());
-        prop_assert!(world.kernel.dump().unwrap().services.is_empty());
-        prop_assert!(world.director.owned().is_empty());
+        prop_assert_eq!(harness.director.table(), &table);
+        prop_assert_eq!(harness.director.owned(), &wanted.services.keys().copied().collect());
+        harness.director.stop();
+        harness.rest()?;
+        drop(harness.director.finish_stop());
+        prop_assert!(harness.kernel.dump().unwrap().services.is_empty());
+        prop_assert!(harness.director.owned().is_empty());
     }
 }

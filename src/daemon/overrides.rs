@@ -276,16 +276,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = path(directory.path(), "web.cf");
         fs::write(&path, "{ half").unwrap();
-        let mut world = Harness::new();
-        world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        let mut harness = Harness::new();
+        harness.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         // A server at weight 0 would be drained.
-        world.round();
-        let _ = world.director().take_overrides_changed();
+        harness.round();
+        let _ = harness.director().take_overrides_changed();
         let found = find(Some(&path), now()).await;
         let is_unreadable = found.unreadable.is_some();
-        let warning = restore(world.director(), found, now().instant);
+        let warning = restore(harness.director(), found, now().instant);
         assert!(is_unreadable && warning.contains("web.cf.overrides cannot be read"), "{warning}");
-        assert!(!world.director().take_overrides_changed(), "nothing to save");
+        assert!(!harness.director().take_overrides_changed(), "nothing to save");
         assert_eq!(fs::read_to_string(&path).unwrap(), "{ half");
         let mut notes = noted(path.clone(), true).unwrap();
         notes.write(OverrideFile::new(&BTreeMap::new(), now()), now().instant);
@@ -298,23 +298,23 @@ mod tests {
     /// An override that expired while no daemon ran, and one of a server that is gone.
     #[test]
     fn what_no_longer_applies_is_dropped() {
-        let mut world = Harness::new();
-        world.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+        let mut harness = Harness::new();
+        harness.start(spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
         let of = "tcp:10.0.0.1:80".parse().unwrap();
         let saved = |until| Override {
             what: What::Up,
             owner: Owner::Operator("anna".to_owned()),
             reason: String::new(),
-            since: world.now,
+            since: harness.now,
             until,
         };
         let all = vec![
-            ((of, "10.0.0.2:80".parse().unwrap()), saved(Some(world.now))),
+            ((of, "10.0.0.2:80".parse().unwrap()), saved(Some(harness.now))),
             ((of, "10.0.0.9:80".parse().unwrap()), saved(None)),
         ];
-        let now = world.now;
-        assert_eq!(world.director().restore_overrides(all.clone(), now), all);
-        assert!(world.director().overrides().is_empty() && world.director().take_overrides_changed());
+        let now = harness.now;
+        assert_eq!(harness.director().restore_overrides(all.clone(), now), all);
+        assert!(harness.director().overrides().is_empty() && harness.director().take_overrides_changed());
     }
 
     /// Whatever the daemon accepts can be read at the next start.

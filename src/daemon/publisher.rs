@@ -90,28 +90,28 @@ mod tests {
                 .map(|n| format!("virtual=10.0.0.1:{}\n\treal=10.0.0.2:{} masq\n", 80 + n, 80 + n))
                 .collect()
         };
-        let mut world = Harness::new();
-        world.start(spec(&text(3)));
-        world.round();
-        let now = Moment { instant: world.now, wall: std::time::SystemTime::UNIX_EPOCH };
+        let mut harness = Harness::new();
+        harness.start(spec(&text(3)));
+        harness.round();
+        let now = Moment { instant: harness.now, wall: std::time::SystemTime::UNIX_EPOCH };
         let mut publisher = Publisher::new("web.cf", Path::new("/etc/ha.d/web.cf"));
-        let first = publisher.view(world.director(), None, now);
+        let first = publisher.view(harness.director(), None, now);
         assert_eq!(first.services.len(), 3);
-        let same = publisher.view(world.director(), None, now);
+        let same = publisher.view(harness.director(), None, now);
         assert!(first.services.iter().zip(&same.services).all(|(a, b)| Arc::ptr_eq(a, b)));
         let id = "tcp:10.0.0.1:81".parse().unwrap();
-        let one = publisher.one(world.director(), id).unwrap();
+        let one = publisher.one(harness.director(), id).unwrap();
         assert!(Arc::ptr_eq(&one, &first.services[1]));
-        world.round();
-        let next = publisher.one(world.director(), id).unwrap();
+        harness.round();
+        let next = publisher.one(harness.director(), id).unwrap();
         assert!(!Arc::ptr_eq(&next, &one));
-        assert!(Arc::ptr_eq(&next, &publisher.view(world.director(), None, now).services[1]));
+        assert!(Arc::ptr_eq(&next, &publisher.view(harness.director(), None, now).services[1]));
         // A new configuration has different indices, so all views are stale.
-        world.round();
-        publisher.one(world.director(), id).unwrap();
-        world.reload(spec(&text(2)));
-        let after = publisher.view(world.director(), None, now);
+        harness.round();
+        publisher.one(harness.director(), id).unwrap();
+        harness.reload(spec(&text(2)));
+        let after = publisher.view(harness.director(), None, now);
         assert_eq!(after.services.len(), 2);
-        assert!(publisher.one(world.director(), "fwm:7".parse().unwrap()).is_none());
+        assert!(publisher.one(harness.director(), "fwm:7".parse().unwrap()).is_none());
     }
 }

@@ -131,8 +131,8 @@ impl Model {
 }
 
 /// Asserts everything that must hold once the table has been read again.
-fn assert_consistent(world: &mut Harness, model: &Model, context: &str) {
-    let director = world.director.as_ref().unwrap();
+fn assert_consistent(harness: &mut Harness, model: &Model, context: &str) {
+    let director = harness.director.as_ref().unwrap();
     let spec = director.spec().clone();
     // Leaving servers have been removed by now.
     for member in spec.members().filter(|member| !spec.is_leaving(*member)) {
@@ -147,7 +147,7 @@ fn assert_consistent(world: &mut Harness, model: &Model, context: &str) {
         );
     }
     let wanted = desired::wanted(&spec, director.health());
-    let table = world.table();
+    let table = harness.table();
     let ours = desired::restrict(&table, &wanted.services.keys().copied().collect());
     assert_eq!(ours, wanted, "{context}\nkernel\n{}wanted\n{}", render(&ours), render(&wanted));
     let foreign: ServiceKey = desired::service_key(FOREIGN.parse().unwrap());
@@ -162,76 +162,77 @@ fn assert_consistent(world: &mut Harness, model: &Model, context: &str) {
     }
 }
 
-fn live(world: &mut Harness, acts: &[Act]) {
+fn live(harness: &mut Harness, acts: &[Act]) {
     let specs = configurations();
     let mut current = 0;
     let mut model = Model::default();
     model.apply_reload(&specs[current], &Table::default());
-    world.start(specs[current].clone());
+    harness.start(specs[current].clone());
     for (number, act) in acts.iter().enumerate() {
         let context = format!("after {number}: {act:?}");
         match act {
             Act::Find(server, outcome) => {
-                world.outcomes.insert(address(*server), *outcome);
-                world.round();
-                model.round(&specs[current], &world.outcomes);
+                harness.outcomes.insert(address(*server), *outcome);
+                harness.round();
+                model.round(&specs[current], &harness.outcomes);
             }
             Act::Round => {
-                world.round();
-                model.round(&specs[current], &world.outcomes);
+                harness.round();
+                model.round(&specs[current], &harness.outcomes);
             }
             Act::Reload(next) => {
-                repair(world);
-                let (before, same) = (world.kernel.operations(), *next == current);
-                let kernel = world.table();
-                world.reload(specs[*next].clone());
+                repair(harness);
+                let (before, same) = (harness.kernel.operations(), *next == current);
+                let kernel = harness.table();
+                harness.reload(specs[*next].clone());
                 assert!(
-                    !same || world.kernel.operations() == before,
+                    !same || harness.kernel.operations() == before,
                     "{context}: a reload of the same file wrote to the table"
                 );
                 for id in model.in_rotation(&specs[current], &specs[*next]) {
-                    assert_make_before_break(&world.table(), &specs[*next], id, &context);
+                    assert_make_before_break(&harness.table(), &specs[*next], id, &context);
                 }
                 current = *next;
                 model.apply_reload(&specs[current], &kernel);
             }
             Act::Kill => {
-                repair(world);
-                let before = world.kernel.operations();
-                let kernel = world.table();
-                world.kill();
-                world.start(specs[current].clone());
-                assert_eq!(world.kernel.operations(), before, "{context}: a restart wrote to the table");
+                repair(harness);
+                let before = harness.kernel.operations();
+                let kernel = harness.table();
+                harness.kill();
+                harness.start(specs[current].clone());
+                assert_eq!(harness.kernel.operations(), before, "{context}: a restart wrote to the table");
                 // Failure counts are lost; servers in service stay up.
                 model.servers.clear();
                 model.apply_reload(&specs[current], &kernel);
             }
             Act::HandOver(next) => {
-                repair(world);
-                let before = world.kernel.operations();
-                let kernel = world.table();
-                let known = world.director().known();
-                world.kill();
-                world.start(specs[*next].clone());
+                repair(harness);
+                let before = harness.kernel.operations();
+                let kernel = harness.table();
+                let known = harness.director().known();
+                harness.kill();
+                harness.start(specs[*next].clone());
                 let list: Vec<_> = known.iter().map(|(id, known)| (*id, *known)).collect();
-                world.director().know(&list);
+                harness.director().know(&list);
                 if *next == current {
-                    assert_eq!(world.kernel.operations(), before, "{context}: a handover wrote to the table");
+                    let after = harness.kernel.operations();
+                    assert_eq!(after, before, "{context}: a handover wrote to the table");
                 }
                 current = *next;
                 model.servers.clear();
                 model.apply_reload(&specs[current], &kernel);
-                assert_since_is_kept(world, &known, &context);
+                assert_since_is_kept(harness, &known, &context);
             }
-            Act::Refuse(count) => world.kernel.fail_next(*count, Error::Busy),
-            Act::Meddle(server, weight) => meddle(world, &specs[current], *server, *weight),
+            Act::Refuse(count) => harness.kernel.fail_next(*count, Error::Busy),
+            Act::Meddle(server, weight) => meddle(harness, &specs[current], *server, *weight),
             Act::RemoveService => {
                 let key = desired::service_key(specs[current].virtuals()[0].id);
-                let _ = world.kernel.apply(&[Operation::RemoveService { key }]);
+                let _ = harness.kernel.apply(&[Operation::RemoveService { key }]);
             }
         }
-        repair(world);
-        assert_consistent(world, &model, &context);
+        repair(harness);
+        assert_consistent(harness, &model, &context);
     }
 }
 
@@ -248,8 +249,8 @@ fn assert_make_before_break(table: &Table, spec: &Spec, id: VirtualId, context: 
 }
 
 /// Asserts that a server counts from the same time as before, if it has the same standing.
-fn assert_since_is_kept(world: &mut Harness, before: &BTreeMap<ServerId, Known>, context: &str) {
-    for (id, after) in world.director().known() {
+fn assert_since_is_kept(harness: &mut Harness, before: &BTreeMap<ServerId, Known>, context: &str) {
+    for (id, after) in harness.director().known() {
         if let Some(before) = before.get(&id).filter(|before| before.is_up == after.is_up) {
             assert_eq!(after.since, before.since, "{context}: {id:?}");
         }
@@ -257,18 +258,18 @@ fn assert_since_is_kept(world: &mut Harness, before: &BTreeMap<ServerId, Known>,
 }
 
 /// Lets the kernel accept operations again, and the director read the table.
-fn repair(world: &mut Harness) {
-    world.kernel.fail_next(0, Error::Busy);
-    world.now += std::time::Duration::from_secs(60);
-    let now = world.now;
-    world.director().tick(now);
-    world.settle();
+fn repair(harness: &mut Harness) {
+    harness.kernel.fail_next(0, Error::Busy);
+    harness.now += std::time::Duration::from_secs(60);
+    let now = harness.now;
+    harness.director().tick(now);
+    harness.settle();
 }
 
-fn meddle(world: &mut Harness, spec: &Spec, server: u8, weight: Option<u32>) {
+fn meddle(harness: &mut Harness, spec: &Spec, server: u8, weight: Option<u32>) {
     let service = desired::service_key(spec.virtuals()[0].id);
     let key = DestinationKey { address: address(server).ip(), port: 80 };
-    let table = world.table();
+    let table = harness.table();
     let Some(config) = table.services.get(&service).and_then(|s| s.destinations.get(&key)) else { return };
     let mut edited = table.clone();
     let destinations = &mut edited.services.get_mut(&service).unwrap().destinations;
@@ -276,7 +277,7 @@ fn meddle(world: &mut Harness, spec: &Spec, server: u8, weight: Option<u32>) {
         Some(weight) => drop(destinations.insert(key, ipvs_rs::DestinationConfig { weight, ..*config })),
         None => drop(destinations.remove(&key)),
     }
-    let _ = world.kernel.apply(&diff(&table, &edited));
+    let _ = harness.kernel.apply(&diff(&table, &edited));
 }
 
 proptest! {
@@ -284,9 +285,9 @@ proptest! {
     #[test]
     // A7 and R65: this also tests that no reload leaves a service without a server.
     fn a_director_does_what_the_model_says(acts in proptest::collection::vec(act(), 1..40)) {
-        let mut world = Harness::new();
+        let mut harness = Harness::new();
         let key = desired::service_key(FOREIGN.parse().unwrap());
-        world.kernel.apply(&[Operation::AddService { key, config: ServiceConfig::new("rr") }]);
-        live(&mut world, &acts);
+        harness.kernel.apply(&[Operation::AddService { key, config: ServiceConfig::new("rr") }]);
+        live(&mut harness, &acts);
     }
 }

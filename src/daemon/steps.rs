@@ -44,7 +44,7 @@ use crate::value::{Outcome, UnknownCause, Verdict, VirtualId};
 
 /// Runs the steps of a file and returns the expected text of the file.
 fn run(text: &str) -> String {
-    let mut world = Harness::new();
+    let mut harness = Harness::new();
     let mut output = String::new();
     let mut config = String::new();
     let mut in_config = false;
@@ -55,12 +55,12 @@ fn run(text: &str) -> String {
             if in_config {
                 config.clear();
             } else {
-                let before = world.kernel.operations();
-                for line in perform(&mut world, step, &config) {
+                let before = harness.kernel.operations();
+                for line in perform(&mut harness, step, &config) {
                     let _ = writeln!(output, "{line}");
                 }
-                let _ = writeln!(output, "| {} operations", world.kernel.operations() - before);
-                output.push_str(&render(&world.table()));
+                let _ = writeln!(output, "| {} operations", harness.kernel.operations() - before);
+                output.push_str(&render(&harness.table()));
             }
         } else if in_config {
             let _ = writeln!(config, "{line}");
@@ -72,56 +72,56 @@ fn run(text: &str) -> String {
     output
 }
 
-fn perform(world: &mut Harness, step: &str, config: &str) -> Vec<String> {
+fn perform(harness: &mut Harness, step: &str, config: &str) -> Vec<String> {
     let words: Vec<&str> = step.split_whitespace().collect();
     let events = match words[..] {
-        ["start"] => world.start(spec(config)),
+        ["start"] => harness.start(spec(config)),
         ["kill"] => {
-            world.kill();
+            harness.kill();
             Vec::new()
         }
         ["stop"] => {
-            let events = world.stop();
-            world.director = None;
+            let events = harness.stop();
+            harness.director = None;
             events
         }
-        ["reload"] => world.reload(spec(config)),
-        ["round"] => world.round(),
+        ["reload"] => harness.reload(spec(config)),
+        ["round"] => harness.round(),
         ["warn", server, ref warning @ ..] => {
             let server = server.parse().unwrap();
             match warning {
-                [] => world.warnings.remove(&server),
-                words => world.warnings.insert(server, words.join(" ")),
+                [] => harness.warnings.remove(&server),
+                words => harness.warnings.insert(server, words.join(" ")),
             };
-            world.round()
+            harness.round()
         }
         ["maintain", ref servers @ ..] => {
             let servers = servers
                 .iter()
                 .map(|server| (server.parse().unwrap(), "Server in maintenance".to_owned()))
                 .collect();
-            let now = world.now;
-            world.director().maintain(&servers, now);
-            world.settle()
+            let now = harness.now;
+            harness.director().maintain(&servers, now);
+            harness.settle()
         }
         ["drain" | "force-drain" | "take-out" | "keep-in" | "undo", server, ref seconds @ ..] => {
-            decide(world, words[0], server.parse().unwrap(), seconds.first().copied())
+            decide(harness, words[0], server.parse().unwrap(), seconds.first().copied())
         }
-        ["verify"] => world.pass(VERIFY),
-        ["wait", seconds] => world.pass(Duration::from_secs(seconds.parse().unwrap())),
+        ["verify"] => harness.pass(VERIFY),
+        ["wait", seconds] => harness.pass(Duration::from_secs(seconds.parse().unwrap())),
         ["refuse", count] => {
-            world.kernel.fail_next(count.parse().unwrap(), Error::Busy);
+            harness.kernel.fail_next(count.parse().unwrap(), Error::Busy);
             Vec::new()
         }
-        ["up" | "down" | "unknown" | "late", ref servers @ ..] => find(world, words[0], servers),
+        ["up" | "down" | "unknown" | "late", ref servers @ ..] => find(harness, words[0], servers),
         _ => {
-            by_hand(world, &words);
+            by_hand(harness, &words);
             Vec::new()
         }
     };
     let mut lines = Vec::new();
     for event in &events {
-        let monitored = match (&event.kind, &world.director) {
+        let monitored = match (&event.kind, &harness.director) {
             (EventKind::Checked { member, verdict }, Some(director)) => {
                 monitor::line(director.spec(), director.health(), *member, verdict.as_deref())
             }
@@ -129,9 +129,9 @@ fn perform(world: &mut Harness, step: &str, config: &str) -> Vec<String> {
         };
         lines.extend(monitored.map(|line| format!("{} {}", line.path.display(), line.text)).or(line(event)));
     }
-    if let Some(director) = &mut world.director {
+    if let Some(director) = &mut harness.director {
         let touched = director.take_touched();
-        let calls = world.fallback.due(director.spec(), director.health(), touched);
+        let calls = harness.fallback.due(director.spec(), director.health(), touched);
         lines.extend(calls.iter().map(|call| format!("run {} {}", call.command, call.arguments.join(" "))));
     }
     lines
@@ -142,8 +142,8 @@ fn anna() -> Owner {
 }
 
 /// An operator sets or ends an override.
-fn decide(world: &mut Harness, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
-    let now = world.now;
+fn decide(harness: &mut Harness, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
+    let now = harness.now;
     let what = match word {
         "take-out" => What::Down,
         "keep-in" => What::Up,
@@ -151,17 +151,17 @@ fn decide(world: &mut Harness, word: &str, server: SocketAddr, seconds: Option<&
     };
     let until = seconds.map(|seconds| now + Duration::from_secs(seconds.parse().unwrap()));
     let decision = Override { what, owner: anna(), reason: "new kernel".to_owned(), since: now, until };
-    let director = world.director();
+    let director = harness.director();
     // A refusal changes nothing, as the table shows.
     let _ = match word {
         "undo" => director.end_override(None, server, &anna(), now),
         _ => director.override_server(None, server, &decision, word == "force-drain", now),
     };
-    world.settle()
+    harness.settle()
 }
 
 /// Sets the result of the checks of these servers.
-fn find(world: &mut Harness, word: &str, servers: &[&str]) -> Vec<Event> {
+fn find(harness: &mut Harness, word: &str, servers: &[&str]) -> Vec<Event> {
     let outcome = match word {
         "up" => Outcome::Up,
         "down" => Outcome::Down,
@@ -169,13 +169,13 @@ fn find(world: &mut Harness, word: &str, servers: &[&str]) -> Vec<Event> {
         _ => Outcome::Unknown(UnknownCause::OwnLimit("no free local port")),
     };
     for server in servers {
-        world.outcomes.insert(server.parse().unwrap(), outcome);
+        harness.outcomes.insert(server.parse().unwrap(), outcome);
     }
-    world.round()
+    harness.round()
 }
 
 /// A change that an administrator or another program makes with ipvsadm.
-fn by_hand(world: &mut Harness, words: &[&str]) {
+fn by_hand(harness: &mut Harness, words: &[&str]) {
     let key = desired::service_key(words[1].parse::<VirtualId>().unwrap());
     let destination = |text: &str| {
         let address: SocketAddr = text.parse().unwrap();
@@ -190,7 +190,7 @@ fn by_hand(world: &mut Harness, words: &[&str]) {
         ["admin", _, address, weight] => {
             let dest = destination(address);
             let weight = weight.parse().unwrap();
-            let table = world.table();
+            let table = harness.table();
             match table.services[&key].destinations.get(&dest) {
                 Some(config) => Operation::EditDestination {
                     service: key,
@@ -206,7 +206,7 @@ fn by_hand(world: &mut Harness, words: &[&str]) {
         }
         _ => panic!("no such step: {words:?}"),
     };
-    for result in world.kernel.apply(&[operation]) {
+    for result in harness.kernel.apply(&[operation]) {
         result.unwrap();
     }
 }
@@ -237,39 +237,39 @@ fn steps_lead_where_they_led() {
 #[test]
 fn a_service_that_a_listing_leaves_out_is_not_taken_for_gone() {
     let spec = || spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq 5\n");
-    let mut world = Harness::new();
-    world.start(spec());
-    world.round();
-    let (key, before) = world.table().services.pop_first().unwrap();
+    let mut harness = Harness::new();
+    harness.start(spec());
+    harness.round();
+    let (key, before) = harness.table().services.pop_first().unwrap();
     assert_eq!(before.destinations.len(), 1);
-    let writes = world.kernel.operations();
-    world.kernel.hide(key);
-    world.now += VERIFY;
-    let now = world.now;
-    world.director().tick(now);
-    assert_eq!(world.settle(), []);
-    world.kill();
-    world.start(spec());
-    assert_eq!(world.kernel.operations(), writes);
-    assert_eq!(world.kernel.service(key), Ok(Some(before)));
+    let writes = harness.kernel.operations();
+    harness.kernel.hide(key);
+    harness.now += VERIFY;
+    let now = harness.now;
+    harness.director().tick(now);
+    assert_eq!(harness.settle(), []);
+    harness.kill();
+    harness.start(spec());
+    assert_eq!(harness.kernel.operations(), writes);
+    assert_eq!(harness.kernel.service(key), Ok(Some(before)));
 }
 
 /// R38: although each answer takes four seconds, checks begin every ten seconds.
 #[test]
 fn the_interval_goes_from_check_to_check() {
-    let mut world = Harness::new();
-    world.start(spec("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    let mut harness = Harness::new();
+    harness.start(spec("checkinterval=10\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
     let mut begins = Vec::new();
     while begins.len() < 6 {
-        let at = world.now;
-        world.now = world.director().health().poll_timeout().unwrap().max(at);
-        let now = world.now;
-        for due in world.due(now).0 {
+        let at = harness.now;
+        harness.now = harness.director().health().poll_timeout().unwrap().max(at);
+        let now = harness.now;
+        for due in harness.due(now).0 {
             begins.push(now);
-            world.now = now + Duration::from_secs(4);
-            let later = world.now;
-            world.director().verdicts(vec![(due.id, Verdict::new(Outcome::Up, "fine".to_owned()))], later);
-            world.settle();
+            harness.now = now + Duration::from_secs(4);
+            let later = harness.now;
+            harness.director().verdicts(vec![(due.id, Verdict::new(Outcome::Up, "fine".to_owned()))], later);
+            harness.settle();
         }
     }
     // The first two checks find the place in the interval.
@@ -279,46 +279,46 @@ fn the_interval_goes_from_check_to_check() {
 
 #[test]
 fn what_a_stop_could_not_remove_is_still_ours_and_nothing_else() {
-    let mut world = Harness::new();
+    let mut harness = Harness::new();
     let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\nvirtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tcleanstop=no\n";
-    world.start(spec(text));
-    world.round();
-    world.kernel.fail_next(2, Error::Busy);
-    world.stop();
+    harness.start(spec(text));
+    harness.round();
+    harness.kernel.fail_next(2, Error::Busy);
+    harness.stop();
     let refused = desired::service_key("tcp:10.0.0.1:80".parse().unwrap());
-    assert_eq!(*world.director().owned(), BTreeSet::from([refused]));
-    world.kill();
-    world.start(spec(text));
-    world.stop();
-    assert!(world.director().owned().is_empty());
+    assert_eq!(*harness.director().owned(), BTreeSet::from([refused]));
+    harness.kill();
+    harness.start(spec(text));
+    harness.stop();
+    assert!(harness.director().owned().is_empty());
 }
 
 /// R65
 #[test]
 fn a7_a_leaving_server_is_shown_until_it_goes() {
     let text = |host: u8| format!("checktimeout=20\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
-    let mut world = Harness::new();
-    world.start(spec(&text(2)));
-    world.round();
-    let now = world.now;
-    world.reload(spec(&text(3)));
-    let shown = |world: &Harness| {
-        let director = world.director.as_ref().unwrap();
-        let view = View::of(director.spec(), director.health(), director.table(), world.moment());
+    let mut harness = Harness::new();
+    harness.start(spec(&text(2)));
+    harness.round();
+    let now = harness.now;
+    harness.reload(spec(&text(3)));
+    let shown = |harness: &Harness| {
+        let director = harness.director.as_ref().unwrap();
+        let view = View::of(director.spec(), director.health(), director.table(), harness.moment());
         let servers = &view.services[0].servers;
         servers.iter().map(|server| (server.address.to_string(), server.state)).collect::<Vec<_>>()
     };
     let (old, new) = ("10.0.0.2:80".to_owned(), "10.0.0.3:80".to_owned());
-    assert_eq!(shown(&world), [(new.clone(), ShownState::Unknown), (old, ShownState::Leaving)]);
+    assert_eq!(shown(&harness), [(new.clone(), ShownState::Unknown), (old, ShownState::Leaving)]);
     // It stays for at most this time.
     let latest = now + Duration::from_secs(21);
-    let director = world.director();
+    let director = harness.director();
     assert_eq!(director.health().leaves_at(director.spec()), Some(latest));
-    world.round();
-    assert_eq!(shown(&world), [(new, ShownState::Up)]);
-    assert!(!world.director().spec().leaving().is_empty());
+    harness.round();
+    assert_eq!(shown(&harness), [(new, ShownState::Up)]);
+    assert!(!harness.director().spec().leaving().is_empty());
     // Then it is removed, with its check.
-    world.round();
-    assert!(world.director().spec().leaving().is_empty());
-    assert_eq!(world.director().spec().checks().len(), 1);
+    harness.round();
+    assert!(harness.director().spec().leaving().is_empty());
+    assert_eq!(harness.director().spec().checks().len(), 1);
 }

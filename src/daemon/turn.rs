@@ -118,26 +118,26 @@ mod tests {
     /// Of 5,000 servers, as many fail at once as one turn processes.
     #[test]
     fn a11_a_turn_with_5000_servers_is_short() {
-        let mut world = Harness::new();
-        world.start(spec_of_5000(5));
-        let now = world.now;
-        let due = |world: &mut Harness, count: usize, verdict: &Verdict| {
+        let mut harness = Harness::new();
+        harness.start(spec_of_5000(5));
+        let now = harness.now;
+        let due = |harness: &mut Harness, count: usize, verdict: &Verdict| {
             let mut verdicts = Vec::new();
-            world.director().hurry_all(now);
-            world.director().due(now, |check| {
+            harness.director().hurry_all(now);
+            harness.director().due(now, |check| {
                 let starts = verdicts.len() < count;
                 verdicts.extend(starts.then(|| (check.id, verdict.clone())));
                 starts
             });
             verdicts
         };
-        let all = due(&mut world, 5000, &Verdict::up("fine"));
-        world.director().verdicts(all, now);
-        world.settle();
-        let verdicts = due(&mut world, PER_TURN, &Verdict::down("gone"));
+        let all = due(&mut harness, 5000, &Verdict::up("fine"));
+        harness.director().verdicts(all, now);
+        harness.settle();
+        let verdicts = due(&mut harness, PER_TURN, &Verdict::down("gone"));
         let before = thread_time();
-        world.director().verdicts(verdicts, now);
-        let events = world.settle();
+        harness.director().verdicts(verdicts, now);
+        let events = harness.settle();
         let cpu = thread_time() - before;
         assert_eq!(events.len(), 2 * PER_TURN, "{} events", events.len());
         assert_short(cpu);
@@ -153,24 +153,24 @@ mod tests {
     /// A reload that changes every check of 5,000 servers is divided into short turns.
     #[test]
     fn a11_a_reload_with_5000_servers_is_short() {
-        let mut world = Harness::new();
-        world.start(spec_of_5000(5));
-        world.round();
+        let mut harness = Harness::new();
+        harness.start(spec_of_5000(5));
+        harness.round();
         let next = spec_of_5000(6);
-        let now = world.now;
+        let now = harness.now;
         let mut longest = Duration::ZERO;
         let mut begin = thread_time();
-        world.director().reload(next);
+        harness.director().reload(next);
         loop {
-            let step = world.director().next_step();
+            let step = harness.director().next_step();
             longest = longest.max(thread_time() - begin);
-            let Some(done) = kernel::perform(&mut world.kernel, step) else { break };
+            let Some(done) = kernel::perform(&mut harness.kernel, step) else { break };
             begin = thread_time();
-            world.director().done(done, now);
-            drop(world.director().take_events());
-            drop(world.director().take_touched());
+            harness.director().done(done, now);
+            drop(harness.director().take_events());
+            drop(harness.director().take_touched());
         }
-        assert!(world.director().take_replaced().is_some());
+        assert!(harness.director().take_replaced().is_some());
         assert_short(longest);
     }
 }

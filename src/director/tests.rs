@@ -26,9 +26,9 @@ impl Harness {
     fn new(text: &str) -> Harness {
         let now = Instant::now();
         let director = Director::new(test_spec(text), Table::default(), &BTreeSet::new(), None, now);
-        let mut world = Harness { kernel: Memory::new(), director, now };
-        world.settle();
-        world
+        let mut harness = Harness { kernel: Memory::new(), director, now };
+        harness.settle();
+        harness
     }
 
     fn settle(&mut self) -> Vec<Event> {
@@ -65,7 +65,7 @@ fn downs_without_change(events: &[Event]) -> Vec<String> {
 #[test]
 fn a_table_change_names_its_transition() {
     let text = "quiescent=yes\nreaddquiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
-    let mut world = Harness::new(text);
+    let mut harness = Harness::new(text);
     let causes = |events: Vec<Event>| -> Vec<(String, Option<Because>)> {
         let cause = |event: Event| match event.kind {
             EventKind::Table { because, .. } => Some((event.server.unwrap().to_string(), because)),
@@ -75,12 +75,12 @@ fn a_table_change_names_its_transition() {
     };
     let (one, two) = ("10.0.0.2:80".to_owned(), "10.0.0.3:81".to_owned());
     let both = [(one.clone(), Some(Because::Up)), (two.clone(), Some(Because::Up))];
-    assert_eq!(causes(world.round(&[])), both);
-    assert_eq!(causes(world.round(&["10.0.0.3:81"])), [(two, Some(Because::Down))]);
+    assert_eq!(causes(harness.round(&[])), both);
+    assert_eq!(causes(harness.round(&["10.0.0.3:81"])), [(two, Some(Because::Down))]);
     let reason = BTreeMap::from([("10.0.0.2:80".parse().unwrap(), "new kernel".to_owned())]);
-    world.director.maintain(&reason, world.now);
+    harness.director.maintain(&reason, harness.now);
     let maintained = [(one.clone(), Some(Because::Overridden(Owner::Maintenance)))];
-    assert_eq!(causes(world.settle()), maintained);
+    assert_eq!(causes(harness.settle()), maintained);
     // Drift by another program has no transition as its cause.
     let server = DestinationKey { address: "10.0.0.2".parse().unwrap(), port: 80 };
     let service = ServiceKey::Address {
@@ -88,50 +88,50 @@ fn a_table_change_names_its_transition() {
         address: "10.0.0.1".parse().unwrap(),
         port: 80,
     };
-    assert!(world.kernel.apply(&[Operation::RemoveDestination { service, key: server }])[0].is_ok());
-    world.director.reconciler.must_read(BTreeSet::from([service]));
-    assert_eq!(causes(world.settle()), [(one, None)]);
+    assert!(harness.kernel.apply(&[Operation::RemoveDestination { service, key: server }])[0].is_ok());
+    harness.director.reconciler.must_read(BTreeSet::from([service]));
+    assert_eq!(causes(harness.settle()), [(one, None)]);
 }
 
 /// L01
 #[test]
 fn a_server_down_without_a_table_change_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:81 gate\n";
-    let mut world = Harness::new(text);
+    let mut harness = Harness::new(text);
     // The server fails its first check, so it was never in rotation.
-    assert_eq!(downs_without_change(&world.round(&["10.0.0.2:80"])), ["10.0.0.2:80"]);
-    assert!(downs_without_change(&world.round(&["10.0.0.2:80"])).is_empty(), "reported once");
+    assert_eq!(downs_without_change(&harness.round(&["10.0.0.2:80"])), ["10.0.0.2:80"]);
+    assert!(downs_without_change(&harness.round(&["10.0.0.2:80"])).is_empty(), "reported once");
     // With direct routing the table has the port of the service. The change is still matched to the server.
-    assert!(downs_without_change(&world.round(&["10.0.0.3:81"])).is_empty());
-    assert!(downs_without_change(&world.round(&[])).is_empty());
+    assert!(downs_without_change(&harness.round(&["10.0.0.3:81"])).is_empty());
+    assert!(downs_without_change(&harness.round(&[])).is_empty());
 }
 
 #[test]
 fn a_refused_change_is_made_once_more_before_it_is_reported() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
-    let mut world = Harness::new(text);
-    world.round(&[]);
-    world.kernel.fail_next(1, Error::Busy);
-    let events = world.round(&["10.0.0.2:80"]);
+    let mut harness = Harness::new(text);
+    harness.round(&[]);
+    harness.kernel.fail_next(1, Error::Busy);
+    let events = harness.round(&["10.0.0.2:80"]);
     assert!(!events.iter().any(|event| matches!(event.kind, EventKind::Refused { .. })), "{events:?}");
     assert!(downs_without_change(&events).is_empty());
-    world.kernel.fail_next(2, Error::Busy);
-    let events = world.round(&["10.0.0.2:80", "10.0.0.3:80"]);
+    harness.kernel.fail_next(2, Error::Busy);
+    let events = harness.round(&["10.0.0.2:80", "10.0.0.3:80"]);
     let refused = events.iter().filter(|e| matches!(e.kind, EventKind::Refused { fate: Fate::Retried, .. }));
     assert_eq!((refused.count(), downs_without_change(&events)), (1, vec!["10.0.0.3:80".to_owned()]));
     // The operation is retried later, and the same refusal is not reported again.
-    assert_eq!(world.director.next_step(), Step::Rest);
+    assert_eq!(harness.director.next_step(), Step::Rest);
     for wait in [1, 2] {
-        world.kernel.fail_next(2, Error::Busy);
-        world.now = world.director.reconciler.poll_timeout().unwrap();
-        world.director.tick(world.now);
-        assert_eq!(world.settle(), [], "{wait}");
+        harness.kernel.fail_next(2, Error::Busy);
+        harness.now = harness.director.reconciler.poll_timeout().unwrap();
+        harness.director.tick(harness.now);
+        assert_eq!(harness.settle(), [], "{wait}");
     }
-    world.kernel.fail_next(0, Error::Busy);
-    world.now = world.director.reconciler.poll_timeout().unwrap();
-    world.director.tick(world.now);
-    assert_eq!(world.settle().len(), 1);
-    assert_eq!(world.director.reconciler.poll_timeout(), None);
+    harness.kernel.fail_next(0, Error::Busy);
+    harness.now = harness.director.reconciler.poll_timeout().unwrap();
+    harness.director.tick(harness.now);
+    assert_eq!(harness.settle().len(), 1);
+    assert_eq!(harness.director.reconciler.poll_timeout(), None);
 }
 
 /// The cost of a transition is that of its service.
@@ -141,14 +141,14 @@ fn only_the_service_of_a_transition_is_read_and_written() {
         let block = |n| format!("virtual=10.0.0.1:{n}\n\treal=10.0.0.2:{n} masq\n");
         (1..=count).map(block).collect()
     };
-    let mut world = Harness::new(&format!("quiescent=yes\n{}", services(3000)));
-    world.round(&[]);
-    world.find(|server| if server == "10.0.0.2:7" { Verdict::down("down") } else { Verdict::up("up") });
-    let Step::Apply(operations) = world.director.next_step() else { panic!("no operation") };
+    let mut harness = Harness::new(&format!("quiescent=yes\n{}", services(3000)));
+    harness.round(&[]);
+    harness.find(|server| if server == "10.0.0.2:7" { Verdict::down("down") } else { Verdict::up("up") });
+    let Step::Apply(operations) = harness.director.next_step() else { panic!("no operation") };
     let service = operations[0].service();
     assert_eq!(operations.len(), 1);
-    world.director.done(Done::Applied(vec![Err(Error::Busy)]), world.now);
-    assert_eq!(world.director.next_step(), Step::Read(BTreeSet::from([service])));
+    harness.director.done(Done::Applied(vec![Err(Error::Busy)]), harness.now);
+    assert_eq!(harness.director.next_step(), Step::Read(BTreeSet::from([service])));
 }
 
 #[test]
@@ -177,131 +177,131 @@ fn the_table_is_set_up_before_the_first_check() {
     let text = |port: u16| format!("quiescent=yes\nvirtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
     let now = Instant::now();
     let director = Director::new(test_spec(&text(80)), Table::default(), &BTreeSet::new(), None, now);
-    let mut world = Harness { kernel: Memory::new(), director, now };
-    let steps = |world: &mut Harness| {
+    let mut harness = Harness { kernel: Memory::new(), director, now };
+    let steps = |harness: &mut Harness| {
         let mut states = Vec::new();
-        while let Some(done) = perform(&mut world.kernel, world.director.next_step()) {
-            states.push(world.director.is_set_up());
-            world.director.done(done, world.now);
+        while let Some(done) = perform(&mut harness.kernel, harness.director.next_step()) {
+            states.push(harness.director.is_set_up());
+            harness.director.done(done, harness.now);
         }
         states
     };
-    assert_eq!(steps(&mut world), [false]);
-    assert!(world.director.is_set_up());
-    world.round(&[]);
-    assert!(world.director.is_set_up());
-    world.director.reload(test_spec(&text(81)));
+    assert_eq!(steps(&mut harness), [false]);
+    assert!(harness.director.is_set_up());
+    harness.round(&[]);
+    assert!(harness.director.is_set_up());
+    harness.director.reload(test_spec(&text(81)));
     // Read, add, remove.
-    assert_eq!(steps(&mut world), [true, false, false]);
-    assert!(world.director.is_set_up());
+    assert_eq!(steps(&mut harness), [true, false, false]);
+    assert!(harness.director.is_set_up());
     // A kernel that refuses everything does not stop the checks.
-    world.kernel.fail_next(10, Error::Busy);
-    world.director.reload(test_spec(&text(82)));
-    world.settle();
-    assert!(world.director.is_set_up());
+    harness.kernel.fail_next(10, Error::Busy);
+    harness.director.reload(test_spec(&text(82)));
+    harness.settle();
+    assert!(harness.director.is_set_up());
 }
 
 /// A reload does not wait for a kernel that cannot be read: it uses what is known.
 #[test]
 fn a_reload_is_applied_also_when_the_table_cannot_be_read() {
     let text = |port: u16| format!("virtual=10.0.0.1:{port}\n\treal=10.0.0.2:80 masq\n");
-    let mut world = Harness::new(&text(80));
-    world.round(&[]);
-    world.director.reload(test_spec(&text(81)));
-    assert!(world.director.is_reloading());
-    world.kernel.fail_next_reads(2, Error::NoAnswer);
-    let events = world.settle();
-    assert!(!world.director.is_reloading());
+    let mut harness = Harness::new(&text(80));
+    harness.round(&[]);
+    harness.director.reload(test_spec(&text(81)));
+    assert!(harness.director.is_reloading());
+    harness.kernel.fail_next_reads(2, Error::NoAnswer);
+    let events = harness.settle();
+    assert!(!harness.director.is_reloading());
     assert!(events.iter().any(|event| event.kind == EventKind::Reloaded));
     assert!(events.iter().any(|event| event.kind == EventKind::Unreadable { error: Error::NoAnswer }));
-    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
+    assert_eq!(harness.kernel.dump().unwrap().services.len(), 1);
 }
 
 /// A released service is not written again, even while its configuration is still in force.
 #[test]
 fn a_service_that_was_given_up_is_not_touched() {
-    let mut world = Harness::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
-    world.round(&[]);
-    let services = world.director.owned().clone();
-    world.director.leave(&services);
-    let before = world.kernel.operations();
-    world.round(&["10.0.0.2:80"]);
-    assert_eq!(world.kernel.operations(), before);
+    let mut harness = Harness::new("quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    harness.round(&[]);
+    let services = harness.director.owned().clone();
+    harness.director.leave(&services);
+    let before = harness.kernel.operations();
+    harness.round(&["10.0.0.2:80"]);
+    assert_eq!(harness.kernel.operations(), before);
 }
 
 /// A service of an earlier run that no other daemon claims.
 #[test]
 fn an_adopted_service_is_removed_after_a_failed_first_read() {
-    let mut world = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    let mut harness = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
     let left = desired::service_key("tcp:10.0.0.9:80".parse().unwrap());
     let config = ipvs_rs::ServiceConfig::new("rr");
-    world.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
-    world.director.adopt(BTreeSet::from([left]));
-    world.kernel.fail_next_reads(2, Error::NoAnswer);
-    world.settle();
-    assert!(!world.director.owned().contains(&left));
-    world.now = world.director.reconciler.poll_timeout().unwrap();
-    world.director.tick(world.now);
-    let events = world.settle();
+    harness.kernel.apply(&[Operation::AddService { key: left, config }]).remove(0).unwrap();
+    harness.director.adopt(BTreeSet::from([left]));
+    harness.kernel.fail_next_reads(2, Error::NoAnswer);
+    harness.settle();
+    assert!(!harness.director.owned().contains(&left));
+    harness.now = harness.director.reconciler.poll_timeout().unwrap();
+    harness.director.tick(harness.now);
+    let events = harness.settle();
     assert!(!events.iter().any(|event| matches!(event.kind, EventKind::Drift { .. })), "{events:?}");
-    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
-    assert!(!world.director.owned().contains(&left));
+    assert_eq!(harness.kernel.dump().unwrap().services.len(), 1);
+    assert!(!harness.director.owned().contains(&left));
 }
 
 /// A daemon whose services all belong to other daemons has nothing to read.
 #[test]
 fn a_reload_from_nothing_to_nothing_is_applied() {
-    let mut world = Harness::new("");
-    world.director.reload(test_spec(""));
-    assert!(!world.director.is_at_rest());
-    let events = world.settle();
+    let mut harness = Harness::new("");
+    harness.director.reload(test_spec(""));
+    assert!(!harness.director.is_at_rest());
+    let events = harness.settle();
     assert!(events.iter().any(|event| event.kind == EventKind::Reloaded));
-    assert!(world.director.is_at_rest() && world.director.is_set_up());
+    assert!(harness.director.is_at_rest() && harness.director.is_set_up());
 }
 
 /// If several servers of a service go down while the kernel is busy, each is reported once.
 #[test]
 fn what_happens_while_the_kernel_is_busy_is_reported_once() {
     let text = "quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n";
-    let mut world = Harness::new(text);
-    world.round(&[]);
+    let mut harness = Harness::new(text);
+    harness.round(&[]);
     let down = |servers: &'static [&'static str]| {
         move |server: &str| if servers.contains(&server) { Verdict::down("down") } else { Verdict::up("up") }
     };
-    world.find(down(&["10.0.0.2:80"]));
-    let step = world.director.next_step();
-    world.find(down(&["10.0.0.2:80", "10.0.0.3:80"]));
-    assert!(world.director.take_touched().is_empty(), "the table is not reconciled yet");
-    world.director.done(perform(&mut world.kernel, step).unwrap(), world.now);
-    let events = world.settle();
+    harness.find(down(&["10.0.0.2:80"]));
+    let step = harness.director.next_step();
+    harness.find(down(&["10.0.0.2:80", "10.0.0.3:80"]));
+    assert!(harness.director.take_touched().is_empty(), "the table is not reconciled yet");
+    harness.director.done(perform(&mut harness.kernel, step).unwrap(), harness.now);
+    let events = harness.settle();
     assert!(downs_without_change(&events).is_empty(), "{events:?}");
-    assert_eq!(world.director.take_touched(), BTreeSet::from([0]));
+    assert_eq!(harness.director.take_touched(), BTreeSet::from([0]));
     // A server that is up again before the table was changed is not reported.
-    world.round(&[]);
-    world.find(down(&["10.0.0.2:80"]));
-    world.find(down(&[]));
-    assert!(downs_without_change(&world.settle()).is_empty());
+    harness.round(&[]);
+    harness.find(down(&["10.0.0.2:80"]));
+    harness.find(down(&[]));
+    assert!(downs_without_change(&harness.settle()).is_empty());
     // A server that is down at its first check, while a reload waits for its read.
     let first = |host: u8| format!("quiescent=no\nvirtual=10.0.0.1:80\n\treal=10.0.0.{host}:80 masq\n");
-    let mut world = Harness::new(&first(2));
-    world.director.reload(test_spec(&first(2)));
-    world.find(down(&["10.0.0.2:80"]));
-    assert_eq!(downs_without_change(&world.settle()), ["10.0.0.2:80"]);
+    let mut harness = Harness::new(&first(2));
+    harness.director.reload(test_spec(&first(2)));
+    harness.find(down(&["10.0.0.2:80"]));
+    assert_eq!(downs_without_change(&harness.settle()), ["10.0.0.2:80"]);
 }
 
 /// A read in progress when a service is released does not lead to its removal.
 #[test]
 fn a_read_under_way_brings_back_nothing_that_was_left() {
-    let mut world = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
-    world.round(&[]);
-    world.director.reload(test_spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
-    let step = world.director.next_step();
-    let services = world.director.owned().clone();
-    world.director.leave(&services);
-    world.director.stop();
-    world.director.done(perform(&mut world.kernel, step).unwrap(), world.now);
-    world.settle();
-    assert_eq!(world.kernel.dump().unwrap().services.len(), 1);
+    let mut harness = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n");
+    harness.round(&[]);
+    harness.director.reload(test_spec("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n"));
+    let step = harness.director.next_step();
+    let services = harness.director.owned().clone();
+    harness.director.leave(&services);
+    harness.director.stop();
+    harness.director.done(perform(&mut harness.kernel, step).unwrap(), harness.now);
+    harness.settle();
+    assert_eq!(harness.kernel.dump().unwrap().services.len(), 1);
 }
 
 /// A preview predicts exactly what a reload does, also while a request is in progress, and changes nothing.
@@ -313,25 +313,25 @@ fn a_preview_is_what_a_reload_does() {
         )
     };
     let other = "virtual=10.0.0.1:81\n\treal=10.0.0.2:81 masq\n\tchecktype=on\n";
-    let mut world = Harness::new(&text(3, other));
-    world.round(&[]);
-    world.find(|server| if server == "10.0.0.2:80" { Verdict::down("down") } else { Verdict::up("up") });
-    let Step::Apply(under_way) = world.director.next_step() else { panic!("no operation") };
+    let mut harness = Harness::new(&text(3, other));
+    harness.round(&[]);
+    harness.find(|server| if server == "10.0.0.2:80" { Verdict::down("down") } else { Verdict::up("up") });
+    let Step::Apply(under_way) = harness.director.next_step() else { panic!("no operation") };
     let new = test_spec(&text(4, ""));
-    let said = world.director.preview(Some(new.clone()), world.now);
+    let said = harness.director.preview(Some(new.clone()), harness.now);
     assert!(said.starts_with(&under_way) && said.len() > under_way.len(), "{said:?}");
-    assert_eq!(world.director.preview(None, world.now), under_way);
+    assert_eq!(harness.director.preview(None, harness.now), under_way);
     let mut done = under_way.clone();
-    let results = world.kernel.apply(&under_way);
-    world.director.done(Done::Applied(results), world.now);
-    world.director.reload(new);
+    let results = harness.kernel.apply(&under_way);
+    harness.director.done(Done::Applied(results), harness.now);
+    harness.director.reload(new);
     loop {
-        let step = world.director.next_step();
+        let step = harness.director.next_step();
         if let Step::Apply(operations) = &step {
             done.extend(operations.clone());
         }
-        let Some(end) = perform(&mut world.kernel, step) else { break };
-        world.director.done(end, world.now);
+        let Some(end) = perform(&mut harness.kernel, step) else { break };
+        harness.director.done(end, harness.now);
     }
     assert_eq!(said, done);
 }
@@ -344,45 +344,45 @@ fn a_taken_over_service_keeps_its_servers_until_ours_is_up() {
     let own = "quiescent=no\nchecktimeout=5\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n";
     let theirs = "virtual=10.0.0.1:81\n\treal=10.0.0.3:81 masq 7\n\treal=10.0.0.5:81 masq\n\treal=10.0.0.6:81 gate 0\n";
     let start = |theirs: &str| {
-        let mut world = Harness::new(own);
+        let mut harness = Harness::new(own);
         let other = test_spec(&format!("quiescent=yes\n{theirs}"));
         let in_rotation = other.virtuals()[0].reals.iter().map(|real| (other.virtuals()[0].id, real.address));
-        let health = crate::health::Health::new(&other, &in_rotation.collect(), world.now);
+        let health = crate::health::Health::new(&other, &in_rotation.collect(), harness.now);
         let found = desired::wanted(&other, &health);
-        assert!(world.kernel.apply(&diff(&Table::default(), &found)).iter().all(Result::is_ok));
-        world.round(&[]);
-        world.director.reload(test_spec(&format!("{own}{moved}")));
-        let events = world.settle();
-        (world, events)
+        assert!(harness.kernel.apply(&diff(&Table::default(), &found)).iter().all(Result::is_ok));
+        harness.round(&[]);
+        harness.director.reload(test_spec(&format!("{own}{moved}")));
+        let events = harness.settle();
+        (harness, events)
     };
-    let weights = |world: &mut Harness| -> Vec<(String, u32)> {
-        let service = world.kernel.dump().unwrap().services[&planned_key("10.0.0.1:81")].clone();
+    let weights = |harness: &mut Harness| -> Vec<(String, u32)> {
+        let service = harness.kernel.dump().unwrap().services[&planned_key("10.0.0.1:81")].clone();
         service.destinations.iter().map(|(key, config)| (key.address.to_string(), config.weight)).collect()
     };
     let is = |all: &[(&str, u32)]| -> Vec<(String, u32)> {
         all.iter().map(|(server, weight)| ((*server).to_owned(), *weight)).collect()
     };
     // 10.0.0.5 is in both files, so no other server has to stay.
-    let (mut world, _) = start(theirs);
-    assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
+    let (mut harness, _) = start(theirs);
+    assert_eq!(weights(&mut harness), is(&[("10.0.0.5", 1)]));
     let theirs = theirs.replace("0.5:81", "0.7:81");
-    let (mut world, events) = start(&theirs);
-    assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
+    let (mut harness, events) = start(&theirs);
+    assert_eq!(weights(&mut harness), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
     let leave = events.iter().filter(|event| matches!(event.kind, EventKind::Leaving { .. }));
     assert_eq!(leave.count(), 2);
-    world.round(&["10.0.0.4:81"]);
-    assert_eq!(weights(&mut world), is(&[("10.0.0.5", 1)]));
+    harness.round(&["10.0.0.4:81"]);
+    assert_eq!(weights(&mut harness), is(&[("10.0.0.5", 1)]));
     // If all our servers are down, the old ones are removed when their time has passed.
-    let (mut world, _) = start(&theirs);
-    world.round(&["10.0.0.4:81", "10.0.0.5:81"]);
-    assert_eq!(weights(&mut world), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
-    world.now = world.director.health().leaves_at(world.director.spec()).unwrap();
-    world.director.tick(world.now);
-    world.settle();
-    assert_eq!(weights(&mut world), is(&[("127.0.0.1", 1)]));
-    world.round(&[]);
-    assert!(world.director.spec().leaving().is_empty());
-    assert_eq!(world.director.spec().virtuals()[1].reals.len(), 2);
+    let (mut harness, _) = start(&theirs);
+    harness.round(&["10.0.0.4:81", "10.0.0.5:81"]);
+    assert_eq!(weights(&mut harness), is(&[("10.0.0.3", 7), ("10.0.0.7", 1)]));
+    harness.now = harness.director.health().leaves_at(harness.director.spec()).unwrap();
+    harness.director.tick(harness.now);
+    harness.settle();
+    assert_eq!(weights(&mut harness), is(&[("127.0.0.1", 1)]));
+    harness.round(&[]);
+    assert!(harness.director.spec().leaving().is_empty());
+    assert_eq!(harness.director.spec().virtuals()[1].reals.len(), 2);
 }
 
 /// R98: a virtual service without a server in rotation is reported once, and once when it has one again.
@@ -391,7 +391,7 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     const TEXT: &str = "quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.3:80 masq\n\t\
                         fallback=127.0.0.1:8080 masq\n\tchecktype=connect\n";
     const BOTH: &[&str] = &["10.0.0.2:80", "10.0.0.3:80"];
-    let mut world = Harness::new(TEXT);
+    let mut harness = Harness::new(TEXT);
     let kinds = |events: Vec<Event>| {
         let is_ours =
             |kind: &EventKind| matches!(kind, EventKind::NoServerLeft { .. } | EventKind::ServerLeftAgain);
@@ -399,52 +399,52 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     };
     let lost = [EventKind::NoServerLeft { servers: 2, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
     let mut due = Vec::new();
-    world.director.hurry_all(world.now);
-    world.director.due(world.now, |check| {
+    harness.director.hurry_all(harness.now);
+    harness.director.due(harness.now, |check| {
         due.push((check.id, Verdict::down("down")));
         true
     });
-    world.director.verdicts(vec![due.remove(0)], world.now);
-    assert_eq!(kinds(world.settle()), [], "the other is not checked yet");
-    world.director.verdicts(due, world.now);
-    assert_eq!(kinds(world.settle()), lost);
+    harness.director.verdicts(vec![due.remove(0)], harness.now);
+    assert_eq!(kinds(harness.settle()), [], "the other is not checked yet");
+    harness.director.verdicts(due, harness.now);
+    assert_eq!(kinds(harness.settle()), lost);
 
-    let mut world = Harness::new(TEXT);
-    let events = world.round(BOTH);
+    let mut harness = Harness::new(TEXT);
+    let events = harness.round(BOTH);
     let position =
         |wanted: &dyn Fn(&EventKind) -> bool| events.iter().rposition(|event| wanted(&event.kind)).unwrap();
     let last_down = position(&|kind| matches!(kind, EventKind::Down { .. }));
     assert_eq!(position(&|kind| *kind == lost[0]), last_down + 1, "{events:?}");
     assert_eq!(kinds(events), lost);
-    assert_eq!(kinds(world.round(BOTH)), []);
-    assert_eq!(kinds(world.round(&BOTH[..1])), [EventKind::ServerLeftAgain]);
-    assert_eq!(kinds(world.round(&[])), []);
-    assert_eq!(kinds(world.round(&BOTH[..1])), []);
-    assert_eq!(kinds(world.round(BOTH)), lost);
-    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
+    assert_eq!(kinds(harness.round(BOTH)), []);
+    assert_eq!(kinds(harness.round(&BOTH[..1])), [EventKind::ServerLeftAgain]);
+    assert_eq!(kinds(harness.round(&[])), []);
+    assert_eq!(kinds(harness.round(&BOTH[..1])), []);
+    assert_eq!(kinds(harness.round(BOTH)), lost);
+    assert_eq!(kinds(harness.round(&[])), [EventKind::ServerLeftAgain]);
 
     let maintained: BTreeMap<_, _> =
         BOTH.iter().map(|server| (server.parse().unwrap(), "maintained".to_owned())).collect();
-    world.director.maintain(&maintained, world.now);
-    assert_eq!(kinds(world.settle()), lost);
-    world.director.maintain(&BTreeMap::new(), world.now);
-    assert_eq!(kinds(world.settle()), [], "they are not checked yet");
-    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
+    harness.director.maintain(&maintained, harness.now);
+    assert_eq!(kinds(harness.settle()), lost);
+    harness.director.maintain(&BTreeMap::new(), harness.now);
+    assert_eq!(kinds(harness.settle()), [], "they are not checked yet");
+    assert_eq!(kinds(harness.round(&[])), [EventKind::ServerLeftAgain]);
 
-    assert_eq!(kinds(world.round(BOTH)), lost);
-    world.director.reload(test_spec(&TEXT.replace("quiescent=yes", "quiescent=no")));
-    assert_eq!(kinds(world.settle()), []);
-    assert_eq!(kinds(world.round(BOTH)), [], "the same service is not reported again");
-    assert_eq!(kinds(world.round(&[])), [EventKind::ServerLeftAgain]);
+    assert_eq!(kinds(harness.round(BOTH)), lost);
+    harness.director.reload(test_spec(&TEXT.replace("quiescent=yes", "quiescent=no")));
+    assert_eq!(kinds(harness.settle()), []);
+    assert_eq!(kinds(harness.round(BOTH)), [], "the same service is not reported again");
+    assert_eq!(kinds(harness.round(&[])), [EventKind::ServerLeftAgain]);
     let emptied: String =
         TEXT.lines().filter(|line| !line.contains("real=")).map(|l| format!("{l}\n")).collect();
-    world.director.reload(test_spec(&emptied));
+    harness.director.reload(test_spec(&emptied));
     let lost_all =
         [EventKind::NoServerLeft { servers: 0, fallback: Some("127.0.0.1:8080".parse().unwrap()) }];
-    assert_eq!(kinds(world.settle()), lost_all, "a reload took its servers");
-    world.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
-    world.settle();
-    assert_eq!(kinds(world.round(BOTH)), lost, "a new service");
+    assert_eq!(kinds(harness.settle()), lost_all, "a reload took its servers");
+    harness.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
+    harness.settle();
+    assert_eq!(kinds(harness.round(BOTH)), lost, "a new service");
 }
 
 fn planned_key(address: &str) -> ServiceKey {

@@ -208,9 +208,9 @@ mod tests {
             let now = Instant::now();
             let mut health = Health::new(&spec, &BTreeSet::new(), now);
             health.set_unchecked_is_down(unchecked_is_down);
-            let mut world = Harness { spec, health, now };
-            world.round(|_| Outcome::Up);
-            world
+            let mut harness = Harness { spec, health, now };
+            harness.round(|_| Outcome::Up);
+            harness
         }
 
         fn spec(more: &str) -> Spec {
@@ -264,27 +264,27 @@ mod tests {
     #[test]
     fn a5_each_cause_has_an_end_and_spares_the_healthy() {
         for cause in CAUSES {
-            let mut world = Harness::new(false);
-            let events = world.round(blind(cause));
+            let mut harness = Harness::new(false);
+            let events = harness.round(blind(cause));
             let last = events.last().unwrap();
             assert!(last.0 == "10.0.0.5:80" && matches!(last.1, HealthEvent::Down(_)), "{cause}: {last:?}");
-            let mut news = world.news();
+            let mut news = harness.news();
             for _ in 0..5 {
-                assert!(world.spec.members().all(|member| !world.health.server(member).is_overdue()));
-                assert_eq!(world.round(blind(cause)), [], "{cause}");
-                news.extend(world.news());
+                assert!(harness.spec.members().all(|member| !harness.health.server(member).is_overdue()));
+                assert_eq!(harness.round(blind(cause)), [], "{cause}");
+                news.extend(harness.news());
             }
             // Reported once: at once if the cause is this machine's network, otherwise when the last verdict is 60
             // s old.
             assert_eq!(news, [format!("3 of 4 checks not possible: {cause}")]);
-            assert_eq!(world.up(), [true, true, true, false], "{cause}");
+            assert_eq!(harness.up(), [true, true, true, false], "{cause}");
             let unchecked: Vec<bool> =
-                world.spec.members().map(|member| world.health.server(member).is_overdue()).collect();
+                harness.spec.members().map(|member| harness.health.server(member).is_overdue()).collect();
             assert_eq!(unchecked, [true, true, true, false], "{cause}");
-            world.round(|_| Outcome::Up);
+            harness.round(|_| Outcome::Up);
             let end = format!("Checks are possible again: 3 of 4 were not possible for 60 s: {cause}");
-            assert_eq!(world.news(), [end]);
-            assert_eq!(world.up(), [true; 4]);
+            assert_eq!(harness.news(), [end]);
+            assert_eq!(harness.up(), [true; 4]);
         }
     }
 
@@ -292,39 +292,39 @@ mod tests {
     #[test]
     fn a5_a_reload_ends_no_trouble() {
         let cause = UnknownCause::OwnLimit("no free local port");
-        let mut world = Harness::new(false);
-        world.round(blind(cause));
-        assert_eq!(world.news().len(), 1);
-        world.reload("service=http\n\trequest=\"other\"");
-        assert_eq!(world.news(), [""; 0]);
-        world.round(blind(cause));
-        assert_eq!(world.news(), [""; 0]);
-        world.round(|_| Outcome::Up);
-        assert!(world.news()[0].starts_with("Checks are possible again"));
+        let mut harness = Harness::new(false);
+        harness.round(blind(cause));
+        assert_eq!(harness.news().len(), 1);
+        harness.reload("service=http\n\trequest=\"other\"");
+        assert_eq!(harness.news(), [""; 0]);
+        harness.round(blind(cause));
+        assert_eq!(harness.news(), [""; 0]);
+        harness.round(|_| Outcome::Up);
+        assert!(harness.news()[0].starts_with("Checks are possible again"));
     }
 
     #[test]
     fn a5_unchecked_servers_go_down_where_that_is_wanted() {
-        let mut world = Harness::new(true);
+        let mut harness = Harness::new(true);
         for _ in 0..5 {
-            world.round(blind(UnknownCause::NotStarted));
-            assert_eq!(world.up(), [true, true, true, false]);
+            harness.round(blind(UnknownCause::NotStarted));
+            assert_eq!(harness.up(), [true, true, true, false]);
         }
-        let events = world.round(blind(UnknownCause::NotStarted));
+        let events = harness.round(blind(UnknownCause::NotStarted));
         assert_eq!(
             events.iter().filter(|(_, event)| matches!(event, HealthEvent::Down(_))).count(),
             3,
             "{events:?}"
         );
-        assert_eq!(world.up(), [false; 4]);
+        assert_eq!(harness.up(), [false; 4]);
     }
 
     #[test]
     fn a5_unknown_brings_nothing_in_and_counts_no_failure() {
-        let mut world = Harness::new(false);
-        world.round(|_| Outcome::Down);
-        world.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
-        assert_eq!(world.up(), [false; 4]);
-        assert!(world.spec.members().all(|member| world.health.server(member).checked().failures() == 1));
+        let mut harness = Harness::new(false);
+        harness.round(|_| Outcome::Down);
+        harness.round(|_| Outcome::Unknown(UnknownCause::NotStarted));
+        assert_eq!(harness.up(), [false; 4]);
+        assert!(harness.spec.members().all(|member| harness.health.server(member).checked().failures() == 1));
     }
 }

@@ -68,16 +68,16 @@ fn a1_a_stopped_daemon_blames_no_server() {
     let mut trial = Trial::new("checkinterval=1\nchecktimeout=2", HTTP, servers, "127.0.0.1");
     trial.start(seconds(60));
     for _ in 0..3 {
-        trial.site.signal(Signal::SIGSTOP);
+        trial.sandbox.signal(Signal::SIGSTOP);
         thread::sleep(seconds(full_or(60, 5)));
-        trial.site.signal(Signal::SIGCONT);
+        trial.sandbox.signal(Signal::SIGCONT);
         thread::sleep(seconds(3));
     }
     trial.assert_calm();
-    trial.site.signal(Signal::SIGSTOP);
+    trial.sandbox.signal(Signal::SIGSTOP);
     thread::sleep(seconds(5));
     let killed = trial.kill_victim();
-    trial.site.signal(Signal::SIGCONT);
+    trial.sandbox.signal(Signal::SIGCONT);
     trial.expect_victim_out(killed, seconds(10));
     thread::sleep(seconds(4));
     trial.assert_calm();
@@ -99,9 +99,9 @@ fn a2_a_changed_timeout_of_all_is_not_a_burst() {
     let globals = |timeout: u32| format!("checkinterval={interval}\nchecktimeout={timeout}");
     let mut trial = Trial::new(&globals(longer), HTTPS, servers, "127.0.0.1");
     trial.start(seconds(4 * interval + 30));
-    trial.site.write(&trial.config(&globals(shorter), HTTPS));
-    trial.site.signal(Signal::SIGHUP);
-    trial.site.expect_log("Reloading Linux Director Daemon config");
+    trial.sandbox.write(&trial.config(&globals(shorter), HTTPS));
+    trial.sandbox.signal(Signal::SIGHUP);
+    trial.sandbox.expect_log("Reloading Linux Director Daemon config");
     let before = crowd.answered();
     wait("every server checked after the reload", seconds(3 * interval), || {
         let done = crowd.answered() - before;
@@ -222,11 +222,11 @@ fn a6_slow_rewrites_change_nothing() {
         format!("checkinterval=1\nchecktimeout=2\nautoreload=yes\ncallback=\"{}\"", script.display());
     let mut trial = Trial::new(&globals, HTTP, servers, "127.0.0.1");
     trial.start(seconds(60));
-    let text = trial.site.text(&trial.config(&globals, HTTP));
+    let text = trial.sandbox.text(&trial.config(&globals, HTTP));
     let half = text.len() / 2;
     let half = half + text[half..].find('\n').unwrap() + 1;
     for round in 0..full_or(100_u64, 8) {
-        let mut file = fs::File::create(trial.site.path("web.cf")).unwrap();
+        let mut file = fs::File::create(trial.sandbox.path("web.cf")).unwrap();
         file.write_all(&text.as_bytes()[..half]).unwrap();
         file.sync_all().unwrap();
         thread::sleep(Duration::from_millis(100 + round * 70 % 250));
@@ -236,11 +236,11 @@ fn a6_slow_rewrites_change_nothing() {
     }
     thread::sleep(seconds(4));
     trial.assert_calm();
-    assert!(!trial.site.log().contains("has changed on disk"), "{}", trial.site.log());
+    assert!(!trial.sandbox.log().contains("has changed on disk"), "{}", trial.sandbox.log());
     assert!(!calls.exists(), "{}", fs::read_to_string(&calls).unwrap());
     // A real change is still detected.
-    trial.site.write(&trial.config(&format!("{globals}\nfailurecount=1"), HTTP));
-    trial.site.expect_log("has changed on disk");
+    trial.sandbox.write(&trial.config(&format!("{globals}\nfailurecount=1"), HTTP));
+    trial.sandbox.expect_log("has changed on disk");
     let killed = trial.kill_victim();
     trial.expect_victim_out(killed, seconds(10));
     trial.assert_calm();
@@ -252,7 +252,7 @@ fn b3_a_frozen_log_stops_no_check() {
     let crowd = Crowd::http(page(b"I am fine"));
     let servers = crowd.on_loopback(20);
     let mut trial = Trial::new("checkinterval=1\nchecktimeout=2", HTTP, servers, "127.0.0.1");
-    let pipe = trial.site.path("log");
+    let pipe = trial.sandbox.path("log");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let non_blocking = nix::libc::O_NONBLOCK;
     let mut full = OpenOptions::new().read(true).write(true).custom_flags(non_blocking).open(&pipe).unwrap();
@@ -273,7 +273,7 @@ fn b3_a_frozen_log_stops_no_check() {
 
 /// Runs an action that must succeed within the limit. Kills it otherwise.
 fn act_within(trial: &Trial, action: &str, limit: Duration) {
-    let mut running = Foreground(trial.site.command(&["web.cf", action]).spawn().unwrap());
+    let mut running = Foreground(trial.sandbox.command(&["web.cf", action]).spawn().unwrap());
     wait(&format!("the end of {action}"), limit, || match running.0.try_wait().unwrap() {
         Some(status) => {
             assert!(status.success(), "{action}: {status}");
@@ -324,8 +324,8 @@ fn b4_a9_dripping_servers_delay_no_other_check() {
     let mut config = trial.config(globals, HTTP) + &format!("virtual=192.0.2.3:80\n\t{HTTP}\n");
     let drippers = dripping.on_loopback(DRIPPING);
     drippers.iter().for_each(|server| config.push_str(&format!("\treal={server} masq 1\n")));
-    trial.site.write(&config);
-    trial.site.signal(Signal::SIGHUP);
+    trial.sandbox.write(&config);
+    trial.sandbox.signal(Signal::SIGHUP);
     let judged = |shown: &[Shown]| -> Vec<Duration> {
         let late = |server: &&Shown| server.reason.contains("incomplete after 3 s");
         let of_these = shown.iter().filter(|server| drippers.contains(&server.address));
@@ -376,7 +376,7 @@ fn fine_and(size: usize) -> Vec<u8> {
 }
 
 fn resident_kilobytes(trial: &Trial) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", trial.site.pid().unwrap())).unwrap();
+    let status = fs::read_to_string(format!("/proc/{}/status", trial.sandbox.pid().unwrap())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -38,7 +38,7 @@ pub struct FirstChecks {
 impl Resident {
     /// A table in which an earlier daemon had every server of the trial in rotation.
     pub fn all_in_rotation(trial: &Trial) -> Resident {
-        let (file, run) = (trial.site.path("web.cf"), trial.site.path("run"));
+        let (file, run) = (trial.sandbox.path("web.cf"), trial.sandbox.path("run"));
         let spec = daemon::load(&file).unwrap().spec;
         let reals = |v: &ldirectord_rs::spec::Virtual| {
             v.reals.iter().map(|real| (v.id, real.address)).collect::<Vec<_>>()

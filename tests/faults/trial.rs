@@ -13,7 +13,7 @@ use crate::sandbox::Sandbox;
 
 /// The trial of one fault.
 pub struct Trial {
-    pub site: Sandbox,
+    pub sandbox: Sandbox,
     healthy: BTreeSet<SocketAddr>,
     victim: SocketAddr,
     victim_server: Crowd,
@@ -38,8 +38,8 @@ impl Trial {
         let victim_server = Crowd::http(page(b"I am fine"));
         let victim = SocketAddr::new(victim_host.parse().unwrap(), victim_server.port());
         let healthy = healthy.into_iter().collect();
-        let trial = Trial { site: Sandbox::new(""), healthy, victim, victim_server, settled: None };
-        trial.site.write(&trial.config(globals, service));
+        let trial = Trial { sandbox: Sandbox::new(""), healthy, victim, victim_server, settled: None };
+        trial.sandbox.write(&trial.config(globals, service));
         trial
     }
 
@@ -59,7 +59,7 @@ impl Trial {
 
     /// Starts the daemon and waits until all servers are in rotation.
     pub fn start(&mut self, limit: Duration) {
-        assert_eq!(self.site.act("start"), 0, "start: {}", self.site.log());
+        assert_eq!(self.sandbox.act("start"), 0, "start: {}", self.sandbox.log());
         self.settle(limit);
     }
 
@@ -119,7 +119,7 @@ impl Trial {
 
     /// All servers of all virtual services.
     pub fn shown(&self) -> Vec<Shown> {
-        let output = self.site.run(&["show", "web.cf", "--json"]);
+        let output = self.sandbox.run(&["show", "web.cf", "--json"]);
         let snapshot: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let services = snapshot["virtuals"].as_array().cloned().unwrap_or_default();
         services.iter().flat_map(rows).collect()

@@ -10,15 +10,15 @@ use crate::sandbox::{Sandbox, WebServer, two_servers};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn connect(site: &Sandbox) -> UnixStream {
-    let stream = UnixStream::connect(site.path("run/ldirectord-rs/web.cf.sock")).unwrap();
+fn connect(sandbox: &Sandbox) -> UnixStream {
+    let stream = UnixStream::connect(sandbox.path("run/ldirectord-rs/web.cf.sock")).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream
 }
 
 /// Follows the events of the daemon. Returns when the subscription is active: no later event is missed.
-fn follow(site: &Sandbox) -> Result<BufReader<UnixStream>, Value> {
-    let mut stream = connect(site);
+fn follow(sandbox: &Sandbox) -> Result<BufReader<UnixStream>, Value> {
+    let mut stream = connect(sandbox);
     stream.write_all(b"{\"v\":1,\"request\":\"events\"}\n").unwrap();
     let (mut reader, mut line) = (BufReader::new(stream), String::new());
     reader.read_line(&mut line).unwrap();
@@ -27,8 +27,8 @@ fn follow(site: &Sandbox) -> Result<BufReader<UnixStream>, Value> {
 }
 
 /// Sends a line and returns all answers until the daemon closes the connection.
-fn ask(site: &Sandbox, line: &str) -> Value {
-    let mut stream = connect(site);
+fn ask(sandbox: &Sandbox, line: &str) -> Value {
+    let mut stream = connect(sandbox);
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -39,15 +39,15 @@ fn ask(site: &Sandbox, line: &str) -> Value {
 #[test]
 fn requests_are_answered_as_the_manual_says() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Sandbox::new(&two_servers(&one, &two, ""));
-    assert_eq!(site.act("start"), 0);
-    let version = ask(&site, r#"{"v":1,"request":"version"}"#);
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    let version = ask(&sandbox, r#"{"v":1,"request":"version"}"#);
     assert_eq!(version, json!({"v": 1, "answer": {"program": env!("CARGO_PKG_VERSION"), "protocol": 1}}));
-    let status = ask(&site, r#"{"v":1,"request":"status"}"#);
+    let status = ask(&sandbox, r#"{"v":1,"request":"status"}"#);
     assert_eq!(status["answer"]["status"], "2 of 2 up");
-    let show = ask(&site, r#"{"v":1,"request":"show"}"#);
+    let show = ask(&sandbox, r#"{"v":1,"request":"show"}"#);
     assert_eq!(show["answer"]["name"], "web.cf");
-    let service = ask(&site, r#"{"v":1,"request":"show","service":"tcp:192.0.2.1:80"}"#);
+    let service = ask(&sandbox, r#"{"v":1,"request":"show","service":"tcp:192.0.2.1:80"}"#);
     assert_eq!(service["answer"]["servers"].as_array().unwrap().len(), 2);
     assert_eq!(service["answer"]["destinations"][0]["role"], "server");
     for (line, code) in [
@@ -57,13 +57,13 @@ fn requests_are_answered_as_the_manual_says() {
         (r#"{"v":1,"request":"show","service":"tcp:192.0.2.9:80"}"#, "not-found"),
         (r#"{"v":1,"request":"show","service":"nonsense"}"#, "not-found"),
     ] {
-        let answer = ask(&site, line);
+        let answer = ask(&sandbox, line);
         assert_eq!(answer["error"]["code"], code, "{line}: {answer}");
         assert!(answer.get("answer").is_none(), "{answer}");
     }
     // The command line of the previous release sends nothing.
     let mut text = String::new();
-    connect(&site).read_to_string(&mut text).unwrap();
+    connect(&sandbox).read_to_string(&mut text).unwrap();
     let legacy: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(legacy["virtuals"][0]["id"], show["answer"]["virtuals"][0]["id"]);
     assert_eq!(legacy["name"], "web.cf");
@@ -72,12 +72,12 @@ fn requests_are_answered_as_the_manual_says() {
 #[test]
 fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Sandbox::new(&two_servers(&one, &two, ""));
-    assert_eq!(site.act("start"), 0);
-    let followed = follow(&site).unwrap();
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    let followed = follow(&sandbox).unwrap();
     // A program that never reads, or that closes its connection, delays nothing.
-    let _silent = follow(&site).unwrap();
-    drop(follow(&site).unwrap());
+    let _silent = follow(&sandbox).unwrap();
+    drop(follow(&sandbox).unwrap());
     let address = two.address.to_string();
     two.stop();
     let mut lines = followed.lines();
@@ -93,34 +93,34 @@ fn events_come_one_a_line_and_a_reload_is_logged_with_its_user() {
     assert_eq!(down["service"], "tcp:192.0.2.1:80");
     assert!(down["reason"].as_str().unwrap().contains("refused"), "{down}");
     assert_eq!(next("table-server")["server"], json!(address));
-    let started = ask(&site, r#"{"v":1,"request":"reload"}"#);
+    let started = ask(&sandbox, r#"{"v":1,"request":"reload"}"#);
     assert_eq!(started["answer"]["reload"], "started");
     let uid = nix::unistd::geteuid();
-    site.expect_log(&format!("Control: reload, requested by uid {uid} ("));
-    site.expect_log("Reloading Linux Director Daemon config on request");
+    sandbox.expect_log(&format!("Control: reload, requested by uid {uid} ("));
+    sandbox.expect_log("Reloading Linux Director Daemon config on request");
 }
 
 #[test]
 fn an_operator_drains_a_server_and_ends_that() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Sandbox::new(&two_servers(&one, &two, ""));
-    assert_eq!(site.act("start"), 0);
-    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     let (first, second) = (one.address.to_string(), two.address.to_string());
     let run = |words: &[&str]| {
-        let output = site.run(words);
+        let output = sandbox.run(words);
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         (output.status.code().unwrap(), said)
     };
-    let config = site.path("ha.d/web.cf").display().to_string();
+    let config = sandbox.path("ha.d/web.cf").display().to_string();
     let done = "done in tcp:192.0.2.1:80\n";
     let drained = run(&["drain", &first, "-c", &config, "--for", "2h", "--note", "new kernel"]);
     assert_eq!(drained, (0, format!("drain {first} for 7200 s: {done}")));
-    site.expect("one is drained", &[(one.address, 0), (two.address, 3)]);
+    sandbox.expect("one is drained", &[(one.address, 0), (two.address, 3)]);
     let uid = nix::unistd::geteuid();
-    site.expect_log(&format!("Control: drain {first} for 7200 s, requested by uid {uid} ("));
-    site.expect_log(&format!("Override drain of real server: {first} (tcp:192.0.2.1:80): by "));
-    let show = ask(&site, r#"{"v":1,"request":"show"}"#);
+    sandbox.expect_log(&format!("Control: drain {first} for 7200 s, requested by uid {uid} ("));
+    sandbox.expect_log(&format!("Override drain of real server: {first} (tcp:192.0.2.1:80): by "));
+    let show = ask(&sandbox, r#"{"v":1,"request":"show"}"#);
     let server = &show["answer"]["virtuals"][0]["servers"][0];
     assert_eq!((&server["state"], &server["override"]["what"]), (&json!("draining"), &json!("drain")));
     assert_eq!(server["override"]["note"], "new kernel");
@@ -138,11 +138,11 @@ fn an_operator_drains_a_server_and_ends_that() {
     let forced = run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]);
     assert_eq!(forced, (0, format!("down {second} of tcp:192.0.2.1:80, forced: {done}")));
     let fallback = "127.0.0.9:80".parse().unwrap();
-    site.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
+    sandbox.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
     for server in [&second, &first] {
         assert_eq!(run(&["undo", server, "-c", &config]), (0, format!("undo {server}: {done}")));
     }
-    site.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     for (line, code) in [
         (r#"{"v":1,"request":"override","server":"192.0.2.77:80","what":"drain"}"#, "not-found"),
         (r#"{"v":1,"request":"override","server":"nonsense","what":"drain"}"#, "bad-request"),
@@ -152,11 +152,11 @@ fn an_operator_drains_a_server_and_ends_that() {
         ),
         (r#"{"v":1,"request":"undo","server":"192.0.2.77:80","service":"x"}"#, "not-found"),
     ] {
-        assert_eq!(ask(&site, line)["error"]["code"], code, "{line}");
+        assert_eq!(ask(&sandbox, line)["error"]["code"], code, "{line}");
     }
-    let log = site.log();
+    let log = sandbox.log();
     assert!(log.contains(": refused: tcp:192.0.2.1:80 would have no server in rotation"), "{log}");
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
     assert_eq!(run(&["undo", &first, "-c", &config]).0, 3);
 }
 
@@ -164,10 +164,10 @@ fn an_operator_drains_a_server_and_ends_that() {
 #[test]
 fn followers_leave_room_for_questions() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = Sandbox::new(&two_servers(&one, &two, ""));
-    assert_eq!(site.act("start"), 0);
-    let _followers: Vec<_> = (0..32).map(|_| follow(&site).unwrap()).collect();
-    let refused = follow(&site).unwrap_err();
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    let _followers: Vec<_> = (0..32).map(|_| follow(&sandbox).unwrap()).collect();
+    let refused = follow(&sandbox).unwrap_err();
     assert_eq!(refused["error"]["code"], "busy", "{refused}");
-    assert_eq!(ask(&site, r#"{"v":1,"request":"status"}"#)["answer"]["status"], "2 of 2 up");
+    assert_eq!(ask(&sandbox, r#"{"v":1,"request":"status"}"#)["answer"]["status"], "2 of 2 up");
 }

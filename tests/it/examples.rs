@@ -8,7 +8,7 @@ use crate::sandbox::Sandbox;
 /// Each configuration is usable without a warning, and the list of the folder names each file.
 #[test]
 fn examples_for_operators_are_usable() {
-    let site = Sandbox::new("");
+    let sandbox = Sandbox::new("");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/operators");
     let list = fs::read_to_string(folder.join("README.md")).unwrap();
     let mut usable = 0;
@@ -17,7 +17,7 @@ fn examples_for_operators_are_usable() {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(name == "README.md" || list.contains(&format!("`{name}`")), "README.md does not list {name}");
         if path.extension().is_some_and(|extension| extension == "cf") {
-            let output = site.run(&["-t", path.to_str().unwrap(), "--strict"]);
+            let output = sandbox.run(&["-t", path.to_str().unwrap(), "--strict"]);
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             usable += 1;
         }

@@ -73,8 +73,8 @@ fn talk(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn lines(site: &Sandbox, words: &str) -> Vec<String> {
-    site.log().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
+fn lines(sandbox: &Sandbox, words: &str) -> Vec<String> {
+    sandbox.log().lines().filter(|line| line.contains(words)).map(ToOwned::to_owned).collect()
 }
 
 fn configuration(servers: &[MailServer]) -> String {
@@ -92,30 +92,30 @@ fn configuration(servers: &[MailServer]) -> String {
 #[test]
 fn a1_a_stopped_daemon_takes_only_the_dead_out() {
     let servers: Vec<MailServer> = (0..21).map(|_| MailServer::start()).collect();
-    let site = Sandbox::new(&configuration(&servers));
-    assert_eq!(site.act("start"), 0);
-    let up = || lines(&site, "Real server is up").len() == servers.len();
-    site.wait_for("all are up", up, &String::new);
+    let sandbox = Sandbox::new(&configuration(&servers));
+    assert_eq!(sandbox.act("start"), 0);
+    let up = || lines(&sandbox, "Real server is up").len() == servers.len();
+    sandbox.wait_for("all are up", up, &String::new);
     let dead = &servers[20];
     for pause in 0..3 {
         // After the first pause all checks begin, so the next pauses find them half done.
         thread::sleep(ANSWER / 2);
-        site.signal(Signal::SIGSTOP);
+        sandbox.signal(Signal::SIGSTOP);
         if pause == 2 {
             dead.die();
         }
         thread::sleep(TIMEOUT + INTERVAL);
-        site.signal(Signal::SIGCONT);
+        sandbox.signal(Signal::SIGCONT);
     }
     let resumed = Instant::now();
-    site.expect_log(&format!("Real server is down: {}", dead.address));
+    sandbox.expect_log(&format!("Real server is down: {}", dead.address));
     assert!(resumed.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}", resumed.elapsed());
-    site.expect_log("The daemon did not run for ");
+    sandbox.expect_log("The daemon did not run for ");
     // Every check has run since.
     thread::sleep(INTERVAL * 2 + TIMEOUT);
-    let down = lines(&site, "Real server is down");
+    let down = lines(&sandbox, "Real server is down");
     assert_eq!(down.len(), 1, "{down:#?}");
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
 }
 
 /// A control group whose processes together get a twentieth of a core.
@@ -152,11 +152,11 @@ impl Drop for Slow {
 #[test]
 fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
     let servers: Vec<MailServer> = (0..22).map(|_| MailServer::start()).collect();
-    let site = Sandbox::new(&configuration(&servers));
-    assert_eq!(site.act("start"), 0);
-    let up = || lines(&site, "Real server is up").len() == servers.len();
-    site.wait_for("all are up", up, &String::new);
-    let slow = match Slow::make(site.pid().unwrap()) {
+    let sandbox = Sandbox::new(&configuration(&servers));
+    assert_eq!(sandbox.act("start"), 0);
+    let up = || lines(&sandbox, "Real server is up").len() == servers.len();
+    sandbox.wait_for("all are up", up, &String::new);
+    let slow = match Slow::make(sandbox.pid().unwrap()) {
         Ok(slow) => slow,
         Err(error) => return println!("skipped: no control group for CPU time can be made here: {error}"),
     };
@@ -166,13 +166,13 @@ fn a1_at_a_twentieth_of_a_core_the_dead_go_out() {
     servers[20].die();
     servers[21].hang();
     for dead in &servers[20..] {
-        site.expect_log(&format!("Real server is down: {}", dead.address));
+        sandbox.expect_log(&format!("Real server is down: {}", dead.address));
         println!("{} is out after {:?}", dead.address, died.elapsed());
-        assert!(died.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}\n{}", died.elapsed(), site.log());
+        assert!(died.elapsed() < INTERVAL * 3 + TIMEOUT * 2, "{:?}\n{}", died.elapsed(), sandbox.log());
     }
     thread::sleep(INTERVAL * 4);
     let time = fs::read_to_string(slow.0.join("cpu.stat")).unwrap_or_default();
-    println!("{} servers went down; CPU time: {time}", lines(&site, "Real server is down").len());
+    println!("{} servers went down; CPU time: {time}", lines(&sandbox, "Real server is down").len());
     drop(slow);
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
 }

@@ -32,11 +32,11 @@ fn listener(answer: &'static [u8]) -> (SocketAddr, mpsc::Receiver<()>) {
 /// The output of `check` for a server with such a listener.
 fn verdict(answer: &'static [u8]) -> String {
     let (address, left) = listener(answer);
-    let site = Sandbox::new(&format!(
+    let sandbox = Sandbox::new(&format!(
         "negotiatetimeout=2\nvirtual=192.0.2.1:1521\n\treal={address} masq\n\tservice=oracle\n\tlogin=\"scott\"\n\tpasswd=\"tiger\"\n\
          \tdatabase=\"XE\"\n\trequest=\"SELECT 1 FROM dual\"\n"
     ));
-    let output = site.run(&["check", "web.cf"]);
+    let output = sandbox.run(&["check", "web.cf"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     // The process that logged in is gone with its connection.
     left.recv_timeout(Duration::from_secs(10)).unwrap();

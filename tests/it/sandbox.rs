@@ -28,12 +28,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// A site with this configuration, in which `LOG` is replaced by the log file.
     pub fn new(config: &str) -> Sandbox {
-        let site = Sandbox { directory: TempDir::new().unwrap() };
-        fs::create_dir(site.path("run")).unwrap();
-        fs::create_dir(site.path("ha.d")).unwrap();
-        fs::write(site.path("settings-of-none.toml"), "").unwrap();
-        site.write(config);
-        site
+        let sandbox = Sandbox { directory: TempDir::new().unwrap() };
+        fs::create_dir(sandbox.path("run")).unwrap();
+        fs::create_dir(sandbox.path("ha.d")).unwrap();
+        fs::write(sandbox.path("settings-of-none.toml"), "").unwrap();
+        sandbox.write(config);
+        sandbox
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

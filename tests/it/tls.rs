@@ -56,82 +56,82 @@ fn https(address: SocketAddr, more: &str) -> String {
 #[test]
 fn the_end_of_a_certificate_is_shown_and_logged_once() {
     let (address, _) = tls_server(9);
-    let site = Sandbox::new(&https(address, ""));
+    let sandbox = Sandbox::new(&https(address, ""));
     let warning = "the certificate of CN=www.example.net expires in 9 days, on 20";
-    let json = |words: &[&str]| -> Value { serde_json::from_slice(&site.run(words).stdout).unwrap() };
-    let text = |words: &[&str]| String::from_utf8(site.run(words).stdout).unwrap();
-    assert_eq!(site.run(&["check", "web.cf"]).status.code(), Some(0));
+    let json = |words: &[&str]| -> Value { serde_json::from_slice(&sandbox.run(words).stdout).unwrap() };
+    let text = |words: &[&str]| String::from_utf8(sandbox.run(words).stdout).unwrap();
+    assert_eq!(sandbox.run(&["check", "web.cf"]).status.code(), Some(0));
     assert!(text(&["check", "web.cf"]).contains(warning), "{}", text(&["check", "web.cf"]));
     let found = json(&["check", "web.cf", "--json"]);
     let found = &found["virtuals"][0]["servers"][0]["last_check"]["warning"];
     assert!(found.as_str().unwrap().starts_with(warning), "{found}");
-    assert_eq!(site.act("start"), 0);
+    assert_eq!(sandbox.act("start"), 0);
     let line = format!("Real server {address}: {warning}");
-    site.expect_log(&line);
+    sandbox.expect_log(&line);
     // Several checks later it was not logged again.
     thread::sleep(Duration::from_millis(2500));
-    assert_eq!(site.log().matches(&line).count(), 1, "{}", site.log());
+    assert_eq!(sandbox.log().matches(&line).count(), 1, "{}", sandbox.log());
     assert!(text(&["show", "web.cf"]).contains(warning));
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
 }
 
 #[test]
 fn a_broken_file_changes_nothing() {
     let (address, pem) = tls_server(300);
-    let site = Sandbox::new("");
-    let (ca, gone) = (site.path("ca.pem"), site.path("gone.pem"));
+    let sandbox = Sandbox::new("");
+    let (ca, gone) = (sandbox.path("ca.pem"), sandbox.path("gone.pem"));
     fs::write(&ca, &pem).unwrap();
-    fs::write(site.path("empty.pem"), "nothing\n").unwrap();
+    fs::write(sandbox.path("empty.pem"), "nothing\n").unwrap();
     let with = |file: &str| {
-        let path = site.path(file);
+        let path = sandbox.path(file);
         https(address, &format!("\t#rs: tlsverify=yes\n\t#rs: tlsca=\"{}\"\n", path.display()))
     };
-    site.write(&with("ca.pem"));
-    assert_eq!(site.act("start"), 0);
-    site.expect("verified", &[(address, 1)]);
-    let before = site.pid();
+    sandbox.write(&with("ca.pem"));
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("verified", &[(address, 1)]);
+    let before = sandbox.pid();
     for (file, cause) in [
         ("gone.pem", format!("tlsca: {} cannot be read: no such file or directory", gone.display())),
         (
             "empty.pem",
-            format!("tlsca: {}: no certificate in PEM form found", site.path("empty.pem").display()),
+            format!("tlsca: {}: no certificate in PEM form found", sandbox.path("empty.pem").display()),
         ),
     ] {
-        site.write(&with(file));
+        sandbox.write(&with(file));
         for words in [&["check", "web.cf"], &["web.cf", "reload"]] {
-            let output = site.run(words);
+            let output = sandbox.run(words);
             assert_eq!(output.status.code(), Some(2), "{words:?} {output:?}");
             assert!(String::from_utf8_lossy(&output.stderr).contains(&cause), "{words:?} {output:?}");
         }
-        site.signal(nix::sys::signal::Signal::SIGHUP);
-        site.expect_log(&cause);
-        site.expect_log("The configuration was not reloaded");
-        site.expect("as it was", &[(address, 1)]);
-        let (code, _, told) = site.told("status");
+        sandbox.signal(nix::sys::signal::Signal::SIGHUP);
+        sandbox.expect_log(&cause);
+        sandbox.expect_log("The configuration was not reloaded");
+        sandbox.expect("as it was", &[(address, 1)]);
+        let (code, _, told) = sandbox.told("status");
         assert!(code == 0 && told.contains("the configuration file is now invalid"), "{code} {told}");
     }
-    assert_eq!(site.pid(), before);
+    assert_eq!(sandbox.pid(), before);
     // A file with another content is another policy, even under the same name.
     fs::write(&ca, tls_server(300).1).unwrap();
-    site.write(&with("ca.pem"));
-    assert_eq!(site.act("reload"), 0);
-    site.expect_log("the certificate has an invalid signature, or another CA of the same name signed it");
-    site.expect("another root", &[(address, 0)]);
+    sandbox.write(&with("ca.pem"));
+    assert_eq!(sandbox.act("reload"), 0);
+    sandbox.expect_log("the certificate has an invalid signature, or another CA of the same name signed it");
+    sandbox.expect("another root", &[(address, 0)]);
     fs::remove_file(&ca).unwrap();
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
     // The daemon does not start with such a file.
-    let (code, _, told) = site.told("start");
+    let (code, _, told) = sandbox.told("start");
     assert!(code == 2 && told.contains("ca.pem cannot be read"), "{code} {told}");
 }
 
 #[test]
 fn a_key_that_is_none_is_named() {
     let (address, pem) = tls_server(300);
-    let site = Sandbox::new("");
-    fs::write(site.path("own.pem"), &pem).unwrap();
+    let sandbox = Sandbox::new("");
+    fs::write(sandbox.path("own.pem"), &pem).unwrap();
     let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let pair = |key: &str| {
-        let (own, key) = (site.path("own.pem"), site.path(key));
+        let (own, key) = (sandbox.path("own.pem"), sandbox.path(key));
         https(
             address,
             &format!("\t#rs: tlscert=\"{}\"\n\t#rs: tlskey=\"{}\"\n", own.display(), key.display()),
@@ -142,16 +142,16 @@ fn a_key_that_is_none_is_named() {
         (other.as_str(), "does not match the certificate in tlscert"),
         ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n", "passphrase"),
     ] {
-        fs::write(site.path("own.key"), content).unwrap();
-        site.write(&pair("own.key"));
-        let output = site.run(&["check", "web.cf"]);
+        fs::write(sandbox.path("own.key"), content).unwrap();
+        sandbox.write(&pair("own.key"));
+        let output = sandbox.run(&["check", "web.cf"]);
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{told}");
         assert!(told.contains("own.key: ") && told.contains(cause), "{told}");
         assert!(!told.contains(content.lines().nth(1).unwrap()), "{told}");
     }
-    site.write(&pair("own.key").replace("tlskey", "tlswarn").replace("own.key", "14"));
-    let output = site.run(&["check", "web.cf"]);
+    sandbox.write(&pair("own.key").replace("tlskey", "tlswarn").replace("own.key", "14"));
+    let output = sandbox.run(&["check", "web.cf"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("tlscert without tlskey"), "{output:?}");
 }
 
@@ -162,17 +162,17 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
         println!("skipped: only root can become another user");
         return;
     }
-    let site = Sandbox::new("");
+    let sandbox = Sandbox::new("");
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
         rcgen::CertificateParams::new(vec!["us".to_owned()]).unwrap().self_signed(&key).unwrap();
-    fs::write(site.path("key.pem"), key.serialize_pem()).unwrap();
+    fs::write(sandbox.path("key.pem"), key.serialize_pem()).unwrap();
     for name in ["ca.pem", "cert.pem"] {
-        fs::write(site.path(name), certificate.pem()).unwrap();
+        fs::write(sandbox.path(name), certificate.pem()).unwrap();
     }
-    fs::write(site.path("password"), "secret\n").unwrap();
-    let path = |name: &str| site.path(name).display().to_string();
-    site.write(&format!(
+    fs::write(sandbox.path("password"), "secret\n").unwrap();
+    let path = |name: &str| sandbox.path(name).display().to_string();
+    sandbox.write(&format!(
         "virtual=192.0.2.1:443\n\treal=127.0.0.1:1 masq\n\tservice=https\n\
          #rs: tlsverify=yes\n#rs: tlsca=\"{}\"\n#rs: tlscert=\"{}\"\n#rs: tlskey=\"{}\"\n",
         path("ca.pem"),
@@ -180,16 +180,16 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
         path("key.pem")
     ));
     let start = |login: &str| {
-        let mut command = site.command(&["web.cf", "start"]);
+        let mut command = sandbox.command(&["web.cf", "start"]);
         command
             .env("LDIRECTORD_RS_PRIVILEGES__USER", "nobody")
             .env("LDIRECTORD_RS_MAIL__USERNAME", login)
-            .env("LDIRECTORD_RS_MAIL__PASSWORD_FILE", site.path("password"));
+            .env("LDIRECTORD_RS_MAIL__PASSWORD_FILE", sandbox.path("password"));
         let output = command.output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let mode = |name: &str, mode: u32| {
-        fs::set_permissions(site.path(name), fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     for name in ["web.cf", "ca.pem", "cert.pem", "key.pem", "password"] {
         mode(name, 0o644);
@@ -207,5 +207,5 @@ fn a_file_that_the_user_cannot_read_is_told_at_the_start() {
     // Without a login it needs no password.
     mode("password", 0o600);
     assert_eq!(start("").0, Some(0));
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
 }

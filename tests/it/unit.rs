@@ -21,16 +21,16 @@ const SYSTEMCTL: &str = "#!/bin/sh\n\
     esac\n";
 
 /// The exit code, the output, and what systemd was asked to do.
-fn act(site: &Sandbox, words: &[&str]) -> (i32, String, Vec<String>) {
-    let _ = fs::remove_file(site.path("asked"));
-    let program = site.command(words);
+fn act(sandbox: &Sandbox, words: &[&str]) -> (i32, String, Vec<String>) {
+    let _ = fs::remove_file(sandbox.path("asked"));
+    let program = sandbox.command(words);
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", BOOTED, "sh"]).arg(program.get_program()).args(program.get_args());
     command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let path = format!("{}:{}", site.path("bin").display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap());
     command.env("PATH", path).env("LDIRECTORD_RS_TABLE__BACKEND", "kernel");
-    let output = command.current_dir(site.path("")).stdin(Stdio::null()).output().unwrap();
-    let asked = fs::read_to_string(site.path("asked")).unwrap_or_default();
+    let output = command.current_dir(sandbox.path("")).stdin(Stdio::null()).output().unwrap();
+    let asked = fs::read_to_string(sandbox.path("asked")).unwrap_or_default();
     let orders = asked.lines().filter(|line| line.starts_with("--no-ask-password")).map(str::to_owned);
     let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
     (output.status.code().unwrap(), said, orders.collect())
@@ -44,48 +44,48 @@ fn a_unit_that_waits_for_a_start_is_stopped_and_restarted() {
         println!("skipped: unshare(1) may not make a mount namespace here");
         return;
     }
-    let site = Sandbox::new(CONFIG);
-    fs::create_dir(site.path("bin")).unwrap();
-    fs::write(site.path("bin/systemctl"), SYSTEMCTL).unwrap();
-    fs::set_permissions(site.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let sandbox = Sandbox::new(CONFIG);
+    fs::create_dir(sandbox.path("bin")).unwrap();
+    fs::write(sandbox.path("bin/systemctl"), SYSTEMCTL).unwrap();
+    fs::set_permissions(sandbox.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
     let order = |verb: &str| vec![format!("--no-ask-password {verb} -- lb.service")];
-    let (code, said, orders) = act(&site, &["web.cf", "stop"]);
+    let (code, said, orders) = act(&sandbox, &["web.cf", "stop"]);
     assert_eq!((code, orders), (0, Vec::new()), "it does not wait: {said}");
     assert!(said.contains("nothing to stop"), "{said}");
-    fs::write(site.path("waits"), "").unwrap();
+    fs::write(sandbox.path("waits"), "").unwrap();
     // The settings are those of the command, see `Sandbox::command`.
-    let own = format!("--settings {}", site.path("settings-of-none.toml").display());
-    fs::write(site.path("options"), &own).unwrap();
-    let (code, said, orders) = act(&site, &["web.cf", "restart"]);
+    let own = format!("--settings {}", sandbox.path("settings-of-none.toml").display());
+    fs::write(sandbox.path("options"), &own).unwrap();
+    let (code, said, orders) = act(&sandbox, &["web.cf", "restart"]);
     assert_eq!((code, orders), (0, order("restart")), "{said}");
-    let (code, said, orders) = act(&site, &["web.cf", "stop"]);
+    let (code, said, orders) = act(&sandbox, &["web.cf", "stop"]);
     assert_eq!((code, orders), (0, order("stop")), "{said}");
     assert!(said.contains("lb.service waits for its next start: systemctl stop lb.service"), "{said}");
     assert!(!said.contains("nothing to stop"), "{said}");
     // The unit of another daemon stays: a unit with other settings, or of another configuration.
     for options in ["--settings /etc/b.toml".to_owned(), format!("{own} --table memory")] {
-        fs::write(site.path("options"), &options).unwrap();
-        assert_eq!(act(&site, &["web.cf", "stop"]).2, [""; 0], "{options}");
+        fs::write(sandbox.path("options"), &options).unwrap();
+        assert_eq!(act(&sandbox, &["web.cf", "stop"]).2, [""; 0], "{options}");
     }
-    fs::write(site.path("options"), &own).unwrap();
-    fs::write(site.path("other.cf"), site.text(CONFIG)).unwrap();
-    assert_eq!(act(&site, &["other.cf", "stop"]).2, [""; 0]);
+    fs::write(sandbox.path("options"), &own).unwrap();
+    fs::write(sandbox.path("other.cf"), sandbox.text(CONFIG)).unwrap();
+    assert_eq!(act(&sandbox, &["other.cf", "stop"]).2, [""; 0]);
     // With a wrong file the unit may wait for ever: the command that ends it does not need the file.
-    site.write("nonsense\n");
+    sandbox.write("nonsense\n");
     assert_eq!(
-        (act(&site, &["web.cf", "restart"]).2, act(&site, &["web.cf", "stop"]).2),
+        (act(&sandbox, &["web.cf", "restart"]).2, act(&sandbox, &["web.cf", "stop"]).2),
         (vec![], order("stop"))
     );
-    fs::write(site.path("refuses"), "").unwrap();
-    assert_eq!(act(&site, &["web.cf", "stop"]).0, 1);
+    fs::write(sandbox.path("refuses"), "").unwrap();
+    assert_eq!(act(&sandbox, &["web.cf", "stop"]).0, 1);
     // A restart that does not know about units changes nothing, and a stop ends although systemd hangs.
-    fs::write(site.path("hangs"), "").unwrap();
-    site.write(CONFIG);
-    let (code, said, _) = act(&site, &["web.cf", "restart"]);
+    fs::write(sandbox.path("hangs"), "").unwrap();
+    sandbox.write(CONFIG);
+    let (code, said, _) = act(&sandbox, &["web.cf", "restart"]);
     assert!(
         code == 1 && said.contains("gave no answer within 5 s") && said.contains("nothing was done"),
         "{code} {said}"
     );
-    let (code, said, _) = act(&site, &["web.cf", "stop"]);
+    let (code, said, _) = act(&sandbox, &["web.cf", "stop"]);
     assert!(code == 0 && said.contains("gave no answer within 5 s"), "{code} {said}");
 }

@@ -14,13 +14,13 @@ struct Harness {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test needs a start time")]
-fn world(content: &str) -> Harness {
+fn harness(content: &str) -> Harness {
     let start = Instant::now();
     let file = Some(content.as_bytes().to_vec());
     let tracker = Tracker::new(content.as_bytes().to_vec(), INTERVAL, start);
-    let mut world = Harness { tracker, start, now: start, file, seen: Vec::new() };
-    world.pass(1);
-    world
+    let mut harness = Harness { tracker, start, now: start, file, seen: Vec::new() };
+    harness.pass(1);
+    harness
 }
 
 impl Harness {
@@ -60,122 +60,122 @@ fn changed(content: &str) -> Observed {
 /// R70
 #[test]
 fn a6_a_file_renamed_into_place_counts_after_100_ms() {
-    let mut world = world("one");
-    world.pass(999);
-    world.change("two", FileChange::Replaced);
-    world.pass(5000);
-    assert_eq!(world.seen(), [(1100, changed("two"))]);
+    let mut harness = harness("one");
+    harness.pass(999);
+    harness.change("two", FileChange::Replaced);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(1100, changed("two"))]);
     // Replaced twice: the second content counts.
-    world.change("three", FileChange::Replaced);
-    world.pass(50);
-    world.change("four", FileChange::Replaced);
-    world.pass(5000);
-    assert_eq!(world.seen(), [(6150, changed("four"))]);
+    harness.change("three", FileChange::Replaced);
+    harness.pass(50);
+    harness.change("four", FileChange::Replaced);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(6150, changed("four"))]);
 }
 
 #[test]
 fn a6_a_file_written_in_place_counts_2_s_after_the_close() {
-    let mut world = world("one");
-    world.pass(999);
-    world.change("", FileChange::Written);
-    world.pass(350);
-    world.change("tw", FileChange::Written);
+    let mut harness = harness("one");
+    harness.pass(999);
+    harness.change("", FileChange::Written);
+    harness.pass(350);
+    harness.change("tw", FileChange::Written);
     // The writer pauses for a long time with the file open.
-    world.pass(30_000);
-    world.change("two", FileChange::Written);
-    world.change("two", FileChange::Closed);
-    world.pass(5000);
-    assert_eq!(world.seen(), [(33_450, changed("two"))]);
+    harness.pass(30_000);
+    harness.change("two", FileChange::Written);
+    harness.change("two", FileChange::Closed);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(33_450, changed("two"))]);
 }
 
 #[test]
 fn a6_lines_appended_one_by_one_are_one_change() {
-    let mut world = world("one");
+    let mut harness = harness("one");
     let mut text = String::new();
     for _ in 0..100 {
         text.push('x');
-        world.change(&text, FileChange::Written);
-        world.change(&text, FileChange::Closed);
-        world.pass(350);
+        harness.change(&text, FileChange::Written);
+        harness.change(&text, FileChange::Closed);
+        harness.pass(350);
     }
-    world.pass(5000);
-    assert_eq!(world.seen(), [(36_751, changed(&text))]);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(36_751, changed(&text))]);
 }
 
 #[test]
 fn a6_without_events_two_reads_2_s_apart_count() {
-    let mut world = world("one");
-    world.pass(20_000);
-    world.file = Some(b"tw".to_vec());
-    world.pass(1000);
-    world.file = Some(b"two".to_vec());
-    world.pass(9000);
+    let mut harness = harness("one");
+    harness.pass(20_000);
+    harness.file = Some(b"tw".to_vec());
+    harness.pass(1000);
+    harness.file = Some(b"two".to_vec());
+    harness.pass(9000);
     // Read at 20 s ("one"), then at 30 s and 32 s.
-    assert_eq!(world.seen(), []);
-    world.pass(5000);
-    assert_eq!(world.seen(), [(32_000, changed("two"))]);
+    assert_eq!(harness.seen(), []);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(32_000, changed("two"))]);
     // An incomplete first read does not count.
-    world.file = Some(b"thr".to_vec());
-    world.pass(7500);
-    world.file = Some(b"three".to_vec());
-    world.pass(6000);
-    assert_eq!(world.seen(), [(46_000, changed("three"))]);
+    harness.file = Some(b"thr".to_vec());
+    harness.pass(7500);
+    harness.file = Some(b"three".to_vec());
+    harness.pass(6000);
+    assert_eq!(harness.seen(), [(46_000, changed("three"))]);
 }
 
 #[test]
 fn a6_content_that_ends_as_it_was_is_no_change() {
-    let mut world = world("one");
+    let mut harness = harness("one");
     for change in [FileChange::Replaced, FileChange::Closed, FileChange::Unknown] {
-        world.change("o", FileChange::Written);
-        world.pass(500);
-        world.change("one", change);
-        world.pass(60_000);
-        assert_eq!(world.seen(), [], "{change:?}");
+        harness.change("o", FileChange::Written);
+        harness.pass(500);
+        harness.change("one", change);
+        harness.pass(60_000);
+        assert_eq!(harness.seen(), [], "{change:?}");
     }
 }
 
 #[test]
 fn a6_without_quiet_the_operator_is_told_once() {
-    let mut world = world("one");
+    let mut harness = harness("one");
     for round in 0..100 {
-        world.change(&format!("round {round}"), FileChange::Closed);
-        world.pass(1000);
+        harness.change(&format!("round {round}"), FileChange::Closed);
+        harness.pass(1000);
     }
-    assert_eq!(world.seen(), [(60_001, Observed::Unquiet { open: false })]);
-    world.pass(5000);
-    assert_eq!(world.seen(), [(101_101, changed("round 99"))]);
+    assert_eq!(harness.seen(), [(60_001, Observed::Unquiet { open: false })]);
+    harness.pass(5000);
+    assert_eq!(harness.seen(), [(101_101, changed("round 99"))]);
     // The next period begins with the next change.
-    world.change("open", FileChange::Written);
-    world.pass(200_000);
-    assert_eq!(world.seen(), [(165_001, Observed::Unquiet { open: true })]);
+    harness.change("open", FileChange::Written);
+    harness.pass(200_000);
+    assert_eq!(harness.seen(), [(165_001, Observed::Unquiet { open: true })]);
 }
 
 #[test]
 fn a6_content_that_was_applied_meanwhile_is_no_news() {
-    let mut world = world("one");
-    world.change("two", FileChange::Written);
-    world.change("two", FileChange::Closed);
-    world.pass(1000);
+    let mut harness = harness("one");
+    harness.change("two", FileChange::Written);
+    harness.change("two", FileChange::Closed);
+    harness.pass(1000);
     // A reload by SIGHUP applies the new content at once.
-    world.tracker.in_force(b"two".to_vec(), INTERVAL, world.now);
-    world.pass(60_000);
-    assert_eq!(world.seen(), []);
-    world.change("one", FileChange::Replaced);
-    world.pass(200);
-    assert_eq!(world.seen(), [(61_101, changed("one"))]);
+    harness.tracker.in_force(b"two".to_vec(), INTERVAL, harness.now);
+    harness.pass(60_000);
+    assert_eq!(harness.seen(), []);
+    harness.change("one", FileChange::Replaced);
+    harness.pass(200);
+    assert_eq!(harness.seen(), [(61_101, changed("one"))]);
 }
 
 #[test]
 fn a_file_that_is_missing_is_told_once_and_may_come_back() {
-    let mut world = world("one");
-    world.file = None;
-    world.tracker.reported(FileChange::Replaced, world.now);
-    world.pass(60_000);
-    assert_eq!(world.seen(), [(101, Observed::Missing)]);
-    world.change("one", FileChange::Replaced);
-    world.pass(60_000);
-    assert_eq!(world.seen(), []);
-    world.file = None;
-    world.pass(20_000);
-    assert_eq!(world.seen().into_iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [Observed::Missing]);
+    let mut harness = harness("one");
+    harness.file = None;
+    harness.tracker.reported(FileChange::Replaced, harness.now);
+    harness.pass(60_000);
+    assert_eq!(harness.seen(), [(101, Observed::Missing)]);
+    harness.change("one", FileChange::Replaced);
+    harness.pass(60_000);
+    assert_eq!(harness.seen(), []);
+    harness.file = None;
+    harness.pass(20_000);
+    assert_eq!(harness.seen().into_iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [Observed::Missing]);
 }

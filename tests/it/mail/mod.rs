@@ -77,12 +77,12 @@ impl Relay {
         self.taken().iter().any(|(_, text)| text.contains(words))
     }
 
-    /// A site whose alerts go to this relay.
-    fn site(&self, config: &str) -> Sandbox {
-        let site = Sandbox::new(config);
+    /// A sandbox whose alerts go to this relay.
+    fn sandbox(&self, config: &str) -> Sandbox {
+        let sandbox = Sandbox::new(config);
         let settings = format!("[mail]\nport = {}\ntimeout = 1\n", self.address.port());
-        fs::write(site.path("settings.toml"), settings).unwrap();
-        site
+        fs::write(sandbox.path("settings.toml"), settings).unwrap();
+        sandbox
     }
 }
 
@@ -136,11 +136,11 @@ fn converse(
     Ok(())
 }
 
-fn act(site: &Sandbox, words: &[&str]) -> std::process::Output {
-    let settings = site.path("settings.toml");
+fn act(sandbox: &Sandbox, words: &[&str]) -> std::process::Output {
+    let settings = sandbox.path("settings.toml");
     let mut all = vec!["--settings", settings.to_str().unwrap()];
     all.extend(words);
-    site.run(&all)
+    sandbox.run(&all)
 }
 
 /// 452 to the sender describes the relay (RFC 5321, 4.2.3), so the session ends, and no other message is tried in it.
@@ -148,17 +148,17 @@ fn act(site: &Sandbox, words: &[&str]) -> std::process::Output {
 fn a_relay_with_a_full_disk_gets_one_message_a_session() {
     let relay = Relay::start(Mood::Full);
     let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=\"a@one.example\""));
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let sandbox = relay.sandbox(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=\"a@one.example\""));
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     one.stop();
     two.stop();
-    site.expect_log("failed to send SMTP email message");
+    sandbox.expect_log("failed to send SMTP email message");
     relay.turn(Mood::Good);
-    site.wait_for("both messages", || relay.taken().len() >= 2, &|| format!("{:?}", relay.taken()));
+    sandbox.wait_for("both messages", || relay.taken().len() >= 2, &|| format!("{:?}", relay.taken()));
     let refused = relay.senders.lock().unwrap().len() - relay.taken().len();
     let sessions = relay.sessions.load(Ordering::Relaxed);
     assert!(refused < sessions, "{refused} refused messages in {sessions} sessions");
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 /// L05
@@ -167,63 +167,68 @@ fn a_bad_relay_delays_nothing_and_is_said_once() {
     for mood in [Mood::Silent, Mood::Busy, Mood::Rude] {
         let relay = Relay::start(mood);
         let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-        let site = relay.site(&two_servers(
+        let sandbox = relay.sandbox(&two_servers(
             &one,
             &two,
             "smtp=127.0.0.1\nemailalert=\"a@one.example, b@two.example\"",
         ));
-        assert!(act(&site, &["web.cf", "start"]).status.success());
+        assert!(act(&sandbox, &["web.cf", "start"]).status.success());
         one.stop();
-        site.expect("the checks go on", &[(one.address, 0), (two.address, 3)]);
-        site.expect_log("failed to send SMTP email message");
+        sandbox.expect("the checks go on", &[(one.address, 0), (two.address, 3)]);
+        sandbox.expect_log("failed to send SMTP email message");
         relay.turn(Mood::Good);
         let subject = format!("Quiescent real server: {} (192.0.2.1:80) (Weight set to 0)", one.address);
-        site.wait_for("the message", || relay.has(&format!("Log-Message: {subject}\n")), &|| {
+        sandbox.wait_for("the message", || relay.has(&format!("Log-Message: {subject}\n")), &|| {
             format!("{:?}", relay.taken())
         });
-        site.expect_log("mail delivery recovered");
-        assert_eq!(site.log().matches("failed to send SMTP email message").count(), 1, "{}", site.log());
+        sandbox.expect_log("mail delivery recovered");
+        assert_eq!(
+            sandbox.log().matches("failed to send SMTP email message").count(),
+            1,
+            "{}",
+            sandbox.log()
+        );
         // B17: one message, all recipients.
         assert!(relay.taken().iter().all(|(to, _)| to.len() == 2), "{:?}", relay.taken());
         let (_, text) = relay.taken().into_iter().find(|(_, text)| text.contains(&subject)).unwrap();
         for words in ["Date: ", "Message-ID: ", "ldirectord host: ", "Daemon-Status: running\n"] {
             assert!(text.contains(words), "{words} is missing in\n{text}");
         }
-        assert!(act(&site, &["web.cf", "stop"]).status.success());
-        assert!(relay.has("Daemon-Status: stopping") || !site.log().contains("Purged real server"));
+        assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
+        assert!(relay.has("Daemon-Status: stopping") || !sandbox.log().contains("Purged real server"));
     }
 }
 
 #[test]
 fn one_bad_recipient_does_not_keep_a_message_from_others() {
     let relay = Relay::start(Mood::Picky);
-    let site = relay.site(
+    let sandbox = relay.sandbox(
         "smtp=127.0.0.1\nemailalert=\"f@full.example, a@one.example, x@bad.example, no address\"\nemailalertfrom=ld@here.example\n\
          virtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n\tservicename=Web shop\n\tcomment=Call Bob\n",
     );
-    let started = act(&site, &["web.cf", "start"]);
+    let started = act(&sandbox, &["web.cf", "start"]);
     let errors = String::from_utf8(started.stderr).unwrap();
     assert!(started.status.success() && errors.contains("no address is not a mail address"), "{errors}");
     let body = "Service name: Web shop\nComment: Call Bob\n\n";
-    site.wait_for("the message", || relay.has(body), &|| format!("{:?}", relay.taken()));
+    sandbox.wait_for("the message", || relay.has(body), &|| format!("{:?}", relay.taken()));
     assert!(
         relay.has("Log-Message: [Web shop] Added real server: 127.0.0.1:1 (192.0.2.1:80) (Weight set to 1)")
     );
     assert!(relay.has("From: ld@here.example\n"));
-    site.expect_log("no such user");
-    site.expect_log("emailalert: Added real server: 127.0.0.1:1 (192.0.2.1:80)");
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    sandbox.expect_log("no such user");
+    sandbox.expect_log("emailalert: Added real server: 127.0.0.1:1 (192.0.2.1:80)");
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 /// B33: the sender is the user of the process. The environment has no influence.
 #[test]
 fn d5_the_senders_user_is_that_of_the_uid() {
     let relay = Relay::start(Mood::Good);
-    let site = relay.site(
+    let sandbox = relay.sandbox(
         "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
-    let settings = site.path("settings.toml");
-    let mut command = site.command(&["--settings", settings.to_str().unwrap(), "alert-test", "web.cf"]);
+    let settings = sandbox.path("settings.toml");
+    let mut command = sandbox.command(&["--settings", settings.to_str().unwrap(), "alert-test", "web.cf"]);
     for name in ["USER", "LOGNAME", "USERNAME", "EMAIL"] {
         command.env(name, "mallory");
     }
@@ -237,16 +242,16 @@ fn d5_the_senders_user_is_that_of_the_uid() {
 fn a_dead_server_is_called_to_mind() {
     let relay = Relay::start(Mood::Good);
     let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site =
-        relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let sandbox =
+        relay.sandbox(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     two.stop();
     let words = format!("Log-Message: Inaccessible real server: {} (192.0.2.1:80)", two.address);
     let count = || relay.taken().iter().filter(|(_, text)| text.contains(&words)).count();
-    site.wait_for("two reminders", || count() >= 2, &String::new);
+    sandbox.wait_for("two reminders", || count() >= 2, &String::new);
     two.serve("I am fine");
-    site.wait_for("it is back", || relay.has("Restored real server: "), &String::new);
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    sandbox.wait_for("it is back", || relay.has("Restored real server: "), &String::new);
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 /// Below the original's lines an alert says why, since when, and what is left (R97).
@@ -254,9 +259,9 @@ fn a_dead_server_is_called_to_mind() {
 fn r97_an_alert_says_what_is_known() {
     let relay = Relay::start(Mood::Good);
     let (mut one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
-    let site =
-        relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let sandbox =
+        relay.sandbox(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example\nemailalertfreq=1"));
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     // The lines below the original's in the first message of this kind.
     let added = |subject: &str| {
         let taken = relay.taken();
@@ -268,7 +273,7 @@ fn r97_an_alert_says_what_is_known() {
         Some(below.to_owned())
     };
     let wait = |subject: &str| {
-        site.wait_for(subject, || added(subject).is_some(), &|| format!("{:?}", relay.taken()));
+        sandbox.wait_for(subject, || added(subject).is_some(), &|| format!("{:?}", relay.taken()));
         added(subject).unwrap()
     };
     one.stop();
@@ -285,7 +290,7 @@ fn r97_an_alert_says_what_is_known() {
         "{text}"
     );
     // R98
-    site.expect_log(
+    sandbox.expect_log(
         "No server left: tcp:192.0.2.1:80: 0 of 2 real servers in rotation, fallback 127.0.0.9:80 activated",
     );
     let text = wait(&format!("Inaccessible real server: {}", two.address));
@@ -294,38 +299,38 @@ fn r97_an_alert_says_what_is_known() {
     let text = wait(&format!("Restored real server: {}", one.address));
     assert!(text.starts_with("Down for:    ") && text.contains("\nCause was:   connect to "), "{text}");
     assert!(text.contains("\nUp:          1 of 2\n"), "{text}");
-    site.expect_log("A server is left again: tcp:192.0.2.1:80");
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    sandbox.expect_log("A server is left again: tcp:192.0.2.1:80");
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 #[test]
 fn without_a_relay_sendmail_gets_it() {
-    let site = Sandbox::new(
+    let sandbox = Sandbox::new(
         "emailalert=root@localhost\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
-    let (script, mail) = (site.path("sendmail"), site.path("mail"));
+    let (script, mail) = (sandbox.path("sendmail"), sandbox.path("mail"));
     fs::write(&script, format!("#!/bin/sh\n{{ echo \"args: $*\"; cat; }} >> {}\n", mail.display())).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut start: Command = site.command(&["web.cf", "start"]);
+    let mut start: Command = sandbox.command(&["web.cf", "start"]);
     assert!(start.env("LDIRECTORD_RS_MAIL__SENDMAIL", &script).status().unwrap().success());
     let text = || fs::read_to_string(&mail).unwrap_or_default();
-    site.wait_for("a message", || text().contains("Log-Message: Added real server: "), &text);
+    sandbox.wait_for("a message", || text().contains("Log-Message: Added real server: "), &text);
     assert!(text().contains("root@localhost") && text().contains("Daemon-Status: starting"), "{}", text());
-    assert_eq!(site.act("stop"), 0);
+    assert_eq!(sandbox.act("stop"), 0);
 }
 
 #[test]
 fn alert_test_says_what_happened() {
     let relay = Relay::start(Mood::Good);
-    let site = relay.site(
+    let sandbox = relay.sandbox(
         "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
-    let output = act(&site, &["alert-test", "web.cf"]);
+    let output = act(&sandbox, &["alert-test", "web.cf"]);
     let out = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{out}");
     assert!(out.contains("accepted") && out.contains("a@one.example") && relay.has("test"), "{out}");
     relay.turn(Mood::Busy);
-    let output = act(&site, &["alert-test", "web.cf"]);
+    let output = act(&sandbox, &["alert-test", "web.cf"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stdout).unwrap().contains("not now"));
 }
@@ -334,32 +339,36 @@ fn alert_test_says_what_happened() {
 #[test]
 fn a_real_mail_server_takes_it() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let site = Sandbox::new(
+    let sandbox = Sandbox::new(
         "smtp=127.0.0.1\nemailalert=a@one.example, b@two.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
-    fs::write(site.path("settings.toml"), format!("[mail]\nport = {port}\n")).unwrap();
-    let printed = site.path("printed");
+    fs::write(sandbox.path("settings.toml"), format!("[mail]\nport = {port}\n")).unwrap();
+    let printed = sandbox.path("printed");
     let server = Command::new("/usr/bin/python3")
         .args(["-u", "-m", "aiosmtpd", "-n", "-c", "aiosmtpd.handlers.Debugging", "stdout", "-l"])
         .arg(format!("127.0.0.1:{port}"))
         .stdout(fs::File::create(&printed).unwrap())
-        .stderr(fs::File::create(site.path("errors")).unwrap())
+        .stderr(fs::File::create(sandbox.path("errors")).unwrap())
         .spawn()
         .unwrap();
     let _server = Foreground(server);
-    let errors = || fs::read_to_string(site.path("errors")).unwrap();
-    site.wait_for(
+    let errors = || fs::read_to_string(sandbox.path("errors")).unwrap();
+    sandbox.wait_for(
         "python3-aiosmtpd (tests/install-prerequisites installs it)",
         || TcpStream::connect(("127.0.0.1", port)).is_ok(),
         &errors,
     );
-    let output = act(&site, &["alert-test", "web.cf"]);
+    let output = act(&sandbox, &["alert-test", "web.cf"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     let text = || fs::read_to_string(&printed).unwrap();
-    site.wait_for("the message", || text().contains("Log-Message: Added real server: 127.0.0.1:1 "), &text);
+    sandbox.wait_for(
+        "the message",
+        || text().contains("Log-Message: Added real server: 127.0.0.1:1 "),
+        &text,
+    );
     assert!(text().contains("To: a@one.example, b@two.example"), "{}", text());
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 #[test]
@@ -368,23 +377,27 @@ fn who_is_dead_at_the_start_is_told() {
     let relay = Relay::start(Mood::Good);
     let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
     one.stop();
-    let site = relay.site(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    let sandbox = relay.sandbox(&two_servers(&one, &two, "smtp=127.0.0.1\nemailalert=a@one.example"));
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     let words = format!("Log-Message: Inaccessible real server: {} (192.0.2.1:80)", one.address);
-    site.wait_for("the message", || relay.has(&words), &|| format!("{:?}", relay.taken()));
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    sandbox.wait_for("the message", || relay.has(&words), &|| format!("{:?}", relay.taken()));
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
 }
 
 #[test]
 fn a_silent_relay_does_not_keep_the_daemon_from_ending() {
     let relay = Relay::start(Mood::Silent);
-    let site = relay.site(
+    let sandbox = relay.sandbox(
         "smtp=127.0.0.1\nemailalert=a@one.example\nvirtual=192.0.2.1:80\n\treal=127.0.0.1:1 masq\n\tchecktype=on\n",
     );
-    fs::write(site.path("settings.toml"), format!("[mail]\nport = {}\n", relay.address.port())).unwrap();
-    assert!(act(&site, &["web.cf", "start"]).status.success());
+    fs::write(sandbox.path("settings.toml"), format!("[mail]\nport = {}\n", relay.address.port())).unwrap();
+    assert!(act(&sandbox, &["web.cf", "start"]).status.success());
     let start = std::time::Instant::now();
-    assert!(act(&site, &["web.cf", "stop"]).status.success());
+    assert!(act(&sandbox, &["web.cf", "stop"]).status.success());
     assert!(start.elapsed() < std::time::Duration::from_secs(8), "{:?}", start.elapsed());
-    assert!(site.log().contains("messages dropped, not sent before the daemon stopped"), "{}", site.log());
+    assert!(
+        sandbox.log().contains("messages dropped, not sent before the daemon stopped"),
+        "{}",
+        sandbox.log()
+    );
 }
