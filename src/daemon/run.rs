@@ -267,7 +267,10 @@ impl Daemon {
             () = sleep_until(wake) => self.woken(Instant::now()),
             servers = self.maintenance.next() => self.director.maintain(&servers, Instant::now()),
             done = self.kernel.next() => match done {
-                Some(done) => self.take_done(done, Instant::now()),
+                Some(done) => if self.take_done(done, Instant::now()) {
+                    // The comparison of a whole table follows, in a turn of its own.
+                    tokio::task::yield_now().await;
+                },
                 // The bug is in the log. The table stays, and the service manager restarts the daemon.
                 None => panic!("a bug ended the thread of the kernel's table"),
             },
@@ -284,13 +287,15 @@ impl Daemon {
         None
     }
 
-    /// Processes the result of a request to the kernel.
-    fn take_done(&mut self, done: Done, now: Instant) {
+    /// Processes the result of a request to the kernel. Returns whether a new spec was applied.
+    fn take_done(&mut self, done: Done, now: Instant) -> bool {
         let was_reloading = self.director.is_reloading();
         self.director.done(done, now);
-        if was_reloading && !self.director.is_reloading() {
+        let is_applied = was_reloading && !self.director.is_reloading();
+        if is_applied {
             self.spec_changed(now);
         }
+        is_applied
     }
 
     /// The final steps of each turn: sends the next request to the kernel, publishes events, and saves owned
