@@ -71,28 +71,48 @@ pub(super) async fn handshake_with(
     stream: TcpStream,
     progress: &Progress,
 ) -> Result<Stream, HandshakeError> {
-    let (stream, warning) = handshake(client, tls, address, stream).await?;
-    progress.warn(warning);
+    let (stream, shown) = handshake(client, tls, address, stream).await?;
+    shown.report(progress);
     Ok(stream)
 }
 
-/// Does the handshake. Returns the warning about the certificate as well.
+/// What a server's certificate says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ShownCertificate {
+    expires: Option<i64>,
+    warning: Option<String>,
+}
+
+impl ShownCertificate {
+    fn read(stream: &Stream, warn_days: u32) -> ShownCertificate {
+        let Some(shown) = stream.certificate() else { return ShownCertificate::default() };
+        let certificate = Certificate::read(&shown);
+        let warning = match &certificate {
+            _ if warn_days == 0 => None,
+            Some(certificate) => certificate.warning(SystemTime::now(), warn_days),
+            None => Some("the certificate cannot be read".to_owned()),
+        };
+        ShownCertificate { expires: certificate.map(|certificate| certificate.expires()), warning }
+    }
+
+    /// Adds it to the verdict of the check.
+    pub(super) fn report(self, progress: &Progress) {
+        progress.warn(self.warning);
+        if let Some(expires) = self.expires {
+            progress.certificate(expires);
+        }
+    }
+}
+
+/// Does the handshake. Returns what the certificate says as well.
 pub(super) async fn handshake(
     client: &TlsClient,
     tls: &Tls,
     address: IpAddr,
     stream: TcpStream,
-) -> Result<(Stream, Option<String>), HandshakeError> {
+) -> Result<(Stream, ShownCertificate), HandshakeError> {
     let name = tls::server_name(tls.server_name.as_deref(), address);
     let stream = client.connect(name, stream).await?;
-    let warning = if tls.warn_days > 0 { warning(&stream, tls.warn_days) } else { None };
-    Ok((stream, warning))
-}
-
-fn warning(stream: &Stream, warn_days: u32) -> Option<String> {
-    let shown = stream.certificate()?;
-    match Certificate::read(&shown) {
-        Some(certificate) => certificate.warning(SystemTime::now(), warn_days),
-        None => Some("the certificate cannot be read".to_owned()),
-    }
+    let shown = ShownCertificate::read(&stream, tls.warn_days);
+    Ok((stream, shown))
 }

@@ -112,6 +112,8 @@ impl Checker {
         };
         let mut verdict = verdict.with_warning(progress.warning());
         verdict.took = shift.began().elapsed();
+        verdict.phases = progress.phases();
+        verdict.certificate_expires = progress.certificate_expires();
         mask::mask(probe, verdict)
     }
 

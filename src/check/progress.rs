@@ -1,7 +1,7 @@
 //! The progress of a check. It tells the verdict at the deadline what the check was waiting for.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,12 @@ use tokio::sync::SemaphorePermit;
 
 use super::attendance::shortest_absence;
 use super::format::{self, spoken};
-use crate::value::{UnknownCause, Verdict};
+use crate::value::{Phase, PhaseTimes, UnknownCause, Verdict};
 
 /// Bytes of a reply that are kept, to show its beginning.
 const HEAD: usize = 64;
+/// No time of a certificate.
+const NO_CERTIFICATE: i64 = i64::MIN;
 
 /// What a check is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,17 @@ pub(super) enum CheckStep {
     Command(String),
 }
 
+impl CheckStep {
+    fn phase(&self) -> Phase {
+        match self {
+            CheckStep::Resolve(_) => Phase::Resolve,
+            CheckStep::Connect => Phase::Connect,
+            CheckStep::Handshake => Phase::Tls,
+            _ => Phase::Answer,
+        }
+    }
+}
+
 /// A page or a file that was received in part.
 #[derive(Debug, Default)]
 pub(super) struct PartialContent {
@@ -72,6 +85,7 @@ pub(super) struct Progress {
     warning: Mutex<Option<String>>,
     no_route: Mutex<Option<Verdict>>,
     content: Mutex<Option<PartialContent>>,
+    certificate_expires: AtomicI64,
 }
 
 struct State {
@@ -80,9 +94,25 @@ struct State {
     connected: Option<Duration>,
     /// Since when the check waits for a permit or a thread of this machine.
     queued: Option<Instant>,
+    phases: PhaseTimes,
+    /// Since when the check is in this step.
+    since: Instant,
 }
 
 impl State {
+    /// Begins a step, and returns the previous one.
+    fn enter(&mut self, step: CheckStep) -> CheckStep {
+        self.end_phase();
+        std::mem::replace(&mut self.step, step)
+    }
+
+    /// Adds the time since the step began to its phase.
+    fn end_phase(&mut self) {
+        let now = Instant::now();
+        self.phases.add(self.step.phase(), now.saturating_duration_since(self.since));
+        self.since = now;
+    }
+
     /// Whether the check waits for this machine long enough to miss its deadline by that.
     fn is_stuck(&self, deadline: Duration) -> bool {
         self.queued.is_some_and(|since| since.elapsed() >= shortest_absence(deadline))
@@ -93,13 +123,21 @@ impl Progress {
     pub(super) fn new(started: Instant, peer: SocketAddr) -> Progress {
         Progress {
             started,
-            state: Mutex::new(State { peer, step: CheckStep::Connect, connected: None, queued: None }),
+            state: Mutex::new(State {
+                peer,
+                step: CheckStep::Connect,
+                connected: None,
+                queued: None,
+                phases: PhaseTimes::default(),
+                since: started,
+            }),
             received: AtomicU64::new(0),
             lines: AtomicU64::new(0),
             head: Mutex::new(Vec::new()),
             warning: Mutex::new(None),
             no_route: Mutex::new(None),
             content: Mutex::new(None),
+            certificate_expires: AtomicI64::new(NO_CERTIFICATE),
         }
     }
 
@@ -145,7 +183,7 @@ impl Progress {
 
     /// Like [`Progress::step`], but returns the previous step.
     pub(super) fn swap(&self, step: CheckStep) -> CheckStep {
-        std::mem::replace(&mut lock(&self.state).step, step)
+        lock(&self.state).enter(step)
     }
 
     /// Waits for a permit or a thread of this machine. This delay is the director's fault, not the server's.
@@ -187,7 +225,10 @@ impl Progress {
 
     /// Begins a new connection: the first, or the one for a redirect.
     pub(super) fn connecting(&self, peer: SocketAddr) {
-        *lock(&self.state) = State { peer, step: CheckStep::Connect, connected: None, queued: None };
+        let mut state = lock(&self.state);
+        state.enter(CheckStep::Connect);
+        (state.peer, state.connected, state.queued) = (peer, None, None);
+        drop(state);
         self.received.store(0, Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
         lock(&self.head).clear();
@@ -197,12 +238,29 @@ impl Progress {
     pub(super) fn connected(&self, next: CheckStep) {
         let mut state = lock(&self.state);
         state.connected = Some(self.started.elapsed());
-        state.step = next;
+        state.enter(next);
     }
 
     /// Sets what the check waits for now.
     pub(super) fn step(&self, step: CheckStep) {
-        lock(&self.state).step = step;
+        lock(&self.state).enter(step);
+    }
+
+    /// Ends the check, and returns the time spent in each phase.
+    pub(super) fn phases(&self) -> PhaseTimes {
+        let mut state = lock(&self.state);
+        state.end_phase();
+        state.phases
+    }
+
+    /// Notes when the server's certificate expires, in seconds since 1970.
+    pub(super) fn certificate(&self, expires: i64) {
+        self.certificate_expires.store(expires, Ordering::Relaxed);
+    }
+
+    /// When the server's certificate expires, as noted.
+    pub(super) fn certificate_expires(&self) -> Option<i64> {
+        Some(self.certificate_expires.load(Ordering::Relaxed)).filter(|expires| *expires != NO_CERTIFICATE)
     }
 
     /// Counts received bytes, and keeps the first ones.

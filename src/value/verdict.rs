@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::phase::PhaseTimes;
 use super::shown::{escaped, escaped_except};
 
 /// The outcome of a check.
@@ -80,6 +81,10 @@ pub struct Verdict {
     pub unreachable: Option<Unreachable>,
     /// Time from the start of the check to its outcome.
     pub took: Duration,
+    /// The part of that time spent in each phase.
+    pub phases: PhaseTimes,
+    /// When the server's certificate expires, in seconds since 1970. `None` without TLS.
+    pub certificate_expires: Option<i64>,
     /// CPU time on the thread of the loop, in microseconds. Zero if not measured.
     pub cpu_micros: u32,
 }
@@ -120,6 +125,8 @@ impl Verdict {
             warning: None,
             unreachable: None,
             took: Duration::ZERO,
+            phases: PhaseTimes::default(),
+            certificate_expires: None,
             cpu_micros: 0,
         }
     }

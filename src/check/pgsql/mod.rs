@@ -71,14 +71,14 @@ async fn log_in(
         config.dbname(&sql.database);
     }
     let client = clients.of(&sql.tls.policy).map_err(LoginError::Client)?;
-    let warning = Arc::new(OnceLock::new());
+    let shown = Arc::new(OnceLock::new());
     let sealer =
-        Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), warning: Arc::clone(&warning) };
+        Sealer { client, tls: sql.tls.clone(), address: probe.target.ip(), shown: Arc::clone(&shown) };
     // The server chooses the cost of the password hash (SCRAM, at most 100,000 rounds): 50 ms and more.
     let login =
         async move { config.connect_raw(Limited::new(stream, ByteLimit::new(MAX_ANSWER)), sealer).await };
     let login = polled_aside(login, progress).await;
-    progress.warn(warning.get().cloned());
+    shown.get().cloned().unwrap_or_default().report(progress);
     login.map_err(LoginError::Login)
 }
 

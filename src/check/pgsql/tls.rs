@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 use tokio_postgres::tls::TlsConnect;
 
-use crate::check::clients::{HandshakeError, handshake};
+use crate::check::clients::{HandshakeError, ShownCertificate, handshake};
 use crate::net::limited::{ByteLimit, Limited};
 use crate::net::stream::Stream;
 use crate::net::tls::TlsClient;
@@ -19,8 +19,8 @@ pub(super) struct Sealer {
     pub(super) client: TlsClient,
     pub(super) tls: Tls,
     pub(super) address: IpAddr,
-    /// The warning about the certificate.
-    pub(super) warning: Arc<OnceLock<String>>,
+    /// What the certificate says.
+    pub(super) shown: Arc<OnceLock<ShownCertificate>>,
 }
 
 /// The most bytes that are read from a server in one check: the library buffers all of them.
@@ -33,12 +33,10 @@ impl TlsConnect<Limited<TcpStream, ByteLimit>> for Sealer {
 
     fn connect(self, stream: Limited<TcpStream, ByteLimit>) -> Self::Future {
         Box::pin(async move {
-            let (sealed, warning) =
+            let (sealed, shown) =
                 handshake(&self.client, &self.tls, self.address, stream.into_inner()).await?;
-            if let Some(warning) = warning {
-                // Only one handshake happens, so the cell is empty.
-                drop(self.warning.set(warning));
-            }
+            // Only one handshake happens, so the cell is empty.
+            drop(self.shown.set(shown));
             Ok(Limited::new(sealed, ByteLimit::new(MAX_ANSWER)))
         })
     }

@@ -40,6 +40,12 @@ impl Certificate {
         })
     }
 
+    /// When it expires, in seconds since 1970.
+    #[must_use]
+    pub fn expires(&self) -> i64 {
+        self.not_after
+    }
+
     /// Whether its issuer is its subject.
     #[must_use]
     pub fn signed_itself(&self) -> bool {
