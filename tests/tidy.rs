@@ -39,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("settings", &["value"]),
     ("check", &["value", "spec", "net", "sys"]),
     ("notify", &["value", "spec", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
-    ("report", &["value", "spec", "health", "desired", "ipvs_rs"]),
+    ("report", &["value", "spec", "health", "desired", "event", "ipvs_rs"]),
     ("control", &["value", "health", "report", "net", "sys"]),
     (
         "daemon",

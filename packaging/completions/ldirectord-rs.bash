@@ -2,7 +2,7 @@
 
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo alert-test"
+	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo metrics alert-test"
 	local options="--debug --foreground --help --version --settings --table --run-commands --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
@@ -44,7 +44,7 @@ _ldirectord_rs() {
 			;;
 		esac
 		;;
-	*:check | *:show | *:alert-test)
+	*:check | *:show | *:metrics | *:alert-test)
 		case $cur:${words[0]} in
 		-*:check) configs="--config-only --strict --json" ;;
 		-*:show) configs="--all --json" ;;

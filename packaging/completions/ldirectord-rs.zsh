@@ -26,6 +26,7 @@ _ldirectord_rs_words() {
 		'down:treat a server as failed'
 		'up:keep a server in rotation'
 		'undo:end drain, down or up'
+		'metrics:print metrics for Prometheus'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -40,7 +41,7 @@ _ldirectord_rs_first() {
 _ldirectord_rs_second() {
 	case ${line[1]} in
 	show) _ldirectord_rs_configs; compadd -- --all ;;
-	check | alert-test) _ldirectord_rs_configs ;;
+	check | metrics | alert-test) _ldirectord_rs_configs ;;
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	status) compadd -- --all ;;

@@ -85,6 +85,7 @@ pub(super) fn prepare(
         acts: context.acts,
         mail: context.settings.mail.clone(),
         monitor_mode: context.settings.log.monitor_mode,
+        metrics: context.settings.metrics,
         log,
         log_by_configuration: foreground.is_none(),
         commands: CommandSetup {

@@ -13,6 +13,7 @@ mod judge;
 mod launch;
 mod list;
 mod load;
+mod metrics;
 mod other;
 mod privileges;
 mod programs;
@@ -104,6 +105,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::AlertTest => alert_test::run(&context),
                 Command::Show { json, all } if context.is_named => show::run(&as_it_runs(context), json, all),
                 Command::Show { json, all } => show::run_all(&context, json, all),
+                Command::Metrics => metrics::run(&as_it_runs(context)),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

@@ -39,6 +39,8 @@ pub enum ControlRequest {
     },
     /// All events from now on, one a line, until the client closes the connection.
     Events,
+    /// All metrics, in Prometheus' text format.
+    Metrics,
     /// Reload the configuration.
     Reload,
     /// Set an override of a server.
@@ -104,6 +106,7 @@ impl fmt::Display for ControlRequest {
             ControlRequest::Status => f.write_str("status"),
             ControlRequest::Show { .. } => f.write_str("show"),
             ControlRequest::Events => f.write_str("events"),
+            ControlRequest::Metrics => f.write_str("metrics"),
             ControlRequest::Reload => f.write_str("reload"),
             ControlRequest::Override(request) => request.fmt(f),
             ControlRequest::Undo(target) => write!(f, "undo {target}"),
@@ -150,6 +153,7 @@ impl ControlRequest {
             ControlRequest::Version
             | ControlRequest::Status
             | ControlRequest::Show { .. }
+            | ControlRequest::Metrics
             | ControlRequest::Events => Right::Read,
         }
     }
@@ -282,6 +286,7 @@ mod tests {
             ControlRequest::Show { service: None },
             ControlRequest::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
             ControlRequest::Events,
+            ControlRequest::Metrics,
             ControlRequest::Reload,
             ControlRequest::Undo(target.clone()),
             ControlRequest::Override(OverrideRequest {

@@ -22,7 +22,7 @@ use super::protocol::{
 };
 use super::rights::{ClientProcess, Right, Rights};
 use crate::health::Owner;
-use crate::report::{Moment, ServiceView, StateSnapshot, View, VirtualService};
+use crate::report::{Moment, Scrape, ServiceView, StateSnapshot, View, VirtualService};
 use crate::value::VirtualId;
 
 /// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
@@ -46,6 +46,8 @@ pub enum LoopRequest {
     Service(VirtualId, ReplyChannel<Option<(Arc<ServiceView>, Moment)>>),
     /// The state in one line.
     Status(ReplyChannel<String>),
+    /// Everything that metrics are computed from.
+    Metrics(ReplyChannel<Scrape>),
     /// Reload the configuration.
     Reload,
     /// Set an override. The reply has the virtual services concerned.
@@ -193,6 +195,10 @@ impl SessionContext {
             }
             ControlRequest::Status => match self.ask(LoopRequest::Status).await {
                 Some(line) => rendered(move || json!({ "status": line })),
+                None => stopping(),
+            },
+            ControlRequest::Metrics => match self.ask(LoopRequest::Metrics).await {
+                Some(scrape) => rendered(move || json!({ "metrics": scrape.render() })),
                 None => stopping(),
             },
             ControlRequest::Show { service: None } => match self.ask(LoopRequest::View).await {

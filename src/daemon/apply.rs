@@ -77,8 +77,12 @@ impl Daemon {
     /// Applies a configuration as a whole, or reports the reason and changes nothing.
     pub(super) fn reloaded(&mut self, result: Result<ToRun, LoadError>, cause: Cause) {
         self.applying = Some(cause);
+        if result.is_err() {
+            self.metering.reloaded(None);
+        }
         match result {
             Ok(to_run) if cause == Cause::Changed && self.would_take_everything(&to_run.loaded) => {
+                self.metering.reloaded(None);
                 error!(
                     "The changed file has no virtual service and was not applied; the running configuration stays in force. To \
                      apply it, run: ldirectord-rs {} reload",
@@ -102,6 +106,7 @@ impl Daemon {
         let interval = loaded.spec.config().globals.checkinterval;
         let mut in_maintenance = in_maintenance.unwrap_or_else(|| self.maintenance.known().clone());
         let now = Instant::now();
+        self.metering.reloaded(Some(&loaded.content));
         self.file.applied(loaded.content, interval);
         self.hosts = loaded.hosts;
         if self.log_by_configuration {
@@ -138,6 +143,7 @@ impl Daemon {
             tokio::task::spawn_blocking(move || drop(replaced));
         }
         self.director.maintain(self.maintenance.known(), now);
+        self.metering.meters.set_spec(self.director.spec());
         self.outlets.set_spec(self.director.spec());
         self.checks.retain(|id| self.director.knows(id));
         if self.applying.is_some() {

@@ -67,6 +67,12 @@ impl RunningChecks {
         (self.started, self.retry) = (0, None);
     }
 
+    /// The number of running checks, and their maximum.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (self.running.len(), self.places.limit())
+    }
+
     /// Whether this turn has started the maximum number of checks. More may be due.
     #[must_use]
     pub fn turn_is_full(&self) -> bool {

@@ -95,6 +95,18 @@ impl Outlets {
         self.fallback.set_spec(spec);
     }
 
+    /// The number of queued messages, and of those that were dropped since the start.
+    #[must_use]
+    pub fn mail_counts(&self) -> (usize, usize) {
+        self.mail.counts()
+    }
+
+    /// The number of commands that ended, by directive and result.
+    #[must_use]
+    pub fn ended_commands(&self) -> Vec<(String, &'static str, u64)> {
+        self.commands.ended()
+    }
+
     /// When to call [`Outlets::remind`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

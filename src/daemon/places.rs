@@ -48,6 +48,11 @@ impl Limits {
 }
 
 impl CheckSlots {
+    /// The maximum number of checks that run at the same time.
+    pub(super) fn limit(&self) -> usize {
+        self.limits.checks
+    }
+
     pub(super) fn new(limits: Limits) -> CheckSlots {
         let limits = Limits { checks: limits.checks.max(1), ..limits };
         CheckSlots { limits, all: CheckSlot::default(), others: CheckSlot::default() }

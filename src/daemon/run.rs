@@ -16,7 +16,6 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs_rs::ServiceKey;
@@ -30,6 +29,7 @@ use super::kernel::KernelHandle;
 use super::left_behind::LeftBehind;
 use super::load::LoadedFile;
 use super::maintenance::{self, Learned, MaintenanceDir, MaintenanceWatcher};
+use super::metering::Metering;
 use super::notes::{self, Attempt, NoteWriter};
 use super::observe::ConfigWatcher;
 use super::outlets::Outlets;
@@ -44,11 +44,11 @@ use super::starting::{Starting, open_control};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
-use crate::control::{self, Answer, ControlSocket, LoopRequest};
+use crate::control::{self, Answer, ControlSocket};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
-use crate::report::{self, Moment, StateSnapshot, View};
+use crate::report::{self, Moment, StateSnapshot};
 use crate::spec::Spec;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, LogDestination};
@@ -99,6 +99,7 @@ pub(super) struct Daemon {
     pub(super) outlets: Outlets,
     pub(super) control: Option<ControlSocket>,
     pub(super) publisher: Publisher,
+    pub(super) metering: Metering,
     pub(super) manager: Manager,
     /// Writer of the note of owned services. `None` with a table in memory.
     pub(super) notes: Option<NoteWriter<Owned>>,
@@ -177,6 +178,7 @@ impl Daemon {
             left_behind: LeftBehind::default(),
             checks: RunningChecks::new(setup.checker, setup.check_limits),
             signals,
+            metering: Metering::new(setup.metrics, &content),
             file: ConfigWatcher::new(&setup.path, content, interval),
             maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
@@ -251,6 +253,7 @@ impl Daemon {
 
     /// Starts the checks that are due.
     fn start_checks(&mut self, now: Instant) {
+        self.note_lag(now);
         let checks = &mut self.checks;
         checks.begin_turn(now);
         self.director.due(now, |due| checks.start(due, now));
@@ -263,7 +266,7 @@ impl Daemon {
         tokio::task::yield_now().await;
         tokio::select! {
             () = async {}, if self.checks.turn_is_full() => {}
-            verdicts = self.checks.finished() => self.director.verdicts(verdicts, Instant::now()),
+            verdicts = self.checks.finished() => self.take_verdicts(verdicts, Instant::now()),
             () = sleep_until(wake) => self.woken(Instant::now()),
             servers = self.maintenance.next() => self.director.maintain(&servers, Instant::now()),
             done = self.kernel.next() => match done {
@@ -281,7 +284,7 @@ impl Daemon {
             // During a reload the change may be the change that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
-            question = control::next(&mut self.control) => self.answer(question, Instant::now()),
+            request = control::next(&mut self.control) => self.answer_request(request, Instant::now()),
         }
         self.publish_changes(Instant::now());
         None
@@ -291,6 +294,9 @@ impl Daemon {
     fn take_done(&mut self, done: Done, now: Instant) -> bool {
         let was_reloading = self.director.is_reloading();
         self.director.done(done, now);
+        if self.director.is_at_rest() {
+            self.metering.meters.reconciled(now);
+        }
         let is_applied = was_reloading && !self.director.is_reloading();
         if is_applied {
             self.spec_changed(now);
@@ -332,6 +338,7 @@ impl Daemon {
                 control.publish(Answer::event(event).line());
             }
         }
+        self.metering.meters.published(events, now);
         self.outlets.publish(events, self.director.spec(), self.director.health(), now);
     }
 
@@ -375,32 +382,6 @@ impl Daemon {
             }
         }
         None
-    }
-
-    fn answer(&mut self, question: LoopRequest, now: Instant) {
-        match question {
-            LoopRequest::View(reply) => reply.give(self.view(now)),
-            LoopRequest::Service(id, reply) => {
-                reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));
-            }
-            LoopRequest::Status(reply) => reply.give(self.summary()),
-            LoopRequest::Reload => {
-                info!("Reloading Linux Director Daemon config on request");
-                self.request_reload();
-            }
-            LoopRequest::Override(decision, owner, reply) => {
-                let answer = self.decide(decision, owner, now);
-                self.answer_when_saved(reply, answer, now);
-            }
-            LoopRequest::Undo(target, owner, reply) => {
-                let answer = self.undo(&target, &owner, now);
-                self.answer_when_saved(reply, answer, now);
-            }
-        }
-    }
-
-    fn view(&mut self, now: Instant) -> Arc<View> {
-        self.publisher.view(&mut self.director, self.peers.as_ref().map(Peers::elsewhere), moment(now))
     }
 
     /// The state of all servers in one line, for the service manager.

@@ -49,6 +49,8 @@ pub struct Setup {
     pub mail: settings::MailSettings,
     /// The mode of monitor files that the daemon creates.
     pub monitor_mode: u32,
+    /// Which metrics are given.
+    pub metrics: settings::MetricsSettings,
     /// The log.
     pub log: Log,
     /// Whether the configuration sets the log target. Otherwise the target never changes.

@@ -28,7 +28,7 @@ use ipvs_rs::{ServiceKey, Table};
 use crate::desired;
 use crate::event::{Event, EventKind};
 use crate::health::{self, CheckId, Due, Health, Transition};
-use crate::spec::{ServerRef, Spec};
+use crate::spec::{Probe, ServerRef, Spec};
 use crate::value::{Change, Outcome, Verdict};
 use pending::Pending;
 use reconciler::Reconciler;
@@ -242,6 +242,13 @@ impl Director {
     #[must_use]
     pub fn knows(&self, id: CheckId) -> bool {
         self.health.knows(id)
+    }
+
+    /// The probe of a check. `None` if the spec does not have the check.
+    #[must_use]
+    pub fn probe(&self, id: CheckId) -> Option<&Probe> {
+        let member = self.health.members(&self.spec, id).first()?;
+        self.spec.check_of(*member).map(|check| &*check.key.probe)
     }
 
     /// Processes the results of checks.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -48,27 +49,39 @@ pub struct CommandRunner {
     runs: bool,
     queues: BTreeMap<String, mpsc::Sender<Job>>,
     tasks: JoinSet<()>,
+    ended: Ended,
 }
+
+/// The number of commands that ended, by directive, and whether they succeeded.
+type Ended = Arc<Mutex<BTreeMap<(String, bool), u64>>>;
 
 impl CommandRunner {
     /// An empty queue. A command that takes longer than `limit` is killed with its process group. Without `runs`
     /// commands are only logged.
     #[must_use]
     pub fn new(limit: Duration, runs: bool) -> CommandRunner {
-        CommandRunner { limit, runs, queues: BTreeMap::new(), tasks: JoinSet::new() }
+        CommandRunner { limit, runs, queues: BTreeMap::new(), tasks: JoinSet::new(), ended: Ended::default() }
     }
 
     /// Appends a command to a queue. Never waits.
     pub fn run(&mut self, queue: &str, job: Job) {
         if !self.queues.contains_key(queue) {
             let (sender, jobs) = mpsc::channel(WAITING);
-            self.tasks.spawn(work(jobs, self.limit, self.runs));
+            self.tasks.spawn(work(jobs, self.limit, self.runs, Arc::clone(&self.ended)));
             self.queues.insert(queue.to_owned(), sender);
         }
         if let Err(refused) = self.queues[queue].try_send(job) {
             let job = refused.into_inner();
             error!("{}: dropped, {WAITING} earlier calls are still queued behind a slow one", job.what);
         }
+    }
+
+    /// The number of commands that ended, by directive and result.
+    #[must_use]
+    pub fn ended(&self) -> Vec<(String, &'static str, u64)> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let word = |succeeded: bool| if succeeded { "ok" } else { "failed" };
+        ended.iter().map(|((kind, succeeded), count)| (kind.clone(), word(*succeeded), *count)).collect()
     }
 
     /// Waits for running and queued commands for at most `grace`, then kills the rest.
@@ -82,11 +95,13 @@ impl CommandRunner {
     }
 }
 
-async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration, runs: bool) {
+async fn work(mut jobs: mpsc::Receiver<Job>, limit: Duration, runs: bool, ended: Ended) {
     while let Some(job) = jobs.recv().await {
         let mut next = Some(job);
         while let Some(job) = next {
             let failed = perform(&job, limit, runs).await.is_err();
+            let kind = job.what.split(' ').next().unwrap_or_default().to_owned();
+            *ended.lock().unwrap_or_else(PoisonError::into_inner).entry((kind, !failed)).or_default() += 1;
             next = job.otherwise.filter(|_| failed).map(|job| *job);
         }
     }

@@ -1,12 +1,14 @@
-//! The state for readers: a view, rendered as JSON or as a table, and one line for the service manager.
+//! The state for readers: a view, rendered as JSON, as a table or as metrics, and one line for the service manager.
 
 mod listing;
+mod metrics;
 mod moment;
 mod snapshot;
 mod status;
 mod view;
 
 pub use listing::{ListingStyle, render};
+pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
 pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
 pub use status::status;

@@ -55,6 +55,8 @@ pub struct Settings {
     pub privileges: PrivilegeSettings,
     /// The control socket.
     pub control: ControlSettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
     /// The directories.
     pub paths: PathSettings,
 }
@@ -195,6 +197,14 @@ pub struct ControlSettings {
     pub read_group: String,
     /// Group whose members may also make changes. Empty: none.
     pub write_group: String,
+}
+
+/// `[metrics]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// Whether each real server has metrics, not only each virtual service.
+    pub per_server: bool,
 }
 
 /// `[mail]`

@@ -18,6 +18,30 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// The word of the configuration for what is checked: a value of `service`, or else of `checktype`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        let ldap = |ldap: &LdapProbe| if ldap.transport.is_tls() { "ldaps" } else { "ldap" };
+        match &self.action {
+            ProbeAction::Nothing => "none",
+            ProbeAction::Connect | ProbeAction::SctpConnect => "connect",
+            ProbeAction::Ping { .. } => "ping",
+            ProbeAction::Http(http) if http.proxy => "http_proxy",
+            ProbeAction::Http(HttpProbe { scheme: Scheme::Http, .. }) => "http",
+            ProbeAction::Http(HttpProbe { scheme: Scheme::Https, .. }) => "https",
+            ProbeAction::SimpleTcp(_) => "simpletcp",
+            ProbeAction::Datagram(_) => "udp",
+            ProbeAction::Dns(_) => "dns",
+            ProbeAction::Radius(_) => "radius",
+            ProbeAction::Ldap(probe) => ldap(probe),
+            ProbeAction::Mysql(_) => "mysql",
+            ProbeAction::Oracle(_) => "oracle",
+            ProbeAction::Pgsql(_) => "pgsql",
+            ProbeAction::Dialogue(dialogue) => dialogue.as_str(),
+            ProbeAction::External(_) => "external",
+        }
+    }
+
     /// The kind of resources that the probe needs on this machine.
     #[must_use]
     pub fn effort(&self) -> Effort {

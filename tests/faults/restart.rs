@@ -95,6 +95,7 @@ impl Resident {
             acts: Acts { mail: false, commands: false },
             mail: settings::MailSettings::default(),
             monitor_mode: 0o644,
+            metrics: settings::MetricsSettings::default(),
             log: Log::new("web.cf", LogDestination::Nowhere),
             log_by_configuration: false,
             commands: CommandSetup {

@@ -36,6 +36,38 @@ fn ask(sandbox: &Sandbox, line: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// The metrics name the server and what was counted, with the settings of the daemon.
+#[test]
+fn metrics_are_given_per_server_by_setting() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    std::fs::write(sandbox.path("settings.toml"), "[metrics]\nper_server = true\n").unwrap();
+    let settings = sandbox.path("settings.toml");
+    let run = |words: &[&str]| sandbox.run(&[&["--settings", settings.to_str().unwrap()], words].concat());
+    let refused = run(&["metrics", "-c", "web.cf"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(run(&["web.cf", "start"]).status.success());
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let output = run(&["metrics", "-c", "web.cf"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let port = one.address.port();
+    for line in [
+        "ldirectord_virtual_servers{local_address=\"192.0.2.1\",local_port=\"80\",proto=\"TCP\",local_mark=\"\",state=\"up\"} 2.0",
+        "ldirectord_config_last_reload_success 1.0",
+        "ldirectord_kernel_operations_total{operation=\"add_service\",result=\"ok\"} 1",
+    ] {
+        assert!(text.lines().any(|given| given == line), "{line}\n{text}");
+    }
+    let weight = format!("remote_address=\"127.0.0.1\",remote_port=\"{port}\"}} 1.0");
+    assert!(
+        text.lines().any(|l| l.starts_with("ldirectord_server_weight{") && l.ends_with(&weight)),
+        "{weight}\n{text}"
+    );
+    assert!(text.contains("ldirectord_checks_total{service=\"http\",result=\"up\"} "), "{text}");
+    assert!(run(&["web.cf", "stop"]).status.success());
+}
+
 #[test]
 fn requests_are_answered_as_the_manual_says() {
     let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));

@@ -86,6 +86,8 @@ undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daem
                 --for TIME            end after this time: 90s, 30m, 2h or 7d (not for undo)
                 --note TEXT           the reason, which show prints (not for undo)
                 --force               even if no server is left in rotation (not for undo)
+metrics       print the metrics of the daemon in Prometheus' text format; exit 0, 3 no daemon
+                -c, --config CONFIG   the daemon's configuration; it may also come first
 alert-test    send a test message to every recipient of alerts:
               exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -122,6 +124,7 @@ pub(super) enum Command {
         all: bool,
     },
     AlertTest,
+    Metrics,
     /// Set or end an override.
     Steer(ControlRequest),
 }

@@ -22,7 +22,7 @@ const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note T
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 7] = [
+pub(super) const OWN: [Own; 8] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--strict] [--json]",
@@ -39,6 +39,7 @@ pub(super) const OWN: [Own; 7] = [
         about: SERVER,
         flags: &["--config", "--service"],
     },
+    Own { name: "metrics", usage: "[-c CONFIG]", about: CONFIG, flags: &[] },
     Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
 ];
 
@@ -83,7 +84,7 @@ impl Own {
         }
     }
 
-    /// Parses the words of `check`, `show` or `alert-test`.
+    /// Parses the words of `check`, `show`, `metrics` or `alert-test`.
     pub fn read(&self, words: &[String], judging: Judging) -> Words {
         match self.name {
             "check" => {
@@ -104,6 +105,7 @@ impl Own {
                 let all = flags.has("--all");
                 Ok(ParsedWords::new(flags.config, Command::Show { json, all }))
             }
+            "metrics" => Ok(ParsedWords::new(self.flags(words)?.config, Command::Metrics)),
             _ => Ok(ParsedWords::new(self.flags(words)?.config, Command::AlertTest)),
         }
     }
@@ -112,6 +114,9 @@ impl Own {
     fn flags(&self, words: &[String]) -> Result<Flags, Wrong> {
         let is_known = |word: &String| self.flags.contains(&word.as_str());
         let (given, others): (Vec<String>, Vec<String>) = words.iter().cloned().partition(is_known);
+        // `-c CONFIG` is the same as `CONFIG`.
+        let others: Vec<String> =
+            others.into_iter().filter(|word| !matches!(word.as_str(), "-c" | "--config")).collect();
         if let Some(option) = others.iter().find(|word| word.starts_with('-')) {
             return Err(self.wrong(&format!("{option}: no such option"), words));
         }

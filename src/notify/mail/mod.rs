@@ -132,6 +132,12 @@ impl Alerts {
         }
     }
 
+    /// The number of queued messages, and of those that were dropped since the start.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        self.queue.counts()
+    }
+
     /// When [`Alerts::remind`] is due next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -44,6 +44,11 @@ impl MailQueue {
         }
     }
 
+    /// The number of queued messages, and of those that were dropped since the start.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        self.queues.counts()
+    }
+
     /// Sends the queued messages for at most `grace`, then drops and reports the rest.
     pub(super) async fn finish(self, grace: Duration) {
         self.queues.finish(grace).await;

@@ -164,6 +164,16 @@ impl<K: Ord, M: QueueItem> Queues<K, M> {
         Ok(())
     }
 
+    /// The number of queued messages, and of those that were dropped since the start.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let counts = self.queues.values().map(|(queue, _)| {
+            let backlog = queue.backlog();
+            (backlog.len(), backlog.lost_since_start())
+        });
+        counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
     /// Delivers the queued messages for at most `grace`, then drops and reports the rest.
     pub async fn finish(mut self, grace: Duration) {
         let end = Instant::now() + grace;

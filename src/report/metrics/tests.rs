@@ -1,0 +1,148 @@
+//! Metrics, as recorded in `tests/data/metrics`.
+
+#![expect(clippy::disallowed_methods, reason = "a test needs a start time")]
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use ipvs_rs::Table;
+
+use super::*;
+use crate::config::{self, Answers};
+use crate::event::{Event, EventKind};
+use crate::health::{CheckId, Health};
+use crate::report::Moment;
+use crate::spec::Spec;
+use crate::value::{Phase, UnknownCause, Verdict};
+
+const TEXT: &str = "virtual=10.0.0.1:443\n\treal=10.0.0.2:443 masq\n\treal=10.0.0.3:443 masq\n\tfallback=127.0.0.1:80\n\
+                    \tservice=https\nvirtual6=7\n\treal6=[2001:db8::2]:53 masq\n\tchecktype=connect\n";
+
+fn spec() -> Spec {
+    Spec::new(Arc::new(config::load(TEXT.as_bytes(), &Answers::new("director")).config.unwrap()))
+}
+
+/// A daemon after one round: one server is up, one is down, one could not be checked.
+fn scrape(per_server: bool) -> Scrape {
+    let (spec, now) = (spec(), Instant::now());
+    let mut health = Health::new(&spec, &BTreeSet::new(), now);
+    let mut meters = Meters::default();
+    let mut due: Vec<CheckId> = Vec::new();
+    health.hurry_all(now);
+    health.due(&spec, now, |check| {
+        due.push(check.id);
+        true
+    });
+    let certificate = |expires| Verdict { certificate_expires: Some(expires), ..Verdict::up("fine") };
+    let mut refused = Verdict::down("connection refused");
+    refused.phases.add(Phase::Connect, Duration::from_millis(2));
+    refused.took = Duration::from_millis(2);
+    let unknown = Verdict::unknown(UnknownCause::OwnLimit("no free local port"), "no free local port");
+    for (id, verdict) in due.into_iter().zip([certificate(1_800_000_000), refused, unknown]) {
+        let member = health.members(&spec, id)[0];
+        let (v, real) = spec.member(member);
+        meters.checked(spec.check_of(member).unwrap().key.probe.kind(), &verdict);
+        let kind = match verdict.outcome {
+            crate::value::Outcome::Up => Some(EventKind::Up { verdict: Arc::new(verdict.clone()) }),
+            crate::value::Outcome::Down => Some(EventKind::Down { verdict: Arc::new(verdict.clone()) }),
+            crate::value::Outcome::Unknown(_) => None,
+        };
+        let events: Vec<Event> =
+            kind.map(|kind| Event::of_server(v.id, real.address, kind)).into_iter().collect();
+        meters.published(&events, now);
+        health.verdict(&spec, id, verdict, now);
+    }
+    meters.reconciled(now + Duration::from_millis(3));
+    meters.reloaded(false, UNIX_EPOCH + Duration::from_secs(1_700_000_100));
+    let at = Moment {
+        instant: now + Duration::from_secs(60),
+        wall: UNIX_EPOCH + Duration::from_secs(1_700_000_200),
+    };
+    let view =
+        View { config: Arc::from("/etc/ha.d/web\".cf"), ..View::of(&spec, &health, &Table::default(), at) };
+    let facts = DaemonFacts {
+        started: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        config_digest: "a41f7c".to_owned(),
+        running_checks: 3,
+        max_checks: 4096,
+        mail_queued: 2,
+        mail_dropped: 1,
+        commands: vec![("callback".to_owned(), "failed", 4)],
+    };
+    Scrape { view: Arc::new(view), meters, facts, per_server }
+}
+
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/tests/data/metrics/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    // The version changes with each release.
+    let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default(), "{path}");
+}
+
+#[test]
+fn metrics_of_services_are_as_recorded() {
+    golden("services", &scrape(false).render());
+}
+
+#[test]
+fn metrics_of_servers_are_as_recorded() {
+    let (services, all) = (scrape(false).render(), scrape(true).render());
+    let known: BTreeSet<&str> = services.lines().collect();
+    let more: String = all.lines().filter(|line| !known.contains(line)).map(|l| format!("{l}\n")).collect();
+    golden("servers", &more);
+}
+
+/// The list for people has exactly the metrics that a daemon gives.
+#[test]
+fn each_metric_is_in_the_list() {
+    let text = scrape(true).render();
+    let given: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let page = include_str!("../../../docs/monitoring.md");
+    let listed: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
+        .filter(|name| name.starts_with("ldirectord_"))
+        .collect();
+    assert_eq!(given, listed);
+}
+
+#[test]
+fn the_largest_lag_is_forgotten_after_a_minute() {
+    let (begin, s) = (Instant::now(), Duration::from_secs);
+    let mut meters = Meters::default();
+    let mut lag = |lag: u64, at: u64| {
+        meters.late(Duration::from_millis(lag), begin + s(at));
+        meters.lag().as_millis()
+    };
+    assert_eq!(
+        [lag(5, 0), lag(70, 1), lag(1, 20), lag(1, 40), lag(2, 75), lag(0, 200)],
+        [5, 70, 70, 70, 2, 0]
+    );
+}
+
+/// A server that stays down counts on. A server that is no longer configured is forgotten.
+#[test]
+fn downtime_is_counted() {
+    let (spec, begin, s) = (spec(), Instant::now(), Duration::from_secs);
+    let (service, server) = (spec.virtuals()[0].id, spec.virtuals()[0].reals[0].address);
+    let verdict = Arc::new(Verdict::down("down"));
+    let mut meters = Meters::default();
+    let mut event = |kind: EventKind, at: u64| {
+        meters.published(&[Event::of_server(service, server, kind)], begin + s(at));
+        let known = meters.servers[&(service, server)];
+        (known.ups, known.downs, known.downtime(begin + s(100)).as_secs())
+    };
+    assert_eq!(event(EventKind::Down { verdict: Arc::clone(&verdict) }, 10), (0, 1, 90));
+    assert_eq!(event(EventKind::Up { verdict: Arc::clone(&verdict) }, 30), (1, 1, 20));
+    assert_eq!(event(EventKind::Down { verdict }, 95), (1, 2, 25));
+    meters.set_spec(&spec);
+    assert_eq!(meters.servers.len(), 1);
+    let other = TEXT.replace("10.0.0.2", "10.0.0.9");
+    let other = config::load(other.as_bytes(), &Answers::new("director")).config.unwrap();
+    meters.set_spec(&Spec::new(Arc::new(other)));
+    assert!(meters.servers.is_empty());
+}
