@@ -95,9 +95,10 @@ fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
         Err(objection) => {
             let code = match objection {
                 Objection::NoSuchServer { .. } => ErrorCode::NotFound,
-                Objection::LastServer(_) | Objection::TooMany | Objection::NotOverridden => {
-                    ErrorCode::Refused
-                }
+                Objection::LastServer(_)
+                | Objection::TooMany
+                | Objection::NotOverridden
+                | Objection::InMaintenance(_) => ErrorCode::Refused,
             };
             Err(RequestFailure { code, message: objection.to_string() })
         }

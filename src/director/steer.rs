@@ -33,6 +33,8 @@ pub enum Objection {
     TooMany,
     /// The server has no override of an operator.
     NotOverridden,
+    /// The same, and a file puts the server in maintenance. The reason names the file.
+    InMaintenance(String),
 }
 
 impl fmt::Display for Objection {
@@ -54,6 +56,10 @@ impl fmt::Display for Objection {
             Objection::TooMany => {
                 write!(f, "there would be more than {MOST_OVERRIDES} overrides; undo some first")
             }
+            Objection::InMaintenance(reason) => write!(
+                f,
+                "a file in maintenancedir puts this server in maintenance ({reason}); remove the file to end that"
+            ),
             Objection::NotOverridden => {
                 f.write_str("this server has no drain, down or up to undo; `show` lists its state and why")
             }
@@ -125,7 +131,11 @@ impl Director {
         let end = |member: &ServerRef| self.health.end_override(*member, Ending::Undone(by.clone()), now);
         let transitions: Vec<_> = members.iter().flat_map(end).collect();
         if transitions.is_empty() {
-            return Err(Objection::NotOverridden);
+            let maintained = members.iter().map(|member| self.health.server(*member));
+            let maintained = maintained.filter(|server| server.is_in_maintenance());
+            let reason =
+                maintained.filter_map(|server| server.overridden()).map(|by| by.reason.clone()).next();
+            return Err(reason.map_or(Objection::NotOverridden, Objection::InMaintenance));
         }
         let ended: BTreeSet<ServerRef> = transitions.iter().map(|transition| transition.member).collect();
         self.take_transitions(transitions);

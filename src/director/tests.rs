@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ipvs_rs::{DestinationKey, Error, Ipvs, Memory, Operation, ServiceKey, Table, diff};
 
-use super::{Director, Done, Step};
+use super::{Director, Done, Objection, Step};
 use crate::daemon::{perform, test_spec};
 use crate::desired;
 use crate::event::{Because, Event, EventKind, Fate};
@@ -445,6 +445,19 @@ fn r98_the_loss_of_the_last_server_is_an_event() {
     harness.director.reload(test_spec(&TEXT.replace("virtual=10.0.0.1:80", "virtual=10.0.0.1:81")));
     harness.settle();
     assert_eq!(kinds(harness.round(BOTH)), lost, "a new service");
+}
+
+#[test]
+fn undo_in_maintenance_names_the_file() {
+    let mut harness = Harness::new("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\tchecktype=connect\n");
+    let (server, by) = ("10.0.0.2:80".parse().unwrap(), Owner::Operator("anna".to_owned()));
+    let undo = |harness: &mut Harness| harness.director.end_override(None, server, &by, harness.now);
+    assert_eq!(undo(&mut harness), Err(Objection::NotOverridden));
+    let reason = "the file 10.0.0.2".to_owned();
+    harness.director.maintain(&BTreeMap::from([(server, reason.clone())]), harness.now);
+    let refused = undo(&mut harness).unwrap_err();
+    assert_eq!(refused, Objection::InMaintenance(reason));
+    assert!(refused.to_string().contains("(the file 10.0.0.2); remove the file"), "{refused}");
 }
 
 fn planned_key(address: &str) -> ServiceKey {
