@@ -27,6 +27,7 @@ _ldirectord_rs_words() {
 		'up:keep a server in rotation'
 		'undo:end drain, down or up'
 		'metrics:print metrics for Prometheus'
+		'is-up:whether virtual services have enough servers'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -44,6 +45,7 @@ _ldirectord_rs_second() {
 	check | metrics | alert-test) _ldirectord_rs_configs ;;
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
+	is-up) compadd -- --config --min ;;
 	status) compadd -- --all ;;
 	start | stop | restart | try-restart | reload | force-reload) ;;
 	*) _ldirectord_rs_words ;;

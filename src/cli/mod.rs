@@ -6,9 +6,11 @@
 
 mod alert_test;
 mod arguments;
+mod ask;
 mod check;
 mod context;
 mod failure;
+mod is_up;
 mod judge;
 mod launch;
 mod list;
@@ -44,14 +46,14 @@ use crate::sys::{detach, process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success. `status`: running. `check`: all servers are up.
+    /// Success. `status`: running. `check`: all servers are up. `is-up`: all services are up.
     Ok = 0,
     /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
-    /// server is down.
+    /// server is down. `is-up`: a service is not up.
     Failure = 1,
-    /// The configuration is wrong.
+    /// The configuration is wrong. `is-up`: no such service.
     Config = 2,
-    /// `status`: stopped.
+    /// `status`: stopped. A command that asks the daemon: no daemon answers.
     Stopped = 3,
     /// `status`: the pid file cannot be read, so the state is unknown (the code that the LSB defines).
     Unknown = 4,
@@ -106,6 +108,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Show { json, all } if context.is_named => show::run(&as_it_runs(context), json, all),
                 Command::Show { json, all } => show::run_all(&context, json, all),
                 Command::Metrics => metrics::run(&as_it_runs(context)),
+                Command::IsUp { services, min } => is_up::run(&as_it_runs(context), &services, min),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

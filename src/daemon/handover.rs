@@ -45,6 +45,12 @@ pub(super) fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.health"))
 }
 
+/// Whether the daemon of this name ended for a restart and no new daemon has started yet.
+#[must_use]
+pub fn is_in_progress(directory: &Path, name: &str) -> bool {
+    path(directory, name).exists()
+}
+
 /// Writes the note. A failure is harmless: the next daemon then counts from its own start.
 pub(super) async fn leave(path: PathBuf, director: &Director, now: Moment) {
     let text = |at| time(now.wall_at(at));

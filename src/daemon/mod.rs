@@ -45,6 +45,7 @@ mod unsaved;
 pub use addresses::{InUse, in_use};
 pub use backlog::runtime;
 pub use checks::RunningChecks;
+pub use handover::is_in_progress as is_handing_over;
 #[cfg(test)]
 pub use harness::spec as test_spec;
 pub use kernel::perform;

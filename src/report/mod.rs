@@ -3,6 +3,7 @@
 mod listing;
 mod metrics;
 mod moment;
+mod rotation;
 mod snapshot;
 mod status;
 mod view;
@@ -10,6 +11,9 @@ mod view;
 pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
+pub use rotation::Threshold;
+#[cfg(test)]
+pub(crate) use rotation::tests::service as test_service;
 pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
 pub use status::status;
 pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};

@@ -6,6 +6,7 @@
     reason = "a test may fail by panic, and waits by the clock"
 )]
 
+mod ask;
 mod cases;
 mod check;
 mod command_line;

@@ -9,7 +9,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 /// The actions: those that the help lists one per line, and those that it mentions in passing.
-const ACTIONS: [&str; 10] = [
+const ACTIONS: [&str; 11] = [
     "start",
     "stop",
     "restart",
@@ -19,6 +19,7 @@ const ACTIONS: [&str; 10] = [
     "status",
     "check",
     "show",
+    "is-up",
     "alert-test",
 ];
 

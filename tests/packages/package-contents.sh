@@ -190,6 +190,7 @@ zsh_completes() { # first|second, then the words before
 }
 gives 0 '^try-restart:' zsh_completes first
 gives 0 '^alert-test:' zsh_completes first
+gives 0 '^is-up:' zsh_completes first
 gives 0 '_files -W /etc/ha.d -g ' zsh_completes first
 gives 0 '^try-restart:' zsh_completes second web.cf
 gives 0 '_files -W /etc/ha.d' zsh_completes second show

@@ -1,5 +1,6 @@
 //! The command line, as the original reads it.
 
+mod ask;
 mod own;
 mod steer;
 
@@ -12,6 +13,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::config::nearest_word;
 use crate::control::ControlRequest;
+use crate::report::Threshold;
 use crate::settings::Backend;
 
 /// The health checker for Linux Virtual Server.
@@ -88,6 +90,10 @@ undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daem
                 --force               even if no server is left in rotation (not for undo)
 metrics       print the metrics of the daemon in Prometheus' text format; exit 0, 3 no daemon
                 -c, --config CONFIG   the daemon's configuration; it may also come first
+is-up         whether virtual services (as show prints them) have enough servers in rotation:
+              exit 0 all are up, 1 one is not, 2 unknown service, 3 no daemon
+                -c, --config CONFIG   the daemon's configuration; it may also come first
+                --min N|N%            the servers needed, not counting the fallback (default: 1)
 alert-test    send a test message to every recipient of alerts:
               exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -125,6 +131,11 @@ pub(super) enum Command {
     },
     AlertTest,
     Metrics,
+    /// Whether services have enough servers in rotation.
+    IsUp {
+        services: Vec<String>,
+        min: Threshold,
+    },
     /// Set or end an override.
     Steer(ControlRequest),
 }
@@ -148,6 +159,7 @@ impl Command {
                 | Command::List
                 | Command::Show { .. }
                 | Command::Judge { .. }
+                | Command::IsUp { .. }
                 | Command::Steer(_)
         )
     }
@@ -330,19 +342,22 @@ fn words(words: &[String], judging: Judging) -> Words {
 /// Interprets words without an action of the original.
 fn own_command(first: &String, rest: &[String], judging: Judging) -> Words {
     if let Some(command) = own::find(first) {
-        return read_own(command, rest, judging);
+        return read_own(command, None, rest, judging);
     }
     let words = &[slice::from_ref(first), rest].concat();
     let Some((second, after)) = rest.split_first() else { return Err(no_such_action(first, words)) };
     if let Some(command) = own::find(second) {
-        return read_own(command, &[slice::from_ref(first), after].concat(), judging);
+        return read_own(command, Some(first), after, judging);
     }
     Err(no_such_action(if is_first_wrong(first, second) { first } else { second }, words))
 }
 
-fn read_own(command: &own::Own, words: &[String], judging: Judging) -> Words {
+/// `before` is the word before the command.
+fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judging: Judging) -> Words {
+    let words = &[before.map(slice::from_ref).unwrap_or_default(), after].concat();
     command.check_options(words, judging)?;
     match command.name {
+        "is-up" => ask::read(command, before, after, judging),
         "drain" | "down" | "up" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }

@@ -16,13 +16,14 @@ pub(super) struct Own {
 }
 
 const SERVER: &str = "SERVER is an address and port as `show` prints it, such as 10.0.0.2:80.";
+const SERVICE: &str = "SERVICE is a virtual service as `show` prints it, such as tcp:10.0.0.1:80 or fwm:5.";
 const CONFIG: &str = "CONFIG is the configuration, by default ldirectord.cf.";
 const DAEMON: &str = "CONFIG is the configuration of the daemon, by default every running one.";
 const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 8] = [
+pub(super) const OWN: [Own; 9] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--strict] [--json]",
@@ -40,6 +41,12 @@ pub(super) const OWN: [Own; 8] = [
         flags: &["--config", "--service"],
     },
     Own { name: "metrics", usage: "[-c CONFIG]", about: CONFIG, flags: &[] },
+    Own {
+        name: "is-up",
+        usage: "SERVICE... [-c CONFIG] [--min N|N%]",
+        about: SERVICE,
+        flags: &["--config", "--min"],
+    },
     Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
 ];
 

@@ -249,10 +249,11 @@ fn help_and_manual_have_every_option() {
             assert!(synopsis.contains(flag), "{flag} of {} is not in the synopsis", own.name);
         }
     }
-    let mut known: Vec<String> =
-        own::find("drain").unwrap().flags.iter().map(|flag| (*flag).to_owned()).collect();
-    let mut read = steer::options();
-    known.sort();
-    read.sort();
-    assert_eq!(known, read);
+    let commands = [("drain", steer::options())].into_iter();
+    for (name, mut read) in commands.chain(["is-up"].map(|name| (name, ask::options(name)))) {
+        let mut known = own::find(name).unwrap().flags.to_vec();
+        known.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(known, read, "{name}");
+    }
 }

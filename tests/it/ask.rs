@@ -1,0 +1,77 @@
+//! Commands that ask a daemon and change nothing: `is-up`, as scripts use it.
+
+use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::sandbox::{Sandbox, WebServer, two_servers};
+
+/// Exit code, standard output and standard error.
+fn told(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+const SERVICE: &str = "tcp:192.0.2.1:80";
+
+#[test]
+fn is_up_has_an_exit_code_for_each_answer() {
+    let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    let is_up = |more: &[&str]| told(sandbox.run(&[&["is-up", SERVICE, "-c", "web.cf"], more].concat()));
+    let (code, out, err) = is_up(&[]);
+    assert!(code == 3 && out.is_empty() && err.starts_with("no daemon for "), "{code} {out}{err}");
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let line = |text: &str| format!("{SERVICE} {text}\n");
+    assert_eq!(is_up(&["--min", "2"]), (0, line("is up: 2 of 2 servers in rotation"), String::new()));
+    let many = line("is not up: 2 of 2 servers in rotation, 3 needed");
+    assert_eq!(is_up(&["--min=3"]), (1, many, String::new()));
+    let (code, out, err) = is_up(&["udp:192.0.2.9:53", "nonsense"]);
+    assert!(code == 2 && out.matches('\n').count() == 1 && err.is_empty(), "{code} {out}{err}");
+    assert!(out.contains("udp:192.0.2.9:53 is unknown") && out.contains("nonsense is unknown"), "{out}");
+    // The configuration may come first, as with the other commands.
+    assert_eq!(told(sandbox.run(&["web.cf", "is-up", SERVICE])).0, 0);
+    two.stop();
+    sandbox.expect("one is down", &[(one.address, 1), (two.address, 0)]);
+    assert_eq!(is_up(&["--min", "50%"]).0, 0);
+    let few = line("is not up: 1 of 2 servers in rotation, 2 needed");
+    assert_eq!(is_up(&["--min", "51%"]), (1, few, String::new()));
+    assert_eq!(told(sandbox.run(&["is-up", "-c", "web.cf"])).0, 255);
+    assert_eq!(told(sandbox.run(&["is-up", SERVICE, "--min", "all"])).0, 255);
+}
+
+/// A cluster manager must not move the address to another machine because of a restart.
+#[test]
+fn is_up_and_show_wait_for_the_next_daemon() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking = |words: &'static [&'static str]| {
+            let (sandbox, done) = (&sandbox, &done);
+            move || {
+                let mut count = 0;
+                while !done.load(Ordering::SeqCst) {
+                    let (code, out, err) = told(sandbox.run(words));
+                    // The table in memory of the new daemon is empty until its first checks.
+                    assert!(code == 0 || code == 1 && out.contains("is not up"), "{code} {out}{err}");
+                    count += 1;
+                }
+                count
+            }
+        };
+        let threads = [
+            scope.spawn(asking(&["is-up", SERVICE, "-c", "web.cf"])),
+            scope.spawn(asking(&["show", "web.cf", "--json"])),
+        ];
+        for _ in 0..5 {
+            assert_eq!(sandbox.act("restart"), 0);
+        }
+        done.store(true, Ordering::SeqCst);
+        for thread in threads {
+            assert!(thread.join().unwrap() > 5);
+        }
+    });
+}
