@@ -2,7 +2,7 @@
 
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo metrics is-up alert-test"
+	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo metrics is-up plugin alert-test"
 	local options="--debug --foreground --help --version --settings --table --run-commands --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
@@ -44,13 +44,17 @@ _ldirectord_rs() {
 			;;
 		esac
 		;;
-	*:is-up)
+	*:is-up | *:plugin)
 		case $prev in
 		-c | --config)
 			mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 			mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 			;;
-		*) mapfile -t COMPREPLY < <(compgen -W "--config --min" -- "$cur") ;;
+		*)
+			options="--config --min"
+			[[ ${words[0]} = is-up ]] || options="--config --warning --critical"
+			mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+			;;
 		esac
 		;;
 	*:check | *:show | *:metrics | *:alert-test)

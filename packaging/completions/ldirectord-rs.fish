@@ -1,7 +1,7 @@
 # fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
 
 set -l actions start stop restart try-restart reload force-reload status
-set -l commands check show drain down up undo metrics is-up alert-test
+set -l commands check show drain down up undo metrics is-up plugin alert-test
 
 function __ldirectord_rs_configs
     for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
@@ -35,6 +35,10 @@ complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a is-up -d 'Whether virtual services have enough servers'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from is-up" -s c -l config -r -F -d 'The configuration of the daemon'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from is-up" -l min -x -d 'The servers needed: 2 or 50%'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a plugin -d 'One line for Icinga, Nagios and checkmk'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from plugin" -l config -r -F -d 'The configuration of the daemon'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from plugin" -s w -l warning -x -d 'Warn with fewer servers: 2 or 50%'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from plugin" -s c -l critical -x -d 'Critical with fewer servers: 2 or 50%'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Only validate the file'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'

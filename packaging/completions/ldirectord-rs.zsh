@@ -28,6 +28,7 @@ _ldirectord_rs_words() {
 		'undo:end drain, down or up'
 		'metrics:print metrics for Prometheus'
 		'is-up:whether virtual services have enough servers'
+		'plugin:one line for Icinga, Nagios and checkmk'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -46,6 +47,7 @@ _ldirectord_rs_second() {
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	is-up) compadd -- --config --min ;;
+	plugin) compadd -- --config --warning --critical ;;
 	status) compadd -- --all ;;
 	start | stop | restart | try-restart | reload | force-reload) ;;
 	*) _ldirectord_rs_words ;;

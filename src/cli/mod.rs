@@ -17,6 +17,7 @@ mod list;
 mod load;
 mod metrics;
 mod other;
+mod plugin;
 mod privileges;
 mod programs;
 mod reload;
@@ -49,11 +50,11 @@ pub enum Exit {
     /// Success. `status`: running. `check`: all servers are up. `is-up`: all services are up.
     Ok = 0,
     /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
-    /// server is down. `is-up`: a service is not up.
+    /// server is down. `is-up`: a service is not up. `plugin`: warning.
     Failure = 1,
-    /// The configuration is wrong. `is-up`: no such service.
+    /// The configuration is wrong. `is-up`: no such service. `plugin`: critical.
     Config = 2,
-    /// `status`: stopped. A command that asks the daemon: no daemon answers.
+    /// `status`: stopped. A command that asks the daemon: no daemon answers. `plugin`: unknown.
     Stopped = 3,
     /// `status`: the pid file cannot be read, so the state is unknown (the code that the LSB defines).
     Unknown = 4,
@@ -90,6 +91,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
     }
     match arguments::parse(arguments) {
         Parsed::Answer(text) => terminal::answer(text.trim_end(), Exit::Ok),
+        Parsed::Wrong(wrong) if wrong.is_of_plugin() => plugin::print_unknown(&wrong.to_string()),
         Parsed::Wrong(wrong) => Err(CommandFailure::Usage(wrong)),
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {
@@ -109,6 +111,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Show { json, all } => show::run_all(&context, json, all),
                 Command::Metrics => metrics::run(&as_it_runs(context)),
                 Command::IsUp { services, min } => is_up::run(&as_it_runs(context), &services, min),
+                Command::Plugin { services, limits } => plugin::run(&as_it_runs(context), &services, &limits),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

@@ -1,4 +1,4 @@
-//! Commands that ask a daemon and change nothing: `is-up`, as scripts use it.
+//! Commands that ask a daemon and change nothing, as scripts and monitoring systems use them.
 
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,4 +74,35 @@ fn is_up_and_show_wait_for_the_next_daemon() {
             assert!(thread.join().unwrap() > 5);
         }
     });
+}
+
+#[test]
+fn plugin_is_a_line_with_performance_data() {
+    let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    let plugin = |more: &[&str]| {
+        let (code, out, err) = told(sandbox.run(&[&["web.cf", "plugin"], more].concat()));
+        assert!(out.matches('\n').count() == 1 && err.is_empty(), "{out}{err}");
+        (code, out)
+    };
+    let (code, out) = plugin(&[]);
+    assert!(code == 2 && out.starts_with("LDIRECTORD CRITICAL: no daemon for "), "{code} {out}");
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let good =
+        format!("LDIRECTORD OK: 2 of 2 servers in rotation in 1 virtual service | '{SERVICE}'=2;2:;1:;0;2\n");
+    assert_eq!(plugin(&[]), (0, good));
+    two.stop();
+    sandbox.expect("one is down", &[(one.address, 1), (two.address, 0)]);
+    let (code, out) = plugin(&[]);
+    let down =
+        format!("LDIRECTORD WARNING: {SERVICE} has 1 of 2 servers in rotation ({} down) | ", two.address);
+    assert!(code == 1 && out.starts_with(&down), "{code} {out}");
+    assert_eq!(plugin(&["-w", "1"]).0, 0);
+    assert_eq!(plugin(&["-w", "1", "-c", "51%", SERVICE]).0, 2);
+    let (code, out) = plugin(&["tcp:192.0.2.9:80"]);
+    let unknown = "LDIRECTORD UNKNOWN: the daemon has no virtual service tcp:192.0.2.9:80\n";
+    assert_eq!((code, out.as_str()), (3, unknown));
+    let (code, out) = plugin(&["-w", "all"]);
+    assert!(code == 3 && out.starts_with("LDIRECTORD UNKNOWN: plugin: invalid value 'all'"), "{code} {out}");
 }

@@ -9,7 +9,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 /// The actions: those that the help lists one per line, and those that it mentions in passing.
-const ACTIONS: [&str; 11] = [
+const ACTIONS: [&str; 12] = [
     "start",
     "stop",
     "restart",
@@ -20,6 +20,7 @@ const ACTIONS: [&str; 11] = [
     "check",
     "show",
     "is-up",
+    "plugin",
     "alert-test",
 ];
 

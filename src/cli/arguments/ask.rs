@@ -1,10 +1,10 @@
-//! Arguments of the commands that ask a daemon without changing anything: `is-up`.
+//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`.
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
 use super::own::Own;
-use super::{Command, Judging, ParsedWords, Words, Wrong, first_line};
+use super::{Command, Judging, ParsedWords, PluginLimits, Words, Wrong, first_line};
 use crate::report::Threshold;
 
 /// One server in rotation.
@@ -21,10 +21,47 @@ struct IsUp {
     config: Option<String>,
 }
 
+/// `-c` is the limit of a monitoring plug-in if its value is one, otherwise the configuration as with the other
+/// commands.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Plugin {
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    #[arg(short = 'c', value_name = "N|N%|CONFIG")]
+    critical_or_config: Vec<String>,
+    #[arg(short = 'w', long, value_name = "N|N%")]
+    warning: Option<Threshold>,
+    #[arg(long, value_name = "N|N%")]
+    critical: Option<Threshold>,
+    #[arg(long, value_name = "CONFIG")]
+    config: Option<String>,
+}
+
 /// Parses the words of one of the commands. `before` is the configuration that came before the command.
 pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], _judging: Judging) -> Words {
-    let IsUp { services, min, config } = parse(own, words)?;
-    Ok(ParsedWords::new(config.or(before.cloned()), Command::IsUp { services, min }))
+    let (config, command) = match own.name {
+        "is-up" => {
+            let IsUp { services, min, config } = parse(own, words)?;
+            (config, Command::IsUp { services, min })
+        }
+        _ => plugin(own, words)?,
+    };
+    Ok(ParsedWords::new(config.or_else(|| before.cloned()), command))
+}
+
+fn plugin(own: &Own, words: &[String]) -> Result<(Option<String>, Command), Wrong> {
+    let Plugin { services, critical_or_config, warning, mut critical, mut config } = parse(own, words)?;
+    for value in critical_or_config {
+        let is_second = match value.parse() {
+            Ok(threshold) => critical.replace(threshold).is_some(),
+            Err(_) => config.replace(value.clone()).is_some(),
+        };
+        if is_second {
+            return Err(own.wrong(&format!("-c {value}: a second value"), words));
+        }
+    }
+    Ok((config, Command::Plugin { services, limits: PluginLimits { warning, critical } }))
 }
 
 fn parse<T: Parser>(own: &Own, words: &[String]) -> Result<T, Wrong> {
@@ -42,6 +79,7 @@ pub(super) fn options(name: &str) -> Vec<String> {
     use clap::CommandFactory;
     let command = match name {
         "is-up" => IsUp::command(),
+        "plugin" => Plugin::command(),
         _ => panic!("{name}"),
     };
     command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()

@@ -94,6 +94,13 @@ is-up         whether virtual services (as show prints them) have enough servers
               exit 0 all are up, 1 one is not, 2 unknown service, 3 no daemon
                 -c, --config CONFIG   the daemon's configuration; it may also come first
                 --min N|N%            the servers needed, not counting the fallback (default: 1)
+plugin        one line with performance data for Icinga, Nagios and checkmk, for all services
+              or those named: exit 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+                --config CONFIG       the daemon's configuration; it may also come first
+                -w, --warning N|N%    WARNING with fewer servers in rotation
+                                      (default: if a server is down)
+                -c, --critical N|N%   CRITICAL with fewer servers in rotation
+                                      (default: if a service has no server in rotation)
 alert-test    send a test message to every recipient of alerts:
               exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -136,6 +143,11 @@ pub(super) enum Command {
         services: Vec<String>,
         min: Threshold,
     },
+    /// The state of services for a monitoring system. Without services: of all.
+    Plugin {
+        services: Vec<String>,
+        limits: PluginLimits,
+    },
     /// Set or end an override.
     Steer(ControlRequest),
 }
@@ -149,6 +161,15 @@ pub(super) struct Judging {
     pub strict: bool,
 }
 
+/// When a service is a warning, and when it is critical. `None`: the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PluginLimits {
+    /// Fewer servers in rotation are a warning. By default any failed server is.
+    pub warning: Option<Threshold>,
+    /// Fewer servers in rotation are critical. By default a service without a server in rotation is.
+    pub critical: Option<Threshold>,
+}
+
 impl Command {
     /// Whether the command needs no settings but `[paths]`: it asks or stops a running daemon, or only validates a
     /// file.
@@ -160,6 +181,7 @@ impl Command {
                 | Command::Show { .. }
                 | Command::Judge { .. }
                 | Command::IsUp { .. }
+                | Command::Plugin { .. }
                 | Command::Steer(_)
         )
     }
@@ -288,9 +310,15 @@ pub(super) struct Wrong {
     hint: Option<String>,
     /// The usage of one command, instead of that of the program.
     usage: Option<String>,
+    is_of_plugin: bool,
 }
 
 impl Wrong {
+    /// Whether these are words of `plugin`, whose exit codes and output are those of a monitoring plug-in.
+    pub fn is_of_plugin(&self) -> bool {
+        self.is_of_plugin
+    }
+
     /// The usage, with what the operator probably meant as its last line.
     pub fn usage(&self) -> String {
         let hint = self.hint.as_ref().map(|hint| format!("\nDid you mean `{hint}`?\n")).unwrap_or_default();
@@ -320,6 +348,7 @@ fn test(file: &str, judging: Judging, words: &[String]) -> Words {
             error: Some(format!("{word}: -t takes one file and no action")),
             hint: None,
             usage: Some(format!("Usage: {TEST}\n")),
+            ..Wrong::default()
         }),
     }
 }
@@ -357,7 +386,7 @@ fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judgi
     let words = &[before.map(slice::from_ref).unwrap_or_default(), after].concat();
     command.check_options(words, judging)?;
     match command.name {
-        "is-up" => ask::read(command, before, after, judging),
+        "is-up" | "plugin" => ask::read(command, before, after, judging),
         "drain" | "down" | "up" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }
@@ -380,7 +409,7 @@ fn no_such_action(word: &str, words: &[String]) -> Wrong {
         }
         _ => nearest_command(word).map(str::to_owned),
     };
-    Wrong { error: Some(format!("{word}: no such action")), hint, usage: None }
+    Wrong { error: Some(format!("{word}: no such action")), hint, ..Wrong::default() }
 }
 
 /// The action or command that a misspelt word resembles.

@@ -23,7 +23,7 @@ const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note T
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 9] = [
+pub(super) const OWN: [Own; 10] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--strict] [--json]",
@@ -46,6 +46,12 @@ pub(super) const OWN: [Own; 9] = [
         usage: "SERVICE... [-c CONFIG] [--min N|N%]",
         about: SERVICE,
         flags: &["--config", "--min"],
+    },
+    Own {
+        name: "plugin",
+        usage: "[SERVICE...] [--config CONFIG] [-w N|N%] [-c N|N%]",
+        about: SERVICE,
+        flags: &["--config", "--warning", "--critical"],
     },
     Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
 ];
@@ -72,6 +78,7 @@ impl Own {
             error: Some(format!("{}: {error}", self.name)),
             hint: self.nearest_flag(words),
             usage: Some(usage),
+            is_of_plugin: self.name == "plugin",
         }
     }
 

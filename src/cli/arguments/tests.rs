@@ -86,6 +86,29 @@ fn words_mean_what_they_mean_to_the_original() {
 }
 
 #[test]
+fn a_number_after_c_is_the_limit_of_a_plug_in() {
+    let limits = |warning: &str, critical: &str| PluginLimits {
+        warning: warning.parse().ok(),
+        critical: critical.parse().ok(),
+    };
+    for (line, config, limits) in [
+        ("plugin", None, limits("", "")),
+        ("plugin -w 1 -c 50%", None, limits("1", "50%")),
+        ("plugin -c web.cf -w 10%", Some("web.cf"), limits("10%", "")),
+        ("plugin --critical 2 -c web.cf", Some("web.cf"), limits("", "2")),
+        ("plugin -c 2 --config 3", Some("3"), limits("", "2")),
+        ("web.cf plugin -c2 -w=3", Some("web.cf"), limits("3", "2")),
+    ] {
+        let Parsed::Run(options, command) = run(line) else { panic!("{line}") };
+        assert_eq!(options.config.as_deref(), config, "{line}");
+        assert_eq!(command, Command::Plugin { services: Vec::new(), limits }, "{line}");
+    }
+    for line in ["plugin -c 1 -c 2", "plugin --critical 1 -c 2", "plugin -w web.cf", "plugin --json"] {
+        assert!(matches!(run(line), Parsed::Wrong(wrong) if wrong.is_of_plugin()), "{line}");
+    }
+}
+
+#[test]
 fn some_options_count_wherever_they_stand() {
     let expected = CliOptions {
         settings: Some(PathBuf::from("/s.toml")),
@@ -250,7 +273,7 @@ fn help_and_manual_have_every_option() {
         }
     }
     let commands = [("drain", steer::options())].into_iter();
-    for (name, mut read) in commands.chain(["is-up"].map(|name| (name, ask::options(name)))) {
+    for (name, mut read) in commands.chain(["is-up", "plugin"].map(|name| (name, ask::options(name)))) {
         let mut known = own::find(name).unwrap().flags.to_vec();
         known.sort_unstable();
         read.sort_unstable();
