@@ -85,6 +85,7 @@
 //! | the manual of a directive | `docs/man/directives.md`, assembled by `examples/manual` |
 //! | when a server counts as in rotation for scripts | `report/rotation.rs`; how a command waits for a restart: `cli/ask.rs` |
 //! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs`, `cli/arguments/ask.rs` |
+//! | how a client follows events | `control/stream.rs`, `cli/events.rs` |
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes, and why a command failed | `cli/mod.rs`, `cli/failure.rs` |
 //! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs`; what it reports to `start`: `daemon/starting.rs`, `sys/detach.rs` |

@@ -29,6 +29,7 @@ _ldirectord_rs_words() {
 		'metrics:print metrics for Prometheus'
 		'is-up:whether virtual services have enough servers'
 		'plugin:one line for Icinga, Nagios and checkmk'
+		'events:print each event from now on'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -47,6 +48,7 @@ _ldirectord_rs_second() {
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	is-up) compadd -- --config --min ;;
+	events) compadd -- --config --json ;;
 	plugin) compadd -- --config --warning --critical ;;
 	status) compadd -- --all ;;
 	start | stop | restart | try-restart | reload | force-reload) ;;
@@ -67,7 +69,7 @@ _ldirectord_rs() {
 		'(-t --test)'{-t,--test}'[validate only this file]:file:_files' \
 		'--config-only[for check: only validate the file]' \
 		'--strict[with -t and check: treat warnings as errors]' \
-		'--json[with -t, check and show: print JSON]' \
+		'--json[with -t, check, show and events: print JSON]' \
 		'1: :_ldirectord_rs_first' \
 		'2: :_ldirectord_rs_second'
 }

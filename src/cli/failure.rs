@@ -143,6 +143,9 @@ pub(super) enum CommandFailure {
     Refused { request: Box<ControlRequest>, error: ClientError },
     #[error("the daemon at {} refused: {error}", .socket.display())]
     ShowRefused { socket: PathBuf, error: ClientError },
+    /// It ended, or dropped this client because it did not read.
+    #[error("the daemon for {config} ended, or events were not read for 5 s; run the command again")]
+    EventsEnded { config: String },
     #[error("the daemon at {} has another version: {error}{advice}", .socket.display())]
     OtherVersion { socket: PathBuf, error: serde_json::Error, advice: &'static str },
     #[error("standard output cannot be written: {}; a part of the result is missing", cause(.0))]
@@ -162,7 +165,7 @@ impl CommandFailure {
             CommandFailure::NotFound { exit, .. }
             | CommandFailure::UnknownState { exit, .. }
             | CommandFailure::Start { exit, .. } => *exit,
-            CommandFailure::NoAnswer { .. } => Exit::Stopped,
+            CommandFailure::NoAnswer { .. } | CommandFailure::EventsEnded { .. } => Exit::Stopped,
             _ => Exit::Failure,
         }
     }

@@ -9,6 +9,7 @@ mod arguments;
 mod ask;
 mod check;
 mod context;
+mod events;
 mod failure;
 mod is_up;
 mod judge;
@@ -112,6 +113,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Metrics => metrics::run(&as_it_runs(context)),
                 Command::IsUp { services, min } => is_up::run(&as_it_runs(context), &services, min),
                 Command::Plugin { services, limits } => plugin::run(&as_it_runs(context), &services, &limits),
+                Command::Events { json } => events::run(&as_it_runs(context), json),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

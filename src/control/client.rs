@@ -14,7 +14,7 @@ use crate::net::cause;
 use crate::sys::socket;
 
 /// Time limit for connecting, sending and reading. A healthy daemon answers at once.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Maximum size of an answer in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
@@ -73,7 +73,8 @@ pub fn ask(path: &Path, request: &ControlRequest) -> Result<String, ClientError>
     read(&String::from_utf8_lossy(&bytes), request)
 }
 
-fn read(text: &str, request: &ControlRequest) -> Result<String, ClientError> {
+/// Reads the line of an answer.
+pub(super) fn read(text: &str, request: &ControlRequest) -> Result<String, ClientError> {
     match serde_json::from_str::<ReplyLine>(text) {
         Ok(ReplyLine { error: Some(failure), .. }) => Err(ClientError::Refused(failure)),
         Ok(ReplyLine { answer: Some(answer), .. }) => Ok(answer.get().to_owned()),

@@ -6,6 +6,7 @@ mod protocol;
 mod rights;
 mod session;
 mod socket;
+mod stream;
 
 pub use client::{ClientError, ask, why};
 pub use protocol::{
@@ -15,3 +16,4 @@ pub use protocol::{
 pub use rights::{Right, Rights};
 pub use session::{LoopRequest, ReplyChannel, SteerAnswer, Steered};
 pub use socket::{ControlSocket, next};
+pub use stream::{EventStream, StreamLine, follow};

@@ -1,10 +1,14 @@
 //! Commands that ask a daemon and change nothing, as scripts and monitoring systems use them.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::sandbox::{Sandbox, WebServer, two_servers};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::sandbox::{Foreground, Sandbox, WebServer, two_servers};
 
 /// Exit code, standard output and standard error.
 fn told(output: Output) -> (i32, String, String) {
@@ -105,4 +109,52 @@ fn plugin_is_a_line_with_performance_data() {
     assert_eq!((code, out.as_str()), (3, unknown));
     let (code, out) = plugin(&["-w", "all"]);
     assert!(code == 3 && out.starts_with("LDIRECTORD UNKNOWN: plugin: invalid value 'all'"), "{code} {out}");
+}
+
+#[test]
+fn events_follow_the_daemon_until_the_reader_ends() {
+    let (one, mut two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(told(sandbox.run(&["events", "-c", "web.cf"])).0, 3);
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let follow = |words: &[&str]| {
+        let mut child = Foreground(sandbox.command(words).stdout(Stdio::piped()).spawn().unwrap());
+        let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    let (mut text, mut text_lines) = follow(&["events", "-c", "web.cf"]);
+    let (mut json, mut json_lines) = follow(&["web.cf", "events", "--json"]);
+    // The reader of this one goes away before an event comes.
+    let (mut closed, lines) = follow(&["web.cf", "events"]);
+    drop(lines);
+    assert_eq!(closed.0.wait().unwrap().code(), Some(0));
+    let address = two.address;
+    // A process may not follow yet: the server goes down again and again until both have printed it.
+    let down = format!(" Real server is down: {address} ({SERVICE}): ");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let found = scope.spawn(|| {
+            let found = (
+                text_lines.any(|line| line.unwrap().contains(&down)),
+                json_lines.any(|line| {
+                    let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+                    event["event"] == "down" && event["server"] == address.to_string()
+                }),
+            );
+            done.store(true, Ordering::SeqCst);
+            found
+        });
+        while !done.load(Ordering::SeqCst) {
+            two.stop();
+            sandbox.expect("one is down", &[(one.address, 1), (address, 0)]);
+            two.serve("I am fine");
+            sandbox.expect("both are up", &[(one.address, 1), (address, 3)]);
+        }
+        assert_eq!(found.join().unwrap(), (true, true));
+    });
+    kill(Pid::from_raw(text.0.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert_eq!(text.0.wait().unwrap().code(), Some(0));
+    assert_eq!(sandbox.act("stop"), 0);
+    assert_eq!(json.0.wait().unwrap().code(), Some(3));
 }

@@ -9,7 +9,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 /// The actions: those that the help lists one per line, and those that it mentions in passing.
-const ACTIONS: [&str; 12] = [
+const ACTIONS: [&str; 13] = [
     "start",
     "stop",
     "restart",
@@ -21,6 +21,7 @@ const ACTIONS: [&str; 12] = [
     "show",
     "is-up",
     "plugin",
+    "events",
     "alert-test",
 ];
 

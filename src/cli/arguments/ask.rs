@@ -1,4 +1,4 @@
-//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`.
+//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`, `events`.
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -38,12 +38,25 @@ struct Plugin {
     config: Option<String>,
 }
 
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Events {
+    #[arg(short = 'c', long, value_name = "CONFIG")]
+    config: Option<String>,
+    #[arg(long)]
+    json: bool,
+}
+
 /// Parses the words of one of the commands. `before` is the configuration that came before the command.
-pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], _judging: Judging) -> Words {
+pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging: Judging) -> Words {
     let (config, command) = match own.name {
         "is-up" => {
             let IsUp { services, min, config } = parse(own, words)?;
             (config, Command::IsUp { services, min })
+        }
+        "events" => {
+            let Events { config, json } = parse(own, words)?;
+            (config, Command::Events { json: json || judging.json })
         }
         _ => plugin(own, words)?,
     };
@@ -80,6 +93,7 @@ pub(super) fn options(name: &str) -> Vec<String> {
     let command = match name {
         "is-up" => IsUp::command(),
         "plugin" => Plugin::command(),
+        "events" => Events::command(),
         _ => panic!("{name}"),
     };
     command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()

@@ -54,7 +54,7 @@ struct Arguments {
     /// With -t and check: treat warnings as errors (exit 2).
     #[arg(long)]
     strict: bool,
-    /// With -t, check and show: print JSON.
+    /// With -t, check, show and events: print JSON.
     #[arg(long)]
     json: bool,
     /// CONFIG and action.
@@ -101,6 +101,9 @@ plugin        one line with performance data for Icinga, Nagios and checkmk, for
                                       (default: if a server is down)
                 -c, --critical N|N%   CRITICAL with fewer servers in rotation
                                       (default: if a service has no server in rotation)
+events        print each event of the daemon from now on, until Ctrl-C: exit 0, 3 no daemon
+                -c, --config CONFIG   the daemon's configuration; it may also come first
+                --json                one JSON object a line
 alert-test    send a test message to every recipient of alerts:
               exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -148,6 +151,10 @@ pub(super) enum Command {
         services: Vec<String>,
         limits: PluginLimits,
     },
+    /// Follow the events of the daemon.
+    Events {
+        json: bool,
+    },
     /// Set or end an override.
     Steer(ControlRequest),
 }
@@ -182,6 +189,7 @@ impl Command {
                 | Command::Judge { .. }
                 | Command::IsUp { .. }
                 | Command::Plugin { .. }
+                | Command::Events { .. }
                 | Command::Steer(_)
         )
     }
@@ -386,7 +394,7 @@ fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judgi
     let words = &[before.map(slice::from_ref).unwrap_or_default(), after].concat();
     command.check_options(words, judging)?;
     match command.name {
-        "is-up" | "plugin" => ask::read(command, before, after, judging),
+        "is-up" | "plugin" | "events" => ask::read(command, before, after, judging),
         "drain" | "down" | "up" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }
@@ -423,7 +431,7 @@ fn action_alone(config: Option<&String>, action: Action, ignored: &[String], jud
         return Err("--strict: only with -t and check".to_owned().into());
     }
     if judging.json {
-        return Err("--json: only with -t, check and show".to_owned().into());
+        return Err("--json: only with -t, check, show and events".to_owned().into());
     }
     let (all, ignored): (Vec<_>, Vec<_>) =
         ignored.iter().cloned().partition(|word| action == Action::Status && word == "--all");

@@ -23,7 +23,7 @@ const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note T
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 10] = [
+pub(super) const OWN: [Own; 11] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--strict] [--json]",
@@ -53,6 +53,7 @@ pub(super) const OWN: [Own; 10] = [
         about: SERVICE,
         flags: &["--config", "--warning", "--critical"],
     },
+    Own { name: "events", usage: "[-c CONFIG] [--json]", about: CONFIG, flags: &["--config", "--json"] },
     Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
 ];
 

@@ -86,6 +86,18 @@ fn words_mean_what_they_mean_to_the_original() {
 }
 
 #[test]
+fn commands_that_ask_name_their_configuration() {
+    let check = |line: &str, config: Option<&str>, command: Command| {
+        let options = CliOptions { config: config.map(str::to_owned), ..CliOptions::default() };
+        assert_eq!(run(line), Parsed::Run(options, command), "{line}");
+    };
+    for line in ["events -c x.cf --json", "--json events --config x.cf", "x.cf events --json"] {
+        check(line, Some("x.cf"), Command::Events { json: true });
+    }
+    check("events", None, Command::Events { json: false });
+}
+
+#[test]
 fn a_number_after_c_is_the_limit_of_a_plug_in() {
     let limits = |warning: &str, critical: &str| PluginLimits {
         warning: warning.parse().ok(),
@@ -273,7 +285,9 @@ fn help_and_manual_have_every_option() {
         }
     }
     let commands = [("drain", steer::options())].into_iter();
-    for (name, mut read) in commands.chain(["is-up", "plugin"].map(|name| (name, ask::options(name)))) {
+    for (name, mut read) in
+        commands.chain(["is-up", "plugin", "events"].map(|name| (name, ask::options(name))))
+    {
         let mut known = own::find(name).unwrap().flags.to_vec();
         known.sort_unstable();
         read.sort_unstable();
