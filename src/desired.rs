@@ -273,7 +273,9 @@ pub fn fallback_key(v: &Virtual) -> Option<DestinationKey> {
     v.fallback.map(|fallback| fallback_destination(v, fallback).0)
 }
 
-fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {
+/// The fallback server of a virtual service in the kernel's terms.
+#[must_use]
+pub fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, DestinationConfig) {
     let port = fallback.port.or(v.id.port()).unwrap_or(0);
     let key = destination_key(v, SocketAddr::new(fallback.address, port), fallback.method);
     let mut config = DestinationConfig::new(kernel_method(fallback.method), 1);
@@ -281,7 +283,9 @@ fn fallback_destination(v: &Virtual, fallback: Fallback) -> (DestinationKey, Des
     (key, config)
 }
 
-fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
+/// A real server with a weight in the kernel's terms.
+#[must_use]
+pub fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
     let mut config =
         DestinationConfig::new(kernel_method(real.method), weight.min(DestinationConfig::MAX_WEIGHT));
     config.tunnel = kernel_tunnel(v);
@@ -291,7 +295,9 @@ fn real_config(v: &Virtual, real: &Real, weight: u32) -> DestinationConfig {
     config
 }
 
-fn service_config(v: &Virtual) -> ServiceConfig {
+/// A virtual service in the kernel's terms.
+#[must_use]
+pub fn service_config(v: &Virtual) -> ServiceConfig {
     let mut config = ServiceConfig::new(v.scheduling.scheduler.clone());
     // The configuration reports unknown flags; they are ignored here.
     config.flags =

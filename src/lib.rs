@@ -67,7 +67,7 @@
 //! | how long a turn of the loop may take | `daemon/checks.rs`, `daemon/turn.rs` |
 //! | when the fallback is activated, what weight a server has | `desired.rs` |
 //! | what is adopted at the start | `desired.rs` (`in_service`), `director/mod.rs`; which services are ours: `daemon/owned.rs` |
-//! | what a reload would change | `director/preview.rs`; which transition caused a change: `director/pending.rs` |
+//! | what a reload or a start would change | `director/preview.rs`; the command `plan`: `daemon/plan.rs`, `report/plan.rs`, `report/outline.rs`, `cli/plan.rs`; which transition caused a change: `director/pending.rs` |
 //! | when a service counts as without a server | `director/rotation.rs` |
 //! | which operations a change needs, what happens on a refusal | `director/reconciler.rs`; what applies them: `daemon/kernel.rs` |
 //! | when a changed file is read | `daemon/stable/mod.rs`; how it is watched and read: `daemon/observe.rs`, `sys/watch.rs`, `sys/regular.rs` |

@@ -2,7 +2,7 @@
 
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo metrics is-up plugin events alert-test"
+	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up undo metrics is-up plugin events plan alert-test"
 	local options="--debug --foreground --help --version --settings --table --run-commands --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
@@ -44,7 +44,7 @@ _ldirectord_rs() {
 			;;
 		esac
 		;;
-	*:is-up | *:plugin | *:events)
+	*:is-up | *:plugin | *:events | *:plan)
 		case $prev in
 		-c | --config)
 			mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
@@ -54,6 +54,7 @@ _ldirectord_rs() {
 			options="--config --min"
 			[[ ${words[0]} != plugin ]] || options="--config --warning --critical"
 			[[ ${words[0]} != events ]] || options="--config --json"
+			[[ ${words[0]} != plan ]] || options="--config --diff"
 			mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 			;;
 		esac

@@ -1,7 +1,7 @@
 # fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
 
 set -l actions start stop restart try-restart reload force-reload status
-set -l commands check show drain down up undo metrics is-up plugin events alert-test
+set -l commands check show drain down up undo metrics is-up plugin events plan alert-test
 
 function __ldirectord_rs_configs
     for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
@@ -41,6 +41,9 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from plugin" -s w -l warnin
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from plugin" -s c -l critical -x -d 'Critical with fewer servers: 2 or 50%'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a events -d 'Print each event from now on'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from events" -s c -l config -r -F -d 'The configuration of the daemon'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a plan -d 'Print what a reload or a start would change'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from plan" -s c -l config -r -F -d 'The configuration'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from plan" -l diff -d 'The change of the configuration'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Only validate the file'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'

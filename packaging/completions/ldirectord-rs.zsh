@@ -30,6 +30,7 @@ _ldirectord_rs_words() {
 		'is-up:whether virtual services have enough servers'
 		'plugin:one line for Icinga, Nagios and checkmk'
 		'events:print each event from now on'
+		'plan:print what a reload or a start would change'
 		'alert-test:send a test message'
 	)
 	_ldirectord_rs_actions
@@ -49,6 +50,7 @@ _ldirectord_rs_second() {
 	undo) compadd -- --config --service ;;
 	is-up) compadd -- --config --min ;;
 	events) compadd -- --config --json ;;
+	plan) compadd -- --config --diff ;;
 	plugin) compadd -- --config --warning --critical ;;
 	status) compadd -- --all ;;
 	start | stop | restart | try-restart | reload | force-reload) ;;

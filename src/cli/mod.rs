@@ -18,6 +18,7 @@ mod list;
 mod load;
 mod metrics;
 mod other;
+mod plan;
 mod plugin;
 mod privileges;
 mod programs;
@@ -48,12 +49,13 @@ use crate::sys::{detach, process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success. `status`: running. `check`: all servers are up. `is-up`: all services are up.
+    /// Success. `status`: running. `check`: all servers are up. `is-up`: all services are up. `plan`: no
+    /// change.
     Ok = 0,
     /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
     /// server is down. `is-up`: a service is not up. `plugin`: warning.
     Failure = 1,
-    /// The configuration is wrong. `is-up`: no such service. `plugin`: critical.
+    /// The configuration is wrong. `is-up`: no such service. `plugin`: critical. `plan`: changes.
     Config = 2,
     /// `status`: stopped. A command that asks the daemon: no daemon answers. `plugin`: unknown.
     Stopped = 3,
@@ -101,7 +103,14 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                     options.ignored.join(" ")
                 );
             }
-            let context = Context::new(&options, &command, arguments)?;
+            let context = match Context::new(&options, &command, arguments) {
+                // 2 would mean changes.
+                Err(failure) if matches!(command, Command::Plan { .. }) => {
+                    terminal::report(&failure);
+                    return Ok(Exit::Failure);
+                }
+                context => context?,
+            };
             match command {
                 Command::Action(action) => act(context, action),
                 Command::List => list::run(&context),
@@ -114,6 +123,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::IsUp { services, min } => is_up::run(&as_it_runs(context), &services, min),
                 Command::Plugin { services, limits } => plugin::run(&as_it_runs(context), &services, &limits),
                 Command::Events { json } => events::run(&as_it_runs(context), json),
+                Command::Plan { diff } => plan::run(&as_it_runs(context), diff),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

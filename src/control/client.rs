@@ -15,6 +15,8 @@ use crate::sys::socket;
 
 /// Time limit for connecting, sending and reading. A healthy daemon answers at once.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for a plan: the daemon reads the file for it, and asks the name servers.
+const PLAN_PATIENCE: Duration = Duration::from_secs(60);
 /// Maximum size of an answer in bytes.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
@@ -54,7 +56,7 @@ struct ReplyLine<'a> {
 /// [`ClientError`].
 pub fn ask(path: &Path, request: &ControlRequest) -> Result<String, ClientError> {
     let mut stream = socket::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience(request)))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let asked = VersionedRequest { v: VERSION, request: request.clone() };
     let line = serde_json::to_string(&asked).map_err(ClientError::Malformed)? + "\n";
@@ -71,6 +73,10 @@ pub fn ask(path: &Path, request: &ControlRequest) -> Result<String, ClientError>
         Ok(_) => {}
     }
     read(&String::from_utf8_lossy(&bytes), request)
+}
+
+fn patience(request: &ControlRequest) -> Duration {
+    if matches!(request, ControlRequest::Plan) { PLAN_PATIENCE } else { PATIENCE }
 }
 
 /// Reads the line of an answer.

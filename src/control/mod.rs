@@ -14,6 +14,6 @@ pub use protocol::{
     VersionedRequest,
 };
 pub use rights::{Right, Rights};
-pub use session::{LoopRequest, ReplyChannel, SteerAnswer, Steered};
+pub use session::{LoopRequest, PlanAnswer, ReplyChannel, SteerAnswer, Steered};
 pub use socket::{ControlSocket, next};
 pub use stream::{EventStream, StreamLine, follow};

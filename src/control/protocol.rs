@@ -43,6 +43,8 @@ pub enum ControlRequest {
     Metrics,
     /// Reload the configuration.
     Reload,
+    /// The operations of a reload at this moment. Changes nothing.
+    Plan,
     /// Set an override of a server.
     Override(OverrideRequest),
     /// End an override.
@@ -108,6 +110,7 @@ impl fmt::Display for ControlRequest {
             ControlRequest::Events => f.write_str("events"),
             ControlRequest::Metrics => f.write_str("metrics"),
             ControlRequest::Reload => f.write_str("reload"),
+            ControlRequest::Plan => f.write_str("plan"),
             ControlRequest::Override(request) => request.fmt(f),
             ControlRequest::Undo(target) => write!(f, "undo {target}"),
         }
@@ -154,7 +157,8 @@ impl ControlRequest {
             | ControlRequest::Status
             | ControlRequest::Show { .. }
             | ControlRequest::Metrics
-            | ControlRequest::Events => Right::Read,
+            | ControlRequest::Events
+            | ControlRequest::Plan => Right::Read,
         }
     }
 }
@@ -201,7 +205,7 @@ pub enum ErrorCode {
     NotFound,
     /// A virtual service would have no server in rotation, or there is no override to end.
     Refused,
-    /// Too many clients follow events.
+    /// Too many clients follow events, or too many plans are not finished.
     Busy,
     /// The daemon is stopping.
     Stopping,
@@ -288,6 +292,7 @@ mod tests {
             ControlRequest::Events,
             ControlRequest::Metrics,
             ControlRequest::Reload,
+            ControlRequest::Plan,
             ControlRequest::Undo(target.clone()),
             ControlRequest::Override(OverrideRequest {
                 server: target.server,

@@ -22,7 +22,7 @@ use super::protocol::{
 };
 use super::rights::{ClientProcess, Right, Rights};
 use crate::health::Owner;
-use crate::report::{Moment, Scrape, ServiceView, StateSnapshot, View, VirtualService};
+use crate::report::{Moment, PlanReport, Scrape, ServiceView, StateSnapshot, View, VirtualService};
 use crate::value::VirtualId;
 
 /// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
@@ -50,11 +50,16 @@ pub enum LoopRequest {
     Metrics(ReplyChannel<Scrape>),
     /// Reload the configuration.
     Reload,
+    /// What a reload would change now.
+    Plan(ReplyChannel<PlanAnswer>),
     /// Set an override. The reply has the virtual services concerned.
     Override(OverrideRequest, Owner, ReplyChannel<Steered>),
     /// End an override. The reply has the virtual services concerned.
     Undo(ServerTarget, Owner, ReplyChannel<Steered>),
 }
+
+/// What a reload would change, or why that cannot be said.
+pub type PlanAnswer = Result<PlanReport, RequestFailure>;
 
 /// What an override concerns, or why the request was refused.
 pub type Steered = Result<SteerAnswer, RequestFailure>;
@@ -213,6 +218,11 @@ impl SessionContext {
                     Err(_) => stopping(),
                 }
             }
+            ControlRequest::Plan => match self.ask(LoopRequest::Plan).await {
+                Some(Ok(plan)) => rendered(move || plan),
+                Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
+                None => stopping(),
+            },
             ControlRequest::Override(request) => {
                 let what = request.to_string();
                 self.steer(&what, who, |owner, reply| LoopRequest::Override(request, owner, reply)).await

@@ -62,7 +62,13 @@ impl Daemon {
 
     fn start_reload(&mut self, cause: Cause, content: Option<Vec<u8>>) {
         self.manager.reloading();
-        let source = ReloadInput {
+        let source = self.reload_input(content);
+        self.reloads.start(source, cause);
+    }
+
+    /// The input of a reload at this moment.
+    pub(super) fn reload_input(&self, content: Option<Vec<u8>>) -> ReloadInput {
+        ReloadInput {
             path: self.path.clone(),
             content,
             in_use: InUse::new(self.hosts.clone(), self.director.table()),
@@ -70,8 +76,7 @@ impl Daemon {
             hosts: self.hosts.clone(),
             peers: self.peers.as_ref().map(|peers| peers.directory().clone()),
             running: self.director.spec().clone(),
-        };
-        self.reloads.start(source, cause);
+        }
     }
 
     /// Applies a configuration as a whole, or reports the reason and changes nothing.

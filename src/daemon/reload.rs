@@ -24,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Maximum number of hanging threads of failed reloads.
 const HUNG: usize = 4;
 
+/// Maximum number of plans at the same time.
+pub(super) const MOST_PLANS: usize = 4;
+
 /// A configuration that can be applied, and the state of maintenance.
 pub struct ToRun {
     /// The configuration.
@@ -65,7 +68,7 @@ pub struct ReloadInput {
 
 impl ReloadInput {
     /// Reads the file, resolves names, and looks for other daemons. Blocks as long as disks and name servers do.
-    fn read(self) -> Result<ToRun, LoadError> {
+    pub(super) fn read(self) -> Result<ToRun, LoadError> {
         let loaded = match self.content {
             Some(content) => load::load_content(&self.path, content, &self.in_use),
             None => load::load_for(&self.path, &self.in_use),
@@ -94,6 +97,8 @@ pub struct Reloads {
     again: bool,
     /// Each thread holds a clone, so that the threads can be counted.
     threads: Arc<()>,
+    /// Each plan in progress holds a clone.
+    plans: Arc<()>,
 }
 
 struct Reloading {
@@ -108,6 +113,13 @@ impl Reloads {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.current.is_some()
+    }
+
+    /// A place for a plan, which is in progress until the place is dropped. `None` if too many are: the file system or
+    /// the name server of each may hang.
+    #[must_use]
+    pub fn place_for_plan(&self) -> Option<Arc<()>> {
+        (Arc::strong_count(&self.plans) <= MOST_PLANS).then(|| Arc::clone(&self.plans))
     }
 
     /// Requests another reload after the one in progress.
@@ -168,6 +180,15 @@ fn late(path: &Path, why: &str) -> LoadError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plans_that_hang_leave_no_place_for_more() {
+        let reloads = Reloads::default();
+        let mut places: Vec<_> = std::iter::from_fn(|| reloads.place_for_plan()).collect();
+        assert_eq!(places.len(), MOST_PLANS);
+        places.pop();
+        assert!(reloads.place_for_plan().is_some());
+    }
 
     /// R72
     #[tokio::test]

@@ -19,6 +19,7 @@ impl Daemon {
                 reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));
             }
             LoopRequest::Status(reply) => reply.give(self.summary()),
+            LoopRequest::Plan(reply) => self.plan(reply, now),
             LoopRequest::Metrics(reply) => reply.give(self.scrape(now)),
             LoopRequest::Reload => {
                 info!("Reloading Linux Director Daemon config on request");

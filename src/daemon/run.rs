@@ -433,7 +433,7 @@ impl Daemon {
 }
 
 /// Divides the configuration between this daemon and the other daemons on this table.
-async fn begin_peers(
+pub(super) async fn begin_peers(
     directory: Option<StateDirectory>,
     spec: Spec,
     previously_owned: BTreeSet<ServiceKey>,

@@ -58,7 +58,7 @@ pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<ControlSocket
         Ok(control) => (Some(control), String::new()),
         Err(error) => {
             let warning = format!(
-                "no control socket, so show, is-up, plugin, events, drain, down, up and undo do not work until a restart: {error}"
+                "no control socket, so show, is-up, plugin, events, plan, drain, down, up and undo do not work until a restart: {error}"
             );
             warn!("{warning}");
             (None, warning)

@@ -1,5 +1,7 @@
 //! Predicts what a director would do to the table.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use ipvs_rs::Operation;
@@ -14,6 +16,26 @@ impl Director {
     /// the kernel refuses nothing.
     #[must_use]
     pub fn preview(&self, spec: Option<Spec>, now: Instant) -> Vec<Operation> {
+        self.preview_with(spec, None, now)
+    }
+
+    /// As [`Director::preview`], for a reload that also reads which servers are in maintenance.
+    #[must_use]
+    pub fn preview_maintained(
+        &self,
+        spec: Spec,
+        maintained: &BTreeMap<SocketAddr, String>,
+        now: Instant,
+    ) -> Vec<Operation> {
+        self.preview_with(Some(spec), Some(maintained), now)
+    }
+
+    fn preview_with(
+        &self,
+        spec: Option<Spec>,
+        maintained: Option<&BTreeMap<SocketAddr, String>>,
+        now: Instant,
+    ) -> Vec<Operation> {
         let mut copy = self.clone();
         if let Some(spec) = spec {
             copy.reload(spec);
@@ -32,7 +54,11 @@ impl Director {
                     Done::Applied(results)
                 }
             };
+            let was_reloading = copy.is_reloading();
             copy.done(done, now);
+            if let Some(maintained) = maintained.filter(|_| was_reloading && !copy.is_reloading()) {
+                copy.maintain(maintained, now);
+            }
         }
     }
 }

@@ -336,6 +336,40 @@ fn a_preview_is_what_a_reload_does() {
     assert_eq!(said, done);
 }
 
+/// A reload also reads which servers are in maintenance.
+#[test]
+fn a_preview_knows_the_servers_in_maintenance() {
+    let text = |server: u8| {
+        format!(
+            "quiescent=yes\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.{server}:80 masq\n"
+        )
+    };
+    let mut harness = Harness::new(&text(3));
+    harness.round(&[]);
+    let new = test_spec(&text(4));
+    let maintained = [("10.0.0.2:80".parse().unwrap(), "file".to_owned())].into();
+    let before = harness.kernel.dump().unwrap();
+    let said = harness.director.preview_maintained(new.clone(), &maintained, harness.now);
+    assert_eq!(harness.kernel.dump().unwrap(), before);
+    harness.director.reload(new);
+    while let Some(done) = perform(&mut harness.kernel, harness.director.next_step()) {
+        let was_reloading = harness.director.is_reloading();
+        harness.director.done(done, harness.now);
+        if was_reloading && !harness.director.is_reloading() {
+            harness.director.maintain(&maintained, harness.now);
+        }
+    }
+    let mut table = before;
+    said.iter().for_each(|operation| table.apply(operation).unwrap());
+    assert_eq!(table, harness.kernel.dump().unwrap());
+    let weight = |last: u8| {
+        let service = table.services.values().next().unwrap();
+        let key = |key: &&DestinationKey| key.address.to_string() == format!("10.0.0.{last}");
+        service.destinations.keys().find(key).map(|key| service.destinations[key].weight)
+    };
+    assert_eq!((weight(2), weight(4)), (Some(0), Some(0)));
+}
+
 /// R65: the service belonged to another daemon, with other servers.
 #[test]
 fn a_taken_over_service_keeps_its_servers_until_ours_is_up() {

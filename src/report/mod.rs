@@ -3,6 +3,8 @@
 mod listing;
 mod metrics;
 mod moment;
+mod outline;
+mod plan;
 mod rotation;
 mod snapshot;
 mod status;
@@ -11,6 +13,8 @@ mod view;
 pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
+pub use outline::Outline;
+pub use plan::{ActiveConnections, PlanReport, PlannedOperation, active_connections, planned};
 pub use rotation::Threshold;
 #[cfg(test)]
 pub(crate) use rotation::tests::service as test_service;

@@ -29,6 +29,7 @@ mod manager;
 mod oracle;
 mod orders;
 mod packages;
+mod plan;
 mod privileges;
 mod reload;
 mod replies;

@@ -9,7 +9,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 /// The actions: those that the help lists one per line, and those that it mentions in passing.
-const ACTIONS: [&str; 13] = [
+const ACTIONS: [&str; 14] = [
     "start",
     "stop",
     "restart",
@@ -22,6 +22,7 @@ const ACTIONS: [&str; 13] = [
     "is-up",
     "plugin",
     "events",
+    "plan",
     "alert-test",
 ];
 

@@ -21,6 +21,7 @@ mod network;
 mod overrides;
 mod ownership;
 mod paths;
+mod plan;
 mod privileges;
 mod samples;
 mod systemd;

@@ -2,6 +2,7 @@
 
 mod destination;
 mod flags;
+mod ipvsadm;
 mod operation;
 mod service;
 

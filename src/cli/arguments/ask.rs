@@ -1,4 +1,4 @@
-//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`, `events`.
+//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`, `events`, `plan`.
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -47,6 +47,15 @@ struct Events {
     json: bool,
 }
 
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Plan {
+    #[arg(short = 'c', long, value_name = "CONFIG")]
+    config: Option<String>,
+    #[arg(long)]
+    diff: bool,
+}
+
 /// Parses the words of one of the commands. `before` is the configuration that came before the command.
 pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging: Judging) -> Words {
     let (config, command) = match own.name {
@@ -57,6 +66,10 @@ pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging
         "events" => {
             let Events { config, json } = parse(own, words)?;
             (config, Command::Events { json: json || judging.json })
+        }
+        "plan" => {
+            let Plan { config, diff } = parse(own, words)?;
+            (config, Command::Plan { diff })
         }
         _ => plugin(own, words)?,
     };
@@ -94,6 +107,7 @@ pub(super) fn options(name: &str) -> Vec<String> {
         "is-up" => IsUp::command(),
         "plugin" => Plugin::command(),
         "events" => Events::command(),
+        "plan" => Plan::command(),
         _ => panic!("{name}"),
     };
     command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()

@@ -104,6 +104,10 @@ plugin        one line with performance data for Icinga, Nagios and checkmk, for
 events        print each event of the daemon from now on, until Ctrl-C: exit 0, 3 no daemon
                 -c, --config CONFIG   the daemon's configuration; it may also come first
                 --json                one JSON object a line
+plan          print the kernel operations that a reload (without a daemon: a start) with this file
+              would make now, for ipvsadm -R: exit 0 no change, 2 changes, 1 wrong file or unknown
+                -c, --config CONFIG   the configuration; it may also come first
+                --diff                the change of the configuration by virtual service instead
 alert-test    send a test message to every recipient of alerts:
               exit 0 all accepted, 1 not all, 2 file unusable";
 
@@ -150,6 +154,11 @@ pub(super) enum Command {
     Plugin {
         services: Vec<String>,
         limits: PluginLimits,
+    },
+    /// Print the operations of a reload or a start.
+    Plan {
+        /// The change of the configuration instead.
+        diff: bool,
     },
     /// Follow the events of the daemon.
     Events {
@@ -394,7 +403,7 @@ fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judgi
     let words = &[before.map(slice::from_ref).unwrap_or_default(), after].concat();
     command.check_options(words, judging)?;
     match command.name {
-        "is-up" | "plugin" | "events" => ask::read(command, before, after, judging),
+        "is-up" | "plugin" | "events" | "plan" => ask::read(command, before, after, judging),
         "drain" | "down" | "up" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }

@@ -23,7 +23,7 @@ const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note T
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 11] = [
+pub(super) const OWN: [Own; 12] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--strict] [--json]",
@@ -54,6 +54,7 @@ pub(super) const OWN: [Own; 11] = [
         flags: &["--config", "--warning", "--critical"],
     },
     Own { name: "events", usage: "[-c CONFIG] [--json]", about: CONFIG, flags: &["--config", "--json"] },
+    Own { name: "plan", usage: "[-c CONFIG] [--diff]", about: CONFIG, flags: &["--config", "--diff"] },
     Own { name: "alert-test", usage: "[CONFIG]", about: CONFIG, flags: &[] },
 ];
 

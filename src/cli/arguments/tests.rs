@@ -95,6 +95,8 @@ fn commands_that_ask_name_their_configuration() {
         check(line, Some("x.cf"), Command::Events { json: true });
     }
     check("events", None, Command::Events { json: false });
+    check("plan", None, Command::Plan { diff: false });
+    check("x.cf plan --diff", Some("x.cf"), Command::Plan { diff: true });
 }
 
 #[test]
@@ -286,7 +288,7 @@ fn help_and_manual_have_every_option() {
     }
     let commands = [("drain", steer::options())].into_iter();
     for (name, mut read) in
-        commands.chain(["is-up", "plugin", "events"].map(|name| (name, ask::options(name))))
+        commands.chain(["is-up", "plugin", "events", "plan"].map(|name| (name, ask::options(name))))
     {
         let mut known = own::find(name).unwrap().flags.to_vec();
         known.sort_unstable();

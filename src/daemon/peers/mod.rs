@@ -63,13 +63,14 @@ pub struct Peers {
 }
 
 /// A service that another daemon may take.
+#[derive(Clone)]
 struct Offer {
     service: Virtual,
     /// Since when no other daemon claims it.
     unwanted_since: Option<Instant>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct HeldServices {
     services: BTreeSet<ServiceKey>,
     /// When to check whether another daemon still claims them.
@@ -160,6 +161,22 @@ impl Peers {
         }
         let spec = peers.spec(Some(whole));
         Beginning { peers, spec, previously_owned: ours }
+    }
+
+    /// A copy to try a reload on. It has no look in progress.
+    #[must_use]
+    pub fn copy(&self) -> Peers {
+        Peers {
+            directory: self.directory.clone(),
+            whole: Arc::clone(&self.whole),
+            all: self.all.clone(),
+            elsewhere: self.elsewhere.clone(),
+            offered: self.offered.clone(),
+            held: self.held.clone(),
+            seen: self.seen.clone(),
+            looking: None,
+            ..*self
+        }
     }
 
     /// Divides a new configuration.
