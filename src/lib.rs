@@ -20,6 +20,7 @@
 //! | [`health`] | the state machine: verdicts and *now* → up or down, transitions, the next due time |
 //! | [`desired`] | spec and health → the wanted table, one virtual service at a time: quiescent, fallback, weights, thresholds; the only translation between ldirectord's terms and the kernel's |
 //! | [`event`] | one thing that happened, as a value without text |
+//! | [`diagnosis`] | judges whether a machine suits a configuration: facts that the shell observed → findings, each with its reason and its remedy |
 //! | [`director`] | decides: verdicts, configurations and *now* → events, and requests to the kernel, one at a time |
 //!
 //! # The shell
@@ -107,6 +108,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod desired;
+pub mod diagnosis;
 pub mod director;
 pub mod event;
 pub mod health;

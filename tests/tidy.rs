@@ -33,13 +33,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("desired", &["value", "spec", "health", "ipvs_rs"]),
     ("event", &["value", "spec", "health", "ipvs_rs"]),
     ("director", &["value", "spec", "health", "desired", "event", "ipvs_rs"]),
+    ("diagnosis", &["value", "spec"]),
     // The shell.
     ("net", &["value"]),
     ("sys", &["value"]),
     ("settings", &["value"]),
     ("check", &["value", "spec", "net", "sys"]),
     ("notify", &["value", "spec", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
-    ("report", &["value", "spec", "health", "desired", "event", "ipvs_rs"]),
+    ("report", &["value", "spec", "health", "desired", "event", "diagnosis", "ipvs_rs"]),
     ("control", &["value", "health", "report", "net", "sys"]),
     (
         "daemon",
@@ -51,8 +52,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "value", "config", "spec", "health", "desired", "ipvs_rs", "net", "sys", "settings", "check",
-            "notify", "report", "control", "daemon",
+            "value",
+            "config",
+            "spec",
+            "health",
+            "desired",
+            "diagnosis",
+            "ipvs_rs",
+            "net",
+            "sys",
+            "settings",
+            "check",
+            "notify",
+            "report",
+            "control",
+            "daemon",
         ],
     ),
     ("main", &[]),
@@ -62,7 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const LIBRARIES: &[&str] = &["ipvs_rs", "perl_pattern"];
 
 /// The modules of the core, and the names that they must not use: I/O, a clock, a runtime or randomness.
-const CORE: &[&str] = &["value", "config", "spec", "health", "desired", "event", "director"];
+const CORE: &[&str] = &["value", "config", "spec", "health", "desired", "event", "director", "diagnosis"];
 const NOT_IN_THE_CORE: &[&str] = &[
     "std::fs",
     "std::net::Tcp",

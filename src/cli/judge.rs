@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, judging: Judging, named: bool) -> Result<Ex
 pub(super) fn find(context: &Context, json: bool) -> Result<PathBuf, CommandFailure> {
     load::find(context, Exit::Config).inspect_err(|_| {
         let message = format!("Config file {} not found", context.argument);
-        let finding = Finding::about_the_file("not-found", message);
+        let finding = FileFinding::about_the_file("not-found", message);
         if json {
             // The failure is reported in any case.
             let _ = print(Path::new(&context.argument), Exit::Config, vec![finding]);
@@ -53,7 +53,7 @@ fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Ex
     let checked = check_strict(path, warnings.len(), judging);
     if judging.json {
         let exit = if checked.is_err() { Exit::Config } else { Exit::Ok };
-        print(path, exit, warnings.iter().map(Finding::from).collect())?;
+        print(path, exit, warnings.iter().map(FileFinding::from).collect())?;
         return checked.map(|()| Exit::Ok);
     }
     tell_warnings(path, warnings);
@@ -87,12 +87,12 @@ struct Judged {
     file: String,
     /// Whether the daemon would accept the file. With `--strict` also whether it has no warning.
     usable: bool,
-    diagnostics: Vec<Finding>,
+    diagnostics: Vec<FileFinding>,
 }
 
 /// One finding. Its fields and codes are a stable interface for programs.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct FileFinding {
     severity: &'static str,
     code: &'static str,
     /// Absent for a finding about the whole file.
@@ -105,16 +105,16 @@ struct Finding {
     original: Option<&'static str>,
 }
 
-impl Finding {
-    fn about_the_file(code: &'static str, message: String) -> Finding {
+impl FileFinding {
+    fn about_the_file(code: &'static str, message: String) -> FileFinding {
         let (line, column, directive, help, original) = (None, None, None, None, None);
-        Finding { severity: "error", code, line, column, directive, message, help, original }
+        FileFinding { severity: "error", code, line, column, directive, message, help, original }
     }
 }
 
-impl From<&Diagnostic> for Finding {
-    fn from(found: &Diagnostic) -> Finding {
-        Finding {
+impl From<&Diagnostic> for FileFinding {
+    fn from(found: &Diagnostic) -> FileFinding {
+        FileFinding {
             severity: match found.severity {
                 Severity::Warning => "warning",
                 Severity::Error => "error",
@@ -134,28 +134,29 @@ impl From<&Diagnostic> for Finding {
     }
 }
 
-fn findings(error: &LoadError) -> Vec<Finding> {
+fn findings(error: &LoadError) -> Vec<FileFinding> {
     match error {
         LoadError::Invalid { diagnostics, silence, .. } => {
-            let silence = silence.iter().map(|what| Finding::about_the_file("silent-resolver", what.clone()));
-            diagnostics.iter().map(Finding::from).chain(silence).collect()
+            let silence =
+                silence.iter().map(|what| FileFinding::about_the_file("silent-resolver", what.clone()));
+            diagnostics.iter().map(FileFinding::from).chain(silence).collect()
         }
         LoadError::Tls { faults, .. } => {
-            let fault = |(line, what): &(usize, String)| Finding {
+            let fault = |(line, what): &(usize, String)| FileFinding {
                 line: Some(*line),
                 column: Some(1),
-                ..Finding::about_the_file("unusable-tls-file", what.clone())
+                ..FileFinding::about_the_file("unusable-tls-file", what.clone())
             };
             faults.iter().map(fault).collect()
         }
         LoadError::Unreadable { error, .. } => {
-            vec![Finding::about_the_file("unreadable-file", error.to_string())]
+            vec![FileFinding::about_the_file("unreadable-file", error.to_string())]
         }
-        other => vec![Finding::about_the_file("unreadable-file", other.lines().join("; "))],
+        other => vec![FileFinding::about_the_file("unreadable-file", other.lines().join("; "))],
     }
 }
 
-fn print(path: &Path, exit: Exit, diagnostics: Vec<Finding>) -> Result<Exit, CommandFailure> {
+fn print(path: &Path, exit: Exit, diagnostics: Vec<FileFinding>) -> Result<Exit, CommandFailure> {
     let judged = Judged { file: path.display().to_string(), usable: exit == Exit::Ok, diagnostics };
     answer(serde_json::to_string_pretty(&judged).unwrap_or_default(), exit)
 }

@@ -1,5 +1,7 @@
-//! The state for readers: a view, rendered as JSON, as a table or as metrics, and one line for the service manager.
+//! The state for readers: a view, rendered as JSON, as a table or as metrics, one line for the service manager, and
+//! findings about the machine.
 
+mod findings;
 mod listing;
 mod metrics;
 mod moment;
@@ -10,6 +12,7 @@ mod snapshot;
 mod status;
 mod view;
 
+pub use findings::{findings, heading, last_line};
 pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;

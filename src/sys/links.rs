@@ -1,7 +1,8 @@
-//! Link events of the kernel (rtnetlink), and the interface of a route. No call blocks: the kernel answers within the
-//! system call.
+//! Link events of the kernel (rtnetlink), and the interface and the next hop of a route. No call blocks: the kernel
+//! answers within the system call.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto, socket,
 };
+
+use crate::value::NextHop;
 
 /// The multicast group of link events.
 const RTMGRP_LINK: u32 = 1;
@@ -21,6 +24,11 @@ const RTM_GETROUTE: u16 = 26;
 const NLM_F_REQUEST: u16 = 1;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_VIA: u16 = 18;
+/// The kind of a route to an address of this machine, and the place of the kind in the header of a route.
+const RTN_LOCAL: u8 = 2;
+const KIND: usize = 7;
 const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFF_UP: u32 = 1;
 const IFF_RUNNING: u32 = 0x40;
@@ -142,13 +150,36 @@ impl State {
 
 /// The index of the interface through which packets to an address leave this machine.
 fn interface_of_route(address: IpAddr) -> Result<u32, Errno> {
+    route(address, |body| attribute(body, ROUTE, RTA_OIF))?.ok_or(Errno::ENETUNREACH)
+}
+
+/// The next hop of packets to an address, as the kernel routes packets of this machine.
+///
+/// # Errors
+/// The kernel does not answer.
+pub fn next_hop(address: IpAddr) -> io::Result<NextHop> {
+    let hop = |body: &[u8]| match body.get(KIND) {
+        Some(&RTN_LOCAL) => NextHop::Local,
+        _ if attribute(body, ROUTE, RTA_GATEWAY).or(attribute(body, ROUTE, RTA_VIA)).is_some() => {
+            NextHop::Router
+        }
+        _ => NextHop::Direct,
+    };
+    match route(address, hop) {
+        Err(Errno::ENETUNREACH) => Ok(NextHop::Unreachable),
+        result => Ok(result?),
+    }
+}
+
+/// Asks the kernel for its route to an address, and reads the answer.
+fn route<T>(address: IpAddr, read: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
     let socket = netlink(0)?;
     sendto(socket.as_raw_fd(), &route_request(address), &NetlinkAddr::new(0, 0), MsgFlags::MSG_DONTWAIT)?;
     let mut buffer = Vec::new();
     let answer = receive(&socket, &mut buffer)?;
     let (kind, body) = messages(answer).next().ok_or(Errno::EBADMSG)?;
     match kind {
-        RTM_NEWROUTE => attribute(body, ROUTE, RTA_OIF).ok_or(Errno::ENETUNREACH),
+        RTM_NEWROUTE => Ok(read(body)),
         NLMSG_ERROR => Err(Errno::ENETUNREACH),
         _ => Err(Errno::EBADMSG),
     }
@@ -289,5 +320,6 @@ mod tests {
     fn a4_the_kernel_names_the_interface_of_a_route() {
         assert_eq!(interface_of_route(std::net::Ipv4Addr::LOCALHOST.into()), Ok(1));
         assert_eq!(interface_of_route("127.1.2.3".parse().unwrap()), Ok(1));
+        assert_eq!(next_hop("127.1.2.3".parse().unwrap()).unwrap(), NextHop::Local);
     }
 }

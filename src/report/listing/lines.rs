@@ -9,7 +9,7 @@ use crate::value::shown::escaped;
 
 /// The colours of a listing, by what they mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(in crate::report) enum Paint {
     #[default]
     Plain,
     /// Up.
@@ -41,18 +41,18 @@ impl Paint {
 
 /// A line in pieces.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PaintedLine(Vec<(Paint, String)>);
+pub(in crate::report) struct PaintedLine(Vec<(Paint, String)>);
 
 impl PaintedLine {
     /// A line of one piece.
-    pub(super) fn of(paint: Paint, text: impl Into<String>) -> PaintedLine {
+    pub(in crate::report) fn of(paint: Paint, text: impl Into<String>) -> PaintedLine {
         let mut line = PaintedLine::default();
         line.push(paint, text);
         line
     }
 
     /// Adds a piece, without characters that act on a terminal: names and reasons come from others.
-    pub(super) fn push(&mut self, paint: Paint, text: impl Into<String>) {
+    pub(in crate::report) fn push(&mut self, paint: Paint, text: impl Into<String>) {
         let text: String = text.into();
         self.0.push((paint, escaped(&text).into_owned()));
     }
@@ -62,7 +62,7 @@ impl PaintedLine {
     }
 
     /// The line as it is printed, without blanks at its end.
-    pub(super) fn text(&self, colour: bool) -> String {
+    pub(in crate::report) fn text(&self, colour: bool) -> String {
         let piece = |(paint, text): &(Paint, String)| match paint.code().filter(|_| colour) {
             Some(code) => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
             None => text.clone(),
@@ -82,7 +82,11 @@ const NARROWEST: usize = 20;
 const INDENT: usize = 6;
 
 /// A line with a text at its end, which is wrapped below its beginning where it is too long.
-pub(super) fn wrapped(mut line: PaintedLine, text: &str, width: Option<usize>) -> Vec<PaintedLine> {
+pub(in crate::report) fn wrapped(
+    mut line: PaintedLine,
+    text: &str,
+    width: Option<usize>,
+) -> Vec<PaintedLine> {
     let Some(width) = width.map(|width| width.max(NARROWEST)) else {
         line.push(Paint::Plain, text);
         return vec![line];
@@ -105,7 +109,7 @@ pub(super) fn wrapped(mut line: PaintedLine, text: &str, width: Option<usize>) -
 const GAP: &str = "   ";
 
 /// Adds a part to the last line, or below it, indented, if the line would be too long.
-pub(super) fn appended(
+pub(in crate::report) fn appended(
     mut lines: Vec<PaintedLine>,
     paint: Paint,
     text: &str,
@@ -120,13 +124,13 @@ pub(super) fn appended(
 }
 
 /// Parts of one kind in as few indented lines as they need.
-pub(super) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Vec<PaintedLine> {
+pub(in crate::report) fn filled(paint: Paint, parts: &[String], width: Option<usize>) -> Vec<PaintedLine> {
     let Some((first, others)) = parts.split_first() else { return Vec::new() };
     let lines = vec![PaintedLine::of(paint, format!("  {first}"))];
     others.iter().fold(lines, |lines, part| appended(lines, paint, part, width))
 }
 
 /// A number of seconds in words: `42 s`, `26 min`, `3 h 12 min`, `24 d 14 h`.
-pub(super) fn span(seconds: f64) -> String {
+pub(in crate::report) fn span(seconds: f64) -> String {
     layout::span(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! A snapshot for people: problems first, a line for each virtual service, and below it a line for each server that
 //! needs one.
 
-mod lines;
+pub(super) mod lines;
 mod rows;
 #[cfg(test)]
 mod tests;
