@@ -61,7 +61,7 @@ _ldirectord_rs() {
 		;;
 	*:check | *:show | *:metrics | *:alert-test)
 		case $cur:${words[0]} in
-		-*:check) configs="--config-only --strict --json" ;;
+		-*:check) configs="--config-only --service --server --strict --json" ;;
 		-*:show) configs="--all --json" ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")

@@ -20,7 +20,7 @@ complete -c ldirectord-rs -l run-commands -d 'In a dry run: run commands and ext
 
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions" -a '(__ldirectord_rs_configs)' -d configuration
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a "$actions" -d action
-complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Validate the file and probe every server once'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a check -d 'Validate the file, diagnose this machine and probe every server once'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a show -d 'Print the state of all servers'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a drain -d 'Send a server no new connections'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a down -d 'Treat a server as failed'
@@ -46,6 +46,8 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from plan" -s c -l config -
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from plan" -l diff -d 'The change of the configuration'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a alert-test -d 'Send a test message'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l config-only -d 'Only validate the file'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l service -x -d 'Probe only this virtual service'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from check" -l server -x -d 'Probe only this server'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from status" -l all -d 'Every daemon of this machine'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from show" -l all -d 'Every server, also in a long listing'
 complete -c ldirectord-rs -l strict -d 'With -t and check: treat warnings as errors'

@@ -20,7 +20,7 @@ _ldirectord_rs_actions() {
 
 _ldirectord_rs_words() {
 	local -a commands=(
-		'check:validate the file and probe every server once'
+		'check:validate the file, diagnose this machine and probe every server once'
 		'show:print the state of all servers'
 		'drain:send a server no new connections'
 		'down:treat a server as failed'
@@ -70,6 +70,8 @@ _ldirectord_rs() {
 		'--run-commands[in a dry run: run commands and external checks]' \
 		'(-t --test)'{-t,--test}'[validate only this file]:file:_files' \
 		'--config-only[for check: only validate the file]' \
+		'--service[for check: probe only this virtual service]:id:' \
+		'--server[for check: probe only this server]:server:' \
 		'--strict[with -t and check: treat warnings as errors]' \
 		'--json[with -t, check, show and events: print JSON]' \
 		'1: :_ldirectord_rs_first' \

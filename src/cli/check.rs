@@ -1,23 +1,33 @@
-//! `check`: validates the file and probes every server once, all in parallel. Changes nothing.
+//! `check`: validates the file, judges whether this machine suits it, and probes every server once, all in parallel.
+//! Changes nothing.
 
 #![expect(clippy::disallowed_methods, reason = "measures the durations of a single round of checks")]
 
-use std::time::{Instant, SystemTime};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use ipvs_rs::Table;
+use serde::Serialize;
 
 use super::Exit;
-use super::arguments::Judging;
+use super::arguments::{Judging, Only};
 use super::context::Context;
 use super::failure::CommandFailure;
+use super::progress::{self, ProgressBar};
 use super::terminal::{self, answer, eprint_line};
-use super::{judge, launch, load, programs};
+use super::{judge, launch, load, machine, programs};
 use crate::check::{Checker, CheckerError, silence_contained_panics};
+use crate::config::Config;
 use crate::daemon::{self, Limits, LoadedFile, RunningChecks};
+use crate::diagnosis::{self, Finding, FindingLevel};
 use crate::health::Health;
-use crate::report::{self, Moment, StateSnapshot, View};
+use crate::notify::mail::renderer;
+use crate::report::{self, ListingStyle, Moment, StateSnapshot, View};
+use crate::spec::Spec;
 
-pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, CommandFailure> {
+pub(super) fn run(context: &Context, judging: Judging, only: &Only) -> Result<Exit, CommandFailure> {
     let path = judge::find(context, judging.json)?;
     load::warn_of_access(context, &path);
     let loaded = match daemon::load(&path) {
@@ -29,32 +39,97 @@ pub(super) fn run(context: &Context, judging: Judging) -> Result<Exit, CommandFa
     judge::tell_warnings(&path, &loaded.warnings);
     of_machine.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
     judge::check_strict(&path, warnings, judging)?;
+    let probed = selected(&loaded.spec, only, &path)?;
     let runtime = daemon::runtime().map_err(CommandFailure::Runtime)?;
     let limits = launch::check_limits(context);
+    let facts = machine::Asked { context, path: &path, loaded: &loaded, warnings, runtime: &runtime };
+    let findings = diagnosis::judge(&loaded.spec, &machine::look(&facts));
+    let look = terminal::look(true);
+    if !judging.json {
+        // Before the probes, which may take as long as their deadlines.
+        let parts =
+            [concat!("ldirectord-rs ", env!("CARGO_PKG_VERSION")).to_owned(), path.display().to_string()];
+        let heading = report::heading(&[&parts[..], &[renderer().host]].concat(), look);
+        answer(format!("{heading}\n\n{}\n", report::findings(&findings, look)), Exit::Ok)?;
+    }
     silence_contained_panics();
-    let result = runtime.block_on(look(&loaded, limits, context.acts.commands));
+    let begin = Instant::now();
+    let result = runtime.block_on(probe(&loaded, &probed, limits, context.acts.commands));
     runtime.shutdown_background();
     let snapshot = result.map_err(CommandFailure::Checks)?;
-    let exit = if snapshot.all_well() { Exit::Ok } else { Exit::Failure };
+    let exit = exit(&snapshot, &findings, judging);
     if judging.json {
-        return answer(serde_json::to_string_pretty(&snapshot).unwrap_or_default(), exit);
+        let report = CheckReport { snapshot: &snapshot, findings: &findings };
+        return answer(serde_json::to_string_pretty(&report).unwrap_or_default(), exit);
     }
-    judge::tell_outcome(&path, warnings);
-    answer(report::render(&snapshot, terminal::look(true)), exit)
+    answer(outcome(&snapshot, &findings, begin.elapsed(), look), exit)
 }
 
-async fn look(
+/// The snapshot and, next to its fields, the findings about the machine.
+#[derive(Serialize)]
+struct CheckReport<'a> {
+    #[serde(flatten)]
+    snapshot: &'a StateSnapshot,
+    findings: &'a [Finding],
+}
+
+fn exit(snapshot: &StateSnapshot, findings: &[Finding], judging: Judging) -> Exit {
+    let worst = if judging.strict { FindingLevel::Warning } else { FindingLevel::Error };
+    match snapshot.all_well() && findings.iter().all(|finding| finding.level < worst) {
+        true => Exit::Ok,
+        false => Exit::Failure,
+    }
+}
+
+/// What is printed after the probes: the servers, and the last line.
+fn outcome(snapshot: &StateSnapshot, findings: &[Finding], took: Duration, look: ListingStyle) -> String {
+    let all = snapshot.virtuals.iter().map(|v| v.servers.len()).sum::<usize>();
+    let down = snapshot.unwell();
+    let seconds = took.as_secs_f64();
+    let probed = format!("  {all} probed in {seconds:.1} s: {} up, {down} down", all - down);
+    let servers = report::render(snapshot, look);
+    format!("{probed}\n\n{servers}\n\n{}", report::last_line(findings, down, look))
+}
+
+/// The spec with only the services and servers that are to be probed.
+fn selected(spec: &Spec, only: &Only, path: &Path) -> Result<Spec, CommandFailure> {
+    if *only == Only::default() {
+        return Ok(spec.clone());
+    }
+    let not_in_file = |what: String| CommandFailure::NotInFile { what, path: path.to_owned() };
+    let mut config = Config::clone(spec.config());
+    if let Some(id) = only.service {
+        config.virtuals.retain(|v| v.id == id);
+        if config.virtuals.is_empty() {
+            return Err(not_in_file(id.qualified()));
+        }
+    }
+    if let Some(server) = only.server {
+        for v in &mut config.virtuals {
+            v.reals.retain(|real| real.address == server);
+        }
+        config.virtuals.retain(|v| !v.reals.is_empty());
+        if config.virtuals.is_empty() {
+            let of = only.service.map(|id| format!(" of {}", id.qualified())).unwrap_or_default();
+            return Err(not_in_file(format!("{server}{of}")));
+        }
+    }
+    Ok(Spec::new(Arc::new(config)))
+}
+
+async fn probe(
     loaded: &LoadedFile,
+    spec: &Spec,
     limits: Limits,
     run_commands: bool,
 ) -> Result<StateSnapshot, CheckerError> {
     let start = Instant::now();
-    let spec = &loaded.spec;
-    let mut health = Health::new(spec, &std::collections::BTreeSet::new(), start);
+    let mut health = Health::new(spec, &BTreeSet::new(), start);
     let mut checks = RunningChecks::new(Checker::new()?.with_commands(run_commands), limits);
     let in_maintenance = loaded.in_maintenance();
     health.maintain(spec, |address| in_maintenance.get(&address).cloned(), start);
     health.hurry_all(start);
+    let (mut progress, mut done) = (ProgressBar::new(spec.checks().len()), 0);
     while !health.all_seen() {
         let now = Instant::now();
         checks.begin_turn(now);
@@ -64,7 +139,12 @@ async fn look(
         if checks.turn_is_full() {
             continue;
         }
-        for (id, verdict) in checks.finished().await {
+        progress.draw(done, start.elapsed());
+        let Ok(verdicts) = tokio::time::timeout(progress::INTERVAL, checks.finished()).await else {
+            continue;
+        };
+        done += verdicts.len();
+        for (id, verdict) in verdicts {
             health.verdict(spec, id, verdict, Instant::now());
         }
     }

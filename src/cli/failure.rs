@@ -54,6 +54,9 @@ pub(super) enum CommandFailure {
     /// A unit runs the daemon, and the file is wrong (R94).
     #[error(fmt = config_errors_at_stop)]
     ConfigAtStop { error: LoadError, unit: String },
+    /// A service or a server that `check` was told to probe.
+    #[error("{what} is not in {}; write it as check prints it, such as tcp:10.0.0.1:80 or 10.0.0.2:80", .path.display())]
+    NotInFile { what: String, path: PathBuf },
     #[error("{}: {warnings}, and --strict allows none", .path.display())]
     Warnings { path: PathBuf, warnings: String },
 

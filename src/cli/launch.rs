@@ -125,7 +125,7 @@ pub(super) fn check_limits(context: &Context) -> Limits {
 const FEW_DESCRIPTORS: usize = 256;
 
 /// Descriptors that checks must not use. At most half of all.
-const RESERVED_DESCRIPTORS: usize = 128;
+pub(super) const RESERVED_DESCRIPTORS: usize = 128;
 
 fn for_checks(descriptors: usize) -> usize {
     descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)

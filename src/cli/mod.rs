@@ -16,12 +16,14 @@ mod judge;
 mod launch;
 mod list;
 mod load;
+mod machine;
 mod metrics;
 mod other;
 mod plan;
 mod plugin;
 mod privileges;
 mod programs;
+mod progress;
 mod reload;
 mod restart;
 mod running;
@@ -49,11 +51,11 @@ use crate::sys::{detach, process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success. `status`: running. `check`: all servers are up. `is-up`: all services are up. `plan`: no
+    /// Success. `status`: running. `check`: all servers are up, and the machine has no error. `is-up`: all services are up. `plan`: no
     /// change.
     Ok = 0,
     /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
-    /// server is down. `is-up`: a service is not up. `plugin`: warning.
+    /// server is down, or the machine has an error. `is-up`: a service is not up. `plugin`: warning.
     Failure = 1,
     /// The configuration is wrong. `is-up`: no such service. `plugin`: critical. `plan`: changes.
     Config = 2,
@@ -114,7 +116,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
             match command {
                 Command::Action(action) => act(context, action),
                 Command::List => list::run(&context),
-                Command::Check(judging) => check::run(&context, judging),
+                Command::Check(judging, only) => check::run(&context, judging, &only),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),
                 Command::AlertTest => alert_test::run(&context),
                 Command::Show { json, all } if context.is_named => show::run(&as_it_runs(context), json, all),

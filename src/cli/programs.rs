@@ -7,12 +7,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use crate::config::{CheckType, Config};
+use crate::diagnosis::OperatorCommand;
 use crate::net::cause;
 use crate::sys::command;
 use crate::value::shown::{self, escaped};
 
 /// A line for each command that cannot be started: which directive names it, and why it cannot.
 pub(super) fn faults(config: &Config) -> Vec<String> {
+    let fault = |(directive, command, by_perl): (&str, &String, bool)| {
+        let shown = shown::command(command);
+        fault(command, by_perl).map(|why| escaped(&format!("{directive}={shown}: {why}")).into_owned())
+    };
+    commands(config).into_iter().filter_map(fault).collect()
+}
+
+/// Each command of a configuration: its directive, the command, and whether Perl runs it.
+pub(super) fn commands(config: &Config) -> BTreeSet<(&'static str, &String, bool)> {
     let callback = config.globals.callback.iter().map(|command| ("callback", command, false));
     let fallbacks = config.virtuals.iter().filter_map(|v| v.fallbackcommand.as_ref());
     let checks = config.virtuals.iter().filter_map(|v| match v.check.checktype {
@@ -21,12 +31,20 @@ pub(super) fn faults(config: &Config) -> Vec<String> {
         _ => None,
     });
     let fallbacks = fallbacks.map(|command| ("fallbackcommand", command, false));
-    let commands: BTreeSet<_> = callback.chain(fallbacks).chain(checks).collect();
-    let fault = |(directive, command, by_perl): (&str, &String, bool)| {
-        let shown = shown::command(command);
-        fault(command, by_perl).map(|why| escaped(&format!("{directive}={shown}: {why}")).into_owned())
-    };
-    commands.into_iter().filter_map(fault).collect()
+    callback.chain(fallbacks).chain(checks).collect()
+}
+
+/// A command for a diagnosis of the machine.
+pub(super) fn described(directive: &'static str, line: &str) -> OperatorCommand {
+    let words = command::words(line).unwrap_or_default();
+    let program = words.first().map(String::as_str).unwrap_or_default();
+    let found = locate(program).and_then(|path| path.metadata().ok());
+    OperatorCommand {
+        directive,
+        shown: escaped(&shown::command(line)).into_owned(),
+        program: program.rsplit('/').next().unwrap_or_default().to_owned(),
+        for_all: found.map(|found| found.permissions().mode() & 0o001 != 0),
+    }
 }
 
 fn fault(line: &str, by_perl: bool) -> Option<String> {

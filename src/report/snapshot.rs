@@ -160,17 +160,14 @@ impl StateSnapshot {
     /// Whether every server is up, never checked, in maintenance, draining or leaving.
     #[must_use]
     pub fn all_well(&self) -> bool {
-        let mut servers = self.virtuals.iter().flat_map(|v| &v.servers);
-        servers.all(|server| {
-            matches!(
-                server.state,
-                ShownState::Up
-                    | ShownState::Off
-                    | ShownState::Maintenance
-                    | ShownState::Draining
-                    | ShownState::Leaving
-            )
-        })
+        self.unwell() == 0
+    }
+
+    /// The number of servers that are down or unknown.
+    #[must_use]
+    pub fn unwell(&self) -> usize {
+        let servers = self.virtuals.iter().flat_map(|v| &v.servers);
+        servers.filter(|server| matches!(server.state, ShownState::Down | ShownState::Unknown)).count()
     }
 }
 

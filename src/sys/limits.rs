@@ -24,6 +24,12 @@ pub fn raise_open_files() -> u64 {
     granted.unwrap_or(u64::MAX)
 }
 
+/// The soft limit of open files of this process.
+#[must_use]
+pub fn open_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Gives a command that has just started the limit of open files that the daemon was started with: programs that close
 /// every possible descriptor are slow with a large limit. Also disables core files, as a command may crash in each
 /// check. Errors are ignored: a unit may forbid it, or the command may have ended. Done from the parent, because code

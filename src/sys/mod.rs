@@ -5,6 +5,7 @@ pub mod access;
 pub mod command;
 pub mod cpu;
 pub mod detach;
+pub mod facts;
 pub mod give;
 pub mod icmp;
 pub mod instance;

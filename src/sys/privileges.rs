@@ -163,6 +163,26 @@ pub fn can_take(path: &Path, owner: Option<&DaemonUser>, lock: &Path) -> Result<
     }
 }
 
+/// Whether this process has CAP_NET_ADMIN, which changes and reads the kernel's table.
+///
+/// # Errors
+/// The system does not tell.
+pub fn has_net_admin() -> Result<bool, PrivilegeError> {
+    has(Capability::CAP_NET_ADMIN)
+}
+
+/// Whether this process has CAP_NET_RAW, which opens sockets for pings.
+///
+/// # Errors
+/// The system does not tell.
+pub fn has_net_raw() -> Result<bool, PrivilegeError> {
+    has(Capability::CAP_NET_RAW)
+}
+
+fn has(capability: Capability) -> Result<bool, PrivilegeError> {
+    caps::has_cap(None, CapSet::Effective, capability).map_err(failed("effective capabilities"))
+}
+
 /// Gives up what is no longer needed: becomes `user`, if any, and drops all capabilities but `CAP_NET_ADMIN` for the
 /// table (as root: and a few more). Sockets for pings must be open by then. Without capabilities there is nothing to
 /// give up.

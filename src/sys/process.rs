@@ -239,6 +239,19 @@ pub fn original() -> Option<i32> {
         .find(|pid| is_original(*pid))
 }
 
+/// All running originals, each with the words of its command line. Without the processes that they fork.
+#[must_use]
+pub fn originals() -> Vec<(i32, Vec<String>)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let words = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        Some((pid, words.collect()))
+    };
+    pids.filter(|pid| is_original(*pid)).filter_map(words).collect()
+}
+
 /// The uid of a process if its four uids are the same. None for an ended process.
 #[must_use]
 pub fn user(pid: i32) -> Option<u32> {

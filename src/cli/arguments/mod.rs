@@ -15,6 +15,7 @@ use crate::config::nearest_word;
 use crate::control::ControlRequest;
 use crate::report::Threshold;
 use crate::settings::Backend;
+use crate::value::VirtualId;
 
 /// The health checker for Linux Virtual Server.
 #[derive(Debug, Parser)]
@@ -73,9 +74,11 @@ try-restart   restart the daemon if it runs
 reload        read the configuration again (force-reload is the same)
 status        print whether the daemon runs: exit 0 running, 3 stopped, 1 stale pid file, 4 unknown
                 --all                 every daemon of this machine: exit 0 if one runs
-check         validate the file and probe every server once:
-              exit 0 all up, 1 a server is down, 2 file unusable
+check         validate the file, diagnose this machine and probe every server once:
+              exit 0 all up, 1 a server is down or the machine has an error, 2 file unusable
                 --config-only         only validate the file, as -t does
+                --service ID          probe only this virtual service, such as tcp:10.0.0.1:80
+                --server SERVER       probe only this server (ADDRESS:PORT)
 show          print the state of all servers, and the table of the running daemon;
               without CONFIG of every daemon
                 --all                 every server, also those that are up in a long listing
@@ -129,8 +132,8 @@ pub(super) struct CliOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Action(Action),
-    /// Validate the file and probe the servers.
-    Check(Judging),
+    /// Validate the file, judge the machine and probe the servers.
+    Check(Judging, Only),
     /// Only validate the file: `named`: exactly that path, otherwise where configurations are searched for.
     Judge {
         judging: Judging,
@@ -184,6 +187,15 @@ pub(super) struct PluginLimits {
     pub warning: Option<Threshold>,
     /// Fewer servers in rotation are critical. By default a service without a server in rotation is.
     pub critical: Option<Threshold>,
+}
+
+/// What `check` probes. By default every server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Only {
+    /// Only the servers of this virtual service.
+    pub service: Option<VirtualId>,
+    /// Only this server.
+    pub server: Option<SocketAddr>,
 }
 
 impl Command {

@@ -1,7 +1,9 @@
 //! Our own commands, which the original does not have: their words, their usage, and how `check`, `show` and
 //! `alert-test` are parsed.
 
-use super::{Command, Judging, ParsedWords, Words, Wrong};
+use std::str::FromStr;
+
+use super::{Command, Judging, Only, ParsedWords, Words, Wrong};
 use crate::config::nearest_word;
 
 /// A command that the original does not have.
@@ -26,9 +28,9 @@ const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "-
 pub(super) const OWN: [Own; 12] = [
     Own {
         name: "check",
-        usage: "[CONFIG] [--config-only] [--strict] [--json]",
+        usage: "[CONFIG] [--config-only] [--service ID] [--server SERVER] [--strict] [--json]",
         about: CONFIG,
-        flags: &["--config-only", "--strict", "--json"],
+        flags: &["--config-only", "--service", "--server", "--strict", "--json"],
     },
     Own { name: "show", usage: "[CONFIG] [--all] [--json]", about: DAEMON, flags: &["--all", "--json"] },
     Own { name: "drain", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
@@ -104,14 +106,20 @@ impl Own {
     pub fn read(&self, words: &[String], judging: Judging) -> Words {
         match self.name {
             "check" => {
-                let flags = self.flags(words)?;
+                let (service, rest) = self.value(words, "--service", words)?;
+                let (server, rest) = self.value(&rest, "--server", words)?;
+                let flags = self.flags(&rest)?;
+                let only = Only { service, server };
+                if flags.has("--config-only") && only != Only::default() {
+                    return Err(self.wrong("--config-only probes no server", words));
+                }
                 let judging = Judging {
                     json: judging.json || flags.has("--json"),
                     strict: judging.strict || flags.has("--strict"),
                 };
                 let command = match flags.has("--config-only") {
                     true => Command::Judge { judging, named: false },
-                    false => Command::Check(judging),
+                    false => Command::Check(judging, only),
                 };
                 Ok(ParsedWords::new(flags.config, command))
             }
@@ -124,6 +132,34 @@ impl Own {
             "metrics" => Ok(ParsedWords::new(self.flags(words)?.config, Command::Metrics)),
             _ => Ok(ParsedWords::new(self.flags(words)?.config, Command::AlertTest)),
         }
+    }
+
+    /// Takes an option with its value out of the words. `all`: the words as they were given.
+    fn value<T: FromStr>(
+        &self,
+        words: &[String],
+        name: &str,
+        all: &[String],
+    ) -> Result<(Option<T>, Vec<String>), Wrong> {
+        let (mut value, mut others) = (None, Vec::new());
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let given = match word.strip_prefix(name) {
+                Some("") => words.next().map(String::as_str),
+                Some(rest) if rest.starts_with('=') => Some(&rest[1..]),
+                _ => {
+                    others.push(word.clone());
+                    continue;
+                }
+            };
+            let given = given.ok_or_else(|| self.wrong(&format!("{name}: its value is missing"), all))?;
+            let such_as = "such as tcp:10.0.0.1:80 (service) or 10.0.0.2:80 (server)";
+            let read = given.parse().map_err(|_| {
+                self.wrong(&format!("{name} {given}: write it as `show` does, {such_as}"), all)
+            })?;
+            value = Some(read);
+        }
+        Ok((value, others))
     }
 
     /// Splits the words into options and at most one configuration.

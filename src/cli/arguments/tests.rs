@@ -10,6 +10,11 @@ fn run(line: &str) -> Parsed {
     parse(&words)
 }
 
+/// `check` of every server.
+fn probing(judging: Judging) -> Command {
+    Command::Check(judging, Only::default())
+}
+
 #[test]
 fn words_mean_what_they_mean_to_the_original() {
     let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
@@ -36,9 +41,9 @@ fn words_mean_what_they_mean_to_the_original() {
         check(&format!("{name} --foreground stop"), Some(name), false, Command::Action(Action::Stop));
     }
     let judging = |json, strict| Judging { json, strict };
-    check("check", None, false, Command::Check(judging(false, false)));
-    check("check x.cf --json", Some("x.cf"), false, Command::Check(judging(true, false)));
-    check("--json check --strict x.cf", Some("x.cf"), false, Command::Check(judging(true, true)));
+    check("check", None, false, probing(judging(false, false)));
+    check("check x.cf --json", Some("x.cf"), false, probing(judging(true, false)));
+    check("--json check --strict x.cf", Some("x.cf"), false, probing(judging(true, true)));
     let judge = |named, json, strict| Command::Judge { judging: judging(json, strict), named };
     check("check --config-only x.cf --strict", Some("x.cf"), false, judge(false, false, true));
     check("-t /x.cf", Some("/x.cf"), false, judge(true, false, false));
@@ -149,7 +154,7 @@ fn some_options_count_wherever_they_stand() {
     };
     let judging = Judging { json: true, strict: false };
     for line in ["check x.cf --table memory --json", "x.cf --table memory check --json"] {
-        assert_eq!(run(line), Parsed::Run(memory("x.cf", &[]), Command::Check(judging)), "{line}");
+        assert_eq!(run(line), Parsed::Run(memory("x.cf", &[]), probing(judging)), "{line}");
     }
     let ignoring = memory("x.cf", &["-d", "stop"]);
     assert_eq!(run("x.cf start -d --table memory stop"), Parsed::Run(ignoring, start.clone()));
@@ -178,11 +183,11 @@ fn the_configuration_may_stand_before_our_commands() {
         assert_eq!(run(line), Parsed::Run(expected, command), "{line}");
     };
     let judging = Judging { json: false, strict: true };
-    check("x.cf check --strict", "x.cf", Command::Check(judging));
+    check("x.cf check --strict", "x.cf", probing(judging));
     check("x.cf check --config-only --strict", "x.cf", Command::Judge { judging, named: false });
     check("x.cf show --json", "x.cf", Command::Show { json: true, all: false });
     check("x.cf alert-test", "x.cf", Command::AlertTest);
-    check("check show", "show", Command::Check(Judging::default()));
+    check("check show", "show", probing(Judging::default()));
 }
 
 #[test]
