@@ -90,7 +90,7 @@
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes, and why a command failed | `cli/mod.rs`, `cli/failure.rs` |
 //! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs`; what it reports to `start`: `daemon/starting.rs`, `sys/detach.rs` |
-//! | what `check` finds wrong on a machine | `diagnosis`; what it looks at: `cli/machine`; how it is printed: `report/findings.rs` |
+//! | what `check` finds wrong on a machine | `diagnosis`; what it looks at: `cli/machine`; how it is printed: `report/findings/mod.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; how the loop answers: `daemon/requests.rs`; which services are published again: `daemon/publisher.rs` |
 //! | a metric, its labels and help | `report/metrics/families.rs`; what is counted: `report/metrics/meters.rs`, `daemon/metering.rs`, `daemon/metrics.rs` |

@@ -24,7 +24,7 @@ use crate::daemon::{self, Limits, LoadedFile, RunningChecks};
 use crate::diagnosis::{self, Finding, FindingLevel};
 use crate::health::Health;
 use crate::notify::mail::renderer;
-use crate::report::{self, ListingStyle, Moment, StateSnapshot, View};
+use crate::report::{self, ListingStyle, Moment, ServerEntry, ShownState, StateSnapshot, View};
 use crate::spec::Spec;
 
 pub(super) fn run(context: &Context, judging: Judging, only: &Only) -> Result<Exit, CommandFailure> {
@@ -83,12 +83,17 @@ fn exit(snapshot: &StateSnapshot, findings: &[Finding], judging: Judging) -> Exi
 
 /// What is printed after the probes: the servers, and the last line.
 fn outcome(snapshot: &StateSnapshot, findings: &[Finding], took: Duration, look: ListingStyle) -> String {
-    let all = snapshot.virtuals.iter().map(|v| v.servers.len()).sum::<usize>();
-    let down = snapshot.unwell();
+    let servers: Vec<&ServerEntry> = snapshot.virtuals.iter().flat_map(|v| &v.servers).collect();
+    let number = |state| servers.iter().filter(|server| server.state == state).count();
+    let (all, up, down) = (servers.len(), number(ShownState::Up), number(ShownState::Down));
+    let others = match all - up - down {
+        0 => String::new(),
+        number => format!(", {number} neither"),
+    };
     let seconds = took.as_secs_f64();
-    let probed = format!("  {all} probed in {seconds:.1} s: {} up, {down} down", all - down);
+    let probed = format!("  {all} probed in {seconds:.1} s: {up} up, {down} down{others}");
     let servers = report::render(snapshot, look);
-    format!("{probed}\n\n{servers}\n\n{}", report::last_line(findings, down, look))
+    format!("{probed}\n\n{servers}\n\n{}", report::last_line(findings, snapshot.unwell(), look))
 }
 
 /// The spec with only the services and servers that are to be probed.

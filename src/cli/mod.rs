@@ -51,8 +51,8 @@ use crate::sys::{detach, process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Success. `status`: running. `check`: all servers are up, and the machine has no error. `is-up`: all services are up. `plan`: no
-    /// change.
+    /// Success. `status`: running. `check`: all servers are up, and the machine has no error. `is-up`: all services are
+    /// up. `plan`: no change.
     Ok = 0,
     /// Failure, or the configuration file does not exist. `status`: stale pid file. `reload`: stopped. `check`: a
     /// server is down, or the machine has an error. `is-up`: a service is not up. `plugin`: warning.

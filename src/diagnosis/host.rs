@@ -179,7 +179,7 @@ pub(super) fn ping(spec: &Spec, machine: &Machine) -> Vec<Finding> {
             format!("{RANGE} = {shown}, and this process has no CAP_NET_RAW"),
         )
         .why(format!(
-            "{checks} started by this user stay unknown: no group of the user may open a socket for ping"
+            "no group of this user may open a socket for pings, so {checks} give no verdict if this user starts the daemon"
         ))
         .remedy(format!("sysctl -w {RANGE}=\"0 2147483647\", or start the daemon as root or by its unit")),
     }]

@@ -30,6 +30,12 @@ pub(super) fn judge(spec: &Spec, machine: &Machine) -> Vec<Finding> {
     if !unset.is_empty() && facts.computed {
         let what = format!("no rule names mark {}, but one sets a computed mark ({asked})", list(&unset));
         found.push(Finding::note(Topic::Marks, what));
+    } else if !unset.is_empty() && !facts.asked.iter().any(|program| program == "nft") {
+        let what = format!("no rule of iptables sets mark {}", list(&unset));
+        found.push(Finding::note(
+            Topic::Marks,
+            format!("{what}; nftables could not be looked at: nft gives no answer"),
+        ));
     } else if let [first, ..] = unset[..] {
         let users = services(spec, |v| mark(v.id).is_some_and(|mark| unset.contains(&mark)));
         let ip = if users.iter().all(|v| v.id.family() == Family::V6) { "ip6" } else { "ip" };

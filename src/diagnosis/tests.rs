@@ -142,6 +142,7 @@ fn of_network(machine: &mut Machine, words: &[&str]) -> bool {
             machine.next_hops.insert(number(address), hop);
         }
         ["no-mark"] => machine.marks.as_mut().unwrap().set.clear(),
+        ["no-nft"] => machine.marks.as_mut().unwrap().asked = vec!["iptables-save".to_owned()],
         ["computed-mark"] => machine.marks.as_mut().unwrap().computed = true,
         ["snat"] => machine.marks.as_mut().unwrap().changes_source = true,
         ["marks-hidden"] => machine.marks = Err("neither nft nor iptables-save is installed".to_owned()),
