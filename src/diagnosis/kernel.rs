@@ -108,7 +108,7 @@ pub(super) fn table(_: &Spec, machine: &Machine) -> Vec<Finding> {
         }
         (_, true) => Finding::warning(Topic::Table, differing)
             .why("the file was changed and not reloaded, an operator drains a server, or another program changed the table")
-            .remedy("ldirectord-rs show; then ldirectord-rs reload"),
+            .remedy("ldirectord-rs plan; then ldirectord-rs reload"),
         (_, false) => Finding::note(Topic::Table, format!("{differing}; start changes them")),
     }]
 }
