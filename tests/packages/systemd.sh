@@ -73,7 +73,7 @@ if [ "${1-}" = steps ]; then
 	gives 0 '^ldirectord-rs-switch: warning: .*--root-commands$' cat /tmp/warned
 	must ldirectord-rs-switch to-rs --root-commands
 	[ "$(stat -c %U "/proc/$(main ldirectord-rs)")" = root ] || fail "it does not run as root"
-	gives 0 '' ldirectord-rs status
+	must ldirectord-rs status
 	must systemctl restart ldirectord-rs
 	becomes "$up"
 

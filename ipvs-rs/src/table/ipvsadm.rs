@@ -191,60 +191,72 @@ mod tests {
         all
     }
 
-    /// Reads a line as `ipvsadm -R` does.
-    fn read(line: &str) -> Operation {
-        let words: Vec<&str> = line.split(' ').collect();
-        let value = |name: &str| {
-            let place = words.iter().position(|word| *word == name)?;
-            words.get(place + 1).copied()
-        };
-        let has = |name: &str| words.contains(&name);
-        let key = match (value("-t"), value("-u"), value("--sctp-service"), value("-f")) {
-            (Some(text), ..) => address(Protocol::Tcp, text),
-            (_, Some(text), ..) => address(Protocol::Udp, text),
-            (_, _, Some(text), _) => address(Protocol::Sctp, text),
-            (.., Some(mark)) => ServiceKey::Mark {
-                mark: mark.parse().unwrap(),
-                // `ipvsadm` refuses -6 before -f.
-                family: if words.get(3) == Some(&"-6") { Family::V6 } else { Family::V4 },
-            },
-            _ => panic!("{line}"),
-        };
-        let family = key.family();
-        let service = || {
-            let netmask = value("-M").map_or(Netmask::host(family), |mask| match family {
+    /// The words of a line, as `ipvsadm -R` reads them.
+    struct Words<'a>(Vec<&'a str>);
+
+    impl<'a> Words<'a> {
+        /// The word after an option.
+        fn value(&self, name: &str) -> Option<&'a str> {
+            let place = self.0.iter().position(|word| *word == name)?;
+            self.0.get(place + 1).copied()
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.0.contains(&name)
+        }
+
+        fn key(&self) -> ServiceKey {
+            let value = |name| self.value(name);
+            match (value("-t"), value("-u"), value("--sctp-service"), value("-f")) {
+                (Some(text), ..) => address(Protocol::Tcp, text),
+                (_, Some(text), ..) => address(Protocol::Udp, text),
+                (_, _, Some(text), _) => address(Protocol::Sctp, text),
+                (.., Some(mark)) => ServiceKey::Mark {
+                    mark: mark.parse().unwrap(),
+                    // `ipvsadm` refuses -6 before -f.
+                    family: if self.0.get(3) == Some(&"-6") { Family::V6 } else { Family::V4 },
+                },
+                _ => panic!("{:?}", self.0),
+            }
+        }
+
+        fn service(&self, family: Family) -> ServiceConfig {
+            let netmask = self.value("-M").map_or(Netmask::host(family), |mask| match family {
                 Family::V4 => Netmask::V4(mask.parse().unwrap()),
                 Family::V6 => Netmask::V6(mask.parse().unwrap()),
             });
-            let engine = value("--pe").map(str::to_owned);
-            let mut flags = value("-b").map(|flags| flags.parse().unwrap()).unwrap_or_default();
-            if has("-o") {
+            let engine = self.value("--pe").map(str::to_owned);
+            let mut flags = self.value("-b").map(|flags| flags.parse().unwrap()).unwrap_or_default();
+            if self.has("-o") {
                 flags |= ServiceFlags::ONE_PACKET;
             }
             ServiceConfig {
                 flags,
-                persistence: value("-p").map(|timeout| Persistence {
+                persistence: self.value("-p").map(|timeout| Persistence {
                     timeout: timeout.parse().unwrap(),
                     netmask,
                     engine,
                 }),
-                ..ServiceConfig::new(value("-s").unwrap_or("wlc"))
+                ..ServiceConfig::new(self.value("-s").unwrap_or("wlc"))
             }
-        };
-        let destination = || {
-            let method = match (has("-m"), has("-i")) {
+        }
+
+        fn destination(&self) -> DestinationConfig {
+            let method = match (self.has("-m"), self.has("-i")) {
                 (true, _) => ForwardingMethod::Masquerade,
                 (_, true) => ForwardingMethod::Tunnel,
                 _ => ForwardingMethod::DirectRoute,
             };
-            let number = |name: &str, default| value(name).map_or(default, |value| value.parse().unwrap());
-            let checksum = match (has("--tun-csum"), has("--tun-remcsum")) {
+            let number = |name, default| self.value(name).map_or(default, |value| value.parse().unwrap());
+            let checksum = match (self.has("--tun-csum"), self.has("--tun-remcsum")) {
                 (true, _) => Checksum::Full,
                 (_, true) => Checksum::Remote,
                 _ => Checksum::None,
             };
-            let tunnel = match value("--tun-type") {
-                Some("gue") => Tunnel::Gue { port: value("--tun-port").unwrap().parse().unwrap(), checksum },
+            let tunnel = match self.value("--tun-type") {
+                Some("gue") => {
+                    Tunnel::Gue { port: self.value("--tun-port").unwrap().parse().unwrap(), checksum }
+                }
                 Some("gre") => Tunnel::Gre { checksum },
                 _ => Tunnel::Ipip,
             };
@@ -254,22 +266,20 @@ mod tests {
                 tunnel,
                 ..DestinationConfig::new(method, number("-w", 1))
             }
-        };
-        match words[0] {
-            "-A" => Operation::AddService { key, config: service() },
-            "-E" => Operation::EditService { key, config: service() },
+        }
+    }
+
+    fn read(line: &str) -> Operation {
+        let words = Words(line.split(' ').collect());
+        let key = words.key();
+        let of = || server(words.value("-r").unwrap());
+        match words.0[0] {
+            "-A" => Operation::AddService { key, config: words.service(key.family()) },
+            "-E" => Operation::EditService { key, config: words.service(key.family()) },
             "-D" => Operation::RemoveService { key },
-            "-a" => Operation::AddDestination {
-                service: key,
-                key: server(value("-r").unwrap()),
-                config: destination(),
-            },
-            "-e" => Operation::EditDestination {
-                service: key,
-                key: server(value("-r").unwrap()),
-                config: destination(),
-            },
-            "-d" => Operation::RemoveDestination { service: key, key: server(value("-r").unwrap()) },
+            "-a" => Operation::AddDestination { service: key, key: of(), config: words.destination() },
+            "-e" => Operation::EditDestination { service: key, key: of(), config: words.destination() },
+            "-d" => Operation::RemoveDestination { service: key, key: of() },
             _ => panic!("{line}"),
         }
     }
