@@ -23,6 +23,7 @@ use crate::report::{Moment, PlanReport};
 use crate::settings::Backend;
 use crate::sys::pidfile::DaemonState;
 use crate::sys::socket;
+use crate::value::shown::escaped;
 
 /// Prints the plan: 0 without an operation, 2 with operations, 1 if there is no plan.
 pub(super) fn run(context: &Context, diff: bool) -> Result<Exit, CommandFailure> {
@@ -130,7 +131,7 @@ fn head(report: &PlanReport) -> Vec<String> {
         _ => "reload",
     };
     let mut lines = vec![format!("# {}: what a {what} would change now. Nothing written.", report.config)];
-    lines.extend(report.notes.iter().map(|note| format!("# {}", note.replace('\n', "; "))));
+    lines.extend(report.notes.iter().map(|note| format!("# {}", escaped(&note.replace('\n', "; ")))));
     let dangerous = report.operations.iter().filter(|planned| planned.dangerous).count();
     lines.push(match report.operations.len() {
         0 => "# No operation: the table is as this configuration wants it.".to_owned(),

@@ -2,6 +2,7 @@
 //! performance data.
 
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 
 use super::Exit;
 use super::arguments::PluginLimits;
@@ -56,6 +57,9 @@ pub(super) fn run(
             Ok(snapshot) => judge(&snapshot, services, limits),
             Err(error) => (PluginState::Unknown, format!("the daemon has another version: {error}")),
         },
+        Err(ClientError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            (PluginState::Unknown, show::no_answer(context, error).to_string())
+        }
         // Without a daemon no server is checked.
         Err(ClientError::Io(error)) => (PluginState::Critical, show::no_answer(context, error).to_string()),
         Err(error) => (PluginState::Unknown, error.to_string()),

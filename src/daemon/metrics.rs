@@ -33,7 +33,7 @@ impl Daemon {
         let metering = &self.metering;
         Scrape {
             view,
-            meters: metering.meters.clone(),
+            meters: metering.meters.copy(metering.settings.per_server),
             facts: DaemonFacts {
                 started: metering.started,
                 config_digest: metering.config_digest.clone(),

@@ -18,7 +18,7 @@ use super::reload::{MOST_PLANS, ReloadInput, ToRun};
 use super::run::{Daemon, begin_peers};
 use crate::control::{ErrorCode, PlanAnswer, ReplyChannel, RequestFailure};
 use crate::director::{Director, Done, Step};
-use crate::report::{self, Moment, Outline, PlanReport};
+use crate::report::{self, Moment, Outline, PlanContext, PlanReport};
 
 impl Daemon {
     /// Answers what a reload would change now.
@@ -82,13 +82,15 @@ impl ReloadPlan {
             false => (Snapshot::default(), Vec::new()),
         };
         let active = report::active_connections(&snapshot);
+        let context = PlanContext { active, is_running: true, ..PlanContext::default() };
+        let context = context.with_fallbacks(&running).with_fallbacks(&next);
         notes.extend(warnings);
         Ok(PlanReport {
             config: path.display().to_string(),
             occasion: "reload".to_owned(),
             notes,
-            operations: report::planned(self.director.table(), &active, &operations),
-            diff: Outline::of_spec(&running).changes(&Outline::of_spec(&next), &active),
+            operations: report::planned(self.director.table(), &context, &operations),
+            diff: Outline::of_spec(&running).changes(&Outline::of_spec(&next), &context.active),
         })
     }
 }
@@ -152,13 +154,15 @@ impl StartPlan {
         let operations = director.preview(None, now);
         let (snapshot, mut notes) = connections(self.ipvs.snapshot());
         let active = report::active_connections(&snapshot);
+        let context = PlanContext { active, ..PlanContext::default() }.with_fallbacks(&spec);
         notes.extend([note, forgotten].into_iter().filter(|note| !note.is_empty()));
         Ok(PlanReport {
             config: self.path.display().to_string(),
             occasion: "start".to_owned(),
             notes,
-            operations: report::planned(director.table(), &active, &operations),
-            diff: Outline::of_table(director.table(), &spec).changes(&Outline::of_spec(&spec), &active),
+            operations: report::planned(director.table(), &context, &operations),
+            diff: Outline::of_table(director.table(), &spec)
+                .changes(&Outline::of_spec(&spec), &context.active),
         })
     }
 }

@@ -339,6 +339,9 @@ impl Daemon {
             }
         }
         self.metering.meters.published(events, now);
+        if self.director.is_at_rest() {
+            self.metering.meters.nothing_to_apply();
+        }
         self.outlets.publish(events, self.director.spec(), self.director.health(), now);
     }
 

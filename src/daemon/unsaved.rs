@@ -8,7 +8,7 @@ use crate::control::{ReplyChannel, SteerAnswer, Steered};
 /// Time after which a request is answered although its override is not saved yet. The log then has the error.
 const SAVE_LIMIT: Duration = Duration::from_secs(1);
 
-const NOT_SAVED: &str = "in force, but not saved: a restart of the daemon may lose it; the daemon's log has the error, and it retries";
+const NOT_SAVED: &str = "done, but not saved: a restart of the daemon may lose the change; the daemon's log has the error, and it retries";
 
 /// Answers that wait until the overrides are saved, so that an override that was reported as done survives a crash. If
 /// the write fails or takes long, the answer has a warning.

@@ -144,7 +144,10 @@ pub(super) fn method(spec: &Spec, machine: &Machine) -> Vec<Finding> {
             );
         }
     }
-    found.extend(by_router(spec, machine));
+    let (errors, unseen) = by_router(spec, machine)
+        .into_iter()
+        .partition::<Vec<_>, _>(|f| f.level == super::FindingLevel::Error);
+    found.extend(errors);
     let mut others: BTreeMap<String, usize> = BTreeMap::new();
     for finding in found.drain(SHOWN.min(found.len())..) {
         *others.entry(finding.why.unwrap_or_default()).or_default() += 1;
@@ -153,6 +156,7 @@ pub(super) fn method(spec: &Spec, machine: &Machine) -> Vec<Finding> {
         Finding::error(Topic::Method, format!("{} as well", count(number, "more server"))).why(why)
     });
     found.extend(others);
+    found.extend(unseen);
     found
 }
 

@@ -149,6 +149,14 @@ pub struct Marks {
     pub changes_source: bool,
 }
 
+impl Marks {
+    /// Whether no rule sets a mark.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && !self.computed
+    }
+}
+
 /// Values of sysctls.
 #[derive(Clone, Debug, Default)]
 pub struct Sysctls {

@@ -121,12 +121,17 @@ fn of_a_free_port(error: io::Error) -> io::Error {
 /// `connect(2)` returns EINVAL for a `blackhole` route, as BGP daemons and administrators set them.
 fn of_a_blackhole(error: io::Error, address: SocketAddr) -> io::Error {
     match error.raw_os_error() {
-        Some(number) if number == Errno::EINVAL as i32 => {
+        // A link-local address without a zone gives the same error.
+        Some(number) if number == Errno::EINVAL as i32 && !is_link_local(address) => {
             let ip = address.ip();
             io::Error::other(format!("the director has a blackhole route for {ip} (see: ip route get {ip})"))
         }
         _ => error,
     }
+}
+
+fn is_link_local(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local())
 }
 
 /// Rejects a socket that is connected to itself. If no server listens on a port of the ephemeral range, the kernel may
@@ -149,6 +154,8 @@ mod tests {
         let error = |errno: Errno| io::Error::from_raw_os_error(errno as i32);
         let said = of_a_blackhole(error(Errno::EINVAL), to).to_string();
         assert_eq!(said, "the director has a blackhole route for 10.0.0.2 (see: ip route get 10.0.0.2)");
+        let local: SocketAddr = "[fe80::1]:80".parse().unwrap();
+        assert_eq!(of_a_blackhole(error(Errno::EINVAL), local).raw_os_error(), Some(Errno::EINVAL as i32));
         let other = of_a_blackhole(error(Errno::ENETUNREACH), to);
         assert_eq!(other.raw_os_error(), Some(Errno::ENETUNREACH as i32));
     }

@@ -17,7 +17,7 @@ pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
 pub use outline::Outline;
-pub use plan::{ActiveConnections, PlanReport, PlannedOperation, active_connections, planned};
+pub use plan::{ActiveConnections, PlanContext, PlanReport, PlannedOperation, active_connections, planned};
 pub use rotation::Threshold;
 #[cfg(test)]
 pub(crate) use rotation::tests::service as test_service;

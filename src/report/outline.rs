@@ -7,6 +7,7 @@ use ipvs_rs::{DestinationKey, ServiceKey, Table};
 use super::plan::ActiveConnections;
 use crate::desired;
 use crate::spec::{ServerRef, Spec};
+use crate::value::shown::escaped;
 use crate::value::{Role, VirtualId};
 
 /// The virtual services of a configuration or a table, with what the kernel's table would have of them.
@@ -87,7 +88,7 @@ impl Outline {
 
 fn title(sign: char, id: VirtualId, service: &ServiceOutline) -> String {
     match &service.name {
-        Some(name) => format!("{sign} {} {name}", id.qualified()),
+        Some(name) => format!("{sign} {} {}", id.qualified(), escaped(name)),
         None => format!("{sign} {}", id.qualified()),
     }
 }

@@ -1,12 +1,13 @@
 //! What a reload or a start would change in the table: each operation as a line for `ipvsadm -R`, with remarks, and a
 //! mark on those that may cost clients their connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_rs::{DestinationConfig, DestinationKey, Operation, ServiceConfig, ServiceKey, Snapshot, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::desired;
+use crate::spec::Spec;
 
 /// The operations of a reload or a start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,22 +52,46 @@ pub fn active_connections(snapshot: &Snapshot) -> ActiveConnections {
     all.filter(|(_, active)| *active > 0).collect()
 }
 
-/// Describes operations on a table, in their order. Without connections a removal never counts as dangerous for them.
+/// What a plan knows besides the table.
+#[derive(Clone, Debug, Default)]
+pub struct PlanContext {
+    /// Without connections a removal never counts as dangerous for them.
+    pub active: ActiveConnections,
+    /// The destinations of fallback servers: a service that has only these has no server in rotation.
+    pub fallbacks: BTreeSet<(ServiceKey, DestinationKey)>,
+    /// Whether a daemon runs that can drain a server.
+    pub is_running: bool,
+}
+
+impl PlanContext {
+    /// The real servers of a service with a weight above 0.
+    fn in_rotation(&self, table: &Table, service: ServiceKey) -> usize {
+        let destinations = table.services.get(&service).into_iter().flat_map(|found| &found.destinations);
+        let is_server = |key: &DestinationKey| !self.fallbacks.contains(&(service, *key));
+        destinations.filter(|(key, config)| config.weight > 0 && is_server(key)).count()
+    }
+
+    /// Adds the fallback servers of a spec.
+    #[must_use]
+    pub fn with_fallbacks(mut self, spec: &Spec) -> PlanContext {
+        let key = |v| desired::fallback_key(v).map(|key| (desired::service_key(v.id), key));
+        self.fallbacks.extend(spec.virtuals().iter().filter_map(key));
+        self
+    }
+}
+
+/// Describes operations on a table, in their order.
 #[must_use]
-pub fn planned(
-    before: &Table,
-    active: &ActiveConnections,
-    operations: &[Operation],
-) -> Vec<PlannedOperation> {
+pub fn planned(before: &Table, context: &PlanContext, operations: &[Operation]) -> Vec<PlannedOperation> {
     let mut table = before.clone();
-    let totals = Totals::of(active, operations);
+    let totals = Totals::of(&context.active, operations);
     let mut all = Vec::with_capacity(operations.len());
     let mut emptied: BTreeMap<ServiceKey, usize> = BTreeMap::new();
     for operation in operations {
         let key = operation.service();
-        let had = in_rotation(&table, key);
+        let had = context.in_rotation(&table, key);
         let mut remarks =
-            Remarks { table: &table, active, totals: &totals, dangerous: false, lines: Vec::new() };
+            Remarks { table: &table, context, totals: &totals, dangerous: false, lines: Vec::new() };
         remarks.describe(operation);
         let Remarks { dangerous, lines: remarks, .. } = remarks;
         all.push(PlannedOperation {
@@ -77,7 +102,7 @@ pub fn planned(
         });
         // The director knows the table, so nothing is refused.
         let _ = table.apply(operation);
-        match in_rotation(&table, key) {
+        match context.in_rotation(&table, key) {
             0 if had > 0 && table.services.contains_key(&key) => drop(emptied.insert(key, all.len() - 1)),
             0 => {}
             _ => drop(emptied.remove(&key)),
@@ -89,12 +114,6 @@ pub fn planned(
         last.remarks.push("leaves the virtual service without a server in rotation".to_owned());
     }
     all
-}
-
-/// The destinations of a service with a weight above 0.
-fn in_rotation(table: &Table, key: ServiceKey) -> usize {
-    let service = table.services.get(&key);
-    service.map_or(0, |service| service.destinations.values().filter(|d| d.weight > 0).count())
 }
 
 /// Numbers of services, counted once for all operations.
@@ -126,7 +145,7 @@ impl Totals {
 /// The remarks about one operation.
 struct Remarks<'a> {
     table: &'a Table,
-    active: &'a ActiveConnections,
+    context: &'a PlanContext,
     totals: &'a Totals,
     dangerous: bool,
     lines: Vec<String>,
@@ -165,10 +184,14 @@ impl Remarks<'_> {
                     self.describe_server(*key, present, config);
                 }
             }
-            Operation::RemoveDestination { service, key } => match self.active.get(&(*service, *key)) {
+            Operation::RemoveDestination { service, key } => match self.context.active.get(&(*service, *key))
+            {
                 Some(active) => {
                     self.warn(format!("removes {key} with {}", count(*active as usize, "active connection")));
-                    self.say(format!("first: ldirectord-rs drain {key}, and wait until they have ended"));
+                    let is_fallback = self.context.fallbacks.contains(&(*service, *key));
+                    if self.context.is_running && !is_fallback {
+                        self.say(format!("first: ldirectord-rs drain {key}, and wait until they have ended"));
+                    }
                 }
                 None => self.say(format!("removes {key}")),
             },
@@ -212,7 +235,7 @@ impl Remarks<'_> {
         let servers = self.table.services.get(&key).map_or(0, |service| service.destinations.len());
         let active = self.totals.active.get(&key).copied().unwrap_or_default();
         let what = format!("removes the virtual service with its {}", count(servers, "server"));
-        match (active, in_rotation(self.table, key)) {
+        match (active, self.context.in_rotation(self.table, key)) {
             (0, 0) => self.say(what),
             (0, _) => self.warn(what),
             (active, _) => self.warn(format!("{what} and {}", count(active, "active connection"))),
@@ -260,7 +283,9 @@ mod tests {
     /// The remarks of all operations, dangerous ones with `!` in front.
     fn remarks(before: &Table, after: &Table, active: &[(u8, u32)]) -> Vec<String> {
         let active = active.iter().map(|(last, active)| ((key(80), server(*last)), *active)).collect();
-        let found = planned(before, &active, &diff(before, after));
+        let fallbacks = BTreeSet::from([(key(80), server(9))]);
+        let context = PlanContext { active, fallbacks, is_running: true };
+        let found = planned(before, &context, &diff(before, after));
         let mark = |planned: &PlannedOperation| if planned.dangerous { "!" } else { "" };
         found.iter().map(|planned| format!("{}{}", mark(planned), planned.remarks.join("; "))).collect()
     }
@@ -309,6 +334,12 @@ mod tests {
             ["weight of 10.0.0.2:80, 100 -> 0".to_owned(), format!("!removes 10.0.0.3:80; {emptied}")]
         );
         assert_eq!(remarks(&none, &table(wlc(), &[]), &[]), ["removes 10.0.0.2:80"]);
+        // 10.0.0.9 is the fallback. It can take over, and cannot be drained.
+        let fallback = table(wlc(), &[(9, 1)]);
+        let taken_over = remarks(&table(wlc(), &[(2, 100)]), &fallback, &[]);
+        assert!(taken_over.contains(&format!("!removes 10.0.0.2:80; {emptied}")), "{taken_over:?}");
+        let over = remarks(&fallback, &table(wlc(), &[(2, 100)]), &[(9, 3)]);
+        assert!(over.contains(&"!removes 10.0.0.9:80 with 3 active connections".to_owned()), "{over:?}");
         let gone = remarks(&before, &Table::default(), &[(2, 1), (3, 1)]);
         assert_eq!(gone, ["!removes the virtual service with its 2 servers and 2 active connections"]);
         assert_eq!(remarks(&none, &Table::default(), &[]), ["removes the virtual service with its 1 server"]);

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::snapshot::{DestinationEntry, ServerEntry, VirtualService};
 use super::view::ShownState;
+use crate::health::What;
 
 /// The method of servers that may have another port than their virtual service.
 const MASQUERADING: &str = "masq";
@@ -22,20 +23,31 @@ impl VirtualService {
         self.servers.iter().filter(|server| server.state != ShownState::Leaving).count()
     }
 
-    /// Whether a real server gets new connections: its weight in the table is above 0. Without a table its state
-    /// decides.
+    /// Whether a real server gets new connections: its state allows it, and its weight in the table is above 0. The
+    /// weight alone does not tell: the fallback may be the same destination. Without a table the state decides.
     #[must_use]
     pub fn is_in_rotation(&self, server: &ServerEntry) -> bool {
+        match server.state {
+            ShownState::Up | ShownState::Unknown | ShownState::Leaving => {}
+            ShownState::Down | ShownState::Draining | ShownState::Maintenance | ShownState::Off => {
+                return false;
+            }
+        }
         let Some(destinations) = &self.destinations else { return server.state == ShownState::Up };
-        let mut own = destinations.iter().filter(|destination| is_of(destination, server));
+        let keeps_port = server.method == MASQUERADING || self.is_mark();
+        let mut own = destinations.iter().filter(|destination| is_of(destination, server, keeps_port));
         own.any(|destination| destination.weight > 0)
     }
 
+    fn is_mark(&self) -> bool {
+        self.id.starts_with("fwm")
+    }
+
     /// The servers that should be in rotation and are not: down, or not checked and out of rotation. Not those that
-    /// an operator drains, or that are in maintenance.
+    /// an operator took out, or that are in maintenance.
     pub fn failed(&self) -> impl Iterator<Item = &ServerEntry> {
         self.servers.iter().filter(|server| match server.state {
-            ShownState::Down => true,
+            ShownState::Down => server.overridden.as_ref().is_none_or(|by| by.what != What::Down.as_str()),
             ShownState::Unknown => !self.is_in_rotation(server),
             ShownState::Up
             | ShownState::Off
@@ -46,13 +58,14 @@ impl VirtualService {
     }
 }
 
-/// Whether a destination of the table is that of a server. Only masquerading keeps the port of the server.
-fn is_of(destination: &DestinationEntry, server: &ServerEntry) -> bool {
+/// Whether a destination of the table is that of a server. Without masquerading or a firewall mark it has the port of
+/// the virtual service.
+fn is_of(destination: &DestinationEntry, server: &ServerEntry, keeps_port: bool) -> bool {
     let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
     let is_server = destination.role.as_deref().is_none_or(|role| role == "server");
     is_server
         && (destination.address == server.address
-            || server.method != MASQUERADING && host(&destination.address) == host(&server.address))
+            || !keeps_port && host(&destination.address) == host(&server.address))
 }
 
 /// A number of servers in rotation: `2`, or `50%` of the servers of the configuration.
@@ -70,7 +83,9 @@ impl Threshold {
     pub fn of(self, configured: usize) -> usize {
         match self {
             Threshold::Servers(number) => number as usize,
-            Threshold::Percent(percent) => (configured * percent as usize).div_ceil(100),
+            // A service without servers is not up.
+            Threshold::Percent(percent @ 1..) => (configured * percent as usize).div_ceil(100).max(1),
+            Threshold::Percent(0) => 0,
         }
     }
 }
@@ -157,12 +172,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_fallback_on_the_destination_of_a_server_does_not_count() {
+        let both = &[("127.0.0.1:80", 1, "server"), ("10.0.0.2:80", 0, "server")];
+        assert_eq!(service(&[("127.0.0.1:80", "down"), ("10.0.0.2:80", "down")], both).in_rotation(), 0);
+        assert_eq!(service(&[("127.0.0.1:80", "up"), ("10.0.0.2:80", "down")], both).in_rotation(), 1);
+    }
+
+    #[test]
+    fn servers_of_a_mark_are_told_apart_by_port() {
+        let servers = [("10.0.0.2:80", "up"), ("10.0.0.2:443", "unknown")];
+        let mut found = service(&servers, &[("10.0.0.2:80", 1, "server"), ("10.0.0.2:443", 0, "server")]);
+        found.id = "fwm:5".to_owned();
+        assert_eq!(found.in_rotation(), 1);
+    }
+
+    #[test]
     fn a_threshold_is_a_number_or_a_percentage() {
         for (text, of_four, of_three) in
             [("0", 0, 0), ("2", 2, 2), ("50%", 2, 2), ("1%", 1, 1), ("100%", 4, 3)]
         {
             let threshold: Threshold = text.parse().unwrap();
             assert_eq!((threshold.of(4), threshold.of(3)), (of_four, of_three), "{text}");
+            assert_eq!(threshold.of(0) == 0, text == "0", "{text}");
             assert_eq!(threshold.to_string(), text);
         }
         for text in ["", "%", "-1", "1.5", "101%", "50 %", "web.cf", "2:"] {

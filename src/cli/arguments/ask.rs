@@ -81,6 +81,10 @@ fn plugin(own: &Own, words: &[String]) -> Result<(Option<String>, Command), Wron
     for value in critical_or_config {
         let is_second = match value.parse() {
             Ok(threshold) => critical.replace(threshold).is_some(),
+            // `2:` is a range of other plug-ins, and `101%` a mistake: no name of a configuration.
+            Err(error) if value.ends_with(['%', ':']) || value.starts_with(['@', '~']) => {
+                return Err(own.wrong(&format!("-c {value}: {error}"), words));
+            }
             Err(_) => config.replace(value.clone()).is_some(),
         };
         if is_second {

@@ -211,6 +211,7 @@ impl Command {
                 | Command::IsUp { .. }
                 | Command::Plugin { .. }
                 | Command::Events { .. }
+                | Command::Metrics
                 | Command::Steer(_)
         )
     }

@@ -45,7 +45,10 @@ pub(super) async fn look() -> Seen<Marks> {
         }
     }
     match (marks.asked.is_empty(), failed.is_empty()) {
-        (false, _) => Ok(marks),
+        (false, true) => Ok(marks),
+        // A program that failed may have the rule.
+        (false, false) if marks.is_empty() => Err(failed.join("; ")),
+        (false, false) => Ok(marks),
         (true, true) => Err("neither nft nor iptables-save is installed".to_owned()),
         (true, false) => Err(failed.join("; ")),
     }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use super::Scrape;
 use super::meters::Durations;
 use crate::health::What;
-use crate::report::view::{DestinationRole, ServerView, ServiceView, ShownState};
+use crate::report::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState};
 use crate::value::{Outcome, Protocol, VirtualId};
 
 /// Names and values of the labels of one sample.
@@ -68,11 +68,8 @@ impl Families {
         });
         to.gauge("virtual_servers", "Real servers of the virtual service in this state", states)?;
         let fallbacks = services.iter().filter(|service| service.fallback.is_some());
-        let active = fallbacks.map(|service| {
-            let mut destinations = service.destinations.iter().flatten();
-            let active = destinations.any(|d| d.role == DestinationRole::Fallback && d.config.weight > 0);
-            (service_labels(service.id), f64::from(u8::from(active)))
-        });
+        let active = fallbacks
+            .map(|service| (service_labels(service.id), f64::from(u8::from(is_fallback_active(service)))));
         to.gauge("virtual_fallback_active", "Whether the fallback server is activated", active)?;
         let expiries = services.iter().filter_map(|service| {
             let verdicts = service.servers.iter().filter_map(|server| server.verdict.as_ref());
@@ -111,7 +108,7 @@ impl Families {
         let Scrape { view, meters, .. } = &self.0;
         let all = || {
             let services = view.services.iter();
-            services.flat_map(|service| service.servers.iter().map(move |server| (&**service, server)))
+            services.flat_map(|service| distinct(service).map(move |server| (&**service, server)))
         };
         let labels = |service: &ServiceView, server: &ServerView| server_labels(service.id, server.address);
         let up = all().map(|(service, server)| {
@@ -262,6 +259,16 @@ impl Writer<'_> {
     }
 }
 
+/// Whether the fallback is activated. If it is the destination of a server, no server is in rotation then.
+fn is_fallback_active(service: &ServiceView) -> bool {
+    let is_fallback = |d: &&DestinationView| {
+        d.role == DestinationRole::Fallback
+            || service.fallback == Some(SocketAddr::new(d.key.address, d.key.port))
+                && !service.servers.iter().any(|server| server.state == ShownState::Up)
+    };
+    service.destinations.iter().flatten().any(|d| is_fallback(&d) && d.config.weight > 0)
+}
+
 /// The labels of a virtual service, as node_exporter names and writes them.
 fn service_labels(id: VirtualId) -> Labels {
     let (address, port, proto, mark) = match id {
@@ -288,6 +295,19 @@ fn server_labels(service: VirtualId, server: SocketAddr) -> Labels {
     labels.push(("remote_address", server.ip().to_string()));
     labels.push(("remote_port", server.port().to_string()));
     labels
+}
+
+/// The servers of a service, each address once: a series must be unique. Of several lines the first that is not up
+/// counts, as in the table.
+fn distinct(service: &ServiceView) -> impl Iterator<Item = &ServerView> {
+    let mut by_address: BTreeMap<SocketAddr, &ServerView> = BTreeMap::new();
+    for server in &service.servers {
+        let known = by_address.entry(server.address).or_insert(server);
+        if known.state == ShownState::Up && server.state != ShownState::Up {
+            *known = server;
+        }
+    }
+    by_address.into_values()
 }
 
 /// The number of servers in each state. Up and down are always there.

@@ -1,12 +1,13 @@
 //! What the daemon counts. All other metrics are computed from its state when they are asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs_rs::Operation;
 
 use crate::event::{Event, EventKind, KernelRequest};
+use crate::health::Standing;
 use crate::spec::Spec;
 use crate::value::{Change, Outcome, Phase, ServerAction, Verdict, VirtualId};
 
@@ -48,6 +49,11 @@ pub(super) struct ServerMeters {
 }
 
 impl ServerMeters {
+    fn end_downtime(&mut self, now: Instant) {
+        self.downtime = self.downtime(now);
+        self.down_since = None;
+    }
+
     /// The time for which it has been down, until now.
     pub(super) fn downtime(&self, now: Instant) -> Duration {
         self.downtime + self.down_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
@@ -103,6 +109,28 @@ impl Lag {
 }
 
 impl Meters {
+    /// A copy, with or without the counters of each server.
+    #[must_use]
+    pub fn copy(&self, per_server: bool) -> Meters {
+        if per_server {
+            return self.clone();
+        }
+        let Meters { checks, durations, failures, kernel, to_kernel, reloads, .. } = self;
+        Meters {
+            checks: checks.clone(),
+            durations: durations.clone(),
+            failures: failures.clone(),
+            kernel: kernel.clone(),
+            repairs: self.repairs,
+            to_kernel: to_kernel.clone(),
+            decided_at: self.decided_at,
+            servers: BTreeMap::new(),
+            reloads: reloads.clone(),
+            last_reload: self.last_reload,
+            lag: self.lag,
+        }
+    }
+
     /// Counts a check.
     pub fn checked(&mut self, kind: &'static str, verdict: &Verdict) {
         let outcome = match verdict.outcome {
@@ -123,6 +151,9 @@ impl Meters {
             match &event.kind {
                 EventKind::Up { .. } => self.transition(event, true, now),
                 EventKind::Down { .. } => self.transition(event, false, now),
+                EventKind::OverrideEnded { state: Some(Standing::InRotation), .. } => {
+                    self.recovered(event, now);
+                }
                 EventKind::Table { change, .. } => self.kernel(operation_of(change), "ok"),
                 EventKind::Refused { request: KernelRequest::Operation(operation), .. } => {
                     self.kernel(operation_word(operation), "refused");
@@ -144,13 +175,22 @@ impl Meters {
         match is_up {
             true => {
                 meters.ups += 1;
-                meters.downtime = meters.downtime(now);
-                meters.down_since = None;
+                meters.end_downtime(now);
             }
+            // Reported again after an override.
+            false if meters.down_since.is_some() => {}
             false => {
                 meters.downs += 1;
-                meters.down_since.get_or_insert(now);
+                meters.down_since = Some(now);
             }
+        }
+    }
+
+    /// A server that recovered during an override has no event of its own.
+    fn recovered(&mut self, event: &Event, now: Instant) {
+        let (Some(service), Some(server)) = (event.service, event.server) else { return };
+        if let Some(meters) = self.servers.get_mut(&(service, server)) {
+            meters.end_downtime(now);
         }
     }
 
@@ -161,6 +201,11 @@ impl Meters {
         }
     }
 
+    /// The decisions so far change nothing in the table.
+    pub fn nothing_to_apply(&mut self) {
+        self.decided_at = None;
+    }
+
     /// A reload ended at this time.
     pub fn reloaded(&mut self, is_applied: bool, at: SystemTime) {
         *self.reloads.entry(if is_applied { "applied" } else { "refused" }).or_default() += 1;
@@ -169,10 +214,9 @@ impl Meters {
 
     /// Forgets the servers that a new spec does not have.
     pub fn set_spec(&mut self, spec: &Spec) {
-        let has = |service: VirtualId, server: SocketAddr| {
-            spec.virtual_of(service).is_some_and(|v| v.reals.iter().any(|real| real.address == server))
-        };
-        self.servers.retain(|(service, server), _| has(*service, *server));
+        let servers = spec.virtuals().iter().flat_map(|v| v.reals.iter().map(|real| (v.id, real.address)));
+        let servers: HashSet<(VirtualId, SocketAddr)> = servers.collect();
+        self.servers.retain(|id, _| servers.contains(id));
     }
 
     /// The loop was late by this time when it started a check.

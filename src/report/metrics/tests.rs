@@ -10,7 +10,7 @@ use ipvs_rs::Table;
 use super::*;
 use crate::config::{self, Answers};
 use crate::event::{Event, EventKind};
-use crate::health::{CheckId, Health};
+use crate::health::{CheckId, Ending, Health, Override, Owner, Standing, What};
 use crate::report::Moment;
 use crate::spec::Spec;
 use crate::value::{Phase, UnknownCause, Verdict};
@@ -124,12 +124,39 @@ fn the_largest_lag_is_forgotten_after_a_minute() {
     );
 }
 
+/// A first verdict that changes nothing in the table is not followed by an operation.
+#[test]
+fn a_decision_without_a_change_of_the_table_is_not_timed() {
+    let (spec, now) = (spec(), Instant::now());
+    let (service, server) = (spec.virtuals()[0].id, spec.virtuals()[0].reals[0].address);
+    let mut meters = Meters::default();
+    let down = EventKind::Down { verdict: Arc::new(Verdict::down("down")) };
+    meters.published(&[Event::of_server(service, server, down)], now);
+    meters.nothing_to_apply();
+    meters.reconciled(now + Duration::from_secs(43_200));
+    assert_eq!(meters.to_kernel.count(), 0);
+}
+
+/// Two lines with one address are one series, with the lower state.
+#[test]
+fn a_server_in_two_lines_has_one_series() {
+    let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\treal=10.0.0.2:80 masq 1 \"x\",\"y\"\n\tservice=http\n";
+    let spec = Spec::new(Arc::new(config::load(text.as_bytes(), &Answers::new("director")).config.unwrap()));
+    let mut scrape = scrape(true);
+    let now = scrape.view.at;
+    let health = Health::new(&spec, &BTreeSet::new(), now.instant);
+    scrape.view = Arc::new(View::of(&spec, &health, &Table::default(), now));
+    let text = scrape.render();
+    assert_eq!(text.lines().filter(|line| line.starts_with("ldirectord_server_up{")).count(), 1, "{text}");
+}
+
 /// A server that stays down counts on. A server that is no longer configured is forgotten.
 #[test]
 fn downtime_is_counted() {
     let (spec, begin, s) = (spec(), Instant::now(), Duration::from_secs);
     let (service, server) = (spec.virtuals()[0].id, spec.virtuals()[0].reals[0].address);
     let verdict = Arc::new(Verdict::down("down"));
+    let again = Arc::clone(&verdict);
     let mut meters = Meters::default();
     let mut event = |kind: EventKind, at: u64| {
         meters.published(&[Event::of_server(service, server, kind)], begin + s(at));
@@ -139,8 +166,28 @@ fn downtime_is_counted() {
     assert_eq!(event(EventKind::Down { verdict: Arc::clone(&verdict) }, 10), (0, 1, 90));
     assert_eq!(event(EventKind::Up { verdict: Arc::clone(&verdict) }, 30), (1, 1, 20));
     assert_eq!(event(EventKind::Down { verdict }, 95), (1, 2, 25));
+    // Recovered during an override, which ends; and reported again after one.
+    let mut event = |kind: EventKind, at: u64| {
+        meters.published(&[Event::of_server(service, server, kind)], begin + s(at));
+        let known = meters.servers[&(service, server)];
+        (known.downs, known.downtime(begin + s(200)).as_secs())
+    };
+    assert_eq!(event(EventKind::Down { verdict: Arc::clone(&again) }, 98), (2, 125));
+    let decision = Arc::new(Override {
+        what: What::Drain,
+        owner: Owner::Operator("anna".to_owned()),
+        reason: String::new(),
+        since: begin,
+        until: None,
+    });
+    let ending = Ending::Undone(Owner::Operator("anna".to_owned()));
+    let ended =
+        |state| EventKind::OverrideEnded { decision: Arc::clone(&decision), ending: ending.clone(), state };
+    assert_eq!(event(ended(Some(Standing::Out)), 110), (2, 125));
+    assert_eq!(event(ended(Some(Standing::InRotation)), 115), (2, 40));
     meters.set_spec(&spec);
     assert_eq!(meters.servers.len(), 1);
+    assert!(meters.copy(false).servers.is_empty());
     let other = TEXT.replace("10.0.0.2", "10.0.0.9");
     let other = config::load(other.as_bytes(), &Answers::new("director")).config.unwrap();
     meters.set_spec(&Spec::new(Arc::new(other)));
