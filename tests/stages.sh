@@ -21,7 +21,11 @@ row() {
 	printf '%-22s %7s %7s%s\n' "$1" "$minutes" "$3" "${4:+  $4}"
 }
 
+# What the second target of the stage has printed so far.
+second_output=
+
 report() {
+	print_second
 	printf '\n%-22s %7s %7s\n' stage minutes budget
 	printf '%s\n' "${table[@]}"
 	row together "$all" "$budgets" ""
@@ -35,17 +39,22 @@ run() {
 	${MAKE:-make} --no-print-directory "$1"
 }
 
+print_second() {
+	[ -z "$second_output" ] || cat "$second_output"
+	rm -f "$second_output"
+	second_output=
+}
+
 # run_stage TARGET[+TARGET]
 run_stage() {
-	local first=${1%%+*} second output result=0
+	local first=${1%%+*} second result=0
 	[ "$first" != "$1" ] || { run "$first"; return; }
 	second=${1#*+}
-	output=$(mktemp)
-	run "$second" >"$output" 2>&1 &
+	second_output=$(mktemp)
+	run "$second" >"$second_output" 2>&1 &
 	run "$first" || result=1
 	wait $! || result=1
-	cat "$output"
-	rm -f "$output"
+	print_second
 	return "$result"
 }
 

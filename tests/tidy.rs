@@ -117,9 +117,21 @@ fn rust_files(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The part of a file before its unit tests.
+/// The part of a file before its unit tests. A declaration such as `mod tests;` does not begin them.
 fn without_tests(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+    let begins = text.match_indices("\n#[cfg(test)]\n").map(|(at, mark)| (at, &text[at + mark.len()..]));
+    let is_inline = |rest: &str| {
+        let line = rest.lines().next().unwrap_or_default();
+        line.contains("mod ") && line.ends_with('{')
+    };
+    let inline = begins.filter(|(_, rest)| is_inline(rest)).map(|(at, _)| at).next();
+    inline.map_or(text, |at| &text[..at])
+}
+
+#[test]
+fn a_declared_test_module_does_not_end_a_file() {
+    let text = "//! x\n#[cfg(test)]\nmod tests;\nfn a() {}\n\n#[cfg(test)]\nmod more {\n}\n";
+    assert_eq!(without_tests(text), "//! x\n#[cfg(test)]\nmod tests;\nfn a() {}\n");
 }
 
 fn module_of(path: &Path) -> String {

@@ -173,4 +173,16 @@ mod tests {
         assert!(harness.director().take_replaced().is_some());
         assert_short(longest);
     }
+
+    /// A plan works on a copy, which is made on the loop's thread.
+    #[test]
+    fn a11_a_copy_of_5000_servers_is_short() {
+        let mut harness = Harness::new();
+        harness.start(spec_of_5000(5));
+        harness.round();
+        let before = thread_time();
+        let copy = (harness.director().clone(), harness.director().spec().clone());
+        assert_short(thread_time() - before);
+        assert_eq!(copy.0.spec().checks().len(), 5000);
+    }
 }

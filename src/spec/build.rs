@@ -8,7 +8,7 @@ use super::probe::{
     DatagramProbe, Dialogue, DialogueProbe, DnsProbe, ExternalProbe, HttpProbe, LdapProbe, Probe,
     ProbeAction, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
-use super::{Check, CheckKey, Combined, Destinations, ServerRef, Spec};
+use super::{Check, CheckKey, Combined, Destinations, ServerRef, Spec, SpecParts};
 use crate::config::{CheckType, Config, Negotiate, Real, Virtual};
 use crate::value::{Protocol, Secret, Tls, VirtualId};
 
@@ -41,7 +41,7 @@ pub(super) fn spec(config: Arc<Config>, leaving: BTreeMap<ServerRef, Option<Arc<
     let destinations: Vec<Destinations> = config.virtuals.iter().map(destinations).collect();
     let twins = twins(&destinations, &leaving);
     let by_key = known.into_values().collect();
-    Spec { config, assignments, checks, by_key, leaving, index, destinations, twins }
+    Spec(Arc::new(SpecParts { config, assignments, checks, by_key, leaving, index, destinations, twins }))
 }
 
 /// The lines of a virtual service, by destination.

@@ -19,9 +19,12 @@ pub use probe::{
     ProbeAction, RadiusProbe, Scheme, SimpleTcpProbe, SqlProbe, Transport,
 };
 
-/// A configuration with its checks.
+/// A configuration with its checks. A copy shares them.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct Spec(Arc<SpecParts>);
+
+#[derive(Debug)]
+struct SpecParts {
     config: Arc<Config>,
     /// Index into `checks` for each real server of each virtual service. None for `checktype=off`.
     assignments: Vec<Vec<Option<usize>>>,
@@ -89,7 +92,7 @@ impl Spec {
     /// Adds servers of an earlier spec that stay for a while, each with its earlier check.
     #[must_use]
     pub fn with_leaving(&self, old: &Spec, servers: &[ServerRef]) -> Spec {
-        let mut config = Config::clone(&self.config);
+        let mut config = Config::clone(&self.0.config);
         let mut checks = BTreeMap::new();
         for member in servers {
             let (of, real) = old.member(*member);
@@ -106,10 +109,10 @@ impl Spec {
     /// Adds services at the end.
     #[must_use]
     pub fn with_services(&self, more: Vec<Virtual>) -> Spec {
-        let mut config = Config::clone(&self.config);
+        let mut config = Config::clone(&self.0.config);
         config.virtuals.extend(more);
         let check = |member: &ServerRef| self.check_of(*member).map(|check| Arc::clone(&check.key));
-        let leaving = self.leaving.iter().map(|member| (*member, check(member))).collect();
+        let leaving = self.0.leaving.iter().map(|member| (*member, check(member))).collect();
         build::spec(Arc::new(config), leaving)
     }
 
@@ -129,26 +132,27 @@ impl Spec {
     /// Whether a server belongs to an earlier configuration and stays for a while.
     #[must_use]
     pub fn is_leaving(&self, member: ServerRef) -> bool {
-        self.leaving.contains(&member)
+        self.0.leaving.contains(&member)
     }
 
     /// The servers of an earlier configuration that stay for a while.
     #[must_use]
     pub fn leaving(&self) -> &BTreeSet<ServerRef> {
-        &self.leaving
+        &self.0.leaving
     }
 
     /// All servers with the same destination as this one. None if it is the only one.
     #[must_use]
     pub fn twins(&self, member: ServerRef) -> &[ServerRef] {
-        self.twins.get(&member).map_or(&[], Vec::as_slice)
+        self.0.twins.get(&member).map_or(&[], Vec::as_slice)
     }
 
     /// Maximum time that a leaving server of a virtual service stays: the longest deadline of its checks, plus a
     /// second.
     #[must_use]
     pub fn leaving_time(&self, virtual_index: usize) -> Duration {
-        let checks = self.assignments[virtual_index].iter().flatten().map(|check| &self.checks[*check].key);
+        let checks =
+            self.0.assignments[virtual_index].iter().flatten().map(|check| &self.0.checks[*check].key);
         let deadline = |key: &Arc<CheckKey>| {
             let connect = key.combined.as_ref().map_or(Duration::ZERO, |combined| combined.probe.deadline);
             key.probe.deadline.max(connect)
@@ -159,24 +163,24 @@ impl Spec {
     /// The configuration of the spec.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
-        &self.config
+        &self.0.config
     }
 
     /// The distinct checks.
     #[must_use]
     pub fn checks(&self) -> &[Check] {
-        &self.checks
+        &self.0.checks
     }
 
     /// For each check the index of the check with the same key in an earlier spec. None if that has no such check.
     #[must_use]
     pub fn same_checks(&self, old: &Spec) -> Vec<Option<usize>> {
-        let mut same = vec![None; self.checks.len()];
-        let mut earlier = old.by_key.iter().copied().peekable();
-        for index in &self.by_key {
-            let key = &self.checks[*index].key;
-            while earlier.next_if(|old_index| old.checks[*old_index].key < *key).is_some() {}
-            same[*index] = earlier.next_if(|old_index| old.checks[*old_index].key == *key);
+        let mut same = vec![None; self.0.checks.len()];
+        let mut earlier = old.0.by_key.iter().copied().peekable();
+        for index in &self.0.by_key {
+            let key = &self.0.checks[*index].key;
+            while earlier.next_if(|old_index| old.0.checks[*old_index].key < *key).is_some() {}
+            same[*index] = earlier.next_if(|old_index| old.0.checks[*old_index].key == *key);
         }
         same
     }
@@ -184,19 +188,19 @@ impl Spec {
     /// The virtual services, in the order of the file.
     #[must_use]
     pub fn virtuals(&self) -> &[Virtual] {
-        &self.config.virtuals
+        &self.0.config.virtuals
     }
 
     /// Index of the virtual service with this id.
     #[must_use]
     pub fn virtual_index(&self, id: VirtualId) -> Option<usize> {
-        self.index.get(&id).copied()
+        self.0.index.get(&id).copied()
     }
 
     /// The virtual service with this id.
     #[must_use]
     pub fn virtual_of(&self, id: VirtualId) -> Option<&Virtual> {
-        self.virtual_index(id).map(|index| &self.config.virtuals[index])
+        self.virtual_index(id).map(|index| &self.0.config.virtuals[index])
     }
 
     /// The real servers of a virtual service with this address and port in the kernel's table, in the order of the
@@ -206,32 +210,32 @@ impl Spec {
         virtual_index: usize,
         destination: SocketAddr,
     ) -> impl Iterator<Item = ServerRef> + '_ {
-        let places = self.destinations[virtual_index].get(&destination).map_or(&[][..], Vec::as_slice);
+        let places = self.0.destinations[virtual_index].get(&destination).map_or(&[][..], Vec::as_slice);
         places.iter().map(move |real_index| ServerRef { virtual_index, real_index: *real_index })
     }
 
     /// The virtual service and the real server of a member.
     #[must_use]
     pub fn member(&self, member: ServerRef) -> (&Virtual, &Real) {
-        let v = &self.config.virtuals[member.virtual_index];
+        let v = &self.0.config.virtuals[member.virtual_index];
         (v, &v.reals[member.real_index])
     }
 
     /// The check of a server. None for `checktype=off`.
     #[must_use]
     pub fn check_of(&self, member: ServerRef) -> Option<&Check> {
-        self.check_index(member).map(|index| &self.checks[index])
+        self.check_index(member).map(|index| &self.0.checks[index])
     }
 
     /// Index in [`Spec::checks`] of the check of a server. None for `checktype=off`.
     #[must_use]
     pub fn check_index(&self, member: ServerRef) -> Option<usize> {
-        self.assignments[member.virtual_index][member.real_index]
+        self.0.assignments[member.virtual_index][member.real_index]
     }
 
     /// All real servers of all virtual services, in the order of the file.
     pub fn members(&self) -> impl Iterator<Item = ServerRef> + '_ {
-        self.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
+        self.0.config.virtuals.iter().enumerate().flat_map(|(virtual_index, v)| {
             (0..v.reals.len()).map(move |real_index| ServerRef { virtual_index, real_index })
         })
     }

@@ -1,7 +1,9 @@
 //! `tests/stages.sh`: the table of minutes and budgets at the end of `make test`.
 
 use std::fs;
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Runs stages with a fake make: `slow` takes a second, `bad` fails. Returns the exit code and the table.
 fn run(stages: &[&str]) -> (Option<i32>, Vec<String>) {
@@ -38,6 +40,29 @@ fn a_budget_that_is_not_a_number_runs_nothing() {
     for wrong in ["fine=0.5", "fine=08", "fine", "fine="] {
         assert_eq!(run(&["fine=1", wrong]).0, Some(1), "{wrong}");
     }
+}
+
+/// A run that is stopped prints what both targets of the stage have printed.
+#[test]
+fn a_stopped_run_loses_no_output() {
+    let place = tempfile::tempdir().unwrap();
+    let (make, marks) = (place.path().join("make.sh"), ["one", "two"].map(|name| place.path().join(name)));
+    let text = format!("echo \"words of $2\"; touch {}/$2; exec sleep 60\n", place.path().display());
+    fs::write(&make, text).unwrap();
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stages.sh"));
+    command.arg("one+two=1").env("MAKE", format!("sh {}", make.display())).process_group(0);
+    let run = command.stdout(Stdio::piped()).spawn().unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    while !marks.iter().all(|mark| mark.exists()) {
+        assert!(Instant::now() < limit);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let group = nix::unistd::Pid::from_raw(run.id().cast_signed());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("words of one") && text.contains("words of two"), "{text}");
+    assert!(!output.status.success());
 }
 
 #[test]
