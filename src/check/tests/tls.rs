@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use super::authority::{Authority, Certificate, DAY, NAME};
 use super::servers::{Server, read_request};
 use super::*;
-use crate::value::{ClientIdentity, Roots, TlsPolicy};
+use crate::value::{ClientIdentity, Phase, Roots, TlsPolicy};
 
 /// A web server whose page contains the requested server name.
 async fn web(acceptor: TlsAcceptor) -> Server {
@@ -123,4 +123,33 @@ async fn equal_policies_share_a_client_and_go_with_their_last_user() {
     drop((one, equal));
     clients.of(&Arc::default()).unwrap();
     assert_eq!(clients.count(), 1);
+}
+
+/// The phase in which a check ended, and when the certificate of its server expires.
+#[tokio::test]
+async fn phases_and_the_certificate_are_in_the_verdict() {
+    let own = Authority::new("own");
+    let now = SystemTime::now();
+    let server = web(own.certificate(now - DAY, now + 9 * DAY).acceptor(None)).await;
+    let verdict = ask(&server, tls(None, None, Some(NAME)), "asked").await;
+    assert_eq!((verdict.outcome, verdict.phases.last()), (Outcome::Up, Phase::Answer), "{verdict:?}");
+    let all: Duration = Phase::ALL.iter().map(|phase| verdict.phases.of(*phase)).sum();
+    assert!(!verdict.phases.of(Phase::Tls).is_zero(), "{verdict:?}");
+    assert!(all <= verdict.took && all + Duration::from_millis(50) > verdict.took, "{verdict:?}");
+    let seconds = (now + 9 * DAY).duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let expires = verdict.certificate_expires.unwrap().unsigned_abs();
+    assert!(expires.abs_diff(seconds) <= 1, "{expires} {seconds}");
+
+    let silent = Server::silent(LOOPBACKS[0]).await;
+    let https = HttpProbe { scheme: Scheme::Https, ..get("/", None) };
+    for (target, http, phase) in [
+        ("127.0.0.1:1".parse().unwrap(), get("/", None), Phase::Connect),
+        (silent.address, https, Phase::Tls),
+        (silent.address, get("/", None), Phase::Answer),
+    ] {
+        let verdict = run(&probe(target, IMPATIENCE, ProbeAction::Http(http))).await;
+        assert_eq!((verdict.outcome, verdict.phases.last()), (Outcome::Down, phase), "{verdict:?}");
+        assert_eq!(verdict.certificate_expires, None);
+        assert!(phase == Phase::Connect || verdict.phases.of(phase) > IMPATIENCE / 2, "{verdict:?}");
+    }
 }
