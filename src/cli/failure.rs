@@ -62,7 +62,7 @@ pub(super) enum CommandFailure {
 
     // Other processes.
     #[error(
-        "{} cannot be read: {}; it is unknown whether ldirectord for {config} is running; ask as root",
+        "{} or its lock cannot be read: {}; it is unknown whether ldirectord for {config} is running; run this as root",
         .pid_file.display(), cause(.error)
     )]
     UnknownState { pid_file: PathBuf, config: String, error: io::Error, exit: Exit },
@@ -191,7 +191,15 @@ fn no_answer(
     others: &[String],
     f: &mut fmt::Formatter<'_>,
 ) -> fmt::Result {
-    write!(f, "no daemon for {config} answers: {}: {}", socket.display(), control::why(error))?;
+    let (socket, why) = (socket.display(), control::why(error));
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return write!(
+            f,
+            "you may not ask the daemon for {config}: {socket}: {why}; run this as root, or add your group to [control] read_group in \
+             the settings and restart the daemon"
+        );
+    }
+    write!(f, "no daemon for {config} answers: {socket}: {why}")?;
     if !others.is_empty() {
         write!(f, "\nrunning daemons: {}; name the configuration of one of them", others.join(", "))?;
     }

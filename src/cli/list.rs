@@ -63,7 +63,11 @@ pub(super) fn found(context: &Context) -> (Vec<FoundDaemon>, bool) {
             }
             Err(error) => {
                 is_whole = false;
-                eprint_line!("{} cannot be read: {}; ask as root", pid_file.display(), cause(&error));
+                eprint_line!(
+                    "{} or its lock cannot be read: {}; run this as root",
+                    pid_file.display(),
+                    cause(&error)
+                );
             }
         }
     }

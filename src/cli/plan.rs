@@ -41,10 +41,15 @@ fn plan(context: &Context) -> Result<PlanReport, CommandFailure> {
     let path = load::find(context, Exit::Failure)?;
     if let Some(Other { what, name, pid }) = Other::of(context) {
         let what = match what {
+            Differs::Table(table @ "in memory") => {
+                format!("with its table {table}: to plan its reload, add --table memory")
+            }
             Differs::Table(table) => format!("with its table {table}"),
             Differs::File(file) => format!("for {file}"),
         };
-        return start(context, vec![format!("the daemon {name} (pid {pid}) runs {what}")]);
+        let note = format!("the daemon {name} (pid {pid}) runs {what}");
+        // A start may fail because of that, for example without IPVS.
+        return start(context, vec![note.clone()]).inspect_err(|_| eprint_line!("# {note}"));
     }
     let socket = || socket::place(&context.state_directory(), &context.name);
     match ask(context, &ControlRequest::Plan) {
@@ -101,7 +106,7 @@ fn start(context: &Context, mut notes: Vec<String>) -> Result<PlanReport, Comman
 
 fn print(report: &PlanReport, diff: bool) -> Result<Exit, CommandFailure> {
     let exit = if report.operations.is_empty() { Exit::Ok } else { Exit::Config };
-    for line in head(report) {
+    for line in head(report, diff) {
         eprint_line!("{line}");
     }
     if diff {
@@ -125,7 +130,7 @@ fn print(report: &PlanReport, diff: bool) -> Result<Exit, CommandFailure> {
 }
 
 /// The remarks about the whole plan.
-fn head(report: &PlanReport) -> Vec<String> {
+fn head(report: &PlanReport, diff: bool) -> Vec<String> {
     let what = match report.occasion.as_str() {
         "start" => "start",
         _ => "reload",
@@ -134,7 +139,9 @@ fn head(report: &PlanReport) -> Vec<String> {
     lines.extend(report.notes.iter().map(|note| format!("# {}", escaped(&note.replace('\n', "; ")))));
     let dangerous = report.operations.iter().filter(|planned| planned.dangerous).count();
     lines.push(match report.operations.len() {
-        0 => "# No operation: the table is as this configuration wants it.".to_owned(),
+        0 => "# No operation on the table now: it is as this configuration wants it.".to_owned(),
+        // The difference does not mark the operations.
+        count if diff => format!("# {count} operations on the table."),
         1 => format!("# 1 operation, {dangerous} dangerous."),
         count => format!("# {count} operations, {dangerous} dangerous."),
     });

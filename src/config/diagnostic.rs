@@ -224,6 +224,14 @@ impl<'a> Report<'a> {
         Report { muted: true, ..Report::new(source) }
     }
 
+    /// The text of a line without the white space around it, by number from 1.
+    pub(crate) fn line_span(&self, number: usize) -> Range<usize> {
+        let span = self.source.line(number).span;
+        let text = &self.source.text()[span.clone()];
+        let start = span.start + (text.len() - text.trim_start().len());
+        start..(start + text.trim().len())
+    }
+
     /// Whether findings are discarded.
     pub(crate) fn is_muted(&self) -> bool {
         self.muted

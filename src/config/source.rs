@@ -70,7 +70,9 @@ impl SourceText {
         self.line(self.starts.partition_point(|start| *start <= offset).max(1))
     }
 
-    fn line(&self, number: usize) -> SourceLine {
+    /// The line of this number, from 1. The number must be that of a line of the text.
+    #[must_use]
+    pub fn line(&self, number: usize) -> SourceLine {
         let start = self.starts[number - 1];
         let end = self.starts.get(number).map_or(self.text.len(), |next| next - 1);
         // The CR of CR LF is not part of a line.

@@ -76,7 +76,7 @@ impl ReloadPlan {
         self.director.leave(&share.handed_over);
         self.director.adopt(share.abandoned);
         let next = share.spec.unwrap_or_else(|| running.clone());
-        let operations = self.director.preview_maintained(next.clone(), &maintained, now);
+        let (operations, after) = self.director.preview_maintained(next.clone(), &maintained, now);
         let (snapshot, mut notes) = match self.is_in_kernel {
             true => connections(Kernel::open().and_then(|mut kernel| kernel.snapshot())),
             false => (Snapshot::default(), Vec::new()),
@@ -84,6 +84,8 @@ impl ReloadPlan {
         let active = report::active_connections(&snapshot);
         let context = PlanContext { active, is_running: true, ..PlanContext::default() };
         let context = context.with_fallbacks(&running).with_fallbacks(&next);
+        notes.extend(report::leaving_notes(after.spec()));
+        notes.extend(report::check_notes(&running, &next));
         notes.extend(warnings);
         Ok(PlanReport {
             config: path.display().to_string(),

@@ -7,6 +7,7 @@ use tracing::info;
 
 use super::peers::Peers;
 use super::run::{Daemon, moment};
+use super::unsaved::Saved;
 use crate::control::LoopRequest;
 use crate::report::View;
 
@@ -27,11 +28,11 @@ impl Daemon {
             }
             LoopRequest::Override(decision, owner, reply) => {
                 let answer = self.decide(decision, owner, now);
-                self.answer_when_saved(reply, answer, now);
+                self.answer_when_saved(reply, answer, Saved::Never, now);
             }
             LoopRequest::Undo(target, owner, reply) => {
                 let answer = self.undo(&target, &owner, now);
-                self.answer_when_saved(reply, answer, now);
+                self.answer_when_saved(reply, answer, Saved::Yes, now);
             }
         }
     }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::notes::{Attempt, NoteWriter};
+use super::notes::Attempt;
 use super::overrides::OverrideFile;
 use super::run::{Daemon, moment};
-use super::unsaved;
+use super::unsaved::{self, Saved};
 use crate::control::{
     ErrorCode, OverrideRequest, ReplyChannel, RequestFailure, ServerTarget, SteerAnswer, Steered,
 };
@@ -17,14 +17,22 @@ use crate::health::{Override, Owner};
 use crate::value::VirtualId;
 
 impl Daemon {
-    /// Answers a request once its override is saved.
-    pub(super) fn answer_when_saved(&mut self, reply: ReplyChannel<Steered>, answer: Steered, now: Instant) {
+    /// Answers a request once its override is saved. `in_memory`: what counts if the daemon saves none.
+    pub(super) fn answer_when_saved(
+        &mut self,
+        reply: ReplyChannel<Steered>,
+        answer: Steered,
+        in_memory: Saved,
+        now: Instant,
+    ) {
         if self.director.take_overrides_changed() {
             self.note_overrides(now);
         }
         match &self.overrides {
             Some(notes) if answer.is_ok() && notes.is_pending() => self.unsaved.hold(reply, answer, now),
-            notes => unsaved::give(reply, answer, notes.as_ref().is_none_or(NoteWriter::is_saved)),
+            None => unsaved::give(reply, answer, in_memory),
+            Some(notes) if notes.is_saved() => unsaved::give(reply, answer, Saved::Yes),
+            Some(_) => unsaved::give(reply, answer, Saved::No),
         }
     }
 

@@ -10,6 +10,8 @@ const SAVE_LIMIT: Duration = Duration::from_secs(1);
 
 const NOT_SAVED: &str = "done, but not saved: a restart of the daemon may lose the change; the daemon's log has the error, and it retries";
 
+const IN_MEMORY: &str = "the table is in memory: this ends with the daemon, also at a restart";
+
 /// Answers that wait until the overrides are saved, so that an override that was reported as done survives a crash. If
 /// the write fails or takes long, the answer has a warning.
 #[derive(Default)]
@@ -32,19 +34,36 @@ impl Unsaved {
     /// Gives the answers whose time is over.
     pub(super) fn give_due(&mut self, now: Instant) {
         while self.poll_timeout().is_some_and(|at| at <= now) {
-            self.answers.pop_front().into_iter().for_each(|(_, reply, answer)| give(reply, answer, false));
+            self.answers
+                .pop_front()
+                .into_iter()
+                .for_each(|(_, reply, answer)| give(reply, answer, Saved::No));
         }
     }
 
     /// Gives all answers, after an attempt to save the overrides.
     pub(super) fn give(&mut self, is_saved: bool) {
-        self.answers.drain(..).for_each(|(_, reply, answer)| give(reply, answer, is_saved));
+        let saved = if is_saved { Saved::Yes } else { Saved::No };
+        self.answers.drain(..).for_each(|(_, reply, answer)| give(reply, answer, saved));
     }
 }
 
+/// Whether an override is on the disk.
+#[derive(Clone, Copy)]
+pub(super) enum Saved {
+    Yes,
+    No,
+    /// A daemon with its table in memory saves none.
+    Never,
+}
+
 /// Gives an answer, with a warning if the override is not saved.
-pub(super) fn give(reply: ReplyChannel<Steered>, answer: Steered, is_saved: bool) {
-    let warning = (!is_saved).then(|| NOT_SAVED.to_owned());
+pub(super) fn give(reply: ReplyChannel<Steered>, answer: Steered, saved: Saved) {
+    let warning = match saved {
+        Saved::Yes => None,
+        Saved::No => Some(NOT_SAVED.to_owned()),
+        Saved::Never => Some(IN_MEMORY.to_owned()),
+    };
     reply.give(answer.map(|done| SteerAnswer { warning, ..done }));
 }
 

@@ -16,17 +16,18 @@ impl Director {
     /// the kernel refuses nothing.
     #[must_use]
     pub fn preview(&self, spec: Option<Spec>, now: Instant) -> Vec<Operation> {
-        self.preview_with(spec, None, now)
+        self.preview_with(spec, None, now).0
     }
 
-    /// As [`Director::preview`], for a reload that also reads which servers are in maintenance.
+    /// As [`Director::preview`], for a reload that also reads which servers are in maintenance. Returns the director
+    /// after it as well.
     #[must_use]
     pub fn preview_maintained(
         &self,
         spec: Spec,
         maintained: &BTreeMap<SocketAddr, String>,
         now: Instant,
-    ) -> Vec<Operation> {
+    ) -> (Vec<Operation>, Director) {
         self.preview_with(Some(spec), Some(maintained), now)
     }
 
@@ -35,7 +36,7 @@ impl Director {
         spec: Option<Spec>,
         maintained: Option<&BTreeMap<SocketAddr, String>>,
         now: Instant,
-    ) -> Vec<Operation> {
+    ) -> (Vec<Operation>, Director) {
         let mut copy = self.clone();
         if let Some(spec) = spec {
             copy.reload(spec);
@@ -45,7 +46,7 @@ impl Director {
         let mut under_way = copy.reconciler.under_way();
         loop {
             let done = match under_way.take().unwrap_or_else(|| copy.next_step()) {
-                Step::Rest => return all,
+                Step::Rest => return (all, copy),
                 Step::Read(keys) => Done::Read(Ok(desired::restrict(&table, &keys))),
                 Step::SetTimeouts(_) => Done::Timeouts(Ok(None)),
                 Step::Apply(operations) => {

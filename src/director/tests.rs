@@ -360,7 +360,7 @@ fn a_preview_knows_the_servers_in_maintenance() {
         }
     }
     let mut table = before;
-    said.iter().for_each(|operation| table.apply(operation).unwrap());
+    said.0.iter().for_each(|operation| table.apply(operation).unwrap());
     assert_eq!(table, harness.kernel.dump().unwrap());
     let weight = |last: u8| {
         let service = table.services.values().next().unwrap();

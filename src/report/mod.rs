@@ -16,7 +16,7 @@ pub use findings::{findings, heading, last_line};
 pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
-pub use outline::Outline;
+pub use outline::{Outline, check_notes, leaving_notes};
 pub use plan::{ActiveConnections, PlanContext, PlanReport, PlannedOperation, active_connections, planned};
 pub use rotation::Threshold;
 #[cfg(test)]

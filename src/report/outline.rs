@@ -1,6 +1,7 @@
 //! The change of a configuration by virtual service, as lines: what `plan --diff` prints.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use ipvs_rs::{DestinationKey, ServiceKey, Table};
 
@@ -20,6 +21,60 @@ struct ServiceOutline {
     name: Option<String>,
     settings: String,
     servers: BTreeMap<DestinationKey, (Role, String)>,
+    /// How each server is checked. A table does not tell.
+    checks: BTreeMap<SocketAddr, String>,
+}
+
+/// How a server is checked.
+fn check_text(spec: &Spec, member: ServerRef) -> String {
+    spec.check_of(member).map_or_else(
+        || "not checked".to_owned(),
+        |check| format!("{}, every {} s", check.key.probe, check.key.interval.as_secs()),
+    )
+}
+
+/// A note for each virtual service whose servers are checked in another way after a reload.
+#[must_use]
+pub fn check_notes(old: &Spec, new: &Spec) -> Vec<String> {
+    let checks = |spec: &Spec| -> BTreeMap<(VirtualId, SocketAddr), String> {
+        let of = |member| {
+            let (v, real) = spec.member(member);
+            ((v.id, real.address), check_text(spec, member))
+        };
+        spec.members().map(of).collect()
+    };
+    let (before, mut changed) = (checks(old), BTreeMap::<VirtualId, usize>::new());
+    for ((service, server), check) in checks(new) {
+        if before.get(&(service, server)).is_some_and(|before| *before != check) {
+            *changed.entry(service).or_default() += 1;
+        }
+    }
+    let note = |(id, count): (VirtualId, usize)| {
+        let servers = if count == 1 { "1 server".to_owned() } else { format!("{count} servers") };
+        format!(
+            "{}: the check of {servers} changes (--diff shows how); the result may take them out. Try it first: ldirectord-rs check",
+            id.qualified()
+        )
+    };
+    changed.into_iter().map(note).collect()
+}
+
+/// A note for each virtual service whose removed servers stay at first, because no other server is up.
+#[must_use]
+pub fn leaving_notes(after: &Spec) -> Vec<String> {
+    let mut leaving: BTreeMap<usize, usize> = BTreeMap::new();
+    for member in after.leaving() {
+        *leaving.entry(member.virtual_index).or_default() += 1;
+    }
+    let note = |(index, count): (usize, usize)| {
+        format!(
+            "DANGER {}: no server that stays is up; {count} removed stay until another one is up, {} s at most, and then no server is \
+             left",
+            after.virtuals()[index].id.qualified(),
+            after.leaving_time(index).as_secs()
+        )
+    };
+    leaving.into_iter().map(note).collect()
 }
 
 impl Outline {
@@ -40,7 +95,10 @@ impl Outline {
             }
             let name = v.notes.servicename.clone().filter(|name| !name.is_empty());
             let settings = format!("scheduler {}", desired::service_config(v));
-            (v.id, ServiceOutline { name, settings, servers })
+            let members = (0..v.reals.len()).map(|real_index| ServerRef { virtual_index, real_index });
+            let members = members.filter(|member| !spec.is_leaving(*member));
+            let checks = members.map(|m| (spec.member(m).1.address, check_text(spec, m))).collect();
+            (v.id, ServiceOutline { name, settings, servers, checks })
         });
         Outline { services: services.collect() }
     }
@@ -61,7 +119,7 @@ impl Outline {
                 (*key, (role, config.to_string()))
             });
             let settings = format!("scheduler {}", service.config);
-            (id, ServiceOutline { name: None, settings, servers: servers.collect() })
+            (id, ServiceOutline { name: None, settings, servers: servers.collect(), checks: BTreeMap::new() })
         });
         Outline { services: services.collect() }
     }
@@ -126,6 +184,11 @@ fn changed(
     for (key, (role, config)) in old.servers.iter().filter(|(key, _)| !new.servers.contains_key(*key)) {
         lines.push(format!("-   {role} {key}   {config}{}", danger('-', id, key, active)));
     }
+    for (server, check) in &new.checks {
+        if let Some(before) = old.checks.get(server).filter(|before| *before != check) {
+            lines.push(format!("~   check of {server}   {before} -> {check}"));
+        }
+    }
     if !lines.is_empty() {
         lines.insert(0, title(' ', id, new));
     }
@@ -163,7 +226,7 @@ mod tests {
         let ((old, _), (new, spec)) = (outline(old), outline(new));
         let id = |text: &str| desired::service_key(text.parse().unwrap());
         let key = |text: &str| {
-            let address: std::net::SocketAddr = text.parse().unwrap();
+            let address: SocketAddr = text.parse().unwrap();
             DestinationKey { address: address.ip(), port: address.port() }
         };
         let active = ActiveConnections::from([

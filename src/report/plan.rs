@@ -84,7 +84,7 @@ impl PlanContext {
 #[must_use]
 pub fn planned(before: &Table, context: &PlanContext, operations: &[Operation]) -> Vec<PlannedOperation> {
     let mut table = before.clone();
-    let totals = Totals::of(&context.active, operations);
+    let totals = Totals::of(context, operations);
     let mut all = Vec::with_capacity(operations.len());
     let mut emptied: BTreeMap<ServiceKey, usize> = BTreeMap::new();
     for operation in operations {
@@ -124,12 +124,15 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(active: &ActiveConnections, operations: &[Operation]) -> Totals {
+    fn of(context: &PlanContext, operations: &[Operation]) -> Totals {
+        let active = &context.active;
         let mut totals = Totals { added: BTreeMap::new(), active: BTreeMap::new() };
         for operation in operations {
             match operation {
                 Operation::AddService { key, .. } => drop(totals.added.insert(*key, 0)),
-                Operation::AddDestination { service, .. } => {
+                Operation::AddDestination { service, key, .. }
+                    if !context.fallbacks.contains(&(*service, *key)) =>
+                {
                     totals.added.entry(*service).and_modify(|servers| *servers += 1);
                 }
                 _ => {}
@@ -165,7 +168,7 @@ impl Remarks<'_> {
         match operation {
             Operation::AddService { key, .. } => {
                 let servers = self.totals.added.get(key).copied().unwrap_or_default();
-                self.say(format!("new virtual service, {}", count(servers, "server")));
+                self.say(format!("new virtual service, {}", count(servers, "real server")));
             }
             Operation::EditService { key, config } => {
                 if let Some(present) = self.table.services.get(key) {
@@ -300,7 +303,7 @@ mod tests {
             ["adds 10.0.0.4:80 with weight 7", "weight of 10.0.0.2:80, 100 -> 50", "removes 10.0.0.3:80"]
         );
         let new = remarks(&Table::default(), &after, &[]);
-        assert_eq!(new, ["new virtual service, 2 servers", "", ""]);
+        assert_eq!(new, ["new virtual service, 2 real servers", "", ""]);
         let mut limited = before.clone();
         let found = &mut limited.services.get_mut(&key(80)).unwrap().destinations;
         found.insert(server(3), DestinationConfig { upper: 20, lower: 10, ..config(1) });

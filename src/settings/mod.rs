@@ -20,7 +20,7 @@ pub const PATH: &str = "/etc/ldirectord-rs.toml";
 
 /// Settings that cannot be used.
 #[derive(Debug, Error)]
-#[error("{place}: {error} (etc/ldirectord-rs.toml of the distribution lists all settings)")]
+#[error("{place}: {error} (man ldirectord-rs lists all settings)")]
 pub struct SettingsError {
     place: String,
     error: String,

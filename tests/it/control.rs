@@ -146,8 +146,10 @@ fn an_operator_drains_a_server_and_ends_that() {
     };
     let config = sandbox.path("ha.d/web.cf").display().to_string();
     let done = "done in tcp:192.0.2.1:80\n";
+    let in_memory = "the table is in memory: this ends with the daemon, also at a restart\n";
     let drained = run(&["drain", &first, "-c", &config, "--for", "2h", "--note", "new kernel"]);
-    assert_eq!(drained, (0, format!("drain {first} for 7200 s: {done}")));
+    let what = format!("drain {first} for 7200 s");
+    assert_eq!(drained, (0, format!("{what}: {done}Warning: {what}: {in_memory}")));
     sandbox.expect("one is drained", &[(one.address, 0), (two.address, 3)]);
     let uid = nix::unistd::geteuid();
     sandbox.expect_log(&format!("Control: drain {first} for 7200 s, requested by uid {uid} ("));
@@ -168,7 +170,8 @@ fn an_operator_drains_a_server_and_ends_that() {
     let (code, said) = run(&["undo", &second, "-c", &config]);
     assert!(code == 1 && said.contains("no drain, down or up to undo"), "{said}");
     let forced = run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]);
-    assert_eq!(forced, (0, format!("down {second} of tcp:192.0.2.1:80, forced: {done}")));
+    let what = format!("down {second} of tcp:192.0.2.1:80, forced");
+    assert_eq!(forced, (0, format!("{what}: {done}Warning: {what}: {in_memory}")));
     let fallback = "127.0.0.9:80".parse().unwrap();
     sandbox.expect("both are out", &[(one.address, 0), (two.address, 0), (fallback, 1)]);
     for server in [&second, &first] {

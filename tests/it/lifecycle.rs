@@ -337,7 +337,7 @@ fn a_pid_file_that_cannot_be_read_is_not_taken_for_none() {
     let check = |action: &str, code: i32| {
         let (found, out, err) = sandbox.told(action);
         assert_eq!((found, out.as_str()), (code, ""), "{action}: {err}");
-        assert!(err.contains("web.cf.pid cannot be read: is a directory"), "{action}: {err}");
+        assert!(err.contains("web.cf.pid or its lock cannot be read: is a directory"), "{action}: {err}");
     };
     check("status", 4);
     for action in ["stop", "start", "restart", "try-restart", "reload"] {

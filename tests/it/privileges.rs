@@ -140,12 +140,15 @@ fn c2_another_user_may_ask_and_ends_nothing() {
     assert!(code == Some(0) && said.contains(&format!("is running with pid: {pid}")), "{code:?}: {said}");
     // Where /proc hides the processes of other users, the state is unknown.
     let (code, said) = ask("status", 2);
-    assert!(code == Some(4) && said.contains("ask as root"), "{code:?}: {said}");
+    assert!(code == Some(4) && said.contains("run this as root"), "{code:?}: {said}");
     for action in ["stop", "restart", "reload"] {
         for hidden in [0, 2] {
             let (code, said) = ask(action, hidden);
-            let why =
-                if hidden == 0 { format!("cannot be sent to pid {pid}") } else { "ask as root".to_owned() };
+            let why = if hidden == 0 {
+                format!("cannot be sent to pid {pid}")
+            } else {
+                "run this as root".to_owned()
+            };
             assert!(code == Some(1) && said.contains(&why), "{action}, {hidden}: {code:?}: {said}");
             assert_eq!((sandbox.told("status").0, sandbox.pid()), (0, Some(pid)), "{action}");
         }

@@ -41,6 +41,8 @@ struct Plugin {
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Events {
+    #[arg(value_name = "CONFIG")]
+    place: Option<String>,
     #[arg(short = 'c', long, value_name = "CONFIG")]
     config: Option<String>,
     #[arg(long)]
@@ -50,6 +52,8 @@ struct Events {
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Plan {
+    #[arg(value_name = "CONFIG")]
+    place: Option<String>,
     #[arg(short = 'c', long, value_name = "CONFIG")]
     config: Option<String>,
     #[arg(long)]
@@ -64,12 +68,12 @@ pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging
             (config, Command::IsUp { services, min })
         }
         "events" => {
-            let Events { config, json } = parse(own, words)?;
-            (config, Command::Events { json: json || judging.json })
+            let Events { place, config, json } = parse(own, words)?;
+            (config.or(place), Command::Events { json: json || judging.json })
         }
         "plan" => {
-            let Plan { config, diff } = parse(own, words)?;
-            (config, Command::Plan { diff })
+            let Plan { place, config, diff } = parse(own, words)?;
+            (config.or(place), Command::Plan { diff })
         }
         _ => plugin(own, words)?,
     };

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::{Reader, ValueError};
 use crate::config::Fallback;
 use crate::config::ast::Assignment;
+use crate::config::nearest_word;
 use crate::config::source::is_blank;
 use crate::value::{Family, ForwardingMethod, Protocol};
 
@@ -149,7 +150,11 @@ pub(super) fn method_help(word: &str) -> Option<&'static str> {
         "nat" | "masquerade" | "masquerading" | "snat" => Some("write masq for NAT"),
         "dr" | "direct" | "droute" | "route" | "lvs-dr" => Some("write gate for direct routing"),
         "tun" | "tunnel" | "ipip6" | "ip-ip" | "lvs-tun" => Some("write ipip for a tunnel"),
-        _ => None,
+        near => match nearest_word(near, ["gate", "masq", "ipip"].into_iter())? {
+            "gate" => Some("did you mean gate (direct routing)?"),
+            "masq" => Some("did you mean masq (NAT)?"),
+            _ => Some("did you mean ipip (a tunnel)?"),
+        },
     }
 }
 

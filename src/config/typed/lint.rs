@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::{Reader, tls};
 use crate::config::ast::Assignment;
 use crate::config::directive::{self, Key};
-use crate::config::{CheckType, HttpMethod, Negotiate, Virtual};
+use crate::config::{CheckType, HttpMethod, Negotiate, Real, Virtual};
 use crate::value::shown;
 use crate::value::{ForwardingMethod, Protocol, VirtualId};
 
@@ -66,11 +66,14 @@ impl Lint<'_, '_, '_> {
     /// Direct routing and tunnels keep the port of the virtual service (B07).
     fn ports(&mut self) {
         let Some(port) = self.v.id.port().filter(|_| self.v.check.checkport.is_none()) else { return };
-        let other =
-            self.v.reals.iter().find(|real| {
-                real.method != ForwardingMethod::Masq && ![0, port].contains(&real.address.port())
-            });
-        if let Some(real) = other {
+        let is_other =
+            |real: &&Real| real.method != ForwardingMethod::Masq && ![0, port].contains(&real.address.port());
+        let mut reported = 0;
+        // A range is many servers in one line.
+        for real in self.v.reals.iter().filter(is_other) {
+            if std::mem::replace(&mut reported, real.line) == real.line {
+                continue;
+            }
             let message = format!(
                 "{} with {}: clients reach port {port} of the server, and the check goes to port {}",
                 real.address,
@@ -78,7 +81,11 @@ impl Lint<'_, '_, '_> {
                 real.address.port()
             );
             let help = "write masq to translate the port, or write checkport for the check";
-            self.advice(Key::Real, "odd-value", message, help);
+            let span = self.reader.report.line_span(real.line);
+            let found = self.reader.report.warning(span, message).code("odd-value").help(help).as_advice();
+            if let Some(row) = directive::of_key(Key::Real) {
+                found.directive(row.name);
+            }
         }
     }
 
