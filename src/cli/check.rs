@@ -4,7 +4,6 @@
 #![expect(clippy::disallowed_methods, reason = "measures the durations of a single round of checks")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -38,8 +37,9 @@ pub(super) fn run(context: &Context, judging: Judging, only: &Only) -> Result<Ex
     let warnings = loaded.warnings.len() + of_machine.len();
     judge::tell_warnings(&path, &loaded.warnings);
     of_machine.iter().for_each(|warning| eprint_line!("Warning: {warning}"));
-    judge::check_strict(&path, warnings, judging)?;
-    let probed = selected(&loaded.spec, only, &path)?;
+    judge::check_strict(&path, &loaded.warnings, &of_machine, judging)?;
+    let probed =
+        selected(&loaded.spec, only).map_err(|what| judge::not_in_file(&path, what, judging.json))?;
     let runtime = daemon::runtime().map_err(CommandFailure::Runtime)?;
     let limits = launch::check_limits(context);
     let facts = machine::Asked { context, path: &path, loaded: &loaded, warnings, runtime: &runtime };
@@ -96,17 +96,16 @@ fn outcome(snapshot: &StateSnapshot, findings: &[Finding], took: Duration, look:
     format!("{probed}\n\n{servers}\n\n{}", report::last_line(findings, snapshot.unwell(), look))
 }
 
-/// The spec with only the services and servers that are to be probed.
-fn selected(spec: &Spec, only: &Only, path: &Path) -> Result<Spec, CommandFailure> {
+/// The spec with only the services and servers that are to be probed, or what of them the file does not have.
+fn selected(spec: &Spec, only: &Only) -> Result<Spec, String> {
     if *only == Only::default() {
         return Ok(spec.clone());
     }
-    let not_in_file = |what: String| CommandFailure::NotInFile { what, path: path.to_owned() };
     let mut config = Config::clone(spec.config());
     if let Some(id) = only.service {
         config.virtuals.retain(|v| v.id == id);
         if config.virtuals.is_empty() {
-            return Err(not_in_file(id.qualified()));
+            return Err(id.qualified());
         }
     }
     if let Some(server) = only.server {
@@ -116,7 +115,7 @@ fn selected(spec: &Spec, only: &Only, path: &Path) -> Result<Spec, CommandFailur
         config.virtuals.retain(|v| !v.reals.is_empty());
         if config.virtuals.is_empty() {
             let of = only.service.map(|id| format!(" of {}", id.qualified())).unwrap_or_default();
-            return Err(not_in_file(format!("{server}{of}")));
+            return Err(format!("{server}{of}"));
         }
     }
     Ok(Spec::new(Arc::new(config)))

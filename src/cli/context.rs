@@ -13,6 +13,7 @@ use crate::settings::{self, Acts, Backend, Settings};
 use crate::sys::instance::{Instance, LONGEST_NAME};
 use crate::sys::lock;
 use crate::sys::place::TablePlace;
+use crate::value::shown::escaped;
 
 /// The default configuration.
 const DEFAULT_CONFIG: &str = "ldirectord.cf";
@@ -135,7 +136,9 @@ impl Context {
 
     /// The configuration for messages: its path, or the argument if it is not found.
     pub fn display_config(&self) -> String {
-        self.find_config().map_or_else(|| self.argument.clone(), |path| path.display().to_string())
+        let shown =
+            self.find_config().map_or_else(|| self.argument.clone(), |path| path.display().to_string());
+        escaped(&shown).into_owned()
     }
 
     /// The pid file of the daemon.

@@ -1,6 +1,6 @@
 //! `events`: prints each event of the running daemon, until the operator or the reader ends it.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Stdout, Write};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -17,6 +17,9 @@ use super::show;
 use crate::control::{self, ClientError, StreamLine};
 use crate::sys::socket;
 
+/// A pipe that poll reports as ready takes this many bytes at once (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
 pub(super) fn run(context: &Context, json: bool) -> Result<Exit, CommandFailure> {
     let place = |context: &Context| socket::place(&context.state_directory(), &context.name);
     let mut stream = match patiently(context, |context| control::follow(&place(context))) {
@@ -28,11 +31,13 @@ pub(super) fn run(context: &Context, json: bool) -> Result<Exit, CommandFailure>
     let out = io::stdout();
     let mut events = stream.lines();
     loop {
-        match print(&events, json) {
+        let text: String = events.drain(..).map(|event| line(&event, json)).collect();
+        match print(text.as_bytes(), &out, &signals) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Exit::Ok),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Ok),
-            result => result.map_err(CommandFailure::Output)?,
+            Err(error) => return Err(CommandFailure::Output(error)),
         }
-        events.clear();
         let (line, interrupt, reader) = (
             PollFd::new(stream.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -64,12 +69,31 @@ fn interrupts() -> nix::Result<SignalFd> {
     SignalFd::new(&signals)
 }
 
-fn print(events: &[StreamLine], json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    for event in events {
-        writeln!(out, "{}", if json { event.json() } else { text(event) })?;
+fn line(event: &StreamLine, json: bool) -> String {
+    (if json { event.json() } else { text(event) }) + "\n"
+}
+
+/// Prints text. A reader may pause for a long time: returns false if a signal ends the command meanwhile.
+fn print(mut text: &[u8], out: &Stdout, signals: &SignalFd) -> io::Result<bool> {
+    while !text.is_empty() {
+        let mut ready =
+            [PollFd::new(out.as_fd(), PollFlags::POLLOUT), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Err(Errno::EINTR) => continue,
+            result => result?,
+        };
+        let [_, is_ended] = ready.map(|place| place.any().unwrap_or(false));
+        if is_ended {
+            return Ok(false);
+        }
+        // A pipe that is ready takes this many bytes without blocking.
+        let (piece, rest) = text.split_at(text.len().min(PIPE_BUF));
+        let mut out = out.lock();
+        out.write_all(piece)?;
+        out.flush()?;
+        text = rest;
     }
-    out.flush()
+    Ok(true)
 }
 
 /// An event as a line of the log, with its time.

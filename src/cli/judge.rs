@@ -41,23 +41,45 @@ pub(super) fn refused(path: &Path, error: LoadError, json: bool) -> Result<Exit,
     if json { print(path, Exit::Config, findings(&error)) } else { Err(CommandFailure::Config(error)) }
 }
 
-/// Refuses a file with warnings if `--strict` is given.
-pub(super) fn check_strict(path: &Path, warnings: usize, judging: Judging) -> Result<(), CommandFailure> {
-    match judging.strict && warnings > 0 {
-        true => Err(CommandFailure::Warnings { path: path.to_owned(), warnings: count(warnings) }),
-        false => Ok(()),
+/// Refuses a file with warnings if `--strict` is given. `others`: warnings that concern no line of the file.
+pub(super) fn check_strict(
+    path: &Path,
+    warnings: &[Diagnostic],
+    others: &[String],
+    judging: Judging,
+) -> Result<(), CommandFailure> {
+    let number = warnings.len() + others.len();
+    if !judging.strict || number == 0 {
+        return Ok(());
     }
+    if judging.json {
+        let others = others.iter().map(|what| FileFinding {
+            severity: "warning",
+            ..FileFinding::about_the_file("machine", what.clone())
+        });
+        print(path, Exit::Config, warnings.iter().map(FileFinding::from).chain(others).collect())?;
+    }
+    Err(CommandFailure::Warnings { path: path.to_owned(), warnings: count(number) })
+}
+
+/// Refuses to probe only what the file does not have.
+pub(super) fn not_in_file(path: &Path, what: String, json: bool) -> CommandFailure {
+    let failure = CommandFailure::NotInFile { what, path: path.to_owned() };
+    if json {
+        // The failure is reported in any case.
+        let finding = FileFinding::about_the_file("not-in-file", failure.to_string());
+        let _ = print(path, failure.exit(), vec![finding]);
+    }
+    failure
 }
 
 fn accepted(path: &Path, warnings: &[Diagnostic], judging: Judging) -> Result<Exit, CommandFailure> {
-    let checked = check_strict(path, warnings.len(), judging);
     if judging.json {
-        let exit = if checked.is_err() { Exit::Config } else { Exit::Ok };
-        print(path, exit, warnings.iter().map(FileFinding::from).collect())?;
-        return checked.map(|()| Exit::Ok);
+        check_strict(path, warnings, &[], judging)?;
+        return print(path, Exit::Ok, warnings.iter().map(FileFinding::from).collect());
     }
     tell_warnings(path, warnings);
-    checked?;
+    check_strict(path, warnings, &[], judging)?;
     tell_outcome(path, warnings.len());
     Ok(Exit::Ok)
 }

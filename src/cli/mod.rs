@@ -96,7 +96,9 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
     }
     match arguments::parse(arguments) {
         Parsed::Answer(text) => terminal::answer(text.trim_end(), Exit::Ok),
-        Parsed::Wrong(wrong) if wrong.is_of_plugin() => plugin::print_unknown(&wrong.to_string()),
+        Parsed::Wrong(wrong) if wrong.is_of_plugin() || arguments.iter().any(|word| word == "plugin") => {
+            plugin::print_unknown(&wrong.to_string())
+        }
         Parsed::Wrong(wrong) => Err(CommandFailure::Usage(wrong)),
         Parsed::Run(options, command) => {
             if !options.ignored.is_empty() {

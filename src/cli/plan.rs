@@ -135,7 +135,8 @@ fn head(report: &PlanReport, diff: bool) -> Vec<String> {
         "start" => "start",
         _ => "reload",
     };
-    let mut lines = vec![format!("# {}: what a {what} would change now. Nothing written.", report.config)];
+    let mut lines =
+        vec![format!("# {}: what a {what} would change now. Nothing written.", escaped(&report.config))];
     lines.extend(report.notes.iter().map(|note| format!("# {}", escaped(&note.replace('\n', "; ")))));
     let dangerous = report.operations.iter().filter(|planned| planned.dangerous).count();
     lines.push(match report.operations.len() {

@@ -58,18 +58,25 @@ pub(super) fn run(
             Err(error) => (PluginState::Unknown, format!("the daemon has another version: {error}")),
         },
         Err(ClientError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            (PluginState::Unknown, show::no_answer(context, error).to_string())
+            (PluginState::Unknown, without_bars(&show::no_answer(context, error).to_string()))
         }
         // Without a daemon no server is checked.
-        Err(ClientError::Io(error)) => (PluginState::Critical, show::no_answer(context, error).to_string()),
-        Err(error) => (PluginState::Unknown, error.to_string()),
+        Err(ClientError::Io(error)) => {
+            (PluginState::Critical, without_bars(&show::no_answer(context, error).to_string()))
+        }
+        Err(error) => (PluginState::Unknown, without_bars(&error.to_string())),
     };
     print(state, &text)
 }
 
-/// Prints a line of a plug-in. A monitoring system reads performance data after the first bar.
+/// Prints a line of a plug-in that cannot tell the state.
 pub(super) fn print_unknown(why: &str) -> Result<Exit, CommandFailure> {
-    print(PluginState::Unknown, &why.replace('|', "/"))
+    print(PluginState::Unknown, &without_bars(why))
+}
+
+/// A monitoring system reads performance data after the first bar.
+fn without_bars(text: &str) -> String {
+    text.replace('|', "/")
 }
 
 fn print(state: PluginState, text: &str) -> Result<Exit, CommandFailure> {

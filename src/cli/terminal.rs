@@ -66,7 +66,15 @@ pub(super) fn report(failure: &CommandFailure) -> Exit {
 /// Prints the result of a command, without colours if standard output is not a terminal. Returns `exit`, or a failure
 /// if a part of the result is lost. A reader that closes the pipe has read enough.
 pub(super) fn answer(text: impl Display, exit: Exit) -> Result<Exit, CommandFailure> {
-    let mut out = anstream::stdout().lock();
+    write(anstream::stdout().lock(), text, exit)
+}
+
+/// As [`answer`], for text without colours: every byte of it is printed.
+pub(super) fn answer_as_it_is(text: impl Display, exit: Exit) -> Result<Exit, CommandFailure> {
+    write(io::stdout().lock(), text, exit)
+}
+
+fn write(mut out: impl Write, text: impl Display, exit: Exit) -> Result<Exit, CommandFailure> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CommandFailure::Output(error)),
         _ => Ok(exit),

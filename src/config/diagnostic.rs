@@ -296,9 +296,36 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Replaces the value of a password in a line, also if the directive is misspelt.
+/// Hides the secrets of a line: passwords (also if the directive is misspelt), passwords of URLs, and arguments of
+/// commands. Returns how much of the line stays, and what is shown.
 #[must_use]
 pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
+    let found = [blank_password(line), blank_url(line), blank_arguments(line)];
+    found.into_iter().flatten().min_by_key(|(keep, _)| *keep)
+}
+
+/// Replaces what follows `://` if it has a password, with the rest of the line.
+fn blank_url(line: &str) -> Option<(usize, String)> {
+    let keep = line.match_indices("://").map(|(at, mark)| at + mark.len()).find(|at| {
+        let url = line[*at..].split(|c: char| is_blank(c) || c == '"').next().unwrap_or_default();
+        url.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })?;
+    Some((keep, format!("{}***", &line[..keep])))
+}
+
+/// Replaces the arguments of a command.
+fn blank_arguments(line: &str) -> Option<(usize, String)> {
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+    if !name.ends_with("command") && name != "callback" {
+        return None;
+    }
+    let begin = line.len() - value.trim_start_matches(|c| is_blank(c) || c == '"').len();
+    let keep = begin + line[begin..].find(is_blank)? + 1;
+    (keep < line.len()).then(|| (keep, format!("{}***", &line[..keep])))
+}
+
+fn blank_password(line: &str) -> Option<(usize, String)> {
     let text = line.trim_start_matches(is_blank);
     let text = text.strip_prefix("#rs:").unwrap_or(text);
     // Blanks, quotes and invisible characters from a web page may precede the name.
@@ -331,9 +358,20 @@ fn blank_later_secret(line: &str) -> Option<(usize, String)> {
 fn show(text: &str, line: &SourceLine, span: &Range<usize>) -> (String, Range<usize>) {
     let from = span.start - line.span.start;
     let to = span.end.min(line.span.end).saturating_sub(line.span.start).max(from);
-    match blank_secret(text) {
-        None => (text.to_owned(), from..to),
-        Some((keep, shown)) => {
+    // The library that prints excerpts replaces only C0. A C1 character moves the cursor, too.
+    let text = text.replace(|c| ('\u{80}'..='\u{9f}').contains(&c), "\u{b7}");
+    let character = text.get(from..to).filter(|text| text.chars().count() == 1);
+    match (blank_secret(&text), character) {
+        (None, _) => (text, from..to),
+        // A single character that is wrong in the arguments of a command tells no secret. Its column stays.
+        (Some((keep, _)), Some(character))
+            if keep <= from && blank_arguments(&text).is_some_and(|(begin, _)| begin == keep) =>
+        {
+            let hidden = "*".repeat(text[keep..from].chars().count());
+            let begin = keep + hidden.len();
+            (format!("{}{hidden}{character}***", &text[..keep]), begin..begin + character.len())
+        }
+        (Some((keep, shown)), _) => {
             let end = if to > keep { shown.len() } else { to };
             (shown, from.min(keep)..end.max(from.min(keep)))
         }

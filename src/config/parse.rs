@@ -9,6 +9,7 @@ use super::ast::{Assignment, Ast, Block, TAB, ValueText};
 use super::diagnostic::{Original, Report, blank_secret};
 use super::directive::{self, ValueKind};
 use super::source::{SourceLine, SourceText, is_blank};
+use crate::value::shown::escaped;
 
 /// Indentation, in spaces, that makes a line part of a virtual service.
 const INDENT: usize = 4;
@@ -315,9 +316,10 @@ impl<'a> Parser<'a, '_, '_> {
         let from = raw.len() - raw.trim_start_matches(is_blank).len();
         let span = line.span.start + from.min(raw.len())
             ..line.span.start + raw.trim_end_matches(is_blank).len().max(from);
+        let shown = escaped(shown.trim_matches(is_blank)).into_owned();
         let message = match inside {
-            true => format!("Unknown command \"{}\"", shown.trim_matches(is_blank)),
-            false => format!("Unknown command {}", shown.trim_matches(is_blank)),
+            true => format!("Unknown command \"{shown}\""),
+            false => format!("Unknown command {shown}"),
         };
         self.report.error(span, message).code("unknown-directive").help(help);
     }

@@ -100,6 +100,8 @@ pub(super) struct SessionContext {
     pub rights: Arc<Rights>,
     /// One permit for each client that follows events.
     pub followers: Arc<Semaphore>,
+    /// The permit for an answer about all services. Several at once would take the processor from the checks.
+    pub large: Arc<Semaphore>,
 }
 
 /// The client that requests a change.
@@ -158,6 +160,14 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
                 write(stream, move || Answer::failure(ErrorCode::Busy, message).line()).await;
             }
         },
+        request @ (ControlRequest::Show { service: None } | ControlRequest::Metrics) => {
+            let text = {
+                let _turn = shared.large.acquire().await;
+                let render = shared.answer(request, who).await;
+                tokio::task::spawn_blocking(render).await.unwrap_or_default()
+            };
+            write(stream, move || text).await;
+        }
         request => {
             let render = shared.answer(request, who).await;
             write(stream, render).await;
@@ -167,6 +177,7 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
 
 /// Answers the command line of version 0.1, which sends no request.
 async fn serve_silent(stream: UnixStream, shared: &SessionContext) {
+    let _turn = shared.large.acquire().await;
     if let Some(view) = shared.ask(LoopRequest::View).await {
         write(stream, move || serde_json::to_string(&StateSnapshot::of(&view)).unwrap_or_default()).await;
     }

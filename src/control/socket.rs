@@ -61,8 +61,13 @@ impl ControlSocket {
         let (sender, questions) = mpsc::channel(8);
         let (events, _) = broadcast::channel(EVENTS);
         let followers = Arc::new(Semaphore::new(FOLLOWERS));
-        let shared =
-            SessionContext { questions: sender, events: events.clone(), rights: Arc::new(rights), followers };
+        let shared = SessionContext {
+            questions: sender,
+            events: events.clone(),
+            rights: Arc::new(rights),
+            followers,
+            large: Arc::new(Semaphore::new(1)),
+        };
         let task = tokio::spawn(listen(listener, shared));
         Ok(ControlSocket { path: path.to_owned(), questions, events, task })
     }

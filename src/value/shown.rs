@@ -65,6 +65,13 @@ fn acts(sign: char) -> bool {
 pub fn url(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
+    let authority = &url[start..end];
+    let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+    // A password with one of these characters that is not encoded: what follows the colon is not a port.
+    let is_cut = !authority.contains('@')
+        && !authority.starts_with('[')
+        && !port.bytes().all(|byte| byte.is_ascii_digit());
+    let end = if is_cut && url[end..].contains('@') { url.len() } else { end };
     match url[start..end].rfind('@') {
         Some(at) => Cow::Owned(format!("{}{}", &url[..start], &url[start + at + 1..])),
         None => Cow::Borrowed(url),
@@ -112,6 +119,9 @@ mod tests {
             ("/path://x", "/path://x"),
             ("/path@x", "/path@x"),
             ("http:u:secret@h/x", "h/x"),
+            ("http://u:s/cr?t@h:80/x", "http://h:80/x"),
+            ("http://h:80/x@y", "http://h:80/x@y"),
+            ("http://[::1]:80/x@y", "http://[::1]:80/x@y"),
         ] {
             assert_eq!(url(given), shown);
         }

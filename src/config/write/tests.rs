@@ -114,7 +114,7 @@ fn what_the_format_cannot_hold_is_refused() {
         config.virtuals[0].fallbackcommand = Some("a # b".to_owned());
         config.virtuals.push(read("virtual=1\n").virtuals.remove(0));
     });
-    assert!(of_command.contains("fallbackcommand=a # b"), "{of_command}");
+    assert!(of_command.ends_with("fallbackcommand=a ***"), "{of_command}");
     let of_interval =
         refused(&|config| config.globals = Globals { checkinterval: Duration::ZERO, ..Globals::default() });
     assert!(of_interval.contains("checkinterval=0"), "{of_interval}");

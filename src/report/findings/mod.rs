@@ -44,7 +44,7 @@ pub fn last_line(findings: &[Finding], down: usize, look: ListingStyle) -> Strin
     let counts = [
         count(errors, "error", "errors"),
         count(warnings, "warning", "warnings"),
-        count(down, "server down", "servers down"),
+        count(down, "server not up", "servers not up"),
     ];
     let mut line = PaintedLine::of(paint(level), mark(level, look));
     line.push(

@@ -75,10 +75,10 @@ fn the_last_line_counts_and_has_the_worst_mark() {
     let look = ListingStyle { width: Some(80), colour: false, utf8: false, all: false };
     let warning = finding(Topic::Sysctl, FindingLevel::Warning, "", "", "");
     let error = finding(Topic::Forwarding, FindingLevel::Error, "", "", "");
-    assert_eq!(last_line(&[], 0, look), "+ no error, no warning, no server down");
-    assert_eq!(last_line(std::slice::from_ref(&warning), 0, look), "! no error, 1 warning, no server down");
-    assert_eq!(last_line(&[], 1, look), "x no error, no warning, 1 server down");
-    assert_eq!(last_line(&[error, warning], 2, look), "x 1 error, 1 warning, 2 servers down");
+    assert_eq!(last_line(&[], 0, look), "+ no error, no warning, no server not up");
+    assert_eq!(last_line(std::slice::from_ref(&warning), 0, look), "! no error, 1 warning, no server not up");
+    assert_eq!(last_line(&[], 1, look), "x no error, no warning, 1 server not up");
+    assert_eq!(last_line(&[error, warning], 2, look), "x 1 error, 1 warning, 2 servers not up");
     let coloured = last_line(&[], 2, ListingStyle { colour: true, ..look });
     assert!(coloured.starts_with("\u{1b}[1;31mx"), "{coloured:?}");
 }

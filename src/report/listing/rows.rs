@@ -51,11 +51,18 @@ impl<'a> ServiceRows<'a> {
         ServiceRows { of: v, level: level(v, up), up, rows, fallback, others }
     }
 
-    /// Whether the table lacks a server that is up: the kernel refused it, or another program removed it.
+    /// Whether the table lacks a server that is up: the kernel refused it, or another program removed it. If two lines
+    /// have the same address, both must be up.
     pub(super) fn is_missing(&self) -> bool {
         let lacks =
             |row: &Row<'_>| row.server.state == ShownState::Up && row.server.weight > 0 && !row.is_placed;
-        self.rows.iter().any(lacks)
+        let mut lacking = self.rows.iter().filter(|row| lacks(row)).peekable();
+        if lacking.peek().is_none() {
+            return false;
+        }
+        let out = self.rows.iter().filter(|row| row.server.state != ShownState::Up);
+        let out: HashSet<&str> = out.map(|row| row.server.address.as_str()).collect();
+        lacking.any(|row| !out.contains(row.server.address.as_str()))
     }
 
     /// Whether it waits for the first check of its servers.

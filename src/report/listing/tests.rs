@@ -70,3 +70,22 @@ fn durations_are_short() {
         assert_eq!(short(seconds), expected);
     }
 }
+
+/// Two lines with the same address and different checks: the failed one takes the destination out of the table.
+#[test]
+fn a_failed_twin_explains_a_missing_server() {
+    let listing = |second: &str| {
+        let server = |state| {
+            format!(
+                r#"{{"address":"10.0.0.2:80","method":"masq","weight":1,"state":"{state}","failures":0,"last_check":null}}"#
+            )
+        };
+        let servers = [server("up"), server(second)].join(",");
+        let text = format!(
+            r#"{{"virtuals":[{{"id":"tcp:10.0.0.1:80","scheduler":"wrr","servers":[{servers}],"destinations":[]}}]}}"#
+        );
+        render(&serde_json::from_str(&text).unwrap(), ListingStyle::default())
+    };
+    assert!(listing("up").contains("NOT IN THE TABLE"), "{}", listing("up"));
+    assert!(listing("down").contains("NO SERVER LEFT"), "{}", listing("down"));
+}

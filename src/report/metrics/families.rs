@@ -13,7 +13,7 @@ use super::Scrape;
 use super::meters::Durations;
 use crate::health::What;
 use crate::report::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState};
-use crate::value::{Outcome, Protocol, VirtualId};
+use crate::value::{Family, ForwardingMethod, Outcome, Protocol, VirtualId};
 
 /// Names and values of the labels of one sample.
 type Labels = Vec<(&'static str, String)>;
@@ -118,11 +118,14 @@ impl Families {
         let weights = all().map(|(service, server)| {
             let mut destinations = service.destinations.iter().flatten();
             let destination = destinations.find(|d| {
-                // Direct routing and tunnels keep the port of the virtual service.
-                let ports = [Some(server.address.port()), service.id.port()];
+                // Direct routing and tunnels keep the port of the virtual service. A mark has none.
+                let port = match server.method {
+                    ForwardingMethod::Masq => server.address.port(),
+                    _ => service.id.port().unwrap_or(server.address.port()),
+                };
                 d.role == DestinationRole::Server
                     && d.key.address == server.address.ip()
-                    && ports.contains(&Some(d.key.port))
+                    && d.key.port == port
             });
             (labels(service, server), f64::from(destination.map_or(0, |d| d.config.weight)))
         });
@@ -280,7 +283,9 @@ fn service_labels(id: VirtualId) -> Labels {
             };
             (address.ip().to_string(), address.port(), proto, String::new())
         }
-        VirtualId::Mark { mark, .. } => (String::new(), 0, "FWM", format!("{mark:08X}")),
+        VirtualId::Mark { mark, family: Family::V4 } => (String::new(), 0, "FWM", format!("{mark:08X}")),
+        // node_exporter does not tell the two families of a mark apart. Series must be unique.
+        VirtualId::Mark { mark, family: Family::V6 } => (String::new(), 0, "FWM6", format!("{mark:08X}")),
     };
     vec![
         ("local_address", address),
