@@ -94,6 +94,7 @@
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; how the loop answers: `daemon/requests.rs`; which services are published again: `daemon/publisher.rs` |
 //! | a metric, its labels and help | `report/metrics/families.rs`; what is counted: `report/metrics/meters.rs`, `daemon/metering.rs`, `daemon/metrics.rs` |
+//! | everything known about one server | `report/story.rs`, `report/history.rs`, `daemon/story.rs`; connections and traffic: `report/counters.rs`, `daemon/counters.rs` |
 //! | which phases a check has, and how long each took | `value/phase.rs`, `check/progress.rs` |
 //! | the status line in systemd | `report/status.rs`; when it is sent, and what happens if the manager does not read: `sys/manager.rs` |
 //! | names of settings, and earlier names that are accepted | `settings/names.rs`; how times and numbers are read: `settings/duration.rs`, `settings/number.rs` |

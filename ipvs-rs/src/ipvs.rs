@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::Error;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ServiceSnapshot, Snapshot};
 use crate::table::{Operation, Service, ServiceKey, Table};
 
 /// A table of virtual services.
@@ -33,11 +33,19 @@ pub trait Ipvs: Send {
     /// As for [`Ipvs::dump`].
     fn snapshot(&mut self) -> Result<Snapshot, Error>;
 
+    /// One service with its destinations, connections and statistics. None if it does not exist.
+    ///
+    /// # Errors
+    /// As for [`Ipvs::dump`].
+    fn service_snapshot(&mut self, key: ServiceKey) -> Result<Option<ServiceSnapshot>, Error>;
+
     /// One service with its destinations. None if it does not exist.
     ///
     /// # Errors
     /// As for [`Ipvs::dump`].
-    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error>;
+    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+        Ok(self.service_snapshot(key)?.map(|found| found.service()))
+    }
 
     /// Applies operations one after the other, and returns one result for each, in their order.
     ///
@@ -81,6 +89,10 @@ impl<T: Ipvs + ?Sized> Ipvs for Box<T> {
 
     fn snapshot(&mut self) -> Result<Snapshot, Error> {
         (**self).snapshot()
+    }
+
+    fn service_snapshot(&mut self, key: ServiceKey) -> Result<Option<ServiceSnapshot>, Error> {
+        (**self).service_snapshot(key)
     }
 
     fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::failure::CommandFailure;
 use super::show;
 use super::terminal::{self, answer};
-use crate::control::{ClientError, ControlRequest, ErrorCode};
+use crate::control::{ClientError, ControlRequest, CounterDetail, ErrorCode};
 use crate::report::{Threshold, VirtualService};
 use crate::sys::socket;
 use crate::value::shown::escaped;
@@ -62,7 +62,10 @@ impl Found {
 
 fn look(context: &Context, service: &str, min: Threshold) -> Result<Found, CommandFailure> {
     let socket = || socket::place(&context.state_directory(), &context.name);
-    match ask(context, &ControlRequest::Show { service: Some(service.to_owned()) }) {
+    match ask(
+        context,
+        &ControlRequest::Show { service: Some(service.to_owned()), counters: CounterDetail::None },
+    ) {
         Ok(text) => match serde_json::from_str::<VirtualService>(&text) {
             Ok(service) => Ok(Found::of(&service, min)),
             Err(error) => Err(CommandFailure::OtherVersion { socket: socket(), error, advice: "" }),

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::failure::CommandFailure;
 use super::show;
 use super::terminal::answer;
-use crate::control::{ClientError, ControlRequest};
+use crate::control::{ClientError, ControlRequest, CounterDetail};
 use crate::report::{ServerEntry, ShownState, StateSnapshot, VirtualService};
 use crate::value::shown::escaped;
 
@@ -52,20 +52,21 @@ pub(super) fn run(
     services: &[String],
     limits: &PluginLimits,
 ) -> Result<Exit, CommandFailure> {
-    let (state, text) = match ask(context, &ControlRequest::Show { service: None }) {
-        Ok(text) => match serde_json::from_str::<StateSnapshot>(&text) {
-            Ok(snapshot) => judge(&snapshot, services, limits),
-            Err(error) => (PluginState::Unknown, format!("the daemon has another version: {error}")),
-        },
-        Err(ClientError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            (PluginState::Unknown, without_bars(&show::no_answer(context, error).to_string()))
-        }
-        // Without a daemon no server is checked.
-        Err(ClientError::Io(error)) => {
-            (PluginState::Critical, without_bars(&show::no_answer(context, error).to_string()))
-        }
-        Err(error) => (PluginState::Unknown, without_bars(&error.to_string())),
-    };
+    let (state, text) =
+        match ask(context, &ControlRequest::Show { service: None, counters: CounterDetail::None }) {
+            Ok(text) => match serde_json::from_str::<StateSnapshot>(&text) {
+                Ok(snapshot) => judge(&snapshot, services, limits),
+                Err(error) => (PluginState::Unknown, format!("the daemon has another version: {error}")),
+            },
+            Err(ClientError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
+                (PluginState::Unknown, without_bars(&show::no_answer(context, error).to_string()))
+            }
+            // Without a daemon no server is checked.
+            Err(ClientError::Io(error)) => {
+                (PluginState::Critical, without_bars(&show::no_answer(context, error).to_string()))
+            }
+            Err(error) => (PluginState::Unknown, without_bars(&error.to_string())),
+        };
     print(state, &text)
 }
 

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::failure::CommandFailure;
 use super::list;
 use super::terminal::{self, answer, print_line};
-use crate::control::{ClientError, ControlRequest};
+use crate::control::{ClientError, ControlRequest, CounterDetail};
 use crate::report::{self, StateSnapshot};
 use crate::sys::pidfile::DaemonState;
 use crate::sys::socket;
@@ -53,7 +53,7 @@ pub(super) fn no_answer(context: &Context, error: io::Error) -> CommandFailure {
 
 pub(super) fn run(context: &Context, json: bool, all: bool) -> Result<Exit, CommandFailure> {
     let socket = socket::place(&context.state_directory(), &context.name);
-    match ask(context, &ControlRequest::Show { service: None }) {
+    match ask(context, &ControlRequest::Show { service: None, counters: CounterDetail::Connections }) {
         Err(ClientError::Io(error)) => Err(no_answer(context, error)),
         Err(error) => Err(CommandFailure::ShowRefused { socket, error }),
         Ok(text) if json => answer(text, Exit::Ok),

@@ -90,7 +90,7 @@ pub(super) fn read(text: &str, request: &ControlRequest) -> Result<String, Clien
                 && serde_json::from_str::<IgnoredAny>(text).is_ok();
             match request {
                 _ if text.is_empty() => Err(ClientError::Io(ErrorKind::UnexpectedEof.into())),
-                ControlRequest::Show { service: None } if is_older => Ok(text.trim_end().to_owned()),
+                ControlRequest::Show { service: None, .. } if is_older => Ok(text.trim_end().to_owned()),
                 _ if is_older => Err(ClientError::Older),
                 _ if error.is_eof() => Err(ClientError::Cut),
                 _ => Err(ClientError::Malformed(error)),
@@ -114,6 +114,7 @@ pub fn why(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::CounterDetail;
 
     #[test]
     fn d2_a_busy_daemon_is_told_from_one_that_does_not_run() {
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn answers_of_this_release_and_of_the_one_before_are_read() {
-        let show = ControlRequest::Show { service: None };
+        let show = ControlRequest::Show { service: None, counters: CounterDetail::None };
         assert_eq!(read("{\"v\":1,\"answer\":{\"virtuals\":[]}}\n", &show).unwrap(), "{\"virtuals\":[]}");
         assert_eq!(read("{\"virtuals\":[]}", &show).unwrap(), "{\"virtuals\":[]}");
         assert!(matches!(read("{\"virtuals\":[]}", &ControlRequest::Status), Err(ClientError::Older)));
@@ -150,7 +151,7 @@ mod tests {
             stream.read_exact(&mut [0]).unwrap();
             stream.write_all(b"{\"virtuals\":[]}").unwrap();
         });
-        let answer = ask(&path, &ControlRequest::Show { service: None });
+        let answer = ask(&path, &ControlRequest::Show { service: None, counters: CounterDetail::None });
         daemon.join().unwrap();
         assert_eq!(answer.unwrap(), "{\"virtuals\":[]}");
     }

@@ -10,10 +10,10 @@ mod stream;
 
 pub use client::{ClientError, ask, why};
 pub use protocol::{
-    Answer, ControlRequest, ErrorCode, MAX_SECONDS, OverrideRequest, RequestFailure, ServerTarget, VERSION,
-    VersionedRequest,
+    Answer, ControlRequest, CounterDetail, ErrorCode, MAX_SECONDS, OverrideRequest, RequestFailure,
+    ServerTarget, VERSION, VersionedRequest,
 };
 pub use rights::{Right, Rights};
-pub use session::{LoopRequest, PlanAnswer, ReplyChannel, SteerAnswer, Steered};
+pub use session::{LoopRequest, PlanAnswer, ReplyChannel, SteerAnswer, Steered, StoryAnswer};
 pub use socket::{ControlSocket, next};
 pub use stream::{EventStream, StreamLine, follow};

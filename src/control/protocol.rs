@@ -36,7 +36,12 @@ pub enum ControlRequest {
         /// The id of the service, `tcp:10.0.0.1:80` or `fwm:5`. `None`: all services.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<String>,
+        /// What the answer has of the kernel's counters.
+        #[serde(default, skip_serializing_if = "CounterDetail::is_none")]
+        counters: CounterDetail,
     },
+    /// Everything known about one server.
+    ShowServer(ServerTarget),
     /// All events from now on, one a line, until the client closes the connection.
     Events,
     /// All metrics, in Prometheus' text format.
@@ -49,6 +54,25 @@ pub enum ControlRequest {
     Override(OverrideRequest),
     /// End an override.
     Undo(ServerTarget),
+}
+
+/// What the answer to [`ControlRequest::Show`] has of the kernel's counters. Reading them takes some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CounterDetail {
+    /// Nothing.
+    #[default]
+    None,
+    /// The connections of each destination.
+    Connections,
+    /// Also the traffic of each service and destination.
+    Traffic,
+}
+
+impl CounterDetail {
+    fn is_none(&self) -> bool {
+        *self == CounterDetail::None
+    }
 }
 
 /// A real server, in one virtual service or in all services that have it.
@@ -107,6 +131,7 @@ impl fmt::Display for ControlRequest {
             ControlRequest::Version => f.write_str("version"),
             ControlRequest::Status => f.write_str("status"),
             ControlRequest::Show { .. } => f.write_str("show"),
+            ControlRequest::ShowServer(target) => write!(f, "show {target}"),
             ControlRequest::Events => f.write_str("events"),
             ControlRequest::Metrics => f.write_str("metrics"),
             ControlRequest::Reload => f.write_str("reload"),
@@ -131,7 +156,7 @@ impl ControlRequest {
         let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
         let (service, note, seconds) = match self {
             ControlRequest::Override(request) => (&request.service, request.note.as_str(), request.seconds),
-            ControlRequest::Undo(target) => (&target.service, "", None),
+            ControlRequest::Undo(target) | ControlRequest::ShowServer(target) => (&target.service, "", None),
             _ => return Ok(()),
         };
         if service.as_ref().is_some_and(|service| service.len() > MAX_SERVICE) {
@@ -156,6 +181,7 @@ impl ControlRequest {
             ControlRequest::Version
             | ControlRequest::Status
             | ControlRequest::Show { .. }
+            | ControlRequest::ShowServer(_)
             | ControlRequest::Metrics
             | ControlRequest::Events
             | ControlRequest::Plan => Right::Read,
@@ -287,8 +313,12 @@ mod tests {
         for request in [
             ControlRequest::Version,
             ControlRequest::Status,
-            ControlRequest::Show { service: None },
-            ControlRequest::Show { service: Some("tcp:10.0.0.1:80".to_owned()) },
+            ControlRequest::Show { service: None, counters: CounterDetail::None },
+            ControlRequest::Show {
+                service: Some("tcp:10.0.0.1:80".to_owned()),
+                counters: CounterDetail::Traffic,
+            },
+            ControlRequest::ShowServer(target.clone()),
             ControlRequest::Events,
             ControlRequest::Metrics,
             ControlRequest::Reload,
@@ -309,7 +339,7 @@ mod tests {
         }
         assert_eq!(
             parse(r#"{"v":1,"request":"show","service":"fwm:5"}"#),
-            Ok(ControlRequest::Show { service: Some("fwm:5".to_owned()) })
+            Ok(ControlRequest::Show { service: Some("fwm:5".to_owned()), counters: CounterDetail::None })
         );
     }
 

@@ -18,11 +18,15 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::protocol::{
-    Answer, ControlRequest, ErrorCode, OverrideRequest, RequestFailure, ServerTarget, VERSION, parse,
+    Answer, ControlRequest, CounterDetail, ErrorCode, OverrideRequest, RequestFailure, ServerTarget, VERSION,
+    parse,
 };
 use super::rights::{ClientProcess, Right, Rights};
 use crate::health::Owner;
-use crate::report::{Moment, PlanReport, Scrape, ServiceView, StateSnapshot, View, VirtualService};
+use crate::report::{
+    CounterSource, Counters, Moment, PlanReport, Scrape, ServerStory, ServiceView, StateSnapshot,
+    StoryReport, View, VirtualService,
+};
 use crate::value::VirtualId;
 
 /// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
@@ -44,6 +48,8 @@ pub enum LoopRequest {
     View(ReplyChannel<Arc<View>>),
     /// The state of one service and its time. `None` if there is no such service.
     Service(VirtualId, ReplyChannel<Option<(Arc<ServiceView>, Moment)>>),
+    /// Everything known about a server.
+    Story(ServerTarget, ReplyChannel<StoryAnswer>),
     /// The state in one line.
     Status(ReplyChannel<String>),
     /// Everything that metrics are computed from.
@@ -60,6 +66,9 @@ pub enum LoopRequest {
 
 /// What a reload would change, or why that cannot be said.
 pub type PlanAnswer = Result<PlanReport, RequestFailure>;
+
+/// Everything known about a server, or why there is no such server.
+pub type StoryAnswer = Result<ServerStory, RequestFailure>;
 
 /// What an override concerns, or why the request was refused.
 pub type Steered = Result<SteerAnswer, RequestFailure>;
@@ -102,6 +111,8 @@ pub(super) struct SessionContext {
     pub followers: Arc<Semaphore>,
     /// The permit for an answer about all services. Several at once would take the processor from the checks.
     pub large: Arc<Semaphore>,
+    /// Connections and statistics of the kernel.
+    pub counters: CounterSource,
 }
 
 /// The client that requests a change.
@@ -160,7 +171,7 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
                 write(stream, move || Answer::failure(ErrorCode::Busy, message).line()).await;
             }
         },
-        request @ (ControlRequest::Show { service: None } | ControlRequest::Metrics) => {
+        request @ (ControlRequest::Show { service: None, .. } | ControlRequest::Metrics) => {
             let text = {
                 let _turn = shared.large.acquire().await;
                 let render = shared.answer(request, who).await;
@@ -217,11 +228,12 @@ impl SessionContext {
                 Some(scrape) => rendered(move || json!({ "metrics": scrape.render() })),
                 None => stopping(),
             },
-            ControlRequest::Show { service: None } => match self.ask(LoopRequest::View).await {
-                Some(view) => rendered(move || StateSnapshot::of(&view)),
+            ControlRequest::Show { service: None, counters } => match self.ask(LoopRequest::View).await {
+                Some(view) => rendered(self.counted(view, counters)),
                 None => stopping(),
             },
-            ControlRequest::Show { service: Some(name) } => self.show(name).await,
+            ControlRequest::Show { service: Some(name), counters } => self.show(name, counters).await,
+            ControlRequest::ShowServer(target) => self.story(target).await,
             ControlRequest::Reload => {
                 info!("Control: reload, requested by {}", who.description);
                 match self.questions.send(LoopRequest::Reload).await {
@@ -264,7 +276,33 @@ impl SessionContext {
         }
     }
 
-    async fn show(&self, name: String) -> Render {
+    /// The state of all services with the connections of the kernel's table.
+    fn counted(
+        &self,
+        view: Arc<View>,
+        detail: CounterDetail,
+    ) -> impl FnOnce() -> StateSnapshot + Send + 'static {
+        let counters = Arc::clone(&self.counters);
+        move || {
+            let snapshot = StateSnapshot::of(&view);
+            match read(&counters, None, detail) {
+                Some(counters) => snapshot.with_counters(&view, &counters, detail == CounterDetail::Traffic),
+                None => snapshot,
+            }
+        }
+    }
+
+    async fn story(&self, target: ServerTarget) -> Render {
+        let service = target.service.as_ref().and_then(|service| service.parse().ok());
+        let counters = Arc::clone(&self.counters);
+        match self.ask(|reply| LoopRequest::Story(target, reply)).await {
+            None => stopping(),
+            Some(Ok(story)) => rendered(move || StoryReport::of(&story, counters(service).ok().as_ref())),
+            Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
+        }
+    }
+
+    async fn show(&self, name: String, detail: CounterDetail) -> Render {
         let view = match name.parse::<VirtualId>() {
             Ok(id) => match self.ask(|reply| LoopRequest::Service(id, reply)).await {
                 Some(view) => view,
@@ -273,13 +311,29 @@ impl SessionContext {
             Err(_) => None,
         };
         match view {
-            Some((view, at)) => rendered(move || VirtualService::of(&view, at)),
+            Some((view, at)) => {
+                let counters = Arc::clone(&self.counters);
+                rendered(move || {
+                    let service = VirtualService::of(&view, at);
+                    match read(&counters, Some(view.id), detail) {
+                        Some(counters) => {
+                            service.with_counters(&view, &counters, detail == CounterDetail::Traffic)
+                        }
+                        None => service,
+                    }
+                })
+            }
             None => Box::new(move || {
                 let message = format!("no virtual service {name:?}; `show` without a service lists all");
                 Answer::failure(ErrorCode::NotFound, message).line()
             }),
         }
     }
+}
+
+/// Reads the counters that a request wants. `None` if it wants none, or if they cannot be read.
+fn read(source: &CounterSource, service: Option<VirtualId>, detail: CounterDetail) -> Option<Counters> {
+    if detail == CounterDetail::None { None } else { source(service).ok() }
 }
 
 fn rendered<T: Serialize>(value: impl FnOnce() -> T + Send + 'static) -> Render {

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::rights::Rights;
 use super::session::{self, LoopRequest, SessionContext};
 use crate::net::cause;
+use crate::report::CounterSource;
 use crate::sys::socket;
 
 /// Maximum number of connections served at once. Each uses a descriptor and may hold an answer in memory.
@@ -37,7 +38,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Another daemon of this user or of root listens there, or the directory is not writable.
-    pub fn open(path: &Path, rights: Rights) -> io::Result<ControlSocket> {
+    pub fn open(path: &Path, rights: Rights, counters: CounterSource) -> io::Result<ControlSocket> {
         if let Ok(found) = fs::symlink_metadata(path)
             && found.file_type().is_socket()
         {
@@ -67,6 +68,7 @@ impl ControlSocket {
             rights: Arc::new(rights),
             followers,
             large: Arc::new(Semaphore::new(1)),
+            counters,
         };
         let task = tokio::spawn(listen(listener, shared));
         Ok(ControlSocket { path: path.to_owned(), questions, events, task })
@@ -128,6 +130,10 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
     }
 
+    fn no_counters() -> CounterSource {
+        Arc::new(|_| Err(String::new()))
+    }
+
     #[test]
     fn c2_a_full_socket_does_not_hang_the_start() {
         let dir = tempfile::tempdir().unwrap();
@@ -139,7 +145,7 @@ mod tests {
         }
         let runtime = runtime();
         let _inside = runtime.enter();
-        let error = ControlSocket::open(&path, Rights::default()).err().unwrap();
+        let error = ControlSocket::open(&path, Rights::default(), no_counters()).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
     }
 
@@ -155,7 +161,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
         let runtime = runtime();
         let _inside = runtime.enter();
-        let _control = ControlSocket::open(&path, Rights::default()).unwrap();
+        let _control = ControlSocket::open(&path, Rights::default(), no_counters()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().uid(), 0);
     }
 }

@@ -149,6 +149,7 @@ impl Daemon {
         }
         self.director.maintain(self.maintenance.known(), now);
         self.metering.meters.set_spec(self.director.spec());
+        self.history.set_spec(self.director.spec(), |id| self.director.knows(id));
         self.outlets.set_spec(self.director.spec());
         self.checks.retain(|id| self.director.knows(id));
         if self.applying.is_some() {

@@ -11,6 +11,7 @@ impl Daemon {
     /// Counts verdicts, and gives them to the director.
     pub(super) fn take_verdicts(&mut self, verdicts: Vec<(CheckId, Verdict)>, now: Instant) {
         for (id, verdict) in &verdicts {
+            self.history.checked(*id, verdict);
             if let Some(probe) = self.director.probe(*id) {
                 self.metering.meters.checked(probe.kind(), verdict);
             }

@@ -4,6 +4,7 @@ mod addresses;
 mod apply;
 mod backlog;
 mod checks;
+mod counters;
 mod directory;
 mod finish;
 mod handover;
@@ -40,6 +41,7 @@ mod starting;
 mod steer;
 #[cfg(test)]
 mod steps;
+mod story;
 mod turn;
 mod unsaved;
 

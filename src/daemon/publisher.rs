@@ -31,6 +31,16 @@ impl Publisher {
         }
     }
 
+    /// The name of the daemon.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
+    /// The path of the configuration.
+    pub fn config(&self) -> Arc<str> {
+        Arc::clone(&self.config)
+    }
+
     /// The state of all services.
     pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Moment) -> Arc<View> {
         self.stale.extend(director.take_changed());

@@ -19,6 +19,7 @@ impl Daemon {
             LoopRequest::Service(id, reply) => {
                 reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));
             }
+            LoopRequest::Story(target, reply) => reply.give(self.story(&target, now)),
             LoopRequest::Status(reply) => reply.give(self.summary()),
             LoopRequest::Plan(reply) => self.plan(reply, now),
             LoopRequest::Metrics(reply) => reply.give(self.scrape(now)),

@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 
 use super::addresses::Hosts;
 use super::checks::RunningChecks;
+use super::counters;
 use super::directory::StateDirectory;
 use super::handover;
 use super::kernel::KernelHandle;
@@ -40,7 +41,7 @@ use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{SignalRequest, Signals};
-use super::starting::{Starting, open_control};
+use super::starting::{Starting, open_control, print_warnings};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
@@ -48,7 +49,7 @@ use crate::control::{self, Answer, ControlSocket};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
-use crate::report::{self, Moment, StateSnapshot};
+use crate::report::{self, History, Moment, StateSnapshot};
 use crate::spec::Spec;
 use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, LogDestination};
@@ -100,6 +101,7 @@ pub(super) struct Daemon {
     pub(super) control: Option<ControlSocket>,
     pub(super) publisher: Publisher,
     pub(super) metering: Metering,
+    pub(super) history: History,
     pub(super) manager: Manager,
     /// Writer of the note of owned services. `None` with a table in memory.
     pub(super) notes: Option<NoteWriter<Owned>>,
@@ -160,12 +162,9 @@ impl Daemon {
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
         let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
-        let (control, no_control) =
-            open_control(&socket::place(&setup.state_directory, &setup.name), setup.rights);
-        if let Some(launcher) = launcher {
-            let warnings = [&note, &forgotten, &no_control].into_iter().filter(|warning| !warning.is_empty());
-            warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
-        }
+        let socket = socket::place(&setup.state_directory, &setup.name);
+        let (control, no_control) = open_control(&socket, setup.rights, counters::of(setup.remember));
+        print_warnings(launcher, &[&note, &forgotten, &no_control]);
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
         let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
         let notes = owned
@@ -179,6 +178,7 @@ impl Daemon {
             checks: RunningChecks::new(setup.checker, setup.check_limits),
             signals,
             metering: Metering::new(setup.metrics, &content),
+            history: History::default(),
             file: ConfigWatcher::new(&setup.path, content, interval),
             maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
@@ -333,8 +333,10 @@ impl Daemon {
         if let Some(starting) = &mut self.starting {
             starting.report(events);
         }
+        let at = SystemTime::now();
+        self.record(events, at);
         if let Some(control) = self.control.as_ref().filter(|control| control.is_followed()) {
-            for event in events.iter().filter_map(notify::json) {
+            for event in events.iter().filter_map(|event| notify::json(event, at)) {
                 control.publish(Answer::event(event).line());
             }
         }

@@ -7,6 +7,7 @@ use tracing::warn;
 use crate::control::{ControlSocket, Rights};
 use crate::event::{Event, EventKind};
 use crate::notify;
+use crate::report::CounterSource;
 use crate::sys::detach::Launcher;
 
 /// Maximum number of refused operations that are printed. The log has all of them.
@@ -52,9 +53,21 @@ impl Starting {
     }
 }
 
+/// Prints warnings on the terminal of the command that started the daemon. Empty ones are left out.
+pub(super) fn print_warnings(launcher: Option<&mut Launcher>, warnings: &[&str]) {
+    let Some(launcher) = launcher else { return };
+    for warning in warnings.iter().filter(|warning| !warning.is_empty()) {
+        launcher.note(&format!("Warning: {warning}"));
+    }
+}
+
 /// Opens the control socket, or returns a warning. Without it the daemon can still do its work.
-pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<ControlSocket>, String) {
-    match ControlSocket::open(path, rights) {
+pub(super) fn open_control(
+    path: &Path,
+    rights: Rights,
+    counters: CounterSource,
+) -> (Option<ControlSocket>, String) {
+    match ControlSocket::open(path, rights, counters) {
         Ok(control) => (Some(control), String::new()),
         Err(error) => {
             let warning = format!(

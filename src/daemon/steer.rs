@@ -84,7 +84,8 @@ impl Daemon {
     }
 }
 
-fn service(service: Option<&str>) -> Result<Option<VirtualId>, RequestFailure> {
+/// The virtual service of a request. `None`: all.
+pub(super) fn service(service: Option<&str>) -> Result<Option<VirtualId>, RequestFailure> {
     let Some(service) = service else { return Ok(None) };
     service.parse().map(Some).map_err(|_| RequestFailure {
         code: ErrorCode::NotFound,
@@ -100,15 +101,19 @@ fn answer(result: Result<BTreeSet<VirtualId>, Objection>) -> Steered {
             let services = services.iter().map(|id| id.qualified()).collect();
             Ok(SteerAnswer { services, warning: None })
         }
-        Err(objection) => {
-            let code = match objection {
-                Objection::NoSuchServer { .. } => ErrorCode::NotFound,
-                Objection::LastServer(_)
-                | Objection::TooMany
-                | Objection::NotOverridden
-                | Objection::InMaintenance(_) => ErrorCode::Refused,
-            };
-            Err(RequestFailure { code, message: objection.to_string() })
-        }
+        Err(objection) => Err(refused(objection)),
     }
+}
+
+/// The answer to a request that the director refused.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn refused(objection: Objection) -> RequestFailure {
+    let code = match objection {
+        Objection::NoSuchServer { .. } => ErrorCode::NotFound,
+        Objection::LastServer(_)
+        | Objection::TooMany
+        | Objection::NotOverridden
+        | Objection::InMaintenance(_) => ErrorCode::Refused,
+    };
+    RequestFailure { code, message: objection.to_string() }
 }

@@ -94,10 +94,7 @@ impl Director {
         force: bool,
         now: Instant,
     ) -> Result<BTreeSet<VirtualId>, Objection> {
-        let members = self.meant(service, server);
-        if members.is_empty() {
-            return Err(self.no_such_server(service, server));
-        }
+        let members = self.meant(service, server)?;
         if self.health.operator_overrides().count() + members.len() > MOST_OVERRIDES {
             return Err(Objection::TooMany);
         }
@@ -124,10 +121,7 @@ impl Director {
         by: &Owner,
         now: Instant,
     ) -> Result<BTreeSet<VirtualId>, Objection> {
-        let members = self.meant(service, server);
-        if members.is_empty() {
-            return Err(self.no_such_server(service, server));
-        }
+        let members = self.meant(service, server)?;
         let end = |member: &ServerRef| self.health.end_override(*member, Ending::Undone(by.clone()), now);
         let transitions: Vec<_> = members.iter().flat_map(end).collect();
         if transitions.is_empty() {
@@ -152,7 +146,7 @@ impl Director {
     ) -> Vec<(ServerId, Override)> {
         let mut dropped = Vec::new();
         for (id, restored) in overrides {
-            let members = self.meant(Some(id.0), id.1);
+            let members = self.staying(Some(id.0), id.1);
             if members.is_empty() || restored.until.is_some_and(|until| until <= now) {
                 dropped.push((id, restored));
                 continue;
@@ -169,7 +163,7 @@ impl Director {
     /// Whether a server is in maintenance in any virtual service.
     #[must_use]
     pub fn is_in_maintenance(&self, server: SocketAddr) -> bool {
-        self.meant(None, server).iter().any(|member| self.health.server(*member).is_in_maintenance())
+        self.staying(None, server).iter().any(|member| self.health.server(*member).is_in_maintenance())
     }
 
     /// All overrides of operators, by server.
@@ -227,8 +221,33 @@ impl Director {
         self.take_transitions(transitions);
     }
 
-    /// The `real=` lines that name a server, without leaving servers.
-    fn meant(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<ServerRef> {
+    /// The `real=` lines that name a server, without leaving servers. At least one.
+    fn meant(&self, service: Option<VirtualId>, server: SocketAddr) -> Result<Vec<ServerRef>, Objection> {
+        let members = self.staying(service, server);
+        if members.is_empty() { Err(self.no_such_server(service, server)) } else { Ok(members) }
+    }
+
+    fn staying(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<ServerRef> {
+        let mut lines = self.lines_of(service, server);
+        lines.retain(|member| !self.spec.is_leaving(*member));
+        lines
+    }
+
+    /// The servers in the state of this director with this address, also those that are leaving. At least one.
+    ///
+    /// # Errors
+    /// There is no such server.
+    pub fn find_server(
+        &self,
+        service: Option<VirtualId>,
+        server: SocketAddr,
+    ) -> Result<Vec<ServerRef>, Objection> {
+        let mut lines = self.lines_of(service, server);
+        lines.retain(|member| !self.health.server(*member).has_gone());
+        if lines.is_empty() { Err(self.no_such_server(service, server)) } else { Ok(lines) }
+    }
+
+    fn lines_of(&self, service: Option<VirtualId>, server: SocketAddr) -> Vec<ServerRef> {
         let all = 0..self.spec.virtuals().len();
         let services = match service {
             None => all,
@@ -238,14 +257,11 @@ impl Director {
             let reals = 0..self.spec.virtuals()[virtual_index].reals.len();
             reals.map(move |real_index| ServerRef { virtual_index, real_index })
         });
-        let is_meant = |member: &ServerRef| {
-            self.spec.member(*member).1.address == server && !self.spec.is_leaving(*member)
-        };
-        lines.filter(is_meant).collect()
+        lines.filter(|member| self.spec.member(*member).1.address == server).collect()
     }
 
     fn no_such_server(&self, service: Option<VirtualId>, server: SocketAddr) -> Objection {
-        let elsewhere = self.services_of(self.meant(None, server)).into_iter().collect();
+        let elsewhere = self.services_of(self.staying(None, server)).into_iter().collect();
         Objection::NoSuchServer { server, service, elsewhere }
     }
 

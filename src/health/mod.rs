@@ -249,6 +249,12 @@ impl Health {
         self.schedule.poll_timeout()
     }
 
+    /// The id of a check, by its index in the spec, and when it runs next. `None` while it runs.
+    #[must_use]
+    pub fn next_run(&self, index: usize) -> (CheckId, Option<Instant>) {
+        self.schedule.next_run(index)
+    }
+
     /// Passes the due checks to `start`, one after the other, until it returns false. A started check is in flight
     /// until its verdict; the others wait, and waiting is not a verdict. Returns the due checks that are skipped
     /// because all their servers are in maintenance.

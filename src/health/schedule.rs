@@ -196,6 +196,11 @@ impl Schedule {
     }
 
     /// The number of checks that began more than one interval late so far.
+    pub(super) fn next_run(&self, index: usize) -> (CheckId, Option<Instant>) {
+        let entry = &self.checks[index];
+        (entry.id, (!entry.in_flight).then_some(entry.at))
+    }
+
     pub(super) fn late_checks(&self) -> u64 {
         self.lateness.checks
     }

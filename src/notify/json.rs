@@ -1,17 +1,19 @@
 //! An event as a JSON object, for programs that follow events.
 
-use chrono::{Local, SecondsFormat};
+use std::time::SystemTime;
+
+use chrono::{DateTime, Local, SecondsFormat};
 use serde_json::{Map, Value};
 
 use super::line::{because, kind, line, reason, state};
 use crate::event::Event;
 use crate::value::shown::escaped;
 
-/// The event with the current time. None if the log has no line for it. The fields are those of the log.
+/// The event with its time. None if the log has no line for it. The fields are those of the log.
 #[must_use]
-pub fn json(event: &Event) -> Option<Value> {
+pub fn json(event: &Event, at: SystemTime) -> Option<Value> {
     let message = line(event)?;
-    let time = Local::now().to_rfc3339_opts(SecondsFormat::Millis, false);
+    let time = DateTime::<Local>::from(at).to_rfc3339_opts(SecondsFormat::Millis, false);
     let fields = [
         ("time", Some(time)),
         ("event", Some(kind(event).to_owned())),
@@ -38,7 +40,8 @@ mod tests {
     fn an_event_has_its_parts() {
         let (of, server) = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         let verdict = Arc::new(Verdict::down("connection refused"));
-        let value = json(&Event::of_server(of, server, EventKind::Down { verdict })).unwrap();
+        let at = SystemTime::UNIX_EPOCH;
+        let value = json(&Event::of_server(of, server, EventKind::Down { verdict }), at).unwrap();
         for (field, expected) in [
             ("event", "down"),
             ("service", "tcp:10.0.0.1:80"),
@@ -49,6 +52,6 @@ mod tests {
         ] {
             assert_eq!(value[field], expected, "{field}");
         }
-        assert_eq!(json(&Event::of_director(EventKind::Reloaded)), None);
+        assert_eq!(json(&Event::of_director(EventKind::Reloaded), at), None);
     }
 }

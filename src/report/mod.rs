@@ -1,7 +1,9 @@
 //! The state for readers: a view, rendered as JSON, as a table or as metrics, one line for the service manager, and
 //! findings about the machine.
 
+mod counters;
 mod findings;
+mod history;
 mod listing;
 mod metrics;
 mod moment;
@@ -10,9 +12,13 @@ mod plan;
 mod rotation;
 mod snapshot;
 mod status;
+mod story;
+mod traffic;
 mod view;
 
+pub use counters::{CounterSource, Counters};
 pub use findings::{findings, heading, last_line};
+pub use history::{CheckTime, History};
 pub use listing::{ListingStyle, render};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
@@ -23,4 +29,6 @@ pub use rotation::Threshold;
 pub(crate) use rotation::tests::service as test_service;
 pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
 pub use status::status;
+pub use story::{MemberReport, MemberStory, ServerStory, StoryReport};
+pub use traffic::{ConnectionCounts, Traffic};
 pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};

@@ -33,10 +33,21 @@ impl VirtualService {
                 return false;
             }
         }
-        let Some(destinations) = &self.destinations else { return server.state == ShownState::Up };
+        match &self.destinations {
+            None => server.state == ShownState::Up,
+            Some(_) => self.destinations_of(server).any(|destination| destination.weight > 0),
+        }
+    }
+
+    /// The destination of a server in the table, if the table was read and has it.
+    #[must_use]
+    pub fn destination_of(&self, server: &ServerEntry) -> Option<&DestinationEntry> {
+        self.destinations_of(server).next()
+    }
+
+    fn destinations_of(&self, server: &ServerEntry) -> impl Iterator<Item = &DestinationEntry> {
         let keeps_port = server.method == MASQUERADING || self.is_mark();
-        let mut own = destinations.iter().filter(|destination| is_of(destination, server, keeps_port));
-        own.any(|destination| destination.weight > 0)
+        self.destinations.iter().flatten().filter(move |destination| is_of(destination, server, keeps_port))
     }
 
     fn is_mark(&self) -> bool {

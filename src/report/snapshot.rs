@@ -6,8 +6,10 @@ use chrono::{DateTime, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
+use super::traffic::{ConnectionCounts, Traffic};
 use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View};
 use crate::health::Override;
+use crate::value::{Phase, PhaseTimes, Verdict};
 
 /// All virtual services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,12 @@ pub struct VirtualService {
     pub servers: Vec<ServerEntry>,
     /// Its destinations in the table. Absent for `check`, which does not read the table.
     pub destinations: Option<Vec<DestinationEntry>>,
+    /// Its traffic since the last reset of the kernel's counters. Absent unless requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// Its traffic per second. Absent unless requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Traffic>,
 }
 
 /// One real server of a virtual service.
@@ -112,6 +120,18 @@ pub struct CheckRun {
     pub warning: Option<String>,
     /// The duration in milliseconds.
     pub took_ms: f64,
+    /// The duration of each phase in milliseconds, in their order. Empty for a check without phases.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseDuration>,
+}
+
+/// The duration of one phase of a check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseDuration {
+    /// `resolve`, `connect`, `TLS` or `answer`.
+    pub phase: String,
+    /// In milliseconds.
+    pub ms: f64,
 }
 
 /// One destination of the table.
@@ -126,6 +146,15 @@ pub struct DestinationEntry {
     /// `server`, `fallback`, or `other` for neither. Absent from an earlier release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
+    /// Its connections: `active`, `inactive` and `persistent`. Absent without the kernel's table.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionCounts>,
+    /// Its traffic since the last reset of the kernel's counters. Absent unless requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// Its traffic per second. Absent unless requested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Traffic>,
 }
 
 impl StateSnapshot {
@@ -183,11 +212,13 @@ impl VirtualService {
             fallback: service.fallback.map(|fallback| fallback.to_string()),
             servers: service.servers.iter().map(|view| server(view, at, service.failurecount)).collect(),
             destinations: destinations.map(|all| all.iter().map(destination).collect()),
+            traffic: None,
+            rates: None,
         }
     }
 }
 
-fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
+pub(super) fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
     ServerEntry {
         address: view.address.to_string(),
         method: view.method.to_string(),
@@ -202,8 +233,23 @@ fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
             reason: verdict.reason.clone(),
             warning: verdict.warning.clone(),
             took_ms: rounded(verdict.took.as_secs_f64() * 1000.0),
+            phases: phases(verdict),
         }),
     }
+}
+
+/// The phases that a check had, up to the phase in which it ended.
+fn phases(verdict: &Verdict) -> Vec<PhaseDuration> {
+    let last = verdict.phases.last();
+    let had = |phase: &Phase| *phase == last || !verdict.phases.of(*phase).is_zero();
+    let duration = |phase: Phase| PhaseDuration {
+        phase: phase.as_str().to_owned(),
+        ms: rounded(verdict.phases.of(phase).as_secs_f64() * 1000.0),
+    };
+    if verdict.phases == PhaseTimes::default() {
+        return Vec::new();
+    }
+    Phase::ALL.into_iter().filter(had).map(duration).collect()
 }
 
 fn overridden(decision: &Override, at: Moment) -> Overridden {
@@ -218,16 +264,16 @@ fn overridden(decision: &Override, at: Moment) -> Overridden {
 }
 
 /// Thousandths are enough for readers.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
 /// A time of day as RFC 3339 has it, in the time zone of this machine.
-fn time(when: SystemTime) -> String {
+pub(super) fn time(when: SystemTime) -> String {
     DateTime::<Local>::from(when).to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
-fn destination(view: &DestinationView) -> DestinationEntry {
+pub(super) fn destination(view: &DestinationView) -> DestinationEntry {
     let role = match view.role {
         DestinationRole::Server => "server",
         DestinationRole::Fallback => "fallback",
@@ -238,6 +284,9 @@ fn destination(view: &DestinationView) -> DestinationEntry {
         method: method_word(view.config.method).to_owned(),
         weight: view.config.weight,
         role: Some(role.to_owned()),
+        connections: None,
+        traffic: None,
+        rates: None,
     }
 }
 

@@ -195,6 +195,49 @@ fn an_operator_drains_a_server_and_ends_that() {
     assert_eq!(run(&["undo", &first, "-c", &config]).0, 3);
 }
 
+/// The history of a server: its states, its checks and its events, in one service or in all.
+#[test]
+fn the_story_of_a_server_is_told() {
+    let (mut one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    one.stop();
+    sandbox.expect("one is down", &[(one.address, 0), (two.address, 3)]);
+    let question =
+        |more: &str| format!(r#"{{"v":1,"request":"show-server","server":"{}"{more}}}"#, one.address);
+    for more in ["", r#","service":"tcp:192.0.2.1:80""#] {
+        let answer = &ask(&sandbox, &question(more))["answer"];
+        let servers = answer["servers"].as_array().unwrap();
+        assert_eq!((servers.len(), &answer["name"]), (1, &json!("web.cf")), "{answer}");
+        let story = &servers[0];
+        assert_eq!(story["service"]["id"], "tcp:192.0.2.1:80");
+        assert_eq!((&story["service"]["in_rotation"], &story["service"]["servers"]), (&json!(1), &json!(2)));
+        assert_eq!(
+            (&story["state"], &story["destination"]["weight"]),
+            (&json!("down"), &json!(0)),
+            "{story}"
+        );
+        let states: Vec<_> =
+            story["states"].as_array().unwrap().iter().map(|begin| &begin["state"]).collect();
+        assert_eq!(states, ["up", "down"], "{story}");
+        let checks = story["checks"].as_array().unwrap();
+        assert!(checks.len() >= 2 && checks[0]["result"] == "up", "{story}");
+        assert_eq!(checks.last().unwrap()["result"], "down", "{story}");
+        let events = story["events"].as_array().unwrap();
+        assert!(events.iter().any(|event| event["event"] == "down" && event["time"].is_string()), "{story}");
+        assert_eq!(
+            story["last_check"]["phases"].as_array().unwrap().last().unwrap()["phase"],
+            "connect",
+            "{story}"
+        );
+    }
+    let refused = ask(&sandbox, &question(r#","service":"fwm:5""#));
+    assert_eq!(refused["error"]["code"], "not-found", "{refused}");
+    let refused = ask(&sandbox, r#"{"v":1,"request":"show-server","server":"192.0.2.77:80"}"#);
+    assert_eq!(refused["error"]["code"], "not-found", "{refused}");
+}
+
 /// A cluster manager uses the same socket: programs that follow events must not take its place.
 #[test]
 fn followers_leave_room_for_questions() {

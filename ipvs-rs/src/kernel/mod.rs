@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::ipvs::{Ipvs, Timeouts, Version};
 use crate::snapshot::{ServiceSnapshot, Snapshot};
-use crate::table::{Operation, Service, ServiceKey, Table, check_key};
+use crate::table::{Operation, ServiceKey, Table, check_key};
 use crate::wire::{Request, command, decode_destination, decode_service};
 
 /// Maximum attempts to read the table if it changes meanwhile.
@@ -141,7 +141,7 @@ impl Ipvs for Kernel {
         self.read()
     }
 
-    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+    fn service_snapshot(&mut self, key: ServiceKey) -> Result<Option<ServiceSnapshot>, Error> {
         check_key(key)?;
         let mut found = None;
         let asked = self.channel.ask(self.family, Request::about(command::GET_SERVICE, key), |bytes| {
@@ -154,7 +154,7 @@ impl Ipvs for Kernel {
             Err(error) => return Err(error),
         }
         let Some((_, mut service)) = found else { return Ok(None) };
-        Ok(self.read_destinations(key, &mut service)?.then(|| service.service()))
+        Ok(self.read_destinations(key, &mut service)?.then_some(service))
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {

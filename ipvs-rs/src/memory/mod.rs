@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::Error;
 use crate::ipvs::{Ipvs, Timeouts, Version};
 use crate::snapshot::{Connections, DestinationSnapshot, ServiceSnapshot, Snapshot, Statistics};
-use crate::table::{DestinationKey, Operation, Service, ServiceKey, Table, check_key};
+use crate::table::{DestinationKey, Operation, ServiceKey, Table, check_key};
 
 /// A table in memory, for dry runs and tests.
 ///
@@ -230,9 +230,9 @@ impl Ipvs for Memory {
         Ok(snapshot)
     }
 
-    fn service(&mut self, key: ServiceKey) -> Result<Option<Service>, Error> {
+    fn service_snapshot(&mut self, key: ServiceKey) -> Result<Option<ServiceSnapshot>, Error> {
         check_key(key)?;
-        Ok(self.lock().begin_read()?.snapshot.services.get(&key).map(ServiceSnapshot::service))
+        Ok(self.lock().begin_read()?.snapshot.services.get(&key).cloned())
     }
 
     fn apply(&mut self, operations: &[Operation]) -> Vec<Result<(), Error>> {
