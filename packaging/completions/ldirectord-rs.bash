@@ -62,7 +62,7 @@ _ldirectord_rs() {
 	*:check | *:show | *:metrics | *:alert-test)
 		case $cur:${words[0]} in
 		-*:check) configs="--config-only --service --server --strict --json" ;;
-		-*:show) configs="--all --json" ;;
+		-*:show) configs="--config --connections --service --down --all --stats --rate --exact --watch --json" ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
 		[[ $cur == -* ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")

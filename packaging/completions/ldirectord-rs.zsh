@@ -44,7 +44,7 @@ _ldirectord_rs_first() {
 
 _ldirectord_rs_second() {
 	case ${line[1]} in
-	show) _ldirectord_rs_configs; compadd -- --all ;;
+	show) _ldirectord_rs_configs; compadd -- --config --connections --service --down --all --stats --rate --exact --watch ;;
 	check | metrics | alert-test) _ldirectord_rs_configs ;;
 	drain | down | up) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;

@@ -146,6 +146,19 @@ pub(super) enum CommandFailure {
     Refused { request: Box<ControlRequest>, error: ClientError },
     #[error("the daemon at {} refused: {error}", .socket.display())]
     ShowRefused { socket: PathBuf, error: ClientError },
+    /// The daemon's own message.
+    #[error("{0}")]
+    NoSuchServer(String),
+    #[error("the daemon for {config} has no virtual service {id}; `show` without --service lists all")]
+    NoSuchService { id: String, config: String },
+    #[error(
+        "the daemon for {config} has no traffic to show: its table is in memory, or it cannot read the kernel's counters"
+    )]
+    NoTraffic { config: String },
+    #[error("--watch needs a terminal; without one, run `show` again and again, or follow `events`")]
+    WatchWithoutTerminal,
+    #[error("{path}: {}; the connections of the kernel cannot be read. Run this as root, on the director", cause(.error))]
+    Connections { path: String, error: io::Error },
     /// It ended, or dropped this client because it did not read.
     #[error("the daemon for {config} ended, or events were not read for 5 s; run the command again")]
     EventsEnded { config: String },

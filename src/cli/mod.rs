@@ -8,6 +8,7 @@ mod alert_test;
 mod arguments;
 mod ask;
 mod check;
+mod connections;
 mod context;
 mod events;
 mod failure;
@@ -121,8 +122,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Check(judging, only) => check::run(&context, judging, &only),
                 Command::Judge { judging, named } => judge::run(&context, judging, named),
                 Command::AlertTest => alert_test::run(&context),
-                Command::Show { json, all } if context.is_named => show::run(&as_it_runs(context), json, all),
-                Command::Show { json, all } => show::run_all(&context, json, all),
+                Command::Show(options) => show::run(context, &options),
                 Command::Metrics => metrics::run(&as_it_runs(context)),
                 Command::IsUp { services, min } => is_up::run(&as_it_runs(context), &services, min),
                 Command::Plugin { services, limits } => plugin::run(&as_it_runs(context), &services, &limits),

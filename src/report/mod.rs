@@ -19,7 +19,7 @@ mod view;
 pub use counters::{CounterSource, Counters};
 pub use findings::{findings, heading, last_line};
 pub use history::{CheckTime, History};
-pub use listing::{ListingStyle, render};
+pub use listing::{ListingStyle, render, story, traffic_table};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
 pub use outline::{Outline, check_notes, leaving_notes};
@@ -27,7 +27,9 @@ pub use plan::{ActiveConnections, PlanContext, PlanReport, PlannedOperation, act
 pub use rotation::Threshold;
 #[cfg(test)]
 pub(crate) use rotation::tests::service as test_service;
-pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
+pub use snapshot::{
+    CheckRun, DestinationEntry, Elsewhere, PhaseDuration, ServerEntry, StateSnapshot, VirtualService,
+};
 pub use status::status;
 pub use story::{MemberReport, MemberStory, ServerStory, StoryReport};
 pub use traffic::{ConnectionCounts, Traffic};

@@ -63,6 +63,8 @@ pub struct MemberReport {
     /// As in `show --json`.
     #[serde(flatten)]
     pub server: ServerEntry,
+    /// When its standing last changed (RFC 3339).
+    pub since: String,
     /// Its destination in the table. Absent if the table does not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<DestinationEntry>,
@@ -137,6 +139,7 @@ fn report(member: &MemberStory, at: Moment, counters: Option<&Counters>) -> Memb
         service = service.with_counters(view, counters, true);
     }
     let in_rotation = service.in_rotation();
+    let since = snapshot::time(at.wall_at(view.servers[member.index].since));
     let server = service.servers.swap_remove(member.index);
     let destination = service.destination_of(&server).cloned();
     let destinations = service.destinations.as_deref().unwrap_or_default();
@@ -152,6 +155,7 @@ fn report(member: &MemberStory, at: Moment, counters: Option<&Counters>) -> Memb
     MemberReport {
         service: summary,
         server,
+        since,
         destination,
         next_check_seconds: member.next_check.map(|time| snapshot::rounded(time.as_secs_f64())),
         states: member

@@ -34,6 +34,7 @@ mod privileges;
 mod reload;
 mod replies;
 mod sandbox;
+mod show;
 mod stages;
 mod tls;
 mod unit;

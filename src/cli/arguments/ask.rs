@@ -1,10 +1,9 @@
-//! Arguments of the commands that ask a daemon without changing anything: `is-up`, `plugin`, `events`, `plan`.
+//! Arguments of the commands that ask a daemon without changing anything: `show`, `is-up`, `plugin`, `events`, `plan`.
 
 use clap::Parser;
-use clap::error::ErrorKind;
 
 use super::own::Own;
-use super::{Command, Judging, ParsedWords, PluginLimits, Words, Wrong, first_line};
+use super::{Command, Judging, ParsedWords, PluginLimits, Words, Wrong, show};
 use crate::report::Threshold;
 
 /// One server in rotation.
@@ -64,15 +63,16 @@ struct Plan {
 pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging: Judging) -> Words {
     let (config, command) = match own.name {
         "is-up" => {
-            let IsUp { services, min, config } = parse(own, words)?;
+            let IsUp { services, min, config } = own.parse(words)?;
             (config, Command::IsUp { services, min })
         }
         "events" => {
-            let Events { place, config, json } = parse(own, words)?;
+            let Events { place, config, json } = own.parse(words)?;
             (config.or(place), Command::Events { json: json || judging.json })
         }
+        "show" => show::read(own, words, judging)?,
         "plan" => {
-            let Plan { place, config, diff } = parse(own, words)?;
+            let Plan { place, config, diff } = own.parse(words)?;
             (config.or(place), Command::Plan { diff })
         }
         _ => plugin(own, words)?,
@@ -81,7 +81,7 @@ pub(super) fn read(own: &Own, before: Option<&String>, words: &[String], judging
 }
 
 fn plugin(own: &Own, words: &[String]) -> Result<(Option<String>, Command), Wrong> {
-    let Plugin { services, critical_or_config, warning, mut critical, mut config } = parse(own, words)?;
+    let Plugin { services, critical_or_config, warning, mut critical, mut config } = own.parse(words)?;
     for value in critical_or_config {
         let is_second = match value.parse() {
             Ok(threshold) => critical.replace(threshold).is_some(),
@@ -98,15 +98,6 @@ fn plugin(own: &Own, words: &[String]) -> Result<(Option<String>, Command), Wron
     Ok((config, Command::Plugin { services, limits: PluginLimits { warning, critical } }))
 }
 
-fn parse<T: Parser>(own: &Own, words: &[String]) -> Result<T, Wrong> {
-    T::try_parse_from(words).map_err(|error| match error.kind() {
-        ErrorKind::MissingRequiredArgument => {
-            own.wrong("SERVICE is missing: a virtual service as `show` prints it", words)
-        }
-        _ => own.wrong(first_line(&error.to_string()).trim_start_matches("error: "), words),
-    })
-}
-
 /// The options of the commands.
 #[cfg(test)]
 pub(super) fn options(name: &str) -> Vec<String> {
@@ -116,6 +107,7 @@ pub(super) fn options(name: &str) -> Vec<String> {
         "plugin" => Plugin::command(),
         "events" => Events::command(),
         "plan" => Plan::command(),
+        "show" => show::command(),
         _ => panic!("{name}"),
     };
     command.get_arguments().filter_map(clap::Arg::get_long).map(|long| format!("--{long}")).collect()

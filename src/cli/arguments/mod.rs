@@ -2,6 +2,7 @@
 
 mod ask;
 mod own;
+mod show;
 mod steer;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::control::ControlRequest;
 use crate::report::Threshold;
 use crate::settings::Backend;
 use crate::value::VirtualId;
+pub(super) use show::{ShowOptions, TrafficKind};
 
 /// The health checker for Linux Virtual Server.
 #[derive(Debug, Parser)]
@@ -79,9 +81,16 @@ check         validate the file, diagnose this machine and probe every server on
                 --config-only         only validate the file, as -t does
                 --service ID          probe only this virtual service, such as tcp:10.0.0.1:80
                 --server SERVER       probe only this server (ADDRESS:PORT)
-show          print the state of all servers, and the table of the running daemon;
-              without CONFIG of every daemon
+show          print the state of all servers, and the table of the running daemon; without CONFIG
+              of every daemon. With SERVER (ADDRESS:PORT): everything known about it
+                -c, --config CONFIG   the daemon's configuration; it may also come first
                 --all                 every server, also those that are up in a long listing
+                --down                only services and servers with a problem
+                --service ID          only this virtual service, such as tcp:10.0.0.1:80
+                --connections         with SERVER: the clients that are connected to it
+                --stats, --rate       traffic since the last reset of the counters, or per second
+                --exact               with --stats or --rate: numbers that are not rounded
+                --watch               again every 2 s, until Ctrl-C
 drain         send a server (ADDRESS:PORT, as show prints it) no new connections; others continue
 down          treat a server as if its check failed
 up            keep a server in rotation, whatever its check finds
@@ -141,11 +150,7 @@ pub(super) enum Command {
     },
     /// Print for every daemon whether it runs.
     List,
-    Show {
-        json: bool,
-        /// Every server, also those that are up in a long listing.
-        all: bool,
-    },
+    Show(ShowOptions),
     AlertTest,
     Metrics,
     /// Whether services have enough servers in rotation.
@@ -206,7 +211,7 @@ impl Command {
             self,
             Command::Action(Action::Stop | Action::Status)
                 | Command::List
-                | Command::Show { .. }
+                | Command::Show(_)
                 | Command::Judge { .. }
                 | Command::IsUp { .. }
                 | Command::Plugin { .. }
@@ -416,7 +421,7 @@ fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judgi
     let words = &[before.map(slice::from_ref).unwrap_or_default(), after].concat();
     command.check_options(words, judging)?;
     match command.name {
-        "is-up" | "plugin" | "events" | "plan" => ask::read(command, before, after, judging),
+        "show" | "is-up" | "plugin" | "events" | "plan" => ask::read(command, before, after, judging),
         "drain" | "down" | "up" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }

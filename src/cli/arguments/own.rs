@@ -1,9 +1,12 @@
-//! Our own commands, which the original does not have: their words, their usage, and how `check`, `show` and
-//! `alert-test` are parsed.
+//! Our own commands, which the original does not have: their words, their usage, and how `check`, `metrics`
+//! and `alert-test` are parsed.
 
 use std::str::FromStr;
 
-use super::{Command, Judging, Only, ParsedWords, Words, Wrong};
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::{Command, Judging, Only, ParsedWords, Words, Wrong, first_line};
 use crate::config::nearest_word;
 
 /// A command that the original does not have.
@@ -20,7 +23,8 @@ pub(super) struct Own {
 const SERVER: &str = "SERVER is an address and port as `show` prints it, such as 10.0.0.2:80.";
 const SERVICE: &str = "SERVICE is a virtual service as `show` prints it, such as tcp:10.0.0.1:80 or fwm:5.";
 const CONFIG: &str = "CONFIG is the configuration, by default ldirectord.cf.";
-const DAEMON: &str = "CONFIG is the configuration of the daemon, by default every running one.";
+const DAEMON: &str =
+    "CONFIG is the configuration of the daemon, by default every running one. SERVER is an address and port.";
 const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
@@ -32,7 +36,23 @@ pub(super) const OWN: [Own; 12] = [
         about: CONFIG,
         flags: &["--config-only", "--service", "--server", "--strict", "--json"],
     },
-    Own { name: "show", usage: "[CONFIG] [--all] [--json]", about: DAEMON, flags: &["--all", "--json"] },
+    Own {
+        name: "show",
+        usage: "[CONFIG] [SERVER [--connections]] [--service ID] [--down] [--all] [--stats | --rate] [--exact] [--watch] [--json]",
+        about: DAEMON,
+        flags: &[
+            "--config",
+            "--connections",
+            "--service",
+            "--down",
+            "--all",
+            "--stats",
+            "--rate",
+            "--exact",
+            "--watch",
+            "--json",
+        ],
+    },
     Own { name: "drain", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
     Own { name: "down", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
     Own { name: "up", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
@@ -86,6 +106,16 @@ impl Own {
         }
     }
 
+    /// Parses its words.
+    pub fn parse<T: Parser>(&self, words: &[String]) -> Result<T, Wrong> {
+        T::try_parse_from(words).map_err(|error| match error.kind() {
+            ErrorKind::MissingRequiredArgument => {
+                self.wrong("SERVICE is missing: a virtual service as `show` prints it", words)
+            }
+            _ => self.wrong(first_line(&error.to_string()).trim_start_matches("error: "), words),
+        })
+    }
+
     /// The option that the first unknown one resembles.
     fn nearest_flag(&self, words: &[String]) -> Option<String> {
         let mut names = words.iter().filter_map(|word| word.split('=').next());
@@ -102,7 +132,7 @@ impl Own {
         }
     }
 
-    /// Parses the words of `check`, `show`, `metrics` or `alert-test`.
+    /// Parses the words of `check`, `metrics` or `alert-test`.
     pub fn read(&self, words: &[String], judging: Judging) -> Words {
         match self.name {
             "check" => {
@@ -122,12 +152,6 @@ impl Own {
                     false => Command::Check(judging, only),
                 };
                 Ok(ParsedWords::new(flags.config, command))
-            }
-            "show" => {
-                let flags = self.flags(words)?;
-                let json = judging.json || flags.has("--json");
-                let all = flags.has("--all");
-                Ok(ParsedWords::new(flags.config, Command::Show { json, all }))
             }
             "metrics" => Ok(ParsedWords::new(self.flags(words)?.config, Command::Metrics)),
             _ => Ok(ParsedWords::new(self.flags(words)?.config, Command::AlertTest)),

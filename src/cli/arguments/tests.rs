@@ -15,6 +15,10 @@ fn probing(judging: Judging) -> Command {
     Command::Check(judging, Only::default())
 }
 
+fn show_json() -> Command {
+    Command::Show(ShowOptions { json: true, ..ShowOptions::default() })
+}
+
 #[test]
 fn words_mean_what_they_mean_to_the_original() {
     let check = |line: &str, config: Option<&str>, debug: bool, command: Command| {
@@ -87,7 +91,7 @@ fn words_mean_what_they_mean_to_the_original() {
     }
     // A file may still have the name of a command.
     check("down start", Some("down"), false, Command::Action(Action::Start));
-    check("show --json x.cf", Some("x.cf"), false, Command::Show { json: true, all: false });
+    check("show --json x.cf", Some("x.cf"), false, show_json());
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn the_configuration_may_stand_before_our_commands() {
     let judging = Judging { json: false, strict: true };
     check("x.cf check --strict", "x.cf", probing(judging));
     check("x.cf check --config-only --strict", "x.cf", Command::Judge { judging, named: false });
-    check("x.cf show --json", "x.cf", Command::Show { json: true, all: false });
+    check("x.cf show --json", "x.cf", show_json());
     check("x.cf alert-test", "x.cf", Command::AlertTest);
     check("check show", "show", probing(Judging::default()));
 }
@@ -254,7 +258,7 @@ fn wrong_use_of_our_own_commands_prints_their_usage_only() {
         ("check a b", "check: b: a second configuration", None),
         ("check --jsno", "check: --jsno: no such option", Some("--json")),
         ("x.cf check --strct", "check: --strct: no such option", Some("--strict")),
-        ("show --strict", "show: --strict: no such option", None),
+        ("show --strict", "show: unexpected argument '--strict' found", None),
         ("--strict show", "show: --strict does not apply", None),
         ("--json alert-test", "alert-test: --json does not apply", None),
         ("drain 10.0.0.2:80 --forse", "drain: unexpected argument '--forse' found", Some("--force")),
@@ -293,7 +297,7 @@ fn help_and_manual_have_every_option() {
     }
     let commands = [("drain", steer::options())].into_iter();
     for (name, mut read) in
-        commands.chain(["is-up", "plugin", "events", "plan"].map(|name| (name, ask::options(name))))
+        commands.chain(["show", "is-up", "plugin", "events", "plan"].map(|name| (name, ask::options(name))))
     {
         let mut known = own::find(name).unwrap().flags.to_vec();
         known.sort_unstable();

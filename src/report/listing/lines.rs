@@ -7,6 +7,21 @@ use unicode_width::UnicodeWidthStr;
 use crate::value::layout::{self, wrap};
 use crate::value::shown::escaped;
 
+/// How a snapshot is rendered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListingStyle {
+    /// The columns of the terminal. None: a line for each server, however long.
+    pub width: Option<usize>,
+    /// With the escape sequences of colours.
+    pub colour: bool,
+    /// With marks that need UTF-8. Other marks are ASCII.
+    pub utf8: bool,
+    /// Every server, also those that are up in a long listing.
+    pub all: bool,
+    /// Only services and servers with a problem.
+    pub down: bool,
+}
+
 /// The colours of a listing, by what they mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::report) enum Paint {

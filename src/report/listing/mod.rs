@@ -2,33 +2,27 @@
 //! needs one.
 
 pub(super) mod lines;
+mod marks;
 mod rows;
+mod story;
 #[cfg(test)]
 mod tests;
+mod traffic;
+mod words;
 
 use std::collections::BTreeMap;
 
-use chrono::DateTime;
-
-use super::snapshot::{Overridden, ServerEntry, StateSnapshot};
+use super::snapshot::{ServerEntry, StateSnapshot};
 use super::view::ShownState;
 use crate::health::MAINTENANCE;
 use crate::value::shown::escaped;
+pub use lines::ListingStyle;
 use lines::{Paint, PaintedLine, appended, filled, span, wrapped};
+use marks::{mark, paint, sign};
 use rows::{Level, Row, ServiceRows};
-
-/// How a snapshot is rendered.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ListingStyle {
-    /// The columns of the terminal. None: a line for each server, however long.
-    pub width: Option<usize>,
-    /// With the escape sequences of colours.
-    pub colour: bool,
-    /// With marks that need UTF-8. Other marks are ASCII.
-    pub utf8: bool,
-    /// Every server, also those that are up in a long listing.
-    pub all: bool,
-}
+pub use story::story;
+pub use traffic::traffic_table;
+use words::{common_reason, date, is_plainly_up};
 
 /// Maximum number of servers of a listing that shows all of them.
 const SHORT: usize = 16;
@@ -45,16 +39,16 @@ pub fn render(snapshot: &StateSnapshot, look: ListingStyle) -> String {
     let services: Vec<ServiceRows<'_>> = snapshot.virtuals.iter().map(ServiceRows::of).collect();
     let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
     let listing = Listing {
-        look: ListingStyle { all: look.all || count <= SHORT, ..look },
+        look: ListingStyle { all: look.all || (count <= SHORT && !look.down), ..look },
         columns: Columns::of(&services),
     };
     let mut lines = listing.summary(snapshot, &services);
     let mut sorted: Vec<&ServiceRows<'_>> = services.iter().collect();
     sorted.sort_by_key(|service| service.level);
-    for service in sorted {
+    for service in sorted.into_iter().filter(|service| !look.down || service.has_problem()) {
         lines.extend(listing.service(service));
     }
-    for other in &snapshot.elsewhere {
+    for other in snapshot.elsewhere.iter().filter(|_| !look.down) {
         lines.push(PaintedLine::of(
             Paint::Dim,
             format!("{} {}  owned by {}", mark(look, ShownState::Off), other.id, escaped(&other.owner)),
@@ -71,6 +65,7 @@ struct Columns {
     state: usize,
     since: usize,
     weight: usize,
+    active: usize,
     took: usize,
 }
 
@@ -83,6 +78,7 @@ impl Columns {
                 (&mut columns.state, row.state),
                 (&mut columns.since, &row.since),
                 (&mut columns.weight, &row.weight),
+                (&mut columns.active, &row.active),
                 (&mut columns.took, &row.took),
             ] {
                 *column = (*column).max(cell.chars().count());
@@ -180,6 +176,9 @@ impl Listing {
         if !v.servers.is_empty() {
             parts.push(format!("{} of {} up", service.up, v.servers.len()));
         }
+        if let Some(active) = service.active() {
+            parts.push(format!("{active} active"));
+        }
         let name = v.name.as_deref().map(|name| format!(" {}", escaped(name))).unwrap_or_default();
         let mut line = PaintedLine::default();
         line.push(if service.level == Level::Up { Paint::Good } else { paint }, self.sign(service.level));
@@ -224,7 +223,7 @@ impl Listing {
             lines.push(rest(text));
         }
         // The line of a service that is up has this already.
-        if up > 0 && (!lines.is_empty() || up < service.rows.len()) {
+        if up > 0 && !self.look.down && (!lines.is_empty() || up < service.rows.len()) {
             lines.push(rest(format!("{up} more up")));
         }
         lines
@@ -240,22 +239,20 @@ impl Listing {
         line.push(Paint::Plain, format!(" {:<1$}", server.address, columns.address));
         line.push(paint, format!("  {:<1$}", row.state, columns.state));
         let is_wide = self.look.width.is_none_or(|width| width >= WIDE);
-        let took = if is_wide { columns.took } else { 0 };
-        for (cell, column) in [(&row.since, columns.since), (&row.weight, columns.weight), (&row.took, took)]
-        {
+        let wide = |column: usize| if is_wide { column } else { 0 };
+        for (cell, column) in [
+            (&row.since, columns.since),
+            (&row.weight, columns.weight),
+            (&row.active, wide(columns.active)),
+            (&row.took, wide(columns.took)),
+        ] {
             if column > 0 {
                 line.push(Paint::Plain, format!("  {cell:>column$}"));
             }
         }
         line.push(Paint::Plain, "  ");
-        wrapped(line, &reason(server), self.look.width)
+        wrapped(line, &row.reason(), self.look.width)
     }
-}
-
-/// The reason of the last check without the server's own address, so that equal reasons of several servers are equal.
-fn common_reason(server: &ServerEntry) -> String {
-    let reason = server.last_check.as_ref().map_or("", |checked| checked.reason.as_str());
-    reason.replace(&format!(" to {}", server.address), "").replace(&server.address, "it")
 }
 
 fn degraded_words(count: usize) -> String {
@@ -293,75 +290,4 @@ fn counts(services: &[ServiceRows<'_>], count: usize) -> Vec<String> {
         number => parts.push(format!("{number} overrides")),
     }
     parts
-}
-
-/// Up, and nothing else to say about it.
-fn is_plainly_up(server: &ServerEntry) -> bool {
-    let has_warning = server.last_check.as_ref().is_some_and(|checked| checked.warning.is_some());
-    server.state == ShownState::Up && server.overridden.is_none() && server.failures == 0 && !has_warning
-}
-
-fn sign(look: ListingStyle, server: &ServerEntry) -> &'static str {
-    match (server.state, look.utf8) {
-        (ShownState::Up, true) if server.failures > 0 => "◐",
-        (ShownState::Up, false) if server.failures > 0 => "~",
-        _ => mark(look, server.state),
-    }
-}
-
-fn mark(look: ListingStyle, state: ShownState) -> &'static str {
-    let (mark, plain) = match state {
-        ShownState::Up => ("●", "+"),
-        ShownState::Down => ("✖", "x"),
-        ShownState::Draining | ShownState::Leaving => ("▽", "v"),
-        ShownState::Maintenance => ("◇", "m"),
-        ShownState::Unknown | ShownState::Off => ("○", "-"),
-    };
-    if look.utf8 { mark } else { plain }
-}
-
-fn paint(server: &ServerEntry) -> Paint {
-    match server.state {
-        ShownState::Up if server.failures > 0 => Paint::Warning,
-        ShownState::Up => Paint::Plain,
-        ShownState::Down => Paint::Bad,
-        ShownState::Unknown => Paint::Warning,
-        ShownState::Draining | ShownState::Leaving => Paint::Draining,
-        ShownState::Maintenance => Paint::Maintained,
-        ShownState::Off => Paint::Dim,
-    }
-}
-
-/// Why a server is in its state.
-fn reason(server: &ServerEntry) -> String {
-    let found = match &server.last_check {
-        Some(checked) => checked.reason.clone(),
-        None if server.state == ShownState::Off => "never checked (checktype=off)".to_owned(),
-        None => "not checked yet".to_owned(),
-    };
-    match &server.overridden {
-        Some(decision) => decided(decision, &found),
-        None if server.state == ShownState::Up && server.failures > 0 => {
-            let of = server.failurecount.map(|count| format!(" of {count}")).unwrap_or_default();
-            format!("soft failure {}{of}: {found}", server.failures)
-        }
-        None => found,
-    }
-}
-
-/// The override of a server, and the result of its check.
-fn decided(decision: &Overridden, found: &str) -> String {
-    if decision.owner == MAINTENANCE {
-        return escaped(&decision.note).into_owned();
-    }
-    let until = decision.until.as_ref().map(|until| format!(" until {}", date(until))).unwrap_or_default();
-    let note =
-        if decision.note.is_empty() { String::new() } else { format!(" ({})", escaped(&decision.note)) };
-    format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
-}
-
-/// A time of RFC 3339 as people write it: `29 Nov 2026 05:26:40 +01:00`.
-fn date(text: &str) -> String {
-    let time = DateTime::parse_from_rfc3339(text);
-    time.map_or_else(|_| text.to_owned(), |time| time.format("%-d %b %Y %H:%M:%S %:z").to_string())
 }

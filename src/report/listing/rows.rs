@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::words;
 use crate::report::snapshot::{DestinationEntry, ServerEntry, VirtualService};
+use crate::report::traffic::ConnectionCounts;
 use crate::report::view::ShownState;
 
 /// How a virtual service is, the worst first.
@@ -35,7 +37,10 @@ pub(super) struct Row<'a> {
     pub(super) state: &'static str,
     pub(super) since: String,
     pub(super) weight: String,
+    /// Established connections. Empty if they are not known.
+    pub(super) active: String,
     pub(super) took: String,
+    connections: Option<ConnectionCounts>,
     in_rotation: bool,
     /// Whether the table has it. True if the table was not read.
     is_placed: bool,
@@ -63,6 +68,21 @@ impl<'a> ServiceRows<'a> {
         let out = self.rows.iter().filter(|row| row.server.state != ShownState::Up);
         let out: HashSet<&str> = out.map(|row| row.server.address.as_str()).collect();
         lacking.any(|row| !out.contains(row.server.address.as_str()))
+    }
+
+    /// Established connections of all its destinations. `None` if they are not known.
+    pub(super) fn active(&self) -> Option<u64> {
+        let destinations = self.of.destinations.iter().flatten();
+        let active = destinations.map(|found| found.connections.map(|counts| u64::from(counts.active)));
+        active
+            .sum::<Option<u64>>()
+            .filter(|_| self.of.destinations.as_ref().is_some_and(|all| !all.is_empty()))
+    }
+
+    /// Whether the service or one of its servers is not plainly up.
+    pub(super) fn has_problem(&self) -> bool {
+        let is_fine = |row: &Row<'_>| words::is_plainly_up(row.server) || row.server.state == ShownState::Off;
+        self.level < Level::Up || self.is_pending() || self.rows.iter().any(|row| !is_fine(row))
     }
 
     /// Whether it waits for the first check of its servers.
@@ -109,16 +129,41 @@ impl<'a> Row<'a> {
             (_, Some(found)) => format!("{}/{}", found.weight, server.weight),
             (_, None) => format!("-/{}", server.weight),
         };
+        let connections = destination.and_then(|destination| destination.connections);
         let took = server.last_check.as_ref().map(|checked| took(checked.took_ms));
         Row {
             server,
             state: word(server.state),
             since: server.since_seconds.map(short).unwrap_or_default(),
             weight,
+            active: connections.map(|found| found.active.to_string()).unwrap_or_default(),
             took: took.unwrap_or_default(),
+            connections,
             in_rotation,
             is_placed: table.is_none() || destination.is_some(),
         }
+    }
+}
+
+impl Row<'_> {
+    /// Why the server is in its state, and what keeps a drain from ending.
+    pub(super) fn reason(&self) -> String {
+        let reason = words::reason(self.server);
+        match (self.server.state, self.connections) {
+            (ShownState::Draining | ShownState::Leaving, Some(counts)) => {
+                format!("{reason}; {}", left(counts.active))
+            }
+            _ => reason,
+        }
+    }
+}
+
+/// How many established connections are left.
+fn left(active: u32) -> String {
+    match active {
+        0 => "no connection left".to_owned(),
+        1 => "1 connection still active".to_owned(),
+        _ => format!("{active} connections still active"),
     }
 }
 
@@ -166,7 +211,7 @@ fn strangers<'a>(
     (all.iter().find(is_fallback), others)
 }
 
-fn word(state: ShownState) -> &'static str {
+pub(super) fn word(state: ShownState) -> &'static str {
     match state {
         ShownState::Up => "up",
         ShownState::Down => "DOWN",

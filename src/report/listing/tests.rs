@@ -3,16 +3,18 @@
 use std::fs;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::rows::short;
-use super::{ListingStyle, render};
+use super::{ListingStyle, render, story};
 use crate::report::StateSnapshot;
 
-/// The listing of a snapshot in `tests/data/show`, in each of the looks that it is expected in.
-fn check(name: &str) {
+/// What is printed about a file in `tests/data/show`, in each of the looks that it is expected in.
+fn check<T: DeserializeOwned>(name: &str, render: impl Fn(&T, ListingStyle) -> String) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
-    let snapshot: StateSnapshot = serde_json::from_str(&text).unwrap();
-    let look = |width, all| ListingStyle { width, colour: false, utf8: true, all };
+    let snapshot: T = serde_json::from_str(&text).unwrap();
+    let look = |width, all| ListingStyle { width, colour: false, utf8: true, all, down: false };
     let looks = [
         ("80 columns", look(Some(80), false)),
         ("80 columns, --all", look(Some(80), true)),
@@ -38,8 +40,13 @@ fn check(name: &str) {
 #[test]
 fn listings_are_as_recorded() {
     for name in ["healthy", "bad-night", "starting", "check", "old"] {
-        check(name);
+        check(name, render);
     }
+}
+
+#[test]
+fn the_story_of_a_server_is_as_recorded() {
+    check("story", story);
 }
 
 #[test]
@@ -47,7 +54,7 @@ fn colours_only_surround_the_same_text() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join("bad-night.json")).unwrap();
     let snapshot: StateSnapshot = serde_json::from_str(&text).unwrap();
-    let look = ListingStyle { width: Some(80), colour: true, utf8: true, all: true };
+    let look = ListingStyle { width: Some(80), colour: true, utf8: true, all: true, down: false };
     let coloured = render(&snapshot, look);
     assert!(
         coloured.contains("\u{1b}[1;31mNO SERVER LEFT") || coloured.contains("\u{1b}[1;31m   NO SERVER LEFT")
