@@ -92,7 +92,7 @@ fn outcome(snapshot: &StateSnapshot, findings: &[Finding], took: Duration, look:
     };
     let seconds = took.as_secs_f64();
     let probed = format!("  {all} probed in {seconds:.1} s: {up} up, {down} down{others}");
-    let servers = report::render(snapshot, look);
+    let servers = report::render(snapshot, ListingStyle { phases: true, ..look });
     format!("{probed}\n\n{servers}\n\n{}", report::last_line(findings, snapshot.unwell(), look))
 }
 

@@ -40,7 +40,7 @@ pub(super) fn look(all: bool) -> ListingStyle {
         locale.filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().to_ascii_lowercase());
     // Standard output strips the colours where it is not a terminal, or does not want them.
     let utf8 = locale.take(1).any(|value| value.contains("utf-8") || value.contains("utf8"));
-    ListingStyle { width, colour: true, utf8, all, down: false }
+    ListingStyle { width, colour: true, utf8, all, ..ListingStyle::default() }
 }
 
 /// Whether a person reads standard error: diagnostics are in colour then.

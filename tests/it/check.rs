@@ -100,6 +100,10 @@ fn check_diagnoses_the_machine() {
         assert!(text.lines().any(|line| line.starts_with(row)), "{row}\n{text}");
     }
     assert!(text.contains("\n  2 probed in ") && text.contains(" s: 2 up, 0 down\n"), "{text}");
+    // Each step of each probe has its time.
+    let steps =
+        text.lines().filter(|line| line.starts_with("      connect ") && line.contains(" ms   answer "));
+    assert_eq!(steps.count(), 2, "{text}");
     assert!(text.ends_with("\n+ no error, no warning, no server not up\n"), "{text}");
 
     // What is right here depends on the machine, but each topic has a finding.

@@ -46,7 +46,8 @@ fn examples() -> Vec<Finding> {
 
 #[test]
 fn findings_are_as_recorded() {
-    let look = |utf8, width| ListingStyle { width, colour: false, utf8, all: false, down: false };
+    let look =
+        |utf8, width| ListingStyle { width, colour: false, utf8, all: false, down: false, phases: false };
     let parts = ["ldirectord-rs 2.0.0", "/etc/ha.d/ldirectord.cf", "lb1.fra.example.net"].map(str::to_owned);
     let mut found = String::new();
     for (title, look) in [
@@ -72,7 +73,8 @@ fn findings_are_as_recorded() {
 
 #[test]
 fn the_last_line_counts_and_has_the_worst_mark() {
-    let look = ListingStyle { width: Some(80), colour: false, utf8: false, all: false, down: false };
+    let look =
+        ListingStyle { width: Some(80), colour: false, utf8: false, all: false, down: false, phases: false };
     let warning = finding(Topic::Sysctl, FindingLevel::Warning, "", "", "");
     let error = finding(Topic::Forwarding, FindingLevel::Error, "", "", "");
     assert_eq!(last_line(&[], 0, look), "+ no error, no warning, no server not up");

@@ -20,6 +20,8 @@ pub struct ListingStyle {
     pub all: bool,
     /// Only services and servers with a problem.
     pub down: bool,
+    /// The duration of each phase of a check, below its server.
+    pub phases: bool,
 }
 
 /// The colours of a listing, by what they mean.

@@ -22,7 +22,7 @@ use marks::{mark, paint, sign};
 use rows::{Level, Row, ServiceRows};
 pub use story::story;
 pub use traffic::traffic_table;
-use words::{common_reason, date, is_plainly_up};
+use words::{common_reason, date, is_plainly_up, phases};
 
 /// Maximum number of servers of a listing that shows all of them.
 const SHORT: usize = 16;
@@ -251,7 +251,14 @@ impl Listing {
             }
         }
         line.push(Paint::Plain, "  ");
-        wrapped(line, &row.reason(), self.look.width)
+        let mut lines = wrapped(line, &row.reason(), self.look.width);
+        if self.look.phases
+            && let Some(run) = &server.last_check
+            && let Some(phases) = phases(run, server.state == ShownState::Down, self.look)
+        {
+            lines.push(PaintedLine::of(Paint::Dim, format!("      {phases}")));
+        }
+        lines
     }
 }
 

@@ -6,8 +6,7 @@ use serde_json::Value;
 use super::lines::{ListingStyle, Paint, PaintedLine, appended, span, wrapped};
 use super::marks::{paint, sign};
 use super::rows;
-use super::words::{date, reason};
-use crate::report::snapshot::PhaseDuration;
+use super::words::{self, date, duration, reason};
 use crate::report::story::{CheckDuration, MemberReport, StoryReport};
 use crate::report::view::ShownState;
 use crate::value::shown::escaped;
@@ -108,21 +107,9 @@ fn table(member: &MemberReport) -> String {
     format!("{}, weight {}{of}{}", server.method, found.weight, connections.unwrap_or_default())
 }
 
-/// The duration of each phase of the last check. The phase in which the check failed has a mark.
 fn phases(member: &MemberReport, look: ListingStyle) -> Option<String> {
-    let run = member.server.last_check.as_ref()?;
-    let last = run.phases.len().checked_sub(1)?;
     let has_failed = member.checks.last().is_some_and(|check| check.result == "down");
-    let text = |(index, phase): (usize, &PhaseDuration)| {
-        let mark = if has_failed && index == last { failed_mark(look) } else { "" };
-        let mark = if mark.is_empty() { String::new() } else { format!("{mark} ") };
-        format!("{} {mark}{}", escaped(&phase.phase), duration(phase.ms))
-    };
-    Some(run.phases.iter().enumerate().map(text).collect::<Vec<_>>().join("   "))
-}
-
-fn failed_mark(look: ListingStyle) -> &'static str {
-    if look.utf8 { "✖" } else { "x" }
+    words::phases(member.server.last_check.as_ref()?, has_failed, look)
 }
 
 /// The last times of the check, each as a bar, and what is usual.
@@ -201,10 +188,6 @@ fn day(member: &MemberReport, taken: DateTime<FixedOffset>, look: ListingStyle) 
     let downs = begins.iter().filter(|(_, is_down)| *is_down).count();
     let times = if downs == 1 { "once".to_owned() } else { format!("{downs} times") };
     Some(if downs == 0 { format!("{strip}  never down") } else { format!("{strip}  down {times}") })
-}
-
-fn duration(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
 
 /// `29 Nov 05:26:40`.

@@ -14,7 +14,8 @@ fn check<T: DeserializeOwned>(name: &str, render: impl Fn(&T, ListingStyle) -> S
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join(format!("{name}.json"))).unwrap();
     let snapshot: T = serde_json::from_str(&text).unwrap();
-    let look = |width, all| ListingStyle { width, colour: false, utf8: true, all, down: false };
+    let look =
+        |width, all| ListingStyle { width, colour: false, utf8: true, all, down: false, phases: false };
     let looks = [
         ("80 columns", look(Some(80), false)),
         ("80 columns, --all", look(Some(80), true)),
@@ -54,7 +55,8 @@ fn colours_only_surround_the_same_text() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/show");
     let text = fs::read_to_string(directory.join("bad-night.json")).unwrap();
     let snapshot: StateSnapshot = serde_json::from_str(&text).unwrap();
-    let look = ListingStyle { width: Some(80), colour: true, utf8: true, all: true, down: false };
+    let look =
+        ListingStyle { width: Some(80), colour: true, utf8: true, all: true, down: false, phases: false };
     let coloured = render(&snapshot, look);
     assert!(
         coloured.contains("\u{1b}[1;31mNO SERVER LEFT") || coloured.contains("\u{1b}[1;31m   NO SERVER LEFT")

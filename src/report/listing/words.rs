@@ -2,8 +2,9 @@
 
 use chrono::DateTime;
 
+use super::lines::ListingStyle;
 use crate::health::MAINTENANCE;
-use crate::report::snapshot::{Overridden, ServerEntry};
+use crate::report::snapshot::{CheckRun, Overridden, PhaseDuration, ServerEntry};
 use crate::report::view::ShownState;
 use crate::value::shown::escaped;
 
@@ -51,4 +52,20 @@ pub(super) fn decided(decision: &Overridden, found: &str) -> String {
 pub(super) fn date(text: &str) -> String {
     let time = DateTime::parse_from_rfc3339(text);
     time.map_or_else(|_| text.to_owned(), |time| time.format("%-d %b %Y %H:%M:%S %:z").to_string())
+}
+
+/// The duration of each phase of a check. The phase in which it failed has a mark.
+pub(super) fn phases(run: &CheckRun, has_failed: bool, look: ListingStyle) -> Option<String> {
+    let last = run.phases.len().checked_sub(1)?;
+    let mark = if look.utf8 { "✖ " } else { "x " };
+    let text = |(index, phase): (usize, &PhaseDuration)| {
+        let mark = if has_failed && index == last { mark } else { "" };
+        format!("{} {mark}{}", escaped(&phase.phase), duration(phase.ms))
+    };
+    Some(run.phases.iter().enumerate().map(text).collect::<Vec<_>>().join("   "))
+}
+
+/// Milliseconds in words: `3.1 ms`, `5.0 s`.
+pub(super) fn duration(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
