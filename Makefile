@@ -62,8 +62,8 @@ faults: setup    ## the same for minutes each: pauses, bursts, resolver, link, l
 fuzz: setup      ## a minute of fuzzing for each parser, with the nightly compiler; T='NAME…' picks parsers
 	fuzz/run $(T)
 
-bench: setup     ## CPU time of a check and of the daemon under load, compared with other programs in the same run
-	$(CARGO) bench --bench check --bench daemon
+bench: setup     ## CPU time of a check and of the daemon under load, compared with other programs in the same run; answers under load
+	$(CARGO) bench --bench check --bench daemon --bench readers
 
 audit:           ## advisories, licences and sources of all dependencies (builds cargo-deny first)
 	command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

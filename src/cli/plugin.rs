@@ -120,12 +120,23 @@ impl<'a> Judged<'a> {
             "{} has {} of {} servers in rotation",
             self.service.id, self.in_rotation, self.configured
         );
-        if !self.failed.is_empty() {
-            let named = self.failed.iter().take(NAMED).map(|server| match server.state {
-                ShownState::Unknown => format!("{} unknown", server.address),
-                _ => format!("{} down", server.address),
-            });
-            let _ = write!(text, " ({}{})", named.collect::<Vec<_>>().join(", "), more(self.failed.len()));
+        let failed = self.failed.iter().map(|server| match server.state {
+            ShownState::Unknown => format!("{} unknown", server.address),
+            _ => format!("{} down", server.address),
+        });
+        // An operator wanted that, but it may be why too few are left.
+        let taken_out = self.service.servers.iter().filter_map(|server| match server.state {
+            ShownState::Draining => Some(format!("{} draining", server.address)),
+            ShownState::Maintenance => Some(format!("{} in maintenance", server.address)),
+            ShownState::Down if self.failed.iter().all(|failed| !std::ptr::eq(*failed, server)) => {
+                Some(format!("{} taken down", server.address))
+            }
+            _ => None,
+        });
+        let named: Vec<String> = failed.chain(taken_out).collect();
+        if !named.is_empty() {
+            let shown = named.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let _ = write!(text, " ({shown}{})", more(named.len()));
         }
         text
     }
@@ -224,7 +235,9 @@ mod tests {
         }
         let (_, text) = look(&servers, &table, "", "");
         assert!(
-            text.starts_with("tcp:10.0.0.1:80 has 1 of 3 servers in rotation (10.0.0.3:80 down) | "),
+            text.starts_with(
+                "tcp:10.0.0.1:80 has 1 of 3 servers in rotation (10.0.0.3:80 down, 10.0.0.4:80 draining) | "
+            ),
             "{text}"
         );
     }
