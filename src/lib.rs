@@ -53,7 +53,7 @@
 //! | how a check is described in logs and listings | `spec/describe.rs` |
 //! | TLS versions, certificates and names | `value/tls.rs`, `net/tls/mod.rs`; one client per policy: `check/clients.rs`; STARTTLS: `check/dialogue/starttls.rs` |
 //! | which names redirects lead to, and what a resolver without an answer means | `net/lookup/mod.rs`, `check/http/open.rs` |
-//! | how text of servers is escaped, and which secrets are left out | `value/shown.rs` |
+//! | how text of servers is escaped, and which secrets are left out | `value/shown.rs`; how a secret that a server, a relay or a command repeats is masked: `value/mask.rs`, `check/mask.rs` |
 //! | what a pattern of `receive` means | `perl-pattern/src/parse.rs`, `perl-pattern/src/rewrite.rs` |
 //! | where a slow pattern or library call runs | `check/matching.rs`, `check/aside.rs` |
 //! | what an endless page or file means | `check/content.rs`; which HTTP headers are accepted: `check/http/lenient.rs` |

@@ -12,6 +12,7 @@ use crate::net::{cause, local_cause};
 use crate::spec::ExternalProbe;
 use crate::sys::command::{self, CommandEnd, aside};
 use crate::sys::process::Signal;
+use crate::value::mask::Mask;
 use crate::value::{UnknownCause, Verdict, shown};
 
 /// The most commands that are looked up in the file system at the same time. If it hangs, only these threads hang: the
@@ -40,7 +41,7 @@ pub(super) async fn run(external: &ExternalProbe, progress: &Progress) -> Verdic
     };
     progress.step(CheckStep::Command(name.clone()));
     match running.end(|piece| progress.received(piece)).await {
-        Ok(ended) => judge(external, &ended),
+        Ok(ended) => judge(external, &words, &ended),
         Err(error) => {
             let reason = format!("run {name}: no exit status: {}", cause(&error));
             Verdict::unknown(UnknownCause::NotStarted, reason)
@@ -68,9 +69,15 @@ fn words(external: &ExternalProbe) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-fn judge(external: &ExternalProbe, ended: &CommandEnd) -> Verdict {
+fn judge(external: &ExternalProbe, words: &[String], ended: &CommandEnd) -> Verdict {
     let printed = match ended.first_line() {
-        Some(line) => format!("; it printed {}", format::beginning(line, 200)),
+        Some(line) => {
+            // Without the addresses at the end.
+            let configured = &words[1..words.len() - external.arguments.len()];
+            let line =
+                Mask::of_arguments(configured.iter().map(String::as_str)).hide_in_output(line).into_owned();
+            format!("; it printed {}", format::beginning(&line, 200))
+        }
         None => String::new(),
     };
     let name = name(external);

@@ -285,7 +285,7 @@ impl<'a> Report<'a> {
         if self.muted {
             return self.surplus.get_or_insert_with(|| Diagnostic::new(source, severity, span, message));
         }
-        let found = Diagnostic::new(source, severity, span, message);
+        let found = Diagnostic::new(source, severity, span, without_login(message));
         if self.diagnostics.len() == MOST {
             self.unkept += 1;
             return self.surplus.insert(found);
@@ -313,10 +313,27 @@ fn blank_url(line: &str) -> Option<(usize, String)> {
     Some((keep, format!("{}***", &line[..keep])))
 }
 
-/// Replaces the arguments of a command.
+/// A message without the user and the password of a URL that it quotes.
+fn without_login(message: String) -> String {
+    let Some((begin, _)) = blank_url(&message) else { return message };
+    let end = message[begin..]
+        .find(|c: char| is_blank(c) || c == '"')
+        .map_or(message.len(), |length| begin + length);
+    match message[begin..end].rfind('@') {
+        Some(at) => format!("{}***{}", &message[..begin], &message[begin + at..]),
+        None => message,
+    }
+}
+
+/// Replaces the arguments of a command, also if the directive is misspelt.
 fn blank_arguments(line: &str) -> Option<(usize, String)> {
     let (name, value) = line.split_once('=')?;
     let name = name.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+    let name = match directive::find(&name) {
+        Some(_) => name.as_str(),
+        None => directive::nearest_word(&name, ["checkcommand", "fallbackcommand", "callback"].into_iter())
+            .unwrap_or(&name),
+    };
     if !name.ends_with("command") && name != "callback" {
         return None;
     }
@@ -342,11 +359,16 @@ fn blank_password(line: &str) -> Option<(usize, String)> {
     if value.is_empty() { None } else { Some((keep, format!("{}***", &line[..keep]))) }
 }
 
-/// Replaces what follows a word such as `passwd=` further on in a line, with the rest of the line.
+/// Replaces what follows a word such as `passwd=` or an option such as `--password` further on in a line, with the rest
+/// of the line.
 fn blank_later_secret(line: &str) -> Option<(usize, String)> {
     let words = line.match_indices(is_blank).map(|(at, blank)| at + blank.len());
     let value = words.filter_map(|at| {
-        let (name, _) = line[at..].split(is_blank).next()?.split_once('=')?;
+        let word = line[at..].split(is_blank).next()?;
+        if word.starts_with('-') && !word.contains('=') && directive::may_name_secret(word) {
+            return Some(at + word.len() + 1);
+        }
+        let (name, _) = word.split_once('=')?;
         let bare = name.trim_matches(|c: char| !c.is_alphanumeric());
         directive::may_name_secret(bare).then_some(at + name.len() + 1)
     });

@@ -364,3 +364,20 @@ fn c3_a_password_is_hidden_also_behind_odd_characters() {
         assert!(!lines.concat().contains("geheim"), "{line}: {lines:?}");
     }
 }
+
+/// Arguments of commands and logins of URLs, also where the directive is misspelt or the message quotes the value.
+#[test]
+fn c3_arguments_and_logins_are_hidden_in_wrong_lines() {
+    for line in [
+        "\tfallbackcomand=/x -p geheim",
+        "checkcomand=\"/x -p geheim\"",
+        "callbak=\"/x --word geheim\"",
+        "\tchecktype=external /x --password geheim",
+        "\tsmtp=smtp://joe:geheim@relay.example.net",
+        "emailalertfrom=smtp://joe:geheim@relay.example.net",
+    ] {
+        let loaded = load(format!("virtual=10.0.0.1:80\n{line}\n").as_bytes(), &Answers::new("director"));
+        let shown = render(&loaded.diagnostics, "x.cf", false);
+        assert!(!shown.is_empty() && !shown.contains("geheim"), "{line}: {shown}");
+    }
+}

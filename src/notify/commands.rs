@@ -12,6 +12,8 @@ use tracing::{error, info, warn};
 
 use crate::sys::command::{self, CommandEnd, Variable};
 use crate::sys::process::{self, Signal};
+use crate::value::mask::Mask;
+use crate::value::shown;
 
 /// Calls that may be queued behind a slow one. More calls are dropped and reported.
 const WAITING: usize = 64;
@@ -115,6 +117,7 @@ async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
         Program::File(path) => {
             let file = PathBuf::from(&path);
             if !command::aside(move || process::is_executable(&file)).await {
+                let path = shown::command(&path);
                 warn!("{} {path} is not run: it is not an executable file", job.what);
                 return Ok(());
             }
@@ -123,13 +126,18 @@ async fn perform(job: &Job, limit: Duration, runs: bool) -> Result<(), ()> {
         Program::Line(line) => command::aside(move || command::words(&line)).await,
     };
     let line = words.as_ref().map_or_else(|_| String::new(), |own| shown_line(own, &job.arguments));
+    let mask = match (&job.program, &words) {
+        // Its arguments may contain a password, and a command may print them.
+        (Program::Line(_), Ok(own)) => Mask::of_arguments(own.iter().skip(1).map(String::as_str)),
+        _ => Mask::default(),
+    };
     let words = words.map(|words| [words, job.arguments.clone()].concat());
     let result = match &words {
         Ok(_) if !runs => {
             info!("{}: would run {line}", job.what);
             return Ok(());
         }
-        Ok(words) => run(words, job.variable.as_ref(), limit).await,
+        Ok(words) => run(words, job.variable.as_ref(), limit, &mask).await,
         Err(why) => Err((*why).to_owned()),
     };
     match result {
@@ -152,7 +160,12 @@ fn shown_line(own: &[String], told: &[String]) -> String {
     program.chain(hidden).chain(told.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
-async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> Result<(), String> {
+async fn run(
+    words: &[String],
+    variable: Option<&Variable>,
+    limit: Duration,
+    mask: &Mask,
+) -> Result<(), String> {
     let whole = async {
         let running = command::start(words, variable, || {}).await;
         let running = running.map_err(|error| format!("cannot be run: {error}"))?;
@@ -160,13 +173,13 @@ async fn run(words: &[String], variable: Option<&Variable>, limit: Duration) -> 
     };
     match tokio::time::timeout(limit, whole).await {
         Err(_) => Err(format!("timed out after {limit:?}; killed its process group")),
-        Ok(ended) => judge(&ended?),
+        Ok(ended) => judge(&ended?, mask),
     }
 }
 
-fn judge(ended: &CommandEnd) -> Result<(), String> {
+fn judge(ended: &CommandEnd, mask: &Mask) -> Result<(), String> {
     let printed = match ended.first_line() {
-        Some(line) => format!("; its output: \"{}\"", line.escape_ascii()),
+        Some(line) => format!("; its output: \"{}\"", mask.hide_in_output(line).escape_ascii()),
         None => String::new(),
     };
     match (ended.status.code(), ended.status.signal()) {

@@ -28,11 +28,23 @@ pub struct SettingsError {
 
 impl SettingsError {
     fn of(place: &str, error: &str) -> SettingsError {
-        SettingsError {
-            place: place.to_owned(),
-            error: error.trim_end_matches(&format!(" in {place}")).to_owned(),
-        }
+        let error = error.trim_end_matches(&format!(" in {place}"));
+        SettingsError { place: place.to_owned(), error: without_passwords(error) }
     }
+}
+
+/// An error of the parser without the values of passwords in its excerpt of the file: a password may be where the path
+/// of its file belongs.
+fn without_passwords(error: &str) -> String {
+    let hidden = |line: &str| match line.split_once('=') {
+        Some((name, _))
+            if line.contains(" | ") && ["pass", "secret"].iter().any(|part| name.contains(part)) =>
+        {
+            format!("{name}= ***")
+        }
+        _ => line.to_owned(),
+    };
+    error.split('\n').map(hidden).collect::<Vec<_>>().join("\n")
 }
 
 /// All settings, with their defaults.

@@ -7,6 +7,7 @@ pub mod host;
 mod id;
 pub mod layout;
 mod mailbox;
+pub mod mask;
 mod method;
 mod next_hop;
 mod phase;

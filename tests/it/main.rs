@@ -34,6 +34,7 @@ mod privileges;
 mod reload;
 mod replies;
 mod sandbox;
+mod secrets;
 mod show;
 mod stages;
 mod tls;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use lettre::Address;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
@@ -19,6 +21,7 @@ use crate::net::{cause, tls};
 use crate::notify::queue::{DeliveryFailure, Rejected};
 use crate::settings::{self, Security, credential};
 use crate::sys::regular;
+use crate::value::mask::Mask;
 use crate::value::{Relay, Roots, Secret, TlsPolicy};
 
 /// The longest line of a reply in bytes, with its end (RFC 5321, 4.5.3.1.5).
@@ -75,7 +78,10 @@ impl SmtpSession {
         if !settings.username.is_empty() {
             let password = password(&settings.password_file).map_err(DeliveryFailure::Closed)?;
             let credentials = Credentials::new(settings.username.clone(), password.reveal().to_owned());
-            connection.auth(DEFAULT_MECHANISMS, &credentials).await.map_err(failure)?;
+            let login = connection.auth(DEFAULT_MECHANISMS, &credentials).await;
+            // A relay may repeat the login in its reply.
+            let hide = |text: &str| mask(settings, &password).hide(text.to_owned());
+            login.map_err(|error| DeliveryFailure::Closed(hide(failure(error).reason())))?;
         }
         Ok(SmtpSession { connection })
     }
@@ -213,6 +219,13 @@ impl ReadLimit for ReplySize {
     fn before_write(&mut self) {
         *self = ReplySize::default();
     }
+}
+
+/// Masks the login as a session sends it: AUTH PLAIN and AUTH LOGIN.
+fn mask(settings: &settings::MailSettings, password: &Secret) -> Mask {
+    let (user, word) = (&settings.username, password.reveal());
+    let sent = [format!("\0{user}\0{word}"), word.to_owned()].map(|text| BASE64.encode(text));
+    Mask::new(sent.into_iter().chain([word.to_owned()]))
 }
 
 /// Reads the password, for each session again so that it can be changed. The error names the file, never its content.

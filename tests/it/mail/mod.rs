@@ -15,7 +15,7 @@ use crate::sandbox::{Foreground, Sandbox, WebServer, two_servers};
 
 /// The behaviour of a relay in the next connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
+pub enum Mood {
     Good,
     /// Accepts the connection and stays silent.
     Silent,
@@ -30,11 +30,11 @@ enum Mood {
 }
 
 /// The recipients and the text of a message.
-type Taken = (Vec<String>, String);
+pub type Taken = (Vec<String>, String);
 
 /// A relay that keeps what it accepted: recipients and text of each message.
-struct Relay {
-    address: SocketAddr,
+pub struct Relay {
+    pub address: SocketAddr,
     mood: Arc<Mutex<Mood>>,
     taken: Arc<Mutex<Vec<Taken>>>,
     sessions: Arc<AtomicUsize>,
@@ -43,7 +43,7 @@ struct Relay {
 }
 
 impl Relay {
-    fn start(mood: Mood) -> Relay {
+    pub fn start(mood: Mood) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let relay = Relay {
             address: listener.local_addr().unwrap(),
@@ -69,11 +69,11 @@ impl Relay {
         *self.mood.lock().unwrap() = mood;
     }
 
-    fn taken(&self) -> Vec<Taken> {
+    pub fn taken(&self) -> Vec<Taken> {
         self.taken.lock().unwrap().clone()
     }
 
-    fn has(&self, words: &str) -> bool {
+    pub fn has(&self, words: &str) -> bool {
         self.taken().iter().any(|(_, text)| text.contains(words))
     }
 
