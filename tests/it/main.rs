@@ -25,6 +25,7 @@ mod log_messages;
 mod machine;
 mod mail;
 mod manager;
+mod monitoring;
 #[cfg(feature = "oracle")]
 mod oracle;
 mod orders;

@@ -81,6 +81,9 @@ done
 for page in SECURITY.md $(cd /source && echo docs/*.md examples/operators/*); do
 	[ -e "/usr/share/doc/ldirectord-rs/$page" ] || fail "no $page"
 done
+for file in $(cd /source/packaging && echo monitoring/*); do
+	[ -s "/usr/share/doc/ldirectord-rs/examples/$file" ] || fail "no $file"
+done
 # Links to files of the package must stay links.
 for link in README.md:docs/README.md docs/README.md:../SECURITY.md docs/recipes.md:../examples/operators/README.md \
 	examples/operators/README.md:../../examples/ldirectord.cf; do

@@ -13,7 +13,7 @@ servers)
 	exec "$here/../fetch-packages.sh" peers \
 		"mariadb-server-core mariadb-client-core postgresql-15 slapd dovecot-imapd dovecot-pop3d vsftpd exim4-daemon-light" \
 		"dnsmasq-base bind9 freeradius nginx-light tinyproxy-bin squid inn2 kamailio" \
-		"openssl iproute2 ldap-utils" \
+		"openssl iproute2 ldap-utils prometheus" \
 		"proftpd-core proftpd-mod-crypto opensmtpd" \
 		"postfix"
 	;;

@@ -9,6 +9,7 @@
 
 mod crowd;
 mod lifecycle;
+mod monitoring;
 mod original;
 mod ours;
 mod recipes;

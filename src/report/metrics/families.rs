@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use super::Scrape;
-use super::meters::Durations;
-use crate::health::What;
+use super::meters::{Durations, OPERATIONS};
+use crate::health::{Owner, What};
 use crate::report::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState};
 use crate::value::{Family, ForwardingMethod, Outcome, Protocol, VirtualId};
+
+/// The age from which an override without an end counts as forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Names and values of the labels of one sample.
 type Labels = Vec<(&'static str, String)>;
@@ -93,6 +96,15 @@ impl Families {
             .chain([("maintenance", maintenance)])
             .map(|(word, count)| (vec![("what", word.to_owned())], whole(count)));
         to.gauge("overrides", "Real servers with an override of an operator, or in maintenance", counts)?;
+        let is_forgotten = |server: &&ServerView| {
+            server.overridden.as_ref().is_some_and(|decided| {
+                let age = self.0.view.at.instant.saturating_duration_since(decided.since);
+                decided.owner != Owner::Maintenance && decided.until.is_none() && age > FORGOTTEN
+            })
+        };
+        let forgotten = [(vec![], whole(all().filter(is_forgotten).count()))];
+        let help = "Overrides of operators that have no end and are older than a day";
+        to.gauge("overrides_forgotten", help, forgotten)?;
         let mut causes: BTreeMap<String, usize> = BTreeMap::new();
         let verdicts = all().filter_map(|server| server.verdict.as_ref());
         for verdict in verdicts {
@@ -180,8 +192,12 @@ impl Families {
 
     fn table(&self, to: &mut Writer<'_>) -> fmt::Result {
         let meters = &self.0.meters;
-        let operations = meters.kernel.iter().map(|((operation, result), count)| {
-            (vec![("operation", (*operation).to_owned()), ("result", (*result).to_owned())], *count)
+        // Also those that have not happened: Prometheus does not see the increase of a series that begins with 1.
+        let all =
+            OPERATIONS.into_iter().flat_map(|operation| ["ok", "refused"].map(|result| (operation, result)));
+        let operations = all.map(|(operation, result)| {
+            let count = meters.kernel.get(&(operation, result)).copied().unwrap_or_default();
+            (vec![("operation", operation.to_owned()), ("result", result.to_owned())], count)
         });
         to.counter("kernel_operations", "Operations on the kernel's table", operations)?;
         let help = "Operations that repaired changes of other programs";
@@ -284,7 +300,7 @@ fn service_labels(id: VirtualId) -> Labels {
             (address.ip().to_string(), address.port(), proto, String::new())
         }
         VirtualId::Mark { mark, family: Family::V4 } => (String::new(), 0, "FWM", format!("{mark:08X}")),
-        // node_exporter does not tell the two families of a mark apart. Series must be unique.
+        // node_exporter does not tell the two families of a mark apart, but series must be unique.
         VirtualId::Mark { mark, family: Family::V6 } => (String::new(), 0, "FWM6", format!("{mark:08X}")),
     };
     vec![
@@ -295,7 +311,12 @@ fn service_labels(id: VirtualId) -> Labels {
     ]
 }
 
+/// The labels of a real server. Its address has the family of a mark, so `proto` is what node_exporter writes.
 fn server_labels(service: VirtualId, server: SocketAddr) -> Labels {
+    let service = match service {
+        VirtualId::Mark { mark, .. } => VirtualId::Mark { mark, family: Family::V4 },
+        VirtualId::Address { .. } => service,
+    };
     let mut labels = service_labels(service);
     labels.push(("remote_address", server.ip().to_string()));
     labels.push(("remote_port", server.port().to_string()));

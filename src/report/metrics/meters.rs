@@ -15,6 +15,10 @@ use crate::value::{Change, Outcome, Phase, ServerAction, Verdict, VirtualId};
 pub(super) const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// The operations on the kernel's table, as metrics name them.
+pub(super) const OPERATIONS: [&str; 6] =
+    ["add_service", "change_service", "remove_service", "add_server", "change_server", "remove_server"];
+
 /// For this time the largest lag counts.
 const LAG_WINDOW: Duration = Duration::from_secs(30);
 

@@ -110,6 +110,27 @@ fn each_metric_is_in_the_list() {
     assert_eq!(given, listed);
 }
 
+/// An override counts as forgotten after a day without an end. Maintenance is a file that stays in sight.
+#[test]
+fn an_override_of_a_day_without_an_end_is_counted() {
+    let forgotten = |hours: u64, owner: Owner, has_end: bool| {
+        let mut scrape = scrape(false);
+        let view = Arc::make_mut(&mut scrape.view);
+        let since = view.at.instant - Duration::from_secs(hours * 3600);
+        let until = has_end.then_some(view.at.instant + Duration::from_secs(60));
+        let decided = Override { what: What::Drain, owner, reason: String::new(), since, until };
+        Arc::make_mut(&mut view.services[0]).servers[0].overridden = Some(Arc::new(decided));
+        let text = scrape.render();
+        let value = text.lines().find_map(|line| line.strip_prefix("ldirectord_overrides_forgotten "));
+        value.unwrap().to_owned()
+    };
+    let anna = || Owner::Operator("anna".to_owned());
+    assert_eq!(forgotten(25, anna(), false), "1.0");
+    assert_eq!(forgotten(23, anna(), false), "0.0");
+    assert_eq!(forgotten(25, anna(), true), "0.0");
+    assert_eq!(forgotten(25, Owner::Maintenance, false), "0.0");
+}
+
 #[test]
 fn the_largest_lag_is_forgotten_after_a_minute() {
     let (begin, s) = (Instant::now(), Duration::from_secs);
