@@ -75,7 +75,8 @@ lab: setup       ## tests on a kernel with IPVS; T='NAME…' picks tests
 	$(CARGO) build -p ipvs-rs --example list
 	LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- $(T)
 	$(if $(T),,LAB_WAY=qemu LAB_ENV=IPVS_RS_KERNEL IPVS_RS_KERNEL=1 $(IN_LAB) test -p ipvs-rs --test contract -- --ignored)
-	LAB_ENV="LDIRECTORD_RS RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
+	NODE_EXPORTER="$$(tests/fetch-packages.sh exporter prometheus-node-exporter)/usr/bin/prometheus-node-exporter" \
+		LAB_ENV="LDIRECTORD_RS NODE_EXPORTER RUST_BACKTRACE RUST_TEST_THREADS" RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} \
 		$(IN_LAB) test --test lab -- $(or $(T),--skip compat:: --skip cluster::)
 
 judge: setup     ## scenarios, compared with recordings of the original; S='NAME…' picks scenarios, JITTER=SECONDS delays their commands

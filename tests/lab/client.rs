@@ -25,7 +25,8 @@ impl Default for Ports {
 }
 
 impl Ports {
-    fn next(&self) -> u16 {
+    /// The next port.
+    pub fn next(&self) -> u16 {
         let port = self.0.fetch_add(1, Ordering::Relaxed);
         assert_ne!(port, u16::MAX, "the client has used all its ports");
         port

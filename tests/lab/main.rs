@@ -11,6 +11,8 @@ mod cluster;
 #[path = "../compat/mod.rs"]
 mod compat;
 mod director;
+mod drain;
+mod exporter;
 mod first_hour;
 mod identity;
 mod kernel_words;

@@ -12,7 +12,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Client, Ports};
+use crate::client::{Answer, Client, Ports, request};
 use crate::netns::NetNs;
 use crate::web::Web;
 
@@ -197,6 +197,11 @@ impl Network {
 
     fn patient_client(&self, path: &str, limit: Duration) -> Client {
         Client::start(&self.client, &self.ports, self.service(80), path, Duration::from_millis(50), limit)
+    }
+
+    /// One request for `path` at the virtual address, with at most `limit` for each step.
+    pub fn ask(&self, path: &str, limit: Duration) -> Result<Answer, String> {
+        self.client.run(|| request(self.ports.next(), self.service(80), path, limit))
     }
 
     /// Moves the virtual address to another director, as a cluster manager does.

@@ -28,11 +28,19 @@ pub struct Asked {
     pub host: String,
 }
 
+/// Which requests get no answer for now.
+#[derive(PartialEq, Eq)]
+enum Frozen {
+    None,
+    All,
+    Path(String),
+}
+
 struct Site {
     name: String,
     pages: Mutex<BTreeMap<String, String>>,
     asked: Mutex<Vec<Asked>>,
-    frozen: Mutex<bool>,
+    frozen: Mutex<Frozen>,
     thawed: Condvar,
 }
 
@@ -41,8 +49,13 @@ impl Web {
     pub fn start_in(netns: &Arc<NetNs>) -> Self {
         let name = netns.name().to_owned();
         let pages = Mutex::new(BTreeMap::from([("/".to_owned(), name.clone())]));
-        let site =
-            Site { name, pages, asked: Mutex::default(), frozen: Mutex::new(false), thawed: Condvar::new() };
+        let site = Site {
+            name,
+            pages,
+            asked: Mutex::default(),
+            frozen: Mutex::new(Frozen::None),
+            thawed: Condvar::new(),
+        };
         let mut web = Self { netns: netns.clone(), site: Arc::new(site), listening: None };
         web.start();
         web
@@ -75,12 +88,17 @@ impl Web {
 
     /// Accepts connections without an answer, until `thaw`.
     pub fn freeze(&self) {
-        *self.site.frozen.lock().unwrap() = true;
+        *self.site.frozen.lock().unwrap() = Frozen::All;
+    }
+
+    /// Leaves requests for this path without an answer, until `thaw`.
+    pub fn hold(&self, path: &str) {
+        *self.site.frozen.lock().unwrap() = Frozen::Path(path.to_owned());
     }
 
     /// Answers again, including requests that arrived meanwhile.
     pub fn thaw(&self) {
-        *self.site.frozen.lock().unwrap() = false;
+        *self.site.frozen.lock().unwrap() = Frozen::None;
         self.site.thawed.notify_all();
     }
 
@@ -94,7 +112,7 @@ impl Web {
         self.site.pages.lock().unwrap().remove(path);
     }
 
-    /// All requests so far.
+    /// All requests so far, with and without an answer.
     pub fn asked(&self) -> Vec<Asked> {
         self.site.asked.lock().unwrap().clone()
     }
@@ -112,14 +130,17 @@ impl Site {
     fn answer(&self, mut stream: TcpStream) {
         let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
         let Some(asked) = read_request(&stream) else { return };
+        self.asked.lock().unwrap().push(asked.clone());
         {
-            let mut frozen = self.frozen.lock().unwrap();
-            while *frozen {
-                frozen = self.thawed.wait(frozen).unwrap();
-            }
+            let is_held = |frozen: &mut Frozen| match frozen {
+                Frozen::None => false,
+                Frozen::All => true,
+                Frozen::Path(path) => *path == asked.path,
+            };
+            let frozen = self.frozen.lock().unwrap();
+            drop(self.thawed.wait_while(frozen, is_held).unwrap());
         }
         let page = self.pages.lock().unwrap().get(&asked.path).cloned();
-        self.asked.lock().unwrap().push(asked);
         let (status, body) =
             page.map_or(("404 Not Found", "no such page".to_owned()), |body| ("200 OK", body));
         let reply = format!(

@@ -122,22 +122,18 @@ impl Families {
             let services = view.services.iter();
             services.flat_map(|service| distinct(service).map(move |server| (&**service, server)))
         };
-        let labels = |service: &ServiceView, server: &ServerView| server_labels(service.id, server.address);
+        let labels = |service: &ServiceView, server: &ServerView| {
+            server_labels(service.id, destination(service, server))
+        };
         let up = all().map(|(service, server)| {
             (labels(service, server), f64::from(u8::from(server.state == ShownState::Up)))
         });
         to.gauge("server_up", "Whether the real server is up", up)?;
         let weights = all().map(|(service, server)| {
+            let key = destination(service, server);
             let mut destinations = service.destinations.iter().flatten();
             let destination = destinations.find(|d| {
-                // Direct routing and tunnels keep the port of the virtual service. A mark has none.
-                let port = match server.method {
-                    ForwardingMethod::Masq => server.address.port(),
-                    _ => service.id.port().unwrap_or(server.address.port()),
-                };
-                d.role == DestinationRole::Server
-                    && d.key.address == server.address.ip()
-                    && d.key.port == port
+                d.role == DestinationRole::Server && SocketAddr::new(d.key.address, d.key.port) == key
             });
             (labels(service, server), f64::from(destination.map_or(0, |d| d.config.weight)))
         });
@@ -311,7 +307,7 @@ fn service_labels(id: VirtualId) -> Labels {
     ]
 }
 
-/// The labels of a real server. Its address has the family of a mark, so `proto` is what node_exporter writes.
+/// The labels of the destination of a real server. Its address has the family of a mark, so `proto` is what node_exporter writes.
 fn server_labels(service: VirtualId, server: SocketAddr) -> Labels {
     let service = match service {
         VirtualId::Mark { mark, .. } => VirtualId::Mark { mark, family: Family::V4 },
@@ -323,12 +319,21 @@ fn server_labels(service: VirtualId, server: SocketAddr) -> Labels {
     labels
 }
 
-/// The servers of a service, each address once: a series must be unique. Of several lines the first that is not up
+/// Where the table has a server. Direct routing and tunnels keep the port of the virtual service. A mark has none.
+fn destination(service: &ServiceView, server: &ServerView) -> SocketAddr {
+    let port = match server.method {
+        ForwardingMethod::Masq => None,
+        _ => service.id.port(),
+    };
+    SocketAddr::new(server.address.ip(), port.unwrap_or(server.address.port()))
+}
+
+/// The servers of a service, each destination once: a series must be unique. Of several lines the first that is not up
 /// counts, as in the table.
 fn distinct(service: &ServiceView) -> impl Iterator<Item = &ServerView> {
     let mut by_address: BTreeMap<SocketAddr, &ServerView> = BTreeMap::new();
     for server in &service.servers {
-        let known = by_address.entry(server.address).or_insert(server);
+        let known = by_address.entry(destination(service, server)).or_insert(server);
         if known.state == ShownState::Up && server.state != ShownState::Up {
             *known = server;
         }
