@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
 use crate::spec::{Probe, ProbeAction};
-use crate::value::Verdict;
 use crate::value::mask::Mask;
+use crate::value::{Verdict, shown};
 
 /// Masks the secrets of the probe in the texts of the verdict.
 pub(super) fn mask(probe: &Probe, verdict: Verdict) -> Verdict {
@@ -35,7 +35,12 @@ fn secrets(probe: &Probe) -> Mask {
             vec![sql.passwd.reveal().to_owned()]
         }
         ProbeAction::Dialogue(dialogue) => vec![dialogue.passwd.reveal().to_owned()],
-        ProbeAction::Http(http) => of_url(&http.request),
+        ProbeAction::Http(http) => {
+            let tokens = shown::tokens(&http.request).flat_map(|token| {
+                [token.to_owned(), percent_decode_str(token).decode_utf8_lossy().into_owned()]
+            });
+            of_url(&http.request).into_iter().chain(tokens).collect()
+        }
         ProbeAction::External(external) => external.command.split_whitespace().flat_map(of_url).collect(),
         ProbeAction::Nothing
         | ProbeAction::Connect

@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::source::{SourceLine, SourceText, is_blank};
 use super::{directive, hidden};
+use crate::value::shown;
 
 /// Whether the configuration can be used in spite of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -300,7 +301,7 @@ impl<'a> Report<'a> {
 /// commands. Returns how much of the line stays, and what is shown.
 #[must_use]
 pub(crate) fn blank_secret(line: &str) -> Option<(usize, String)> {
-    let found = [blank_password(line), blank_url(line), blank_arguments(line)];
+    let found = [blank_password(line), blank_url(line), blank_token(line), blank_arguments(line)];
     found.into_iter().flatten().min_by_key(|(keep, _)| *keep)
 }
 
@@ -309,6 +310,16 @@ fn blank_url(line: &str) -> Option<(usize, String)> {
     let keep = line.match_indices("://").map(|(at, mark)| at + mark.len()).find(|at| {
         let url = line[*at..].split(|c: char| is_blank(c) || c == '"').next().unwrap_or_default();
         url.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    })?;
+    Some((keep, format!("{}***", &line[..keep])))
+}
+
+/// Replaces what follows a parameter of a URL such as `?token=`, with the rest of the line.
+fn blank_token(line: &str) -> Option<(usize, String)> {
+    let keep = line.match_indices(['?', '&']).find_map(|(at, mark)| {
+        let name = line[at + mark.len()..].split(|c: char| "=&#\"".contains(c) || is_blank(c)).next()?;
+        let end = at + mark.len() + name.len();
+        (line[end..].starts_with('=') && shown::is_token(name)).then_some(end + 1)
     })?;
     Some((keep, format!("{}***", &line[..keep])))
 }

@@ -375,6 +375,7 @@ fn c3_arguments_and_logins_are_hidden_in_wrong_lines() {
         "\tchecktype=external /x --password geheim",
         "\tsmtp=smtp://joe:geheim@relay.example.net",
         "emailalertfrom=smtp://joe:geheim@relay.example.net",
+        "\trequest=\"/x?page=1&token=geheim",
     ] {
         let loaded = load(format!("virtual=10.0.0.1:80\n{line}\n").as_bytes(), &Answers::new("director"));
         let shown = render(&loaded.diagnostics, "x.cf", false);

@@ -60,9 +60,58 @@ fn acts(sign: char) -> bool {
         )
 }
 
-/// A URL without its user and password, even if it is not a valid URL.
+/// A URL without its user and password, even if it is not a valid URL, and without the values of parameters such as
+/// `token`.
 #[must_use]
 pub fn url(url: &str) -> Cow<'_, str> {
+    match without_login(url) {
+        Cow::Borrowed(url) => without_tokens(url),
+        Cow::Owned(url) => Cow::Owned(without_tokens(&url).into_owned()),
+    }
+}
+
+/// Whether a parameter of this name, such as `access_token`, holds a secret.
+#[must_use]
+pub fn is_token(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["pass", "pwd", "secret", "token", "auth", "signature"].iter().any(|part| name.contains(part))
+        || ["key", "sig"].iter().any(|end| name.ends_with(end))
+}
+
+/// The parameters of a URL, each with its value and the place of the value.
+fn parameters(url: &str) -> impl Iterator<Item = (&str, &str, usize)> {
+    let begin = url.find('?').map_or(url.len(), |mark| mark + 1);
+    let end = url[begin..].find('#').map_or(url.len(), |length| begin + length);
+    let mut at = begin;
+    url[begin..end].split('&').filter_map(move |parameter| {
+        let start = at;
+        at += parameter.len() + 1;
+        let (name, value) = parameter.split_once('=')?;
+        Some((name, value, start + name.len() + 1))
+    })
+}
+
+/// The values of the parameters that hold a secret.
+pub fn tokens(url: &str) -> impl Iterator<Item = &str> {
+    parameters(url).filter(|(name, ..)| is_token(name)).map(|(_, value, _)| value)
+}
+
+fn without_tokens(url: &str) -> Cow<'_, str> {
+    let mut shown = String::new();
+    let mut end = 0;
+    for (_, value, at) in parameters(url).filter(|(name, value, _)| !value.is_empty() && is_token(name)) {
+        shown.push_str(&url[end..at]);
+        shown.push_str("***");
+        end = at + value.len();
+    }
+    if end == 0 {
+        return Cow::Borrowed(url);
+    }
+    shown.push_str(&url[end..]);
+    Cow::Owned(shown)
+}
+
+fn without_login(url: &str) -> Cow<'_, str> {
     let start = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
     let authority = &url[start..end];
@@ -122,6 +171,9 @@ mod tests {
             ("http://u:s/cr?t@h:80/x", "http://h:80/x"),
             ("http://h:80/x@y", "http://h:80/x@y"),
             ("http://[::1]:80/x@y", "http://[::1]:80/x@y"),
+            ("/x?a=b&access_token=s3cret&api-key=x=y#part", "/x?a=b&access_token=***&api-key=***#part"),
+            ("http://u:secret@h/x?Password=s", "http://h/x?Password=***"),
+            ("/x?token=&page=2&keys", "/x?token=&page=2&keys"),
         ] {
             assert_eq!(url(given), shown);
         }

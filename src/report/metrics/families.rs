@@ -307,7 +307,8 @@ fn service_labels(id: VirtualId) -> Labels {
     ]
 }
 
-/// The labels of the destination of a real server. Its address has the family of a mark, so `proto` is what node_exporter writes.
+/// The labels of the destination of a real server. Its address shows the family of a mark, so `proto` is what
+/// node_exporter writes.
 fn server_labels(service: VirtualId, server: SocketAddr) -> Labels {
     let service = match service {
         VirtualId::Mark { mark, .. } => VirtualId::Mark { mark, family: Family::V4 },
@@ -328,8 +329,8 @@ fn destination(service: &ServiceView, server: &ServerView) -> SocketAddr {
     SocketAddr::new(server.address.ip(), port.unwrap_or(server.address.port()))
 }
 
-/// The servers of a service, each destination once: a series must be unique. Of several lines the first that is not up
-/// counts, as in the table.
+/// The servers of a service, each destination once: a series must be unique. Of several lines the first that is not
+/// up counts, as in the table.
 fn distinct(service: &ServiceView) -> impl Iterator<Item = &ServerView> {
     let mut by_address: BTreeMap<SocketAddr, &ServerView> = BTreeMap::new();
     for server in &service.servers {

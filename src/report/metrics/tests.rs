@@ -110,6 +110,21 @@ fn each_metric_is_in_the_list() {
     assert_eq!(given, listed);
 }
 
+/// As node_exporter reads it. With direct routing two lines of a server can be one destination, and so one series.
+#[test]
+fn a_server_has_its_port_in_the_table() {
+    let text = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\treal=10.0.0.2:81 gate\n\treal=10.0.0.3:81 masq\n\tchecktype=on\n";
+    let config = config::load(text.as_bytes(), &Answers::new("director")).config.unwrap();
+    let (spec, mut scrape) = (Spec::new(Arc::new(config)), scrape(true));
+    let health = Health::new(&spec, &BTreeSet::new(), scrape.view.at.instant);
+    scrape.view = Arc::new(View::of(&spec, &health, &Table::default(), scrape.view.at));
+    let text = scrape.render();
+    let weights = text.lines().filter(|line| line.starts_with("ldirectord_server_weight{"));
+    let servers: Vec<&str> =
+        weights.filter_map(|line| line.split_once("remote_")?.1.split('}').next()).collect();
+    assert_eq!(servers, [r#"address="10.0.0.2",remote_port="80""#, r#"address="10.0.0.3",remote_port="81""#]);
+}
+
 /// An override counts as forgotten after a day without an end. Maintenance is a file that stays in sight.
 #[test]
 fn an_override_of_a_day_without_an_end_is_counted() {

@@ -215,6 +215,8 @@ fn configuration(sandbox: &Sandbox) -> String {
     for (kind, lines) in [("http", ""), ("http_proxy", ""), ("https", "\tvirtualhost=www.example.net\n")] {
         let more = format!("\tservice={kind}\n\trequest=\"{url}\"\n\treceive=\"fine\"\n{lines}");
         service(&format!("{web} masq"), &more);
+        let token = format!("\tservice={kind}\n\trequest=\"/x?page=1&access_token={MARK}-token\"\n{lines}");
+        service(&format!("{web} masq"), &token);
         service(&format!("{web} masq 1 \"{url}\", \"fine\""), &format!("\tservice={kind}\n{lines}"));
     }
     let (check, perl) = (command(sandbox, "check"), perl_command(sandbox, "check.pl"));
@@ -263,6 +265,16 @@ fn follow(sandbox: &Sandbox) -> [Foreground; 2] {
     })
 }
 
+/// The daemon in the foreground, with its log on standard error, until it has checked its servers.
+fn debug(sandbox: &Sandbox) {
+    let mut command = start(sandbox, &["-d", "web.cf", "start"]);
+    let file = File::create(sandbox.path("debug")).unwrap();
+    command.stdout(file.try_clone().unwrap()).stderr(file);
+    let _daemon = Foreground(command.spawn().unwrap());
+    let told = || fs::read_to_string(sandbox.path("debug")).unwrap();
+    sandbox.wait_for("checks", || told().matches("Real server is down: ").count() > 10, &told);
+}
+
 fn wait_for_file(sandbox: &Sandbox, name: &str) {
     sandbox.wait_for(name, || sandbox.path(name).exists(), &String::new);
 }
@@ -302,8 +314,14 @@ fn r76_a_good_file_gives_no_secret_away() {
     sandbox.expect_log("Reloading Linux Director Daemon config");
     sandbox.wait_for("events", || fs::metadata(sandbox.path("events.json")).unwrap().len() > 0, &String::new);
     wrong_files(&mut search, &sandbox, &config);
+    for name in ["log", "monitor", "run/ldirectord.web.cf.pid", "run/ldirectord-rs", "events", "events.json"]
+    {
+        assert!(sandbox.path(name).exists(), "{name}");
+    }
+    search.files(&sandbox.path("."));
     search.output("stop", &run(&sandbox, &["web.cf", "stop"]));
     drop(followers);
+    debug(&sandbox);
     for (_, text) in relay.taken() {
         search.look("mail", text.as_bytes());
     }
@@ -336,6 +354,7 @@ fn wrong_lines() -> Vec<String> {
         "virtualhost=http://joe:MARK@127.0.0.1/x",
         "real=127.0.0.1:2 masq 1 \"http://joe:MARK@127.0.0.1/x\", \"(\"",
         "real=127.0.0.1:2 mask 1 \"http://joe:MARK@h/x\", \"x\"",
+        "request=\"/x?token=MARK",
         "smtp=smtp://joe:MARK@relay.example.net",
         "emailalertfrom=smtp://joe:MARK@relay.example.net",
         "login=\"joe\" passwd=\"MARK\"",
