@@ -36,7 +36,7 @@ pub fn wanted_service(spec: &Spec, virtual_index: usize, health: &Health) -> Ser
         let key = real_key(v, real);
         // If several lines name one destination, the last one sets its properties.
         let weight = match health.standing(spec, member) {
-            Standing::InRotation => Some(real.weight),
+            Standing::InRotation => Some(health.weight(spec, member)),
             _ if spec.is_leaving(member) => None,
             Standing::Draining => Some(0),
             Standing::Out => v.quiescent.then_some(0),

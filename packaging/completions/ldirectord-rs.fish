@@ -1,7 +1,7 @@
 # fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
 
 set -l actions start stop restart try-restart reload force-reload status
-set -l commands check show drain down up undo metrics is-up plugin events plan alert-test
+set -l commands check show drain down up weight undo metrics is-up plugin events plan alert-test
 
 function __ldirectord_rs_configs
     for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
@@ -25,12 +25,13 @@ complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a drain -d 'Send a server no new connections'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a down -d 'Treat a server as failed'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a up -d 'Keep a server in rotation'
-complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a undo -d 'End drain, down or up'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up undo" -s c -l config -r -F -d 'The configuration of the daemon'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up undo" -l service -x -d 'In this virtual service only'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l for -x -d 'Expire after this time'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l note -x -d 'The reason'
-complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up" -l force -d 'Even if no server is left'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a weight -d 'Send a server more or less traffic'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a undo -d 'End drain, down, up or weight'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight undo" -s c -l config -r -F -d 'The configuration of the daemon'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight undo" -l service -x -d 'In this virtual service only'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l for -x -d 'Expire after this time'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l note -x -d 'The reason'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l force -d 'Even if no server is left'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a metrics -d "Print metrics for Prometheus"
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a is-up -d 'Whether virtual services have enough servers'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from is-up" -s c -l config -r -F -d 'The configuration of the daemon'

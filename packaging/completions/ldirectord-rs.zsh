@@ -25,7 +25,8 @@ _ldirectord_rs_words() {
 		'drain:send a server no new connections'
 		'down:treat a server as failed'
 		'up:keep a server in rotation'
-		'undo:end drain, down or up'
+		'weight:send a server more or less traffic'
+		'undo:end drain, down, up or weight'
 		'metrics:print metrics for Prometheus'
 		'is-up:whether virtual services have enough servers'
 		'plugin:one line for Icinga, Nagios and checkmk'
@@ -46,7 +47,7 @@ _ldirectord_rs_second() {
 	case ${line[1]} in
 	show) _ldirectord_rs_configs; compadd -- --config --connections --service --down --all --stats --rate --exact --watch ;;
 	check | metrics | alert-test) _ldirectord_rs_configs ;;
-	drain | down | up) compadd -- --config --service --for --note --force ;;
+	drain | down | up | weight) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	is-up) compadd -- --config --min ;;
 	events) compadd -- --config --json ;;

@@ -1,4 +1,4 @@
-//! `drain`, `down`, `up`, `undo`: set or end an override in the running daemon.
+//! `drain`, `down`, `up`, `weight`, `undo`: set or end an override in the running daemon.
 
 use serde::Deserialize;
 

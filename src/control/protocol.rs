@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::rights::Right;
-use crate::health::What;
+use crate::health::{OverrideWeight, What};
 use crate::value::shown::escaped;
 
 /// The version of the protocol. A new field in an answer does not change it.
@@ -86,27 +86,58 @@ pub struct ServerTarget {
     pub service: Option<String>,
 }
 
-/// A request to set an override. Unknown fields are errors: with a misspelled `seconds` the override would never
-/// expire.
+/// A request to set an override.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "OverrideFields", into = "OverrideFields")]
 pub struct OverrideRequest {
     /// As in [`ServerTarget`].
     pub server: SocketAddr,
     /// As in [`ServerTarget`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The kind of override.
     pub what: What,
     /// The reason, at most 256 bytes.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
     /// Seconds until the override expires, 1 to 316,224,000. `None`: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Set the override even if a virtual service loses its last server in rotation.
-    #[serde(default)]
     pub force: bool,
+}
+
+/// [`OverrideRequest`] as JSON. Unknown fields are errors: with a misspelled `seconds` the override would never expire.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverrideFields {
+    server: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<OverrideWeight>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    note: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seconds: Option<u64>,
+    #[serde(default)]
+    force: bool,
+}
+
+impl TryFrom<OverrideFields> for OverrideRequest {
+    type Error = String;
+
+    fn try_from(fields: OverrideFields) -> Result<OverrideRequest, String> {
+        let OverrideFields { server, service, what, weight, note, seconds, force } = fields;
+        let what = What::from_names(&what, weight)?;
+        Ok(OverrideRequest { server, service, what, note, seconds, force })
+    }
+}
+
+impl From<OverrideRequest> for OverrideFields {
+    fn from(request: OverrideRequest) -> OverrideFields {
+        let OverrideRequest { server, service, what, note, seconds, force } = request;
+        let weight = what.weight();
+        OverrideFields { server, service, what: what.as_str().to_owned(), weight, note, seconds, force }
+    }
 }
 
 impl fmt::Display for ServerTarget {
@@ -118,8 +149,9 @@ impl fmt::Display for ServerTarget {
 
 impl fmt::Display for OverrideRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = ServerTarget { server: self.server, service: self.service.clone() };
-        write!(f, "{} {target}", self.what.as_str())?;
+        write!(f, "{} {}", self.what.as_str(), self.server)?;
+        self.what.weight().map_or(Ok(()), |weight| write!(f, " {weight}"))?;
+        self.service.as_ref().map_or(Ok(()), |service| write!(f, " of {}", escaped(service)))?;
         self.seconds.map_or(Ok(()), |seconds| write!(f, " for {seconds} s"))?;
         if self.force { f.write_str(", forced") } else { Ok(()) }
     }
@@ -332,6 +364,14 @@ mod tests {
                 seconds: Some(1800),
                 force: false,
             }),
+            ControlRequest::Override(OverrideRequest {
+                server: "10.0.0.2:80".parse().unwrap(),
+                service: None,
+                what: What::Weight(OverrideWeight::Percent(50)),
+                note: String::new(),
+                seconds: None,
+                force: true,
+            }),
         ] {
             let line =
                 serde_json::to_string(&VersionedRequest { v: VERSION, request: request.clone() }).unwrap();
@@ -358,6 +398,15 @@ mod tests {
                 ErrorCode::BadRequest,
             ),
             (r#"{"v":1,"request":"undo","server":"10.0.0.2:80","servcie":"fwm:5"}"#, ErrorCode::BadRequest),
+            (r#"{"v":1,"request":"override","server":"10.0.0.2:80","what":"weight"}"#, ErrorCode::BadRequest),
+            (
+                r#"{"v":1,"request":"override","server":"10.0.0.2:80","what":"weight","weight":"0"}"#,
+                ErrorCode::BadRequest,
+            ),
+            (
+                r#"{"v":1,"request":"override","server":"10.0.0.2:80","what":"drain","weight":"5"}"#,
+                ErrorCode::BadRequest,
+            ),
         ] {
             let failure = parse(line).unwrap_err().error.unwrap();
             assert_eq!(failure.code, code, "{line}: {}", failure.message);

@@ -158,7 +158,7 @@ impl Daemon {
                 Ok(attempt) => self.overrides_attempted(attempt, Instant::now()),
                 Err(_) => {
                     error!(
-                        "The latest drain, down, up or undo was not saved within {} s and may be lost at the next start; check the file system of [paths] state",
+                        "The latest drain, down, up, weight or undo was not saved within {} s and may be lost at the next start; check the file system of [paths] state",
                         NOTE_LIMIT.as_secs()
                     );
                     return;

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::{perform, test_spec};
 use crate::desired;
 use crate::director::{Director, Done, Step};
-use crate::health::{Override, Owner, What};
+use crate::health::{Override, OverrideWeight, Owner, What};
 use crate::spec::Spec;
 use crate::value::{Outcome, UnknownCause, Verdict};
 
@@ -48,7 +48,8 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     let unknown = Outcome::Unknown(UnknownCause::QueueFull);
     let outcome = prop_oneof![4 => Just(Outcome::Up), 4 => Just(Outcome::Down), 1 => Just(unknown)];
-    let what = prop_oneof![Just(What::Drain), Just(What::Down), Just(What::Up)];
+    let weight = Just(What::Weight(OverrideWeight::Percent(50)));
+    let what = prop_oneof![Just(What::Drain), Just(What::Down), Just(What::Up), weight];
     prop_oneof![
         8 => Just(Act::Ask),
         8 => Just(Act::Answer),

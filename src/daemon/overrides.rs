@@ -13,7 +13,7 @@ use tracing::{error, warn};
 use super::notes::NoteWriter;
 use crate::desired;
 use crate::director::Director;
-use crate::health::{Override, Owner, ServerId, What};
+use crate::health::{Override, OverrideWeight, Owner, ServerId, What};
 use crate::net::cause;
 use crate::report::Moment;
 use crate::sys::command::aside;
@@ -25,7 +25,10 @@ const LARGEST: u64 = 32 * 1024 * 1024;
 /// How long a start waits for the file.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Version of the format. Files of a later version are rejected.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version of a file without a `weight`. An earlier release reads it, and rejects version 2 with a clear error: it
+/// must not give a server its configured weight without a word.
+const VERSION_WITHOUT_WEIGHT: u32 = 1;
 
 /// The content of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +41,9 @@ pub struct OverrideFile {
 struct OverrideRecord {
     service: String,
     server: SocketAddr,
-    what: What,
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<OverrideWeight>,
     owner: String,
     #[serde(default)]
     note: String,
@@ -67,20 +72,26 @@ impl OverrideFile {
         let decision = |((service, server), decision): (&ServerId, &Override)| OverrideRecord {
             service: service.qualified(),
             server: *server,
-            what: decision.what,
+            what: decision.what.as_str().to_owned(),
+            weight: decision.what.weight(),
             owner: decision.owner.to_string(),
             note: decision.reason.clone(),
             since: time(decision.since),
             until: decision.until.map(time),
         };
-        OverrideFile { version: VERSION, overrides: all.into_iter().map(decision).collect() }
+        let overrides: Vec<OverrideRecord> = all.into_iter().map(decision).collect();
+        let has_weight = overrides.iter().any(|record| record.weight.is_some());
+        OverrideFile { version: if has_weight { VERSION } else { VERSION_WITHOUT_WEIGHT }, overrides }
     }
 
     /// The overrides in the file. One invalid entry rejects the whole file.
     fn all(&self, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
         let wrong = |what: String| io::Error::new(ErrorKind::InvalidData, what);
-        if self.version != VERSION {
-            return Err(wrong(format!("unsupported version {}; this release reads {VERSION}", self.version)));
+        if !(VERSION_WITHOUT_WEIGHT..=VERSION).contains(&self.version) {
+            return Err(wrong(format!(
+                "unsupported version {}; this release reads {VERSION_WITHOUT_WEIGHT} to {VERSION}",
+                self.version
+            )));
         }
         let time = |text: &String| {
             let time = DateTime::parse_from_rfc3339(text);
@@ -91,7 +102,7 @@ impl OverrideFile {
             let service =
                 service.map_err(|_| wrong(format!("invalid virtual service {:?}", decision.service)))?;
             let decided = Override {
-                what: decision.what,
+                what: What::from_names(&decision.what, decision.weight).map_err(wrong)?,
                 owner: Owner::Operator(decision.owner.clone()),
                 reason: decision.note.clone(),
                 since: time(&decision.since)?,
@@ -119,7 +130,7 @@ fn read(path: &Path, now: Moment) -> io::Result<Vec<(ServerId, Override)>> {
 /// # Errors
 /// The system cannot start another thread.
 pub fn noted(path: PathBuf, mut is_unreadable: bool) -> io::Result<NoteWriter<OverrideFile>> {
-    let consequence = "drain, down and up end with this daemon";
+    let consequence = "drain, down, up and weight end with this daemon";
     NoteWriter::start(path.clone(), consequence, move |content| {
         let mut save = || {
             if is_unreadable {
@@ -174,7 +185,7 @@ pub fn restore(director: &mut Director, found: LoadedOverrides, now: Instant) ->
         for ((service, server), dropped) in dropped {
             warn!(
                 "Override {} of real server dropped: {server} ({}): by {}: it expired, or the configuration no longer has the server",
-                dropped.what.as_str(),
+                dropped.what,
                 service.qualified(),
                 dropped.owner
             );
@@ -185,7 +196,7 @@ pub fn restore(director: &mut Director, found: LoadedOverrides, now: Instant) ->
     let drained: Vec<SocketAddr> =
         desired::out_of_rotation(director.spec(), director.table()).into_iter().filter(is_free).collect();
     let warning = format!(
-        "{unreadable}: drain, down and up of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out \
+        "{unreadable}: drain, down, up and weight of an earlier run are lost; {} real servers with weight 0 in the kernel's table stay out \
          of rotation; run `ldirectord-rs undo SERVER` for each that may return",
         drained.len()
     );
@@ -251,6 +262,28 @@ mod tests {
         assert_eq!(found.until, Some(later.instant - 2 * minute));
     }
 
+    /// An earlier release must not take a file with a weight for a file without one.
+    #[test]
+    fn only_a_file_with_a_weight_has_a_new_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = path(directory.path(), "web.cf");
+        let now = now();
+        for (what, version) in [(What::Drain, 1), (What::Weight(OverrideWeight::Percent(50)), 2)] {
+            let decision = Override {
+                what,
+                owner: Owner::Operator("anna".to_owned()),
+                reason: String::new(),
+                since: now.instant,
+                until: None,
+            };
+            let server = ("fwm:5".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+            let file = OverrideFile::new([(&server, &decision)], now);
+            assert_eq!(file.version, version);
+            write(&path, &file).unwrap();
+            assert_eq!(read(&path, now).unwrap(), [(server, decision)]);
+        }
+    }
+
     #[test]
     fn what_has_no_meaning_is_not_read_and_not_lost() {
         let directory = tempfile::tempdir().unwrap();
@@ -259,10 +292,11 @@ mod tests {
         for text in [
             "",
             "{}",
-            r#"{"version":2,"overrides":[]}"#,
+            r#"{"version":3,"overrides":[]}"#,
             r#"{"version":1,"overrides":[{"service":"x","server":"10.0.0.2:80","what":"drain","owner":"a","since":"2026-01-01T00:00:00Z"}]}"#,
             r#"{"version":1,"overrides":[{"service":"fwm:5","server":"10.0.0.2:80","what":"drain","owner":"a","since":"now"}]}"#,
             r#"{"version":1,"overrides":[{"service":"fwm:5","server":"10.0.0.2:80","what":"explode","owner":"a","since":"2026-01-01T00:00:00Z"}]}"#,
+            r#"{"version":2,"overrides":[{"service":"fwm:5","server":"10.0.0.2:80","what":"weight","owner":"a","since":"2026-01-01T00:00:00Z"}]}"#,
             large.as_str(),
         ] {
             fs::write(&path, text).unwrap();

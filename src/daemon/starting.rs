@@ -71,7 +71,7 @@ pub(super) fn open_control(
         Ok(control) => (Some(control), String::new()),
         Err(error) => {
             let warning = format!(
-                "no control socket, so show, is-up, plugin, events, plan, drain, down, up and undo do not work until a restart: {error}"
+                "no control socket, so show, is-up, plugin, events, plan, drain, down, up, weight and undo do not work until a restart: {error}"
             );
             warn!("{warning}");
             (None, warning)

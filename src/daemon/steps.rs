@@ -21,6 +21,7 @@
 //! | `%wait SECONDS` | time passes without a check |
 //! | `%maintain ADDRESS…` | these servers are in maintenance from now on, and no others |
 //! | `%drain ADDRESS [SECONDS]`, `%take-out ADDRESS`, `%keep-in ADDRESS` | an operator sets an override; `%force-drain` forces it |
+//! | `%weight ADDRESS WEIGHT [SECONDS]` | an operator sets the weight, such as `50%` |
 //! | `%undo ADDRESS` | an operator ends the override |
 //!
 //! Lines that begin with `run` are fallback commands that are run.
@@ -107,6 +108,10 @@ fn perform(harness: &mut Harness, step: &str, config: &str) -> Vec<String> {
         ["drain" | "force-drain" | "take-out" | "keep-in" | "undo", server, ref seconds @ ..] => {
             decide(harness, words[0], server.parse().unwrap(), seconds.first().copied())
         }
+        ["weight", server, weight, ref seconds @ ..] => {
+            let what = What::Weight(weight.parse().unwrap());
+            set(harness, what, server.parse().unwrap(), seconds.first().copied(), false)
+        }
         ["verify"] => harness.pass(VERIFY),
         ["wait", seconds] => harness.pass(Duration::from_secs(seconds.parse().unwrap())),
         ["refuse", count] => {
@@ -143,20 +148,32 @@ fn anna() -> Owner {
 
 /// An operator sets or ends an override.
 fn decide(harness: &mut Harness, word: &str, server: SocketAddr, seconds: Option<&str>) -> Vec<Event> {
-    let now = harness.now;
     let what = match word {
+        "undo" => {
+            let now = harness.now;
+            let _ = harness.director().end_override(None, server, &anna(), now);
+            return harness.settle();
+        }
         "take-out" => What::Down,
         "keep-in" => What::Up,
         _ => What::Drain,
     };
+    set(harness, what, server, seconds, word == "force-drain")
+}
+
+/// An operator sets an override.
+fn set(
+    harness: &mut Harness,
+    what: What,
+    server: SocketAddr,
+    seconds: Option<&str>,
+    force: bool,
+) -> Vec<Event> {
+    let now = harness.now;
     let until = seconds.map(|seconds| now + Duration::from_secs(seconds.parse().unwrap()));
     let decision = Override { what, owner: anna(), reason: "new kernel".to_owned(), since: now, until };
-    let director = harness.director();
     // A refusal changes nothing, as the table shows.
-    let _ = match word {
-        "undo" => director.end_override(None, server, &anna(), now),
-        _ => director.override_server(None, server, &decision, word == "force-drain", now),
-    };
+    let _ = harness.director().override_server(None, server, &decision, force, now);
     harness.settle()
 }
 

@@ -26,7 +26,17 @@ impl Pending {
             | health::HealthEvent::SoftFailureOver
             | health::HealthEvent::Unknown(_) => return,
         };
-        self.0.entry(desired::service_key(of)).or_default().insert(server, because);
+        let pending = self.0.entry(desired::service_key(of)).or_default();
+        match event {
+            // A weight does not explain why a server goes out of rotation.
+            health::HealthEvent::Overridden(decision)
+            | health::HealthEvent::OverrideEnded { decision, .. }
+                if !decision.what.replaces_check() =>
+            {
+                pending.entry(server).or_insert(because);
+            }
+            _ => drop(pending.insert(server, because)),
+        }
     }
 
     /// Fills in the cause of a table change.

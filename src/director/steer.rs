@@ -60,9 +60,9 @@ impl fmt::Display for Objection {
                 f,
                 "a file in maintenancedir puts this server in maintenance ({reason}); remove the file to end that"
             ),
-            Objection::NotOverridden => {
-                f.write_str("this server has no drain, down or up to undo; `show` lists its state and why")
-            }
+            Objection::NotOverridden => f.write_str(
+                "this server has no drain, down, up or weight to undo; `show` lists its state and why",
+            ),
         }
     }
 }
@@ -98,8 +98,16 @@ impl Director {
         if self.health.operator_overrides().count() + members.len() > MOST_OVERRIDES {
             return Err(Objection::TooMany);
         }
-        let lost = self.lost_without(&members);
-        if decision.what != What::Up && !force && !lost.is_empty() {
+        let lost = match decision.what {
+            What::Up => Vec::new(),
+            What::Drain | What::Down => self.lost_without(&members),
+            // It goes out of rotation only if it replaces an `up`.
+            What::Weight(_) => {
+                let is_failed = |member: &&ServerRef| !self.health.server(**member).checked().is_up();
+                self.lost_without(&members.iter().filter(is_failed).copied().collect::<Vec<_>>())
+            }
+        };
+        if !force && !lost.is_empty() {
             return Err(Objection::LastServer(lost));
         }
         let set = |member: &ServerRef| self.health.set_override(*member, decision.clone(), now);
@@ -269,7 +277,7 @@ impl Director {
     fn lost_without(&self, members: &[ServerRef]) -> Vec<VirtualId> {
         let services: BTreeSet<usize> = members.iter().map(|member| member.virtual_index).collect();
         let takes_traffic = |member: &ServerRef| {
-            self.spec.member(*member).1.weight > 0
+            self.health.weight(&self.spec, *member) > 0
                 && self.health.standing(&self.spec, *member) == Standing::InRotation
         };
         let is_lost = |virtual_index: &usize| {

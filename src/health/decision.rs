@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use super::weight::OverrideWeight;
 
 /// An override of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,7 @@ pub struct Override {
 }
 
 /// The kinds of override.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// No new connections (weight 0, whatever `quiescent` says). Existing connections continue.
     Drain,
@@ -31,6 +30,8 @@ pub enum What {
     Down,
     /// In rotation whatever the check finds.
     Up,
+    /// Checked as usual. In rotation it has this weight.
+    Weight(OverrideWeight),
 }
 
 /// Who set an override.
@@ -62,7 +63,48 @@ impl What {
             What::Drain => "drain",
             What::Down => "down",
             What::Up => "up",
+            What::Weight(_) => "weight",
         }
+    }
+
+    /// The weight of [`What::Weight`].
+    #[must_use]
+    pub fn weight(self) -> Option<OverrideWeight> {
+        match self {
+            What::Weight(weight) => Some(weight),
+            What::Drain | What::Down | What::Up => None,
+        }
+    }
+
+    /// Whether the server's standing is that of the override, and results of its checks are not reported.
+    #[must_use]
+    pub fn replaces_check(self) -> bool {
+        self.weight().is_none()
+    }
+
+    /// The kind of a name and a weight, as JSON has them.
+    ///
+    /// # Errors
+    /// The name is unknown, or the weight does not belong to it.
+    pub fn from_names(what: &str, weight: Option<OverrideWeight>) -> Result<What, String> {
+        Ok(match (what, weight) {
+            ("drain", None) => What::Drain,
+            ("down", None) => What::Down,
+            ("up", None) => What::Up,
+            ("weight", Some(weight)) => What::Weight(weight),
+            ("weight", None) => return Err("what: weight needs the field weight, such as \"50%\"".to_owned()),
+            ("drain" | "down" | "up", Some(_)) => {
+                return Err(format!("weight: does not apply to {what}"));
+            }
+            _ => return Err("what: must be drain, down, up or weight".to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
+        self.weight().map_or(Ok(()), |weight| write!(f, " {weight}"))
     }
 }
 

@@ -11,6 +11,7 @@ mod spread;
 #[cfg(test)]
 mod tests;
 mod unchecked;
+mod weight;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use server::Rules;
 pub use server::{Checked, ServerHealth, Standing};
 use unchecked::ImpossibleChecks;
 pub use unchecked::{Blindness, Impossible};
+pub use weight::OverrideWeight;
 
 /// The identity of a real server in a virtual service, across reloads.
 pub type ServerId = (VirtualId, SocketAddr);
@@ -212,6 +214,16 @@ impl Health {
     pub fn standing(&self, spec: &Spec, member: ServerRef) -> Standing {
         let twins = spec.twins(member).iter().map(|twin| self.server(*twin).standing());
         twins.fold(self.server(member).standing(), Standing::least)
+    }
+
+    /// The weight of a server in rotation: the configured one, or what an operator set for this `real=` line. If
+    /// several lines name the destination, an override of any of them counts.
+    #[must_use]
+    pub fn weight(&self, spec: &Spec, member: ServerRef) -> u32 {
+        let of = |member: &ServerRef| self.server(*member).overridden()?.what.weight();
+        let set = of(&member).or_else(|| spec.twins(member).iter().rev().find_map(of));
+        let configured = spec.member(member).1.weight;
+        set.map_or(configured, |weight| weight.of(configured))
     }
 
     /// Whether a server is in rotation.

@@ -62,18 +62,21 @@ impl Health {
         transitions
     }
 
-    /// Sets the override of an operator. It replaces an earlier one.
+    /// Sets the override of an operator. It replaces an earlier one. If the check has marked the server down during
+    /// that, and its standing follows the check now, that is reported.
     pub fn set_override(&mut self, member: ServerRef, new: Override, now: Instant) -> Vec<Transition> {
         let new = Arc::new(new);
         self.overridden.insert(member);
         self.next_expiry = [self.next_expiry, new.until].into_iter().flatten().min();
         let replace = |server: &mut ServerHealth| server.overrides.operator.replace(Arc::clone(&new));
         let replaced = self.server_mut(member).change(now, replace);
+        let hid_check = replaced.as_ref().is_some_and(|decision| decision.what.replaces_check());
+        let down = self.server(member).unreported().filter(|_| hid_check).map(HealthEvent::Down);
         let ended = replaced.map(|decision| {
             let ending = Ending::Replaced(new.owner.clone());
             HealthEvent::OverrideEnded { decision, ending }
         });
-        let events = [ended, Some(HealthEvent::Overridden(new))];
+        let events = [ended, Some(HealthEvent::Overridden(new)), down];
         events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }
 
@@ -85,8 +88,7 @@ impl Health {
         let Some(ended) = server.change(now, |server| server.overrides.operator.take()) else {
             return Vec::new();
         };
-        let is_down = matches!(server.checked, Checked::Down { .. }) && server.overridden().is_none();
-        let down = server.verdict.clone().filter(|_| is_down).map(HealthEvent::Down);
+        let down = server.unreported().filter(|_| ended.what.replaces_check()).map(HealthEvent::Down);
         let events = [Some(HealthEvent::OverrideEnded { decision: ended, ending }), down];
         events.into_iter().flatten().map(|event| Transition { member, event }).collect()
     }

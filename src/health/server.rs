@@ -155,13 +155,19 @@ impl ServerHealth {
         if self.has_gone() {
             return Standing::Out;
         }
-        match self.overridden().map(|decision| decision.what) {
+        match self.decided().map(|decision| decision.what) {
             Some(What::Drain) => Standing::Draining,
             Some(What::Down) => Standing::Out,
             Some(What::Up) => Standing::InRotation,
-            None if self.checked.is_up() => Standing::InRotation,
-            None => Standing::Out,
+            _ if self.checked.is_up() => Standing::InRotation,
+            _ => Standing::Out,
         }
+    }
+
+    /// The override that decides its standing. An override of its weight alone does not.
+    #[must_use]
+    pub fn decided(&self) -> Option<&Arc<Override>> {
+        self.overridden().filter(|decision| decision.what.replaces_check())
     }
 
     /// Whether it was leaving and has been removed.
@@ -170,10 +176,16 @@ impl ServerHealth {
         self.leaves_at.is_some() && !self.checked.is_up()
     }
 
-    /// Whether it has a verdict or an override.
+    /// Whether it has a verdict, or an override that decides its standing.
     #[must_use]
     pub fn is_seen(&self) -> bool {
-        self.verdict.is_some() || self.overridden().is_some()
+        self.verdict.is_some() || self.decided().is_some()
+    }
+
+    /// The verdict of a server that its checks marked down, if no override decides its standing.
+    pub(super) fn unreported(&self) -> Option<Arc<Verdict>> {
+        let is_down = matches!(self.checked, Checked::Down { .. }) && self.decided().is_none();
+        self.verdict.clone().filter(|_| is_down)
     }
 
     /// Whether it is out of rotation and has no verdict yet.
@@ -219,7 +231,7 @@ impl ServerHealth {
         result
     }
 
-    /// Applies a verdict and returns the resulting event. Returns none while an override is in force.
+    /// Applies a verdict and returns the resulting event. Returns none while an override decides the standing.
     pub(super) fn take(
         &mut self,
         verdict: &Arc<Verdict>,
@@ -230,7 +242,7 @@ impl ServerHealth {
             return None;
         }
         let event = self.change(now, |server| server.take_verdict(verdict, rules, now));
-        event.filter(|_| self.overridden().is_none())
+        event.filter(|_| self.decided().is_none())
     }
 
     fn take_verdict(&mut self, verdict: &Arc<Verdict>, rules: &Rules, now: Instant) -> Option<HealthEvent> {

@@ -109,11 +109,12 @@ pub fn state(event: &Event) -> Option<&'static str> {
         EventKind::Unknown { .. } => Some("unknown"),
         EventKind::Leaving { .. } => Some("leaving"),
         EventKind::Overridden { in_maintenance: true, .. } => Some("maintenance"),
-        EventKind::Overridden { decision, .. } => Some(match decision.what {
-            What::Drain => "draining",
-            What::Down => "down",
-            What::Up => "up",
-        }),
+        EventKind::Overridden { decision, .. } => match decision.what {
+            What::Drain => Some("draining"),
+            What::Down => Some("down"),
+            What::Up => Some("up"),
+            What::Weight(_) => None,
+        },
         EventKind::OverrideEnded { state, .. } => state.map(|state| match state {
             Standing::InRotation => "up",
             Standing::Draining => "draining",
@@ -217,7 +218,7 @@ fn overridden(decision: &Override, in_maintenance: bool, server: &str) -> String
     let until = until.map(|seconds| format!(" for {seconds} s")).unwrap_or_default();
     let why = if decision.reason.is_empty() { String::new() } else { format!(": {}", decision.reason) };
     let later = if in_maintenance { "; no effect while in maintenance" } else { "" };
-    format!("Override {} of real server: {server}: by {who}{until}{why}{later}", decision.what.as_str())
+    format!("Override {} of real server: {server}: by {who}{until}{why}{later}", decision.what)
 }
 
 fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>, server: &str) -> String {
@@ -235,19 +236,14 @@ fn override_ended(decision: &Override, ending: &Ending, state: Option<Standing>,
         Ending::Replaced(owner) => {
             return format!(
                 "Override {} of real server ended: {server}: by {}, replaced by {owner}",
-                decision.what.as_str(),
-                decision.owner
+                decision.what, decision.owner
             );
         }
         Ending::Undone(owner) => format!("undone by {owner}"),
         Ending::Expired => "expired".to_owned(),
         Ending::Removed => "the configuration no longer has the server".to_owned(),
     };
-    format!(
-        "Override {} of real server ended: {server}: by {}, {why}{state}",
-        decision.what.as_str(),
-        decision.owner
-    )
+    format!("Override {} of real server ended: {server}: by {}, {why}{state}", decision.what, decision.owner)
 }
 
 fn drift(repairs: &[Operation]) -> String {

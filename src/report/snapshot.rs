@@ -95,8 +95,11 @@ pub struct ServerEntry {
 /// An override of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Overridden {
-    /// `drain`, `down` or `up`.
+    /// `drain`, `down`, `up` or `weight`.
     pub what: String,
+    /// The weight of `weight`: `50`, or `50%` of the configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// `maintenancedir`, or the user who set it.
     pub owner: String,
     /// The reason. Empty if none was given.
@@ -256,6 +259,7 @@ fn overridden(decision: &Override, at: Moment) -> Overridden {
     let time = |when| time(at.wall_at(when));
     Overridden {
         what: decision.what.as_str().to_owned(),
+        weight: decision.what.weight().map(|weight| weight.to_string()),
         owner: decision.owner.to_string(),
         note: decision.reason.clone(),
         since: time(decision.since),

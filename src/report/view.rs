@@ -187,17 +187,17 @@ fn state(spec: &Spec, health: &Health, member: ServerRef) -> ShownState {
     let known = health.server(member);
     let outcome = known.verdict().map(|verdict| verdict.outcome);
     let is_unseen = matches!(known.checked(), Checked::Unseen { .. });
-    match known.overridden().map(|decision| decision.what) {
+    match known.decided().map(|decision| decision.what) {
         _ if known.is_in_maintenance() => ShownState::Maintenance,
         _ if spec.is_leaving(member) => ShownState::Leaving,
         Some(What::Drain) => ShownState::Draining,
         Some(What::Down) => ShownState::Down,
         Some(What::Up) => ShownState::Up,
-        None if spec.check_of(member).is_none() => ShownState::Off,
-        None if known.is_overdue() => ShownState::Unknown,
-        None if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => ShownState::Unknown,
-        None if known.checked().is_up() => ShownState::Up,
-        None if is_unseen && outcome.is_none() => ShownState::Unknown,
-        None => ShownState::Down,
+        _ if spec.check_of(member).is_none() => ShownState::Off,
+        _ if known.is_overdue() => ShownState::Unknown,
+        _ if is_unseen && matches!(outcome, Some(Outcome::Unknown(_))) => ShownState::Unknown,
+        _ if known.checked().is_up() => ShownState::Up,
+        _ if is_unseen && outcome.is_none() => ShownState::Unknown,
+        _ => ShownState::Down,
     }
 }

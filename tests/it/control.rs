@@ -168,7 +168,7 @@ fn an_operator_drains_a_server_and_ends_that() {
     let (code, said) = run(&["down", "192.0.2.77:80", "-c", &config]);
     assert!(code == 1 && said.contains("no virtual service has the real server 192.0.2.77:80"), "{said}");
     let (code, said) = run(&["undo", &second, "-c", &config]);
-    assert!(code == 1 && said.contains("no drain, down or up to undo"), "{said}");
+    assert!(code == 1 && said.contains("no drain, down, up or weight to undo"), "{said}");
     let forced = run(&["down", &second, "-c", &config, "--service", "tcp:192.0.2.1:80", "--force"]);
     let what = format!("down {second} of tcp:192.0.2.1:80, forced");
     assert_eq!(forced, (0, format!("{what}: {done}Warning: {what}: {in_memory}")));

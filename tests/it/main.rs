@@ -38,5 +38,6 @@ mod sandbox;
 mod secrets;
 mod show;
 mod stages;
+mod steer;
 mod tls;
 mod unit;

@@ -94,7 +94,9 @@ show          print the state of all servers, and the table of the running daemo
 drain         send a server (ADDRESS:PORT, as show prints it) no new connections; others continue
 down          treat a server as if its check failed
 up            keep a server in rotation, whatever its check finds
-undo          end drain, down or up. All four: exit 0 done, 1 refused, 3 no daemon
+weight        send a server more or less traffic while it is up: a weight of 1 to 65535, or 1% to
+              1000% of the configured weight
+undo          end drain, down, up or weight. All five: exit 0 done, 1 refused, 3 no daemon
                 -c, --config CONFIG   the daemon's configuration; it may also come first
                 --service ID          only in this virtual service, such as tcp:10.0.0.1:80
                 --for TIME            end after this time: 90s, 30m, 2h or 7d (not for undo)
@@ -422,7 +424,7 @@ fn read_own(command: &own::Own, before: Option<&String>, after: &[String], judgi
     command.check_options(words, judging)?;
     match command.name {
         "show" | "is-up" | "plugin" | "events" | "plan" => ask::read(command, before, after, judging),
-        "drain" | "down" | "up" | "undo" => steer::read(command, words),
+        "drain" | "down" | "up" | "weight" | "undo" => steer::read(command, words),
         _ => command.read(words, judging),
     }
 }

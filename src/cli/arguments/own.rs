@@ -26,10 +26,13 @@ const CONFIG: &str = "CONFIG is the configuration, by default ldirectord.cf.";
 const DAEMON: &str =
     "CONFIG is the configuration of the daemon, by default every running one. SERVER is an address and port.";
 const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
+const WEIGHT: &str = "SERVER N|N% [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
+const WEIGHT_ABOUT: &str = "SERVER is an address and port as `show` prints it, such as 10.0.0.2:80. N is a weight of 1 to 65535, N% is 1% to \
+                            1000% of the configured weight.";
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 12] = [
+pub(super) const OWN: [Own; 13] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--service ID] [--server SERVER] [--strict] [--json]",
@@ -56,6 +59,7 @@ pub(super) const OWN: [Own; 12] = [
     Own { name: "drain", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
     Own { name: "down", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
     Own { name: "up", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
+    Own { name: "weight", usage: WEIGHT, about: WEIGHT_ABOUT, flags: OVERRIDE_FLAGS },
     Own {
         name: "undo",
         usage: "SERVER [-c CONFIG] [--service ID]",

@@ -1,4 +1,4 @@
-//! Arguments of `drain`, `down`, `up` and `undo`.
+//! Arguments of `drain`, `down`, `up`, `weight` and `undo`.
 
 use std::net::SocketAddr;
 
@@ -8,13 +8,31 @@ use clap::error::ErrorKind;
 use super::own::Own;
 use super::{Command, ParsedWords, Words, first_line};
 use crate::control::{ControlRequest, MAX_SECONDS, OverrideRequest, ServerTarget};
-use crate::health::What;
+use crate::health::{OverrideWeight, What};
 
 #[derive(Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 struct Arguments {
     #[arg(value_parser = server)]
     server: SocketAddr,
+    #[command(flatten)]
+    options: OverrideOptions,
+}
+
+/// The words of `weight`.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct WeightArguments {
+    #[arg(value_parser = server)]
+    server: SocketAddr,
+    #[arg(allow_negative_numbers = true)]
+    weight: OverrideWeight,
+    #[command(flatten)]
+    options: OverrideOptions,
+}
+
+#[derive(Debug, clap::Args)]
+struct OverrideOptions {
     #[arg(short = 'c', long, value_name = "CONFIG")]
     config: Option<String>,
     #[arg(long, value_name = "ID")]
@@ -27,7 +45,7 @@ struct Arguments {
     force: bool,
 }
 
-/// Parses the words of one of the four commands.
+/// Parses the words of one of the five commands.
 pub(super) fn read(own: &Own, words: &[String]) -> Words {
     let wrong = |error: &str| own.wrong(error, words);
     // The configuration may come first, as with the other actions.
@@ -37,18 +55,32 @@ pub(super) fn read(own: &Own, words: &[String]) -> Words {
         }
         _ => (None, words),
     };
-    let arguments = Arguments::try_parse_from(words).map_err(|error| match error.kind() {
+    let refuse = |error: clap::Error| match error.kind() {
+        ErrorKind::MissingRequiredArgument if own.name == "weight" => {
+            wrong("SERVER or its weight is missing, such as 10.0.0.2:80 50%")
+        }
         ErrorKind::MissingRequiredArgument => {
             wrong("SERVER is missing: an address and port as `show` prints it")
         }
         _ => wrong(first_line(&error.to_string()).trim_start_matches("error: ")),
-    })?;
-    let config = arguments.config.or(config);
-    let Arguments { server, service, seconds, note, force, .. } = arguments;
-    let what = match own.name {
-        "drain" => What::Drain,
-        "down" => What::Down,
-        "up" => What::Up,
+    };
+    let (server, weight, options) = match own.name {
+        "weight" => {
+            let arguments = WeightArguments::try_parse_from(words).map_err(refuse)?;
+            (arguments.server, Some(arguments.weight), arguments.options)
+        }
+        _ => {
+            let arguments = Arguments::try_parse_from(words).map_err(refuse)?;
+            (arguments.server, None, arguments.options)
+        }
+    };
+    let config = options.config.or(config);
+    let OverrideOptions { service, seconds, note, force, .. } = options;
+    let what = match (own.name, weight) {
+        (_, Some(weight)) => What::Weight(weight),
+        ("drain", _) => What::Drain,
+        ("down", _) => What::Down,
+        ("up", _) => What::Up,
         _ if seconds.is_some() || note.is_some() || force => {
             return Err(wrong("--for, --note and --force do not apply"));
         }
@@ -87,7 +119,7 @@ fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The options of the four commands.
+/// The options of the five commands.
 #[cfg(test)]
 pub(super) fn options() -> Vec<String> {
     use clap::CommandFactory;

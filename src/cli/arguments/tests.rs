@@ -54,12 +54,23 @@ fn words_mean_what_they_mean_to_the_original() {
     check("--strict -t start --json", Some("start"), false, judge(true, true, true));
     check("-dt x.cf", Some("x.cf"), true, judge(true, false, false));
     check("alert-test x.cf", Some("x.cf"), false, Command::AlertTest);
+    // A file may still have the name of a command.
+    check("down start", Some("down"), false, Command::Action(Action::Start));
+    check("show --json x.cf", Some("x.cf"), false, show_json());
+}
+
+#[test]
+fn overrides_name_a_server_and_what_it_does() {
+    let check = |line: &str, config: Option<&str>, command: Command| {
+        let options = CliOptions { config: config.map(str::to_owned), ..CliOptions::default() };
+        assert_eq!(run(line), Parsed::Run(options, command), "{line}");
+    };
     let target = |service: Option<&str>| ServerTarget {
         server: "10.0.0.2:80".parse().unwrap(),
         service: service.map(str::to_owned),
     };
     let undo = Command::Steer(ControlRequest::Undo(target(Some("fwm:5"))));
-    check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), false, undo);
+    check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), undo);
     let decision = |what, seconds| {
         let (note, force) = (String::new(), false);
         Command::Steer(ControlRequest::Override(OverrideRequest {
@@ -71,15 +82,23 @@ fn words_mean_what_they_mean_to_the_original() {
             force,
         }))
     };
-    check("drain --for 30m 10.0.0.2:80", None, false, decision(What::Drain, Some(1800)));
-    check("up 10.0.0.2:80 --for=90s", None, false, decision(What::Up, Some(90)));
-    check("x.cf down 10.0.0.2:80", Some("x.cf"), false, decision(What::Down, None));
+    check("drain --for 30m 10.0.0.2:80", None, decision(What::Drain, Some(1800)));
+    check("up 10.0.0.2:80 --for=90s", None, decision(What::Up, Some(90)));
+    check("x.cf down 10.0.0.2:80", Some("x.cf"), decision(What::Down, None));
+    let weight = |text: &str| What::Weight(text.parse().unwrap());
+    check("weight 10.0.0.2:80 50% --for 2h", None, decision(weight("50%"), Some(7200)));
+    check("x.cf weight 10.0.0.2:80 65535", Some("x.cf"), decision(weight("65535"), None));
     for (line, words) in [
         ("drain", "drain: SERVER is missing"),
         ("drain web1:80", "not an address and port"),
         ("drain 10.0.0.2:80 --for 30", "needs a number and a unit"),
         ("drain 10.0.0.2:80 --for -5m", "needs a number and a unit"),
         ("drain 10.0.0.2:80 --for 9999d", "must be 1 s to 3660 days"),
+        ("weight 10.0.0.2:80", "weight: SERVER or its weight is missing"),
+        ("weight 10.0.0.2:80 0", "use drain"),
+        ("weight 10.0.0.2:80 -5", "needs a weight of 1 to 65535"),
+        ("weight 10.0.0.2:80 1001%", "or 1% to 1000% of the configured weight"),
+        ("drain 10.0.0.2:80 50%", "unexpected argument '50%'"),
         ("undo 10.0.0.2:80 --force", "undo: --for, --note and --force do not apply"),
     ] {
         let Parsed::Wrong(wrong) = run(line) else { panic!("{line}") };
@@ -89,9 +108,6 @@ fn words_mean_what_they_mean_to_the_original() {
             "{error}: {text}"
         );
     }
-    // A file may still have the name of a command.
-    check("down start", Some("down"), false, Command::Action(Action::Start));
-    check("show --json x.cf", Some("x.cf"), false, show_json());
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl<'a> Situation<'a> {
         // A server that left with a reload has no reason of its own.
         let Some(state) = state.filter(|state| !state.has_gone()) else { return ServerTransition::Other };
         let since = since.or_else(|| state.is_seen().then(|| state.since()));
-        let failures = if state.overridden().is_some() { 0 } else { state.checked().failures() };
+        let failures = if state.decided().is_some() { 0 } else { state.checked().failures() };
         ServerTransition::Out {
             why: cause(state),
             failures,
@@ -83,7 +83,7 @@ impl<'a> Situation<'a> {
 
 /// Why a server is out of rotation: its override, or the reason of its last check.
 pub(super) fn cause(server: &health::ServerHealth) -> Option<String> {
-    let reason = match server.overridden() {
+    let reason = match server.decided() {
         Some(decision) => override_reason(decision),
         None => server.verdict()?.reason.clone(),
     };
@@ -98,8 +98,8 @@ pub(super) fn cause(server: &health::ServerHealth) -> Option<String> {
 fn override_reason(decision: &Override) -> String {
     match &decision.owner {
         Owner::Maintenance => decision.reason.clone(),
-        Owner::Operator(who) if decision.reason.is_empty() => format!("{} by {who}", decision.what.as_str()),
-        Owner::Operator(who) => format!("{} by {who}: {}", decision.what.as_str(), decision.reason),
+        Owner::Operator(who) if decision.reason.is_empty() => format!("{} by {who}", decision.what),
+        Owner::Operator(who) => format!("{} by {who}: {}", decision.what, decision.reason),
     }
 }
 

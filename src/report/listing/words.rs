@@ -45,7 +45,8 @@ pub(super) fn decided(decision: &Overridden, found: &str) -> String {
     let until = decision.until.as_ref().map(|until| format!(" until {}", date(until))).unwrap_or_default();
     let note =
         if decision.note.is_empty() { String::new() } else { format!(" ({})", escaped(&decision.note)) };
-    format!("{} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
+    let weight = decision.weight.as_ref().map(|weight| format!(" {}", escaped(weight))).unwrap_or_default();
+    format!("{}{weight} by {}{until}{note}; its check: {found}", decision.what, escaped(&decision.owner))
 }
 
 /// A time of RFC 3339 as people write it: `29 Nov 2026 05:26:40 +01:00`.

@@ -11,7 +11,6 @@ use prometheus_client::metrics::MetricType;
 
 use super::Scrape;
 use super::meters::{Durations, OPERATIONS};
-use crate::health::{Owner, What};
 use crate::report::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState};
 use crate::value::{Family, ForwardingMethod, Outcome, Protocol, VirtualId};
 
@@ -81,17 +80,18 @@ impl Families {
         });
         let help = "When the first certificate of the real servers expires, in seconds since 1970";
         to.gauge("certificate_expiry_timestamp_seconds", help, expiries)?;
-        let overrides = [What::Drain, What::Down, What::Up].map(|what| (what.as_str(), what));
         let all = || services.iter().flat_map(|service| &service.servers);
-        let count = |what: What| {
+        let count = |what: &str| {
             all()
                 .filter(|server| server.state != ShownState::Maintenance)
-                .filter(|server| server.overridden.as_ref().is_some_and(|decided| decided.what == what))
+                .filter(|server| {
+                    server.overridden.as_ref().is_some_and(|decided| decided.what.as_str() == what)
+                })
                 .count()
         };
         let maintenance = all().filter(|server| server.state == ShownState::Maintenance).count();
-        let counts = overrides
-            .map(|(word, what)| (word, count(what)))
+        let counts = ["drain", "down", "up", "weight"]
+            .map(|what| (what, count(what)))
             .into_iter()
             .chain([("maintenance", maintenance)])
             .map(|(word, count)| (vec![("what", word.to_owned())], whole(count)));
