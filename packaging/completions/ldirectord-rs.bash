@@ -2,7 +2,7 @@
 
 _ldirectord_rs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
-	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up weight undo metrics is-up plugin events plan alert-test"
+	local actions="start stop restart try-restart reload force-reload status" commands="check show drain down up weight undo override metrics is-up plugin events plan alert-test"
 	local options="--debug --foreground --help --version --settings --table --run-commands --test --strict --json" words=() configs i
 	configs=$(cd /etc/ha.d 2>/dev/null && ls -d -- *.cf conf/*.cf 2>/dev/null)
 	COMPREPLY=()
@@ -41,6 +41,21 @@ _ldirectord_rs() {
 			options="--config --service"
 			[[ ${words[0]} = undo ]] || options+=" --for --note --force"
 			mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+			;;
+		esac
+		;;
+	1:override)
+		mapfile -t COMPREPLY < <(compgen -W "import" -- "$cur")
+		;;
+	*:override)
+		case $prev in
+		-c | --config)
+			mapfile -t COMPREPLY < <(compgen -W "$configs" -- "$cur")
+			mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
+			;;
+		*)
+			mapfile -t COMPREPLY < <(compgen -W "--config --force" -- "$cur")
+			mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$cur")
 			;;
 		esac
 		;;

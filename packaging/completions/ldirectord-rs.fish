@@ -1,7 +1,7 @@
 # fish completion for ldirectord-rs(8): [OPTIONS] [CONFIG] ACTION, or a command and its CONFIG.
 
 set -l actions start stop restart try-restart reload force-reload status
-set -l commands check show drain down up weight undo metrics is-up plugin events plan alert-test
+set -l commands check show drain down up weight undo override metrics is-up plugin events plan alert-test
 
 function __ldirectord_rs_configs
     for file in /etc/ha.d/*.cf /etc/ha.d/conf/*.cf
@@ -32,6 +32,10 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight u
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l for -x -d 'Expire after this time'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l note -x -d 'The reason'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l force -d 'Even if no server is left'
+complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a override -d 'Import saved overrides'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from override; and not __fish_seen_subcommand_from import" -x -a import -d 'Restore the overrides of a saved show --json'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from override" -s c -l config -r -F -d 'The configuration of the daemon'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from override" -l force -d 'Even if no server is left'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a metrics -d "Print metrics for Prometheus"
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a is-up -d 'Whether virtual services have enough servers'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from is-up" -s c -l config -r -F -d 'The configuration of the daemon'

@@ -27,6 +27,7 @@ _ldirectord_rs_words() {
 		'up:keep a server in rotation'
 		'weight:send a server more or less traffic'
 		'undo:end drain, down, up or weight'
+		'override:import the overrides of a saved show --json'
 		'metrics:print metrics for Prometheus'
 		'is-up:whether virtual services have enough servers'
 		'plugin:one line for Icinga, Nagios and checkmk'
@@ -49,6 +50,7 @@ _ldirectord_rs_second() {
 	check | metrics | alert-test) _ldirectord_rs_configs ;;
 	drain | down | up | weight) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
+	override) compadd -- import; _files; compadd -- --config --force ;;
 	is-up) compadd -- --config --min ;;
 	events) compadd -- --config --json ;;
 	plan) compadd -- --config --diff ;;

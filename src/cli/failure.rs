@@ -142,6 +142,9 @@ pub(super) enum CommandFailure {
     Checks(CheckerError),
     #[error(fmt = no_answer)]
     NoAnswer { config: String, socket: PathBuf, error: io::Error, others: Vec<String> },
+    /// The file of `override import`.
+    #[error("{file}: {error}; nothing was restored")]
+    Import { file: String, error: String },
     #[error("{request}: refused: {error}")]
     Refused { request: Box<ControlRequest>, error: ClientError },
     #[error("the daemon at {} refused: {error}", .socket.display())]

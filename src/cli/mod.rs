@@ -12,6 +12,7 @@ mod connections;
 mod context;
 mod events;
 mod failure;
+mod import;
 mod is_up;
 mod judge;
 mod launch;
@@ -128,6 +129,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Plugin { services, limits } => plugin::run(&as_it_runs(context), &services, &limits),
                 Command::Events { json } => events::run(&as_it_runs(context), json),
                 Command::Plan { diff } => plan::run(&as_it_runs(context), diff),
+                Command::Import { file, force } => import::run(&as_it_runs(context), &file, force),
                 Command::Steer(request) => steer::run(&as_it_runs(context), &request),
             }
         }

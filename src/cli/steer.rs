@@ -10,11 +10,12 @@ use super::terminal::{answer, eprint_line};
 use crate::control::{self, ClientError, ControlRequest};
 use crate::sys::socket;
 
+/// The answer to an override.
 #[derive(Deserialize)]
-struct SteeredServices {
+pub(super) struct SteeredServices {
     services: Vec<String>,
     #[serde(default)]
-    warning: Option<String>,
+    pub warning: Option<String>,
 }
 
 pub(super) fn run(context: &Context, request: &ControlRequest) -> Result<Exit, CommandFailure> {

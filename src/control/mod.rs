@@ -10,10 +10,10 @@ mod stream;
 
 pub use client::{ClientError, ask, why};
 pub use protocol::{
-    Answer, ControlRequest, CounterDetail, ErrorCode, MAX_SECONDS, OverrideRequest, RequestFailure,
+    Answer, ControlRequest, CounterDetail, ErrorCode, MAX_NOTE, MAX_SECONDS, OverrideRequest, RequestFailure,
     ServerTarget, VERSION, VersionedRequest,
 };
-pub use rights::{Right, Rights};
+pub use rights::{Right, Rights, own_owner};
 pub use session::{LoopRequest, PlanAnswer, ReplyChannel, SteerAnswer, Steered, StoryAnswer};
 pub use socket::{ControlSocket, next};
 pub use stream::{EventStream, StreamLine, follow};

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
 use crate::health::Owner;
 
@@ -109,6 +109,14 @@ impl ClientProcess {
         };
         format!("uid {uid} ({name}), pid {pid}, loginuid {login}")
     }
+}
+
+/// The owner of the overrides that this process sets, as the daemon names it.
+#[must_use]
+pub fn own_owner() -> String {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let pid = i32::try_from(std::process::id()).ok();
+    ClientProcess { pid, uid, gid }.owner().to_string()
 }
 
 /// The login uid of a process without a login user: the largest uid.

@@ -10,6 +10,7 @@ mod moment;
 mod outline;
 mod plan;
 mod rotation;
+mod saved;
 mod snapshot;
 mod status;
 mod story;
@@ -27,6 +28,7 @@ pub use plan::{ActiveConnections, PlanContext, PlanReport, PlannedOperation, act
 pub use rotation::Threshold;
 #[cfg(test)]
 pub(crate) use rotation::tests::service as test_service;
+pub use saved::{SavedOverride, SavedState, SkippedOverride, saved_states};
 pub use snapshot::{
     CheckRun, DestinationEntry, Elsewhere, PhaseDuration, ServerEntry, StateSnapshot, VirtualService,
 };

@@ -32,7 +32,7 @@ const WEIGHT_ABOUT: &str = "SERVER is an address and port as `show` prints it, s
 const OVERRIDE_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force"];
 
 /// All of them.
-pub(super) const OWN: [Own; 13] = [
+pub(super) const OWN: [Own; 14] = [
     Own {
         name: "check",
         usage: "[CONFIG] [--config-only] [--service ID] [--server SERVER] [--strict] [--json]",
@@ -65,6 +65,12 @@ pub(super) const OWN: [Own; 13] = [
         usage: "SERVER [-c CONFIG] [--service ID]",
         about: SERVER,
         flags: &["--config", "--service"],
+    },
+    Own {
+        name: "override",
+        usage: "import FILE [-c CONFIG] [--force]",
+        about: "FILE is the output of `show --json`, or - for standard input.",
+        flags: &["--config", "--force"],
     },
     Own { name: "metrics", usage: "[-c CONFIG]", about: CONFIG, flags: &[] },
     Own {

@@ -45,6 +45,30 @@ struct OverrideOptions {
     force: bool,
 }
 
+/// The words of `override import`.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct ImportArguments {
+    file: String,
+    #[arg(short = 'c', long, value_name = "CONFIG")]
+    config: Option<String>,
+    #[arg(long)]
+    force: bool,
+}
+
+/// Parses the words of `override import`. `before` is the word before the command.
+pub(super) fn read_import(own: &Own, before: Option<&String>, after: &[String]) -> Words {
+    let Some((_, after)) = after.split_first().filter(|(word, _)| *word == "import") else {
+        return Err(own.wrong("the only command is `override import FILE`", after));
+    };
+    let arguments = ImportArguments::try_parse_from(after).map_err(|error| match error.kind() {
+        ErrorKind::MissingRequiredArgument => own.wrong("FILE is missing", after),
+        _ => own.wrong(first_line(&error.to_string()).trim_start_matches("error: "), after),
+    })?;
+    let ImportArguments { file, config, force } = arguments;
+    Ok(ParsedWords::new(config.or_else(|| before.cloned()), Command::Import { file, force }))
+}
+
 /// Parses the words of one of the five commands.
 pub(super) fn read(own: &Own, words: &[String]) -> Words {
     let wrong = |error: &str| own.wrong(error, words);

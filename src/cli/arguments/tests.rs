@@ -88,7 +88,14 @@ fn overrides_name_a_server_and_what_it_does() {
     let weight = |text: &str| What::Weight(text.parse().unwrap());
     check("weight 10.0.0.2:80 50% --for 2h", None, decision(weight("50%"), Some(7200)));
     check("x.cf weight 10.0.0.2:80 65535", Some("x.cf"), decision(weight("65535"), None));
+    let import = |file: &str, force| Command::Import { file: file.to_owned(), force };
+    check("override import x.json", None, import("x.json", false));
+    check("x.cf override import - --force", Some("x.cf"), import("-", true));
+    check("override import x.json -c x.cf", Some("x.cf"), import("x.json", false));
     for (line, words) in [
+        ("override", "override import FILE"),
+        ("override export", "override import FILE"),
+        ("override import", "override: FILE is missing"),
         ("drain", "drain: SERVER is missing"),
         ("drain web1:80", "not an address and port"),
         ("drain 10.0.0.2:80 --for 30", "needs a number and a unit"),
