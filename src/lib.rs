@@ -58,7 +58,7 @@
 //! | where a slow pattern or library call runs | `check/matching.rs`, `check/aside.rs` |
 //! | what an endless page or file means | `check/content.rs`; which HTTP headers are accepted: `check/http/lenient.rs` |
 //! | when a server counts as down | `health/server.rs` |
-//! | what drain, down, up, weight and a file in `maintenancedir` do | `health/overrides.rs`, `health/weight.rs`, `director/steer.rs`; requests: `daemon/steer.rs`; the saved file: `daemon/overrides.rs`, `daemon/unsaved.rs` |
+//! | what drain, down, up, weight and a file in `maintenancedir` do | `health/overrides.rs`, `health/weight.rs`, `director/steer.rs`; requests: `daemon/steer.rs`; the saved file: `daemon/overrides.rs`, `daemon/unsaved.rs`; which may be forgotten: `daemon/old_overrides.rs` |
 //! | which removed servers stay at a reload, and until when | `health/leaving.rs`, `director/reload.rs` |
 //! | when a check runs, how bursts are spread | `health/schedule.rs`, `health/spread.rs` |
 //! | when "no route to host" is tried again | `check/mod.rs`; link events: `sys/links.rs` |

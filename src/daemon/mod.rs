@@ -22,6 +22,7 @@ mod metering;
 mod metrics;
 mod notes;
 mod observe;
+mod old_overrides;
 mod outlets;
 mod overrides;
 mod owned;

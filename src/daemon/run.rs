@@ -33,6 +33,7 @@ use super::maintenance::{self, Learned, MaintenanceDir, MaintenanceWatcher};
 use super::metering::Metering;
 use super::notes::{self, Attempt, NoteWriter};
 use super::observe::ConfigWatcher;
+use super::old_overrides;
 use super::outlets::Outlets;
 use super::overrides::{self, OverrideFile};
 use super::owned::{self, Owned, OwnedServices};
@@ -164,7 +165,9 @@ impl Daemon {
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
         let socket = socket::place(&setup.state_directory, &setup.name);
         let (control, no_control) = open_control(&socket, setup.rights, counters::of(setup.remember));
-        print_warnings(launcher, &[&note, &forgotten, &no_control]);
+        let mut warnings = vec![note.clone(), forgotten, no_control];
+        warnings.extend(old_overrides::report(&director, &setup.path, moment(now)));
+        print_warnings(launcher, &warnings);
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
         let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
         let notes = owned

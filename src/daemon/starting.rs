@@ -54,7 +54,7 @@ impl Starting {
 }
 
 /// Prints warnings on the terminal of the command that started the daemon. Empty ones are left out.
-pub(super) fn print_warnings(launcher: Option<&mut Launcher>, warnings: &[&str]) {
+pub(super) fn print_warnings(launcher: Option<&mut Launcher>, warnings: &[String]) {
     let Some(launcher) = launcher else { return };
     for warning in warnings.iter().filter(|warning| !warning.is_empty()) {
         launcher.note(&format!("Warning: {warning}"));

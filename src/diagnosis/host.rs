@@ -113,6 +113,20 @@ pub(super) fn daemon(_: &Spec, machine: &Machine) -> Vec<Finding> {
             })
         }
     }];
+    if let [first, others @ ..] = &machine.old_overrides[..] {
+        let (overrides, more) = match others.len() {
+            0 => ("1 override is".to_owned(), String::new()),
+            more => (format!("{} overrides are", more + 1), format!(", and {more} more")),
+        };
+        found.push(
+            Finding::warning(
+                Topic::Daemon,
+                format!("{overrides} older than a day without an end: {first}{more}"),
+            )
+            .why("an operator may have forgotten it: the check of the server does not decide, or its weight is not that of the file")
+            .remedy("ldirectord-rs undo SERVER if it is no longer needed; show has all of them"),
+        );
+    }
     let others = pids(&Runs::Original);
     if !others.is_empty() {
         found.push(

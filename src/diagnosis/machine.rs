@@ -29,6 +29,9 @@ pub struct Machine {
     pub privileges: Privileges,
     /// The ldirectord daemons of this machine.
     pub daemons: Seen<Vec<SeenDaemon>>,
+    /// The overrides of the daemon of this file that are older than a day and have no end, each with its server, user
+    /// and begin. Empty if the daemon does not answer.
+    pub old_overrides: Vec<String>,
     /// The kernel's table.
     pub table: Seen<TableState>,
     /// The addresses of this network namespace.

@@ -62,6 +62,7 @@ fn right(spec: &Spec) -> Machine {
             commands_as: None,
             commands: Vec::new(),
         },
+        old_overrides: Vec::new(),
         daemons: Ok(vec![SeenDaemon { pid: 812, runs: Runs::ThisFile }]),
         table: Ok(TableState { wanted: 2, buckets: 4096, ..TableState::default() }),
         interfaces: Ok(interfaces),
@@ -172,6 +173,7 @@ fn of_processes(machine: &mut Machine, words: &[&str]) -> bool {
             program: program.rsplit('/').next().unwrap_or_default().to_owned(),
             for_all: Some(for_all == "all"),
         }),
+        ["old-override", ref words @ ..] => machine.old_overrides.push(words.join(" ")),
         ["no-daemon"] => machine.daemons = Ok(Vec::new()),
         ["daemon", pid, runs] => {
             let runs = match runs {

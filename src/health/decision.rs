@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::weight::OverrideWeight;
+
+/// An override without an end of at least this age may have been forgotten.
+pub const OLD_OVERRIDE: Duration = Duration::from_secs(24 * 3600);
 
 /// An override of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,14 @@ pub struct Override {
     pub since: Instant,
     /// When it expires. `None`: never.
     pub until: Option<Instant>,
+}
+
+impl Override {
+    /// Whether it has no end and is at least a day old.
+    #[must_use]
+    pub fn is_old_without_end(&self, now: Instant) -> bool {
+        self.until.is_none() && now.saturating_duration_since(self.since) >= OLD_OVERRIDE
+    }
 }
 
 /// The kinds of override.

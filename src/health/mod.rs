@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use crate::spec::{ServerRef, Spec, Virtual};
 use crate::value::{Verdict, VirtualId};
-pub use decision::{Ending, MAINTENANCE, Override, Owner, What};
+pub use decision::{Ending, MAINTENANCE, OLD_OVERRIDE, Override, Owner, What};
 pub use lateness::Punctuality;
 pub use schedule::{CheckId, Due, Priority};
 use schedule::{Origin, Schedule};

@@ -30,7 +30,8 @@ pub use rotation::Threshold;
 pub(crate) use rotation::tests::service as test_service;
 pub use saved::{SavedOverride, SavedState, SkippedOverride, saved_states};
 pub use snapshot::{
-    CheckRun, DestinationEntry, Elsewhere, PhaseDuration, ServerEntry, StateSnapshot, VirtualService,
+    CheckRun, DestinationEntry, Elsewhere, Overridden, PhaseDuration, ServerEntry, StateSnapshot,
+    VirtualService,
 };
 pub use status::status;
 pub use story::{MemberReport, MemberStory, ServerStory, StoryReport};

@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use chrono::{DateTime, Local, SecondsFormat};
+use chrono::{DateTime, FixedOffset, Local, SecondsFormat};
 use serde::{Deserialize, Serialize};
 
 use super::moment::Moment;
 use super::traffic::{ConnectionCounts, Traffic};
 use super::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View};
-use crate::health::Override;
+use crate::health::{MAINTENANCE, OLD_OVERRIDE, Override};
 use crate::value::{Phase, PhaseTimes, Verdict};
 
 /// All virtual services at one moment.
@@ -195,11 +195,28 @@ impl StateSnapshot {
         self.unwell() == 0
     }
 
+    /// The servers with an override of an operator that has no end and was at least a day old at the time of the
+    /// snapshot, each with its service.
+    pub fn old_overrides(&self) -> impl Iterator<Item = (&VirtualService, &ServerEntry, &Overridden)> {
+        let taken_at = DateTime::parse_from_rfc3339(&self.taken_at).ok();
+        let servers = self.virtuals.iter().flat_map(|v| v.servers.iter().map(move |server| (v, server)));
+        let overridden = servers.filter_map(|(v, server)| Some((v, server, server.overridden.as_ref()?)));
+        overridden.filter(move |(_, _, decision)| taken_at.is_some_and(|at| decision.is_old_without_end(at)))
+    }
+
     /// The number of servers that are down or unknown.
     #[must_use]
     pub fn unwell(&self) -> usize {
         let servers = self.virtuals.iter().flat_map(|v| &v.servers);
         servers.filter(|server| matches!(server.state, ShownState::Down | ShownState::Unknown)).count()
+    }
+}
+
+impl Overridden {
+    fn is_old_without_end(&self, at: DateTime<FixedOffset>) -> bool {
+        let since = DateTime::parse_from_rfc3339(&self.since);
+        let is_old = since.is_ok_and(|since| (at - since).to_std().is_ok_and(|age| age >= OLD_OVERRIDE));
+        self.until.is_none() && self.owner != MAINTENANCE && is_old
     }
 }
 

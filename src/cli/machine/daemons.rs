@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use super::super::ask::ask;
 use super::super::context::Context;
 use super::super::list;
+use super::super::running::as_it_runs;
+use crate::control::{ControlRequest, CounterDetail};
 use crate::diagnosis::{Runs, Seen, SeenDaemon};
+use crate::report::{Overridden, ServerEntry, StateSnapshot, VirtualService};
 use crate::sys::pidfile::DaemonState;
 use crate::sys::process;
 use crate::value::shown::escaped;
@@ -45,6 +49,26 @@ pub(super) fn look(context: &Context, path: &Path) -> Seen<Vec<SeenDaemon>> {
         true => Ok(daemons),
         false => Err("a pid file cannot be read (see standard error)".to_owned()),
     }
+}
+
+/// The overrides of the daemon of this file that an operator may have forgotten. None if it does not answer.
+pub(super) fn old_overrides(context: &Context, daemons: &Seen<Vec<SeenDaemon>>) -> Vec<String> {
+    let runs = |all: &Vec<SeenDaemon>| all.iter().any(|daemon| daemon.runs == Runs::ThisFile);
+    if !daemons.as_ref().is_ok_and(runs) {
+        return Vec::new();
+    }
+    let context = as_it_runs(context.clone());
+    let answer = ask(&context, &ControlRequest::Show { service: None, counters: CounterDetail::None });
+    let snapshot: Option<StateSnapshot> = answer.ok().and_then(|text| serde_json::from_str(&text).ok());
+    let Some(snapshot) = snapshot else { return Vec::new() };
+    let describe = |(service, server, decision): (&VirtualService, &ServerEntry, &Overridden)| {
+        let text = format!(
+            "{} of {} ({}) by {} since {}",
+            decision.what, server.address, service.id, decision.owner, decision.since
+        );
+        escaped(&text).into_owned()
+    };
+    snapshot.old_overrides().map(describe).collect()
 }
 
 /// Whether an original with these words on its command line runs the file: `[-d] [CONFIG] start`.

@@ -52,6 +52,7 @@ pub(super) fn look(asked: &Asked<'_>) -> Machine {
     let unknown_modules = modules.installed.as_ref().err().map(|error| cause(error).to_string());
     let installed = modules.installed.unwrap_or_default();
     let origin = commands_as(context);
+    let daemons = daemons::look(context, asked.path);
     Machine {
         dry_run,
         file_warnings: asked.warnings,
@@ -66,7 +67,8 @@ pub(super) fn look(asked: &Asked<'_>) -> Machine {
         ipvs,
         modules: modules.loaded.into_iter().chain(installed).collect(),
         unknown_modules,
-        daemons: daemons::look(context, asked.path),
+        old_overrides: daemons::old_overrides(context, &daemons),
+        daemons,
         next_hops: if dry_run { BTreeMap::new() } else { next_hops(spec) },
         marks: match dry_run || !needs_rules(spec) {
             true => Err("no service needs it".to_owned()),

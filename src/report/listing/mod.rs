@@ -135,7 +135,13 @@ impl Listing {
         let mut lines = vec![head];
         let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
         if count > 0 {
-            lines.extend(filled(Paint::Plain, &counts(services, count), self.look.width));
+            let mut counts = counts(services, count);
+            match snapshot.old_overrides().count() {
+                0 => {}
+                1 => counts.push("1 override older than a day without an end".to_owned()),
+                number => counts.push(format!("{number} overrides older than a day without an end")),
+            }
+            lines.extend(filled(Paint::Plain, &counts, self.look.width));
         }
         let facts = [snapshot.name.clone(), snapshot.config.clone(), date(&snapshot.taken_at)];
         let facts = facts.into_iter().filter(|fact| !fact.is_empty());

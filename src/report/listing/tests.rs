@@ -98,3 +98,25 @@ fn a_failed_twin_explains_a_missing_server() {
     assert!(listing("up").contains("NOT IN THE TABLE"), "{}", listing("up"));
     assert!(listing("down").contains("NO SERVER LEFT"), "{}", listing("down"));
 }
+
+/// Only overrides of operators, at the time of the snapshot.
+#[test]
+fn the_summary_counts_old_overrides_without_an_end() {
+    let listing = |more: &str| {
+        let decision = format!(
+            r#""override":{{"what":"weight","weight":"50%","owner":"anna","note":"","since":"2026-11-28T05:00:00+00:00"{more}}}"#
+        );
+        let server = format!(
+            r#"{{"address":"10.0.0.2:80","method":"masq","weight":2,"state":"up","failures":0,"last_check":null,{decision}}}"#
+        );
+        let text = format!(
+            r#"{{"taken_at":"2026-11-29T06:00:00+01:00","virtuals":[{{"id":"tcp:10.0.0.1:80","scheduler":"wrr","servers":[{server}],"destinations":[]}}]}}"#
+        );
+        render(&serde_json::from_str(&text).unwrap(), ListingStyle::default())
+    };
+    let old = listing("");
+    assert!(old.contains("1 override   1 override older than a day without an end"), "{old}");
+    assert!(old.contains("weight 50% by anna; its check: not checked yet"), "{old}");
+    let ends = listing(r#","until":"2026-12-01T05:00:00+00:00""#);
+    assert!(ends.contains("1 override") && !ends.contains("older than a day"), "{ends}");
+}

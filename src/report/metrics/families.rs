@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -11,11 +11,9 @@ use prometheus_client::metrics::MetricType;
 
 use super::Scrape;
 use super::meters::{Durations, OPERATIONS};
+use crate::health::Owner;
 use crate::report::view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState};
 use crate::value::{Family, ForwardingMethod, Outcome, Protocol, VirtualId};
-
-/// The age from which an override without an end counts as forgotten.
-const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Names and values of the labels of one sample.
 type Labels = Vec<(&'static str, String)>;
@@ -96,15 +94,13 @@ impl Families {
             .chain([("maintenance", maintenance)])
             .map(|(word, count)| (vec![("what", word.to_owned())], whole(count)));
         to.gauge("overrides", "Real servers with an override of an operator, or in maintenance", counts)?;
-        let is_forgotten = |server: &&ServerView| {
-            server.overridden.as_ref().is_some_and(|decided| {
-                let age = self.0.view.at.instant.saturating_duration_since(decided.since);
-                decided.owner != Owner::Maintenance && decided.until.is_none() && age > FORGOTTEN
-            })
+        let is_old = |server: &&ServerView| {
+            let decided = server.overridden.as_ref().filter(|decided| decided.owner != Owner::Maintenance);
+            decided.is_some_and(|decided| decided.is_old_without_end(self.0.view.at.instant))
         };
-        let forgotten = [(vec![], whole(all().filter(is_forgotten).count()))];
-        let help = "Overrides of operators that have no end and are older than a day";
-        to.gauge("overrides_forgotten", help, forgotten)?;
+        let old = [(Vec::new(), whole(all().filter(is_old).count()))];
+        let help = "Real servers with an override of an operator that has no end and is older than a day";
+        to.gauge("overrides_without_end_over_a_day", help, old)?;
         let mut causes: BTreeMap<String, usize> = BTreeMap::new();
         let verdicts = all().filter_map(|server| server.verdict.as_ref());
         for verdict in verdicts {

@@ -136,7 +136,8 @@ fn an_override_of_a_day_without_an_end_is_counted() {
         let decided = Override { what: What::Drain, owner, reason: String::new(), since, until };
         Arc::make_mut(&mut view.services[0]).servers[0].overridden = Some(Arc::new(decided));
         let text = scrape.render();
-        let value = text.lines().find_map(|line| line.strip_prefix("ldirectord_overrides_forgotten "));
+        let value =
+            text.lines().find_map(|line| line.strip_prefix("ldirectord_overrides_without_end_over_a_day "));
         value.unwrap().to_owned()
     };
     let anna = || Owner::Operator("anna".to_owned());
