@@ -84,6 +84,7 @@
 //! | which servers are in maintenance | `daemon/maintenance/mod.rs` |
 //! | which privileges the daemon keeps, and when it gives up the rest | `cli/privileges.rs`, `sys/privileges.rs`; which files it gives away: `sys/give.rs` |
 //! | the manual of a directive | `docs/man/directives.md`, assembled by `examples/manual` |
+//! | the files for keepalived's `track_file` | `daemon/track.rs`, `daemon/tracking.rs` |
 //! | when a server counts as in rotation for scripts | `report/rotation.rs`; how a command waits for a restart: `cli/ask.rs` |
 //! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs`, `cli/arguments/ask.rs`, `cli/arguments/steer.rs`, `cli/arguments/help.rs` |
 //! | how saved overrides are restored | `report/saved.rs`, `cli/import.rs` |

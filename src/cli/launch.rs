@@ -76,6 +76,10 @@ pub(super) fn prepare(
         ipvs,
         state_directory: context.state_directory(),
         overrides: (context.settings.table.backend == Backend::Kernel).then(|| context.overrides_file()),
+        // Another program acts on these files, as on a command.
+        track: Some(&context.settings.paths.track)
+            .filter(|path| context.acts.commands && !path.as_os_str().is_empty())
+            .cloned(),
         rights,
         remember: context.settings.table.backend == Backend::Kernel,
         verify_interval: context.settings.table.verify_interval(),

@@ -74,6 +74,9 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
     let made =
         overrides.map_or(Ok(()), |directory| privileges::make_lasting_directory(directory, user.as_ref()));
     wanted(false, made)?;
+    let track = setup.track.as_deref().filter(|_| geteuid().is_root());
+    let made = track.map_or(Ok(()), |directory| privileges::make_new_directory(directory, user.as_ref()));
+    wanted(false, made)?;
     let mut files = if geteuid().is_root() { written_files(config) } else { Vec::new() };
     let locks: Vec<PathBuf> =
         [Some(context.lock_file()), context.file_lock()].into_iter().flatten().collect();
@@ -90,7 +93,7 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
         }
     }
     if context.settings.privileges.sandbox {
-        let directories = writable(&context.settings.paths, config);
+        let directories = writable(&context.settings.paths, setup.track.as_deref(), config);
         if !privileges::write_only_below(&directories)? {
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }
@@ -132,10 +135,11 @@ fn can_be_made(file: &Path) -> bool {
 }
 
 /// The directories that the daemon writes to. A missing file needs its directory.
-fn writable(paths: &PathSettings, config: &Config) -> Vec<PathBuf> {
+fn writable(paths: &PathSettings, track: Option<&Path>, config: &Config) -> Vec<PathBuf> {
     let folders = written_files(config).into_iter().filter_map(Path::parent);
     folders
         .chain([&*paths.run, &*paths.state])
+        .chain(track)
         .map(Path::to_owned)
         .collect::<BTreeSet<PathBuf>>()
         .into_iter()

@@ -151,6 +151,7 @@ impl Daemon {
         self.metering.meters.set_spec(self.director.spec());
         self.history.set_spec(self.director.spec(), |id| self.director.knows(id));
         self.outlets.set_spec(self.director.spec());
+        self.track_spec(now);
         self.checks.retain(|id| self.director.knows(id));
         if self.applying.is_some() {
             self.outlets.follow_instances(self.director.spec());

@@ -52,15 +52,19 @@ impl Daemon {
                 if let Some(path) = self.handover.take() {
                     handover::leave(path, &self.director, moment(Instant::now())).await;
                 }
+                self.finish_track(BTreeSet::new(), NOTE_LIMIT, Instant::now()).await;
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated for a handover; the table stays as it is");
             }
             LoopEnd::Stop(signal) => {
+                // Services that another daemon takes are that daemon's.
+                let given_up = self.director.cleaned_at_stop().difference(&left).copied().collect();
                 self.director.stop();
                 self.rest(kernel_limit).await;
                 let events = self.director.finish_stop();
                 self.publish_in_parts(&events).await;
                 self.leave_note(left).await;
+                self.finish_track(given_up, NOTE_LIMIT, Instant::now()).await;
                 self.outlets.shut_down(grace()).await;
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }

@@ -43,6 +43,8 @@ mod steer;
 #[cfg(test)]
 mod steps;
 mod story;
+mod track;
+mod tracking;
 mod turn;
 mod unsaved;
 

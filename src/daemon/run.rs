@@ -43,6 +43,7 @@ use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{SignalRequest, Signals};
 use super::starting::{Starting, open_control, print_warnings};
+use super::track::{self, TrackFiles};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
@@ -109,6 +110,8 @@ pub(super) struct Daemon {
     /// Writer of the overrides file. `None` with a table in memory.
     pub(super) overrides: Option<NoteWriter<OverrideFile>>,
     pub(super) unsaved: Unsaved,
+    /// Writer of the files for keepalived. `None` if the settings name no directory.
+    pub(super) track: Option<TrackFiles>,
     /// The path of the note for the next daemon. `None` with a table in memory.
     pub(super) handover: Option<PathBuf>,
     /// The other daemons. `None` with a table in memory.
@@ -124,6 +127,22 @@ pub(super) struct Daemon {
     pub(super) hosts: Hosts,
     /// The command that waits until the daemon is ready.
     pub(super) starting: Option<Starting>,
+}
+
+/// The writers of the note of owned services and of the overrides file.
+type NoteWriters = (Option<NoteWriter<Owned>>, Option<NoteWriter<OverrideFile>>);
+
+/// Starts the threads that write notes. `is_unreadable`: whether the overrides of an earlier run could not be read.
+fn note_writers(
+    owned: Option<OwnedServices>,
+    overrides: Option<PathBuf>,
+    is_unreadable: bool,
+) -> Result<NoteWriters, StartError> {
+    let system = |what| move |error| StartError::System { what, error };
+    let notes = owned.map(OwnedServices::noted).transpose();
+    let notes = notes.map_err(system("cannot start the thread for the note of services"))?;
+    let overrides = overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
+    Ok((notes, overrides.map_err(system("cannot start the thread for the overrides file"))?))
 }
 
 /// How the loop ends.
@@ -168,12 +187,7 @@ impl Daemon {
         let mut warnings = vec![note.clone(), forgotten, no_control];
         warnings.extend(old_overrides::report(&director, &setup.path, moment(now)));
         print_warnings(launcher, &warnings);
-        let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
-        let overrides = overrides.map_err(system("cannot start the thread for the overrides file"))?;
-        let notes = owned
-            .map(OwnedServices::noted)
-            .transpose()
-            .map_err(system("cannot start the thread for the note of services"))?;
+        let (notes, overrides) = note_writers(owned, setup.overrides, is_unreadable)?;
         let manager =
             Manager::start(now).map_err(system("cannot start the thread for the service manager"))?;
         Ok(Daemon {
@@ -191,6 +205,7 @@ impl Daemon {
             notes,
             overrides,
             unsaved: Unsaved::default(),
+            track: track::start(setup.track, &previously_owned, director.spec(), now),
             handover,
             peers,
             log: setup.log,
@@ -239,6 +254,7 @@ impl Daemon {
                 self.notes.as_ref().and_then(NoteWriter::poll_timeout),
                 self.overrides.as_ref().and_then(NoteWriter::poll_timeout),
                 self.unsaved.poll_timeout(),
+                self.track.as_ref().and_then(TrackFiles::poll_timeout),
                 self.outlets.poll_timeout(),
                 self.manager.poll_timeout(),
                 ready_at.filter(|_| self.director.is_set_up()),
@@ -323,6 +339,7 @@ impl Daemon {
         if !touched.is_empty() {
             self.outlets.call_fallbacks(self.director.spec(), self.director.health(), touched);
         }
+        self.track_services(now);
         if self.director.take_owned_changed() {
             self.save_owned(now);
         }

@@ -31,6 +31,8 @@ pub struct Setup {
     pub state_directory: PathBuf,
     /// The file with the overrides of operators. `None` with a table in memory.
     pub overrides: Option<PathBuf>,
+    /// The directory of files for keepalived's `track_file`. `None`: no files.
+    pub track: Option<PathBuf>,
     /// Who may use the control socket.
     pub rights: Rights,
     /// Whether owned services are saved for the next daemon. False with a table in memory.

@@ -55,6 +55,8 @@ pub struct Director {
     touched: BTreeSet<usize>,
     /// Virtual services with any change, for readers.
     changed: BTreeSet<usize>,
+    /// Virtual services in which a server may have gone in or out of rotation.
+    rotated: BTreeSet<usize>,
     /// Transitions of servers that the table does not show yet.
     pending: Pending,
     /// The reported warnings of checks. A warning is reported again when its text changes.
@@ -96,6 +98,7 @@ impl Director {
             events: Vec::new(),
             touched: (0..spec.virtuals().len()).collect(),
             changed: (0..spec.virtuals().len()).collect(),
+            rotated: (0..spec.virtuals().len()).collect(),
             pending: Pending::default(),
             warned: BTreeMap::new(),
             overrides_changed: false,
@@ -146,6 +149,12 @@ impl Director {
         self.reconciler.take_owned_changed()
     }
 
+    /// The services that are removed when the daemon stops.
+    #[must_use]
+    pub fn cleaned_at_stop(&self) -> BTreeSet<ServiceKey> {
+        cleaned(&self.spec)
+    }
+
     /// The owned services that stay in the table when the daemon stops.
     #[must_use]
     pub fn kept_at_stop(&self) -> BTreeSet<ServiceKey> {
@@ -175,6 +184,13 @@ impl Director {
     #[must_use]
     pub fn take_changed(&mut self) -> BTreeSet<usize> {
         std::mem::take(&mut self.changed)
+    }
+
+    /// The virtual services, by index in the spec, in which a server may have gone in or out of rotation since the last
+    /// call, in our state or in the table.
+    #[must_use]
+    pub fn take_rotated(&mut self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.rotated)
     }
 
     /// When to call [`Director::due`] or [`Director::tick`] next.
@@ -322,7 +338,9 @@ impl Director {
         let is_read = matches!(done, Done::Read(_));
         let progress = self.reconciler.done(&self.spec, done, now);
         let index = |key: &ServiceKey| self.spec.virtual_index(desired::virtual_id(*key));
-        self.changed.extend(progress.touched.iter().filter_map(index));
+        let touched: BTreeSet<usize> = progress.touched.iter().filter_map(index).collect();
+        self.changed.extend(&touched);
+        self.rotated.extend(touched);
         self.report(progress);
         if let Some(reload) = self.reload.take_if(|reload| is_read && reload.is_reading) {
             self.switch_to(reload.spec, now);
@@ -361,6 +379,7 @@ impl Director {
             self.rotation.touch(member.virtual_index);
             self.touched.insert(member.virtual_index);
             self.changed.insert(member.virtual_index);
+            self.rotated.insert(member.virtual_index);
             if changes_table {
                 self.mark(member.virtual_index);
             }
@@ -370,6 +389,7 @@ impl Director {
     fn mark(&mut self, virtual_index: usize) {
         self.touched.insert(virtual_index);
         self.changed.insert(virtual_index);
+        self.rotated.insert(virtual_index);
         self.reconciler.mark(desired::service_key(self.spec.virtuals()[virtual_index].id));
     }
 

@@ -66,6 +66,7 @@ impl Director {
         self.pending.retain(|key| self.spec.virtual_index(desired::virtual_id(key)).is_some());
         self.touched = (0..self.spec.virtuals().len()).collect();
         self.changed.clone_from(&self.touched);
+        self.rotated.clone_from(&self.touched);
         self.reconciler.set_spec(&configured(&self.spec));
         self.report_removed(overrides);
         self.events.push(Event::of_director(EventKind::Reloaded));
@@ -85,6 +86,7 @@ impl Director {
         }
         if let Some(spec) = self.settled.take() {
             self.changed = (0..spec.virtuals().len()).collect();
+            self.rotated.clone_from(&self.changed);
             self.health = self.health.carry_over(&self.spec, &spec, &BTreeSet::new(), now);
             self.spec = spec;
         }

@@ -279,6 +279,8 @@ pub struct PathSettings {
     pub run: PathBuf,
     /// Overrides, which survive a reboot: in the directory `ldirectord-rs` below this one.
     pub state: PathBuf,
+    /// The directory of files for keepalived's `track_file`, one for each virtual service. Empty: no files.
+    pub track: PathBuf,
     /// First directory in which a configuration is searched, as in heartbeat.
     pub config_dir: PathBuf,
 }
@@ -334,6 +336,7 @@ impl Default for PathSettings {
         PathSettings {
             run: PathBuf::from("/var/run"),
             state: PathBuf::from("/var/lib"),
+            track: PathBuf::new(),
             config_dir: PathBuf::from("/etc/ha.d"),
         }
     }

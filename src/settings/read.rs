@@ -1,6 +1,6 @@
 //! Reads the settings from the file, and then from the environment, which overrides the file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config_file::builder::DefaultState;
 use config_file::{Config, ConfigBuilder, File, FileFormat};
@@ -37,9 +37,17 @@ impl Settings {
 
     /// Describes the first path that is not absolute: the daemon runs in `/`.
     fn relative(&self) -> Option<String> {
-        let PathSettings { run, state, config_dir } = &self.paths;
-        let paths = [("paths.run", run), ("paths.state", state), ("paths.config_dir", config_dir)];
-        let (key, path) = paths.into_iter().find(|(_, path)| !path.is_absolute())?;
+        let PathSettings { run, state, track, config_dir } = &self.paths;
+        let paths = [
+            ("paths.run", run),
+            ("paths.state", state),
+            ("paths.track", track),
+            ("paths.config_dir", config_dir),
+        ];
+        let is_relative = |(key, path): &(&str, &PathBuf)| {
+            !path.is_absolute() && (*key != "paths.track" || !path.as_os_str().is_empty())
+        };
+        let (key, path) = paths.into_iter().find(is_relative)?;
         Some(format!("\"{}\" for key `{key}`: must be an absolute path", path.display()))
     }
 

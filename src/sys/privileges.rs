@@ -145,6 +145,20 @@ pub fn make_lasting_directory(path: &Path, owner: Option<&DaemonUser>) -> Result
     }
 }
 
+/// Creates a directory for `owner` that an operator named. An existing directory stays as it is: other programs may
+/// use it.
+///
+/// # Errors
+/// The directory cannot be created, or cannot be given to `owner`.
+pub fn make_new_directory(path: &Path, owner: Option<&DaemonUser>) -> Result<(), PrivilegeError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(failed(format!("{} cannot be created", path.display())))?;
+    let (uid, gid) = owner.map_or_else(|| (geteuid(), getegid()), |owner| (owner.uid, owner.gid));
+    give::take_directory(path, uid, Some(gid)).map_err(failed(format!("{} cannot be used", path.display())))
+}
+
 /// Whether the directory can be taken over: a running daemon of another user could no longer write to it.
 ///
 /// # Errors

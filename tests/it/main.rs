@@ -40,4 +40,5 @@ mod show;
 mod stages;
 mod steer;
 mod tls;
+mod track;
 mod unit;
