@@ -68,7 +68,8 @@ async fn a11_a_dear_password_hash_does_not_stop_the_loop() {
         drop(stream.write_all(b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0").await);
         let length = stream.read(&mut buffer).await.unwrap_or(0);
         let said = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        let nonce = said.rsplit("r=").next().unwrap_or_default();
+        // The nonce may contain `r=`, but no comma.
+        let nonce = said.split_once(",r=").map_or("", |(_, nonce)| nonce);
         let first = format!("r={nonce}x,s=c2FsdA==,i=100000");
         let size = u32::try_from(first.len() + 8).unwrap().to_be_bytes();
         drop(stream.write_all(&[b"R", &size[..], &[0, 0, 0, 11], first.as_bytes()].concat()).await);
