@@ -12,7 +12,7 @@ use crate::network::{Family, Network, Path, Spec};
 use crate::table::Table;
 use crate::wait::until;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// With `cleanstop=no` a stop leaves the table, so that clients do not notice it.
 const CONFIGURATION: &str = "checkinterval=1\nchecktimeout=3\nlogfile=\"/var/log/ldirectord.log\"\nquiescent=no\ncleanstop=no\n\

@@ -13,7 +13,7 @@ use crate::netns::NetNs;
 use crate::network::{Family, Path, Spec};
 use crate::wait::until;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A virtual service of each kind, with each method. The server with another port than its virtual service is in the
 /// table with the port of the virtual service. The marks 31 of both families are two services.
@@ -93,10 +93,10 @@ fn samples(text: &str, metric: &str) -> BTreeMap<Labels, Vec<f64>> {
     samples
 }
 
-fn ours(director: &Director) -> String {
+/// Our metrics. On a busy machine the daemon may not answer in time.
+fn ours(director: &Director) -> Result<String, String> {
     let said = director.run(&["metrics", "-c", "lab.cf"]);
-    assert!(said.status.success(), "{said:?}");
-    said.text
+    if said.status.success() { Ok(said.text) } else { Err(format!("{said:?}")) }
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_join_with_node_exporter_has_one_row_a_server() {
     director.must("start");
     let _exporter = Exporter::start(netns);
     let (ours, theirs) = until("all servers in both metrics", SOON, || {
-        let (ours, text) = (ours(director), Exporter::metrics(netns)?);
+        let (ours, text) = (ours(director)?, Exporter::metrics(netns)?);
         let ours = samples(&ours, "ldirectord_server_weight");
         let theirs = samples(&text, "node_ipvs_backend_weight");
         let is_whole = ours.len() == SERVERS && theirs.len() == SERVERS;

@@ -232,11 +232,14 @@ fn configuration(sandbox: &Sandbox) -> String {
 }
 
 /// Commands that work with and without a daemon.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 15] = [
     &["web.cf", "status"],
     &["status", "--all"],
     &["show", "web.cf"],
     &["show", "web.cf", "--json"],
+    &["show", "web.cf", "--all", "--stats"],
+    &["show", "web.cf", "127.0.0.1:1"],
+    &["show", "web.cf", "127.0.0.1:1", "--json"],
     &["-t", "web.cf"],
     &["-t", "web.cf", "--json"],
     &["plan", "-c", "web.cf"],
