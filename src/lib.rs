@@ -87,6 +87,7 @@
 //! | the files for keepalived's `track_file` | `daemon/track.rs`, `daemon/tracking.rs` |
 //! | when a server counts as in rotation for scripts | `report/rotation.rs`; how a command waits for a restart: `cli/ask.rs` |
 //! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs`, `cli/arguments/ask.rs`, `cli/arguments/steer.rs`, `cli/arguments/help.rs` |
+//! | when `drain --wait` ends | `report/emptying.rs`, `cli/wait.rs` |
 //! | how saved overrides are restored | `report/saved.rs`, `cli/import.rs` |
 //! | how a client follows events | `control/stream.rs`, `cli/events.rs` |
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |

@@ -40,6 +40,7 @@ _ldirectord_rs() {
 		*)
 			options="--config --service"
 			[[ ${words[0]} = undo ]] || options+=" --for --note --force"
+			[[ ${words[0]} != drain && ${words[0]} != down ]] || options+=" --wait --timeout"
 			mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 			;;
 		esac

@@ -32,6 +32,8 @@ complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight u
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l for -x -d 'Expire after this time'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l note -x -d 'The reason'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down up weight" -l force -d 'Even if no server is left'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down" -l wait -d 'Until no connection is active'
+complete -c ldirectord-rs -n "__fish_seen_subcommand_from drain down" -l timeout -x -d 'Wait for at most this time'
 complete -c ldirectord-rs -n "not __fish_seen_subcommand_from $actions $commands" -a override -d 'Import saved overrides'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from override; and not __fish_seen_subcommand_from import" -x -a import -d 'Restore the overrides of a saved show --json'
 complete -c ldirectord-rs -n "__fish_seen_subcommand_from override" -s c -l config -r -F -d 'The configuration of the daemon'

@@ -48,7 +48,8 @@ _ldirectord_rs_second() {
 	case ${line[1]} in
 	show) _ldirectord_rs_configs; compadd -- --config --connections --service --down --all --stats --rate --exact --watch ;;
 	check | metrics | alert-test) _ldirectord_rs_configs ;;
-	drain | down | up | weight) compadd -- --config --service --for --note --force ;;
+	drain | down) compadd -- --config --service --for --note --force --wait --timeout ;;
+	up | weight) compadd -- --config --service --for --note --force ;;
 	undo) compadd -- --config --service ;;
 	override) compadd -- import; _files; compadd -- --config --force ;;
 	is-up) compadd -- --config --min ;;

@@ -36,6 +36,7 @@ mod steer;
 mod stop;
 mod terminal;
 mod unit;
+mod wait;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -63,7 +64,8 @@ pub enum Exit {
     Config = 2,
     /// `status`: stopped. A command that asks the daemon: no daemon answers. `plugin`: unknown.
     Stopped = 3,
-    /// `status`: the pid file cannot be read, so the state is unknown (the code that the LSB defines).
+    /// `status`: the pid file cannot be read, so the state is unknown (the code that the LSB defines). `drain --wait`:
+    /// the time-out is over.
     Unknown = 4,
     /// The command line is wrong.
     Usage = 255,
@@ -130,7 +132,7 @@ fn run(arguments: &[String]) -> Result<Exit, CommandFailure> {
                 Command::Events { json } => events::run(&as_it_runs(context), json),
                 Command::Plan { diff } => plan::run(&as_it_runs(context), diff),
                 Command::Import { file, force } => import::run(&as_it_runs(context), &file, force),
-                Command::Steer(request) => steer::run(&as_it_runs(context), &request),
+                Command::Steer(request, wait) => steer::run(&as_it_runs(context), &request, wait),
             }
         }
     }

@@ -2,6 +2,7 @@
 //! findings about the machine.
 
 mod counters;
+mod emptying;
 mod findings;
 mod history;
 mod listing;
@@ -18,6 +19,7 @@ mod traffic;
 mod view;
 
 pub use counters::{CounterSource, Counters};
+pub use emptying::{Emptying, EmptyingServer};
 pub use findings::{findings, heading, last_line};
 pub use history::{CheckTime, History};
 pub use listing::{ListingStyle, render, story, traffic_table};

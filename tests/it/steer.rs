@@ -118,3 +118,18 @@ fn saved_overrides_are_restored() {
     std::fs::remove_file(&saved).unwrap();
     assert_eq!(import(&sandbox, &[]).0, 1);
 }
+
+/// A table in memory has no connections.
+#[test]
+fn a_wait_without_connections_ends_at_once() {
+    let (one, two) = (WebServer::start("I am fine"), WebServer::start("I am fine"));
+    let sandbox = Sandbox::new(&two_servers(&one, &two, ""));
+    assert_eq!(sandbox.act("start"), 0);
+    sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
+    let first = one.address.to_string();
+    let (code, said) = run(&sandbox, &["drain", &first, "-c", "web.cf", "--wait", "--timeout", "1m"]);
+    let expected = format!("{first}: the table is in memory, so there are no connections\n");
+    assert!(code == 0 && said.contains(&expected), "{code} {said}");
+    let (code, said) = run(&sandbox, &["undo", &first, "-c", "web.cf", "--wait"]);
+    assert!(code == 255 && said.contains("apply to drain and down"), "{code} {said}");
+}

@@ -7,7 +7,8 @@
 //! | tunnel | front | back, behind a router; virtual address on an ipip device | through the router |
 
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +183,16 @@ impl Network {
     /// The virtual service's address.
     pub fn service(&self, port: u16) -> SocketAddr {
         SocketAddr::new(self.vip, port)
+    }
+
+    /// A connection of the client to the virtual address. It stays open while the server is frozen.
+    pub fn hold(&self) -> TcpStream {
+        let address = self.service(80);
+        self.client.run(|| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n").unwrap();
+            stream
+        })
     }
 
     /// A client that requests `path` at the virtual address, 20 times a second.

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::process::Child;
 use std::time::Duration;
+
+use tempfile::NamedTempFile;
 
 use crate::director::{Director, Scene};
 use crate::network::{Family, Path, Spec};
 use crate::table::Table;
+use crate::wait::until;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -99,4 +103,103 @@ fn an_unreadable_file_keeps_servers_out() {
     assert!(director.file("state/lab.cf.overrides.unreadable").exists());
     must(director, &["undo", "10.1.0.11:80", "-c", "lab.cf"]);
     director.comes_to(&table([5, 7]), SOON);
+}
+
+/// One server with all traffic, and another without.
+fn with_one_server() -> (Scene, String) {
+    let scene = Scene::new(&Spec::new(Path::Masq, Family::V4));
+    let [one, two] = [0, 1].map(|index: usize| scene.network.servers[index].address);
+    scene.directors[0].configure(&format!(
+        "checkinterval=1\nlogfile=\"/var/log/ldirectord.log\"\nquiescent=no\nvirtual={}\n\treal={one} masq 4\n\t\
+         real={two} masq 0\n\tchecktype=on\n\tscheduler=rr\n",
+        scene.network.service(80)
+    ));
+    scene.directors[0].must("start");
+    (scene, one.to_string())
+}
+
+/// A command that waits, after it has set its override.
+struct Waiting<'a> {
+    director: &'a Director,
+    child: Child,
+    output: NamedTempFile,
+}
+
+impl Waiting<'_> {
+    fn start<'a>(director: &'a Director, words: &[&str]) -> Waiting<'a> {
+        let output = NamedTempFile::new().unwrap();
+        let file = output.reopen().unwrap();
+        let child = director.spawn(words, file.try_clone().unwrap().into(), file.into());
+        let waiting = Waiting { director, child, output };
+        until("the override", SOON, || match waiting.text() {
+            text if text.contains(": done in ") => Ok(()),
+            text => Err(text),
+        });
+        waiting
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.output.path()).unwrap()
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let status = until("the end of the wait", SOON, || {
+            self.child.try_wait().unwrap().ok_or_else(|| format!("{}\n{}", self.text(), self.director.log()))
+        });
+        (status.code(), self.text())
+    }
+}
+
+#[test]
+fn a_drain_waits_for_the_connections_of_clients() {
+    let (scene, server) = with_one_server();
+    let director = &scene.directors[0];
+    scene.network.servers[0].web.freeze();
+    let held = scene.network.hold();
+    let drain = ["drain", &server, "-c", "lab.cf", "--force", "--wait"];
+    let said = director.run(&[&drain[..], &["--timeout", "2s"]].concat());
+    assert_eq!(said.status.code(), Some(4), "{said:?}");
+    let left =
+        format!("{server}: not empty after 2 s: 1 active connection, 0 inactive, 0 persistence templates");
+    assert!(said.text.contains(&left) && said.text.contains("; the drain stays. To see them: "), "{said:?}");
+    let waiting = Waiting::start(director, &drain);
+    drop(held);
+    let (code, text) = waiting.end();
+    assert!(code == Some(0) && text.contains(&format!("{server}: empty: 0 active connections, ")), "{text}");
+    // An operator ends the drain meanwhile.
+    must(director, &["undo", &server, "-c", "lab.cf"]);
+    let _held = scene.network.hold();
+    let waiting = Waiting::start(director, &drain);
+    // It waits through a restart.
+    director.must("restart");
+    must(director, &["undo", &server, "-c", "lab.cf"]);
+    let (code, text) = waiting.end();
+    assert!(code == Some(1) && text.contains("ended: it was undone"), "{text}");
+    let waiting = Waiting::start(director, &drain);
+    director.must("stop");
+    let (code, text) = waiting.end();
+    assert!(code == Some(3) && text.contains("no daemon for "), "{text}");
+}
+
+#[test]
+fn a_start_names_a_drain_that_may_be_forgotten() {
+    let (scene, server) = with_one_server();
+    let director = &scene.directors[0];
+    must(director, &["drain", &server, "-c", "lab.cf", "--force", "--note", "new kernel"]);
+    must(director, &["weight", &server, "50%", "-c", "lab.cf", "--note", "slow disk"]);
+    director.kill();
+    let path = director.file("state/lab.cf.overrides");
+    let mut saved: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(saved["version"], 2);
+    saved["overrides"][0]["since"] = "2026-01-01T00:00:00Z".into();
+    fs::write(&path, saved.to_string()).unwrap();
+    let said = director.must("start");
+    let begin =
+        format!("Warning: Override weight 50% of real server without an end for more than a day: {server} (");
+    assert!(said.contains(&begin) && said.contains(": by root since "), "{said}");
+    let undo =
+        format!(": slow disk; if it is no longer needed: ldirectord-rs undo {server} -c /etc/ha.d/lab.cf");
+    assert!(said.contains(&undo) && director.log().contains(&undo), "{said}");
+    let shown = must(director, &["show", "lab.cf"]);
+    assert!(shown.contains("1 override older than a day without an end") && shown.contains("2/4"), "{shown}");
 }

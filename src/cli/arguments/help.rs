@@ -38,6 +38,9 @@ undo          end drain, down, up or weight. All five: exit 0 done, 1 refused, 3
                 --for TIME            end after this time: 90s, 30m, 2h or 7d (not for undo)
                 --note TEXT           the reason, which show prints (not for undo)
                 --force               even if no server is left in rotation (not for undo)
+                --wait                drain and down: wait until no connection is active: exit 0,
+                                      4 time-out, 1 it was undone, replaced or the server left
+                --timeout TIME        with --wait: for at most this time
 override import FILE
               restore the overrides in FILE (-: standard input), which `show --json` printed:
               exit 0 done or nothing to do, 1 one was refused or the file is wrong, 3 no daemon

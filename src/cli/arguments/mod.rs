@@ -20,6 +20,7 @@ use crate::settings::Backend;
 use crate::value::VirtualId;
 use help::AFTER_HELP;
 pub(super) use show::{ShowOptions, TrafficKind};
+pub(super) use steer::WaitOptions;
 
 /// The health checker for Linux Virtual Server.
 #[derive(Debug, Parser)]
@@ -117,7 +118,8 @@ pub(super) enum Command {
         json: bool,
     },
     /// Set or end an override.
-    Steer(ControlRequest),
+    /// Set or end an override, and wait until the server has no connections.
+    Steer(ControlRequest, Option<WaitOptions>),
     /// Restore the overrides of a saved `show --json`.
     Import {
         /// `-`: standard input.
@@ -167,7 +169,7 @@ impl Command {
                 | Command::Plugin { .. }
                 | Command::Events { .. }
                 | Command::Metrics
-                | Command::Steer(_)
+                | Command::Steer(..)
                 | Command::Import { .. }
         )
     }

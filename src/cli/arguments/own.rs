@@ -25,6 +25,9 @@ const SERVICE: &str = "SERVICE is a virtual service as `show` prints it, such as
 const CONFIG: &str = "CONFIG is the configuration, by default ldirectord.cf.";
 const DAEMON: &str =
     "CONFIG is the configuration of the daemon, by default every running one. SERVER is an address and port.";
+const DRAIN: &str =
+    "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force] [--wait [--timeout TIME]]";
+const DRAIN_FLAGS: &[&str] = &["--config", "--service", "--for", "--note", "--force", "--wait", "--timeout"];
 const OVERRIDE: &str = "SERVER [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
 const WEIGHT: &str = "SERVER N|N% [-c CONFIG] [--service ID] [--for TIME] [--note TEXT] [--force]";
 const WEIGHT_ABOUT: &str = "SERVER is an address and port as `show` prints it, such as 10.0.0.2:80. N is a weight of 1 to 65535, N% is 1% to \
@@ -56,8 +59,8 @@ pub(super) const OWN: [Own; 14] = [
             "--json",
         ],
     },
-    Own { name: "drain", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
-    Own { name: "down", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
+    Own { name: "drain", usage: DRAIN, about: SERVER, flags: DRAIN_FLAGS },
+    Own { name: "down", usage: DRAIN, about: SERVER, flags: DRAIN_FLAGS },
     Own { name: "up", usage: OVERRIDE, about: SERVER, flags: OVERRIDE_FLAGS },
     Own { name: "weight", usage: WEIGHT, about: WEIGHT_ABOUT, flags: OVERRIDE_FLAGS },
     Own {

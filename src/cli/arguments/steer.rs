@@ -31,8 +31,19 @@ struct WeightArguments {
     options: OverrideOptions,
 }
 
+/// `--wait`: until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct WaitOptions {
+    /// `None`: without limit.
+    pub seconds: Option<u64>,
+}
+
 #[derive(Debug, clap::Args)]
 struct OverrideOptions {
+    #[arg(long)]
+    wait: bool,
+    #[arg(long, value_name = "TIME", value_parser = seconds, allow_hyphen_values = true)]
+    timeout: Option<u64>,
     #[arg(short = 'c', long, value_name = "CONFIG")]
     config: Option<String>,
     #[arg(long, value_name = "ID")]
@@ -99,7 +110,14 @@ pub(super) fn read(own: &Own, words: &[String]) -> Words {
         }
     };
     let config = options.config.or(config);
-    let OverrideOptions { service, seconds, note, force, .. } = options;
+    let OverrideOptions { service, seconds, note, force, wait, timeout, .. } = options;
+    if (wait || timeout.is_some()) && !matches!(own.name, "drain" | "down") {
+        return Err(wrong("--wait and --timeout apply to drain and down"));
+    }
+    if timeout.is_some() && !wait {
+        return Err(wrong("--timeout needs --wait"));
+    }
+    let waits = wait.then_some(WaitOptions { seconds: timeout });
     let what = match (own.name, weight) {
         (_, Some(weight)) => What::Weight(weight),
         ("drain", _) => What::Drain,
@@ -111,12 +129,12 @@ pub(super) fn read(own: &Own, words: &[String]) -> Words {
         _ => {
             return Ok(ParsedWords::new(
                 config,
-                Command::Steer(ControlRequest::Undo(ServerTarget { server, service })),
+                Command::Steer(ControlRequest::Undo(ServerTarget { server, service }), None),
             ));
         }
     };
     let request = OverrideRequest { server, service, what, note: note.unwrap_or_default(), seconds, force };
-    Ok(ParsedWords::new(config, Command::Steer(ControlRequest::Override(request))))
+    Ok(ParsedWords::new(config, Command::Steer(ControlRequest::Override(request), waits)))
 }
 
 fn server(text: &str) -> Result<SocketAddr, String> {

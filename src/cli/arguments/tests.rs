@@ -69,19 +69,25 @@ fn overrides_name_a_server_and_what_it_does() {
         server: "10.0.0.2:80".parse().unwrap(),
         service: service.map(str::to_owned),
     };
-    let undo = Command::Steer(ControlRequest::Undo(target(Some("fwm:5"))));
+    let undo = Command::Steer(ControlRequest::Undo(target(Some("fwm:5"))), None);
     check("undo 10.0.0.2:80 --service fwm:5 -c x.cf", Some("x.cf"), undo);
-    let decision = |what, seconds| {
+    let waiting = |what, seconds, wait: Option<Option<u64>>| {
         let (note, force) = (String::new(), false);
-        Command::Steer(ControlRequest::Override(OverrideRequest {
-            server: target(None).server,
-            service: None,
-            what,
-            note,
-            seconds,
-            force,
-        }))
+        Command::Steer(
+            ControlRequest::Override(OverrideRequest {
+                server: target(None).server,
+                service: None,
+                what,
+                note,
+                seconds,
+                force,
+            }),
+            wait.map(|seconds| WaitOptions { seconds }),
+        )
     };
+    let decision = |what, seconds| waiting(what, seconds, None);
+    check("drain 10.0.0.2:80 --wait", None, waiting(What::Drain, None, Some(None)));
+    check("down --wait 10.0.0.2:80 --timeout 5m", None, waiting(What::Down, None, Some(Some(300))));
     check("drain --for 30m 10.0.0.2:80", None, decision(What::Drain, Some(1800)));
     check("up 10.0.0.2:80 --for=90s", None, decision(What::Up, Some(90)));
     check("x.cf down 10.0.0.2:80", Some("x.cf"), decision(What::Down, None));
@@ -106,6 +112,9 @@ fn overrides_name_a_server_and_what_it_does() {
         ("weight 10.0.0.2:80 -5", "needs a weight of 1 to 65535"),
         ("weight 10.0.0.2:80 1001%", "or 1% to 1000% of the configured weight"),
         ("drain 10.0.0.2:80 50%", "unexpected argument '50%'"),
+        ("drain 10.0.0.2:80 --timeout 5m", "drain: --timeout needs --wait"),
+        ("up 10.0.0.2:80 --wait", "up: --wait and --timeout apply to drain and down"),
+        ("drain 10.0.0.2:80 --wait --timeout 5", "needs a number and a unit"),
         ("undo 10.0.0.2:80 --force", "undo: --for, --note and --force do not apply"),
     ] {
         let Parsed::Wrong(wrong) = run(line) else { panic!("{line}") };
