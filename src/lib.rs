@@ -93,6 +93,7 @@
 //! | what `check` finds wrong on a machine | `diagnosis`; what it looks at: `cli/machine`; how it is printed: `report/findings/mod.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; how the loop answers: `daemon/requests.rs`; which services are published again: `daemon/publisher.rs` |
+//! | what all readers of the daemon share | `control/access.rs`; how a large answer stays small in memory: `control/pieces.rs`, `report/stream.rs` |
 //! | a metric, its labels and help | `report/metrics/families.rs`; what is counted: `report/metrics/meters.rs`, `daemon/metering.rs`, `daemon/metrics.rs` |
 //! | which phases a check has, and how long each took | `value/phase.rs`, `check/progress.rs` |
 //! | the status line in systemd | `report/status.rs`; when it is sent, and what happens if the manager does not read: `sys/manager.rs` |

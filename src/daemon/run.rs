@@ -40,11 +40,10 @@ use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{SignalRequest, Signals};
-use super::starting::{Starting, open_control};
+use super::starting::{Readers, Starting, open_readers};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
-use crate::control::{self, Answer, ControlSocket};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
@@ -54,7 +53,6 @@ use crate::sys::detach::Launcher;
 use crate::sys::log::{Log, LogDestination};
 use crate::sys::manager::Manager;
 use crate::sys::process;
-use crate::sys::socket;
 use crate::value::{DaemonStatus, SYSLOG_DAEMON, syslog_facility};
 
 /// The daemon is ready when the table is set up and every check has run once, or this time has passed.
@@ -97,7 +95,7 @@ pub(super) struct Daemon {
     pub(super) file: ConfigWatcher,
     pub(super) maintenance: MaintenanceWatcher,
     pub(super) outlets: Outlets,
-    pub(super) control: Option<ControlSocket>,
+    pub(super) readers: Readers,
     pub(super) publisher: Publisher,
     pub(super) metering: Metering,
     pub(super) manager: Manager,
@@ -160,10 +158,10 @@ impl Daemon {
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
         let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
-        let (control, no_control) =
-            open_control(&socket::place(&setup.state_directory, &setup.name), setup.rights);
+        let readers = open_readers(&setup.state_directory, &setup.name, setup.rights);
         if let Some(launcher) = launcher {
-            let warnings = [&note, &forgotten, &no_control].into_iter().filter(|warning| !warning.is_empty());
+            let warnings =
+                [&note, &forgotten, &readers.warning].into_iter().filter(|warning| !warning.is_empty());
             warnings.for_each(|warning| launcher.note(&format!("Warning: {warning}")));
         }
         let overrides = setup.overrides.map(|path| overrides::noted(path, is_unreadable)).transpose();
@@ -182,7 +180,7 @@ impl Daemon {
             file: ConfigWatcher::new(&setup.path, content, interval),
             maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
-            control,
+            readers,
             publisher: Publisher::new(&setup.name, &setup.path),
             manager,
             notes,
@@ -284,7 +282,7 @@ impl Daemon {
             // During a reload the change may be the change that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
-            request = control::next(&mut self.control) => self.answer_request(request, Instant::now()),
+            request = self.readers.inbox.next() => self.answer_request(request, Instant::now()),
         }
         self.publish_changes(Instant::now());
         None
@@ -333,10 +331,11 @@ impl Daemon {
         if let Some(starting) = &mut self.starting {
             starting.report(events);
         }
-        if let Some(control) = self.control.as_ref().filter(|control| control.is_followed()) {
-            for event in events.iter().filter_map(notify::json) {
-                control.publish(Answer::event(event).line());
-            }
+        if self.readers.inbox.is_followed() {
+            events
+                .iter()
+                .filter_map(notify::json)
+                .for_each(|event| self.readers.inbox.publish(&event.to_string()));
         }
         self.metering.meters.published(events, now);
         if self.director.is_at_rest() {

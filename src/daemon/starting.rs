@@ -4,10 +4,11 @@ use std::path::Path;
 
 use tracing::warn;
 
-use crate::control::{ControlSocket, Rights};
+use crate::control::{self, ControlSocket, DaemonInbox, Rights};
 use crate::event::{Event, EventKind};
 use crate::notify;
 use crate::sys::detach::Launcher;
+use crate::sys::socket;
 
 /// Maximum number of refused operations that are printed. The log has all of them.
 const PRINTED: usize = 10;
@@ -52,16 +53,26 @@ impl Starting {
     }
 }
 
-/// Opens the control socket, or returns a warning. Without it the daemon can still do its work.
-pub(super) fn open_control(path: &Path, rights: Rights) -> (Option<ControlSocket>, String) {
-    match ControlSocket::open(path, rights) {
-        Ok(control) => (Some(control), String::new()),
+/// What readers of the daemon use.
+pub(super) struct Readers {
+    /// The requests of readers, and their events.
+    pub inbox: DaemonInbox,
+    pub control: Option<ControlSocket>,
+    /// Why there is no control socket. Empty if there is one.
+    pub warning: String,
+}
+
+/// Opens the control socket. Without it the daemon can still do its work.
+pub(super) fn open_readers(directory: &Path, name: &str, rights: Rights) -> Readers {
+    let (inbox, access) = control::access();
+    match ControlSocket::open(&socket::place(directory, name), rights, access) {
+        Ok(control) => Readers { inbox, control: Some(control), warning: String::new() },
         Err(error) => {
             let warning = format!(
                 "no control socket, so show, is-up, plugin, events, plan, drain, down, up and undo do not work until a restart: {error}"
             );
             warn!("{warning}");
-            (None, warning)
+            Readers { inbox, control: None, warning }
         }
     }
 }

@@ -10,6 +10,7 @@ mod plan;
 mod rotation;
 mod snapshot;
 mod status;
+mod stream;
 mod view;
 
 pub use findings::{findings, heading, last_line};
@@ -23,4 +24,5 @@ pub use rotation::Threshold;
 pub(crate) use rotation::tests::service as test_service;
 pub use snapshot::{CheckRun, DestinationEntry, Elsewhere, ServerEntry, StateSnapshot, VirtualService};
 pub use status::status;
+pub use stream::write_state;
 pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};

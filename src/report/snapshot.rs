@@ -187,7 +187,7 @@ impl VirtualService {
     }
 }
 
-fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
+pub(super) fn server(view: &ServerView, at: Moment, failurecount: u32) -> ServerEntry {
     ServerEntry {
         address: view.address.to_string(),
         method: view.method.to_string(),
@@ -223,11 +223,11 @@ fn rounded(value: f64) -> f64 {
 }
 
 /// A time of day as RFC 3339 has it, in the time zone of this machine.
-fn time(when: SystemTime) -> String {
+pub(super) fn time(when: SystemTime) -> String {
     DateTime::<Local>::from(when).to_rfc3339_opts(SecondsFormat::Secs, false)
 }
 
-fn destination(view: &DestinationView) -> DestinationEntry {
+pub(super) fn destination(view: &DestinationView) -> DestinationEntry {
     let role = match view.role {
         DestinationRole::Server => "server",
         DestinationRole::Fallback => "fallback",
