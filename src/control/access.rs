@@ -1,5 +1,5 @@
-//! The two ends between the loop and its readers. All readers share one access: requests to the loop, the events, the
-//! turns for rendering, and the sign that the daemon stops.
+//! The two ends between the loop and its readers. The control socket and the HTTP listener share one access: requests
+//! to the loop, the events, the turns for rendering, and the sign that the daemon stops.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Answers the requests of the control socket.
+//! Answers the requests of the control socket and of the HTTP listener.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -158,7 +158,7 @@ impl Daemon {
         let handover = setup.remember.then(|| handover::path(&setup.state_directory, &setup.name));
         let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
-        let readers = open_readers(&setup.state_directory, &setup.name, setup.rights);
+        let readers = open_readers(&setup.state_directory, &setup.name, setup.rights, setup.http);
         if let Some(launcher) = launcher {
             let warnings =
                 [&note, &forgotten, &readers.warning].into_iter().filter(|warning| !warning.is_empty());

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::control::{self, ControlSocket, DaemonInbox, Rights};
 use crate::event::{Event, EventKind};
+use crate::http::{self, HttpSetup};
+use crate::net::cause;
 use crate::notify;
 use crate::sys::detach::Launcher;
 use crate::sys::socket;
@@ -62,9 +64,14 @@ pub(super) struct Readers {
     pub warning: String,
 }
 
-/// Opens the control socket. Without it the daemon can still do its work.
-pub(super) fn open_readers(directory: &Path, name: &str, rights: Rights) -> Readers {
+/// Starts the HTTP listener and opens the control socket. Without them the daemon can still do its work.
+pub(super) fn open_readers(directory: &Path, name: &str, rights: Rights, http: Option<HttpSetup>) -> Readers {
     let (inbox, access) = control::access();
+    if let Some(setup) = http
+        && let Err(error) = http::start(setup, access.clone())
+    {
+        error!("HTTP: no thread for the listener: {}; restart the daemon", cause(&error));
+    }
     match ControlSocket::open(&socket::place(directory, name), rights, access) {
         Ok(control) => Readers { inbox, control: Some(control), warning: String::new() },
         Err(error) => {
