@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -214,6 +214,39 @@ fn a_wrong_setting_is_refused_before_the_start() {
         let (code, error) = start(key, value);
         assert_eq!(code, Some(2), "{value}: {error}");
         assert!(error.contains(&format!("LDIRECTORD_RS_HTTP__{key}")), "{error}");
+    }
+}
+
+/// The port is opened before the daemon becomes another user, a Unix socket belongs to that user.
+#[test]
+fn a_low_port_is_opened_before_root_is_given_up() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can open a port below 1024 and become another user");
+        return;
+    }
+    // In a range without well-known services.
+    let address = (700..1000).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = address.into_iter().find(|address| TcpListener::bind(address).is_ok()).unwrap();
+    for listen in [address.to_string(), "unix:SOCKET".to_owned()] {
+        let sandbox = Sandbox::new(&crowd(1));
+        fs::set_permissions(sandbox.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        let socket = sandbox.path("run/ldirectord-rs/web.cf.http.sock");
+        let listen = listen.replace("SOCKET", socket.to_str().unwrap());
+        let mut command = sandbox.command(&["web.cf", "start"]);
+        command.env("LDIRECTORD_RS_PRIVILEGES__USER", "nobody").env("LDIRECTORD_RS_HTTP__LISTEN", &listen);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        sandbox.expect_log(&format!("HTTP: listening on {listen}"));
+        let response = match socket.exists() {
+            true => exchange(UnixStream::connect(&socket).unwrap(), "GET", "/healthz", "any.example"),
+            false => exchange(TcpStream::connect(address).unwrap(), "GET", "/healthz", "localhost"),
+        };
+        assert_eq!((response.status, response.body.as_str()), (200, "ok\n"));
+        if let Ok(found) = fs::metadata(&socket) {
+            assert_eq!((found.uid(), found.mode() & 0o777), (65534, 0o600));
+        }
+        let status = fs::read_to_string(format!("/proc/{}/status", sandbox.pid().unwrap())).unwrap();
+        assert!(status.contains("Uid:\t65534\t65534\t65534\t65534\n"), "{status}");
     }
 }
 
