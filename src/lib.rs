@@ -95,7 +95,7 @@
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; how the loop answers: `daemon/requests.rs`; which services are published again: `daemon/publisher.rs` |
 //! | which host names, clients and requests the HTTP listener accepts | `http/hosts.rs`, `http/connection.rs`, `http/dispatch.rs`; where it listens: `settings/http.rs`, `http/listener.rs` |
-//! | what the control socket and the HTTP listener share | `control/access.rs`; how a large answer stays small in memory: `control/pieces.rs`, `report/stream.rs` |
+//! | what the control socket and the HTTP listener share | `control/access.rs`; how a large answer stays small in memory: `control/pieces.rs`, `report/stream.rs`, `control/recent.rs` |
 //! | a metric, its labels and help | `report/metrics/families.rs`; what is counted: `report/metrics/meters.rs`, `daemon/metering.rs`, `daemon/metrics.rs` |
 //! | which phases a check has, and how long each took | `value/phase.rs`, `check/progress.rs` |
 //! | the status line in systemd | `report/status.rs`; when it is sent, and what happens if the manager does not read: `sys/manager.rs` |

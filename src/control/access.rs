@@ -1,8 +1,10 @@
 //! The two ends between the loop and its readers. The control socket and the HTTP listener share one access: requests
 //! to the loop, the events, the turns for rendering, and the sign that the daemon stops.
 
+#![expect(clippy::disallowed_methods, reason = "a state is shared for a limited time")]
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -10,7 +12,9 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::pieces::RenderTurn;
+use super::recent::Recent;
 use super::request::{LoopRequest, ReplyChannel};
+use crate::report::{Scrape, View};
 
 /// Maximum number of requests that wait for the loop. Further ones wait for their turn.
 const REQUESTS: usize = 8;
@@ -24,6 +28,8 @@ pub struct DaemonAccess {
     events: broadcast::Sender<Arc<str>>,
     /// One permit: several large answers at once would take the processor from the checks.
     rendering: Arc<Semaphore>,
+    views: Arc<Recent<View>>,
+    scrapes: Arc<Recent<Scrape>>,
     stopping: CancellationToken,
     busy: TaskTracker,
 }
@@ -45,8 +51,16 @@ pub fn access() -> (DaemonInbox, DaemonAccess) {
     let (stopping, busy) = (CancellationToken::new(), TaskTracker::new());
     let inbox =
         DaemonInbox { requests, events: events.clone(), stopping: stopping.clone(), busy: busy.clone() };
-    let rendering = Arc::new(Semaphore::new(1));
-    (inbox, DaemonAccess { requests: sender, events, rendering, stopping, busy })
+    let access = DaemonAccess {
+        requests: sender,
+        events,
+        rendering: Arc::new(Semaphore::new(1)),
+        views: Arc::default(),
+        scrapes: Arc::default(),
+        stopping,
+        busy,
+    };
+    (inbox, access)
 }
 
 impl DaemonAccess {
@@ -54,7 +68,7 @@ impl DaemonAccess {
     pub async fn ask<T>(&self, request: impl FnOnce(ReplyChannel<T>) -> LoopRequest) -> Option<T> {
         tokio::select! {
             biased;
-            answer = self.carry_out(request) => answer,
+            answer = self.exchange(request) => answer,
             () = self.stopping.cancelled() => None,
         }
     }
@@ -62,9 +76,41 @@ impl DaemonAccess {
     /// Asks the loop for a change. Also waits for the answer while the daemon stops: the change may be done. `None` if
     /// the loop did not get the request.
     pub async fn carry_out<T>(&self, request: impl FnOnce(ReplyChannel<T>) -> LoopRequest) -> Option<T> {
+        let answer = self.exchange(request).await;
+        self.views.outdate();
+        self.scrapes.outdate();
+        answer
+    }
+
+    async fn exchange<T>(&self, request: impl FnOnce(ReplyChannel<T>) -> LoopRequest) -> Option<T> {
         let (reply, answer) = ReplyChannel::pair();
         self.send(request(reply)).await.then_some(())?;
         answer.await.ok()
+    }
+
+    /// Waits for the turn to render the state of all services, and gets it: as it is now, or as another reader that is
+    /// not finished got it shortly before. `None` if the daemon is stopping.
+    pub async fn view(&self) -> Option<(RenderTurn, Arc<View>)> {
+        let turn = self.turn().await;
+        let before = match self.views.get(Instant::now()) {
+            Ok(view) => return Some((turn, view)),
+            Err(before) => before,
+        };
+        let view = self.ask(LoopRequest::View).await?;
+        self.views.add(&view, before, Instant::now());
+        Some((turn, view))
+    }
+
+    /// As [`DaemonAccess::view`], for metrics.
+    pub async fn scrape(&self) -> Option<(RenderTurn, Arc<Scrape>)> {
+        let turn = self.turn().await;
+        let before = match self.scrapes.get(Instant::now()) {
+            Ok(scrape) => return Some((turn, scrape)),
+            Err(before) => before,
+        };
+        let scrape = Arc::new(self.ask(LoopRequest::Metrics).await?);
+        self.scrapes.add(&scrape, before, Instant::now());
+        Some((turn, scrape))
     }
 
     /// Sends a request without an answer. False if the daemon is stopping.
@@ -79,7 +125,7 @@ impl DaemonAccess {
     }
 
     /// Waits for the turn to ask for a large answer and to render its first piece.
-    pub async fn turn(&self) -> RenderTurn {
+    async fn turn(&self) -> RenderTurn {
         RenderTurn::wait(Arc::clone(&self.rendering)).await
     }
 

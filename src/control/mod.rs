@@ -5,6 +5,7 @@ mod access;
 mod client;
 mod pieces;
 mod protocol;
+mod recent;
 mod request;
 mod rights;
 mod session;

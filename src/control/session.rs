@@ -150,17 +150,16 @@ type WriteAnswer = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 /// Answers a request about all services. Only one such request asks the loop at a time, and only one answer is rendered
 /// at a time. `is_bare`: the client is the command line of version 0.1 and knows no answer around the state.
 async fn serve_large(stream: UnixStream, shared: &SessionContext, request: &ControlRequest, is_bare: bool) {
-    let turn = shared.access.turn().await;
-    let answer: Option<WriteAnswer> = match request {
-        ControlRequest::Metrics => shared.access.ask(LoopRequest::Metrics).await.map(|scrape| {
+    let answer: Option<(RenderTurn, WriteAnswer)> = match request {
+        ControlRequest::Metrics => shared.access.scrape().await.map(|(turn, scrape)| {
             let write = move |to: &mut dyn Write| {
                 write!(to, "{{\"v\":{VERSION},\"answer\":{{\"metrics\":\"")?;
                 scrape.write(&mut JsonText(to))?;
                 to.write_all(b"\"}}\n")
             };
-            Box::new(write) as WriteAnswer
+            (turn, Box::new(write) as WriteAnswer)
         }),
-        _ => shared.access.ask(LoopRequest::View).await.map(|view| {
+        _ => shared.access.view().await.map(|(turn, view)| {
             let write = move |to: &mut dyn Write| {
                 if is_bare {
                     return report::write_state(&view, to);
@@ -169,11 +168,11 @@ async fn serve_large(stream: UnixStream, shared: &SessionContext, request: &Cont
                 report::write_state(&view, to)?;
                 to.write_all(b"}\n")
             };
-            Box::new(write) as WriteAnswer
+            (turn, Box::new(write) as WriteAnswer)
         }),
     };
     match answer {
-        Some(answer) => write_large(stream, turn, answer).await,
+        Some((turn, answer)) => write_large(stream, turn, answer).await,
         None => write(stream, stopping()).await,
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::control::{DaemonAccess, LoopRequest, PieceWriter, RenderTurn, ReplyChannel};
+use crate::control::{PieceWriter, RenderTurn};
 
 /// How long a client waits for the loop before it is told that the daemon is busy.
 const LOOP_LIMIT: Duration = Duration::from_secs(5);
@@ -55,18 +55,11 @@ fn response(status: StatusCode, content_type: &'static str, body: AnswerBody) ->
     response
 }
 
-/// Asks the loop, and waits for the turn to render a large answer.
+/// Waits for what a large answer is rendered from.
 ///
 /// # Errors
 /// The response for a daemon that stops or is busy.
-pub(super) async fn ask<T>(
-    access: &DaemonAccess,
-    request: impl FnOnce(ReplyChannel<T>) -> LoopRequest,
-) -> Result<(RenderTurn, T), HttpResponse> {
-    let asked = async {
-        let turn = access.turn().await;
-        Some((turn, access.ask(request).await?))
-    };
+pub(super) async fn in_time<T>(asked: impl Future<Output = Option<T>>) -> Result<T, HttpResponse> {
     match timeout(LOOP_LIMIT, asked).await {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(text(StatusCode::SERVICE_UNAVAILABLE, "the daemon is stopping")),

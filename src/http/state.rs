@@ -2,8 +2,8 @@
 
 use hyper::StatusCode;
 
-use super::answer::{HttpResponse, ask, head, large, text};
-use crate::control::{DaemonAccess, LoopRequest};
+use super::answer::{HttpResponse, head, in_time, large, text};
+use crate::control::DaemonAccess;
 use crate::report::write_state;
 use crate::value::shown::escaped;
 
@@ -35,7 +35,7 @@ pub(super) async fn answer(access: &DaemonAccess, query: Option<&str>, is_head: 
     match parse(query) {
         Err(why) => text(StatusCode::BAD_REQUEST, &why),
         Ok(StateQuery::All) if is_head => head(CONTENT_TYPE),
-        Ok(StateQuery::All) => match ask(access, LoopRequest::View).await {
+        Ok(StateQuery::All) => match in_time(access.view()).await {
             Ok((turn, view)) => large(turn, CONTENT_TYPE, move |to| write_state(&view, to)),
             Err(answer) => answer,
         },

@@ -57,7 +57,7 @@ impl Scrape {
     ///
     /// # Errors
     /// As `to`.
-    pub fn write(self, to: &mut dyn Write) -> io::Result<()> {
+    pub fn write(self: Arc<Self>, to: &mut dyn Write) -> io::Result<()> {
         let mut registry = Registry::with_prefix("ldirectord");
         registry.register_collector(Box::new(Families(self)));
         let mut text = TextWriter { to, result: Ok(()) };

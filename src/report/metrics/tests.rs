@@ -24,7 +24,7 @@ fn spec() -> Spec {
 
 fn render(scrape: Scrape) -> String {
     let mut text = Vec::new();
-    scrape.write(&mut text).unwrap();
+    Arc::new(scrape).write(&mut text).unwrap();
     String::from_utf8(text).unwrap()
 }
 
