@@ -21,6 +21,9 @@ const REQUESTS: usize = 8;
 /// Maximum number of events buffered for a slow client before it loses some.
 const EVENTS: usize = 4096;
 
+/// A timer of this length makes the runtime look at its sockets.
+const LAST_CONNECTION: Duration = Duration::from_millis(10);
+
 /// The end of the readers. A clone reaches the same daemon.
 #[derive(Clone, Debug)]
 pub struct DaemonAccess {
@@ -132,6 +135,12 @@ impl DaemonAccess {
     /// Waits until the daemon stops.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.stopping.cancelled()
+    }
+
+    /// Waits until the daemon stops, and then until the runtime has looked at its sockets once more: clients that have
+    /// connected before are known by then.
+    pub async fn stopping_to_accept(&self) {
+        self.stopping_for(LAST_CONNECTION).await;
     }
 
     /// Waits until the daemon has been stopping for this time.

@@ -77,6 +77,7 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
     }
     let mut reader = BufReader::new(stream.take(LONGEST));
     let received = tokio::select! {
+        biased;
         received = receive(&mut reader) => received,
         () = shared.access.stopping_for(LAST_REQUEST) => return,
     };

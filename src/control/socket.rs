@@ -51,7 +51,7 @@ async fn listen(listener: UnixListener, shared: SessionContext) {
             // Clients in the queue have connected before the stop.
             biased;
             accepted = listener.accept() => accepted,
-            () = shared.access.stopping() => return,
+            () = shared.access.stopping_to_accept() => return,
         };
         match accepted {
             Ok((stream, _)) => {

@@ -19,6 +19,8 @@ use super::stalled::Impatient;
 const HEAD_LIMIT: Duration = Duration::from_secs(5);
 /// A client that reads nothing for this time is dropped.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// When the daemon stops, a client that has connected has this time to send its request.
+const LAST_REQUEST: Duration = Duration::from_millis(100);
 /// Maximum number of headers of a request.
 const MAX_HEADERS: usize = 64;
 /// Maximum size of the head of a request, and about the maximum size of what waits to be written, in bytes.
@@ -44,8 +46,10 @@ where
     let mut connection = pin!(connection);
     // What a client does wrong is its own affair: the log would have a line for each.
     tokio::select! {
+        // A request that has arrived is read first.
+        biased;
         _ended = connection.as_mut() => {}
-        () = context.access.stopping() => {
+        () = context.access.stopping_for(LAST_REQUEST) => {
             // Answers the request that has arrived, and then closes the connection.
             connection.as_mut().graceful_shutdown();
             let _ended = connection.await;

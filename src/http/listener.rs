@@ -174,7 +174,7 @@ async fn accept(
             // Clients in the queue have connected before the stop.
             biased;
             accepted = listener.accept(&places) => accepted,
-            () = context.access.stopping() => return,
+            () = context.access.stopping_to_accept() => return,
         };
         let context = Arc::clone(context);
         match accepted {
