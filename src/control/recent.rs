@@ -13,10 +13,10 @@ const OLDEST: Duration = Duration::from_secs(5);
 
 /// The values that readers use.
 #[derive(Debug)]
-pub(super) struct Recent<T>(Mutex<Known<T>>);
+pub(super) struct Recent<T>(Mutex<RecentValues<T>>);
 
 #[derive(Debug)]
-struct Known<T> {
+struct RecentValues<T> {
     used: Vec<Weak<T>>,
     /// The last value and its time. `None` after a change that the next reader must see.
     last: Option<(Weak<T>, Instant)>,
@@ -26,16 +26,16 @@ struct Known<T> {
 
 /// The state of [`Recent`] before a new value is made. A change until then makes the value outdated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Before(u64);
+pub(super) struct BeforeValue(u64);
 
 impl<T> Default for Recent<T> {
     fn default() -> Recent<T> {
-        Recent(Mutex::new(Known { used: Vec::new(), last: None, changes: 0 }))
+        Recent(Mutex::new(RecentValues { used: Vec::new(), last: None, changes: 0 }))
     }
 }
 
 impl<T> Recent<T> {
-    fn known(&self) -> MutexGuard<'_, Known<T>> {
+    fn known(&self) -> MutexGuard<'_, RecentValues<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,19 +43,19 @@ impl<T> Recent<T> {
     ///
     /// # Errors
     /// There is none: a new value is needed.
-    pub fn get(&self, now: Instant) -> Result<Arc<T>, Before> {
+    pub fn get(&self, now: Instant) -> Result<Arc<T>, BeforeValue> {
         let mut known = self.known();
         known.used.retain(|value| value.strong_count() > 0);
         let limit = if known.used.len() < MOST { FRESH } else { OLDEST };
         let last = known.last.as_ref().filter(|(_, at)| now.saturating_duration_since(*at) < limit);
-        last.and_then(|(value, _)| value.upgrade()).ok_or(Before(known.changes))
+        last.and_then(|(value, _)| value.upgrade()).ok_or(BeforeValue(known.changes))
     }
 
     /// Adds a new value.
-    pub fn add(&self, value: &Arc<T>, before: Before, now: Instant) {
+    pub fn add(&self, value: &Arc<T>, before: BeforeValue, now: Instant) {
         let mut known = self.known();
         known.used.push(Arc::downgrade(value));
-        if before == Before(known.changes) {
+        if before == BeforeValue(known.changes) {
             known.last = Some((Arc::downgrade(value), now));
         }
     }

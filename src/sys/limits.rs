@@ -57,8 +57,8 @@ pub fn survive_file_size_limit() {
 
 /// Makes the allocator return blocks of 128 KiB and more to the system when they are freed. By default the GNU C
 /// library raises this threshold as large blocks are freed, and hundreds of servers with pages of 1 MiB then cost tens
-/// of MiB. Also limits the number of heaps: threads that write to slow clients would have a heap each, which stays large.
-/// Call it before the first thread starts.
+/// of MiB. Also limits the number of heaps: threads that write to slow clients would have a heap each, which stays
+/// large. Call it before the first thread starts.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     {
