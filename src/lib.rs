@@ -34,6 +34,7 @@
 //! | [`notify`] | events as text, in the original's words: log lines, mail, monitor files, commands |
 //! | [`report`] | the state for `check`, `show` and the control socket: one view, as JSON and as a table |
 //! | [`control`] | the Unix socket: requests in, answers and event streams out |
+//! | [`http`] | the HTTP listener, on a thread of its own: metrics, state, events, health; one file per endpoint |
 //! | [`daemon`] | one loop that owns all mutable state and connects the modules above |
 //! | [`cli`] | arguments → command → exit code |
 //!
@@ -89,13 +90,15 @@
 //! | how the command line is parsed | `cli/arguments/mod.rs`; our own commands and their usage: `cli/arguments/own.rs`, `cli/arguments/ask.rs`, `cli/arguments/steer.rs`, `cli/arguments/help.rs` |
 //! | when `drain --wait` ends | `report/emptying.rs`, `cli/wait.rs` |
 //! | how saved overrides are restored | `report/saved.rs`, `cli/import.rs` |
-//! | how a client follows events | `control/stream.rs`, `cli/events.rs` |
+//! | how a client follows events | `control/stream.rs`, `cli/events.rs`; over HTTP: `http/events.rs` |
 //! | what a dry run does not do | `settings/mod.rs` (`Acts`), `notify/mail/queue.rs`, `notify/commands.rs`, `check/external.rs` |
 //! | exit codes, and why a command failed | `cli/mod.rs`, `cli/failure.rs` |
 //! | what an action does, and the words of `status` | `cli/start.rs`, `cli/stop.rs`, `cli/restart.rs`, `cli/reload.rs`, `cli/status.rs`; how a daemon is started: `cli/launch.rs`; what it reports to `start`: `daemon/starting.rs`, `sys/detach.rs` |
 //! | what `check` finds wrong on a machine | `diagnosis`; what it looks at: `cli/machine`; how it is printed: `report/findings/mod.rs` |
 //! | what `-t` and `--json` print about a file | `cli/judge.rs`; codes of findings: where each is reported in `config` |
 //! | the requests of the control socket, and who may send them | `control/protocol.rs`, `control/rights.rs`; how the loop answers: `daemon/requests.rs`; which services are published again: `daemon/publisher.rs` |
+//! | which host names, clients and requests the HTTP listener accepts | `http/hosts.rs`, `http/connection.rs`, `http/dispatch.rs`; where it listens: `settings/http.rs`, `http/listener.rs` |
+//! | what the control socket and the HTTP listener share | `control/access.rs`; how a large answer stays small in memory: `control/pieces.rs`, `report/stream.rs`, `control/recent.rs` |
 //! | a metric, its labels and help | `report/metrics/families.rs`; what is counted: `report/metrics/meters.rs`, `daemon/metering.rs`, `daemon/metrics.rs` |
 //! | everything known about one server | `report/story.rs`, `report/history.rs`, `daemon/story.rs`; connections and traffic: `report/counters.rs`, `daemon/counters.rs` |
 //! | which phases a check has, and how long each took | `value/phase.rs`, `check/progress.rs` |
@@ -117,6 +120,7 @@ pub mod diagnosis;
 pub mod director;
 pub mod event;
 pub mod health;
+pub mod http;
 pub mod net;
 pub mod notify;
 pub mod report;

@@ -42,11 +42,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("notify", &["value", "spec", "health", "event", "ipvs_rs", "net", "sys", "settings"]),
     ("report", &["value", "spec", "health", "desired", "event", "diagnosis", "ipvs_rs"]),
     ("control", &["value", "health", "report", "net", "sys"]),
+    ("http", &["value", "net", "sys", "settings", "report", "control"]),
     (
         "daemon",
         &[
             "value", "config", "spec", "health", "desired", "event", "director", "ipvs_rs", "net", "sys",
-            "settings", "check", "notify", "report", "control",
+            "settings", "check", "notify", "report", "control", "http",
         ],
     ),
     (
@@ -66,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "notify",
             "report",
             "control",
+            "http",
             "daemon",
         ],
     ),

@@ -17,9 +17,9 @@ use super::terminal::{self, eprint_line};
 use crate::check::{Checker, silence_contained_panics};
 use crate::control::Rights;
 use crate::daemon::{self, CommandSetup, Limits, LoadedFile, Setup};
+use crate::http::{self, HttpSetup};
 use crate::net::cause;
-use crate::settings::Backend;
-use crate::settings::{LogFormat, UncheckedPolicy};
+use crate::settings::{Backend, HttpAddress, LogFormat, UncheckedPolicy};
 use crate::sys::detach::{self, Side, StartResult, Started};
 use crate::sys::limits;
 use crate::sys::log::{Log, LogDestination};
@@ -75,6 +75,7 @@ pub(super) fn prepare(
         loaded,
         ipvs,
         state_directory: context.state_directory(),
+        http: HttpSetup::new(&context.settings.http, &context.name, rights.clone()),
         overrides: (context.settings.table.backend == Backend::Kernel).then(|| context.overrides_file()),
         // Another program acts on these files, as on a command.
         track: Some(&context.settings.paths.track)
@@ -122,17 +123,24 @@ pub(super) fn check_limits(context: &Context) -> Limits {
              time; raise the limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)"
         );
     }
-    Limits { checks: context.settings.checks.max_concurrent, descriptors: for_checks(descriptors) }
+    let descriptors = for_checks(descriptors, reserved_descriptors(context));
+    Limits { checks: context.settings.checks.max_concurrent, descriptors }
 }
 
 /// A limit of open files below this number is a warning.
 const FEW_DESCRIPTORS: usize = 256;
 
-/// Descriptors that checks must not use. At most half of all.
-pub(super) const RESERVED_DESCRIPTORS: usize = 128;
+/// Descriptors that checks must not use, without those of the HTTP listener.
+const RESERVED_DESCRIPTORS: usize = 128;
 
-fn for_checks(descriptors: usize) -> usize {
-    descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2)
+/// Descriptors that checks must not use. At most half of all.
+pub(super) fn reserved_descriptors(context: &Context) -> usize {
+    let has_listener = context.settings.http.listen != HttpAddress::Off;
+    RESERVED_DESCRIPTORS + if has_listener { http::CONNECTIONS } else { 0 }
+}
+
+fn for_checks(descriptors: usize, reserved: usize) -> usize {
+    descriptors - reserved.min(descriptors / 2)
 }
 
 fn in_foreground(context: &Context, setup: Setup, target: LogDestination) -> Exit {
@@ -326,6 +334,9 @@ fn serve(
         let _inside = runtime.enter();
         setup.checker.open_pings();
     }
+    if let Some(http) = &mut setup.http {
+        http.open_port();
+    }
     // At this point the process has only this thread.
     if let Err(error) = privileges::settle(context, &mut setup) {
         return Err(daemon::give_up(setup.launcher.take(), error.into()));
@@ -346,7 +357,7 @@ fn serve(
 
 #[cfg(test)]
 mod tests {
-    use super::{Started, for_checks, summary};
+    use super::{RESERVED_DESCRIPTORS, Started, for_checks, summary};
 
     #[test]
     fn a_start_is_summarised() {
@@ -366,7 +377,8 @@ mod tests {
     #[test]
     fn a11_few_descriptors_are_shared_between_checks_and_the_rest() {
         for (all, checks) in [(0, 0), (64, 32), (128, 64), (256, 128), (1024, 896)] {
-            assert_eq!(for_checks(all), checks, "{all}");
+            assert_eq!(for_checks(all, RESERVED_DESCRIPTORS), checks, "{all}");
         }
+        assert_eq!(for_checks(1024, RESERVED_DESCRIPTORS + 64), 832);
     }
 }

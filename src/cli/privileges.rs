@@ -10,7 +10,7 @@ use super::context::Context;
 use super::terminal::eprint_line;
 use crate::config::{Config, LogTarget};
 use crate::daemon::Setup;
-use crate::settings::{PathSettings, credential};
+use crate::settings::{HttpAddress, PathSettings, credential};
 use crate::sys::privileges::{self, DaemonUser, PrivilegeError};
 use crate::sys::process::{self, Process};
 use crate::value::PemFile;
@@ -93,7 +93,10 @@ pub(super) fn settle(context: &Context, setup: &mut Setup) -> Result<(), Privile
         }
     }
     if context.settings.privileges.sandbox {
-        let directories = writable(&context.settings.paths, setup.track.as_deref(), config);
+        let mut directories = writable(&context.settings.paths, setup.track.as_deref(), config);
+        if let HttpAddress::Unix(path) = context.settings.http.listen.of_instance(&context.name) {
+            directories.extend(path.parent().map(Path::to_owned));
+        }
         if !privileges::write_only_below(&directories)? {
             tracing::warn!("[privileges] sandbox: this kernel has no Landlock; the daemon runs without it");
         }

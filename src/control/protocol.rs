@@ -283,12 +283,6 @@ impl Answer {
         serde_json::to_string(&Line { v: VERSION, answer }).map(|line| line + "\n").unwrap_or_default()
     }
 
-    /// Creates the line for one event of a stream.
-    #[must_use]
-    pub fn event(value: Value) -> Answer {
-        Answer { event: Some(value), ..Answer::EMPTY }
-    }
-
     /// Creates the line for events that were dropped from a stream.
     #[must_use]
     pub fn lost(count: u64) -> Answer {

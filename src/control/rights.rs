@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
+use tokio::net::unix::UCred;
 
 use crate::health::Owner;
 
@@ -52,6 +53,12 @@ impl Rights {
         self.read.is_some() || self.write.is_some()
     }
 
+    /// Whether the client of a connection may read. The user database may be on the network, so this may block.
+    #[must_use]
+    pub fn may_read(&self, client: &UCred) -> bool {
+        self.allows(ClientProcess::of(client), Right::Read)
+    }
+
     /// Whether a client has a right.
     pub(super) fn allows(&self, peer: ClientProcess, right: Right) -> bool {
         if [0, geteuid().as_raw()].contains(&peer.uid) {
@@ -75,6 +82,10 @@ fn is_member(peer: ClientProcess, group: Gid) -> bool {
 }
 
 impl ClientProcess {
+    pub(super) fn of(client: &UCred) -> ClientProcess {
+        ClientProcess { pid: client.pid(), uid: client.uid(), gid: client.gid() }
+    }
+
     /// The owner of an override: the login user, and the user of the process if that differs.
     pub(super) fn owner(&self) -> Owner {
         let name = |uid: u32| {

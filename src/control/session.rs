@@ -1,5 +1,5 @@
 //! One connection: reads a request, gets a value from the loop, and renders the answer on another thread, so that
-//! neither a slow reader nor a large answer delays the loop.
+//! neither a slow reader nor a large answer delays the loop. A large answer is rendered in pieces, as it is read.
 
 #![expect(clippy::disallowed_methods, reason = "an answer has a deadline")]
 
@@ -11,108 +11,46 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Take};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::protocol::{
-    Answer, ControlRequest, CounterDetail, ErrorCode, OverrideRequest, RequestFailure, ServerTarget, VERSION,
-    parse,
-};
+use super::access::DaemonAccess;
+use super::pieces::{JsonText, PieceWriter, RenderTurn};
+use super::protocol::{Answer, ControlRequest, CounterDetail, ErrorCode, ServerTarget, VERSION, parse};
+use super::request::{LoopRequest, ReplyChannel, Steered};
 use super::rights::{ClientProcess, Right, Rights};
 use crate::health::Owner;
-use crate::report::{
-    CounterSource, Counters, Moment, PlanReport, Scrape, ServerStory, ServiceView, StateSnapshot,
-    StoryReport, View, VirtualService,
-};
+use crate::report::{self, Counters, StoryReport, VirtualService};
 use crate::value::VirtualId;
 
-/// The connection is closed if the client does not complete its request, or does not read its answer, within this time.
+/// The connection is closed if the client does not complete its request, or reads nothing of its answer, within this
+/// time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The command line of version 0.1 sends no request. It is answered after this time, because a current client on a
 /// busy machine may need some time to send its request.
 const SILENCE: Duration = Duration::from_secs(1);
+/// When the daemon stops, a client that has connected has this time to send its request.
+const LAST_REQUEST: Duration = Duration::from_millis(100);
 /// After an answer, unread input is discarded for this time.
 const REST: Duration = Duration::from_millis(300);
+/// Time limit for a whole answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Bytes of an answer per write: fewer than a socket buffer holds.
 const PIECE: usize = 64 * 1024;
 /// Maximum size of a request in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// A request to the loop.
-#[derive(Debug)]
-pub enum LoopRequest {
-    /// The state of all services.
-    View(ReplyChannel<Arc<View>>),
-    /// The state of one service and its time. `None` if there is no such service.
-    Service(VirtualId, ReplyChannel<Option<(Arc<ServiceView>, Moment)>>),
-    /// Everything known about a server.
-    Story(ServerTarget, ReplyChannel<StoryAnswer>),
-    /// The state in one line.
-    Status(ReplyChannel<String>),
-    /// Everything that metrics are computed from.
-    Metrics(ReplyChannel<Scrape>),
-    /// Reload the configuration.
-    Reload,
-    /// What a reload would change now.
-    Plan(ReplyChannel<PlanAnswer>),
-    /// Set an override. The reply has the virtual services concerned.
-    Override(OverrideRequest, Owner, ReplyChannel<Steered>),
-    /// End an override. The reply has the virtual services concerned.
-    Undo(ServerTarget, Owner, ReplyChannel<Steered>),
-}
-
-/// What a reload would change, or why that cannot be said.
-pub type PlanAnswer = Result<PlanReport, RequestFailure>;
-
-/// Everything known about a server, or why there is no such server.
-pub type StoryAnswer = Result<ServerStory, RequestFailure>;
-
-/// What an override concerns, or why the request was refused.
-pub type Steered = Result<SteerAnswer, RequestFailure>;
-
-/// The answer to a request that was carried out.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct SteerAnswer {
-    /// The virtual services concerned.
-    pub services: Vec<String>,
-    /// What the operator should know, although the request was carried out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warning: Option<String>,
-}
-
-/// The channel for one answer.
-#[derive(Debug)]
-pub struct ReplyChannel<T>(oneshot::Sender<T>);
-
-impl<T> ReplyChannel<T> {
-    /// A channel and its receiver.
-    #[cfg(test)]
-    pub fn pair() -> (ReplyChannel<T>, oneshot::Receiver<T>) {
-        let (sender, receiver) = oneshot::channel();
-        (ReplyChannel(sender), receiver)
-    }
-
-    /// Sends the answer. The client may be gone.
-    pub fn give(self, value: T) {
-        let _ = self.0.send(value);
-    }
-}
-
 /// The state that all sessions share.
 #[derive(Clone)]
 pub(super) struct SessionContext {
-    pub questions: mpsc::Sender<LoopRequest>,
-    pub events: broadcast::Sender<Arc<str>>,
+    pub access: DaemonAccess,
     pub rights: Arc<Rights>,
     /// One permit for each client that follows events.
     pub followers: Arc<Semaphore>,
-    /// The permit for an answer about all services. Several at once would take the processor from the checks.
-    pub large: Arc<Semaphore>,
-    /// Connections and statistics of the kernel.
-    pub counters: CounterSource,
 }
 
 /// The client that requests a change.
@@ -123,11 +61,12 @@ struct Writer {
     description: String,
 }
 
-/// Serves one connection to its end. A connection that follows events returns its permit, so that it does not block
-/// other clients.
+/// Serves one connection to its end. A daemon that stops waits for it, up to a limit. A connection that follows events
+/// returns its permit, so that it does not block other clients.
 pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: OwnedSemaphorePermit) {
+    let busy = shared.access.busy();
     let Ok(credentials) = stream.peer_cred() else { return };
-    let peer = ClientProcess { pid: credentials.pid(), uid: credentials.uid(), gid: credentials.gid() };
+    let peer = ClientProcess::of(&credentials);
     let (rights, right) = (Arc::clone(&shared.rights), Right::Read);
     // The group database may be on the network.
     let may_read = tokio::task::spawn_blocking(move || rights.allows(peer, right)).await.unwrap_or(false);
@@ -137,15 +76,20 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
         return write(stream, move || answer.line()).await;
     }
     let mut reader = BufReader::new(stream.take(LONGEST));
-    let is_silent = timeout(SILENCE, reader.fill_buf()).await.is_err();
-    if is_silent {
-        return serve_silent(reader.into_inner().into_inner(), &shared).await;
-    }
-    let mut line = Vec::new();
-    if !matches!(timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await, Ok(Ok(1..))) {
-        return;
-    }
+    let received = tokio::select! {
+        biased;
+        received = receive(&mut reader) => received,
+        () = shared.access.stopping_for(LAST_REQUEST) => return,
+    };
     let stream = reader.into_inner().into_inner();
+    let line = match received {
+        Received::Line(line) => line,
+        Received::Silence => {
+            let request = ControlRequest::Show { service: None, counters: CounterDetail::None };
+            return serve_large(stream, &shared, &request, true).await;
+        }
+        Received::End => return,
+    };
     let request = match parse(String::from_utf8_lossy(&line).trim_end()) {
         Ok(request) => request,
         Err(answer) => return write(stream, move || answer.line()).await,
@@ -163,21 +107,16 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
     match request {
         ControlRequest::Events => match Arc::clone(&shared.followers).try_acquire_owned() {
             Ok(_follows) => {
-                drop(place);
-                follow(stream, shared.events.subscribe()).await;
+                drop((place, busy));
+                follow(stream, &shared.access).await;
             }
             Err(_) => {
                 let message = "too many programs follow the events of this daemon; stop one of them";
                 write(stream, move || Answer::failure(ErrorCode::Busy, message).line()).await;
             }
         },
-        request @ (ControlRequest::Show { service: None, .. } | ControlRequest::Metrics) => {
-            let text = {
-                let _turn = shared.large.acquire().await;
-                let render = shared.answer(request, who).await;
-                tokio::task::spawn_blocking(render).await.unwrap_or_default()
-            };
-            write(stream, move || text).await;
+        ControlRequest::Show { service: None, .. } | ControlRequest::Metrics => {
+            serve_large(stream, &shared, &request, false).await;
         }
         request => {
             let render = shared.answer(request, who).await;
@@ -186,11 +125,67 @@ pub(super) async fn serve(stream: UnixStream, shared: SessionContext, place: Own
     }
 }
 
-/// Answers the command line of version 0.1, which sends no request.
-async fn serve_silent(stream: UnixStream, shared: &SessionContext) {
-    let _turn = shared.large.acquire().await;
-    if let Some(view) = shared.ask(LoopRequest::View).await {
-        write(stream, move || serde_json::to_string(&StateSnapshot::of(&view)).unwrap_or_default()).await;
+/// What came from a client.
+enum Received {
+    Line(Vec<u8>),
+    /// It waits for an answer without a request.
+    Silence,
+    /// It closed the connection, or did not complete its request.
+    End,
+}
+
+async fn receive(reader: &mut BufReader<Take<UnixStream>>) -> Received {
+    if timeout(SILENCE, reader.fill_buf()).await.is_err() {
+        return Received::Silence;
+    }
+    let mut line = Vec::new();
+    match timeout(PATIENCE, reader.read_until(b'\n', &mut line)).await {
+        Ok(Ok(1..)) => Received::Line(line),
+        _ => Received::End,
+    }
+}
+
+/// Writes an answer piece by piece.
+type WriteAnswer = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Answers a request about all services. Only one such request asks the loop at a time, and only one answer is rendered
+/// at a time. `is_bare`: the client is the command line of version 0.1 and knows no answer around the state.
+async fn serve_large(stream: UnixStream, shared: &SessionContext, request: &ControlRequest, is_bare: bool) {
+    let answer: Option<(RenderTurn, WriteAnswer)> = match request {
+        ControlRequest::Metrics => shared.access.scrape().await.map(|(turn, scrape)| {
+            let write = move |to: &mut dyn Write| {
+                write!(to, "{{\"v\":{VERSION},\"answer\":{{\"metrics\":\"")?;
+                scrape.write(&mut JsonText(to))?;
+                to.write_all(b"\"}}\n")
+            };
+            (turn, Box::new(write) as WriteAnswer)
+        }),
+        _ => shared.access.view().await.map(|(turn, view)| {
+            let counters = shared.counters(detail(request));
+            let write = move |to: &mut dyn Write| {
+                let counters = counters(None);
+                if is_bare {
+                    return report::write_state(&view, &counters, to);
+                }
+                write!(to, "{{\"v\":{VERSION},\"answer\":")?;
+                report::write_state(&view, &counters, to)?;
+                to.write_all(b"}\n")
+            };
+            (turn, Box::new(write) as WriteAnswer)
+        }),
+    };
+    match answer {
+        Some((turn, answer)) => write_large(stream, turn, answer).await,
+        None => write(stream, stopping()).await,
+    }
+}
+
+/// What a request wants of the kernel's counters.
+fn detail(request: &ControlRequest) -> CounterDetail {
+    match request {
+        ControlRequest::Show { counters, .. } => *counters,
+        ControlRequest::ShowServer(_) => CounterDetail::Traffic,
+        _ => CounterDetail::None,
     }
 }
 
@@ -209,39 +204,25 @@ impl SessionContext {
         tokio::task::spawn_blocking(look_up).await.unwrap_or_default()
     }
 
-    async fn ask<T>(&self, question: impl FnOnce(ReplyChannel<T>) -> LoopRequest) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.questions.send(question(ReplyChannel(reply))).await.ok()?;
-        answer.await.ok()
-    }
-
     async fn answer(&self, request: ControlRequest, who: Writer) -> Render {
         match request {
             ControlRequest::Version => {
                 rendered(|| json!({ "program": env!("CARGO_PKG_VERSION"), "protocol": VERSION }))
             }
-            ControlRequest::Status => match self.ask(LoopRequest::Status).await {
+            ControlRequest::Status => match self.access.ask(LoopRequest::Status).await {
                 Some(line) => rendered(move || json!({ "status": line })),
-                None => stopping(),
-            },
-            ControlRequest::Metrics => match self.ask(LoopRequest::Metrics).await {
-                Some(scrape) => rendered(move || json!({ "metrics": scrape.render() })),
-                None => stopping(),
-            },
-            ControlRequest::Show { service: None, counters } => match self.ask(LoopRequest::View).await {
-                Some(view) => rendered(self.counted(view, counters)),
                 None => stopping(),
             },
             ControlRequest::Show { service: Some(name), counters } => self.show(name, counters).await,
             ControlRequest::ShowServer(target) => self.story(target).await,
             ControlRequest::Reload => {
                 info!("Control: reload, requested by {}", who.description);
-                match self.questions.send(LoopRequest::Reload).await {
-                    Ok(()) => rendered(|| json!({ "reload": "started" })),
-                    Err(_) => stopping(),
+                match self.access.send(LoopRequest::Reload).await {
+                    true => rendered(|| json!({ "reload": "started" })),
+                    false => stopping(),
                 }
             }
-            ControlRequest::Plan => match self.ask(LoopRequest::Plan).await {
+            ControlRequest::Plan => match self.access.ask(LoopRequest::Plan).await {
                 Some(Ok(plan)) => rendered(move || plan),
                 Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
                 None => stopping(),
@@ -254,7 +235,10 @@ impl SessionContext {
                 let what = format!("undo {target}");
                 self.steer(&what, who, |owner, reply| LoopRequest::Undo(target, owner, reply)).await
             }
-            ControlRequest::Events => stopping(),
+            // These are answered elsewhere.
+            ControlRequest::Events | ControlRequest::Metrics | ControlRequest::Show { service: None, .. } => {
+                stopping()
+            }
         }
     }
 
@@ -265,7 +249,9 @@ impl SessionContext {
         question: impl FnOnce(Owner, ReplyChannel<Steered>) -> LoopRequest,
     ) -> Render {
         let Some(owner) = who.owner else { return stopping() };
-        let Some(result) = self.ask(|reply| question(owner, reply)).await else { return stopping() };
+        let Some(result) = self.access.carry_out(|reply| question(owner, reply)).await else {
+            return stopping();
+        };
         let outcome = result
             .as_ref()
             .map_or_else(|failure| format!("refused: {}", failure.message), |_| "done".to_owned());
@@ -276,35 +262,31 @@ impl SessionContext {
         }
     }
 
-    /// The state of all services with the connections of the kernel's table.
-    fn counted(
-        &self,
-        view: Arc<View>,
-        detail: CounterDetail,
-    ) -> impl FnOnce() -> StateSnapshot + Send + 'static {
-        let counters = Arc::clone(&self.counters);
-        move || {
-            let snapshot = StateSnapshot::of(&view);
-            match read(&counters, None, detail) {
-                Some(counters) => snapshot.with_counters(&view, &counters, detail == CounterDetail::Traffic),
-                None => snapshot,
-            }
+    /// Reads the counters of one service or of all, on a thread that may block. None, if the request wants none or they
+    /// cannot be read.
+    fn counters(&self, detail: CounterDetail) -> impl FnOnce(Option<VirtualId>) -> Counters + Send + 'static {
+        let source = self.access.counters();
+        move |service| match detail {
+            CounterDetail::None => Counters::default(),
+            _ => source.read(service, detail == CounterDetail::Traffic).unwrap_or_default(),
         }
     }
 
     async fn story(&self, target: ServerTarget) -> Render {
         let service = target.service.as_ref().and_then(|service| service.parse().ok());
-        let counters = Arc::clone(&self.counters);
-        match self.ask(|reply| LoopRequest::Story(target, reply)).await {
+        match self.access.ask(|reply| LoopRequest::Story(target, reply)).await {
             None => stopping(),
-            Some(Ok(story)) => rendered(move || StoryReport::of(&story, counters(service).ok().as_ref())),
+            Some(Ok(story)) => {
+                let counters = self.counters(CounterDetail::Traffic);
+                rendered(move || StoryReport::of(&story, &counters(service)))
+            }
             Some(Err(failure)) => Box::new(move || Answer::of_failure(failure).line()),
         }
     }
 
     async fn show(&self, name: String, detail: CounterDetail) -> Render {
         let view = match name.parse::<VirtualId>() {
-            Ok(id) => match self.ask(|reply| LoopRequest::Service(id, reply)).await {
+            Ok(id) => match self.access.ask(|reply| LoopRequest::Service(id, reply)).await {
                 Some(view) => view,
                 None => return stopping(),
             },
@@ -312,15 +294,10 @@ impl SessionContext {
         };
         match view {
             Some((view, at)) => {
-                let counters = Arc::clone(&self.counters);
+                let counters = self.counters(detail);
                 rendered(move || {
-                    let service = VirtualService::of(&view, at);
-                    match read(&counters, Some(view.id), detail) {
-                        Some(counters) => {
-                            service.with_counters(&view, &counters, detail == CounterDetail::Traffic)
-                        }
-                        None => service,
-                    }
+                    let counters = counters(Some(view.id));
+                    VirtualService::of(&view, at).with_counters(&view, &counters)
                 })
             }
             None => Box::new(move || {
@@ -331,11 +308,6 @@ impl SessionContext {
     }
 }
 
-/// Reads the counters that a request wants. `None` if it wants none, or if they cannot be read.
-fn read(source: &CounterSource, service: Option<VirtualId>, detail: CounterDetail) -> Option<Counters> {
-    if detail == CounterDetail::None { None } else { source(service).ok() }
-}
-
 fn rendered<T: Serialize>(value: impl FnOnce() -> T + Send + 'static) -> Render {
     Box::new(move || Answer::line_of(&value()))
 }
@@ -344,8 +316,9 @@ fn stopping() -> Render {
     Box::new(|| Answer::failure(ErrorCode::Stopping, "the daemon is stopping").line())
 }
 
-/// Sends events until the client closes the connection or stops reading.
-async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
+/// Sends events until the client closes the connection or stops reading, or the daemon stops.
+async fn follow(stream: UnixStream, access: &DaemonAccess) {
+    let mut events = access.follow();
     let (mut reader, mut writer) = stream.into_split();
     let mut byte = [0; 1];
     // No event is missed after this line.
@@ -356,14 +329,15 @@ async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
     loop {
         let line = tokio::select! {
             event = events.recv() => match event {
-                Ok(line) => line,
-                Err(broadcast::error::RecvError::Lagged(count)) => Arc::from(Answer::lost(count).line()),
+                Ok(event) => format!("{{\"v\":{VERSION},\"event\":{event}}}\n"),
+                Err(broadcast::error::RecvError::Lagged(count)) => Answer::lost(count).line(),
                 Err(broadcast::error::RecvError::Closed) => return,
             },
             read = reader.read(&mut byte) => match read {
                 // A client that follows events sends nothing more.
                 Ok(_) | Err(_) => return,
             },
+            () = access.stopping() => return,
         };
         if !matches!(timeout(PATIENCE, writer.write_all(line.as_bytes())).await, Ok(Ok(()))) {
             return;
@@ -375,24 +349,48 @@ async fn follow(stream: UnixStream, mut events: broadcast::Receiver<Arc<str>>) {
 async fn write(stream: UnixStream, render: impl FnOnce() -> String + Send + 'static) {
     let written = tokio::task::spawn_blocking(move || {
         let stream = stream.into_std()?;
-        send(&stream, &render())
+        let limit = begin(&stream)?;
+        for piece in render().as_bytes().chunks(PIECE) {
+            send(&stream, piece, limit)?;
+        }
+        end(&stream)
     });
     // The client may be gone, or slow.
     drop(written.await);
 }
 
-/// Writes an answer. The time limit covers the whole answer.
-fn send(mut stream: &net::UnixStream, text: &str) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+/// As [`write`], without the whole answer in memory.
+async fn write_large(stream: UnixStream, turn: RenderTurn, answer: WriteAnswer) {
+    let runtime = Handle::current();
+    let written = tokio::task::spawn_blocking(move || {
+        let stream = stream.into_std()?;
+        let limit = begin(&stream)?;
+        let mut pieces = PieceWriter::new(turn, runtime, |piece| send(&stream, piece, limit));
+        answer(&mut pieces)?;
+        pieces.finish()?;
+        end(&stream)
+    });
+    drop(written.await);
+}
+
+/// Prepares a connection for [`send`]. Returns when the whole answer must be sent.
+fn begin(stream: &net::UnixStream) -> io::Result<Instant> {
     stream.set_nonblocking(false)?;
-    for piece in text.as_bytes().chunks(PIECE) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_write_timeout(Some(left))?;
-        stream.write_all(piece)?;
+    Ok(Instant::now() + ANSWER_LIMIT)
+}
+
+/// Writes a piece of an answer.
+fn send(mut stream: &net::UnixStream, piece: &[u8], limit: Instant) -> io::Result<()> {
+    let left = limit.saturating_duration_since(Instant::now()).min(PATIENCE);
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
     }
+    stream.set_write_timeout(Some(left))?;
+    stream.write_all(piece)
+}
+
+/// Ends an answer.
+fn end(stream: &net::UnixStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     // Closing with unread input would reset the connection, and the client could lose the answer.
     stream.set_read_timeout(Some(REST))?;

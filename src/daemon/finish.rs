@@ -21,6 +21,8 @@ use crate::value::DaemonStatus;
 const KERNEL_LIMIT: Duration = Duration::from_secs(5);
 /// Number of events that are published at once at the end.
 const PART: usize = 500;
+/// How long a reader whose request is not answered yet can delay the end.
+const READERS_LIMIT: Duration = Duration::from_secs(1);
 /// Time limit for each access to the state directory, whose file system may hang.
 const NOTE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -29,8 +31,10 @@ impl Daemon {
         let end_of_grace = Instant::now() + self.grace;
         let grace = || end_of_grace.saturating_duration_since(Instant::now());
         self.manager.stopping();
-        // Clients that connect now learn that the daemon is stopping.
-        drop(self.control.take());
+        // Clients that connect now learn that the daemon is stopping. So do clients that wait for an answer.
+        let readers_limit = tokio::time::Instant::now() + READERS_LIMIT;
+        drop(self.readers.control.take());
+        self.readers.inbox.stop();
         let (spec, health) = (self.director.spec(), self.director.health());
         self.outlets.set_status(DaemonStatus::Stopping, spec, health, Instant::now());
         let kernel_limit = tokio::time::Instant::now() + KERNEL_LIMIT;
@@ -69,6 +73,8 @@ impl Daemon {
                 info!("Linux Director Daemon terminated on signal: {signal}");
             }
         }
+        // The log has the end of the daemon already: a slow reader delays only the end of the process.
+        let _ = tokio::time::timeout_at(readers_limit, self.readers.inbox.finished()).await;
         self.manager.finish();
     }
 

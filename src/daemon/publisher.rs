@@ -16,6 +16,8 @@ pub struct Publisher {
     name: Arc<str>,
     config: Arc<str>,
     services: Vec<Arc<ServiceView>>,
+    /// The services as readers have them. `None` after a change.
+    shared: Option<Arc<[Arc<ServiceView>]>>,
     stale: BTreeSet<usize>,
 }
 
@@ -27,6 +29,7 @@ impl Publisher {
             name: Arc::from(name),
             config: Arc::from(config.display().to_string()),
             services: Vec::new(),
+            shared: None,
             stale: BTreeSet::new(),
         }
     }
@@ -45,11 +48,17 @@ impl Publisher {
     pub fn view(&mut self, director: &mut Director, elsewhere: Option<&Claims>, now: Moment) -> Arc<View> {
         self.stale.extend(director.take_changed());
         let count = director.spec().virtuals().len();
-        self.services.truncate(count);
+        if self.services.len() > count {
+            self.services.truncate(count);
+            self.shared = None;
+        }
         let known = self.services.len();
         self.stale.extend(known..count);
         // These are from an earlier, larger spec.
         self.stale.retain(|index| *index < count);
+        if !self.stale.is_empty() {
+            self.shared = None;
+        }
         for index in std::mem::take(&mut self.stale) {
             let service = Arc::new(service(director, index));
             match self.services.get_mut(index) {
@@ -62,7 +71,7 @@ impl Publisher {
             name: Arc::clone(&self.name),
             config: Arc::clone(&self.config),
             at: now,
-            services: self.services.clone(),
+            services: Arc::clone(self.shared.get_or_insert_with(|| Arc::from(self.services.as_slice()))),
             late_checks: director.health().late_checks(),
             elsewhere: elsewhere.map(|(key, owner)| (desired::virtual_id(*key), owner.clone())).collect(),
         })
@@ -75,6 +84,7 @@ impl Publisher {
         match self.services.get_mut(index) {
             Some(known) => {
                 if self.stale.remove(&index) {
+                    self.shared = None;
                     *known = Arc::new(service(director, index));
                 }
                 Some(Arc::clone(known))
@@ -108,7 +118,7 @@ mod tests {
         let first = publisher.view(harness.director(), None, now);
         assert_eq!(first.services.len(), 3);
         let same = publisher.view(harness.director(), None, now);
-        assert!(first.services.iter().zip(&same.services).all(|(a, b)| Arc::ptr_eq(a, b)));
+        assert!(Arc::ptr_eq(&first.services, &same.services));
         let id = "tcp:10.0.0.1:81".parse().unwrap();
         let one = publisher.one(harness.director(), id).unwrap();
         assert!(Arc::ptr_eq(&one, &first.services[1]));

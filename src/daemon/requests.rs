@@ -1,4 +1,4 @@
-//! Answers the requests of the control socket.
+//! Answers the requests of the control socket and of the HTTP listener.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,7 @@ impl Daemon {
     /// Answers one request. A request that changes an override is answered once that is saved.
     pub(super) fn answer_request(&mut self, request: LoopRequest, now: Instant) {
         match request {
+            LoopRequest::Ping(reply) => reply.give(()),
             LoopRequest::View(reply) => reply.give(self.view(now)),
             LoopRequest::Service(id, reply) => {
                 reply.give(self.publisher.one(&mut self.director, id).map(|view| (view, moment(now))));

@@ -42,12 +42,11 @@ use super::publisher::Publisher;
 use super::reload::{Cause, Reloads};
 use super::setup::{Setup, StartError};
 use super::signals::{SignalRequest, Signals};
-use super::starting::{Starting, open_control, print_warnings};
+use super::starting::{Readers, Starting, open_readers, print_warnings};
 use super::track::{self, TrackFiles};
 use super::turn::{Turns, measured};
 use super::unsaved::Unsaved;
 use crate::config::LogTarget;
-use crate::control::{self, Answer, ControlSocket};
 use crate::director::{Director, Done, Step};
 use crate::event::Event;
 use crate::notify;
@@ -100,7 +99,7 @@ pub(super) struct Daemon {
     pub(super) file: ConfigWatcher,
     pub(super) maintenance: MaintenanceWatcher,
     pub(super) outlets: Outlets,
-    pub(super) control: Option<ControlSocket>,
+    pub(super) readers: Readers,
     pub(super) publisher: Publisher,
     pub(super) metering: Metering,
     pub(super) history: History,
@@ -183,8 +182,8 @@ impl Daemon {
         let forgotten = overrides::restore(&mut director, saved, now);
         director.know(&handover::take(handover.as_deref(), moment(now)).await);
         let socket = socket::place(&setup.state_directory, &setup.name);
-        let (control, no_control) = open_control(&socket, setup.rights, counters::of(setup.remember));
-        let mut warnings = vec![note.clone(), forgotten, no_control];
+        let readers = open_readers(&socket, setup.rights, setup.http, counters::of(setup.remember));
+        let mut warnings = vec![note.clone(), forgotten, readers.warning.clone()];
         warnings.extend(old_overrides::report(&director, &setup.path, moment(now)));
         print_warnings(launcher, &warnings);
         let (notes, overrides) = note_writers(owned, setup.overrides, is_unreadable)?;
@@ -199,7 +198,7 @@ impl Daemon {
             file: ConfigWatcher::new(&setup.path, content, interval),
             maintenance: MaintenanceWatcher::observe(rules, in_maintenance, interval, !note.is_empty()),
             outlets: Outlets::new(setup.commands, setup.mail, setup.acts, setup.monitor_mode, &setup.name),
-            control,
+            readers,
             publisher: Publisher::new(&setup.name, &setup.path),
             manager,
             notes,
@@ -303,7 +302,7 @@ impl Daemon {
             // During a reload the change may be the change that is being loaded.
             observed = self.file.next(), if !self.is_reloading() => self.file_changed(observed),
             (result, cause) = self.reloads.finished() => self.reloaded(result, cause),
-            request = control::next(&mut self.control) => self.answer_request(request, Instant::now()),
+            request = self.readers.inbox.next() => self.answer_request(request, Instant::now()),
         }
         self.publish_changes(Instant::now());
         None
@@ -355,9 +354,9 @@ impl Daemon {
         }
         let at = SystemTime::now();
         self.record(events, at);
-        if let Some(control) = self.control.as_ref().filter(|control| control.is_followed()) {
+        if self.readers.inbox.is_followed() {
             for event in events.iter().filter_map(|event| notify::json(event, at)) {
-                control.publish(Answer::event(event).line());
+                self.readers.inbox.publish(&event.to_string());
             }
         }
         self.metering.meters.published(events, now);

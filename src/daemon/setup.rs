@@ -10,6 +10,7 @@ use super::outlets::CommandSetup;
 use super::places::Limits;
 use crate::check::Checker;
 use crate::control::Rights;
+use crate::http::HttpSetup;
 use crate::settings::{self, Acts};
 use crate::sys::detach::Launcher;
 use crate::sys::log::Log;
@@ -35,6 +36,8 @@ pub struct Setup {
     pub track: Option<PathBuf>,
     /// Who may use the control socket.
     pub rights: Rights,
+    /// The HTTP listener. `None`: there is none.
+    pub http: Option<HttpSetup>,
     /// Whether owned services are saved for the next daemon. False with a table in memory.
     pub remember: bool,
     /// How often the table is verified. `None`: never.

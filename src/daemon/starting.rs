@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use tracing::warn;
+use tracing::{error, warn};
 
-use crate::control::{ControlSocket, Rights};
+use crate::control::{self, ControlSocket, DaemonInbox, Rights};
 use crate::event::{Event, EventKind};
+use crate::http::{self, HttpSetup};
+use crate::net::cause;
 use crate::notify;
 use crate::report::CounterSource;
 use crate::sys::detach::Launcher;
@@ -61,20 +63,36 @@ pub(super) fn print_warnings(launcher: Option<&mut Launcher>, warnings: &[String
     }
 }
 
-/// Opens the control socket, or returns a warning. Without it the daemon can still do its work.
-pub(super) fn open_control(
-    path: &Path,
+/// What readers of the daemon use.
+pub(super) struct Readers {
+    /// The requests of readers, and their events.
+    pub inbox: DaemonInbox,
+    pub control: Option<ControlSocket>,
+    /// Why there is no control socket. Empty if there is one.
+    pub warning: String,
+}
+
+/// Starts the HTTP listener and opens the control socket. Without them the daemon can still do its work.
+pub(super) fn open_readers(
+    socket: &Path,
     rights: Rights,
+    http: Option<HttpSetup>,
     counters: CounterSource,
-) -> (Option<ControlSocket>, String) {
-    match ControlSocket::open(path, rights, counters) {
-        Ok(control) => (Some(control), String::new()),
+) -> Readers {
+    let (inbox, access) = control::access(counters);
+    if let Some(setup) = http
+        && let Err(error) = http::start(setup, access.clone())
+    {
+        error!("HTTP: no thread for the listener: {}; restart the daemon", cause(&error));
+    }
+    match ControlSocket::open(socket, rights, access) {
+        Ok(control) => Readers { inbox, control: Some(control), warning: String::new() },
         Err(error) => {
             let warning = format!(
                 "no control socket, so show, is-up, plugin, events, plan, drain, down, up, weight and undo do not work until a restart: {error}"
             );
             warn!("{warning}");
-            (None, warning)
+            Readers { inbox, control: None, warning }
         }
     }
 }

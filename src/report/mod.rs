@@ -15,6 +15,7 @@ mod saved;
 mod snapshot;
 mod status;
 mod story;
+mod stream;
 mod traffic;
 mod view;
 
@@ -37,5 +38,6 @@ pub use snapshot::{
 };
 pub use status::status;
 pub use story::{MemberReport, MemberStory, ServerStory, StoryReport};
+pub use stream::write_state;
 pub use traffic::{ConnectionCounts, Traffic};
 pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};

@@ -120,9 +120,9 @@ pub struct CheckDuration {
 }
 
 impl StoryReport {
-    /// Creates the JSON form. `counters`: of the services, if they could be read.
+    /// Creates the JSON form, with the counters of its services.
     #[must_use]
-    pub fn of(story: &ServerStory, counters: Option<&Counters>) -> StoryReport {
+    pub fn of(story: &ServerStory, counters: &Counters) -> StoryReport {
         StoryReport {
             name: story.name.to_string(),
             config: story.config.to_string(),
@@ -132,12 +132,9 @@ impl StoryReport {
     }
 }
 
-fn report(member: &MemberStory, at: Moment, counters: Option<&Counters>) -> MemberReport {
+fn report(member: &MemberStory, at: Moment, counters: &Counters) -> MemberReport {
     let view = &member.service;
-    let mut service = VirtualService::of(view, at);
-    if let Some(counters) = counters {
-        service = service.with_counters(view, counters, true);
-    }
+    let mut service = VirtualService::of(view, at).with_counters(view, counters);
     let in_rotation = service.in_rotation();
     let since = snapshot::time(at.wall_at(view.servers[member.index].since));
     let server = service.servers.swap_remove(member.index);

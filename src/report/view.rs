@@ -24,7 +24,7 @@ pub struct View {
     /// The time of the view.
     pub at: Moment,
     /// In the order of the file.
-    pub services: Vec<Arc<ServiceView>>,
+    pub services: Arc<[Arc<ServiceView>]>,
     /// The number of checks that began more than one interval late, since the start of the daemon.
     pub late_checks: u64,
     /// Services of the file that other daemons own, with the name of the owner.

@@ -4,6 +4,7 @@
 
 pub mod credential;
 mod duration;
+mod http;
 mod names;
 mod number;
 mod read;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use serde::de::{DeserializeOwned, Error as _, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+
+pub use http::{HttpAddress, HttpSettings};
 
 /// Default path of the settings file.
 pub const PATH: &str = "/etc/ldirectord-rs.toml";
@@ -69,6 +72,8 @@ pub struct Settings {
     pub control: ControlSettings,
     /// Metrics.
     pub metrics: MetricsSettings,
+    /// The HTTP listener.
+    pub http: HttpSettings,
     /// The directories.
     pub paths: PathSettings,
 }

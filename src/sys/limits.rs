@@ -57,12 +57,17 @@ pub fn survive_file_size_limit() {
 
 /// Makes the allocator return blocks of 128 KiB and more to the system when they are freed. By default the GNU C
 /// library raises this threshold as large blocks are freed, and hundreds of servers with pages of 1 MiB then cost tens
-/// of MiB. Call it before the first thread starts.
+/// of MiB. Also limits the number of heaps: threads that write to slow clients would have a heap each, which stays
+/// large. Call it before the first thread starts.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     {
         const LARGE: nix::libc::c_int = 128 * 1024;
-        // SAFETY: mallopt only sets a parameter. A fixed threshold disables its growth.
-        unsafe { nix::libc::mallopt(nix::libc::M_MMAP_THRESHOLD, LARGE) };
+        const HEAPS: nix::libc::c_int = 2;
+        // A fixed threshold disables its growth.
+        for (parameter, value) in [(nix::libc::M_MMAP_THRESHOLD, LARGE), (nix::libc::M_ARENA_MAX, HEAPS)] {
+            // SAFETY: mallopt only sets a parameter.
+            unsafe { nix::libc::mallopt(parameter, value) };
+        }
     }
 }

@@ -84,6 +84,7 @@ impl Resident {
             state_directory: self.run.clone(),
             overrides: None,
             rights: Rights::new("", "").unwrap(),
+            http: None,
             remember: false,
             verify_interval: None,
             check_limits: Limits {

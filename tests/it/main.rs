@@ -16,6 +16,7 @@ mod control;
 mod corpus;
 mod dry_run;
 mod examples;
+mod http;
 mod instances;
 mod lateness;
 mod lifecycle;

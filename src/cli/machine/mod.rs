@@ -81,7 +81,7 @@ pub(super) fn look(asked: &Asked<'_>) -> Machine {
         descriptors: Descriptors {
             limit: limits::open_files(),
             max_concurrent: context.settings.checks.max_concurrent,
-            reserved: launch::RESERVED_DESCRIPTORS,
+            reserved: launch::reserved_descriptors(context),
         },
         mail: mail(context, spec, origin.as_ref().is_some_and(|origin| origin.is_sandbox)),
         privileges: own_privileges(spec, origin),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
@@ -20,7 +21,7 @@ type Labels = Vec<(&'static str, String)>;
 
 /// Computes all metrics of a scrape.
 #[derive(Debug)]
-pub(super) struct Families(pub(super) Scrape);
+pub(super) struct Families(pub(super) Arc<Scrape>);
 
 impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -38,7 +39,7 @@ impl Collector for Families {
 
 impl Families {
     fn daemon(&self, to: &mut Writer<'_>) -> fmt::Result {
-        let Scrape { view, meters, facts, .. } = &self.0;
+        let Scrape { view, meters, facts, .. } = &*self.0;
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         to.gauge("build_info", "The version of the program. Always 1", [(version, 1.0)])?;
         let started = [(vec![], unix(facts.started))];
@@ -113,7 +114,7 @@ impl Families {
     }
 
     fn servers(&self, to: &mut Writer<'_>) -> fmt::Result {
-        let Scrape { view, meters, .. } = &self.0;
+        let Scrape { view, meters, .. } = &*self.0;
         let all = || {
             let services = view.services.iter();
             services.flat_map(|service| distinct(service).map(move |server| (&**service, server)))
@@ -155,7 +156,7 @@ impl Families {
     }
 
     fn checks(&self, to: &mut Writer<'_>) -> fmt::Result {
-        let Scrape { view, meters, facts, .. } = &self.0;
+        let Scrape { view, meters, facts, .. } = &*self.0;
         let checks = meters.checks.iter().map(|((kind, result), count)| {
             (vec![("service", (*kind).to_owned()), ("result", (*result).to_owned())], *count)
         });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs_rs::Operation;
@@ -36,7 +37,8 @@ pub struct Meters {
     pub(super) to_kernel: Durations,
     /// When the oldest transition was decided that the table does not show yet.
     decided_at: Option<Instant>,
-    pub(super) servers: BTreeMap<(VirtualId, SocketAddr), ServerMeters>,
+    /// Shared with scrapes that are not finished: a client that does not read its metrics costs no copy.
+    pub(super) servers: Arc<BTreeMap<(VirtualId, SocketAddr), ServerMeters>>,
     pub(super) reloads: BTreeMap<&'static str, u64>,
     /// When the last reload ended, and whether it was applied.
     pub(super) last_reload: Option<(SystemTime, bool)>,
@@ -128,7 +130,7 @@ impl Meters {
             repairs: self.repairs,
             to_kernel: to_kernel.clone(),
             decided_at: self.decided_at,
-            servers: BTreeMap::new(),
+            servers: Arc::default(),
             reloads: reloads.clone(),
             last_reload: self.last_reload,
             lag: self.lag,
@@ -175,7 +177,7 @@ impl Meters {
     fn transition(&mut self, event: &Event, is_up: bool, now: Instant) {
         let (Some(service), Some(server)) = (event.service, event.server) else { return };
         self.decided_at.get_or_insert(now);
-        let meters = self.servers.entry((service, server)).or_default();
+        let meters = Arc::make_mut(&mut self.servers).entry((service, server)).or_default();
         match is_up {
             true => {
                 meters.ups += 1;
@@ -193,7 +195,7 @@ impl Meters {
     /// A server that recovered during an override has no event of its own.
     fn recovered(&mut self, event: &Event, now: Instant) {
         let (Some(service), Some(server)) = (event.service, event.server) else { return };
-        if let Some(meters) = self.servers.get_mut(&(service, server)) {
+        if let Some(meters) = Arc::make_mut(&mut self.servers).get_mut(&(service, server)) {
             meters.end_downtime(now);
         }
     }
@@ -220,7 +222,7 @@ impl Meters {
     pub fn set_spec(&mut self, spec: &Spec) {
         let servers = spec.virtuals().iter().flat_map(|v| v.reals.iter().map(|real| (v.id, real.address)));
         let servers: HashSet<(VirtualId, SocketAddr)> = servers.collect();
-        self.servers.retain(|id, _| servers.contains(id));
+        Arc::make_mut(&mut self.servers).retain(|id, _| servers.contains(id));
     }
 
     /// The loop was late by this time when it started a check.

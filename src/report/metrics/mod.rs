@@ -8,6 +8,8 @@ mod meters;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -51,14 +53,30 @@ pub struct Scrape {
 }
 
 impl Scrape {
-    /// Renders the metrics as text.
-    #[must_use]
-    pub fn render(self) -> String {
+    /// Writes the metrics as text.
+    ///
+    /// # Errors
+    /// As `to`.
+    pub fn write(self: Arc<Self>, to: &mut dyn Write) -> io::Result<()> {
         let mut registry = Registry::with_prefix("ldirectord");
         registry.register_collector(Box::new(Families(self)));
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = prometheus_text::encode(&mut text, &registry);
-        text
+        let mut text = TextWriter { to, result: Ok(()) };
+        let encoded = prometheus_text::encode(&mut text, &registry);
+        text.result.and(encoded.map_err(io::Error::other))
+    }
+}
+
+/// Writes text, and keeps the error of the writer.
+struct TextWriter<'a> {
+    to: &'a mut dyn Write,
+    result: io::Result<()>,
+}
+
+impl fmt::Write for TextWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.to.write_all(text.as_bytes()).map_err(|error| {
+            self.result = Err(error);
+            fmt::Error
+        })
     }
 }
