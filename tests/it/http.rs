@@ -124,7 +124,12 @@ fn each_endpoint_answers_on_ipv4_and_ipv6() {
             (&json!("web.cf"), &json!("tcp:192.0.2.1:80"))
         );
         assert_eq!(value["virtuals"][0]["servers"].as_array().unwrap().len(), 2);
-        for response in [health, metrics, state, daemon.get("/other")] {
+        let story = daemon.get(&format!("/api/v1/state?server={}", one.address));
+        let value: Value = serde_json::from_str(&story.body).unwrap();
+        let server = &value["servers"][0];
+        assert_eq!((&server["address"], &server["state"]), (&json!(one.address.to_string()), &json!("up")));
+        assert!(server["events"].is_array() && server["checks"].is_array(), "{value}");
+        for response in [health, metrics, state, story, daemon.get("/other")] {
             assert_eq!(response.headers["cache-control"], "no-store");
             assert_eq!(response.headers["x-content-type-options"], "nosniff");
             assert_eq!(response.headers["content-security-policy"], "default-src 'none'");
@@ -142,6 +147,8 @@ fn other_hosts_methods_and_paths_are_refused() {
         ("GET", "http://evil.example/metrics", "localhost", 421),
         ("GET", "/", "localhost", 404),
         ("GET", "/api/v1/state?verbose=1", "localhost", 400),
+        ("GET", "/api/v1/state?server=web1", "localhost", 400),
+        ("GET", "/api/v1/state?server=192.0.2.77:80", "localhost", 404),
         ("POST", "/api/v1/state", "localhost", 405),
         ("DELETE", "/metrics", "localhost", 405),
     ] {
