@@ -30,6 +30,8 @@ const SERVERS: usize = 10;
 /// Each server is up for this time, and then down for this time.
 const PERIOD: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(20);
+/// The socket of the HTTP listener.
+const HTTP: &str = "http.sock";
 /// Clients that never read.
 const SILENT: usize = 100;
 
@@ -53,9 +55,17 @@ fn main() {
     daemon.report("show (all)", r#"{"v":1,"request":"show"}"#, 20);
     daemon.report("metrics", r#"{"v":1,"request":"metrics"}"#, 20);
     daemon.report("plan", r#"{"v":1,"request":"plan"}"#, 5);
+    daemon.report("GET /healthz", &get("/healthz"), 500);
+    daemon.report("GET /metrics", &get("/metrics"), 20);
+    daemon.report("GET /api/v1/state", &get("/api/v1/state"), 20);
     processes(&daemon);
     delay_of_the_loop(&daemon);
     silent_clients(&daemon);
+}
+
+/// A request to the HTTP listener.
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r")
 }
 
 /// A virtual service for each ten servers.
@@ -142,15 +152,19 @@ impl Daemon {
     fn start(directory: &Path, config: &str) -> Daemon {
         let path = directory.join("bench.cf");
         fs::write(&path, config).unwrap();
+        let settings = directory.join("settings.toml");
+        fs::write(&settings, format!("[http]\nlisten = \"unix:{}\"\n", directory.join(HTTP).display()))
+            .unwrap();
         let mut command = program(directory);
-        command.args(["-d", "--table", "memory"]).arg(&path).arg("start");
+        command.arg("--settings").arg(&settings).args(["-d", "--table", "memory"]).arg(&path).arg("start");
         let child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Daemon { child, directory: directory.to_owned() }
     }
 
     fn ask(&self, question: &str) -> Asked {
         let begin = Instant::now();
-        let mut stream = UnixStream::connect(self.directory.join("ldirectord-rs/bench.cf.sock")).unwrap();
+        let socket = if question.starts_with("GET ") { HTTP } else { "ldirectord-rs/bench.cf.sock" };
+        let mut stream = UnixStream::connect(self.directory.join(socket)).unwrap();
         writeln!(stream, "{question}").unwrap();
         stream.read_exact(&mut [0]).unwrap();
         let first = begin.elapsed();

@@ -86,6 +86,8 @@ struct Connection<'a> {
     state: &'a str,
     /// Seconds until it expires.
     expires: u32,
+    /// Whether it only remembers to which server a client returns.
+    is_template: bool,
 }
 
 impl Connection<'_> {
@@ -93,11 +95,13 @@ impl Connection<'_> {
     fn parse(line: &str) -> Option<Connection<'_>> {
         let mut words = line.split_ascii_whitespace();
         let protocol = words.next()?;
-        let client = socket_address(words.next()?, words.next()?)?.ip();
+        let client = socket_address(words.next()?, words.next()?)?;
         let address = socket_address(words.next()?, words.next()?)?;
         let destination = socket_address(words.next()?, words.next()?)?;
         let (state, expires) = (words.next()?, words.next()?.parse().ok()?);
-        Some(Connection { protocol, client, address, destination, state, expires })
+        // A persistence template has no port of a client.
+        let is_template = client.port() == 0;
+        Some(Connection { protocol, client: client.ip(), address, destination, state, expires, is_template })
     }
 }
 
@@ -116,6 +120,7 @@ struct ClientList {
     clients: BTreeMap<IpAddr, BTreeMap<String, (u32, u32)>>,
     others: u64,
     total: u64,
+    templates: u64,
 }
 
 impl ClientList {
@@ -131,6 +136,10 @@ impl ClientList {
     }
 
     fn add(&mut self, connection: &Connection<'_>) {
+        if connection.is_template {
+            self.templates += 1;
+            return;
+        }
         self.total += 1;
         if self.clients.len() >= CLIENTS && !self.clients.contains_key(&connection.client) {
             self.others += 1;
@@ -146,14 +155,20 @@ impl ClientList {
     fn text(&self, member: &MemberReport) -> String {
         let of = format!("{} in {}", member.server.address, member.service.id);
         let (total, clients) = (self.total, self.clients.len());
+        let templates = match self.templates {
+            0 => String::new(),
+            1 => "; 1 persistence template".to_owned(),
+            number => format!("; {number} persistence templates"),
+        };
         if total == 0 {
-            return format!("{of}: no connection");
+            return format!("{of}: no connection{templates}");
         }
         let connections = if total == 1 { "connection" } else { "connections" };
         let mut text = format!(
             "{of}: {total} {connections} of {clients} {}",
             if clients == 1 { "client" } else { "clients" }
         );
+        text.push_str(&templates);
         let count =
             |states: &BTreeMap<String, (u32, u32)>| states.values().map(|(count, _)| *count).sum::<u32>();
         let mut sorted: Vec<_> =
@@ -185,6 +200,7 @@ Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
 TCP C6336407 8C3E C0000201 0050 0A000002 0050 ESTABLISHED     899
 TCP C6336407 8C40 C0000201 0050 0A000002 0050 ESTABLISHED     120
 TCP C6336408 8C3E C0000201 0050 0A000002 0050 FIN_WAIT         60
+TCP C6336408 0000 C0000201 0050 0A000002 0050 ASSURED         300
 TCP C6336408 8C3F C0000201 0050 0A000003 0050 ESTABLISHED     899
 UDP C6336408 8C3F C0000201 0050 0A000002 0050 UDP             299
 TCP 2001:0db8:0000:0000:0000:0000:0000:0007 D431 2001:0db8:0000:0000:0000:0000:0000:0001 0050 2001:0db8:0000:0000:0000:0000:0000:0002 0050 ESTABLISHED     899
@@ -204,6 +220,7 @@ TCP 2001:0db8:0000:0000:0000:0000:0000:0007 D431 2001:0db8:0000:0000:0000:0000:0
         let client = "198.51.100.7".parse().unwrap();
         assert_eq!((found.total, found.clients.len()), (3, 2));
         assert_eq!(found.clients[&client]["ESTABLISHED"], (2, 899));
+        assert_eq!(found.templates, 1);
         assert_eq!(clients("udp:192.0.2.1:80", "10.0.0.2:80").total, 1);
         assert_eq!(clients("tcp:[2001:db8::1]:80", "[2001:db8::2]:80").total, 1);
         assert_eq!(clients("fwm:5", "10.0.0.2:80").total, 4);

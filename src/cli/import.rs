@@ -82,7 +82,8 @@ fn pick(mut states: Vec<SavedState>, context: &Context) -> Result<SavedState, St
         return Ok(states.remove(0));
     }
     let config = context.display_config();
-    match states.iter().position(|state| state.is_of(&context.name, &config)) {
+    // The last one: the file may have grown.
+    match states.iter().rposition(|state| state.is_of(&context.name, &config)) {
         Some(index) => Ok(states.remove(index)),
         None => {
             let names: Vec<String> = states.iter().map(|state| escaped(state.name()).into_owned()).collect();

@@ -34,17 +34,17 @@ pub(super) fn run(context: Context, options: &ShowOptions) -> Result<Exit, Comma
     if !io::stdout().is_terminal() {
         return Err(CommandFailure::WatchWithoutTerminal);
     }
+    once(&context, options)?;
     loop {
-        let out = io::stdout();
-        // A terminal that is gone is reported by what follows.
-        let _ = write!(out.lock(), "{CLEAR}");
-        if let Err(failure) = once(&context, options) {
-            match failure {
-                CommandFailure::Output(_) => return Err(failure),
-                failure => print_line!("{failure}"),
-            }
-        }
         thread::sleep(WATCH_INTERVAL);
+        // A terminal that is gone is reported by what follows.
+        let _ = write!(io::stdout().lock(), "{CLEAR}");
+        match once(&context, options) {
+            Err(failure @ CommandFailure::Output(_)) => return Err(failure),
+            // The daemon may be restarted.
+            Err(failure) => print_line!("{failure}"),
+            Ok(_) => {}
+        }
     }
 }
 
@@ -63,7 +63,10 @@ fn of_all(context: &Context, options: &ShowOptions) -> Result<Exit, CommandFailu
     let with_name = names.len() > 1 && !options.json;
     let (mut exits, mut missing) = (Vec::new(), None);
     for name in names {
-        let result = match text(&context.with_name(name.clone()), options) {
+        let mut of_name = context.with_name(name.clone());
+        // For messages.
+        of_name.argument.clone_from(&name);
+        let result = match text(&of_name, options) {
             // Another daemon may have it.
             Err(failure @ (CommandFailure::NoSuchServer(_) | CommandFailure::NoSuchService { .. })) => {
                 missing = Some(failure);
@@ -123,17 +126,23 @@ fn state(context: &Context, options: &ShowOptions) -> Result<String, CommandFail
         return Ok(text);
     }
     let mut snapshot = parsed::<StateSnapshot>(context, &text)?;
-    if let Some(id) = options.service.map(|id| id.qualified()) {
-        snapshot.virtuals.retain(|v| v.id == id);
-        snapshot.elsewhere.retain(|other| other.id == id);
-        if snapshot.virtuals.is_empty() && snapshot.elsewhere.is_empty() {
-            return Err(CommandFailure::NoSuchService { id, config: context.display_config() });
+    let look = report::ListingStyle { down: options.down, ..terminal::look(options.all) };
+    let only = options.service.map(|id| id.qualified());
+    if let Some(id) = &only {
+        let is_known = snapshot.virtuals.iter().any(|v| v.id == *id)
+            || snapshot.elsewhere.iter().any(|other| other.id == *id);
+        if !is_known {
+            return Err(CommandFailure::NoSuchService { id: id.clone(), config: context.display_config() });
         }
+        if options.traffic.is_none() && !options.json {
+            return Ok(report::render_one(&snapshot, id, look));
+        }
+        snapshot.virtuals.retain(|v| v.id == *id);
+        snapshot.elsewhere.retain(|other| other.id == *id);
     }
     if options.json {
         return Ok(serde_json::to_string(&snapshot).unwrap_or_default());
     }
-    let look = report::ListingStyle { down: options.down, ..terminal::look(options.all) };
     let Some(kind) = options.traffic else { return Ok(report::render(&snapshot, look)) };
     let table = report::traffic_table(&snapshot, kind == TrafficKind::Rates, options.exact, look);
     table.ok_or_else(|| CommandFailure::NoTraffic { config: context.display_config() })

@@ -23,6 +23,8 @@ use crate::value::shown::escaped;
 
 /// Time between two questions.
 const POLL: Duration = Duration::from_secs(1);
+/// After this number of answers in a row without connections the wait ends. One may have met a change of the table.
+const UNCOUNTED: u32 = 5;
 
 /// `0` here, and known clients return to a server of weight 0 while it has persistence templates.
 const EXPIRE: &str = "/proc/sys/net/ipv4/vs/expire_quiescent_template";
@@ -52,7 +54,7 @@ pub(super) fn run(
     };
     let mut all: Vec<Awaited> = services.iter().map(awaited).collect();
     let begin = Instant::now();
-    let mut is_explained = false;
+    let (mut is_explained, mut uncounted) = (false, 0);
     loop {
         for one in &mut all {
             if let Err(reason) = one.look(context)? {
@@ -65,12 +67,13 @@ pub(super) fn run(
                 );
             }
         }
-        if all.iter().any(|one| one.last == Emptying::NotCounted) {
+        uncounted = if all.iter().any(|one| one.last == Emptying::NotCounted) { uncounted + 1 } else { 0 };
+        if uncounted >= UNCOUNTED {
             end_progress();
             return not_counted(context, &server);
         }
         let counts = total(&all);
-        let is_busy = |one: &Awaited| matches!(one.last, Emptying::Busy(_));
+        let is_busy = |one: &Awaited| matches!(one.last, Emptying::Busy(_) | Emptying::NotCounted);
         if !all.iter().any(is_busy) {
             end_progress();
             notes(&server, &all, counts);

@@ -188,6 +188,7 @@ impl ControlRequest {
         let bad = |message| Err(Answer::failure(ErrorCode::BadRequest, message));
         let (service, note, seconds) = match self {
             ControlRequest::Override(request) => (&request.service, request.note.as_str(), request.seconds),
+            ControlRequest::Show { service, .. } => (service, "", None),
             ControlRequest::Undo(target) | ControlRequest::ShowServer(target) => (&target.service, "", None),
             _ => return Ok(()),
         };

@@ -129,12 +129,15 @@ impl Daemon {
             in_maintenance.extend(known.filter(|(server, _)| offered.contains(server)));
         }
         self.maintenance = MaintenanceWatcher::observe(rules, in_maintenance, interval, false);
-        self.run_share(share);
+        self.run_share(share, now);
     }
 
     /// Hands a new spec to the director, which applies it once it has read the table.
-    pub(super) fn run_share(&mut self, Share { spec, handed_over, abandoned }: Share) {
+    pub(super) fn run_share(&mut self, Share { spec, handed_over, abandoned }: Share, now: Instant) {
         self.director.leave(&handed_over);
+        if let Some(track) = &mut self.track {
+            track.forget(&abandoned, now);
+        }
         self.director.adopt(abandoned);
         if let Some(spec) = spec {
             self.director.reload(spec);
@@ -180,7 +183,7 @@ impl Daemon {
             return peers.put_off(now);
         }
         if let Some(share) = peers.look(sight, self.director.spec(), now) {
-            self.run_share(share);
+            self.run_share(share, now);
         }
         if self.peers.as_mut().is_some_and(Peers::take_note_due) {
             self.save_owned(now);

@@ -109,12 +109,17 @@ impl Daemon {
         // Services of an earlier run are removed here, unless another daemon claims them.
         let held_before = peers.held().clone();
         let wanted = sight.to_leave(&held_before);
-        let share = peers.look(sight, self.director.spec(), Instant::now());
+        let now = Instant::now();
+        let share = peers.look(sight, self.director.spec(), now);
         let held = peers.take_held();
         if let Some(share) = share {
-            self.run_share(share);
+            self.run_share(share, now);
         }
-        self.director.adopt(held.difference(&wanted).copied().collect());
+        let abandoned = held.difference(&wanted).copied().collect();
+        if let Some(track) = &mut self.track {
+            track.forget(&abandoned, now);
+        }
+        self.director.adopt(abandoned);
         self.rest(kernel_limit).await;
         let ours: BTreeSet<ServiceKey> = self.director.owned().union(&held).copied().collect();
         let left = wanted.intersection(&ours).copied().collect();

@@ -29,13 +29,18 @@ pub(super) fn report(director: &Director, config: &Path, now: Moment) -> Vec<Str
 
 fn lines(all: &BTreeMap<ServerId, Arc<Override>>, config: &Path, now: Moment) -> Vec<String> {
     // One decision about a server in all its services is one line.
-    let mut found: Vec<(SocketAddr, &Override, Vec<VirtualId>)> = Vec::new();
+    let mut by_server: BTreeMap<SocketAddr, Vec<(&Override, Vec<VirtualId>)>> = BTreeMap::new();
     for ((service, server), decision) in all.iter().filter(|(_, one)| one.is_old_without_end(now.instant)) {
-        match found.iter_mut().find(|(address, other, _)| address == server && *other == &**decision) {
-            Some((_, _, services)) => services.push(*service),
-            None => found.push((*server, decision, vec![*service])),
+        let decisions = by_server.entry(*server).or_default();
+        match decisions.iter_mut().find(|(other, _)| *other == &**decision) {
+            Some((_, services)) => services.push(*service),
+            None => decisions.push((decision, vec![*service])),
         }
     }
+    let found = by_server.into_iter().flat_map(|(server, decisions)| {
+        decisions.into_iter().map(move |(decision, services)| (server, decision, services))
+    });
+    let found: Vec<(SocketAddr, &Override, Vec<VirtualId>)> = found.collect();
     let more = found.len().saturating_sub(LINES);
     let mut lines: Vec<String> = found
         .iter()
@@ -63,9 +68,13 @@ fn line(
     let since = DateTime::<Local>::from(now.wall_at(decision.since)).format("%-d %b %Y %H:%M:%S %:z");
     let note =
         if decision.reason.is_empty() { String::new() } else { format!(": {}", escaped(&decision.reason)) };
+    let only = match services {
+        [service] => format!(" --service {}", service.qualified()),
+        _ => String::new(),
+    };
     format!(
         "Override {} of real server without an end for more than a day: {server} ({}): by {} since {since}{note}; if it is no \
-         longer needed: ldirectord-rs undo {server} -c {}",
+         longer needed: ldirectord-rs undo {server}{only} -c {}",
         decision.what,
         names.join(", "),
         escaped(&decision.owner.to_string()),

@@ -16,7 +16,9 @@ impl Daemon {
     pub(super) fn record(&mut self, events: &[Event], at: SystemTime) {
         let is_kept = |event: &&Event| !matches!(event.kind, EventKind::Checked { .. });
         for event in events.iter().filter(is_kept) {
-            self.history.happened(event, notify::state(event), at);
+            // A check that could not be carried out changes no state.
+            let is_unknown = matches!(event.kind, EventKind::Unknown { .. });
+            self.history.happened(event, notify::state(event).filter(|_| !is_unknown), at);
         }
     }
 
@@ -40,7 +42,6 @@ impl Daemon {
             // Both in the order of the file.
             for (index, member) in indices.zip(of_service) {
                 let past = self.history.server((id, target.server));
-                let json = |(at, event): &(SystemTime, Event)| notify::json(event, *at);
                 let (next, times) = self.check_runs(*member);
                 stories.push(MemberStory {
                     service: view.clone(),
@@ -48,17 +49,24 @@ impl Daemon {
                     next_check: next.map(|at| at.saturating_duration_since(now)),
                     changes: past.changes(at.wall).collect(),
                     times,
-                    events: past.events.iter().filter_map(json).collect(),
+                    events: past.events.into(),
                 });
             }
         }
-        Ok(ServerStory { name: self.publisher.name(), config: self.publisher.config(), at, members: stories })
+        Ok(ServerStory {
+            name: self.publisher.name(),
+            config: self.publisher.config(),
+            at,
+            members: stories,
+            render_event: notify::json,
+        })
     }
 
     /// When the check of a server runs next, and the times of its last runs.
     fn check_runs(&self, member: ServerRef) -> (Option<Instant>, Vec<CheckTime>) {
         let Some(index) = self.director.spec().check_index(member) else { return (None, Vec::new()) };
         let (id, next) = self.director.health().next_run(index);
-        (next, self.history.times(id))
+        let is_checked = !self.director.health().server(member).is_in_maintenance();
+        (next.filter(|_| is_checked), self.history.times(id))
     }
 }

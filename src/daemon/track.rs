@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use tracing::{error, info};
 use crate::desired;
 use crate::director::Director;
 use crate::net::cause;
-use crate::report::{self, Moment, VirtualService};
+use crate::report;
 use crate::spec::Spec;
 use crate::sys::regular;
 use crate::sys::write_queue::WriteQueue;
@@ -52,11 +52,14 @@ struct TrackWork {
     is_failing: bool,
 }
 
+/// The inode of a file, and when that last changed (seconds and nanoseconds).
+type FileState = (u64, i64, i64);
+
 /// The files as the thread knows them.
 struct Directory {
     path: PathBuf,
-    /// The inode of each file that this daemon wrote or confirmed. Another daemon may have replaced a file since then.
-    own: BTreeMap<VirtualId, u64>,
+    /// The state of each file that this daemon wrote or confirmed. Another daemon may have done so since then.
+    own: BTreeMap<VirtualId, FileState>,
     is_failing: bool,
 }
 
@@ -92,12 +95,12 @@ impl TrackFiles {
     }
 
     /// Writes the files of services that went up or down.
-    pub(super) fn update(&mut self, director: &mut Director, now: Moment) {
+    pub(super) fn update(&mut self, director: &mut Director, now: Instant) {
         for index in director.take_rotated() {
-            let is_up = is_up(director, index, now);
+            let is_up = report::any_in_rotation(director.spec(), director.health(), director.table(), index);
             let id = director.spec().virtuals()[index].id;
             if self.known.insert(id, is_up) != Some(is_up) {
-                self.put(id, Some(is_up), now.instant);
+                self.put(id, Some(is_up), now);
             }
         }
     }
@@ -112,12 +115,19 @@ impl TrackFiles {
         }
     }
 
+    /// Removes the files of services that no daemon has any more.
+    pub(super) fn forget(&mut self, services: &BTreeSet<ServiceKey>, now: Instant) {
+        for id in services.iter().map(|key| desired::virtual_id(*key)) {
+            self.known.remove(&id);
+            self.put(id, None, now);
+        }
+    }
+
     /// Writes `1` for services that are given up.
     pub(super) fn give_up(&mut self, services: impl IntoIterator<Item = VirtualId>, now: Instant) {
         for id in services {
-            if self.known.insert(id, false) != Some(false) {
-                self.put(id, Some(false), now);
-            }
+            self.known.insert(id, false);
+            self.put(id, Some(false), now);
         }
     }
 
@@ -126,6 +136,8 @@ impl TrackFiles {
         pending.wanted.insert(id, wanted);
         self.late_at.get_or_insert(now + LATE);
         if !std::mem::replace(&mut pending.is_busy, true) {
+            // This attempt is the next.
+            self.retry_at = None;
             self.wakes.push((), 0);
         }
     }
@@ -143,7 +155,9 @@ impl TrackFiles {
             ));
         }
         self.late_at = None;
-        if pending.is_failing && *self.retry_at.get_or_insert(now + RETRY) <= now {
+        if !pending.is_failing {
+            self.retry_at = None;
+        } else if *self.retry_at.get_or_insert(now + RETRY) <= now {
             pending.is_busy = true;
             self.retry_at = None;
             self.late_at = Some(now + LATE);
@@ -212,16 +226,19 @@ impl Directory {
         if regular::read(&path, LARGEST).ok().as_deref() != Some(content.as_bytes()) {
             DirBuilder::new().recursive(true).mode(0o755).create(&self.path)?;
             regular::replace(&path, content.as_bytes(), 0o644)?;
+        } else if !self.own.contains_key(&id) {
+            // Another daemon may have written it, which must not remove it any more.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         }
-        self.own.insert(id, fs::symlink_metadata(&path)?.ino());
+        self.own.insert(id, file_state(&path)?);
         Ok(())
     }
 
     /// Removes the file of a service, unless another daemon has written it since.
     fn remove(&mut self, id: VirtualId, path: &Path) -> io::Result<()> {
-        let found = match fs::symlink_metadata(path) {
+        let found = match file_state(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            found => found?.ino(),
+            found => found?,
         };
         if self.own.get(&id).is_none_or(|own| *own == found) {
             regular::remove(path)?;
@@ -231,14 +248,13 @@ impl Directory {
     }
 }
 
-fn lock(pending: &Mutex<TrackWork>) -> MutexGuard<'_, TrackWork> {
-    pending.lock().unwrap_or_else(PoisonError::into_inner)
+fn file_state(path: &Path) -> io::Result<FileState> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
-/// Whether `is-up` would report a service, by index in the spec, as up.
-fn is_up(director: &Director, index: usize, now: Moment) -> bool {
-    let view = report::service(director.spec(), director.health(), director.table(), index);
-    VirtualService::of(&view, now).in_rotation() > 0
+fn lock(pending: &Mutex<TrackWork>) -> MutexGuard<'_, TrackWork> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -267,8 +283,8 @@ mod tests {
 
         /// The name and content of each file.
         fn files(&mut self) -> Vec<(String, String)> {
-            let moment = self.harness.moment();
-            self.track.update(self.harness.director(), moment);
+            let now = self.harness.now;
+            self.track.update(self.harness.director(), now);
             self.written()
         }
 
@@ -364,13 +380,49 @@ mod tests {
         assert_eq!(site.written(), both("0", "1"));
     }
 
+    /// A write that succeeds meanwhile ends the wait: the loop must not wake again and again.
+    #[test]
+    fn a_later_write_replaces_the_next_attempt() {
+        let mut site = Site::new();
+        let path = site.directory.path().join("track");
+        fs::write(&path, "in the way").unwrap();
+        let now = site.harness.now;
+        site.track.update(site.harness.director(), now);
+        assert_eq!(site.track.wakes.flush(Duration::from_secs(20)), 0);
+        assert_eq!(site.track.look(now), None);
+        fs::remove_file(&path).unwrap();
+        site.track.put("tcp:10.0.0.1:80".parse().unwrap(), Some(true), now);
+        assert_eq!(site.track.wakes.flush(Duration::from_secs(20)), 0);
+        assert_eq!(site.track.look(now + RETRY), None);
+        assert_eq!(site.track.poll_timeout(), None);
+        assert_eq!(site.written().len(), 2);
+    }
+
+    /// A service moves from one daemon to another that wants the same content.
+    #[test]
+    fn a_file_that_another_daemon_confirmed_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let daemon =
+            || Directory { path: directory.path().to_owned(), own: BTreeMap::new(), is_failing: false };
+        let (mut one, mut two) = (daemon(), daemon());
+        let id: VirtualId = "tcp:10.0.0.1:80".parse().unwrap();
+        one.write(id, Some(true)).unwrap();
+        // The clock of a file system has ticks.
+        std::thread::sleep(Duration::from_millis(50));
+        two.write(id, Some(true)).unwrap();
+        one.write(id, None).unwrap();
+        assert_eq!(fs::read_to_string(directory.path().join(id.qualified())).unwrap(), "0\n");
+        two.write(id, None).unwrap();
+        assert!(!directory.path().join(id.qualified()).exists());
+    }
+
     #[test]
     fn a_failed_write_is_tried_again() {
         let mut site = Site::new();
         let path = site.directory.path().join("track");
         fs::write(&path, "in the way").unwrap();
-        let moment = site.harness.moment();
-        site.track.update(site.harness.director(), moment);
+        let now = site.harness.now;
+        site.track.update(site.harness.director(), now);
         assert_eq!(site.track.wakes.flush(Duration::from_secs(20)), 0);
         let now = site.harness.now;
         assert_eq!(site.track.look(now), None);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ipvs_rs::ServiceKey;
 use tracing::error;
 
-use super::run::{Daemon, moment};
+use super::run::Daemon;
 use crate::desired;
 use crate::sys::command::aside;
 
@@ -14,7 +14,7 @@ impl Daemon {
     /// Writes the track files of services that went up or down, and tries again what failed.
     pub(super) fn track_services(&mut self, now: Instant) {
         let Some(track) = &mut self.track else { return };
-        track.update(&mut self.director, moment(now));
+        track.update(&mut self.director, now);
         if let Some(line) = track.look(now) {
             error!("{line}");
         }

@@ -95,16 +95,24 @@ impl Director {
         now: Instant,
     ) -> Result<BTreeSet<VirtualId>, Objection> {
         let members = self.meant(service, server)?;
-        if self.health.operator_overrides().count() + members.len() > MOST_OVERRIDES {
+        let others = self.health.operator_overrides().filter(|(member, _)| !members.contains(member));
+        if others.count() + members.len() > MOST_OVERRIDES {
             return Err(Objection::TooMany);
         }
+        let configured = |member: &ServerRef| self.spec.member(*member).1.weight;
         let lost = match decision.what {
-            What::Up => Vec::new(),
+            // It ends an override of the weight, and the configured weight may be 0.
+            What::Up => {
+                let goes_out = |member: &&ServerRef| configured(member) == 0;
+                self.lost_without(&members.iter().filter(goes_out).copied().collect::<Vec<_>>())
+            }
             What::Drain | What::Down => self.lost_without(&members),
-            // It goes out of rotation only if it replaces an `up`.
-            What::Weight(_) => {
-                let is_failed = |member: &&ServerRef| !self.health.server(**member).checked().is_up();
-                self.lost_without(&members.iter().filter(is_failed).copied().collect::<Vec<_>>())
+            // It goes out of rotation if this replaces an `up`, or with a percentage of a configured weight of 0.
+            What::Weight(weight) => {
+                let goes_out = |member: &&ServerRef| {
+                    !self.health.server(**member).checked().is_up() || weight.of(configured(member)) == 0
+                };
+                self.lost_without(&members.iter().filter(goes_out).copied().collect::<Vec<_>>())
             }
         };
         if !force && !lost.is_empty() {

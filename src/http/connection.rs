@@ -39,6 +39,7 @@ where
     let stream = TokioIo::new(Impatient::new(stream, STALL_LIMIT));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .half_close(true)
         .header_read_timeout(HEAD_LIMIT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(BUFFER)

@@ -78,7 +78,7 @@ impl HttpSetup {
             HttpAddress::Unix(path) => {
                 // If a group has rights, every user may connect, and each connection is checked by its user.
                 let (listener, file) = socket::listen(path, self.rights.is_open())?;
-                Ok(Listener::Unix(tokio::net::UnixListener::from_std(listener)?, file))
+                Ok(Listener::Unix(file, tokio::net::UnixListener::from_std(listener)?))
             }
         }
     }
@@ -206,9 +206,10 @@ async fn may_read(stream: &UnixStream, rights: Arc<Rights>) -> bool {
 /// A listening socket.
 enum Listener {
     Tcp(tokio::net::TcpListener),
+    /// The file is removed while the listener still answers: a later daemon then does not replace the file before.
     Unix(
-        tokio::net::UnixListener,
         #[expect(dead_code, reason = "removes the file when it is dropped")] SocketFile,
+        tokio::net::UnixListener,
     ),
 }
 
@@ -225,7 +226,7 @@ impl Listener {
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return pending().await };
         let accepted = match self {
             Listener::Tcp(listener) => Accepted::Tcp(listener.accept().await?.0),
-            Listener::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0),
+            Listener::Unix(_, listener) => Accepted::Unix(listener.accept().await?.0),
         };
         Ok((accepted, place))
     }

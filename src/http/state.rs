@@ -46,7 +46,7 @@ fn parse(query: Option<&str>) -> Result<StateQuery, String> {
 pub(super) async fn answer(access: &DaemonAccess, query: Option<&str>, is_head: bool) -> HttpResponse {
     match parse(query) {
         Err(why) => text(StatusCode::BAD_REQUEST, &why),
-        Ok(_) if is_head => head(CONTENT_TYPE),
+        Ok(StateQuery::All) if is_head => head(CONTENT_TYPE),
         Ok(StateQuery::All) => match in_time(access.view()).await {
             Ok((turn, view)) => {
                 let counters = access.counters();

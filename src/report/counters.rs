@@ -1,4 +1,4 @@
-//! Connections and statistics of the kernel's table, beside the state of the servers.
+//! Connections and traffic of the kernel's table, next to the state of the servers.
 
 use std::fmt;
 use std::sync::Arc;

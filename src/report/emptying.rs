@@ -62,7 +62,8 @@ impl EmptyingServer {
         };
         let Some(counts) = destination.connections else { return Ok(Emptying::NotCounted) };
         // The fallback may be the same destination.
-        let is_out = destination.weight == 0 || destination.role.as_deref() == Some("fallback");
+        let is_out =
+            destination.weight == 0 || service.fallback.as_deref() == Some(destination.address.as_str());
         Ok(if is_out && counts.active == 0 { Emptying::Empty(counts) } else { Emptying::Busy(counts) })
     }
 

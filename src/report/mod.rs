@@ -23,7 +23,7 @@ pub use counters::{CounterSource, Counters};
 pub use emptying::{Emptying, EmptyingServer};
 pub use findings::{findings, heading, last_line};
 pub use history::{CheckTime, History};
-pub use listing::{ListingStyle, render, story, traffic_table};
+pub use listing::{ListingStyle, render, render_one, story, traffic_table};
 pub use metrics::{DaemonFacts, Meters, Scrape};
 pub use moment::Moment;
 pub use outline::{Outline, check_notes, leaving_notes};
@@ -40,4 +40,6 @@ pub use status::status;
 pub use story::{MemberReport, MemberStory, ServerStory, StoryReport};
 pub use stream::write_state;
 pub use traffic::{ConnectionCounts, Traffic};
-pub use view::{DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, service};
+pub use view::{
+    DestinationRole, DestinationView, ServerView, ServiceView, ShownState, View, any_in_rotation, service,
+};

@@ -1,5 +1,6 @@
 //! How many servers of a virtual service are in rotation, and thresholds for that number.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,11 +28,8 @@ impl VirtualService {
     /// weight alone does not tell: the fallback may be the same destination. Without a table the state decides.
     #[must_use]
     pub fn is_in_rotation(&self, server: &ServerEntry) -> bool {
-        match server.state {
-            ShownState::Up | ShownState::Unknown | ShownState::Leaving => {}
-            ShownState::Down | ShownState::Draining | ShownState::Maintenance | ShownState::Off => {
-                return false;
-            }
+        if !server.state.can_be_in_rotation() {
+            return false;
         }
         match &self.destinations {
             None => server.state == ShownState::Up,
@@ -46,12 +44,22 @@ impl VirtualService {
     }
 
     fn destinations_of(&self, server: &ServerEntry) -> impl Iterator<Item = &DestinationEntry> {
-        let keeps_port = server.method == MASQUERADING || self.is_mark();
-        self.destinations.iter().flatten().filter(move |destination| is_of(destination, server, keeps_port))
+        let address = self.destination_address(server);
+        self.destinations
+            .iter()
+            .flatten()
+            .filter(move |found| found.is_servers() && found.address == *address)
     }
 
-    fn is_mark(&self) -> bool {
-        self.id.starts_with("fwm")
+    /// The address and port of a server in the table. Without masquerading or a firewall mark it has the port of the
+    /// virtual service.
+    pub(super) fn destination_address<'a>(&self, server: &'a ServerEntry) -> Cow<'a, str> {
+        if server.method == MASQUERADING || self.id.starts_with("fwm") {
+            return Cow::Borrowed(&server.address);
+        }
+        let host = server.address.rsplit_once(':').map_or(server.address.as_str(), |(host, _)| host);
+        let port = self.id.rsplit_once(':').map_or("", |(_, port)| port);
+        Cow::Owned(format!("{host}:{port}"))
     }
 
     /// The servers that should be in rotation and are not: down, or not checked and out of rotation. Not those that
@@ -69,14 +77,11 @@ impl VirtualService {
     }
 }
 
-/// Whether a destination of the table is that of a server. Without masquerading or a firewall mark it has the port of
-/// the virtual service.
-fn is_of(destination: &DestinationEntry, server: &ServerEntry, keeps_port: bool) -> bool {
-    let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
-    let is_server = destination.role.as_deref().is_none_or(|role| role == "server");
-    is_server
-        && (destination.address == server.address
-            || !keeps_port && host(&destination.address) == host(&server.address))
+impl DestinationEntry {
+    /// Whether it is that of a real server. An earlier release does not say it.
+    pub(super) fn is_servers(&self) -> bool {
+        self.role.as_deref().is_none_or(|role| role == "server")
+    }
 }
 
 /// A number of servers in rotation: `2`, or `50%` of the servers of the configuration.
@@ -151,6 +156,16 @@ pub(crate) mod tests {
             "id": "tcp:10.0.0.1:80", "scheduler": "wlc", "servers": servers, "destinations": destinations
         }))
         .unwrap()
+    }
+
+    /// The first is routed to the port of the service, the second has its own port: each has its own destination.
+    #[test]
+    fn two_servers_of_one_host_are_two_destinations() {
+        let servers = [("10.0.0.2:81", "up"), ("10.0.0.2:8080", "draining")];
+        let found = service(&servers, &[("10.0.0.2:80", 4, "server"), ("10.0.0.2:8080", 0, "server")]);
+        let weight = |index: usize| found.destination_of(&found.servers[index]).map(|found| found.weight);
+        assert_eq!((weight(0), weight(1)), (Some(4), Some(0)));
+        assert_eq!(found.in_rotation(), 1);
     }
 
     #[test]

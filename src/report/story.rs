@@ -11,6 +11,7 @@ use super::history::CheckTime;
 use super::moment::Moment;
 use super::snapshot::{self, DestinationEntry, ServerEntry, VirtualService};
 use super::view::ServiceView;
+use crate::event::Event;
 
 /// A real server at one moment, as typed values.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct ServerStory {
     pub at: Moment,
     /// The server in each of its virtual services.
     pub members: Vec<MemberStory>,
+    /// Renders an event as a JSON object. `None` for an event without words.
+    pub render_event: fn(&Event, SystemTime) -> Option<Value>,
 }
 
 /// A real server in one virtual service.
@@ -38,8 +41,8 @@ pub struct MemberStory {
     pub changes: Vec<(SystemTime, &'static str)>,
     /// The times of its last checks, the oldest first.
     pub times: Vec<CheckTime>,
-    /// Its last events as JSON objects, the oldest first.
-    pub events: Vec<Value>,
+    /// Its last events, the oldest first.
+    pub events: Vec<(SystemTime, Event)>,
 }
 
 /// The JSON form of a story.
@@ -127,12 +130,13 @@ impl StoryReport {
             name: story.name.to_string(),
             config: story.config.to_string(),
             taken_at: snapshot::time(story.at.wall),
-            servers: story.members.iter().map(|member| report(member, story.at, counters)).collect(),
+            servers: story.members.iter().map(|member| report(member, story, counters)).collect(),
         }
     }
 }
 
-fn report(member: &MemberStory, at: Moment, counters: &Counters) -> MemberReport {
+fn report(member: &MemberStory, story: &ServerStory, counters: &Counters) -> MemberReport {
+    let at = story.at;
     let view = &member.service;
     let mut service = VirtualService::of(view, at).with_counters(view, counters);
     let in_rotation = service.in_rotation();
@@ -161,7 +165,7 @@ fn report(member: &MemberStory, at: Moment, counters: &Counters) -> MemberReport
             .map(|(at, state)| StateBegin { at: snapshot::time(*at), state: (*state).to_owned() })
             .collect(),
         checks: member.times.iter().map(check).collect(),
-        events: member.events.clone(),
+        events: member.events.iter().filter_map(|(at, event)| (story.render_event)(event, *at)).collect(),
     }
 }
 

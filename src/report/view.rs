@@ -115,6 +115,17 @@ pub enum DestinationRole {
     Other,
 }
 
+impl ShownState {
+    /// Whether a server in this state can get new connections.
+    #[must_use]
+    pub fn can_be_in_rotation(self) -> bool {
+        match self {
+            ShownState::Up | ShownState::Unknown | ShownState::Leaving => true,
+            ShownState::Down | ShownState::Draining | ShownState::Maintenance | ShownState::Off => false,
+        }
+    }
+}
+
 impl View {
     /// Creates a view of all services.
     #[must_use]
@@ -164,6 +175,21 @@ pub fn service(spec: &Spec, health: &Health, table: &Table, virtual_index: usize
                 .collect(),
         ),
     }
+}
+
+/// Whether a real server of a virtual service gets new connections: what `is-up` reports, without text.
+#[must_use]
+pub fn any_in_rotation(spec: &Spec, health: &Health, table: &Table, virtual_index: usize) -> bool {
+    let v = &spec.virtuals()[virtual_index];
+    let Some(present) = table.services.get(&desired::service_key(v.id)) else { return false };
+    let takes_traffic = |(real_index, real)| {
+        let member = ServerRef { virtual_index, real_index };
+        let has_weight = |found: &DestinationConfig| found.weight > 0;
+        !health.server(member).has_gone()
+            && present.destinations.get(&desired::real_key(v, real)).is_some_and(has_weight)
+            && state(spec, health, member).can_be_in_rotation()
+    };
+    v.reals.iter().enumerate().any(takes_traffic)
 }
 
 fn server(spec: &Spec, health: &Health, member: ServerRef) -> ServerView {

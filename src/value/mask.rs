@@ -27,7 +27,7 @@ impl Mask {
         Mask(forms)
     }
 
-    /// Masks the arguments of a command, without its program. Options, paths, numbers and addresses stay: they are no
+    /// Masks the arguments of a command, without its program. Options, paths, numbers and addresses stay: they are not
     /// secrets, and a message without them would say little. Of `--password=x` and `user:x` only `x` may be printed.
     #[must_use]
     pub fn of_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Mask {

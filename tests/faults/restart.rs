@@ -83,6 +83,7 @@ impl Resident {
             ipvs: Box::new(self.table.clone()),
             state_directory: self.run.clone(),
             overrides: None,
+            track: None,
             rights: Rights::new("", "").unwrap(),
             http: None,
             remember: false,

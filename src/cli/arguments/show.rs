@@ -50,7 +50,7 @@ struct Show {
     service: Option<String>,
     #[arg(long, conflicts_with_all = ["down", "all", "stats", "rate", "json"])]
     connections: bool,
-    #[arg(long, conflicts_with = "all")]
+    #[arg(long, conflicts_with_all = ["all", "json"])]
     down: bool,
     #[arg(long)]
     all: bool,

@@ -36,6 +36,17 @@ const WIDE: usize = 100;
 /// The listing as text, without a line end at its end.
 #[must_use]
 pub fn render(snapshot: &StateSnapshot, look: ListingStyle) -> String {
+    render_with(snapshot, None, look)
+}
+
+/// The listing with only this virtual service, below the summary of all.
+#[must_use]
+pub fn render_one(snapshot: &StateSnapshot, service: &str, look: ListingStyle) -> String {
+    render_with(snapshot, Some(service), look)
+}
+
+fn render_with(snapshot: &StateSnapshot, only: Option<&str>, look: ListingStyle) -> String {
+    let is_wanted = |id: &str| only.is_none_or(|only| id == only);
     let services: Vec<ServiceRows<'_>> = snapshot.virtuals.iter().map(ServiceRows::of).collect();
     let count: usize = services.iter().map(|service| service.of.servers.len()).sum();
     let listing = Listing {
@@ -45,10 +56,12 @@ pub fn render(snapshot: &StateSnapshot, look: ListingStyle) -> String {
     let mut lines = listing.summary(snapshot, &services);
     let mut sorted: Vec<&ServiceRows<'_>> = services.iter().collect();
     sorted.sort_by_key(|service| service.level);
-    for service in sorted.into_iter().filter(|service| !look.down || service.has_problem()) {
+    let is_printed =
+        |service: &&ServiceRows<'_>| is_wanted(&service.of.id) && (!look.down || service.has_problem());
+    for service in sorted.into_iter().filter(is_printed) {
         lines.extend(listing.service(service));
     }
-    for other in snapshot.elsewhere.iter().filter(|_| !look.down) {
+    for other in snapshot.elsewhere.iter().filter(|other| !look.down && is_wanted(&other.id)) {
         lines.push(PaintedLine::of(
             Paint::Dim,
             format!("{} {}  owned by {}", mark(look, ShownState::Off), other.id, escaped(&other.owner)),

@@ -1,6 +1,7 @@
 //! The virtual services and the servers of a listing, each with what the table has for it. Every destination is
 //! looked at once: a service may have thousands.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::words;
@@ -46,10 +47,16 @@ pub(super) struct Row<'a> {
     is_placed: bool,
 }
 
+/// The destinations of the servers of a service, by address and port.
+type Destinations<'a> = HashMap<&'a str, &'a DestinationEntry>;
+
 impl<'a> ServiceRows<'a> {
     pub(super) fn of(v: &'a VirtualService) -> ServiceRows<'a> {
-        let table = v.destinations.as_deref().map(Destinations::of);
-        let rows: Vec<Row<'_>> = v.servers.iter().map(|server| Row::of(server, table.as_ref())).collect();
+        let table = v.destinations.as_deref().map(|all| {
+            let servers = all.iter().filter(|found| found.is_servers());
+            servers.map(|found| (found.address.as_str(), found)).collect::<Destinations<'_>>()
+        });
+        let rows: Vec<Row<'_>> = v.servers.iter().map(|server| Row::of(v, server, table.as_ref())).collect();
         let up = rows.iter().filter(|row| row.in_rotation).count();
         let (fallback, others) =
             v.destinations.as_deref().map_or((None, Vec::new()), |all| strangers(v, all));
@@ -115,10 +122,10 @@ fn is_pending(server: &ServerEntry) -> bool {
 }
 
 impl<'a> Row<'a> {
-    fn of(server: &'a ServerEntry, table: Option<&Destinations<'_>>) -> Row<'a> {
-        let destination = table.and_then(|table| table.find(server));
+    fn of(v: &VirtualService, server: &'a ServerEntry, table: Option<&Destinations<'_>>) -> Row<'a> {
+        let destination = table.and_then(|table| table.get(&*v.destination_address(server)).copied());
         // The fallback may have the same address.
-        let can_be_in = matches!(server.state, ShownState::Up | ShownState::Unknown | ShownState::Leaving);
+        let can_be_in = server.state.can_be_in_rotation();
         let in_rotation = match table {
             Some(_) => can_be_in && destination.is_some_and(|destination| destination.weight > 0),
             None => server.state == ShownState::Up,
@@ -130,7 +137,8 @@ impl<'a> Row<'a> {
             (_, None) => format!("-/{}", server.weight),
         };
         let connections = destination.and_then(|destination| destination.connections);
-        let took = server.last_check.as_ref().map(|checked| took(checked.took_ms));
+        let took =
+            server.last_check.as_ref().map(|checked| words::duration(checked.took_ms.clamp(0.0, LONGEST)));
         Row {
             server,
             state: word(server.state),
@@ -167,45 +175,16 @@ fn left(active: u32) -> String {
     }
 }
 
-/// The destinations of a service, by address and port, and by address alone.
-struct Destinations<'a> {
-    by_address: HashMap<&'a str, &'a DestinationEntry>,
-    by_host: HashMap<&'a str, &'a DestinationEntry>,
-}
-
-impl<'a> Destinations<'a> {
-    fn of(all: &'a [DestinationEntry]) -> Destinations<'a> {
-        Destinations {
-            by_address: all.iter().map(|found| (found.address.as_str(), found)).collect(),
-            by_host: all.iter().map(|found| (host(&found.address), found)).collect(),
-        }
-    }
-
-    /// With direct routing and tunnels a destination has the port of the virtual service, so the address decides there.
-    fn find(&self, server: &ServerEntry) -> Option<&'a DestinationEntry> {
-        let by_host = || self.by_host.get(host(&server.address)).filter(|_| server.method != "masq");
-        self.by_address.get(server.address.as_str()).or_else(by_host).copied()
-    }
-}
-
-fn host(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
-}
-
 /// The destination of the fallback, and those of other programs. An earlier release does not tell them apart.
 fn strangers<'a>(
     v: &VirtualService,
     all: &'a [DestinationEntry],
 ) -> (Option<&'a DestinationEntry>, Vec<&'a DestinationEntry>) {
-    let addresses: HashSet<&str> = v.servers.iter().map(|server| server.address.as_str()).collect();
-    let routed = v.servers.iter().filter(|server| server.method != "masq");
-    let hosts: HashSet<&str> = routed.map(|server| host(&server.address)).collect();
-    let is_servers = |found: &DestinationEntry| {
-        addresses.contains(found.address.as_str()) || hosts.contains(host(&found.address))
-    };
+    let addresses: HashSet<Cow<'_, str>> =
+        v.servers.iter().map(|server| v.destination_address(server)).collect();
     let is_fallback = |found: &&DestinationEntry| match found.role.as_deref() {
         Some(role) => role == "fallback",
-        None => !is_servers(found),
+        None => !addresses.contains(found.address.as_str()),
     };
     let others = all.iter().filter(|found| found.role.as_deref() == Some("other")).collect();
     (all.iter().find(is_fallback), others)
@@ -225,10 +204,6 @@ pub(super) fn word(state: ShownState) -> &'static str {
 
 /// A hostile or broken daemon must not widen a column without limit.
 const LONGEST: f64 = 1e6;
-
-fn took(milliseconds: f64) -> String {
-    format!("{:.1} ms", milliseconds.clamp(0.0, LONGEST))
-}
 
 /// A duration in at most seven characters: `42s`, `26m`, `3h12m`, `24d14h`.
 pub(super) fn short(seconds: f64) -> String {

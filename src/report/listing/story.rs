@@ -145,8 +145,8 @@ fn level(ms: f64, longest: f64, look: ListingStyle) -> char {
     levels[index]
 }
 
-/// A strip with a cell for each of the last 24 hours: for how much of it the server was down. Dots are hours before the
-/// start of the daemon.
+/// A strip with a cell for each of the last 24 hours: for how much of it the server was down. Dots are hours
+/// of which nothing is known: before the start of the daemon, or before the first event of the server.
 fn day(member: &MemberReport, taken: DateTime<FixedOffset>, look: ListingStyle) -> Option<String> {
     let mut begins: Vec<(DateTime<FixedOffset>, bool)> = member
         .states

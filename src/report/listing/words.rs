@@ -68,5 +68,6 @@ pub(super) fn phases(run: &CheckRun, has_failed: bool, look: ListingStyle) -> Op
 
 /// Milliseconds in words: `3.1 ms`, `5.0 s`.
 pub(super) fn duration(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
+    // Below 1 s also after rounding.
+    if ms < 999.95 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
