@@ -197,8 +197,9 @@ fn a_start_names_a_drain_that_may_be_forgotten() {
     let begin =
         format!("Warning: Override weight 50% of real server without an end for more than a day: {server} (");
     assert!(said.contains(&begin) && said.contains(": by root since "), "{said}");
-    let undo =
-        format!(": slow disk; if it is no longer needed: ldirectord-rs undo {server} -c /etc/ha.d/lab.cf");
+    let undo = format!(
+        ": slow disk; if it is no longer needed: ldirectord-rs undo {server} --service tcp:10.1.0.100:80 -c /etc/ha.d/lab.cf"
+    );
     assert!(said.contains(&undo) && director.log().contains(&undo), "{said}");
     let shown = must(director, &["show", "lab.cf"]);
     assert!(shown.contains("1 override older than a day without an end") && shown.contains("2/4"), "{shown}");
