@@ -22,9 +22,10 @@ help:
 
 ##@ Every day
 
+# Most tests wait for a timer most of the time.
 unit:            ## every test that needs no privileges and no network (once cargo has the crates)
 	@tests/install-prerequisites unit
-	$(CARGO) test --workspace
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-4} $(CARGO) test --workspace
 
 demo:            ## the daemon with two web servers on an in-memory table, without privileges
 	@tests/install-prerequisites demo
