@@ -33,7 +33,7 @@ pub(super) fn list(context: &Context, story: &StoryReport) -> Result<String, Com
         if let Some(wanted) = ConnectionFilter::of(member) {
             match File::open(&path) {
                 Ok(file) => clients.read(BufReader::new(file), &wanted).map_err(failed)?,
-                // Without IPVS in the kernel there are no connections.
+                // A kernel without IPVS has no connections.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
             }

@@ -144,7 +144,7 @@ fn not_counted(context: &Context, server: &str) -> Result<Exit, CommandFailure> 
     let is_in_memory = context.settings.table.backend == Backend::Memory
         || matches!(held, Ok(Some((_, instance))) if instance.network.is_none());
     match is_in_memory {
-        true => answer(format!("{server}: the table is in memory, so there are no connections"), Exit::Ok),
+        true => answer(format!("{server}: the table is in memory and has no connections"), Exit::Ok),
         false => answer(
             format!(
                 "{server}: the daemon cannot read the connections of the kernel's table; use ipvsadm -Ln"

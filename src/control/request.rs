@@ -17,7 +17,7 @@ pub enum LoopRequest {
     Ping(ReplyChannel<()>),
     /// The state of all services.
     View(ReplyChannel<Arc<View>>),
-    /// The state of one service and its time. `None` if there is no such service.
+    /// The state of one service and its time. `None` if the daemon does not have the service.
     Service(VirtualId, ReplyChannel<Option<(Arc<ServiceView>, Moment)>>),
     /// Everything known about a server.
     Story(ServerTarget, ReplyChannel<StoryAnswer>),
@@ -38,7 +38,7 @@ pub enum LoopRequest {
 /// What a reload would change, or why that cannot be said.
 pub type PlanAnswer = Result<PlanReport, RequestFailure>;
 
-/// Everything known about a server, or why there is no such server.
+/// Everything known about a server, or why it is not found.
 pub type StoryAnswer = Result<ServerStory, RequestFailure>;
 
 /// What an override concerns, or why the request was refused.

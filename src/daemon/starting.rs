@@ -68,7 +68,7 @@ pub(super) struct Readers {
     /// The requests of readers, and their events.
     pub inbox: DaemonInbox,
     pub control: Option<ControlSocket>,
-    /// Why there is no control socket. Empty if there is one.
+    /// Why the control socket could not be opened. Empty if it is open.
     pub warning: String,
 }
 

@@ -16,9 +16,7 @@ impl Daemon {
     pub(super) fn record(&mut self, events: &[Event], at: SystemTime) {
         let is_kept = |event: &&Event| !matches!(event.kind, EventKind::Checked { .. });
         for event in events.iter().filter(is_kept) {
-            // A check that could not be carried out changes no state.
-            let is_unknown = matches!(event.kind, EventKind::Unknown { .. });
-            self.history.happened(event, notify::state(event).filter(|_| !is_unknown), at);
+            self.history.happened(event, notify::state(event), at);
         }
     }
 

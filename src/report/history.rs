@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::health::{CheckId, ServerId};
 use crate::spec::Spec;
 use crate::value::{Outcome, Verdict};
@@ -55,6 +55,8 @@ impl History {
     pub fn happened(&mut self, event: &Event, state: Option<&'static str>, at: SystemTime) {
         let (Some(service), Some(server)) = (event.service, event.server) else { return };
         let history = self.servers.entry((service, server)).or_default();
+        // A check that could not be carried out changes no state, and its end is not an event.
+        let state = state.filter(|_| !matches!(event.kind, EventKind::Unknown { .. }));
         let is_new = |state: &&str| history.changes.back().is_none_or(|(_, last)| last != state);
         if let Some(state) = state.filter(is_new) {
             push(&mut history.changes, (at, state), MAX_CHANGES);
@@ -136,7 +138,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::EventKind;
 
     fn down(history: &mut History, at: u64, state: Option<&'static str>) {
         let verdict = Arc::new(Verdict::down("connection refused"));
@@ -176,6 +177,18 @@ mod tests {
         let id = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
         assert_eq!(history.server(id).changes(time(4)).collect::<Vec<_>>(), [(time(1), "down")]);
         assert_eq!(history.server(id).events.len(), 3);
+    }
+
+    #[test]
+    fn a_check_that_was_not_possible_changes_no_state() {
+        let mut history = History::default();
+        down(&mut history, 1, Some("down"));
+        let id: ServerId = ("tcp:10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap());
+        let verdict = Arc::new(Verdict::down("no free local port"));
+        let event = Event::of_server(id.0, id.1, EventKind::Unknown { verdict });
+        history.happened(&event, Some("unknown"), time(2));
+        assert_eq!(history.server(id).changes(time(3)).collect::<Vec<_>>(), [(time(1), "down")]);
+        assert_eq!(history.server(id).events.len(), 2);
     }
 
     #[test]

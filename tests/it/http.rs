@@ -163,6 +163,13 @@ fn other_hosts_methods_and_paths_are_refused() {
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{target}");
         assert_ne!(head.headers.get("content-length").map(String::as_str), Some("0"), "{target}");
     }
+    // A client that sends nothing more, as `nc -N` does, gets its answer.
+    let mut stream = daemon.connect();
+    stream.write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("ok\n"), "{text:?}");
     // A head that is too large.
     let mut stream = daemon.connect();
     let mut request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n".to_owned();

@@ -128,7 +128,7 @@ fn a_wait_without_connections_ends_at_once() {
     sandbox.expect("both are up", &[(one.address, 1), (two.address, 3)]);
     let first = one.address.to_string();
     let (code, said) = run(&sandbox, &["drain", &first, "-c", "web.cf", "--wait", "--timeout", "1m"]);
-    let expected = format!("{first}: the table is in memory, so there are no connections\n");
+    let expected = format!("{first}: the table is in memory and has no connections\n");
     assert!(code == 0 && said.contains(&expected), "{code} {said}");
     let (code, said) = run(&sandbox, &["undo", &first, "-c", "web.cf", "--wait"]);
     assert!(code == 255 && said.contains("apply to drain and down"), "{code} {said}");
